@@ -1,0 +1,63 @@
+# One vocabulary for people, hooks and CI. Everything happens in .venv, which `make install` makes.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-fast check format schemas docs lock wheel bench clean
+
+help: ## What there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
+
+install: $(STAMP) ## The virtual environment, with all that development needs
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(STAMP) ## A day of CI/CD through a real worker, recounted (ARGS=--serve keeps it up)
+	$(BIN)/rudder-worker demo $(ARGS)
+
+test: $(STAMP) ## All tests; servers that can be had are started (ARGS=… goes to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+test-fast: $(STAMP) ## The tests that need no server
+	$(BIN)/python -m pytest tests/unit tests/properties $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, layers, generated files
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m schemas.json_schemas --check
+	$(BIN)/python -m worker.cli.reference --check README.md
+
+format: $(STAMP) ## Rewrite what `check` would complain of
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+schemas: $(STAMP) ## Regenerate schemas/json
+	$(BIN)/python -m schemas.json_schemas
+
+docs: $(STAMP) ## Regenerate the README's tables
+	$(BIN)/python -m worker.cli.reference README.md
+
+lock: ## Pin again, with hashes (needs uv)
+	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
+	uv pip compile pyproject.toml --extra mssql --extra otel --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -q -o requirements/runtime.txt
+
+wheel: $(STAMP) ## dist/*.whl
+	$(BIN)/python -m hatchling build -t wheel
+
+bench: ## Benchmarks
+	@echo "make bench: not built yet; see CHANGELOG.md" && exit 1
+
+clean: ## Remove what the targets above made
+	rm -rf $(VENV) dist demo-output .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

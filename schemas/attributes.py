@@ -1,0 +1,81 @@
+"""The CloudEvents attributes that the worker reads, from either content mode.
+
+They are read one by one and not all or nothing, since a record that is rejected should still be remembered by as much
+of its identity as it has.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import NamedTuple
+
+from schemas.detail import echo
+from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX, utf16_units
+from schemas.times import parse_time
+
+SPECVERSION = "1.0"
+_UNITS_MAX = {"id": NAME_UNITS_MAX, "source": SOURCE_UNITS_MAX, "type": NAME_UNITS_MAX}
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+class Attributes(NamedTuple):
+    """Each attribute where it is sound, else None; `problems` says, as `name: what is wrong`, why it is not.
+
+    No problems: `source`, `id` and `type` are given, and `time` is unless the event has none. A named tuple, being
+    made once per message at a third of a frozen dataclass's price.
+    """
+
+    source: str | None = None
+    id: str | None = None
+    type: str | None = None
+    time: datetime | None = None
+    problems: tuple[str, ...] = ()
+
+
+def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -> Attributes:
+    """`given` holds attributes by name, None meaning unset as in the JSON format; `faults` those that could not even
+    be read, with the reason.
+    """
+    problems = [f"{echo(name)}: {fault}" for name, fault in faults.items()]
+    if (specversion := given.get("specversion")) != SPECVERSION and "specversion" not in faults:
+        problems.append("specversion: is missing" if specversion is None else f'specversion: is not "{SPECVERSION}"')
+    source = _text("source", given, faults, problems)
+    id_ = _text("id", given, faults, problems)
+    type_ = _text("type", given, faults, problems)
+    time = _time(given.get("time"), problems)
+    return Attributes(source, id_, type_, time, tuple(problems))
+
+
+def _text(name: str, given: Mapping[str, object], faults: Mapping[str, str], problems: list[str]) -> str | None:
+    value = given.get(name)
+    units_max = _UNITS_MAX[name]
+    # Nearly always the first line is all: printable leaves out every forbidden character, and some allowed ones.
+    if isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= units_max:
+        return value
+    if value is None:
+        if name not in faults:
+            problems.append(f"{name}: is missing")
+    elif not isinstance(value, str):
+        problems.append(f"{name}: is no text")
+    elif not value:
+        problems.append(f"{name}: is empty")
+    elif utf16_units(value) > units_max:
+        problems.append(f"{name}: is longer than {units_max} UTF-16 code units")
+    elif _FORBIDDEN.search(value):
+        problems.append(f"{name}: has a control character or a lone surrogate")
+    else:
+        return value
+    return None
+
+
+def _time(value: object, problems: list[str]) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        problems.append("time: is no text")
+        return None
+    try:
+        return parse_time(value)
+    except ValueError as error:
+        problems.append(f"time: {error}")
+        return None

@@ -1,0 +1,88 @@
+"""Bytes and headers in, a typed event or the reason why it is none out. Pure, and it never raises on any bytes.
+
+The first thing wrong decides the reason, in the order in which a publisher would mend it: size, JSON, envelope, type,
+data. Every message runs through here, so it does each thing once: JSON is parsed once, the model validates once.
+"""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from schemas.detail import PAIRS_MAX, echo, joined, pointer
+from schemas.envelope import Envelope, read_envelope
+from schemas.event import Event, Invalid
+from schemas.incoming import DATA_MODELS
+from schemas.json_text import find_nul
+from schemas.reasons import Reason
+from schemas.record import Record
+from schemas.text import UUID_TEXT
+from schemas.times import time_of_timestamp
+from schemas.types import EventType
+
+EVENT_BYTES_MAX = 1_048_576
+
+_TYPES = {str(event_type): event_type for event_type in EventType}
+# Pydantic speaks Python; publishers do not.
+_MESSAGES = {
+    "missing": "is missing",
+    "model_type": "Input should be an object",
+    "dict_type": "Input should be an object",
+    "tuple_type": "Input should be an array",
+}
+
+
+def decode(record: Record, *, bytes_max: int = EVENT_BYTES_MAX) -> Event | Invalid:
+    """The event that the record holds, or the reason why it holds none. `bytes_max` bounds the value."""
+    envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
+    source, id_, type_, event_time, _ = envelope.attributes
+    if envelope.fault is not None:
+        reason, problems = envelope.fault
+        return _invalid(envelope, reason, problems)
+    time = event_time or time_of_timestamp(record.timestamp_ms)
+    if source is None or id_ is None or type_ is None or time is None:
+        # Only the time can be what is missing here: anything else is a fault of the envelope.
+        return _invalid(envelope, Reason.NOT_A_CLOUDEVENT, ["time: is missing, and the record has no timestamp"])
+    event_type = _TYPES.get(type_)
+    if event_type is None:
+        return _invalid(envelope, Reason.UNSUPPORTED_TYPE, [f"type: {echo(type_)} is not accepted"])
+    if envelope.data_fault is not None:
+        reason, problems = envelope.data_fault
+        return _invalid(envelope, reason, problems)
+    if not isinstance(envelope.data, dict):
+        return _invalid(envelope, Reason.INVALID_DATA, ["/data: Input should be an object"])
+    places, count = find_nul(envelope.data, raw=envelope.raw, places_max=PAIRS_MAX)
+    if places:
+        nuls = [f"{pointer(('data', *place))}: has U+0000" for place in places]
+        return _invalid(envelope, Reason.INVALID_DATA, nuls, unsaid=count - len(nuls))
+    try:
+        data = DATA_MODELS[event_type].model_validate(envelope.data)
+    except ValidationError as error:
+        return _invalid(envelope, Reason.INVALID_DATA, _problems(error))
+    return Event(source=source, id=id_, type=event_type, time=time, data=data)
+
+
+def _problems(error: ValidationError) -> list[str]:
+    return [
+        f"{pointer(('data', *problem['loc']))}: {_MESSAGES.get(problem['type'], problem['msg'])}"
+        for problem in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+
+
+def _invalid(envelope: Envelope, reason: Reason, problems: Iterable[str], *, unsaid: int = 0) -> Invalid:
+    source, id_, type_, time, _ = envelope.attributes
+    identified = source is not None and id_ is not None
+    return Invalid(
+        reason=reason,
+        detail=joined(problems, unsaid=unsaid),
+        source=source if identified else None,
+        id=id_ if identified else None,
+        type=type_,
+        time=time,
+        release_id=_release_id(envelope.data),
+    )
+
+
+def _release_id(data: object) -> UUID | None:
+    value = data.get("release_id") if isinstance(data, dict) else None
+    return UUID(value) if isinstance(value, str) and UUID_TEXT.fullmatch(value) else None

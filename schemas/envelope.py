@@ -1,0 +1,208 @@
+"""The CloudEvents 1.0 envelope on Kafka, read and written in both content modes.
+
+Reading parses a value's JSON once and judges nothing that a type's schema says: `decode` does. Sources: CloudEvents
+1.0.2, its JSON format and its Kafka protocol binding, and the contract's section "Envelope".
+"""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import NamedTuple
+
+from pydantic import BaseModel
+
+from schemas.attributes import SPECVERSION, Attributes, read_attributes
+from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, parse
+from schemas.media_type import is_json, parse_media_type
+from schemas.reasons import Reason
+from schemas.record import Headers
+from schemas.times import format_time
+
+BINARY_CONTENT_TYPE = "application/json"
+STRUCTURED_CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
+
+Fault = tuple[Reason, tuple[str, ...]]
+"""A reason and all that is wrong, each as `place: what`."""
+
+_REQUIRED = ("specversion", "id", "source", "type")
+_NOT_STRUCTURED = "no ce_ headers, no CloudEvents content type, and the value is no object with " + ", ".join(_REQUIRED)
+
+
+class Envelope(NamedTuple):
+    """An event as far as it could be read. `fault`: it is no event. `data_fault`: its data could not be read.
+
+    `raw` is the JSON text that `data` stands in, for the questions that only bytes answer cheaply.
+    """
+
+    attributes: Attributes = Attributes()
+    data: object = None
+    raw: bytes = b""
+    fault: Fault | None = None
+    data_fault: Fault | None = None
+
+
+class _Headers(NamedTuple):
+    content_type: str | None
+    attributes: dict[str, bytes]
+    faults: dict[str, str]
+    fault: str | None
+
+
+def read_envelope(value: bytes | None, headers: Headers, *, bytes_max: int) -> Envelope:
+    """Never raises. A value longer than `bytes_max` is not parsed; its headers are read all the same."""
+    sorted_headers = _sort_headers(headers)
+    media_type = parse_media_type(sorted_headers.content_type) if sorted_headers.content_type is not None else None
+    structured = media_type is not None and media_type.is_structured
+    binary = not structured and bool(sorted_headers.attributes or sorted_headers.faults)
+    if value is not None and len(value) > bytes_max:
+        attributes = _header_attributes(sorted_headers) if binary else Attributes()
+        too_large = f"the value has {len(value)} bytes, more than {bytes_max}"
+        return Envelope(attributes, fault=(Reason.TOO_LARGE, (too_large,)))
+    if binary:
+        return _read_binary(value or b"", sorted_headers, data_type=media_type.name if media_type else None)
+    if sorted_headers.fault is not None:
+        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (sorted_headers.fault,)))
+    if structured and media_type is not None and media_type.structured_problem is not None:
+        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (media_type.structured_problem,)))
+    return _read_structured(value or b"", declared=structured)
+
+
+def write_binary(
+    *, source: str, id: str, type: str, time: datetime, subject: str, data: object
+) -> tuple[bytes, Headers]:
+    """A record's value and headers in binary mode. `time` is aware; `data` is a model or what JSON can hold."""
+    headers = (
+        ("ce_specversion", SPECVERSION.encode()),
+        ("ce_id", id.encode()),
+        ("ce_source", source.encode()),
+        ("ce_type", type.encode()),
+        ("ce_time", format_time(time).encode()),
+        ("ce_subject", subject.encode()),
+        ("content-type", BINARY_CONTENT_TYPE.encode()),
+    )
+    return compact(_jsonable(data)).encode(), headers
+
+
+def write_structured(
+    *, source: str, id: str, type: str, time: datetime, subject: str, data: object
+) -> tuple[bytes, Headers]:
+    """A record's value and headers in structured mode, of the same arguments as `write_binary`."""
+    event = {
+        "specversion": SPECVERSION,
+        "id": id,
+        "source": source,
+        "type": type,
+        "time": format_time(time),
+        "subject": subject,
+        "datacontenttype": BINARY_CONTENT_TYPE,
+        "data": _jsonable(data),
+    }
+    return compact(event).encode(), (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
+
+
+def _sort_headers(headers: Headers) -> _Headers:
+    content_type: str | None = None
+    attributes: dict[str, bytes] = {}
+    faults: dict[str, str] = {}
+    fault: str | None = None
+    for header, raw in headers:
+        name = header.lower()
+        if raw is None:
+            continue
+        if name.startswith("ce_"):
+            if name in attributes or name in faults:
+                attributes.pop(name, None)
+                faults[name] = "is repeated"
+            else:
+                attributes[name] = raw
+        elif name == "content-type":
+            if content_type is not None or fault is not None:
+                fault = "content-type: is repeated"
+            else:
+                try:
+                    content_type = raw.decode()
+                except UnicodeDecodeError:
+                    fault = "content-type: is not UTF-8"
+    return _Headers(content_type, attributes, faults, fault)
+
+
+def _header_attributes(headers: _Headers) -> Attributes:
+    given: dict[str, str] = {}
+    faults = {name.removeprefix("ce_"): fault for name, fault in headers.faults.items()}
+    for name, raw in headers.attributes.items():
+        attribute = name[len("ce_") :]
+        try:
+            given[attribute] = raw.decode()
+        except UnicodeDecodeError:
+            faults[attribute] = "is not UTF-8"
+    return read_attributes(given, faults=faults)
+
+
+def _read_binary(value: bytes, headers: _Headers, *, data_type: str | None) -> Envelope:
+    attributes = _header_attributes(headers)
+    fault = _first_fault(headers.fault, attributes)
+    if data_type is not None and not is_json(data_type):
+        return Envelope(attributes, fault=fault, data_fault=_not_json_type())
+    if not value:
+        return Envelope(attributes, fault=fault, data_fault=(Reason.INVALID_DATA, ("/data: is missing",)))
+    try:
+        return Envelope(attributes, parse(value), value, fault)
+    except MalformedJsonError as error:
+        return Envelope(attributes, fault=fault, data_fault=(Reason.MALFORMED_JSON, (str(error),)))
+
+
+def _read_structured(value: bytes, *, declared: bool) -> Envelope:
+    """`declared`: the content type says that this is an event; otherwise the value itself must."""
+    if not value and not declared:
+        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, ("an empty value and no CloudEvents headers",)))
+    try:
+        event = parse(value, depth_max=DEPTH_MAX + 1)  # the data is as deep as in binary mode
+    except MalformedJsonError as error:
+        return Envelope(fault=(Reason.MALFORMED_JSON, (str(error),)))
+    if not isinstance(event, dict):
+        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, ("the value is no object" if declared else _NOT_STRUCTURED,)))
+    if not declared and not all(name in event for name in _REQUIRED):
+        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (_NOT_STRUCTURED,)))
+    attributes = read_attributes(event, faults={})
+    data_type, data, encoded = event.get("datacontenttype"), event.get("data"), event.get("data_base64")
+    problem: str | None = None
+    if data_type is not None and not isinstance(data_type, str):
+        problem = "datacontenttype: is no text"
+    elif data is not None and encoded is not None:
+        problem = "data_base64: stands beside data"
+    fault = _first_fault(problem, attributes)
+    if isinstance(data_type, str) and not is_json(parse_media_type(data_type).name):
+        return Envelope(attributes, data, value, fault, _not_json_type())
+    if encoded is not None and data is None:
+        return _read_encoded(encoded, attributes, fault)
+    if data is None:
+        return Envelope(attributes, fault=fault, data_fault=(Reason.INVALID_DATA, ("/data: is missing or null",)))
+    return Envelope(attributes, data, value, fault)
+
+
+def _read_encoded(encoded: object, attributes: Attributes, fault: Fault | None) -> Envelope:
+    """`data_base64`: the data as a publisher that had only bytes wrote it."""
+    try:
+        raw = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
+    except (binascii.Error, ValueError):
+        raw = b""
+    if not raw:
+        problem = "/data_base64: is empty or no base64 text"
+        return Envelope(attributes, fault=fault, data_fault=(Reason.INVALID_DATA, (problem,)))
+    try:
+        return Envelope(attributes, parse(raw), raw, fault)
+    except MalformedJsonError as error:
+        return Envelope(attributes, fault=fault, data_fault=(Reason.MALFORMED_JSON, (f"data_base64: {error}",)))
+
+
+def _first_fault(problem: str | None, attributes: Attributes) -> Fault | None:
+    problems = attributes.problems if problem is None else (problem, *attributes.problems)
+    return (Reason.NOT_A_CLOUDEVENT, problems) if problems else None
+
+
+def _not_json_type() -> Fault:
+    return Reason.INVALID_DATA, ("/datacontenttype: is no JSON media type",)
+
+
+def _jsonable(data: object) -> object:
+    return data.model_dump(mode="json") if isinstance(data, BaseModel) else data

@@ -1,0 +1,36 @@
+"""What `decode` makes of a record: an event the rules can judge, or the reason why it is none."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from schemas.incoming import EventData
+from schemas.reasons import Reason
+from schemas.types import EventType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A valid event. Its identity is (`source`, `id`); `time` is aware, UTC, cut to the microsecond."""
+
+    source: str
+    id: str
+    type: EventType
+    time: datetime
+    data: EventData
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invalid:
+    """A record that is no valid event. `source`, `id` and `type` are given where they could be read and
+    fit their columns (1,024, 255 and 255 UTF-16 units); `source` and `id` are both given or both None.
+    `time` is the event's own where it could be read, else None; `release_id` likewise.
+    """
+
+    reason: Reason
+    detail: str
+    source: str | None = None
+    id: str | None = None
+    type: str | None = None
+    time: datetime | None = None
+    release_id: UUID | None = None

@@ -1,0 +1,77 @@
+"""The data of the events that the worker publishes: closed, so that subscribers see a promise, not a leak.
+
+A strict writer: every field is always there, null where there is nothing to say, and times have one form.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.text import Attempt, Name, Ordinal, Prose, Source, Uuid
+from schemas.times import format_time
+from schemas.types import StatusEventType
+
+_WRITER = ConfigDict(frozen=True, strict=True, extra="forbid", json_schema_serialization_defaults_required=True)
+
+Time = Annotated[
+    AwareDatetime,
+    PlainSerializer(format_time, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "date-time",
+            "pattern": r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$",
+        }
+    ),
+]
+
+
+class Cause(BaseModel):
+    """The event that brought the change about, as its publisher named it."""
+
+    model_config = _WRITER
+
+    source: Source
+    id: Name
+    type: Name
+    time: Time
+
+
+class DeploymentStatusChanged(BaseModel):
+    """A deployment has a new status; `previous_status` is null where the deployment is new."""
+
+    model_config = _WRITER
+
+    release_id: Uuid
+    deployment_id: Uuid
+    organization_id: Name
+    environment_id: Name
+    config_revision: Ordinal
+    attempt: Attempt
+    previous_status: DeploymentStatus | None
+    status: DeploymentStatus
+    deployed_at: Time | None = None
+    deployed_by: Name | None = None
+    comment: Prose | None = None
+    cause: Cause
+
+
+class ReleaseStatusChanged(BaseModel):
+    """A release has a new status; `previous_status` is null where the release is new."""
+
+    model_config = _WRITER
+
+    release_id: Uuid
+    organization_id: Name
+    previous_status: ReleaseStatus | None
+    status: ReleaseStatus
+    comment: Prose | None = None
+    cause: Cause
+
+
+STATUS_MODELS: Mapping[StatusEventType, type[DeploymentStatusChanged] | type[ReleaseStatusChanged]] = {
+    StatusEventType.DEPLOYMENT_STATUS_CHANGED: DeploymentStatusChanged,
+    StatusEventType.RELEASE_STATUS_CHANGED: ReleaseStatusChanged,
+}

@@ -1,0 +1,22 @@
+"""A Kafka record as the worker sees it: bytes and positions, no client library's types."""
+
+from dataclasses import dataclass
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One consumed record.
+
+    `timestamp_ms` is the record's timestamp in milliseconds since 1970, UTC.
+    `headers` keep their order and repetitions, as Kafka does.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()

@@ -1,0 +1,27 @@
+"""The event types, in and out. A type's version is part of its name: a changed meaning is a new type."""
+
+from enum import StrEnum
+
+
+class EventType(StrEnum):
+    """What publishers may send, on every input topic."""
+
+    RELEASE_CREATED = "dev.rudder.release.created.v1"
+    RELEASE_SUBMITTED = "dev.rudder.release.submitted.v1"
+    RELEASE_APPROVED = "dev.rudder.release.approved.v1"
+    RELEASE_REJECTED = "dev.rudder.release.rejected.v1"
+    RELEASE_REOPENED = "dev.rudder.release.reopened.v1"
+    DEPLOYMENT_REQUESTED = "dev.rudder.deployment.requested.v1"
+    DEPLOYMENT_STARTED = "dev.rudder.deployment.started.v1"
+    DEPLOYMENT_SUCCEEDED = "dev.rudder.deployment.succeeded.v1"
+    DEPLOYMENT_FAILED = "dev.rudder.deployment.failed.v1"
+    DEPLOYMENT_CANCELLED = "dev.rudder.deployment.cancelled.v1"
+    DEPLOYMENT_ROLLED_BACK = "dev.rudder.deployment.rolled_back.v1"
+    ACTIVITY_RECORDED = "dev.rudder.activity.recorded.v1"
+
+
+class StatusEventType(StrEnum):
+    """What the worker publishes."""
+
+    DEPLOYMENT_STATUS_CHANGED = "dev.rudder.deployment.status_changed.v1"
+    RELEASE_STATUS_CHANGED = "dev.rudder.release.status_changed.v1"

@@ -1,0 +1,116 @@
+"""The servers that tests share, one of each per session, and what every test must leave behind: nothing."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator, Mapping
+
+import pytest
+from pytest_asyncio import is_async_test
+
+from tests.servers.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
+from tests.servers.availability import unavailable
+from tests.servers.embedded import embedded_broker_running
+from tests.servers.kafka_jars import KafkaUnavailable
+from tests.servers.leftovers import tasks_left
+from tests.servers.postgres import PostgresServer, PostgresUnavailable
+from tests.servers.topics import MakeTopic, delete_topics
+from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
+from worker.demo.topics import create_topics
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left_running(request: pytest.FixtureRequest) -> None:
+    """Autouse fixtures are set up first and torn down last: what is then still running, nobody will end."""
+    if is_async_test(request.node):
+        request.getfixturevalue("_no_task_is_left")
+
+
+@pytest.fixture
+async def _no_task_is_left() -> AsyncIterator[None]:
+    yield
+    left = await tasks_left()
+    assert not left, f"the test left tasks running: {left}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the session. A test may kill it; the next that asks for `postgres_url` finds it running."""
+    try:
+        server = PostgresServer()
+    except PostgresUnavailable as error:
+        unavailable("postgresql", str(error))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """The asyncpg URL of a fresh, empty database, dropped afterwards; no connection to it may be left open."""
+    postgres_server.ensure_running()
+    name = f"test_{uuid.uuid4().hex}"
+    yield postgres_server.create_database(name)
+    postgres_server.ensure_running()
+    gone = postgres_server.connections_gone(name)
+    postgres_server.drop_database(name)
+    assert gone, "the test left connections to its database open"
+
+
+@pytest.fixture(scope="session")
+def embedded_broker() -> Iterator[EmbeddedBroker]:
+    try:
+        with embedded_broker_running() as broker:
+            yield broker
+    except DemoExtraMissing as error:
+        unavailable("embedded", str(error))
+
+
+@pytest.fixture(scope="session")
+def apache_kafka() -> Iterator[ApacheKafka | ExternalKafka]:
+    """One Apache Kafka for the session. A test may kill it; the next one that asks for `bootstrap_servers` or
+    `topics` finds it running.
+    """
+    if external := os.environ.get(EXTERNAL_VARIABLE):
+        yield ExternalKafka(external)
+        return
+    try:
+        server = ApacheKafka()
+    except KafkaUnavailable as error:
+        unavailable("apache", str(error))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(params=["embedded", "apache"])
+def bootstrap_servers(request: pytest.FixtureRequest) -> str:
+    """Where the broker is, on each broker in turn. For one of them only, in a test or a whole module:
+    `@pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)`.
+    """
+    if request.param == "embedded":
+        embedded: EmbeddedBroker = request.getfixturevalue("embedded_broker")
+        return embedded.bootstrap_servers
+    apache: ApacheKafka | ExternalKafka = request.getfixturevalue("apache_kafka")
+    apache.ensure_running()
+    return apache.bootstrap_servers
+
+
+@pytest.fixture
+async def topics(bootstrap_servers: str) -> AsyncIterator[MakeTopic]:
+    """Makes topics on the test's broker that no other test uses, and deletes them afterwards."""
+    made: list[str] = []
+
+    async def make(*, partitions: int = 1, name_hint: str = "topic", configs: Mapping[str, str] | None = None) -> str:
+        name = f"{name_hint}.{uuid.uuid4().hex}"
+        await create_topics(bootstrap_servers, {name: partitions}, configs)
+        made.append(name)
+        return name
+
+    yield make
+    if made:
+        await asyncio.to_thread(delete_topics, bootstrap_servers, made)

@@ -1,0 +1,78 @@
+"""The report says what came and what became of it, and never hides a difference."""
+
+import io
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from rich.console import Console
+
+from tests.unit.demo.imitation import imitate, in_topic
+from worker.demo.contract_model import ContractModel
+from worker.demo.latency import Quantiles
+from worker.demo.recount import Recount, compare
+from worker.demo.report import Figures, eventful_release, print_report, release_timeline
+from worker.demo.stream import a_day
+
+FIGURES = Figures(
+    backlog_records=600,
+    backlog_seconds=2.0,
+    backlog_latency=Quantiles(count=500, p50_ms=410.4, p99_ms=900.0),
+    steady_rate_per_second=150.0,
+    steady_latency=None,
+)
+
+
+def printed(path: Path, *, differences: tuple[str, ...] = (), failures: tuple[str, ...] = ()) -> str:
+    events = in_topic(a_day(seed=12, releases=30))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        done = imitate(events, connection=connection)
+        counted = compare(
+            events=events,
+            deployment_statuses=done.deployment_statuses,
+            release_statuses=done.release_statuses,
+            dead_letters=done.dead_letters,
+            connection=connection,
+        )
+    counted = Recount(differences=differences, model=counted.model, records=counted.records)
+    console = Console(file=io.StringIO(), width=100)
+    print_report(console, recount=counted, figures=FIGURES, database_path=path, failures=failures)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_day_that_agrees_is_shown_whole(tmp_path: Path) -> None:
+    """Outcomes, reasons, throughput, latency, a timeline, and where to look."""
+    text = printed(tmp_path / "rudder.sqlite3")
+    for expected in ("release_not_deployable", "300/s", "410.4 ms", "∅ → DRAFT", "sqlite3 ", "The recount agrees"):
+        assert expected in text
+
+
+def test_differences_and_failures_are_shown_as_they_are(tmp_path: Path) -> None:
+    """Markup in a difference is text; beyond the first twenty they are counted."""
+    text = printed(
+        tmp_path / "rudder.sqlite3",
+        differences=tuple(f"t/0/{offset}: [bold] is 1" for offset in range(23)),
+        failures=("the exit code [1]",),
+    )
+    assert "t/0/19: [bold] is 1" in text
+    assert "3 more" in text
+    assert "the exit code [1]" in text
+    assert "recount agrees" not in text
+    assert "disagrees in 23 places" in text
+
+
+def test_the_timeline_is_in_the_order_of_arrival() -> None:
+    """A late event stands where it arrived, and a superseded attempt before its successor."""
+    events = in_topic(a_day(seed=2026, releases=80))
+    with closing(sqlite3.connect(":memory:")) as connection:
+        imitate(events, connection=connection)
+        model = ContractModel()
+        for record in events:
+            model.apply(record)
+        release_id = eventful_release(model)
+        assert release_id is not None
+        timeline = release_timeline(connection, release_id=release_id)
+    told = [entry for judged in model.judged if judged.release_id == release_id for entry in judged.entries]
+    expected = [f"{entry.previous or '∅'} → {entry.status}" if entry.status else entry.activity_type for entry in told]
+    assert [entry.change for entry in timeline] == expected

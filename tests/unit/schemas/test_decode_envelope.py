@@ -1,0 +1,141 @@
+"""A broken envelope is told by attribute, and what could be read of it is kept."""
+
+import json
+from uuid import UUID
+
+import pytest
+
+from schemas.decode import decode
+from schemas.event import Invalid
+from schemas.reasons import Reason
+from schemas.record import Headers
+from tests.unit.schemas.records import (
+    ENVELOPE,
+    RELEASE_DATA,
+    RELEASE_ID,
+    STRUCTURED,
+    SUBMITTED,
+    binary,
+    decoded,
+    headers,
+    record,
+    refused,
+    structured,
+)
+
+DATA = json.dumps(RELEASE_DATA).encode()
+
+
+def value(**changes: object) -> bytes:
+    return json.dumps({**ENVELOPE, "data": RELEASE_DATA, **changes}).encode()
+
+
+def without(name: str) -> bytes:
+    event = {**ENVELOPE, "data": RELEASE_DATA}
+    del event[name]
+    return json.dumps(event).encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("id", ""),
+        ("id", "i" * 256),
+        ("id", "🚢" * 128),
+        ("id", "a\x00b"),
+        ("id", "a\nb"),
+        ("id", "a\x7fb"),
+        ("id", "a\x85b"),
+        ("source", ""),
+        ("source", "s" * 1025),
+        ("type", ""),
+        ("type", "t" * 256),
+        ("specversion", ""),
+        ("specversion", "0.3"),
+        ("specversion", "1.0.2"),
+        ("time", ""),
+        ("time", "yesterday"),
+        ("time", "2026-03-01T09:30:00"),
+        ("time", "0000-03-01T09:30:00Z"),
+        ("time", "9999-03-01T09:30:00Z"),
+    ],
+)
+def test_a_broken_attribute_breaks_the_envelope_in_both_modes(name: str, text: str) -> None:
+    """The detail names it, and the rest is still read."""
+    for given in (binary(**{name: text.encode()}), structured(**{name: text})):
+        invalid = refused(given)
+        assert invalid.reason is Reason.NOT_A_CLOUDEVENT
+        assert invalid.detail.startswith(f"{name}: is ") or invalid.detail.startswith(f"{name}: has ")
+        assert (invalid.source is None) == (invalid.id is None) == (name in {"id", "source"})
+        assert (invalid.type is None) == (name == "type")
+        assert (invalid.time is None) == (name == "time")
+        assert invalid.release_id == UUID(RELEASE_ID)
+
+
+@pytest.mark.parametrize("text", ["i" * 255, "🚢" * 127 + "x", "a b", "ü\u00ad"])
+def test_an_id_of_any_other_text_is_sound(text: str) -> None:
+    """Up to 255 UTF-16 units, blanks and format characters included."""
+    assert decoded(binary(id=text.encode())).id == decoded(structured(id=text)).id == text
+
+
+@pytest.mark.parametrize("name", ["specversion", "id", "source", "type"])
+def test_a_missing_attribute_breaks_the_envelope(name: str) -> None:
+    """Left out, or null as JSON says unset."""
+    for given in (binary(**{name: None}), record(without(name), STRUCTURED), structured(**{name: None})):
+        invalid = refused(given)
+        assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, f"{name}: is missing")
+
+
+@pytest.mark.parametrize("name", ["specversion", "id", "source", "type", "time", "datacontenttype"])
+@pytest.mark.parametrize("broken", [1, 1.0, True, [], {}])
+def test_an_attribute_of_the_wrong_type_breaks_the_envelope(name: str, broken: object) -> None:
+    """The number 1.0 is not the text "1.0"."""
+    invalid = refused(structured(**{name: broken}))
+    assert invalid.reason is Reason.NOT_A_CLOUDEVENT
+    assert invalid.detail.startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize(
+    ("extra", "detail"),
+    [
+        ((("ce_id", b"run-2"),), "id: is repeated"),
+        ((("ce_id", b"run-1"), ("CE_ID", b"run-1")), "id: is repeated"),
+        ((("ce_traceparent", b"1"), ("ce_traceparent", b"1")), "traceparent: is repeated"),
+        ((("ce_subject", b"\xff"),), "subject: is not UTF-8"),
+        ((("content-type", b"application/json"),), "content-type: is repeated"),
+        ((("content-type", b"application/cloudevents+json"),), "content-type: is repeated"),
+    ],
+)
+def test_repeated_or_unreadable_headers_break_the_envelope(extra: Headers, detail: str) -> None:
+    """Which of two values was meant cannot be known."""
+    invalid = refused(record(DATA, (*headers(), *extra)))
+    assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, detail)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_repeated_id_is_no_identity(times: int) -> None:
+    """Neither the first nor the last of them, too large or not."""
+    given = record(DATA, (*headers(), *[("ce_id", b"run-2")] * times))
+    for bytes_max in (1, 1_000_000):
+        invalid = decode(given, bytes_max=bytes_max)
+        assert isinstance(invalid, Invalid)
+        assert (invalid.source, invalid.id, invalid.type) == (None, None, SUBMITTED)
+
+
+def test_an_unreadable_content_type_breaks_the_envelope() -> None:
+    """In which mode the record is meant cannot be known."""
+    assert refused(record(value(), (("content-type", b"\xff"),))).detail == "content-type: is not UTF-8"
+
+
+def test_one_ce_header_makes_the_mode_binary() -> None:
+    """Then the value is data, whatever it looks like."""
+    invalid = refused(record(value(), (("ce_subject", b"x"),)))
+    assert invalid.reason is Reason.NOT_A_CLOUDEVENT
+    assert "id: is missing" in invalid.detail
+
+
+def test_data_beside_base64_data_breaks_the_envelope() -> None:
+    """Which of the two was meant cannot be known."""
+    invalid = refused(structured(data_base64="e30="))
+    assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, "data_base64: stands beside data")
+    assert invalid.release_id == UUID(RELEASE_ID)

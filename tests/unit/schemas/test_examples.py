@@ -1,0 +1,124 @@
+"""Models, JSON Schemas and examples say the same, and where a schema cannot, that is written here.
+
+An example is a CloudEvent in structured form. An invalid one is broken in one place and carries the extension
+attribute `wrong`: the reason, and the JSON pointer to what is wrong.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.decode import decode
+from schemas.envelope import write_binary, write_structured
+from schemas.event import Event, Invalid
+from schemas.outgoing import STATUS_MODELS
+from schemas.times import parse_time
+from schemas.types import EventType, StatusEventType
+from tests.unit.schemas.records import STRUCTURED, record
+from tests.unit.schemas.schema_files import EXAMPLES, fits_schema
+
+BEYOND_JSON_SCHEMA = {
+    "release.created.v1/invalid-creator-too-long-in-utf-16": "maxLength counts characters, nvarchar UTF-16 units",
+    "release.created.v1/invalid-member-named-twice": "a schema sees the value, not the text",
+    "release.created.v1/invalid-nul-in-metadata": "a free object's names and texts, at any depth",
+    "deployment.requested.v1/invalid-attempt-as-float": "1.0 is an integer to JSON Schema",
+    "deployment.started.v1/invalid-lone-surrogate": "a schema sees the value, not the text",
+    "deployment.started.v1/invalid-not-a-number": "a schema sees the value, not the text",
+    "activity.recorded.v1/invalid-activity-type-forged": "a text compared without case, width and blanks",
+    "activity.recorded.v1/invalid-activity-type-forged-in-disguise": "a text compared without case, width and blanks",
+}
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name.removeprefix('dev.rudder.')}/{path.stem}"
+
+
+def examples(event_types: Iterable[str], kind: str) -> pytest.MarkDecorator:
+    paths = [path for event_type in event_types for path in sorted((EXAMPLES / event_type).glob(f"{kind}-*.json"))]
+    return pytest.mark.parametrize("path", paths, ids=name_of)
+
+
+def loaded(path: Path) -> dict[str, Any]:
+    event: dict[str, Any] = json.loads(path.read_bytes())
+    return event
+
+
+def test_every_type_has_its_examples_and_nothing_else_lies_there() -> None:
+    """Two valid and five invalid ones coming in, one and two going out."""
+    assert {path.name for path in EXAMPLES.iterdir()} == {*map(str, EventType), *map(str, StatusEventType)}
+    for event_type in (*EventType, *StatusEventType):
+        names = [path.name for path in (EXAMPLES / event_type).iterdir()]
+        valid = [name for name in names if name.startswith("valid-") and name.endswith(".json")]
+        invalid = [name for name in names if name.startswith("invalid-") and name.endswith(".json")]
+        assert len(valid) + len(invalid) == len(names)
+        least = (2, 5) if isinstance(event_type, EventType) else (1, 2)
+        assert (len(valid), len(invalid)) >= least
+        assert len(invalid) >= least[1]
+
+
+def test_every_exception_is_still_an_example() -> None:
+    """An exception that nothing needs would hide a gap."""
+    assert BEYOND_JSON_SCHEMA.keys() <= {name_of(path) for path in EXAMPLES.glob("*/invalid-*.json")}
+
+
+@examples(EventType, "valid")
+def test_valid_incoming_examples_are_read_and_fit_their_schema(path: Path) -> None:
+    """As they stand, and written again from what was read, in both modes."""
+    assert fits_schema(path.parent.name, loaded(path))
+    event = decode(record(path.read_bytes(), STRUCTURED))
+    assert isinstance(event, Event)
+    assert event.type == path.parent.name
+    for write in (write_binary, write_structured):
+        value, headers = write(
+            source=event.source, id=event.id, type=event.type, time=event.time, subject="x", data=event.data
+        )
+        assert decode(record(value, headers)) == event
+        if write is write_structured:
+            assert fits_schema(path.parent.name, json.loads(value))
+
+
+@examples(EventType, "invalid")
+def test_invalid_incoming_examples_are_refused_for_what_is_wrong(path: Path) -> None:
+    """By the worker with the reason and the pointer they name, and by the schema where it can."""
+    event = loaded(path)
+    reason, _, pointer = event["wrong"].partition(" ")
+    invalid = decode(record(path.read_bytes(), STRUCTURED))
+    assert isinstance(invalid, Invalid)
+    assert invalid.reason == reason
+    if pointer:
+        place = pointer if reason == "invalid_data" else pointer.removeprefix("/")
+        assert invalid.detail.startswith(f"{place}: ")
+        assert ";" not in invalid.detail, "broken in one place"
+    assert fits_schema(path.parent.name, event) == (name_of(path) in BEYOND_JSON_SCHEMA)
+
+
+@examples(StatusEventType, "valid")
+def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
+    """Byte for byte, but for the blanks."""
+    event = loaded(path)
+    assert fits_schema(path.parent.name, event)
+    data = STATUS_MODELS[StatusEventType(path.parent.name)].model_validate_json(json.dumps(event["data"]))
+    value, _ = write_structured(
+        source=event["source"],
+        id=event["id"],
+        type=event["type"],
+        time=parse_time(event["time"]),
+        subject=event["subject"],
+        data=data,
+    )
+    assert value.decode() == json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+@examples(StatusEventType, "invalid")
+def test_invalid_outgoing_examples_cannot_be_written(path: Path) -> None:
+    """Neither the model nor the schema lets them pass, for the place they name."""
+    event = loaded(path)
+    assert not fits_schema(path.parent.name, event)
+    with pytest.raises(ValidationError) as caught:
+        STATUS_MODELS[StatusEventType(path.parent.name)].model_validate_json(json.dumps(event["data"]))
+    places = ["/".join(("/data", *map(str, problem["loc"]))) for problem in caught.value.errors()]
+    assert [f"invalid_data {place}" for place in places] == [event["wrong"]]

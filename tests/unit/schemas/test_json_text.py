@@ -1,0 +1,129 @@
+"""JSON is read strictly, in bounded depth, and written compactly."""
+
+import json
+import sys
+
+import pytest
+
+from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, find_nul, parse
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"   ", id="only blanks"),
+        pytest.param(b'{"a": 1', id="truncated"),
+        pytest.param(b'{"a": "b', id="truncated in a text"),
+        pytest.param(b'{"a": 1} x', id="trailing garbage"),
+        pytest.param(b"{} {}", id="two values"),
+        pytest.param(b"{'a': 1}", id="single quotes"),
+        pytest.param(b'{"a": 1,}', id="trailing comma"),
+        pytest.param(b'"a\nb"', id="control character in a text"),
+        pytest.param(b'"\\x41"', id="unknown escape"),
+        pytest.param(b"01", id="leading zero"),
+        pytest.param(b'{"a": NaN}', id="NaN"),
+        pytest.param(b"[Infinity]", id="Infinity"),
+        pytest.param(b"[-Infinity]", id="minus Infinity"),
+        pytest.param(b"1e400", id="float beyond the double"),
+        pytest.param(b"-1e400", id="float beyond the double below"),
+        pytest.param(b"9" * 4301, id="integer of 4301 digits"),
+        pytest.param(b"-" + b"9" * 4301, id="negative integer of 4301 digits"),
+        pytest.param(b'{"a": 1, "a": 1}', id="duplicate name"),
+        pytest.param(b'[{"b": {"a": 1, "\\u0061": 2}}]', id="duplicate name by escape"),
+        pytest.param(b"\xef\xbb\xbf{}", id="byte order mark"),
+        pytest.param(b'"\xff"', id="no UTF-8"),
+        pytest.param(b'"\xed\xa0\x80"', id="surrogate in UTF-8"),
+        pytest.param(b'"\xc0\x80"', id="overlong UTF-8"),
+        pytest.param('{"a": 1}'.encode("utf-16"), id="UTF-16"),
+        pytest.param(b'["\\ud800"]', id="lone high surrogate"),
+        pytest.param(b'["\\uDC00\\uD800"]', id="surrogates the wrong way round"),
+        pytest.param(b'{"\\ud800": 1}', id="lone surrogate in a name"),
+        pytest.param(b"[" * 100_000, id="100,000 levels"),
+        pytest.param(b"[" * 100_000 + b"]" * 100_000, id="100,000 levels, closed"),
+        pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="100,000 levels of objects"),
+    ],
+)
+def test_what_two_readers_could_understand_differently_is_malformed(raw: bytes) -> None:
+    """Whatever is no I-JSON is the one error class, with a message short enough for a log line."""
+    with pytest.raises(MalformedJsonError) as caught:
+        parse(raw)
+    assert 0 < len(str(caught.value)) < 100
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b' {"b": 1, "a": [null, true, 1.5, -0.0, "\xc3\xbc"]} \n', {"b": 1, "a": [None, True, 1.5, -0.0, "ü"]}),
+        (b'"\\ud83d\\ude00"', "😀"),
+        (b'"\\\\ud800"', "\\ud800"),
+        (b'"\\u0000"', "\0"),
+        (b"9" * 4300, int("9" * 4300)),
+        (b"-" + b"9" * 4300, -int("9" * 4300)),
+    ],
+)
+def test_json_is_read_as_it_stands(raw: bytes, expected: object) -> None:
+    """Key order, numbers and escapes are kept; U+0000 is legal JSON."""
+    value = parse(raw)
+    assert value == expected
+    assert json.dumps(value) == json.dumps(expected)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_the_depth_bound_is_exact(opening: bytes) -> None:
+    """64 levels pass, the 65th does not, whatever brackets stand beside them."""
+
+    def nested(depth: int) -> bytes:
+        closing = b"]" if opening == b"[" else b"}"
+        return b"[" + b"[]," * 100 + opening * (depth - 1) + b"0" + closing * (depth - 1) + b"]"
+
+    parse(nested(DEPTH_MAX))
+    with pytest.raises(MalformedJsonError, match="64 levels"):
+        parse(nested(DEPTH_MAX + 1))
+
+
+@pytest.mark.parametrize("text", ['"[[[[', '\\"[[[[', "\\\\", "{[\\\\\\", 'ü"[{'])
+def test_brackets_in_texts_are_no_levels(text: str) -> None:
+    """Texts are skipped as the parser skips them, escaped quotes and backslashes included."""
+    value = [text * 100, {text: text}]
+    assert parse(json.dumps(value).encode()) == value
+
+
+def test_the_caller_may_grant_more_levels() -> None:
+    """A structured event is one level deeper than its data."""
+    raw = b"[" * 65 + b"]" * 65
+    parse(raw, depth_max=65)
+    with pytest.raises(MalformedJsonError):
+        parse(raw)
+
+
+def test_a_lower_limit_of_the_interpreter_is_no_exception() -> None:
+    """The limit on digits can be moved by whoever starts Python; an event must not crash the worker for it."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(640)
+    try:
+        with pytest.raises(MalformedJsonError, match="digits"):
+            parse(b"9" * 641)
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+def test_json_is_written_compactly_in_the_order_received() -> None:
+    """No blanks, non-ASCII as is, names unsorted."""
+    assert compact({"b": [1, 2.5, None], "a": "ü😀"}) == '{"b":[1,2.5,null],"a":"ü😀"}'
+
+
+def test_what_is_no_json_is_never_written() -> None:
+    """NaN would be a text that our own reader refuses."""
+    with pytest.raises(ValueError, match="JSON compliant"):
+        compact(float("nan"))
+
+
+def test_every_nul_is_found_with_its_place() -> None:
+    """In texts and in names, at any depth; the places are bounded, their number is exact."""
+    raw = b'{"a": [1, "x\\u0000"], "n\\u0000": {"b~/": "\\u0000"}, "c": "\\\\u0000"}'
+    places, count = find_nul(parse(raw), raw=raw, places_max=10)
+    assert set(places) == {("a", 1), ("n\0",), ("n\0", "b~/")}
+    assert count == 3
+    places, count = find_nul(parse(raw), raw=raw, places_max=1)
+    assert (len(places), count) == (1, 3)

@@ -1,0 +1,88 @@
+"""What the worker publishes is closed, complete and in one form."""
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from uuid import UUID
+
+import pytest
+from pydantic import ValidationError
+
+from schemas.outgoing import STATUS_MODELS, Cause, DeploymentStatusChanged, ReleaseStatusChanged
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.types import StatusEventType
+from tests.unit.schemas.records import RELEASE_ID
+
+TIME = datetime(2026, 3, 1, 11, 30, tzinfo=timezone(timedelta(hours=2)))
+CAUSE = Cause(source="https://ci.example.com", id="run-1", type="dev.rudder.deployment.succeeded.v1", time=TIME)
+DEPLOYMENT = DeploymentStatusChanged(
+    release_id=UUID(RELEASE_ID),
+    deployment_id=UUID("e3f9c1b2-7a64-5d1e-8c43-1f0b9d8a6e20"),
+    organization_id="acme",
+    environment_id="production-eu",
+    config_revision=1,
+    attempt=2,
+    previous_status=None,
+    status=DeploymentStatus.SUCCESS,
+    deployed_at=TIME,
+    cause=CAUSE,
+)
+
+
+def test_every_status_event_type_has_its_model() -> None:
+    """Nothing is published without a schema."""
+    assert set(STATUS_MODELS) == set(StatusEventType)
+
+
+def test_every_field_is_written_and_times_have_one_form() -> None:
+    """Subscribers find null, not nothing; times are UTC with microseconds."""
+    assert DEPLOYMENT.model_dump(mode="json") == {
+        "release_id": RELEASE_ID,
+        "deployment_id": "e3f9c1b2-7a64-5d1e-8c43-1f0b9d8a6e20",
+        "organization_id": "acme",
+        "environment_id": "production-eu",
+        "config_revision": 1,
+        "attempt": 2,
+        "previous_status": None,
+        "status": "SUCCESS",
+        "deployed_at": "2026-03-01T09:30:00.000000Z",
+        "deployed_by": None,
+        "comment": None,
+        "cause": {
+            "source": "https://ci.example.com",
+            "id": "run-1",
+            "type": "dev.rudder.deployment.succeeded.v1",
+            "time": "2026-03-01T09:30:00.000000Z",
+        },
+    }
+
+
+def test_what_is_written_can_be_read_back() -> None:
+    """A subscriber in Python may use the same model."""
+    assert DeploymentStatusChanged.model_validate_json(DEPLOYMENT.model_dump_json()) == DEPLOYMENT
+
+
+def test_unknown_fields_are_refused() -> None:
+    """A field that no schema names is a leak."""
+    text = json.dumps({**DEPLOYMENT.model_dump(mode="json"), "cluster": "eu-1"})
+    with pytest.raises(ValidationError, match="cluster"):
+        DeploymentStatusChanged.model_validate_json(text)
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    """It would mean another instant to each reader."""
+    with pytest.raises(ValidationError, match="timezone"):
+        Cause(source="s", id="i", type="t", time=datetime(2026, 3, 1))  # noqa: DTZ001 - the point of it
+
+
+def test_a_release_has_a_releases_status() -> None:
+    """The two machines' values are not interchangeable, and their texts are not their members."""
+    given = ReleaseStatusChanged(
+        release_id=UUID(RELEASE_ID),
+        organization_id="acme",
+        previous_status=ReleaseStatus.DEPLOYING,
+        status=ReleaseStatus.FAILED,
+        cause=CAUSE.model_copy(update={"time": datetime(2026, 3, 1, tzinfo=UTC)}),
+    )
+    assert given.model_dump(mode="json")["status"] == "FAILED"
+    with pytest.raises(ValidationError, match="status"):
+        ReleaseStatusChanged.model_validate({**dict(given), "status": DeploymentStatus.FAILED})

@@ -1,0 +1,122 @@
+"""The one place that constructs the parts and wires them together. Nothing here waits or decides."""
+
+import socket
+from collections.abc import Mapping
+
+from worker.db.store import SqlStore
+from worker.domain.retry import Backoff
+from worker.handling.publications import Publications, Topics
+from worker.kafka.connection import Connection
+from worker.kafka.publisher import KafkaPublisher
+from worker.kafka.source import KafkaSource
+from worker.runtime.clock import SystemClock
+from worker.runtime.consumer import Bounds, Consumer
+from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.health import WorkerHealth
+from worker.runtime.supervisor import Service
+from worker.runtime.worker import Worker
+from worker.settings import Settings
+from worker.telemetry import Metrics
+from worker.version import __version__
+from worker.web.server import Server, application
+
+_POLL_TIMEOUT_SECONDS = 0.25
+"""How long a poll waits for records, and so how soon a stop is noticed."""
+
+
+def kafka_connection(settings: Settings) -> Connection:
+    password, keyfile_password = settings.kafka_sasl_password, settings.kafka_ssl_keyfile_password
+    return Connection(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=settings.kafka_client_id,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=_text(settings.kafka_ssl_cafile),
+        ssl_certfile=_text(settings.kafka_ssl_certfile),
+        ssl_keyfile=_text(settings.kafka_ssl_keyfile),
+        ssl_keyfile_password=keyfile_password.get_secret_value() if keyfile_password else None,
+        request_timeout_seconds=settings.kafka_request_timeout_seconds,
+    )
+
+
+def publisher(settings: Settings) -> KafkaPublisher:
+    return KafkaPublisher(kafka_connection(settings))
+
+
+def store(settings: Settings) -> SqlStore:
+    """Raises Misconfigured as `SqlStore.open`."""
+    return SqlStore.open(
+        settings.database_url.get_secret_value(),
+        connections_max=settings.connections_max,
+        timeout_seconds=settings.database_timeout_seconds,
+    )
+
+
+def services(settings: Settings) -> Mapping[str, Service]:
+    """The services of `rudder-worker run`.
+
+    Raises:
+        Misconfigured: the settings name a database or files that cannot be used.
+    """
+    clock, metrics = SystemClock(), Metrics()
+    database, producer = store(settings), publisher(settings)
+    delivery = Delivery(
+        store=database,
+        publisher=producer,
+        publications=Publications(
+            topics=Topics(
+                deployment_status=settings.deployment_status_topic,
+                release_status=settings.release_status_topic,
+                dead_letters=settings.dead_letter_topic,
+            ),
+            content_mode=settings.content_mode,
+            source=settings.event_source,
+            worker=f"rudder-worker/{__version__} {socket.gethostname()}",
+        ),
+        policy=Policy(
+            backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
+            attempts_max=settings.attempts_max,
+        ),
+        clock=clock,
+        metrics=metrics,
+    )
+    source = KafkaSource(
+        kafka_connection(settings),
+        topics=settings.input_topics,
+        group_id=settings.group_id,
+        group_instance_id=settings.group_instance_id,
+        session_timeout_seconds=settings.session_timeout_seconds,
+        max_poll_interval_seconds=settings.max_poll_interval_seconds,
+    )
+    consumer = Consumer(source=source, delivery=delivery, bounds=_bounds(settings), clock=clock, metrics=metrics)
+    health = WorkerHealth(store=database, consumer=consumer, clock=clock)
+    worker = Worker(
+        dependencies=(
+            ("database", database.check, database.close),
+            ("broker", producer.start, producer.stop),
+        ),
+        consumer=consumer,
+        startup_timeout_seconds=settings.startup_timeout_seconds,
+        clock=clock,
+    )
+    server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
+    return {"worker": worker, "http": server}
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        concurrency=settings.concurrency,
+        in_flight_records_max=settings.in_flight_records_max,
+        in_flight_bytes_max=settings.in_flight_bytes_max,
+        event_bytes_max=settings.event_bytes_max,
+        commit_interval_seconds=settings.commit_interval_seconds,
+        poll_timeout_seconds=_POLL_TIMEOUT_SECONDS,
+        drain_timeout_seconds=settings.drain_timeout_seconds,
+        keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
+    )
+
+
+def _text(path: object | None) -> str | None:
+    return None if path is None else str(path)

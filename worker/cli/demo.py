@@ -1,0 +1,23 @@
+"""`rudder-worker demo`: a day of CI/CD on this machine, checked against a recount."""
+
+import asyncio
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worker.cli.exits import clear_errors
+
+
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Keep everything up afterwards, until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="Which day: the same seed gives the same events.")] = 2026,
+    output: Annotated[Path, typer.Option(help="Where the database file and the worker's log go.")] = Path(
+        "demo-output"
+    ),
+) -> None:
+    """Play a day of CI/CD through an embedded broker, a real worker process and SQLite, and recount it."""
+    with clear_errors():
+        from worker.demo.play import run_demo
+
+        raise typer.Exit(asyncio.run(run_demo(seed=seed, serve=serve, output_path=output)))

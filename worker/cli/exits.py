@@ -1,0 +1,33 @@
+"""How commands end: the exit codes of the contract, and errors as one clear line instead of a traceback."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+from worker.domain.errors import Misconfigured, Unavailable
+
+EXIT_PROBLEM = 1
+"""The work found a problem, which it reports."""
+
+EXIT_USAGE = 2
+"""Wrong usage or configuration."""
+
+EXIT_INTERRUPTED = 130
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Around a command's work: what an operator can mend is said in one line on standard error."""
+    try:
+        yield
+    except (Misconfigured, Unavailable) as error:
+        complain(str(error))
+        raise typer.Exit(EXIT_USAGE) from error
+    except KeyboardInterrupt as error:
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+
+
+def complain(line: str) -> None:
+    print(f"rudder-worker: {' '.join(line.split())}", file=sys.stderr)

@@ -1,0 +1,75 @@
+"""SQL Server through aioodbc and Microsoft's ODBC driver 18.
+
+Error numbers: Microsoft's "Database Engine events and errors". Not run against a SQL Server so far; see the README.
+"""
+
+import re
+from typing import Any
+
+from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
+
+_CONFLICTS = frozenset(
+    {
+        547,  # constraint (CHECK, foreign key)
+        1205,  # deadlock victim
+        2601,  # unique index
+        2627,  # primary key or unique constraint
+        3960,  # snapshot update conflict
+        51001,  # the worker's guard on release_deployments
+        51002,  # the worker's guard on releases
+    }
+)
+_UNPROCESSABLE = frozenset(
+    {
+        220,  # arithmetic overflow
+        515,  # NULL in a NOT NULL column
+        2628,  # text too long, naming the column
+        8115,  # arithmetic overflow on conversion
+        8152,  # text too long
+    }
+)
+_MISCONFIGURED = frozenset(
+    {
+        4060,  # no such database, or no right to it
+        18456,  # login failed
+    }
+)
+_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
+"""How Microsoft's driver writes the server's number into its message."""
+
+
+class MssqlDialect:
+    """READ COMMITTED; the release's row serialises what must be."""
+
+    def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
+        del url
+        return {
+            "pool_size": connections_max,
+            "max_overflow": 0,
+            "pool_timeout": timeout_seconds,
+            "isolation_level": "READ COMMITTED",
+            "connect_args": {"timeout": int(timeout_seconds)},
+        }
+
+    def prepare(self, engine: AsyncEngine) -> None:
+        """Nothing to hook up."""
+
+    def reaction(self, error: BaseException) -> Exception | None:
+        if isinstance(error, PoolTimeoutError | OSError | TimeoutError):
+            return Unavailable(f"SQL Server: {error!r}")
+        if not isinstance(error, DBAPIError):
+            return None
+        text = str(error.orig)
+        numbers = {int(number) for number in _NUMBER.findall(text)}
+        if numbers & _CONFLICTS:
+            return Conflict(text)
+        if numbers & _UNPROCESSABLE:
+            return Unprocessable(text)
+        if numbers & _MISCONFIGURED:
+            return Misconfigured(f"SQL Server: {text}")
+        return Unavailable(f"SQL Server: {text}")

@@ -1,0 +1,52 @@
+"""SQLite: the embedded database. One writer at a time, so one connection."""
+
+from typing import Any
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from worker.domain.errors import Conflict, Unavailable, Unprocessable
+
+
+class SqliteDialect:
+    """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
+
+    def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
+        del url, connections_max  # a second connection could only wait for the first
+        return {
+            "pool_size": 1,
+            "max_overflow": 0,
+            "pool_timeout": timeout_seconds,
+            "connect_args": {"timeout": timeout_seconds},
+        }
+
+    def prepare(self, engine: AsyncEngine) -> None:
+        event.listen(engine.sync_engine, "connect", _on_connect)
+        event.listen(engine.sync_engine, "begin", _on_begin)
+
+    def reaction(self, error: BaseException) -> Exception | None:
+        if isinstance(error, IntegrityError):
+            return Conflict(str(error.orig))
+        if isinstance(error, DataError) or (isinstance(error, DBAPIError) and isinstance(error.orig, OverflowError)):
+            return Unprocessable(str(error.orig))
+        if isinstance(error, DBAPIError):
+            return Unavailable(f"SQLite: {error.orig}")
+        if isinstance(error, PoolTimeoutError | OSError):
+            return Unavailable(f"SQLite: {error}")
+        return None
+
+
+def _on_connect(connection: DBAPIConnection, _record: object) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that reads first and writes later could otherwise fail in between, for ever.
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

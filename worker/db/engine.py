@@ -1,0 +1,71 @@
+"""From a URL to an engine that behaves the same on every supported database."""
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from worker.db.dialects.dialect import Dialect
+from worker.db.dialects.mssql import MssqlDialect
+from worker.db.dialects.postgresql import PostgresqlDialect
+from worker.db.dialects.sqlite import SqliteDialect
+from worker.domain.errors import Misconfigured
+
+_DIALECTS: dict[str, type[Dialect]] = {
+    "mssql+aioodbc": MssqlDialect,
+    "postgresql+asyncpg": PostgresqlDialect,
+    "sqlite+aiosqlite": SqliteDialect,
+}
+
+SUPPORTED = tuple(_DIALECTS)
+"""The URL schemes of `RUDDER_DATABASE_URL`."""
+
+
+def open_engine(url: str, *, connections_max: int, timeout_seconds: float) -> tuple[AsyncEngine, Dialect]:
+    """An engine, not yet connected, and what is special about its database.
+
+    Raises:
+        Misconfigured: the URL is none, names an unsupported driver, or its driver is not installed.
+    """
+    parsed = parse_url(url)
+    dialect = _DIALECTS[parsed.drivername]()
+    arguments = dialect.engine_arguments(parsed, connections_max=connections_max, timeout_seconds=timeout_seconds)
+    try:
+        engine = create_async_engine(parsed, hide_parameters=True, **arguments)
+    except ImportError as error:
+        extra = "; pip install 'rudder-worker[mssql]' brings it" if parsed.drivername.startswith("mssql") else ""
+        raise Misconfigured(f"the driver for {parsed.drivername} cannot be loaded: {error}{extra}") from error
+    dialect.prepare(engine)
+    return engine, dialect
+
+
+def parse_url(url: str) -> URL:
+    """The URL's parts.
+
+    Raises:
+        Misconfigured: as `open_engine`; the message does not hold the URL, which may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, NoSuchModuleError, ValueError) as error:
+        raise Misconfigured("RUDDER_DATABASE_URL is no database URL") from error
+    if parsed.drivername not in _DIALECTS:
+        supported = ", ".join(SUPPORTED)
+        raise Misconfigured(f"RUDDER_DATABASE_URL begins with {parsed.drivername}; supported are {supported}")
+    return parsed
+
+
+def masked(url: str) -> str:
+    """The URL as it may be shown: neither the password nor what an ODBC connection string or a query may hide."""
+    parsed = parse_url(url)
+    shown = parsed.set(query={name: _shown(name, value) for name, value in parsed.query.items()})
+    return shown.render_as_string(hide_password=True)
+
+
+def _shown(name: str, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
+    secret = name.lower() in {"odbc_connect", "pwd", "password", "sslpassword", "passfile", "accesstoken"}
+    return "***" if secret else value
+
+
+def dialect_of(url: str) -> Dialect:
+    """What is special about the URL's database. Raises Misconfigured as `parse_url`."""
+    return _DIALECTS[parse_url(url).drivername]()

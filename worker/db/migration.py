@@ -1,0 +1,88 @@
+"""Brings a database to a revision, from code: the installed package has no alembic.ini.
+
+The functions that change a database run an event loop of their own and so are called outside of any.
+"""
+
+from io import StringIO
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import URL, Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+import migrations
+
+
+def upgrade(url: str | URL, revision: str = "head") -> None:
+    """Migrates the database up to `revision`. Each revision commits on its own; a failed one leaves no trace."""
+    command.upgrade(_config(url), revision)
+
+
+def downgrade(url: str | URL, revision: str) -> None:
+    """Migrates the database down to `revision`; `base` takes back everything the migrations made."""
+    command.downgrade(_config(url), revision)
+
+
+def script(url: str | URL, *, start: str | None = None, revision: str = "head") -> str:
+    """The SQL that leads from `start` (default: an empty database) to `revision`, up or down, for a DBA to run.
+
+    Of `url` only the kind of database matters: nothing is connected to and no driver is loaded. Downwards, `start`
+    defaults to the head.
+    """
+    text = StringIO()
+    config = _config(url, output=text)
+    scripts = ScriptDirectory.from_config(config)
+    if _leads_down(scripts, start=start, revision=revision):
+        command.downgrade(config, f"{start or 'head'}:{revision}", sql=True)
+    else:
+        command.upgrade(config, f"{start}:{revision}" if start else revision, sql=True)
+    return text.getvalue()
+
+
+async def current_revision(database: AsyncConnection | AsyncEngine) -> str | None:
+    """The revision the database is at; None where it was never migrated."""
+    if isinstance(database, AsyncEngine):
+        async with database.connect() as connection:
+            return await connection.run_sync(_current_revision)
+    return await database.run_sync(_current_revision)
+
+
+def head_revision() -> str:
+    """The revision this worker was written for."""
+    head = ScriptDirectory.from_config(_config()).get_current_head()
+    if head is None:
+        raise LookupError("the migrations package holds no revision")
+    return head
+
+
+def known_revisions() -> frozenset[str]:
+    """Every revision that this version of the package has."""
+    return frozenset(step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _config(url: str | URL | None = None, *, output: StringIO | None = None) -> Config:
+    config = Config(output_buffer=output)
+    config.set_main_option("path_separator", "os")
+    # ConfigParser reads a per cent sign as the start of an interpolation.
+    config.set_main_option("script_location", str(Path(migrations.__file__).parent).replace("%", "%%"))
+    if url is not None:
+        # As an attribute, not an option: a password may hold per cent signs, and an option would be text without one.
+        config.attributes["url"] = make_url(url)
+    return config
+
+
+def _leads_down(scripts: ScriptDirectory, *, start: str | None, revision: str) -> bool:
+    if revision == "base":
+        return True
+    if start is None:
+        return False
+    target = scripts.get_revision(revision)
+    below = [step.revision for step in scripts.iterate_revisions(start, "base")]
+    return target is not None and target.revision in below[1:]
+
+
+def _current_revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()

@@ -1,0 +1,183 @@
+"""The statements that load what a decision needs. Built once; SQLAlchemy keeps their compiled form."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from schemas.event import Event
+from schemas.incoming import DeploymentChange, EventData, ReleaseCreated, ReleaseFields
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.types import EventType
+from worker.db.pointers import Pointers
+from worker.db.tables import ACTIVITY_LOGS, DEPLOYMENTS, REJECTIONS, RELEASES
+from worker.domain.identity import entry_ids
+from worker.domain.message import Message
+from worker.domain.rows import Deployment, Entry, Pointer, Rejection, Release
+from worker.domain.state import State
+
+_ENTRIES = select(ACTIVITY_LOGS).where(ACTIVITY_LOGS.c.id.in_(bindparam("ids", expanding=True)))
+_REJECTION = select(REJECTIONS).where(REJECTIONS.c.id == bindparam("wanted_id"))
+_HOLD = (
+    update(RELEASES).where(RELEASES.c.id == bindparam("wanted_id")).values(organization_id=RELEASES.c.organization_id)
+)
+_RELEASE = select(
+    RELEASES.c.id,
+    RELEASES.c.organization_id,
+    RELEASES.c.status,
+    RELEASES.c.component_id,
+    RELEASES.c.deployment_track_id,
+    RELEASES.c.release_date,
+    RELEASES.c.release_number,
+).where(RELEASES.c.id == bindparam("wanted_id"))
+_DEPLOYMENTS = select(
+    DEPLOYMENTS.c.id,
+    DEPLOYMENTS.c.environment_id,
+    DEPLOYMENTS.c.config_revision,
+    DEPLOYMENTS.c.attempt,
+    DEPLOYMENTS.c.status,
+    DEPLOYMENTS.c.updated_at,
+    DEPLOYMENTS.c.deployed_at,
+    DEPLOYMENTS.c.deployed_by,
+).where(DEPLOYMENTS.c.release_mgt_id == bindparam("wanted_id"))
+_NUMBER = select(RELEASES.c.id).where(
+    RELEASES.c.release_date == bindparam("wanted_date"),
+    RELEASES.c.release_number == bindparam("wanted_number"),
+    RELEASES.c.component_id == bindparam("wanted_component"),
+    RELEASES.c.deployment_track_id == bindparam("wanted_track"),
+)
+
+
+async def load_state(connection: AsyncConnection, message: Message, pointers: Pointers | None) -> State:
+    """What `worker.domain.state.State` says, read in the connection's transaction.
+
+    The release is held first, by writing it: reading its attempts and writing its roll-up must not overlap with
+    another worker's, and no guard on single rows would notice. Writing is the one lock that every database has.
+    """
+    entries = await _entries(connection, message)
+    if entries:
+        return State(entries=entries)
+    rejection = await _rejection(connection, message.id)
+    content = message.content
+    if not isinstance(content, Event) or (rejection is not None and not message.redrive):
+        return State(rejection=rejection)
+    data = content.data
+    release = await _release(connection, data.release_id)
+    block = _block(data)
+    if release is None:
+        taken = block is not None and await _number_taken(connection, block)
+        pointer = await _pointer(connection, pointers, content, block)
+        return State(rejection=rejection, number_taken=taken, pointer=pointer)
+    rows = await connection.execute(_DEPLOYMENTS, {"wanted_id": release.id})
+    return State(
+        rejection=rejection,
+        release=release,
+        deployments=tuple(_deployment(row) for row in rows),
+        pointer=await _pointer(connection, pointers, content, release),
+    )
+
+
+async def _entries(connection: AsyncConnection, message: Message) -> tuple[Entry, ...]:
+    content = message.content
+    if content.source is None or content.id is None:
+        return ()
+    ids = entry_ids(source=content.source, event_id=content.id)
+    rows = await connection.execute(_ENTRIES, {"ids": ids})
+    found = {row.id: _entry(row) for row in rows}
+    return tuple(found[entry_id] for entry_id in ids if entry_id in found)
+
+
+async def _rejection(connection: AsyncConnection, rejection_id: UUID) -> Rejection | None:
+    row = (await connection.execute(_REJECTION, {"wanted_id": rejection_id})).one_or_none()
+    if row is None:
+        return None
+    return Rejection(
+        id=row.id,
+        created_at=row.created_at,
+        reason=row.reason,
+        detail=row.detail,
+        event_source=row.event_source,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        release_id=row.release_mgt_id,
+        topic=row.topic,
+        partition=row.topic_partition,
+        offset=row.topic_offset,
+        resolved_at=row.resolved_at,
+    )
+
+
+async def _release(connection: AsyncConnection, release_id: UUID) -> Release | None:
+    held = await connection.execute(_HOLD, {"wanted_id": release_id})
+    if not held.rowcount:
+        return None
+    row = (await connection.execute(_RELEASE, {"wanted_id": release_id})).one()
+    return Release(
+        id=row.id,
+        organization_id=row.organization_id,
+        status=ReleaseStatus(row.status),
+        component_id=row.component_id,
+        deployment_track_id=row.deployment_track_id,
+        release_date=row.release_date,
+        release_number=row.release_number,
+    )
+
+
+def _block(data: EventData) -> ReleaseFields | None:
+    """The fields of the release that the event would create."""
+    if isinstance(data, ReleaseCreated):
+        return data
+    return data.release if isinstance(data, DeploymentChange) else None
+
+
+async def _number_taken(connection: AsyncConnection, block: ReleaseFields) -> bool:
+    wanted = {
+        "wanted_date": block.release_date,
+        "wanted_number": block.release_number,
+        "wanted_component": block.component_id,
+        "wanted_track": block.deployment_track_id,
+    }
+    return (await connection.execute(_NUMBER, wanted)).first() is not None
+
+
+async def _pointer(
+    connection: AsyncConnection, pointers: Pointers | None, event: Event, release: Release | ReleaseFields | None
+) -> Pointer | None:
+    data = event.data
+    if pointers is None or release is None or event.type is not EventType.DEPLOYMENT_SUCCEEDED:
+        return None
+    if not isinstance(data, DeploymentChange):
+        return None
+    return await pointers.load(
+        connection,
+        environment_id=data.environment_id,
+        component_id=release.component_id,
+        deployment_track_id=release.deployment_track_id,
+    )
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        id=row.id,
+        created_at=row.created_at,
+        release_id=row.release_mgt_id,
+        deployment_id=row.release_deployment_id,
+        environment_id=row.environment_id,
+        activity_type=row.activity_type,
+        activity_data=row.activity_data,
+        status=row.status,
+    )
+
+
+def _deployment(row: Any) -> Deployment:
+    return Deployment(
+        id=row.id,
+        environment_id=row.environment_id,
+        config_revision=row.config_revision,
+        attempt=row.attempt,
+        status=DeploymentStatus(row.status),
+        updated_at=row.updated_at,
+        deployed_at=row.deployed_at,
+        deployed_by=row.deployed_by,
+    )

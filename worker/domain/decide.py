@@ -1,0 +1,212 @@
+"""The rules: what one event does to one release. Pure: no clock, no chance, no input or output.
+
+The contract's section "What an event does (the decision)" is the source; the numbers in comments are its rules.
+"""
+
+from typing import assert_never
+
+from schemas.event import Event, Invalid
+from schemas.incoming import (
+    ActivityRecorded,
+    DeploymentChange,
+    ReleaseCreated,
+    ReleaseTransition,
+)
+from schemas.reasons import Reason
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.types import EventType
+from worker.domain.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
+from worker.domain.effects import Effects
+from worker.domain.message import Message
+from worker.domain.rows import Deployment, Pointer, Rejection, Release
+from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale, State
+from worker.domain.transitions import ACTIVE, UNDEPLOYABLE, release_may_become
+
+WANTED_DEPLOYMENT_STATUS = {
+    EventType.DEPLOYMENT_REQUESTED: DeploymentStatus.PENDING,
+    EventType.DEPLOYMENT_STARTED: DeploymentStatus.IN_PROGRESS,
+    EventType.DEPLOYMENT_SUCCEEDED: DeploymentStatus.SUCCESS,
+    EventType.DEPLOYMENT_FAILED: DeploymentStatus.FAILED,
+    EventType.DEPLOYMENT_CANCELLED: DeploymentStatus.CANCELLED,
+    EventType.DEPLOYMENT_ROLLED_BACK: DeploymentStatus.ROLLED_BACK,
+}
+WANTED_RELEASE_STATUS = {
+    EventType.RELEASE_SUBMITTED: ReleaseStatus.IN_REVIEW,
+    EventType.RELEASE_APPROVED: ReleaseStatus.APPROVED,
+    EventType.RELEASE_REJECTED: ReleaseStatus.REJECTED,
+    EventType.RELEASE_REOPENED: ReleaseStatus.DRAFT,
+}
+
+
+def decide(state: State, message: Message) -> Outcome:
+    """What `message` comes to, given `state`. The same arguments always give the same outcome."""
+    known = duplicate(state, message)  # 1
+    if known is not None:
+        return known
+    content = message.content
+    if isinstance(content, Invalid):
+        return reject(state, message, content.reason, content.detail)
+    match content.data:
+        case ReleaseCreated() as data:
+            return _release_created(state, message, data)
+        case ReleaseTransition():
+            return _release_transition(state, message, content)
+        case DeploymentChange() as data:
+            return _deployment(state, message, content, data)
+        case ActivityRecorded() as data:
+            return _activity(state, message, data)
+        case other:
+            raise TypeError(f"no rule for {type(other).__name__}")
+
+
+def duplicate(state: State, message: Message) -> Duplicate | None:
+    """Rule 1. A redrive has a rejected event judged afresh, but never one that already had its effect."""
+    if state.entries:
+        return Duplicate(entries=state.entries)
+    if state.rejection is not None and not message.redrive:
+        return Duplicate(rejection=state.rejection)
+    return None
+
+
+def reject(state: State, message: Message, reason: Reason, detail: str) -> Rejected:
+    content, record = message.content, message.record
+    rejection = Rejection(
+        id=message.id,
+        created_at=message.at,
+        reason=reason.value,
+        detail=detail,
+        event_source=content.source,
+        event_id=content.id,
+        event_type=content.type,
+        release_id=message.release_id,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+    return Rejected(rejection=rejection, again=state.rejection is not None)
+
+
+def _foreign(state: State, message: Message, release: Release, organization_id: str) -> Rejected | None:
+    """Rule 3, first half."""
+    if release.organization_id == organization_id:
+        return None
+    return reject(state, message, Reason.ORGANIZATION_MISMATCH, "the release belongs to another organization")
+
+
+def _not_found(state: State, message: Message) -> Rejected:
+    return reject(state, message, Reason.RELEASE_NOT_FOUND, f"release {message.release_id} is not known")
+
+
+def _number_taken(state: State, message: Message) -> Rejected:
+    detail = "another release has this date and number for the component and track"
+    return reject(state, message, Reason.RELEASE_CONFLICT, detail)
+
+
+def _release_created(state: State, message: Message, data: ReleaseCreated) -> Outcome:
+    if state.release is not None:
+        foreign = _foreign(state, message, state.release, data.organization_id)
+        detail = f"release {data.release_id} exists already"
+        return foreign or reject(state, message, Reason.RELEASE_CONFLICT, detail)  # 9
+    if state.number_taken:
+        return _number_taken(state, message)  # 9
+    effects = Effects(state, message)
+    effects.create_release(data, data, ReleaseStatus.DRAFT)
+    return Applied(changes=effects.changes())
+
+
+def _release_transition(state: State, message: Message, event: Event) -> Outcome:
+    release = state.release
+    if release is None:
+        return _not_found(state, message)  # 2
+    foreign = _foreign(state, message, release, event.data.organization_id)
+    if foreign is not None:
+        return foreign  # 3
+    wanted = WANTED_RELEASE_STATUS[event.type]
+    effects = Effects(state, message)
+    if release.status is wanted:  # 9
+        effects.note_stale(release)
+        return Stale(changes=effects.changes())
+    if not release_may_become(current=release.status, wanted=wanted):
+        detail = f"the release is {release.status} and may not become {wanted}"
+        return reject(state, message, Reason.INVALID_TRANSITION, detail)
+    effects.move_release(release, wanted, comment=event.data.comment)
+    return Applied(changes=effects.changes())
+
+
+def _deployment(state: State, message: Message, event: Event, data: DeploymentChange) -> Outcome:
+    effects = Effects(state, message)
+    release = state.release
+    if release is None:
+        if data.release is None:
+            return _not_found(state, message)  # 2
+        if state.number_taken:
+            return _number_taken(state, message)  # 9: it cannot be created, so nothing after that can be asked
+        release = effects.create_release(data, data.release, ReleaseStatus.APPROVED)  # 2
+    foreign = _foreign(state, message, release, data.organization_id)
+    if foreign is not None:
+        return foreign  # 3
+    if release.status in UNDEPLOYABLE:
+        return reject(state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}")  # 3
+
+    wanted = WANTED_DEPLOYMENT_STATUS[event.type]
+    siblings = _siblings(state, data.environment_id, data.config_revision)
+    match choose(siblings, wanted=wanted, attempt=data.attempt, event_time=event.time):  # 4, 5, 6
+        case Refuse(reason, detail):
+            return reject(state, message, reason, detail)
+        case Ignore(target):
+            effects.note_stale(release, target)
+            return Stale(changes=effects.changes())
+        case Move(target):
+            target = effects.move_deployment(release, target, wanted, data)
+        case Open(attempt):
+            for active in siblings:
+                if active.status in ACTIVE:
+                    effects.supersede(release, active)  # 7
+            target = effects.open_deployment(release, attempt, wanted, data)
+        case step:
+            assert_never(step)
+
+    counted = counting(effects.deployments)
+    status = roll_up(counted.values())  # 8
+    if status is not release.status:
+        effects.move_release(release, status)
+    latest = counted.get(data.environment_id)
+    if wanted is DeploymentStatus.SUCCESS and latest is target and state.pointer and _newer(target, state.pointer):
+        effects.point(release, target, state.pointer)  # 10
+    return Applied(changes=effects.changes())
+
+
+def _newer(target: Deployment, pointer: Pointer) -> bool:
+    """Whether the environment should show this deployment rather than what it shows now, another release's perhaps.
+
+    The later event wins, not the later message: different releases are handled in no fixed order, and the row must
+    come out the same.
+    """
+    if pointer.deployment_id is None or pointer.deployed_at is None:
+        return True
+    return (target.updated_at, str(target.id)) >= (pointer.deployed_at, pointer.deployment_id)
+
+
+def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome:
+    release = state.release
+    if release is None:
+        return _not_found(state, message)  # 2
+    foreign = _foreign(state, message, release, data.organization_id)
+    if foreign is not None:
+        return foreign  # 3
+    target: Deployment | None = None
+    if data.environment_id is not None:
+        siblings = _siblings(state, data.environment_id, data.config_revision or 1)
+        wanted = data.attempt or max((sibling.attempt for sibling in siblings), default=None)
+        target = next((sibling for sibling in siblings if sibling.attempt == wanted), None)
+    effects = Effects(state, message)
+    effects.note_activity(release, target, data)
+    return Applied(changes=effects.changes())
+
+
+def _siblings(state: State, environment_id: str, config_revision: int) -> list[Deployment]:
+    return [
+        deployment
+        for deployment in state.deployments
+        if deployment.environment_id == environment_id and deployment.config_revision == config_revision
+    ]

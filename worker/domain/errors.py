@@ -1,0 +1,21 @@
+"""Errors by the reaction they need. The edges translate their library's exceptions into these."""
+
+
+class Conflict(Exception):
+    """A guard failed: somebody else wrote first. React: roll back, read afresh, decide again."""
+
+
+class Unavailable(Exception):
+    """The database or the broker cannot be used now. React: wait and try again, however long; advance nothing."""
+
+
+class Unprocessable(Exception):
+    """The database refuses this event's values for good. React: reject it as `processing_error`."""
+
+
+class Abandoned(Exception):
+    """The message's partition was given up, or the worker stops. React: leave it; it will be delivered again."""
+
+
+class Misconfigured(Exception):
+    """What the operator must change before the worker can run. React: say so in one line and exit 2."""

@@ -1,0 +1,53 @@
+"""One record on its way through the worker: what it says, and where and when it was delivered."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from schemas.event import Event, Invalid
+from schemas.record import Record
+from schemas.times import time_of_timestamp
+from worker.domain.identity import entry_id, position_id
+
+REDRIVE_HEADER = "rudder-redrive"
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """A decoded record. `content` is what `schemas.decode` made of `record`."""
+
+    record: Record
+    content: Event | Invalid
+
+    @property
+    def id(self) -> UUID:
+        """The id of the event's first activity log entry, and of its rejection."""
+        if self.content.source is None or self.content.id is None:
+            return position_id(topic=self.record.topic, partition=self.record.partition, offset=self.record.offset)
+        return entry_id(source=self.content.source, event_id=self.content.id)
+
+    @property
+    def release_id(self) -> UUID | None:
+        return self.content.data.release_id if isinstance(self.content, Event) else self.content.release_id
+
+    @property
+    def lane(self) -> UUID:
+        """What this message must stay in order with: its release; without one, its own repeats."""
+        return self.release_id or self.id
+
+    @property
+    def redrive(self) -> bool:
+        """Whether an operator asked for the event to be judged afresh."""
+        return any(name == REDRIVE_HEADER for name, _ in self.record.headers)
+
+    @property
+    def recorded_at(self) -> datetime:
+        """The record's time; where the broker gives none, or none that a calendar has, 1970."""
+        return time_of_timestamp(self.record.timestamp_ms) or _EPOCH
+
+    @property
+    def at(self) -> datetime:
+        """The event's time; where it could not be read, the record's."""
+        return self.content.time or self.recorded_at

@@ -1,0 +1,46 @@
+"""One message's transaction: load, decide, write, commit. What it came to is a value; only trouble is an error."""
+
+from schemas.decode import decode
+from schemas.reasons import Reason
+from schemas.record import Record
+from worker.domain.decide import decide, duplicate, reject
+from worker.domain.message import Message
+from worker.domain.state import Duplicate, Outcome
+from worker.ports import Store
+
+
+def read(record: Record, *, event_bytes_max: int) -> Message:
+    """Decode a record. Never raises: what cannot be read is a message that will be rejected."""
+    return Message(record=record, content=decode(record, bytes_max=event_bytes_max))
+
+
+async def process(message: Message, store: Store) -> Outcome:
+    """Give the message its effect, in one transaction.
+
+    Raises:
+        Conflict: another worker wrote first; process again.
+        Unavailable: the database cannot be asked, or its answer to the commit was lost; process again.
+        Unprocessable: the database refuses the event's values.
+    """
+    async with store.begin() as transaction:
+        state = await transaction.load(message)
+        outcome = decide(state, message)
+        if not isinstance(outcome, Duplicate):
+            await transaction.write(outcome)
+    return outcome
+
+
+async def give_up(message: Message, store: Store, *, detail: str) -> Outcome:
+    """Reject a message that failed for a reason of its own every time it was tried.
+
+    Raises:
+        Conflict, Unavailable: as `process`.
+    """
+    async with store.begin() as transaction:
+        state = await transaction.load(message)
+        known = duplicate(state, message)  # an earlier try may have been written after all
+        if known is not None:
+            return known
+        outcome = reject(state, message, Reason.PROCESSING_ERROR, detail)
+        await transaction.write(outcome)
+    return outcome

@@ -1,0 +1,107 @@
+"""The idempotent producer: everything the worker tells the world goes through here, and is acknowledged or told again.
+
+aiokafka's idempotent producer never gives a record up for a broker that is away; it retries until the answer comes.
+What it cannot survive is a broker that has lost track of its sequence numbers: then a new producer takes its place.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+import structlog
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+from worker.domain.errors import Unavailable
+from worker.kafka.connection import Connection, at_start
+from worker.ports import Publication
+from worker.telemetry import LogEvent
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
+
+_REQUEST_BYTES_MAX = 128 * 1024 * 1024
+"""A dead letter is as large as what came in; the topic's own limit decides, not the client's."""
+
+_HARMLESS = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
+"""Errors that say nothing of the producer's own state."""
+
+
+class KafkaPublisher:
+    """`worker.ports.Publisher` on aiokafka."""
+
+    def __init__(self, connection: Connection, *, linger_seconds: float = 0.0) -> None:
+        self._connection = connection
+        self._linger_ms = int(linger_seconds * 1000)
+        self._producer: AIOKafkaProducer | None = None
+        self._replacing = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            Unavailable: no broker answers.
+            Misconfigured: a broker refuses the credentials.
+        """
+        producer = AIOKafkaProducer(
+            **self._connection.arguments(),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=self._linger_ms,
+            max_request_size=_REQUEST_BYTES_MAX,
+        )
+        try:
+            await producer.start()
+        except KafkaError as error:
+            await producer.stop()
+            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
+        self._producer = producer
+
+    async def stop(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            await producer.stop()
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        by_topic: defaultdict[str, list[Publication]] = defaultdict(list)
+        for publication in publications:
+            by_topic[publication.topic].append(publication)
+        # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them.
+        results = await asyncio.gather(*map(self._in_order, by_topic.values()), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _in_order(self, publications: Sequence[Publication]) -> None:
+        for publication in publications:
+            await self.produce(publication)
+
+    async def produce(self, publication: Publication) -> tuple[int, int]:
+        """Produce one record; its partition and offset.
+
+        Raises:
+            Unavailable: it is not acknowledged, but may have been written.
+        """
+        producer = self._producer
+        if producer is None:
+            raise Unavailable("the producer is being replaced")
+        try:
+            written = await producer.send_and_wait(
+                publication.topic, value=publication.value, key=publication.key, headers=list(publication.headers)
+            )
+        except KafkaError as error:
+            if not error.retriable and not isinstance(error, _HARMLESS):
+                await self._replace(producer, error)
+            raise Unavailable(f"topic {publication.topic}: {error}") from error
+        return written.partition, written.offset
+
+    async def _replace(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
+        async with self._replacing:
+            if self._producer is not broken:
+                return  # another send met the same error first
+            _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
+            await self.stop()
+            await self.start()

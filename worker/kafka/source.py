@@ -1,0 +1,143 @@
+"""The consumer group's member: aiokafka behind `worker.ports.Source`.
+
+Auto-commit is off; what may be committed is for the offset tracker to say. Only committed records are read, so what a
+publisher's transaction took back is never seen.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from types import MappingProxyType
+
+import structlog
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.range import RangePartitionAssignor
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+
+from schemas.record import Record
+from worker.domain.errors import Unavailable
+from worker.kafka.connection import Connection, at_start
+from worker.ports import Partition, PartitionsLost
+
+OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
+
+ASSIGNORS = MappingProxyType(
+    {
+        "range": RangePartitionAssignor,
+        "roundrobin": RoundRobinPartitionAssignor,
+        "sticky": StickyPartitionAssignor,
+    }
+)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
+
+
+class KafkaSource:
+    """One member. Times in seconds."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        topics: Sequence[str],
+        group_id: str,
+        group_instance_id: str | None = None,
+        assignor: str = "roundrobin",
+        session_timeout_seconds: float = 45.0,
+        max_poll_interval_seconds: float = 300.0,
+        commit_timeout_seconds: float = 10.0,
+    ) -> None:
+        self._connection = connection
+        self._topics = tuple(topics)
+        self._commit_timeout_seconds = commit_timeout_seconds
+        self._arguments = {
+            "group_id": group_id,
+            "group_instance_id": group_instance_id,
+            "partition_assignment_strategy": (ASSIGNORS[assignor],),
+            "session_timeout_ms": int(session_timeout_seconds * 1000),
+            "heartbeat_interval_ms": int(session_timeout_seconds * 1000 / 10),
+            "max_poll_interval_ms": int(max_poll_interval_seconds * 1000),
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "isolation_level": "read_committed",
+        }
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
+        consumer = AIOKafkaConsumer(**self._connection.arguments(), **self._arguments)
+        try:
+            consumer.subscribe(topics=self._topics, listener=_Listener(on_assigned, on_revoked))
+            await consumer.start()
+        except KafkaError as error:
+            await consumer.stop()
+            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
+        self._consumer = consumer
+
+    async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
+        consumer = self._started()
+        try:
+            if records_max < 1:
+                return await self._sign_of_life(consumer)
+            batches = await consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
+        except KafkaError as error:
+            raise Unavailable(f"no records can be fetched: {error}") from error
+        return [_record(record) for record in chain.from_iterable(batches.values())]
+
+    async def _sign_of_life(self, consumer: AIOKafkaConsumer) -> Sequence[Record]:
+        # A paused partition gives nothing and, unlike one that is not polled, counts as polled.
+        paused = consumer.assignment()
+        consumer.pause(*paused)
+        try:
+            await consumer.getmany(timeout_ms=0)
+        finally:
+            consumer.resume(*(paused & consumer.assignment()))
+        return ()
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        consumer = self._started()
+        try:
+            async with asyncio.timeout(self._commit_timeout_seconds):
+                await consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()})
+        except (CommitFailedError, IllegalStateError) as error:
+            raise PartitionsLost("the group has moved on without this member") from error
+        except (KafkaError, TimeoutError) as error:
+            raise Unavailable(f"offsets cannot be committed: {error!r}") from error
+
+    async def stop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            await consumer.stop()
+
+    def _started(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise RuntimeError("the source is not started")
+        return self._consumer
+
+
+class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is untyped
+    """Hands a rebalance on. aiokafka logs what a listener raises and goes on, so ours must not raise unnoticed."""
+
+    def __init__(self, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+
+    async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        await self._on_assigned([Partition(*partition) for partition in assigned])
+
+    async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        await self._on_revoked([Partition(*partition) for partition in revoked])
+
+
+def _record(record: ConsumerRecord) -> Record:
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+    )

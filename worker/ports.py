@@ -1,0 +1,139 @@
+"""What the core asks of the edges, as Protocols: the database, the broker, time.
+
+An implementation raises only the errors of `worker.domain.errors`; everything else is a fault of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from schemas.record import Headers, Record
+from worker.domain.message import Message
+from worker.domain.state import Outcome, State
+
+
+class Partition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publication:
+    """One record to produce."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+
+class Transaction(Protocol):
+    """One database transaction; it commits when its context is left without an error."""
+
+    async def load(self, message: Message) -> State:
+        """What is known of the message's identity and its release, no other worker changing that release until
+        this transaction ends.
+
+        Raises:
+            Unavailable: the database cannot be asked now.
+        """
+        ...
+
+    async def write(self, outcome: Outcome) -> None:
+        """Write all that the outcome says.
+
+        Raises:
+            Conflict: what was loaded is no longer so.
+            Unprocessable: the database refuses the values.
+            Unavailable: the database cannot be asked now.
+        """
+        ...
+
+
+class Store(Protocol):
+    def begin(self) -> AbstractAsyncContextManager[Transaction]:
+        """Open a transaction. Leaving it may raise what `Transaction.write` raises; nothing is written then, or,
+        where the answer to the commit was lost, everything."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the database answers.
+
+        Raises:
+            Unavailable: it does not.
+            Misconfigured: it does, but not to these credentials, or its tables are not those of this version.
+        """
+        ...
+
+
+class Publisher(Protocol):
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        """Return when every record is acknowledged by all in-sync replicas, in order within each topic.
+
+        Raises:
+            Unavailable: at least one is not; any of them may have been written all the same.
+        """
+        ...
+
+
+class Source(Protocol):
+    """A member of a consumer group."""
+
+    async def start(
+        self,
+        *,
+        on_assigned: Callable[[Iterable[Partition]], Awaitable[None]],
+        on_revoked: Callable[[Iterable[Partition]], Awaitable[None]],
+    ) -> None:
+        """Join the group. The callbacks run during a rebalance; nothing is fetched until they return.
+
+        Raises:
+            Unavailable: no broker answers.
+            Misconfigured: a broker does, but refuses what it is told.
+        """
+        ...
+
+    async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
+        """The next records, at most `records_max`; with 0 nothing is fetched, but the group sees a sign of life.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        ...
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """Commit the next offset to read of each partition.
+
+        Raises:
+            Unavailable: the offsets are not committed, and may be tried again.
+            PartitionsLost: the group gave the partitions to somebody else.
+        """
+        ...
+
+    async def stop(self) -> None:
+        """Leave the group."""
+        ...
+
+
+class PartitionsLost(Exception):
+    """The group took partitions away before they could be given up in order."""
+
+
+class Clock(Protocol):
+    """Time and chance, so that tests can have their own."""
+
+    def monotonic_seconds(self) -> float: ...
+
+    def unix_seconds(self) -> float: ...
+
+    def chance(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+    async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        """Wait for the event, at most so long; whether it is set."""
+        ...

@@ -1,0 +1,53 @@
+"""One partition while this worker has it: what is under way, what may be committed, and when that ends."""
+
+import asyncio
+
+from worker.domain.offsets import OffsetTracker
+from worker.ports import Partition
+
+
+class Assignment:
+    """Given up once, for good: when the partition comes back it is a new assignment with a new tracker."""
+
+    def __init__(self, partition: Partition) -> None:
+        self.partition = partition
+        self.ended = asyncio.Event()
+        """Set when the partition is given up: nothing more is begun, and no try is repeated."""
+        self._tracker = OffsetTracker()
+        self._running = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def start(self, offset: int) -> None:
+        self._tracker.start(offset)
+
+    def done(self, offset: int) -> None:
+        self._tracker.done(offset)
+
+    def to_commit(self) -> int | None:
+        return self._tracker.to_commit()
+
+    def committed(self, offset: int) -> None:
+        self._tracker.committed(offset)
+
+    @property
+    def under_way(self) -> int:
+        return self._tracker.under_way
+
+    @property
+    def running(self) -> int:
+        """How many messages are being worked on, rather than queued or waiting for their next try."""
+        return self._running
+
+    def enter(self) -> None:
+        self._running += 1
+        self._idle.clear()
+
+    def leave(self) -> None:
+        self._running -= 1
+        if not self._running:
+            self._idle.set()
+
+    async def drained(self) -> None:
+        """Return when nothing of this partition is being worked on."""
+        await self._idle.wait()

@@ -1,0 +1,200 @@
+"""One message from its lane to its last acknowledgement: every try, every wait between tries, and the end of both.
+
+What fails for want of a database or a broker is tried for ever. What fails for a reason of its own is tried a bounded
+number of times and then rejected. Nothing is tried once its partition is given up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from worker.domain.errors import Abandoned, Conflict, Unavailable, Unprocessable
+from worker.domain.message import Message
+from worker.domain.retry import Backoff
+from worker.domain.state import Duplicate, Outcome, Rejected
+from worker.handling.process import give_up, process
+from worker.handling.publications import Publications
+from worker.ports import Clock, Publication, Publisher, Store
+from worker.telemetry import (
+    EVENT_LAG_SECONDS,
+    MESSAGES,
+    PROCESSING_SECONDS,
+    PUBLISHED,
+    REJECTIONS,
+    RETRIES,
+    LogEvent,
+    Metrics,
+)
+
+_NAME_LENGTH_MAX = 500
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
+
+
+class Tenure(Protocol):
+    """The part of an assignment that a delivery needs."""
+
+    ended: asyncio.Event
+
+    def enter(self) -> None: ...
+
+    def leave(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """How often, and how long apart.
+
+    `attempts_max` bounds tries that fail for the message's own reason, `conflicts_max` those that meet another
+    writer: a guard that fails so often is no race but a fault.
+    """
+
+    backoff: Backoff
+    attempts_max: int
+    conflicts_max: int = 50
+
+
+class Delivery:
+    """Delivers messages. One for the worker; it keeps nothing between messages."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        publisher: Publisher,
+        publications: Publications,
+        policy: Policy,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._publications = publications
+        self._policy = policy
+        self._clock = clock
+        self._metrics = metrics
+
+    async def deliver(self, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]) -> Outcome:
+        """Return when the message's transaction is committed and all it publishes is acknowledged.
+
+        Raises:
+            Abandoned: its partition was given up first.
+        """
+        began = self._clock.monotonic_seconds()
+        outcome, attempts = await self._persist(message, tenure, place)
+        publications = self._publications.of(outcome, message, attempts=attempts)
+        if publications:
+            await self._acknowledge(publications, message, tenure)
+            for publication in publications:
+                self._metrics.count(PUBLISHED, publication.topic)
+        self._report(message, outcome, attempts, self._clock.monotonic_seconds() - began)
+        return outcome
+
+    async def _persist(
+        self, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]
+    ) -> tuple[Outcome, int]:
+        """The outcome, and how many tries it took."""
+        policy = self._policy
+        attempts = conflicts = faults = 0
+        hopeless: str | None = None
+        while True:
+            attempts += 1
+            cause: Exception
+            try:
+                async with _working(tenure), place:
+                    if hopeless is not None:
+                        return await give_up(message, self._store, detail=hopeless), attempts
+                    return await process(message, self._store), attempts
+            except Unavailable as error:
+                cause = error
+            except Conflict as error:
+                cause = error
+                conflicts += 1
+                if conflicts >= policy.conflicts_max:
+                    hopeless = _name(error)
+            except Exception as error:  # noqa: BLE001 - the one place: no message may end the worker
+                cause = error
+                faults += 1
+                if faults >= policy.attempts_max or isinstance(error, Unprocessable):
+                    hopeless = _name(error)
+            await self._pause(message, tenure, cause, attempts)
+
+    async def _acknowledge(self, publications: tuple[Publication, ...], message: Message, tenure: Tenure) -> None:
+        failures = 0
+        while True:
+            try:
+                async with _working(tenure):
+                    await self._publisher.publish(publications)
+            except Unavailable as error:
+                failures += 1
+                await self._pause(message, tenure, error, failures)
+            else:
+                return
+
+    async def _pause(self, message: Message, tenure: Tenure, cause: Exception, failures: int) -> None:
+        delay_seconds = self._policy.backoff.delay_seconds(failures=failures, chance=self._clock.chance())
+        self._metrics.count(RETRIES, type(cause).__name__)
+        if failures.bit_count() == 1:  # 1, 2, 4, 8 …: a long outage is told, not poured
+            expected = isinstance(cause, Conflict | Unavailable)
+            _log.warning(
+                LogEvent.MESSAGE_RETRIED,
+                **_position(message),
+                cause=_name(cause),
+                failures=failures,
+                delay_seconds=round(delay_seconds, 3),
+                exc_info=None if expected else cause,
+            )
+        if tenure.ended.is_set() or await self._clock.wait(tenure.ended, timeout_seconds=delay_seconds):
+            raise Abandoned
+
+    def _report(self, message: Message, outcome: Outcome, attempts: int, seconds: float) -> None:
+        name = type(outcome).__name__.lower()
+        rejection = outcome.rejection if isinstance(outcome, Rejected | Duplicate) else None
+        self._metrics.count(MESSAGES, name)
+        self._metrics.observe(PROCESSING_SECONDS, seconds)
+        self._metrics.observe(
+            EVENT_LAG_SECONDS, max(0.0, self._clock.unix_seconds() - message.record.timestamp_ms / 1000)
+        )
+        if isinstance(outcome, Rejected):
+            self._metrics.count(REJECTIONS, outcome.rejection.reason)
+        content = message.content
+        _log.info(
+            LogEvent.MESSAGE_DONE,
+            outcome=name,
+            reason=rejection and rejection.reason,
+            detail=rejection and rejection.detail,
+            source=content.source,
+            id=content.id,
+            type=content.type and str(content.type),
+            release_id=message.release_id and str(message.release_id),
+            **_position(message),
+            attempts=attempts,
+            duration_ms=round(seconds * 1000, 3),
+        )
+
+
+@asynccontextmanager
+async def _working(tenure: Tenure) -> AsyncIterator[None]:
+    """A stretch of work that giving up the partition waits for; nothing is begun once it is given up."""
+    if tenure.ended.is_set():
+        raise Abandoned
+    tenure.enter()
+    try:
+        yield
+    finally:
+        tenure.leave()
+
+
+def _position(message: Message) -> dict[str, object]:
+    record = message.record
+    return {"topic": record.topic, "partition": record.partition, "offset": record.offset}
+
+
+def _name(error: Exception) -> str:
+    """The error on one line, bounded: it goes into a row, a header and a log line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:_NAME_LENGTH_MAX]

@@ -1,0 +1,48 @@
+"""Waiting for what the worker depends on: a database or broker that may come up, for as long as the settings say."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from worker.domain.errors import Abandoned, Misconfigured, Unavailable
+from worker.domain.retry import Backoff
+from worker.ports import Clock
+from worker.telemetry import LogEvent
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.startup")
+
+
+async def await_dependency(
+    name: str,
+    attempt: Callable[[], Awaitable[None]],
+    *,
+    stop: asyncio.Event,
+    timeout_seconds: float,
+    backoff: Backoff,
+    clock: Clock,
+) -> None:
+    """Repeat `attempt` until it succeeds.
+
+    Raises:
+        Misconfigured: it never will, or did not within `timeout_seconds`; one line that an operator understands.
+        Abandoned: `stop` was set first.
+    """
+    began = clock.monotonic_seconds()
+    failures = 0
+    while True:
+        try:
+            await attempt()
+        except Unavailable as error:
+            failures += 1
+            waited = clock.monotonic_seconds() - began
+            if waited >= timeout_seconds:
+                raise Misconfigured(f"gave up on the {name} after {waited:.0f} s: {error}") from error
+            if failures == 1:
+                _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=name, cause=str(error))
+        else:
+            _log.info(LogEvent.DEPENDENCY_READY, dependency=name)
+            return
+        delay_seconds = backoff.delay_seconds(failures=failures, chance=clock.chance())
+        if await clock.wait(stop, timeout_seconds=min(delay_seconds, timeout_seconds - waited)):
+            raise Abandoned

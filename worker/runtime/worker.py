@@ -1,0 +1,63 @@
+"""The worker's main service: wait for what it depends on, then consume, then close in reverse."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import structlog
+
+from worker.domain.errors import Abandoned
+from worker.domain.retry import Backoff
+from worker.ports import Clock
+from worker.runtime.consumer import Consumer
+from worker.runtime.startup import await_dependency
+from worker.telemetry import LogEvent
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.worker")
+
+Step = Callable[[], Awaitable[None]]
+
+
+class Worker:
+    """A service. `dependencies` are opened in order, each with what closes it; the consumer joins last."""
+
+    def __init__(
+        self,
+        *,
+        dependencies: tuple[tuple[str, Step, Step], ...],
+        consumer: Consumer,
+        startup_timeout_seconds: float,
+        clock: Clock,
+    ) -> None:
+        self._dependencies = dependencies
+        self._consumer = consumer
+        self._startup_timeout_seconds = startup_timeout_seconds
+        self._clock = clock
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            Misconfigured: a dependency refuses the worker, or did not come up in time.
+        """
+        async with AsyncExitStack() as closing:
+            try:
+                for name, start, close in self._dependencies:
+                    closing.push_async_callback(close)
+                    await self._await(name, start, stop)
+                await self._await("broker", self._consumer.join, stop)
+            except Abandoned:
+                return
+            _log.info(LogEvent.WORKER_STARTED)
+            await self._consumer.run(stop)
+        _log.info(LogEvent.WORKER_STOPPED)
+
+    async def _await(self, name: str, start: Step, stop: asyncio.Event) -> None:
+        await await_dependency(
+            name,
+            start,
+            stop=stop,
+            timeout_seconds=self._startup_timeout_seconds,
+            backoff=Backoff(initial_seconds=0.2, max_seconds=5.0),
+            clock=self._clock,
+        )

@@ -1,0 +1,244 @@
+"""Every setting of the worker, in one frozen model that is whole and free of contradictions before anything starts.
+
+Read from the environment (prefix `RUDDER_`) and from a `.env` file; a secret also from the file that `…_FILE` names.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    DotEnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from worker.domain.errors import Misconfigured
+
+PREFIX = "RUDDER_"
+SECRETS = ("database_url", "kafka_sasl_password", "kafka_ssl_keyfile_password")
+"""Fields that may also be given as the path of a file that holds them."""
+
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+_SERVER = r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):[0-9]{1,5}"
+_SERVERS = rf"^{_SERVER}(?:\s*,\s*{_SERVER})*$"
+
+Topic = Annotated[str, Field(pattern=rf"^{_TOPIC.pattern}$")]
+
+
+class Settings(BaseSettings):
+    """The effective settings. Descriptions are what documentation prints; times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_file=".env",
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
+        str_strip_whitespace=True,
+    )
+
+    database_url: SecretStr = Field(
+        SecretStr("sqlite+aiosqlite:///rudder.sqlite3"),
+        description="the database: `mssql+aioodbc://…`, `postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`",
+    )
+    database_connections_max: PositiveInt | None = Field(
+        None, description="connections at the most; as many as RUDDER_CONCURRENCY and one more where it is not given"
+    )
+    database_timeout_seconds: PositiveFloat = Field(
+        30.0, description="how long a connection, a statement or a free place in the pool is waited for"
+    )
+
+    kafka_bootstrap_servers: str = Field(
+        "127.0.0.1:9092", pattern=_SERVERS, description="`host:port` of some of the brokers, comma-separated"
+    )
+    kafka_client_id: str = Field("rudder-worker", min_length=1, description="this client's name in the brokers' logs")
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how to talk to the brokers"
+    )
+    kafka_sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(
+        "PLAIN", description="how to log in, with a SASL protocol"
+    )
+    kafka_sasl_username: str | None = Field(None, description="who logs in")
+    kafka_sasl_password: SecretStr | None = Field(None, description="with which password")
+    kafka_ssl_cafile: Path | None = Field(
+        None, description="PEM file of the authorities to trust; the system's if not given"
+    )
+    kafka_ssl_certfile: Path | None = Field(None, description="PEM file of the client's certificate, for mutual TLS")
+    kafka_ssl_keyfile: Path | None = Field(None, description="PEM file of its key")
+    kafka_ssl_keyfile_password: SecretStr | None = Field(None, description="the key's password")
+    kafka_request_timeout_seconds: PositiveFloat = Field(40.0, description="how long one request may take")
+
+    group_id: str = Field("rudder-worker", min_length=1, description="the consumer group")
+    group_instance_id: str | None = Field(
+        None, description="a name of this member that survives its restarts (static membership)"
+    )
+    session_timeout_seconds: PositiveFloat = Field(45.0, description="after how long a silent member is dropped")
+    max_poll_interval_seconds: PositiveFloat = Field(
+        300.0, description="after how long without a poll a member is dropped"
+    )
+
+    input_topics: Annotated[tuple[Topic, ...], NoDecode] = Field(
+        ("rudder.deployment-events",), min_length=1, description="topics to read, comma-separated"
+    )
+    deployment_status_topic: Topic = Field("rudder.deployment-status", description="where deployments' changes go")
+    release_status_topic: Topic = Field("rudder.release-status", description="where releases' changes go")
+    dead_letter_topic: Topic = Field("rudder.dead-letters", description="where rejected records go")
+    content_mode: Literal["binary", "structured"] = Field("binary", description="CloudEvents mode of what is published")
+    event_source: str = Field(
+        "/rudder-worker", min_length=1, max_length=1024, description="CloudEvents source of what is published"
+    )
+    event_bytes_max: PositiveInt = Field(1_048_576, description="bytes of the largest value that is read")
+
+    concurrency: PositiveInt = Field(16, description="releases worked on at the same time")
+    in_flight_records_max: PositiveInt = Field(1_000, description="records fetched and not done, at the most")
+    in_flight_bytes_max: PositiveInt = Field(67_108_864, description="their bytes; one poll's records may exceed it")
+    attempts_max: PositiveInt = Field(
+        5, description="tries of a message that fails for a reason of its own; then `processing_error`"
+    )
+    retry_initial_seconds: PositiveFloat = Field(0.1, description="the wait after the first failure; it doubles")
+    retry_max_seconds: PositiveFloat = Field(30.0, description="the longest wait between two tries")
+    commit_interval_seconds: PositiveFloat = Field(1.0, description="how often offsets are committed")
+    drain_timeout_seconds: PositiveFloat = Field(
+        25.0, description="how long a rebalance or a stop waits for what is being worked on"
+    )
+    startup_timeout_seconds: NonNegativeFloat = Field(
+        60.0, description="how long to wait at start for database and broker; 0: not at all, `inf`: for ever"
+    )
+
+    http_host: str = Field("127.0.0.1", min_length=1, description="where /livez, /readyz and /metrics are served")
+    http_port: int = Field(8080, ge=0, le=65_535, description="on which port; 0: any that is free")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_topics(cls, values: Any) -> Any:
+        topics = values.get("input_topics") if isinstance(values, dict) else None
+        if isinstance(topics, str):
+            values["input_topics"] = tuple(name.strip() for name in topics.split(",") if name.strip())
+        return values
+
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        for problem in _contradictions(self):
+            raise ValueError(problem)
+        return self
+
+    @property
+    def connections_max(self) -> int:
+        return self.database_connections_max or self.concurrency + 1
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        del file_secret_settings  # one folder of secrets; `…_FILE` names each
+        return init_settings, env_settings, dotenv_settings, _SecretFiles(settings_cls, dotenv_settings)
+
+
+def load(**given: Any) -> Settings:
+    """The settings from the environment, `given` ones first.
+
+    Raises:
+        Misconfigured: one clear line, of the first problem; it never holds a secret.
+    """
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise Misconfigured(_line(error)) from error
+
+
+def unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
+    """What looks like a setting and is none, each with the nearest name: a typing error would else stay silent."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | {
+        f"{PREFIX}{name.upper()}_FILE" for name in SECRETS
+    }
+    for name in sorted(environment):
+        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_"):
+            near = difflib.get_close_matches(name, known, n=1)
+            yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _contradictions(settings: Settings) -> Iterator[str]:
+    """Each as a line that names the settings as the environment has them."""
+    sasl = settings.kafka_security_protocol.startswith("SASL_")
+    if sasl and (settings.kafka_sasl_username is None or settings.kafka_sasl_password is None):
+        yield (
+            f"RUDDER_KAFKA_SECURITY_PROTOCOL={settings.kafka_security_protocol} needs RUDDER_KAFKA_SASL_USERNAME "
+            "and RUDDER_KAFKA_SASL_PASSWORD"
+        )
+    if not sasl and (settings.kafka_sasl_username or settings.kafka_sasl_password):
+        yield "RUDDER_KAFKA_SASL_USERNAME or _PASSWORD is given, but RUDDER_KAFKA_SECURITY_PROTOCOL uses no SASL"
+    files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
+    if any(files) and not settings.kafka_security_protocol.endswith("SSL"):
+        yield "RUDDER_KAFKA_SSL_… files are given, but RUDDER_KAFKA_SECURITY_PROTOCOL uses no TLS"
+    if (settings.kafka_ssl_certfile is None) != (settings.kafka_ssl_keyfile is None):
+        yield "RUDDER_KAFKA_SSL_CERTFILE and RUDDER_KAFKA_SSL_KEYFILE go together"
+    outputs = (settings.deployment_status_topic, settings.release_status_topic, settings.dead_letter_topic)
+    for topic in settings.input_topics:
+        if topic in outputs:
+            yield f"{topic} is in RUDDER_INPUT_TOPICS and published to: the worker would read what it writes"
+    if len(set(settings.input_topics)) < len(settings.input_topics):
+        yield "RUDDER_INPUT_TOPICS names a topic twice"
+    if settings.dead_letter_topic in outputs[:2]:
+        yield "RUDDER_DEAD_LETTER_TOPIC is a status topic too: its subscribers would meet foreign records"
+    if settings.retry_initial_seconds > settings.retry_max_seconds:
+        yield "RUDDER_RETRY_INITIAL_SECONDS is more than RUDDER_RETRY_MAX_SECONDS"
+    if settings.in_flight_records_max < settings.concurrency:
+        yield "RUDDER_IN_FLIGHT_RECORDS_MAX is less than RUDDER_CONCURRENCY, which then could never be reached"
+    if settings.in_flight_bytes_max < settings.event_bytes_max:
+        yield "RUDDER_IN_FLIGHT_BYTES_MAX is less than RUDDER_EVENT_BYTES_MAX"
+    if settings.session_timeout_seconds > settings.max_poll_interval_seconds:
+        yield "RUDDER_SESSION_TIMEOUT_SECONDS is more than RUDDER_MAX_POLL_INTERVAL_SECONDS"
+    if settings.drain_timeout_seconds >= settings.max_poll_interval_seconds:
+        yield "RUDDER_DRAIN_TIMEOUT_SECONDS is not less than RUDDER_MAX_POLL_INTERVAL_SECONDS: no rebalance waits"
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads a secret from the file that `RUDDER_<NAME>_FILE` names; the last line's end does not count."""
+
+    def __init__(self, settings_cls: type[BaseSettings], dotenv: PydanticBaseSettingsSource) -> None:
+        super().__init__(settings_cls)
+        self._dotenv = dict(dotenv.env_vars) if isinstance(dotenv, DotEnvSettingsSource) else {}
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        del field
+        name = f"{PREFIX}{field_name}_FILE"
+        path = os.environ.get(name.upper()) or self._dotenv.get(name.lower())
+        return path, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for secret in SECRETS:
+            path, _, _ = self.get_field_value(self.settings_cls.model_fields[secret], secret)
+            if not path:
+                continue
+            name = f"{PREFIX}{secret.upper()}"
+            if secret in self.current_state:
+                raise Misconfigured(f"{name} and {name}_FILE are both given")
+            try:
+                found[secret] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+            except (OSError, UnicodeDecodeError) as error:
+                raise Misconfigured(f"{name}_FILE cannot be read: {error}") from error
+        return found
+
+
+def _line(error: ValidationError) -> str:
+    first = error.errors(include_input=False, include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    if not first["loc"]:
+        return message
+    return f"{PREFIX}{str(first['loc'][0]).upper()}: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,103 @@
+"""Every metric and every log event the worker has, by name and meaning. The README's tables are made from here."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric's name, kind, labels and meaning, as documentation prints them."""
+
+    name: str
+    kind: type[Counter | Gauge | Histogram]
+    meaning: str
+    labels: Sequence[str] = ()
+
+
+MESSAGES = Metric("rudder_messages", Counter, "messages done, by outcome", ("outcome",))
+REJECTIONS = Metric("rudder_rejections", Counter, "messages rejected for the first time, by reason", ("reason",))
+PROCESSING_SECONDS = Metric(
+    "rudder_processing_seconds",
+    Histogram,
+    "from the start of a message's first try to its last acknowledgement, in seconds",
+)
+EVENT_LAG_SECONDS = Metric(
+    "rudder_event_lag_seconds", Histogram, "from the record's timestamp to its last acknowledgement, in seconds"
+)
+RETRIES = Metric("rudder_retries", Counter, "tries that failed and were repeated, by cause", ("cause",))
+PUBLISHED = Metric("rudder_published", Counter, "records acknowledged, by topic", ("topic",))
+IN_FLIGHT_RECORDS = Metric("rudder_in_flight_records", Gauge, "records fetched and not done")
+IN_FLIGHT_BYTES = Metric("rudder_in_flight_bytes", Gauge, "bytes of the values of records fetched and not done")
+PARTITIONS_ASSIGNED = Metric("rudder_partitions_assigned", Gauge, "partitions that this worker has")
+COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
+
+METRICS = (
+    MESSAGES,
+    REJECTIONS,
+    PROCESSING_SECONDS,
+    EVENT_LAG_SECONDS,
+    RETRIES,
+    PUBLISHED,
+    IN_FLIGHT_RECORDS,
+    IN_FLIGHT_BYTES,
+    PARTITIONS_ASSIGNED,
+    COMMITS,
+)
+
+
+class LogEvent(StrEnum):
+    """The `event` of each log line; `meaning` says when it is written."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str) -> Self:
+        member = str.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    MESSAGE_DONE = "message.done", "a message is done: outcome, ids, position, duration"
+    MESSAGE_RETRIED = "message.retried", "a try failed and will be repeated: cause, failures so far, delay"
+    MESSAGE_ABANDONED = "message.abandoned", "a message was left to whoever has its partition next"
+    PARTITIONS_ASSIGNED = "partitions.assigned", "the group gave this worker partitions"
+    PARTITIONS_REVOKED = "partitions.revoked", "the group took partitions back; what they had under way was drained"
+    DRAIN_TIMED_OUT = "drain.timed_out", "work of revoked partitions, or of a stopping worker, did not end in time"
+    OFFSETS_COMMIT_FAILED = "offsets.commit_failed", "offsets could not be committed; they will be tried again"
+    PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
+    DEPENDENCY_AWAITED = "dependency.awaited", "the database or the broker does not answer; waiting for it"
+    DEPENDENCY_READY = "dependency.ready", "the database or the broker answers"
+    POINTERS_OFF = "pointers.off", "app_environments lacks the key columns; it is left alone"
+    HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
+    WORKER_STARTED = "worker.started", "all services run"
+    WORKER_STOPPING = "worker.stopping", "a signal or a failed service asks the worker to stop"
+    WORKER_STOPPED = "worker.stopped", "everything is closed"
+
+
+class Metrics:
+    """The metrics of one worker process, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._made: dict[Metric, Any] = {metric: _make(metric, self.registry) for metric in METRICS}
+
+    def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
+        made = self._made[metric]
+        (made.labels(*labels) if labels else made).inc(by)
+
+    def observe(self, metric: Metric, value: float) -> None:
+        self._made[metric].observe(value)
+
+    def set(self, metric: Metric, value: float) -> None:
+        self._made[metric].set(value)
+
+
+def _make(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:
+    if metric.kind is Histogram:
+        return Histogram(metric.name, metric.meaning, metric.labels, registry=registry, buckets=_SECONDS)
+    return metric.kind(metric.name, metric.meaning, metric.labels, registry=registry)
