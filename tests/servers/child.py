@@ -7,6 +7,8 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 from worker.demo.broker import dying_with_parent
@@ -45,18 +47,7 @@ class Child:
     def start(self, *, ready: Callable[[], bool], timeout_seconds: float) -> None:
         """Returns once `ready()` is true. ServerFailed, with the child gone, otherwise."""
         assert not self.running, "the server is already running"
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=self._environment,
-                user=self._user,
-                group=self._group,
-                extra_groups=None if self._group is None else [],
-                start_new_session=True,  # Ctrl-C is for the tests; they end their servers themselves
-            )
+        self._process = _spawner().submit(self._spawn).result()
         try:
             self._wait_until(ready, timeout_seconds=timeout_seconds)
         except BaseException:
@@ -76,6 +67,20 @@ class Child:
                 self._process.wait()
         self._process = None
 
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
+                user=self._user,
+                group=self._group,
+                extra_groups=None if self._group is None else [],
+                start_new_session=True,  # Ctrl-C is for the tests; they end their servers themselves
+            )
+
     def _wait_until(self, ready: Callable[[], bool], *, timeout_seconds: float) -> None:
         deadline = time.monotonic() + timeout_seconds
         while not ready():
@@ -88,3 +93,11 @@ class Child:
     def output(self) -> str:
         text = self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
         return text[-_OUTPUT_TAIL_CHARACTERS:] or "it printed nothing"
+
+
+@cache
+def _spawner() -> ThreadPoolExecutor:
+    """The one thread that starts children. To the kernel a child's parent is the thread that started it: with one of a
+    test's own threads, the server would die when that test's event loop lets its threads go.
+    """
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-spawner")

@@ -22,8 +22,7 @@ from worker.demo.recount import TopicNames
 from worker.demo.report import Figures
 
 RECORD_BYTES_MAX: Final = 4 * 1024 * 1024
-BACKLOG_SHARE: Final = 0.6
-STEADY_SECONDS_MAX: Final = 12.0
+BACKLOG_SHARE: Final = 0.85
 STEADY_RATE_MAX_PER_SECOND: Final = 250.0
 STALL_TIMEOUT_SECONDS: Final = 20.0
 GLANCE_SECONDS: Final = 0.1
@@ -93,8 +92,7 @@ class Performance:
             await self._caught_up(admin, records_count=len(self._backlog))
             self._backlog_seconds = max(self._meter.last_seen_at_seconds - began_at_seconds, 0.001)
             half = len(self._backlog) / self._backlog_seconds / 2
-            slowest = len(self._rest) / STEADY_SECONDS_MAX
-            self._steady_rate_per_second = rate = max(min(half, STEADY_RATE_MAX_PER_SECOND), slowest)
+            self._steady_rate_per_second = rate = min(half, STEADY_RATE_MAX_PER_SECOND)
             tasks.create_task(self._publish(producer, self._rest, phase="steady", rate_per_second=rate))
             await self._caught_up(admin, records_count=len(self._backlog) + len(self._rest))
             stop.set()

@@ -17,8 +17,8 @@ from worker.demo.plots import promote, review
 from worker.demo.record import RawRecord
 from worker.demo.story import VOICES, Story
 
-RELEASES: Final = 240
-MISHAP_EVERY: Final = 3
+RELEASES: Final = 190
+MISHAP_EVERY: Final = 2
 FIRST_HOUR: Final = 6
 LAST_HOUR: Final = 17
 MORNING_HOUR: Final = 8

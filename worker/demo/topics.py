@@ -10,6 +10,9 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 _TOPIC_ALREADY_EXISTS = 36
 _PAUSE_SECONDS = 0.02
+# Brokers drop records by the timestamp that the publisher gave: after seven days by default, which for a record with
+# an old timestamp is at once (the embedded broker looks every few seconds, Apache Kafka every five minutes).
+_CONFIGS = {"retention.ms": "-1"}
 
 
 class TopicsNotCreated(Exception):
@@ -25,6 +28,8 @@ async def create_topics(
 ) -> None:
     """Creates the topics that do not exist, all with the same `configs`, and returns when every partition has a leader.
 
+    Without a `retention.ms` among the configs, records are kept for ever, however old their timestamps.
+
     A topic that exists stays as it is. It waits for the leaders since a client that asks too early remembers for
     minutes that there is no such topic. TopicsNotCreated; the client's own errors when no broker answers.
     """
@@ -34,7 +39,7 @@ async def create_topics(
     try:
         async with asyncio.timeout(timeout_seconds):
             await admin.start()
-            await _create(admin, partitions_by_name, configs or {})
+            await _create(admin, partitions_by_name, {**_CONFIGS, **(configs or {})})
             while await _without_leaders(admin, partitions_by_name):  # noqa: ASYNC110 - the broker tells nobody
                 await asyncio.sleep(_PAUSE_SECONDS)
     except TimeoutError as error:

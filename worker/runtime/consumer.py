@@ -5,7 +5,7 @@ has fetched and not finished is bounded in records and bytes; offsets are commit
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -52,7 +52,8 @@ class Consumer:
             records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
         )
         self._assignments: dict[Partition, Assignment] = {}
-        self._committed_at_seconds = 0.0
+        self._committed_at_seconds = self._polled_at_seconds = 0.0
+        self._awaiting = False
         self.beat_seconds: float | None = None
         """When the loop last came round, on the monotonic clock; None before it began."""
         self.joined = False
@@ -81,22 +82,29 @@ class Consumer:
     async def run_once(self, lanes: Lanes, stop: asyncio.Event) -> None:
         """Poll once, hand out what came, commit if it is time."""
         self.beat_seconds = self._clock.monotonic_seconds()
-        records_max = self._room.records
-        if not records_max:
-            await self._clock.wait(self._room.event, timeout_seconds=self._bounds.keep_alive_seconds)
-            records_max = self._room.records
-        try:
-            records = await self._source.poll(
-                timeout_seconds=self._bounds.poll_timeout_seconds, records_max=records_max
-            )
-        except Unavailable as error:
-            _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency="broker", cause=str(error))
-            await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds)
-            records = ()
-        for record in records:
+        for record in await self._poll(stop):
             self._dispatch(record, lanes)
         if self._clock.monotonic_seconds() - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
             await self._commit(self._assignments.values())
+
+    async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
+        timeout_seconds = self._bounds.poll_timeout_seconds
+        if not self._room.records:
+            await self._clock.wait(self._room.event, timeout_seconds=timeout_seconds)
+        now_seconds = self._clock.monotonic_seconds()
+        if not self._room.records and now_seconds - self._polled_at_seconds < self._bounds.keep_alive_seconds:
+            return ()
+        self._polled_at_seconds = now_seconds
+        try:
+            records = await self._source.poll(timeout_seconds=timeout_seconds, records_max=self._room.records)
+        except Unavailable as error:
+            if not self._awaiting:
+                _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency="broker", cause=str(error))
+            self._awaiting = True
+            await self._clock.wait(stop, timeout_seconds=timeout_seconds)
+            return ()
+        self._awaiting = False
+        return records
 
     def _dispatch(self, record: Record, lanes: Lanes) -> None:
         partition = Partition(record.topic, record.partition)

@@ -5,14 +5,13 @@ number of times and then rejected. Nothing is tried once its partition is given 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from worker.domain.errors import Abandoned, Conflict, Unavailable, Unprocessable
+from worker.domain.errors import Abandoned, Conflict, Misconfigured, Unavailable, Unprocessable
 from worker.domain.message import Message
 from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, Rejected
@@ -31,6 +30,9 @@ from worker.telemetry import (
 )
 
 _NAME_LENGTH_MAX = 500
+
+_PATIENCE = (Unavailable, Misconfigured, MemoryError)
+"""What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
 
@@ -85,12 +87,16 @@ class Delivery:
             Abandoned: its partition was given up first.
         """
         began = self._clock.monotonic_seconds()
-        outcome, attempts = await self._persist(message, tenure, place)
-        publications = self._publications.of(outcome, message, attempts=attempts)
-        if publications:
-            await self._acknowledge(publications, message, tenure)
-            for publication in publications:
-                self._metrics.count(PUBLISHED, publication.topic)
+        tenure.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
+        try:
+            outcome, attempts = await self._persist(message, tenure, place)
+            publications = self._publications.of(outcome, message, attempts=attempts)
+            if publications:
+                await self._acknowledge(publications, message, tenure)
+        finally:
+            tenure.leave()
+        for publication in publications:
+            self._metrics.count(PUBLISHED, publication.topic)
         self._report(message, outcome, attempts, self._clock.monotonic_seconds() - began)
         return outcome
 
@@ -105,11 +111,14 @@ class Delivery:
             attempts += 1
             cause: Exception
             try:
-                async with _working(tenure), place:
+                async with place:
+                    _still_ours(tenure)
                     if hopeless is not None:
                         return await give_up(message, self._store, detail=hopeless), attempts
                     return await process(message, self._store), attempts
-            except Unavailable as error:
+            except Abandoned:
+                raise
+            except _PATIENCE as error:
                 cause = error
             except Conflict as error:
                 cause = error
@@ -127,9 +136,8 @@ class Delivery:
         failures = 0
         while True:
             try:
-                async with _working(tenure):
-                    await self._publisher.publish(publications)
-            except Unavailable as error:
+                await self._publisher.publish(publications)
+            except _PATIENCE as error:
                 failures += 1
                 await self._pause(message, tenure, error, failures)
             else:
@@ -139,17 +147,21 @@ class Delivery:
         delay_seconds = self._policy.backoff.delay_seconds(failures=failures, chance=self._clock.chance())
         self._metrics.count(RETRIES, type(cause).__name__)
         if failures.bit_count() == 1:  # 1, 2, 4, 8 …: a long outage is told, not poured
-            expected = isinstance(cause, Conflict | Unavailable)
+            expected = isinstance(cause, (Conflict, *_PATIENCE))
             _log.warning(
                 LogEvent.MESSAGE_RETRIED,
                 **_position(message),
                 cause=_name(cause),
                 failures=failures,
                 delay_seconds=round(delay_seconds, 3),
-                exc_info=None if expected else cause,
+                exc_info=None if expected else cause,  # a fault of the worker's own is worth its traceback
             )
-        if tenure.ended.is_set() or await self._clock.wait(tenure.ended, timeout_seconds=delay_seconds):
-            raise Abandoned
+        tenure.leave()
+        try:
+            if await self._clock.wait(tenure.ended, timeout_seconds=delay_seconds):
+                raise Abandoned
+        finally:
+            tenure.enter()
 
     def _report(self, message: Message, outcome: Outcome, attempts: int, seconds: float) -> None:
         name = type(outcome).__name__.lower()
@@ -177,16 +189,9 @@ class Delivery:
         )
 
 
-@asynccontextmanager
-async def _working(tenure: Tenure) -> AsyncIterator[None]:
-    """A stretch of work that giving up the partition waits for; nothing is begun once it is given up."""
+def _still_ours(tenure: Tenure) -> None:
     if tenure.ended.is_set():
         raise Abandoned
-    tenure.enter()
-    try:
-        yield
-    finally:
-        tenure.leave()
 
 
 def _position(message: Message) -> dict[str, object]:

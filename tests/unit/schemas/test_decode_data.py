@@ -95,6 +95,11 @@ def test_malformed_data_keeps_the_envelopes_identity(broken: bytes) -> None:
         pytest.param(
             structured(None, data_base64="é"), "/data_base64: is empty or no base64 text", id="base64 of no ASCII"
         ),
+        pytest.param(
+            structured(None, data_base64="e3!0="),
+            "/data_base64: is empty or no base64 text",
+            id="base64 with a stranger",
+        ),
         pytest.param(structured(None, data_base64=""), "/data_base64: is empty or no base64 text", id="empty base64"),
         pytest.param(structured(None, data_base64=5), "/data_base64: is empty or no base64 text", id="base64 number"),
         pytest.param(structured(datacontenttype="text/xml"), "/datacontenttype: is no JSON media type", id="XML"),

@@ -69,6 +69,22 @@ def test_json_is_read_as_it_stands(raw: bytes, expected: object) -> None:
     assert json.dumps(value) == json.dumps(expected)
 
 
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
+        (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
+        (b'{"a": }', "not JSON at character 6: Expecting value"),
+        (b'{"a": 1, "a": 2}', "an object names a member twice"),
+    ],
+)
+def test_the_message_says_what_to_mend(raw: bytes, message: str) -> None:
+    """It is all that a publisher gets to see."""
+    with pytest.raises(MalformedJsonError) as caught:
+        parse(raw)
+    assert str(caught.value) == message
+
+
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_the_depth_bound_is_exact(opening: bytes) -> None:
     """64 levels pass, the 65th does not, whatever brackets stand beside them."""

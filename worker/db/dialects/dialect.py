@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
+
+from worker.domain.errors import Unavailable
 
 
 class Dialect(Protocol):
@@ -35,6 +38,8 @@ def translating(dialect: Dialect) -> Iterator[None]:
         yield
     except Exception as error:
         reaction = dialect.reaction(error)
+        if reaction is None and isinstance(error, SQLAlchemyError) and not isinstance(error, StatementError):
+            reaction = Unavailable(repr(error))  # of the pool or the connection, so not of any message's making
         if reaction is None:
             raise
         raise reaction from error
