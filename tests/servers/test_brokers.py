@@ -6,6 +6,7 @@ import os
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import KafkaError, Producer
+from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # public, if unmarked
 
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.clients import (
@@ -82,6 +83,15 @@ class TestEveryBroker:
         await produce_by_aiokafka(bootstrap_servers, topic, b"kept")
         await create_topics(bootstrap_servers, {topic: 1})
         assert (await consume_by_aiokafka(bootstrap_servers, topic)).value == b"kept"
+
+    async def test_a_topic_keeps_records_however_old_their_timestamps(
+        self, bootstrap_servers: str, topics: MakeTopic
+    ) -> None:
+        """With a broker's default a record stamped 2023 would be gone within seconds or minutes."""
+        resource = ConfigResource(ConfigResource.Type.TOPIC, await topics())
+        client = AdminClient({"bootstrap.servers": bootstrap_servers})
+        [described] = client.describe_configs([resource]).values()
+        assert (await asyncio.to_thread(described.result, WAIT_SECONDS))["retention.ms"].value == "-1"
 
     async def test_an_impossible_topic_is_refused(self, bootstrap_servers: str) -> None:
         with pytest.raises(TopicsNotCreated, match="no/such"):

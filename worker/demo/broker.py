@@ -165,7 +165,7 @@ def broker_binary() -> Path:
 def dying_with_parent(command: list[str]) -> list[str]:
     """The same command, killed by the kernel if this process dies without stopping it, where the system can do that.
 
-    The kernel counts the thread that starts the child as its parent, so that thread must stay: an event loop's own does.
+    To the kernel the parent is the thread that starts the child, so that thread must stay: an event loop's own does.
     """
     setpriv = shutil.which("setpriv")
     return command if setpriv is None else [setpriv, "--pdeathsig", "KILL", *command]

@@ -15,7 +15,9 @@ from worker.demo.record import TopicRecord
 from worker.demo.recount_topics import unpack
 from worker.demo.topic_reader import record_of
 
-POLL_TIMEOUT_MS: Final = 200
+POLL_TIMEOUT_MS: Final = 2
+DRAIN_TIMEOUT_MS: Final = 300
+NAP_SECONDS: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class Quantiles:
 
 
 class LatencyMeter:
-    """Pairs each event's sending with the first status event that names it as its cause."""
+    """Pairs each event's sending with the first status event that names it as its cause; up to a nap too long."""
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter) -> None:
         self._clock = clock
@@ -62,10 +64,15 @@ class LatencyMeter:
             heard_all = False
             while not heard_all:
                 stopping = stop.is_set()
-                batches = await consumer.getmany(timeout_ms=POLL_TIMEOUT_MS)
+                consumer.resume(*consumer.assignment())
+                batches = await consumer.getmany(timeout_ms=DRAIN_TIMEOUT_MS if stopping else POLL_TIMEOUT_MS)
                 for message in chain.from_iterable(batches.values()):
                     self._heard(record_of(message))
                 heard_all = stopping and not batches
+                # The embedded broker answers empty fetches at once, and an unpaused consumer repeats them at once: that
+                # would take a whole core from the worker whose speed is being measured.
+                consumer.pause(*consumer.assignment())
+                await asyncio.sleep(NAP_SECONDS)
         finally:
             await consumer.stop()
 

@@ -14,8 +14,6 @@ from worker.demo.story import Stage, Story
 
 VALUE_BYTES_MAX: Final = 1_048_576
 
-STAGING: Final = Stage(environment_id="staging", settings={})
-
 
 def broken_json(story: Story) -> RawRecord:
     """A value cut off in the middle, as a pipeline's `head -c` makes it."""
@@ -90,7 +88,7 @@ def nothing_to_roll_back(story: Story) -> RawRecord:
 
 
 def skipped_attempt(story: Story) -> RawRecord:
-    return story.deploy("started", STAGING, attempt=story.dice.randrange(11, 99))
+    return story.deploy("started", story.stage("staging"), attempt=story.dice.randrange(11, 99))
 
 
 def stranger(story: Story) -> RawRecord:
@@ -139,7 +137,7 @@ def impatience(story: Story) -> RawRecord:
     """Deploy what nobody has approved, again and again."""
     story.tell("release.created.v1", story.fields)
     story.pause(5, 60)
-    return story.deploy("requested", STAGING)
+    return story.deploy("requested", story.stage("staging"))
 
 
 def approval_of_a_draft(story: Story) -> RawRecord:
@@ -150,7 +148,7 @@ def approval_of_a_draft(story: Story) -> RawRecord:
 
 def too_early(story: Story) -> RawRecord:
     """A deployment overtakes its release; once that exists, an operator sends the dead letter back."""
-    refused = story.deploy("requested", STAGING)
+    refused = story.deploy("requested", story.stage("staging"))
     story.pause(30, 90)
     story.tell("release.created.v1", story.fields)
     story.tell("release.submitted.v1")

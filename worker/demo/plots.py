@@ -5,7 +5,7 @@ None of this is refused; what is refused stands in `mishaps`.
 
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 from worker.demo.story import Stage, Story
 
@@ -44,19 +44,6 @@ def review(story: Story) -> None:
     if story.dice.random() < 0.1:
         story.tell("release.approved.v1")
     story.pause(20, 300)
-
-
-def a_stage(story: Story, environment: str) -> Stage:
-    """Draw the settings a deployment to that environment has."""
-    dice = story.dice
-    settings: dict[str, Any] = {}
-    if dice.random() < 0.5:
-        settings |= {"config_mapping_revision": dice.randrange(1, 9), "schema_based_config_revision": dice.randrange(4)}
-    if dice.random() < 0.3:
-        settings["api_settings"] = {"timeout_ms": dice.randrange(100, 5_000), "zone": environment, "ärger": None}
-    if dice.random() < 0.3:
-        settings["config_revision"] = dice.randrange(1, 3)
-    return Stage(environment_id=environment, settings=settings)
 
 
 def smooth(story: Story, stage: Stage) -> bool:
@@ -178,7 +165,7 @@ COURSES: Final[dict[Callable[[Story, Stage], bool], int]] = {
 
 def promote(story: Story, environment: str) -> bool:
     """Deploy to one environment and say whether the release may go further."""
-    stage = a_stage(story, environment)
+    stage = story.stage(environment)
     (course,) = story.dice.choices(list(COURSES), weights=list(COURSES.values()))
     further = course(story, stage)
     if story.dice.random() < 0.06:

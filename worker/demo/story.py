@@ -62,6 +62,7 @@ class Story:
         self.release_id = a_uuid(dice)
         self.records: list[RawRecord] = []
         self._told = 0
+        self._stages: dict[str, Stage] = {}
         own = component.name if voice.key == "component" else self.text_of(self.release_id)
         self.key = own.encode()
         self.fields = self._release_fields()
@@ -72,6 +73,25 @@ class Story:
 
     def wait_until(self, *, hour: int) -> None:
         self.now = max(self.now, DAY + timedelta(hours=hour))
+
+    def stage(self, environment: str) -> Stage:
+        """Return the settings this release has there; they stay the same, whichever event mentions them."""
+        if environment not in self._stages:
+            dice = self.dice
+            settings: dict[str, Any] = {}
+            if dice.random() < 0.5:
+                settings["config_mapping_revision"] = dice.randrange(1, 9)
+                settings["schema_based_config_revision"] = dice.randrange(4)
+            if dice.random() < 0.3:
+                settings["api_settings"] = {
+                    "timeout_ms": dice.randrange(100, 5_000),
+                    "zone": environment,
+                    "ärger": None,
+                }
+            if dice.random() < 0.3:
+                settings["config_revision"] = dice.randrange(1, 3)
+            self._stages[environment] = Stage(environment_id=environment, settings=settings)
+        return self._stages[environment]
 
     def text_of(self, identifier: UUID) -> str:
         return str(identifier).upper() if self.voice.upper_case else str(identifier)

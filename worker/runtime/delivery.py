@@ -31,6 +31,8 @@ from worker.telemetry import (
 
 _NAME_LENGTH_MAX = 500
 
+_CONFLICT_BACKOFF = Backoff(initial_seconds=0.005, max_seconds=1.0)
+
 _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
 
@@ -57,6 +59,7 @@ class Policy:
 
     backoff: Backoff
     attempts_max: int
+    conflict_backoff: Backoff = _CONFLICT_BACKOFF
     conflicts_max: int = 50
 
 
@@ -89,8 +92,7 @@ class Delivery:
         began = self._clock.monotonic_seconds()
         tenure.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
         try:
-            outcome, attempts = await self._persist(message, tenure, place)
-            publications = self._publications.of(outcome, message, attempts=attempts)
+            outcome, publications, attempts = await self._persist(message, tenure, place)
             if publications:
                 await self._acknowledge(publications, message, tenure)
         finally:
@@ -102,8 +104,8 @@ class Delivery:
 
     async def _persist(
         self, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]
-    ) -> tuple[Outcome, int]:
-        """The outcome, and how many tries it took."""
+    ) -> tuple[Outcome, tuple[Publication, ...], int]:
+        """The outcome, what it publishes, and how many tries it took."""
         policy = self._policy
         attempts = conflicts = faults = 0
         hopeless: str | None = None
@@ -113,9 +115,13 @@ class Delivery:
             try:
                 async with place:
                     _still_ours(tenure)
-                    if hopeless is not None:
-                        return await give_up(message, self._store, detail=hopeless), attempts
-                    return await process(message, self._store), attempts
+                    if hopeless is None:
+                        outcome = await process(message, self._store)
+                    else:
+                        outcome = await give_up(message, self._store, detail=hopeless)
+                # A known event's entries may have been edited by hand into something that cannot be published: then
+                # this fails, and its release waits, until they are mended.
+                return outcome, self._publications.of(outcome, message, attempts=attempts), attempts
             except Abandoned:
                 raise
             except _PATIENCE as error:
@@ -144,7 +150,8 @@ class Delivery:
                 return
 
     async def _pause(self, message: Message, tenure: Tenure, cause: Exception, failures: int) -> None:
-        delay_seconds = self._policy.backoff.delay_seconds(failures=failures, chance=self._clock.chance())
+        backoff = self._policy.conflict_backoff if isinstance(cause, Conflict) else self._policy.backoff
+        delay_seconds = backoff.delay_seconds(failures=failures, chance=self._clock.chance())
         self._metrics.count(RETRIES, type(cause).__name__)
         if failures.bit_count() == 1:  # 1, 2, 4, 8 …: a long outage is told, not poured
             expected = isinstance(cause, (Conflict, *_PATIENCE))

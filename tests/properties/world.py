@@ -1,0 +1,292 @@
+"""A database in memory that believes nothing: it holds what `decide` wants written and refuses what no database may hold.
+
+It stands in for the rows only, so that whole stories can be run through `decide`; the real stores have tests of their
+own. What is allowed is written out here from the contract, not taken from the code under test.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from schemas.event import Event
+from schemas.incoming import DeploymentChange, ReleaseCreated, ReleaseFields
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.types import EventType
+from worker.domain.decide import decide
+from worker.domain.identity import entry_ids
+from worker.domain.message import Message
+from worker.domain.rows import (
+    Deployment,
+    DeploymentMove,
+    Entry,
+    NewDeployment,
+    NewRelease,
+    Particulars,
+    Pointer,
+    PointerMove,
+    Rejection,
+    Release,
+    ReleaseMove,
+)
+from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
+
+ENTRIES_MAX = 4
+ACTIVE = ("PENDING", "IN_PROGRESS")
+DEPLOYMENT_MACHINE: Mapping[str, str] = {
+    "PENDING": "IN_PROGRESS SUCCESS FAILED CANCELLED",
+    "IN_PROGRESS": "SUCCESS FAILED CANCELLED ROLLED_BACK",
+    "SUCCESS": "ROLLED_BACK",
+    "FAILED": "ROLLED_BACK",
+    "CANCELLED": "",
+    "ROLLED_BACK": "",
+}
+RELEASE_MACHINE: Mapping[str, str] = {
+    "DRAFT": "IN_REVIEW",
+    "IN_REVIEW": "APPROVED REJECTED DRAFT",
+    "REJECTED": "DRAFT IN_REVIEW",
+    "APPROVED": "DEPLOYING DEPLOYED FAILED ROLLED_BACK",
+    "DEPLOYING": "DEPLOYED FAILED ROLLED_BACK APPROVED",
+    "DEPLOYED": "DEPLOYING FAILED ROLLED_BACK",
+    "FAILED": "DEPLOYING DEPLOYED ROLLED_BACK",
+    "ROLLED_BACK": "DEPLOYING DEPLOYED FAILED",
+}
+
+PointerKey = tuple[str, UUID, str]
+NumberKey = tuple[date, int, UUID, str]
+
+
+class GuardFailed(AssertionError):
+    """A write that a database would refuse."""
+
+
+def guard(holds: bool, what: str) -> None:
+    if not holds:
+        raise GuardFailed(what)
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """A `releases` row with its base revisions: as inserted, as it stands, and when it last changed."""
+
+    inserted: NewRelease
+    release: Release
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRow:
+    release_id: UUID
+    deployment: Deployment
+    created_at: datetime
+    particulars: Particulars
+
+
+class World:
+    """The tables. `environments` are those that have an `app_environments` row, for any component and track."""
+
+    def __init__(self, *, environments: Iterable[str] = ()) -> None:
+        self.environments = frozenset(environments)
+        self.releases: dict[UUID, ReleaseRow] = {}
+        self.deployments: dict[UUID, DeploymentRow] = {}
+        self.entries: dict[UUID, Entry] = {}
+        self.rejections: dict[UUID, Rejection] = {}
+        self.pointers: dict[PointerKey, PointerMove] = {}
+        self._attempts: dict[UUID, list[UUID]] = defaultdict(list)
+        self._numbers: dict[NumberKey, UUID] = {}
+
+    def take(self, message: Message) -> Outcome:
+        """One message's transaction."""
+        outcome = decide(self.load(message), message)
+        self.write(outcome)
+        return outcome
+
+    def load(self, message: Message) -> State:
+        content = message.content
+        if content.source is not None and content.id is not None:
+            ids = entry_ids(source=content.source, event_id=content.id)
+            entries = tuple(self.entries[entry_id] for entry_id in ids if entry_id in self.entries)
+            if entries:
+                return State(entries=entries)
+        rejection = self.rejections.get(message.id)
+        if not isinstance(content, Event) or (rejection is not None and not message.redrive):
+            return State(rejection=rejection)
+        row = self.releases.get(content.data.release_id)
+        block = _block(content)
+        taken = row is None and block is not None and _number(block) in self._numbers
+        return State(
+            rejection=rejection,
+            release=row.release if row else None,
+            number_taken=taken,
+            deployments=self.attempts(row.release.id) if row else (),
+            pointer=self._pointer(content, row.release if row else block),
+        )
+
+    def attempts(self, release_id: UUID) -> tuple[Deployment, ...]:
+        return tuple(self.deployments[row_id].deployment for row_id in self._attempts[release_id])
+
+    def _pointer(self, event: Event, release: Release | ReleaseFields | None) -> Pointer | None:
+        data = event.data
+        if event.type is not EventType.DEPLOYMENT_SUCCEEDED or release is None:
+            return None
+        if not isinstance(data, DeploymentChange) or data.environment_id not in self.environments:
+            return None
+        key = (data.environment_id, release.component_id, release.deployment_track_id)
+        return self.pointer(self.pointers.get(key))
+
+    def pointer(self, move: PointerMove | None) -> Pointer:
+        """What an `app_environments` row says after `move`; before any, it points at nothing."""
+        if move is None:
+            return Pointer(deployment_id=None, deployed_at=None)
+        row = self.deployments[move.deployment_id]
+        return Pointer(deployment_id=str(move.deployment_id), deployed_at=row.deployment.deployed_at)
+
+    def write(self, outcome: Outcome) -> None:
+        match outcome:
+            case Applied(changes=changes):
+                self._write_changes(changes)
+            case Stale(changes=changes):
+                moved = replace(changes, entries=(), resolved=None)
+                guard(moved == Changes(), "a stale event changes something beside the log")
+                guard(len(changes.entries) == 1, "a stale event has not exactly one entry")
+                self._write_changes(changes)
+            case Rejected(rejection=rejection, again=again):
+                self._write_rejection(rejection, again=again)
+            case Duplicate(entries=entries, rejection=rejection):
+                guard(bool(entries) != (rejection is not None), "a duplicate of nothing, or of two things")
+
+    def _write_changes(self, changes: Changes) -> None:
+        if changes.new_release is not None:
+            self._insert_release(changes.new_release)
+        for move in changes.deployment_moves:
+            self._move_deployment(move)
+        if changes.new_deployment is not None:
+            self._insert_deployment(changes.new_deployment)
+        if changes.release_move is not None:
+            self._move_release(changes.release_move)
+        guard(1 <= len(changes.entries) <= ENTRIES_MAX, f"{len(changes.entries)} entries")
+        for entry in changes.entries:
+            self._append(entry)
+        if changes.pointer_move is not None:
+            self._move_pointer(changes.pointer_move)
+        if changes.resolved is not None:
+            rejection = self.rejections[changes.resolved.rejection_id]
+            guard(rejection.resolved_at is None, "a rejection is resolved twice")
+            self.rejections[rejection.id] = replace(rejection, resolved_at=changes.resolved.resolved_at)
+        unsettled = self.rejections.get(changes.entries[0].id)
+        guard(unsettled is None or unsettled.resolved_at is not None, "an event is both applied and rejected")
+
+    def _insert_release(self, new: NewRelease) -> None:
+        release = new.release
+        guard(release.id not in self.releases, "the release is known")
+        guard(_number(release) not in self._numbers, "the release's number is taken")
+        self._numbers[_number(release)] = release.id
+        self.releases[release.id] = ReleaseRow(new, release, new.created_at)
+
+    def _move_release(self, move: ReleaseMove) -> None:
+        row = self.releases[move.id]
+        guard(row.release.status is move.previous, f"the release is {row.release.status}, not {move.previous}")
+        guard(move.status in RELEASE_MACHINE[move.previous].split(), f"release: {move.previous} to {move.status}")
+        self.releases[move.id] = replace(
+            row, release=replace(row.release, status=move.status), updated_at=move.updated_at
+        )
+
+    def _insert_deployment(self, new: NewDeployment) -> None:
+        opened = new.deployment
+        guard(new.release_id in self.releases, "an attempt without its release")
+        guard(opened.id not in self.deployments, "the attempt's id is known")
+        siblings = self.siblings(new.release_id, opened)
+        guard(opened.attempt == len(siblings) + 1, f"attempt {opened.attempt} after {len(siblings)}")
+        active = [sibling for sibling in siblings if sibling.status in ACTIVE]
+        guard(not (active and opened.status in ACTIVE), "a second active attempt")
+        said = {name: value for name, value in asdict(new.particulars).items() if value is not None}
+        defaults: dict[str, Any] = {"config_mapping_revision": 0, "schema_based_config_revision": 0}
+        row = DeploymentRow(new.release_id, opened, opened.updated_at, Particulars(**(defaults | said)))
+        self.deployments[opened.id] = row
+        self._attempts[new.release_id].append(opened.id)
+
+    def _move_deployment(self, move: DeploymentMove) -> None:
+        moved = move.deployment
+        row = self.deployments[moved.id]
+        before = row.deployment
+        guard(before.status is move.previous, f"the attempt is {before.status}, not {move.previous}")
+        guard(moved.status in DEPLOYMENT_MACHINE[move.previous].split(), f"{move.previous} to {moved.status}")
+        key = (before.environment_id, before.config_revision, before.attempt)
+        guard((moved.environment_id, moved.config_revision, moved.attempt) == key, "an attempt changes its key")
+        said = {name: value for name, value in asdict(move.particulars).items() if value is not None}
+        self.deployments[moved.id] = replace(row, deployment=moved, particulars=replace(row.particulars, **said))
+
+    def siblings(self, release_id: UUID, like: Deployment) -> list[Deployment]:
+        """The attempts of one environment and config revision."""
+        key = (like.environment_id, like.config_revision)
+        return [one for one in self.attempts(release_id) if (one.environment_id, one.config_revision) == key]
+
+    def _append(self, entry: Entry) -> None:
+        guard(entry.id not in self.entries, "the entry is known")
+        guard(entry.release_id in self.releases, "an entry without its release")
+        guard(entry.deployment_id is None or entry.deployment_id in self.deployments, "an entry without its attempt")
+        self.entries[entry.id] = entry
+
+    def _move_pointer(self, move: PointerMove) -> None:
+        guard(move.environment_id in self.environments, "app_environments gets a row")
+        deployment, release = self.deployments[move.deployment_id].deployment, self.releases[move.release_id].release
+        guard(deployment.status is DeploymentStatus.SUCCESS, "app_environments points at no success")
+        guard(deployment.environment_id == move.environment_id, "app_environments points into another environment")
+        key = (move.environment_id, move.component_id, move.deployment_track_id)
+        guard(key[1:] == (release.component_id, release.deployment_track_id), "another component's or track's pointer")
+        before = self.pointers.get(key)
+        guard(move.previous == (str(before.deployment_id) if before else None), "app_environments points elsewhere")
+        self.pointers[key] = move
+
+    def _write_rejection(self, rejection: Rejection, *, again: bool) -> None:
+        known = self.rejections.get(rejection.id)
+        guard(again == (known is not None), "`again` is wrong")
+        guard(rejection.id not in self.entries, "an event is both rejected and applied")
+        kept = {"created_at": known.created_at} if known else {}
+        self.rejections[rejection.id] = replace(rejection, **kept)
+
+    def tables(self, *, positions: bool = True) -> dict[str, Any]:
+        """All rows, to be compared; `positions=False` leaves out where the events stood in the topic."""
+        entries, rejections = list(self.entries.values()), list(self.rejections.values())
+        if not positions:
+            entries = [replace(entry, activity_data=_unplaced(entry.activity_data)) for entry in entries]
+            rejections = [replace(rejection, topic="", partition=0, offset=0) for rejection in rejections]
+        return {
+            "releases": dict(self.releases),
+            "deployments": dict(self.deployments),
+            "entries": {entry.id: entry for entry in entries},
+            "rejections": {rejection.id: rejection for rejection in rejections},
+            "pointers": {key: replace(move, previous=None) for key, move in self.pointers.items()},
+        }
+
+    def recount(self, release_id: UUID) -> ReleaseStatus:
+        """Rule 8 again, as naively as it can be said: for each environment, sort and take the last."""
+        attempts = [one for one in self.attempts(release_id) if one.status != "CANCELLED"]
+        attempts.sort(key=lambda one: (one.updated_at, one.config_revision, one.attempt))
+        last = {one.environment_id: str(one.status) for one in attempts}.values()
+        if "PENDING" in last or "IN_PROGRESS" in last:
+            return ReleaseStatus.DEPLOYING
+        if "FAILED" in last:
+            return ReleaseStatus.FAILED
+        if "SUCCESS" in last:
+            return ReleaseStatus.DEPLOYED
+        return ReleaseStatus.ROLLED_BACK if "ROLLED_BACK" in last else ReleaseStatus.APPROVED
+
+
+def _block(event: Event) -> ReleaseFields | None:
+    if isinstance(event.data, ReleaseCreated):
+        return event.data
+    return event.data.release if isinstance(event.data, DeploymentChange) else None
+
+
+def _number(fields: Release | ReleaseFields) -> NumberKey:
+    return fields.release_date, fields.release_number, fields.component_id, fields.deployment_track_id
+
+
+def _unplaced(activity_data: str) -> str:
+    said = json.loads(activity_data)
+    del said["record"]
+    return json.dumps(said)

@@ -1,0 +1,78 @@
+"""What a message is to the worker: its identity, its lane, its time, and whether an operator sent it back."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+
+from schemas.event import Invalid
+from schemas.reasons import Reason
+from schemas.record import Headers
+from schemas.types import EventType as E
+from tests.unit.domain.story import SOURCE, START, message, minute, release_id
+from worker.domain.identity import entry_id, position_id
+from worker.domain.message import Message
+
+RECORD = replace(message(E.RELEASE_APPROVED).record, topic="t", partition=2, offset=40)
+
+
+def invalid(**known: object) -> Message:
+    content = replace(Invalid(reason=Reason.INVALID_DATA, detail="wrong"), **known)  # type: ignore[arg-type]
+    return Message(record=RECORD, content=content)
+
+
+def test_a_message_has_the_id_of_its_first_entry() -> None:
+    """The rejection has the same id, so an event cannot be both applied and rejected unnoticed."""
+    assert message(E.RELEASE_APPROVED, id="7").id == entry_id(source=SOURCE, event_id="7")
+    assert invalid(source=SOURCE, id="7").id == entry_id(source=SOURCE, event_id="7")
+
+
+def test_a_record_without_identity_has_the_id_of_its_position() -> None:
+    """It is still remembered once, however often it is delivered."""
+    assert invalid().id == position_id(topic="t", partition=2, offset=40)
+
+
+def test_a_message_runs_in_its_releases_lane() -> None:
+    """Also an invalid one that names its release."""
+    assert message(E.RELEASE_APPROVED, release=3).lane == release_id(3)
+    assert invalid(release_id=release_id(3)).lane == release_id(3)
+
+
+def test_a_message_of_no_release_runs_in_a_lane_with_its_own_repeats() -> None:
+    """So that a repeat finds what the first one wrote."""
+    nameless, named = invalid(), invalid(source=SOURCE, id="7")
+    assert nameless.release_id is None
+    assert nameless.lane == nameless.id
+    assert named.lane == named.id
+
+
+@pytest.mark.parametrize(
+    ("headers", "redrive"),
+    [((), False), ((("rudder-redrive", None),), True), ((("a", b"b"), ("rudder-redrive", b"1")), True)],
+)
+def test_the_redrive_header_counts_whatever_its_value(headers: Headers, redrive: bool) -> None:
+    """Its presence is the operator's word."""
+    assert message(E.RELEASE_APPROVED, headers=headers).redrive is redrive
+
+
+def test_a_message_is_of_its_events_time() -> None:
+    """The record's time is when it arrived, not when it happened."""
+    assert message(E.RELEASE_APPROVED, at=5, recorded_at=9).at == minute(5)
+    assert invalid(time=minute(5)).at == minute(5)
+
+
+def test_a_message_without_a_readable_time_is_of_its_records() -> None:
+    """Rejections have a time too, and never the wall clock's."""
+    assert invalid().at == START
+
+
+def test_a_record_without_a_time_is_of_1970() -> None:
+    """Kafka's -1 means none; anything but a constant would differ at the next replay."""
+    timeless = replace(invalid(), record=replace(RECORD, timestamp_ms=-1))
+    assert timeless.at == datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def test_a_message_knows_no_release_it_was_not_told() -> None:
+    assert invalid().release_id is None
+    assert message(E.RELEASE_APPROVED, release_id=UUID(int=5)).release_id == UUID(int=5)

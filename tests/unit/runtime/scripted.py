@@ -1,0 +1,180 @@
+"""Edges that do as a test tells them: what a broker or a database may do is more than a real one does on demand."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid5
+
+from schemas.envelope import write_binary
+from schemas.record import Record
+from schemas.times import parse_time
+from worker.domain.message import Message
+from worker.domain.retry import Backoff
+from worker.domain.state import Outcome, State
+from worker.handling.publications import Publications, Topics
+from worker.ports import Partition, Publication
+from worker.runtime.delivery import Delivery, Policy
+from worker.telemetry import Metrics
+
+TOPICS = Topics(deployment_status="deployments", release_status="releases", dead_letters="dead-letters")
+_NAMESPACE = UUID("00000000-0000-5000-8000-000000000000")
+
+
+class ImpatientClock:
+    """Time passes only by waiting, and waiting takes none of the test's."""
+
+    def __init__(self) -> None:
+        self.now_seconds = 1000.0
+        self.waits_seconds: list[float] = []
+
+    def monotonic_seconds(self) -> float:
+        return self.now_seconds
+
+    def unix_seconds(self) -> float:
+        return self.now_seconds
+
+    def chance(self) -> float:
+        return 0.5
+
+    async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        await asyncio.sleep(0)
+        if not event.is_set():
+            self.waits_seconds.append(timeout_seconds)
+            self.now_seconds += timeout_seconds
+            await asyncio.sleep(0)
+        return event.is_set()
+
+
+class ScriptedStore:
+    """Knows no release. `faults` are raised by the next transactions, one each; None lets one through."""
+
+    def __init__(self, *faults: Exception | None) -> None:
+        self.faults = deque(faults)
+        self.state = State()
+        self.begun = 0
+        self.written: list[Outcome] = []
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator["ScriptedStore"]:
+        self.begun += 1
+        fault = self.faults.popleft() if self.faults else None
+        if fault is not None:
+            raise fault
+        yield self
+
+    async def load(self, _message: Message) -> State:
+        return self.state
+
+    async def write(self, outcome: Outcome) -> None:
+        self.written.append(outcome)
+
+    async def ping(self) -> None:
+        return None
+
+
+class ScriptedPublisher:
+    """Acknowledges everything, once `gate` is open and `faults` are used up."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = deque(faults)
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.published: list[Publication] = []
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        await self.gate.wait()
+        if self.faults:
+            raise self.faults.popleft()
+        self.published += publications
+
+
+class ScriptedSource:
+    """Hands out `records`, and remembers what is committed."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.records = deque(records)
+        self.commit_faults: deque[Exception] = deque()
+        self.poll_faults: deque[Exception] = deque()
+        self.polls: list[int] = []
+        self.commits: list[dict[Partition, int]] = []
+        self.stopped = False
+        self.on_assigned: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
+        self.on_revoked: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
+
+    async def start(
+        self,
+        *,
+        on_assigned: Callable[[Iterable[Partition]], Awaitable[None]],
+        on_revoked: Callable[[Iterable[Partition]], Awaitable[None]],
+    ) -> None:
+        self.on_assigned, self.on_revoked = on_assigned, on_revoked
+
+    async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
+        await asyncio.sleep(0)
+        self.polls.append(records_max)
+        if self.poll_faults:
+            raise self.poll_faults.popleft()
+        return [self.records.popleft() for _ in range(min(records_max, len(self.records)))]
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        await asyncio.sleep(0)
+        if self.commit_faults:
+            raise self.commit_faults.popleft()
+        self.commits.append(dict(offsets))
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    @property
+    def committed(self) -> dict[Partition, int]:
+        return {partition: offset for commit in self.commits for partition, offset in commit.items()}
+
+
+def a_delivery(
+    store: ScriptedStore,
+    publisher: ScriptedPublisher,
+    clock: ImpatientClock,
+    *,
+    metrics: Metrics | None = None,
+    attempts_max: int = 3,
+    conflicts_max: int = 4,
+) -> Delivery:
+    return Delivery(
+        store=store,
+        publisher=publisher,
+        publications=Publications(topics=TOPICS, content_mode="binary", source="/test", worker="test"),
+        policy=Policy(
+            backoff=Backoff(initial_seconds=1.0, max_seconds=8.0),
+            attempts_max=attempts_max,
+            conflicts_max=conflicts_max,
+        ),
+        clock=clock,
+        metrics=metrics or Metrics(),
+    )
+
+
+def created(release: str, *, offset: int, partition: int = 0, topic: str = "in") -> Record:
+    """A valid release.created event; `release` is any name."""
+    release_id = uuid5(_NAMESPACE, release)
+    data = {
+        "release_id": str(release_id),
+        "organization_id": "acme",
+        "project_id": str(_NAMESPACE),
+        "component_id": str(_NAMESPACE),
+        "deployment_track_id": release,
+        "release_date": "2026-01-02",
+        "release_number": 1,
+        "created_by": "test",
+    }
+    value, headers = write_binary(
+        source="/test",
+        id=f"{release} {topic}/{partition}@{offset}",
+        type="dev.rudder.release.created.v1",
+        time=parse_time("2026-01-02T03:04:05Z"),
+        subject=release,
+        data=data,
+    )
+    return Record(
+        topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=None, value=value, headers=headers
+    )

@@ -1,0 +1,239 @@
+"""The consumer commits only what is done, gives up only in order, and never stops showing the group that it lives."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from schemas.record import Record
+from tests.unit.runtime.scripted import (
+    ImpatientClock,
+    ScriptedPublisher,
+    ScriptedSource,
+    ScriptedStore,
+    a_delivery,
+    created,
+)
+from worker.domain.errors import Unavailable
+from worker.ports import Partition, PartitionsLost
+from worker.runtime.consumer import Bounds, Consumer
+from worker.telemetry import Metrics
+
+P0, P1 = Partition("in", 0), Partition("in", 1)
+
+
+class Scene:
+    """A consumer on scripted edges. `run` keeps it running for the length of a block."""
+
+    def __init__(self, *records: Record, records_max: int = 100, bytes_max: int = 1_000_000) -> None:
+        self.source = ScriptedSource(records)
+        self.store = ScriptedStore()
+        self.publisher = ScriptedPublisher()
+        self.clock = ImpatientClock()
+        self.metrics = Metrics()
+        self.stop = asyncio.Event()
+        self.consumer = Consumer(
+            source=self.source,
+            delivery=a_delivery(self.store, self.publisher, self.clock, metrics=self.metrics),
+            bounds=Bounds(
+                concurrency=8,
+                in_flight_records_max=records_max,
+                in_flight_bytes_max=bytes_max,
+                event_bytes_max=1_000_000,
+                commit_interval_seconds=0.0,
+                poll_timeout_seconds=0.25,
+                drain_timeout_seconds=5.0,
+                keep_alive_seconds=5.0,
+            ),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.consumer.join()
+        assert self.source.on_assigned is not None
+        await self.source.on_assigned([P0, P1])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.consumer.run(self.stop))
+            yield
+            self.stop.set()
+
+    async def revoke(self, *partitions: Partition) -> None:
+        assert self.source.on_revoked is not None
+        await self.source.on_revoked(partitions)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others run until it holds; the test's own timeout bounds it."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_what_is_done_is_committed_and_the_group_is_left_at_the_end() -> None:
+    scene = Scene(created("a", offset=0), created("b", offset=1), created("c", offset=7, partition=1))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 2, P1: 8})
+    assert scene.source.stopped
+    assert len(scene.publisher.published) == 3
+
+
+async def test_an_offset_waits_for_every_record_before_it() -> None:
+    """Invariant 1, and "a record skipped by commits out of order"."""
+    scene = Scene(created("slow", offset=0), created("fast", offset=1), created("other", offset=5, partition=1))
+    scene.store.faults.extend([Unavailable("down")] * 3)  # for the first tries of all three
+    async with scene.running():
+        await until(lambda: bool(scene.source.commits))
+        for commit in scene.source.commits:
+            assert commit.get(P0) in {None, 1, 2}
+        await until(lambda: scene.source.committed == {P0: 2, P1: 6})
+
+
+async def test_nothing_is_committed_before_its_publication_is_acknowledged() -> None:
+    scene = Scene(created("a", offset=0))
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: bool(scene.store.written))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert scene.source.commits == []
+        scene.publisher.gate.set()
+        await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_revocation_finishes_what_is_begun_commits_it_and_drops_the_rest() -> None:
+    """The lane's second record is not begun any more: whoever has the partition next will do it."""
+    scene = Scene(created("a", offset=0), created("a", offset=1))
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: bool(scene.store.written))
+        revoking = asyncio.ensure_future(scene.revoke(P0, P1))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert not revoking.done()
+        scene.publisher.gate.set()
+        await revoking
+        assert scene.source.committed == {P0: 1}
+        assert len(scene.store.written) == 1
+
+
+async def test_a_partition_that_stays_is_not_disturbed_by_one_that_goes() -> None:
+    scene = Scene(created("goes", offset=0), created("stays", offset=0, partition=1))
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: len(scene.store.written) == 2)
+        revoking = asyncio.ensure_future(scene.revoke(P0))
+        scene.publisher.gate.set()
+        await revoking
+        await until(lambda: scene.source.committed == {P0: 1, P1: 1})
+        scene.source.records.append(created("more", offset=1, partition=1))
+        await until(lambda: scene.source.committed[P1] == 2)
+
+
+async def test_a_partition_that_comes_back_is_read_again_from_what_was_committed() -> None:
+    scene = Scene(created("a", offset=0))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 1})
+        await scene.revoke(P0)
+        assert scene.source.on_assigned is not None
+        await scene.source.on_assigned([P0])
+        scene.source.records.append(created("a", offset=0))  # as if the commit had been lost
+        scene.source.commits.clear()
+        await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_work_that_does_not_end_in_time_is_left_behind_and_never_committed() -> None:
+    scene = Scene(created("a", offset=0))
+    scene.publisher.gate.clear()
+    object.__setattr__(scene.consumer._bounds, "drain_timeout_seconds", 0.0)
+    async with scene.running():
+        await until(lambda: bool(scene.store.written))
+        await scene.revoke(P0)
+        scene.publisher.gate.set()
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+    assert scene.source.commits == []
+
+
+async def test_a_commit_that_fails_is_made_up_for() -> None:
+    """ "A consumer stuck after a failed commit": the next one carries what the failed one did not."""
+    scene = Scene(created("a", offset=0))
+    scene.source.commit_faults.extend([Unavailable("no coordinator"), PartitionsLost("rebalanced")])
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 1})
+    assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "Unavailable"}) == 1
+    assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "PartitionsLost"}) == 1
+
+
+async def test_no_more_is_fetched_than_there_is_room_for_while_polling_goes_on() -> None:
+    """Back-pressure, not memory; and a member that stops polling would be thrown out of its group."""
+    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(10)), records_max=3)
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: scene.source.polls.count(0) >= 3)
+        assert len(scene.source.records) == 7
+        assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 3
+        scene.publisher.gate.set()
+        await until(lambda: scene.source.committed == {P0: 10})
+    assert max(scene.source.polls) <= 3
+    assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+
+
+async def test_bytes_bound_what_is_in_flight_too() -> None:
+    size = len(created("r0", offset=0).value or b"")
+    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(10)), bytes_max=2 * size)
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: 0 in scene.source.polls)
+        scene.publisher.gate.set()
+        await until(lambda: scene.source.committed == {P0: 10})
+
+
+async def test_a_broker_that_is_away_is_polled_again() -> None:
+    scene = Scene(created("a", offset=0))
+    scene.source.poll_faults.extend([Unavailable("away")] * 5)
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_stopping_ends_pauses_and_commits_what_is_done() -> None:
+    scene = Scene(created("done", offset=0), created("waiting", offset=1))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 2})
+        scene.store.faults.extend([Unavailable("down")] * 100_000)
+        scene.source.records.append(created("waiting", offset=2))
+        begun = scene.store.begun
+        await until(lambda: scene.store.begun > begun + 3)
+    assert scene.source.committed == {P0: 2}
+    assert scene.source.stopped
+
+
+async def test_a_record_that_comes_before_the_group_says_so_is_not_lost() -> None:
+    """aiokafka assigns first and calls back later; what is fetched in between has moved the position already."""
+    scene = Scene()
+    await scene.consumer.join()
+    scene.source.records.append(created("early", offset=0))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.consumer.run(scene.stop))
+        await until(lambda: bool(scene.store.written))
+        assert scene.source.on_assigned is not None
+        await scene.source.on_assigned([P0])
+        await until(lambda: scene.source.committed == {P0: 1})
+        scene.stop.set()
+
+
+async def test_a_fault_of_the_workers_own_ends_it() -> None:
+    """No silent death: a lane that breaks must not leave a worker that polls and does nothing."""
+    scene = Scene(created("a", offset=0))
+
+    async def broken(*_: object) -> None:
+        raise LookupError("a fault in publishing")
+
+    scene.publisher.publish = broken  # type: ignore[method-assign]
+    with pytest.raises(ExceptionGroup) as raised:
+        async with scene.running():
+            await asyncio.Event().wait()
+    assert raised.group_contains(LookupError)
+    assert scene.source.stopped
+    assert scene.source.commits == []

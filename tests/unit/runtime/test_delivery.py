@@ -1,0 +1,210 @@
+"""A delivery tries what may succeed for ever, what fails by itself a few times, and nothing that was given up."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.runtime.scripted import (
+    ImpatientClock,
+    ScriptedPublisher,
+    ScriptedStore,
+    a_delivery,
+    created,
+)
+from worker.domain.errors import Abandoned, Conflict, Misconfigured, Unavailable, Unprocessable
+from worker.domain.rows import Entry
+from worker.domain.state import Applied, Duplicate, Outcome, Rejected, State
+from worker.handling.process import read
+from worker.ports import Partition
+from worker.runtime.assignment import Assignment
+from worker.runtime.delivery import Delivery
+from worker.telemetry import Metrics
+
+
+class Scene:
+    """One message, and everything it meets."""
+
+    def __init__(self, *store_faults: Exception | None, publisher_faults: tuple[Exception, ...] = ()) -> None:
+        self.store = ScriptedStore(*store_faults)
+        self.publisher = ScriptedPublisher(*publisher_faults)
+        self.clock = ImpatientClock()
+        self.metrics = Metrics()
+        self.tenure = Assignment(Partition("in", 0))
+        self.message = read(created("r", offset=0), event_bytes_max=1_000_000)
+        self.delivery: Delivery = a_delivery(self.store, self.publisher, self.clock, metrics=self.metrics)
+
+    async def deliver(self) -> Outcome:
+        return await self.delivery.deliver(self.message, self.tenure, asyncio.Semaphore(1))
+
+    def reasons(self) -> list[str]:
+        return [
+            value.decode()
+            for publication in self.publisher.published
+            for name, value in publication.headers
+            if name == "rudder-reason" and value is not None
+        ]
+
+
+async def test_an_event_is_written_once_and_published_once() -> None:
+    scene = Scene()
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == len(scene.store.written) == 1
+    assert [publication.topic for publication in scene.publisher.published] == ["releases"]
+    assert scene.clock.waits_seconds == []
+
+
+@pytest.mark.parametrize("fault", [Unavailable("down"), Misconfigured("the password was changed"), MemoryError()])
+async def test_what_is_no_fault_of_the_message_is_waited_out_however_long(fault: Exception) -> None:
+    """Only what can never succeed is dead-lettered: a database that is away for an hour costs no event."""
+    scene = Scene(*[fault] * 200)
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 201
+    assert scene.reasons() == []
+
+
+async def test_waits_grow_to_a_ceiling() -> None:
+    scene = Scene(*[Unavailable("down")] * 6)
+    await scene.deliver()
+    assert scene.clock.waits_seconds == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
+
+
+async def test_a_fault_of_its_own_is_tried_a_bounded_number_of_times_and_then_rejected() -> None:
+    """A poison message is not retried for ever, and what it failed for stands in its dead letter."""
+    scene = Scene(*[LookupError("a fault")] * 3)
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.reason == "processing_error"
+    assert "LookupError: a fault" in outcome.rejection.detail
+    assert scene.reasons() == ["processing_error"]
+    attempts = [value for name, value in scene.publisher.published[0].headers if name == "rudder-attempts"]
+    assert attempts == [b"4"]
+
+
+async def test_outages_do_not_use_up_the_tries_of_a_message() -> None:
+    scene = Scene(LookupError(), Unavailable("down"), LookupError(), Unavailable("down"), None)
+    assert isinstance(await scene.deliver(), Applied)
+
+
+async def test_values_that_the_database_refuses_are_rejected_at_once() -> None:
+    scene = Scene(Unprocessable("out of range"))
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.reason == "processing_error"
+    assert scene.store.begun == 2
+
+
+async def test_a_conflict_is_decided_afresh() -> None:
+    scene = Scene(Conflict("somebody was first"), Conflict("again"))
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 3
+    assert max(scene.clock.waits_seconds) < 0.1
+
+
+async def test_a_conflict_without_end_is_a_fault_and_freezes_no_partition() -> None:
+    """Seen in trusted systems: a duplicate key that freezes a partition."""
+    scene = Scene(*[Conflict("the same key for ever")] * 4)
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.detail.startswith("Conflict: the same key for ever")
+
+
+async def test_rejecting_is_tried_again_too() -> None:
+    """While a hopeless message is being rejected the database may go away; the rejection is not lost for it."""
+    scene = Scene(Unprocessable("out of range"), Unavailable("down"), Conflict("somebody was first"), None)
+    assert isinstance(await scene.deliver(), Rejected)
+    assert len(scene.store.written) == 1
+
+
+async def test_publishing_is_repeated_without_writing_again() -> None:
+    scene = Scene(publisher_faults=(Unavailable("no broker"), Unavailable("no broker")))
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 1
+    assert len(scene.publisher.published) == 1
+
+
+async def test_a_known_event_is_published_again_from_its_entries() -> None:
+    first = Scene()
+    outcome = await first.deliver()
+    assert isinstance(outcome, Applied)
+    again = Scene()
+    again.store.state = State(entries=outcome.changes.entries)
+    assert isinstance(await again.deliver(), Duplicate)
+    assert again.store.written == []
+    assert again.publisher.published == first.publisher.published
+
+
+async def test_an_entry_that_cannot_be_published_holds_its_release_back_until_it_is_mended() -> None:
+    """Somebody edited the log by hand. Nothing is dead-lettered or skipped, and the worker lives."""
+    good = Scene()
+    outcome = await good.deliver()
+    assert isinstance(outcome, Applied)
+    (entry,) = outcome.changes.entries
+    broken = Scene()
+    broken.store.state = State(entries=(_edited(entry),))
+    delivering = asyncio.ensure_future(broken.deliver())
+    while len(broken.clock.waits_seconds) < 20:
+        await asyncio.sleep(0)
+    assert broken.publisher.published == []
+    broken.store.state = State(entries=(entry,))
+    assert isinstance(await delivering, Duplicate)
+    assert broken.publisher.published == good.publisher.published
+
+
+async def test_nothing_is_begun_once_the_partition_is_given_up() -> None:
+    scene = Scene()
+    scene.tenure.ended.set()
+    with pytest.raises(Abandoned):
+        await scene.deliver()
+    assert scene.store.begun == 0
+
+
+async def test_a_pause_ends_when_the_partition_is_given_up() -> None:
+    scene = Scene(*[Unavailable("down")] * 1000)
+    delivering = asyncio.ensure_future(scene.deliver())
+    while len(scene.clock.waits_seconds) < 3:
+        await asyncio.sleep(0)
+    scene.tenure.ended.set()
+    with pytest.raises(Abandoned):
+        await delivering
+    assert scene.tenure.running == 0
+
+
+async def test_what_is_written_is_published_although_the_partition_is_being_given_up() -> None:
+    """A drain waits for the publication too; otherwise whoever comes next would have to repeat it."""
+    scene = Scene()
+    scene.publisher.gate.clear()
+    delivering = asyncio.ensure_future(scene.deliver())
+    while not scene.store.written:
+        await asyncio.sleep(0)
+    scene.tenure.ended.set()
+    assert scene.tenure.running == 1
+    scene.publisher.gate.set()
+    assert isinstance(await delivering, Applied)
+    assert scene.tenure.running == 0
+
+
+async def test_while_it_pauses_a_message_does_not_hold_up_a_drain() -> None:
+    scene = Scene(Unavailable("down"))
+    running: list[int] = []
+    wait = scene.clock.wait
+
+    async def noting(event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        running.append(scene.tenure.running)
+        return await wait(event, timeout_seconds=timeout_seconds)
+
+    scene.clock.wait = noting  # type: ignore[method-assign]
+    await scene.deliver()
+    assert running == [0]
+
+
+def _edited(entry: Entry) -> Entry:
+    return Entry(
+        id=entry.id,
+        created_at=entry.created_at,
+        release_id=entry.release_id,
+        deployment_id=None,
+        environment_id=None,
+        activity_type=entry.activity_type,
+        activity_data="{}",
+        status=entry.status,
+    )
