@@ -16,7 +16,7 @@ RUN python -m venv --without-pip /opt/rudder \
     && python -m pip --python /opt/rudder/bin/python install \
         --require-hashes --only-binary :all: --requirement requirements/runtime.txt \
     # The build backend with what it needs, at the versions and hashes that development has.
-    && awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|trove-classifiers)==/ } wanted' \
+    && awk '/^[a-z]/ { wanted = /^(hatchling|packaging|pathspec|pluggy|tomlkit|trove-classifiers)==/ } wanted' \
         requirements/dev.txt > build.txt \
     && python -m pip install --require-hashes --only-binary :all: --requirement build.txt
 # The driver is a library in the wheel mssql-python-odbc. Its name holds its version and its folder the machine's kind,

@@ -22,7 +22,7 @@ from worker.demo.recount import TopicNames
 from worker.demo.report import Figures
 
 RECORD_BYTES_MAX: Final = 4 * 1024 * 1024
-BACKLOG_SHARE: Final = 0.85
+BACKLOG_SHARE: Final = 0.9
 STEADY_RATE_MAX_PER_SECOND: Final = 250.0
 STALL_TIMEOUT_SECONDS: Final = 20.0
 GLANCE_SECONDS: Final = 0.1

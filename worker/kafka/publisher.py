@@ -7,6 +7,7 @@ What it cannot survive is a broker that has lost track of its sequence numbers: 
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -15,6 +16,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
 )
+from aiokafka.structs import RecordMetadata
 
 from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection, at_start
@@ -89,9 +91,7 @@ class KafkaPublisher:
         if producer is None:
             raise Unavailable("the producer is being replaced")
         try:
-            written = await producer.send_and_wait(
-                publication.topic, value=publication.value, key=publication.key, headers=list(publication.headers)
-            )
+            written = await (await _queued(producer, publication))
         except KafkaError as error:
             if not error.retriable and not isinstance(error, _HARMLESS):
                 await self._replace(producer, error)
@@ -105,3 +105,17 @@ class KafkaPublisher:
             _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
             await self.stop()
             await self.start()
+
+
+async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:
+    topic, key, value, headers = publication.topic, publication.key, publication.value, list(publication.headers)
+    if key is None and value is None:
+        # `send` asserts that a record has a key or a value; the letter of a tombstone without a key has neither.
+        batch = producer.create_batch()
+        batch.append(timestamp=None, key=None, value=None, headers=headers)
+        batch.close()
+        partition = min(await producer.partitions_for(topic))
+        sending = producer.send_batch(batch, topic, partition=partition)
+    else:
+        sending = producer.send(topic, value=value, key=key, headers=headers)
+    return cast("asyncio.Future[RecordMetadata]", await sending)

@@ -130,9 +130,7 @@ class Story:
         """The attempts' statuses, first attempt first."""
         key = (env, config_revision)
         found = [
-            one
-            for one in self.world.attempts(release_id(release))
-            if (one.environment_id, one.config_revision) == key
+            one for one in self.world.attempts(release_id(release)) if (one.environment_id, one.config_revision) == key
         ]
         return [one.status.value for one in sorted(found, key=lambda one: one.attempt)]
 

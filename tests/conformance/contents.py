@@ -1,0 +1,74 @@
+"""What a database holds, all of it, in Python's types: the same for the same rows, whichever database they stand in."""
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from typing import Any
+
+from sqlalchemy import Table, create_engine, insert, select
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool, StaticPool
+
+from worker.db.models import Base
+
+TABLES: Mapping[str, Table] = Base.metadata.tables
+WORKERS_TABLES = (
+    "releases",
+    "release_deployments",
+    "release_activity_logs",
+    "release_apim_base_revisions",
+    "release_event_rejections",
+)
+
+Row = dict[str, Any]
+Contents = dict[str, list[Row]]
+
+
+async def contents(url: str, *tables: str) -> Contents:
+    """Every cell of the tables (default: of all), rows in an order of their own."""
+    found: Contents = {}
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection:
+            for name in tables or tuple(TABLES):
+                rows = await connection.execute(select(TABLES[name]))
+                found[name] = sorted((dict(row._mapping) for row in rows), key=lambda row: str(list(row.values())))
+    finally:
+        await engine.dispose()
+    return found
+
+
+async def rows(url: str, table: str) -> list[Row]:
+    return (await contents(url, table))[table]
+
+
+async def row(url: str, table: str) -> Row:
+    """The table's only row."""
+    [only] = await rows(url, table)
+    return only
+
+
+async def insert_rows(url: str, table: str, values: Sequence[Row]) -> None:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            await connection.execute(insert(TABLES[table]), values)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def as_sqlite(found: Contents) -> Iterator[sqlite3.Connection]:
+    """The same rows in a SQLite database in memory, for the demo's recount, which reads no other kind."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    try:
+        Base.metadata.create_all(engine)
+        with engine.begin() as connection:
+            for name, values in found.items():
+                if values:
+                    connection.execute(insert(TABLES[name]), values)
+        with closing(engine.raw_connection()) as pooled:
+            assert isinstance(pooled.driver_connection, sqlite3.Connection)
+            yield pooled.driver_connection
+    finally:
+        engine.dispose()

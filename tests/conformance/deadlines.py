@@ -1,0 +1,30 @@
+"""The one way in which tests wait: for a condition, with a generous bound, and never for a time."""
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+WAIT_SECONDS = 60.0
+"""Only a failing test ever waits so long; machines are slow, and shared."""
+
+_PAUSE_SECONDS = 0.05
+
+
+async def until(
+    condition: Callable[[], T | Awaitable[T]], *, what: str | Callable[[], str], timeout_seconds: float = WAIT_SECONDS
+) -> T:
+    """Asks again and again until the answer is true, and returns it. AssertionError, saying `what`, if it never is."""
+    give_up_at_seconds = time.monotonic() + timeout_seconds
+    while True:
+        asked = condition()
+        answer: T = await asked if inspect.isawaitable(asked) else asked
+        if answer:
+            return answer
+        if time.monotonic() > give_up_at_seconds:
+            said = what if isinstance(what, str) else what()
+            raise AssertionError(f"not within {timeout_seconds:.0f} s: {said}")
+        await asyncio.sleep(_PAUSE_SECONDS)

@@ -1,0 +1,98 @@
+"""A publisher that tests can put words into the mouth of: one release, its events, and where their records stand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+from schemas.envelope import write_binary
+from schemas.record import Record
+from worker.domain.message import Message
+from worker.handling.process import read
+
+TOPIC = "events"
+SOURCE = "https://ci.example/pipelines/7"
+ORGANIZATION = "nordwind-logistik"
+PROJECT = UUID("5b0c3a9e-7c35-4d0e-8f3b-3a1f0c7e2d11")
+COMPONENT = UUID("9d1e6b4c-1f0a-4c56-9a77-52f6f3d2b8aa")
+MOMENT = datetime(2026, 3, 17, 9, 30, 0, 123456, tzinfo=UTC)
+
+_offsets = count()
+_numbers = count(1)
+
+
+def minute(number: float) -> datetime:
+    """So many minutes after the tests' first moment."""
+    return MOMENT + timedelta(minutes=number)
+
+
+def recorded_at(message: Message) -> datetime:
+    """The record's own time, which is later than the event's."""
+    return datetime.fromtimestamp(message.record.timestamp_ms // 1000, tz=UTC).replace(
+        microsecond=message.record.timestamp_ms % 1000 * 1000
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class Pipeline:
+    """Tells of one release. Events are a minute apart unless `at` says otherwise; ids count from 1."""
+
+    release_id: UUID = field(default_factory=uuid4)
+    organization_id: str = ORGANIZATION
+    component_id: UUID = COMPONENT
+    number: int = field(default_factory=lambda: next(_numbers))
+    told: int = 0
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a release cannot do without."""
+        return {
+            "project_id": str(PROJECT),
+            "component_id": str(self.component_id),
+            "deployment_track_id": "main",
+            "release_date": "2026-03-17",
+            "release_number": self.number,
+            "created_by": "amara.okafor@example.com",
+        }
+
+    def tell(self, kind: str, data: Mapping[str, Any] | None = None, *, at: datetime | None = None) -> Message:
+        """The message of a new event; `kind` is its type less prefix and version."""
+        self.told += 1
+        said = {"release_id": str(self.release_id), "organization_id": self.organization_id, **(data or {})}
+        value, headers = write_binary(
+            source=SOURCE,
+            id=f"{self.release_id}/{self.told}",
+            type=f"dev.rudder.{kind}.v1",
+            time=at or minute(self.told),
+            subject=str(self.release_id),
+            data=said,
+        )
+        return message(value, headers)
+
+    def created(self, **more: Any) -> Message:
+        return self.tell("release.created", {**self.fields, **more})
+
+    def deploy(self, step: str, *, at: datetime | None = None, **data: Any) -> Message:
+        return self.tell(f"deployment.{step}", {"environment_id": "production", **data}, at=at)
+
+    def approved(self) -> tuple[Message, ...]:
+        """All it takes until the release can be deployed."""
+        return self.created(), self.tell("release.submitted"), self.tell("release.approved")
+
+
+def message(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] = ()) -> Message:
+    """A record with the next offset, read as the worker reads it."""
+    offset = next(_offsets)
+    timestamp_ms = 1_773_800_000_000 + offset
+    record = Record(
+        topic=TOPIC, partition=0, offset=offset, timestamp_ms=timestamp_ms, key=b"key", value=value, headers=headers
+    )
+    return read(record, event_bytes_max=1_048_576)
+
+
+def redriven(original: Message) -> Message:
+    """The same event as an operator sends it back."""
+    assert original.record.value is not None
+    return message(original.record.value, (*original.record.headers, ("rudder-redrive", b"1")))

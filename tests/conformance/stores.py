@@ -1,0 +1,46 @@
+"""Stores over a test's database, opened as the worker opens its own, and what a worker would do with one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+from worker.db import migration
+from worker.db.store import SqlStore
+from worker.domain.errors import Conflict
+from worker.domain.message import Message
+from worker.domain.state import Outcome
+from worker.handling.process import process
+
+_CONFLICTS_MAX = 50
+_TIMEOUT_SECONDS = 20.0
+
+
+@asynccontextmanager
+async def opened(url: str, *, check: bool = True, timeout_seconds: float = _TIMEOUT_SECONDS) -> AsyncIterator[SqlStore]:
+    """One worker's store, with an engine of its own, which is disposed of at the end."""
+    store = SqlStore.open(url, connections_max=8, timeout_seconds=timeout_seconds)
+    try:
+        if check:
+            await store.check()
+        yield store
+    finally:
+        await store.close()
+
+
+async def migrate(url: str, revision: str = "head") -> None:
+    await asyncio.to_thread(migration.upgrade, url, revision)
+
+
+async def process_all(messages: Iterable[Message], store: SqlStore) -> list[Outcome]:
+    """One after the other, none of them meeting a conflict."""
+    return [await process(message, store) for message in messages]
+
+
+async def process_until_settled(message: Message, store: SqlStore) -> Outcome:
+    """As a worker does: a conflict is tried again from a fresh read, and nothing else is."""
+    for _ in range(_CONFLICTS_MAX):
+        try:
+            return await process(message, store)
+        except Conflict:
+            continue
+    raise AssertionError(f"{_CONFLICTS_MAX} conflicts in a row")

@@ -1,0 +1,269 @@
+"""The rows of each kind of event, cell by cell: what other systems read is what the contract says."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+from uuid import UUID, uuid5
+
+import pytest
+
+from tests.conformance.contents import contents, row, rows
+from tests.conformance.pipeline import COMPONENT, ORGANIZATION, PROJECT, SOURCE, TOPIC, Pipeline, minute
+from tests.conformance.stores import migrate, opened, process_all
+from worker.db.store import SqlStore
+from worker.domain.identity import NAMESPACE
+from worker.domain.message import Message
+from worker.domain.state import Applied, Stale
+from worker.handling.process import process
+
+DEPLOYMENT_STEPS = {
+    "requested": "PENDING",
+    "started": "IN_PROGRESS",
+    "succeeded": "SUCCESS",
+    "failed": "FAILED",
+    "cancelled": "CANCELLED",
+}
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[SqlStore]:
+    await migrate(database_url)
+    async with opened(database_url) as store:
+        yield store
+
+
+def entry_id(message: Message, position: int = 0) -> UUID:
+    """As the contract derives it."""
+    further = f"\n{position}" if position else ""
+    return uuid5(NAMESPACE, f"{SOURCE}\n{message.content.id}{further}")
+
+
+def said_of(message: Message) -> dict[str, Any]:
+    """What every entry of the event says of it and of its record."""
+    return {
+        "event": {
+            "source": SOURCE,
+            "id": message.content.id,
+            "type": str(message.content.type),
+            "time": f"{message.at:%Y-%m-%dT%H:%M:%S.%fZ}",
+        },
+        "record": {"topic": TOPIC, "partition": 0, "offset": message.record.offset},
+    }
+
+
+def without_data(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name != "activity_data"}
+
+
+async def test_a_created_release_is_a_row_with_every_field(store: SqlStore, database_url: str) -> None:
+    """Times are the event's, JSON is compact with its keys in order and its characters as they are."""
+    pipeline = Pipeline(number=42)
+    revision = {"endpoint_name": "Größe", "api_id": "a", "revision_id": "r", "access_mode": "public"}
+    created = pipeline.created(
+        description="修正: 在庫",
+        commit_hash="c0ffee",
+        image_tag="registry.example/x:42",
+        metadata={"z": 1, "área": ["倉庫", None], "a": {"y": 1.5, "b": False}},
+        apim_base_revisions=[revision, revision],
+        actor="somebody",
+        comment="first",
+        unknown="ignored",
+    )
+    assert isinstance(await process(created, store), Applied)
+    assert await row(database_url, "releases") == {
+        "id": pipeline.release_id,
+        "created_at": minute(1),
+        "updated_at": minute(1),
+        "release_date": date(2026, 3, 17),
+        "release_number": 42,
+        "project_id": PROJECT,
+        "description": "修正: 在庫",
+        "status": "DRAFT",
+        "organization_id": ORGANIZATION,
+        "created_by": "amara.okafor@example.com",
+        "metadata": '{"z":1,"área":["倉庫",null],"a":{"y":1.5,"b":false}}',
+        "component_id": COMPONENT,
+        "deployment_track_id": "main",
+        "commit_hash": "c0ffee",
+        "image_tag": "registry.example/x:42",
+    }
+    base_revision = {"release_mgt_id": pipeline.release_id, **revision}
+    assert await rows(database_url, "release_apim_base_revisions") == [base_revision, base_revision]
+    entry = await row(database_url, "release_activity_logs")
+    assert without_data(entry) == {
+        "id": entry_id(created),
+        "created_at": minute(1),
+        "updated_at": minute(1),
+        "release_deployment_id": None,
+        "release_mgt_id": pipeline.release_id,
+        "environment_id": None,
+        "activity_type": "RELEASE_CREATED",
+        "status": "DRAFT",
+    }
+    said = json.loads(entry["activity_data"])
+    assert entry["activity_data"] == json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    assert said_of(created).items() <= said.items()
+    assert said["change"] == {"from": None, "to": "DRAFT"}
+
+
+async def test_a_release_moves_through_its_review(store: SqlStore, database_url: str) -> None:
+    """Each event moves the status and the time of the last change, and appends one entry that says from where."""
+    pipeline = Pipeline()
+    await process(pipeline.created(), store)
+    expected = ["DRAFT"]
+    for kind, status in (
+        ("submitted", "IN_REVIEW"),
+        ("rejected", "REJECTED"),
+        ("reopened", "DRAFT"),
+        ("submitted", "IN_REVIEW"),
+        ("approved", "APPROVED"),
+    ):
+        moved = pipeline.tell(f"release.{kind}")
+        assert isinstance(await process(moved, store), Applied)
+        release = await row(database_url, "releases")
+        assert (release["status"], release["updated_at"], release["created_at"]) == (status, moved.at, minute(1))
+        [entry] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == entry_id(moved)]
+        assert (entry["activity_type"], entry["status"]) == ("RELEASE_STATUS_CHANGED", status)
+        assert json.loads(entry["activity_data"])["change"] == {"from": expected[-1], "to": status}
+        expected.append(status)
+    assert len(await rows(database_url, "release_activity_logs")) == len(expected)
+
+
+@pytest.mark.parametrize("step", DEPLOYMENT_STEPS)
+async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, database_url: str, step: str) -> None:
+    """Every cell of the deployment, and an entry each for it and for the release that follows it."""
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    settings: dict[str, Any] = {
+        "config_mapping_revision": 3,
+        "schema_based_config_revision": 4,
+        "api_settings": {"b": "é", "a": []},
+    }
+    opened = pipeline.deploy(step, config_revision=2, actor="zoë", comment="los", **settings)
+    assert isinstance(await process(opened, store), Applied)
+    status, deployed = DEPLOYMENT_STEPS[step], step == "succeeded"
+    deployment_id = uuid5(NAMESPACE, f"{pipeline.release_id}/production/2/1")
+    assert await row(database_url, "release_deployments") == {
+        "id": deployment_id,
+        "created_at": minute(4),
+        "updated_at": minute(4),
+        "release_mgt_id": pipeline.release_id,
+        "environment_id": "production",
+        "attempt": 1,
+        "config_revision": 2,
+        "status": status,
+        "comment": "los",
+        "deployed_at": minute(4) if deployed else None,
+        "deployed_by": "zoë" if deployed else None,
+        "config_mapping_revision": 3,
+        "schema_based_config_revision": 4,
+        "api_settings": '{"b":"é","a":[]}',
+    }
+    entries = {entry["id"]: entry for entry in await rows(database_url, "release_activity_logs")}
+    entry = entries[entry_id(opened)]
+    assert without_data(entry) == {
+        "id": entry_id(opened),
+        "created_at": minute(4),
+        "updated_at": minute(4),
+        "release_deployment_id": deployment_id,
+        "release_mgt_id": pipeline.release_id,
+        "environment_id": "production",
+        "activity_type": "DEPLOYMENT_STATUS_CHANGED",
+        "status": status,
+    }
+    said = json.loads(entry["activity_data"])
+    assert said["change"] == {"from": None, "to": status}
+    assert (said["attempt"], said_of(opened).items() <= said.items()) == (1, True)
+    rolled_up = {"PENDING": "DEPLOYING", "IN_PROGRESS": "DEPLOYING", "SUCCESS": "DEPLOYED", "FAILED": "FAILED"}
+    release = await row(database_url, "releases")
+    if status == "CANCELLED":
+        assert (release["status"], len(entries)) == ("APPROVED", 4)
+    else:
+        assert entries[entry_id(opened, 1)]["activity_type"] == "RELEASE_STATUS_CHANGED"
+        assert (release["status"], release["updated_at"]) == (rolled_up[status], minute(4))
+
+
+async def test_an_attempt_lives_from_request_to_roll_back(store: SqlStore, database_url: str) -> None:
+    """One row takes every status in turn; what an event does not say stays as it was."""
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    await process(pipeline.deploy("requested", comment="geplant", api_settings={"k": 1}, actor="a"), store)
+    for step in ("started", "succeeded", "rolled_back"):
+        assert isinstance(await process(pipeline.deploy(step, actor="b"), store), Applied)
+    found = await row(database_url, "release_deployments")
+    assert (found["status"], found["attempt"]) == ("ROLLED_BACK", 1)
+    assert (found["created_at"], found["updated_at"]) == (minute(4), minute(7))
+    assert (found["comment"], found["api_settings"]) == ("geplant", '{"k":1}')
+    assert (found["deployed_at"], found["deployed_by"]) == (minute(6), "b")
+    assert (await row(database_url, "releases"))["status"] == "ROLLED_BACK"
+
+
+async def test_a_release_block_creates_the_release_with_its_deployment(store: SqlStore, database_url: str) -> None:
+    """A pipeline without a release step: one event, one transaction, an entry for each of the three changes."""
+    pipeline = Pipeline(number=7)
+    block = {**pipeline.fields, "metadata": {"ticket": "OPS-1"}}
+    event = pipeline.deploy("succeeded", release=block, attempt=1)
+    assert isinstance(await process(event, store), Applied)
+    release = await row(database_url, "releases")
+    assert (release["status"], release["release_number"], release["metadata"]) == ("DEPLOYED", 7, '{"ticket":"OPS-1"}')
+    entries = {entry["id"]: entry["activity_type"] for entry in await rows(database_url, "release_activity_logs")}
+    assert entries == {
+        entry_id(event): "RELEASE_CREATED",
+        entry_id(event, 1): "DEPLOYMENT_STATUS_CHANGED",
+        entry_id(event, 2): "RELEASE_STATUS_CHANGED",
+    }
+
+
+async def test_a_new_attempt_cancels_the_active_one(store: SqlStore, database_url: str) -> None:
+    """Both in one transaction, the older with an entry of its own at the event's time."""
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    await process_all([pipeline.deploy("started"), pipeline.deploy("requested")], store)
+    found = {d["attempt"]: (d["status"], d["updated_at"]) for d in await rows(database_url, "release_deployments")}
+    assert found == {1: ("CANCELLED", minute(5)), 2: ("PENDING", minute(5))}
+    changes = [
+        (said["attempt"], said["change"]["from"], said["change"]["to"])
+        for entry in await rows(database_url, "release_activity_logs")
+        if entry["created_at"] == minute(5)
+        for said in [json.loads(entry["activity_data"])]
+    ]
+    assert sorted(changes) == [(1, "IN_PROGRESS", "CANCELLED"), (2, None, "PENDING")]
+
+
+async def test_a_recorded_activity_is_an_entry_and_nothing_else(store: SqlStore, database_url: str) -> None:
+    """With the publisher's type and data, beside the deployment it names."""
+    pipeline = Pipeline()
+    await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
+    before = await contents(database_url, "releases", "release_deployments")
+    custom = {"url": "https://scan.example/4", "Ergebnis": ["ok", None]}
+    activity = pipeline.tell(
+        "activity.recorded",
+        {"activity_type": "SCAN", "activity_data": custom, "environment_id": "production", "attempt": 1},
+    )
+    assert isinstance(await process(activity, store), Applied)
+    assert await contents(database_url, "releases", "release_deployments") == before
+    [entry] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == entry_id(activity)]
+    assert without_data(entry) == {
+        "id": entry_id(activity),
+        "created_at": minute(5),
+        "updated_at": minute(5),
+        "release_deployment_id": uuid5(NAMESPACE, f"{pipeline.release_id}/production/1/1"),
+        "release_mgt_id": pipeline.release_id,
+        "environment_id": "production",
+        "activity_type": "SCAN",
+        "status": "IN_PROGRESS",
+    }
+    assert '{"url":"https://scan.example/4","Ergebnis":["ok",null]}' in entry["activity_data"]
+
+
+async def test_a_late_event_is_an_entry_without_a_change(store: SqlStore, database_url: str) -> None:
+    """Stale: logged, and no status moves."""
+    pipeline = Pipeline()
+    await process_all([*pipeline.approved(), pipeline.deploy("succeeded", at=minute(9))], store)
+    before = await contents(database_url, "releases", "release_deployments")
+    late = pipeline.deploy("failed", at=minute(8))
+    assert isinstance(await process(late, store), Stale)
+    assert await contents(database_url, "releases", "release_deployments") == before
+    [entry] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == entry_id(late)]
+    assert (entry["activity_type"], entry["created_at"], entry["status"]) == ("EVENT_STALE", minute(8), "SUCCESS")

@@ -1,0 +1,227 @@
+"""A database that goes away, and one that lets nobody in: the first is waited for, the second is told to somebody."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.conformance.contents import contents, rows
+from tests.conformance.deadlines import until
+from tests.conformance.pipeline import Pipeline
+from tests.conformance.stores import migrate, opened, process_all
+from tests.servers.postgres import PostgresServer
+from worker.db.store import SqlStore
+from worker.domain.decide import decide
+from worker.domain.errors import Misconfigured, Unavailable
+from worker.domain.state import Applied
+from worker.handling.process import process
+
+LOCKED_OUT = "host all locked_out 127.0.0.1/32 scram-sha-256"
+
+
+@pytest.fixture
+async def store(postgres_url: str) -> AsyncIterator[SqlStore]:
+    await migrate(postgres_url)
+    async with opened(postgres_url) as store:
+        yield store
+
+
+def terminate_connections(server: PostgresServer, url: str) -> None:
+    name = make_url(url).database
+    server.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
+
+
+@pytest.mark.parametrize("moment", ["before load", "before write", "before commit"])
+async def test_a_connection_lost_in_a_transaction_is_waited_out(
+    store: SqlStore, postgres_server: PostgresServer, postgres_url: str, moment: str
+) -> None:
+    """Nothing is written, and the next transaction gets a connection that works."""
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    before = await contents(postgres_url)
+    message = pipeline.deploy("started")
+
+    async def process_and_lose_the_connection() -> None:
+        async with store.begin() as transaction:
+            if moment == "before load":
+                await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
+            state = await transaction.load(message)
+            if moment == "before write":
+                await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
+            await transaction.write(decide(state, message))
+            await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
+
+    with pytest.raises(Unavailable):
+        await process_and_lose_the_connection()
+    assert await contents(postgres_url) == before
+    assert isinstance(await process(message, store), Applied)
+
+
+async def test_connections_lost_while_idle_cost_no_event(
+    store: SqlStore, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """A pool of dead connections, as a restarted database leaves one: each is replaced, none is offered twice."""
+    pipelines = [Pipeline() for _ in range(6)]
+    await asyncio.gather(*(process(pipeline.created(), store) for pipeline in pipelines))
+    await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
+
+    async def submitted(pipeline: Pipeline) -> None:
+        message = pipeline.tell("release.submitted")
+
+        async def applied() -> bool:
+            try:
+                return isinstance(await process(message, store), Applied)
+            except Unavailable:
+                return False
+
+        await until(applied, what="the pool is healed")
+
+    await asyncio.gather(*map(submitted, pipelines))
+    assert {release["status"] for release in await rows(postgres_url, "releases")} == {"IN_REVIEW"}
+
+
+async def test_a_database_that_is_down_is_unavailable_until_it_is_up(
+    store: SqlStore, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """Never Misconfigured, whatever is asked of it, and by whom; afterwards all goes on by itself."""
+    pipeline = Pipeline()
+    await process(pipeline.created(), store)
+    message = pipeline.tell("release.submitted")
+    await asyncio.to_thread(postgres_server.stop)
+    async with opened(postgres_url, check=False) as newcomer:
+        for one in (store, newcomer):
+            for ask in (one.ping, one.check, lambda one=one: process(message, one)):
+                with pytest.raises(Unavailable, match="PostgreSQL"):
+                    await ask()
+        await asyncio.to_thread(postgres_server.start)
+        await newcomer.check()
+    await store.ping()
+    assert isinstance(await process(message, store), Applied)
+
+
+async def test_a_crash_of_the_database_loses_nothing_and_repeats_nothing(
+    store: SqlStore, postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """What a transaction had written without its commit is gone; the repeat is the first to take effect."""
+    pipeline = Pipeline()
+    await process(pipeline.created(), store)
+    message = pipeline.tell("release.submitted")
+
+    async def write_and_crash() -> None:
+        async with store.begin() as transaction:
+            await transaction.write(decide(await transaction.load(message), message))
+            await asyncio.to_thread(postgres_server.kill)
+
+    with pytest.raises(Unavailable):
+        await write_and_crash()
+    await asyncio.to_thread(postgres_server.start)
+    assert isinstance(await process(message, store), Applied)
+    [entry] = [e for e in await rows(postgres_url, "release_activity_logs") if e["status"] == "IN_REVIEW"]
+    assert entry["activity_type"] == "RELEASE_STATUS_CHANGED"
+
+
+async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(
+    postgres_server: PostgresServer, postgres_url: str
+) -> None:
+    """A lock that is not given up in time is no fault of the message."""
+    await migrate(postgres_url)
+    pipeline = Pipeline()
+    async with (
+        opened(postgres_url) as holder,
+        opened(postgres_url, timeout_seconds=0.5) as waiter,
+    ):
+        await process(pipeline.created(), holder)
+        submitted = pipeline.tell("release.submitted")
+        async with holder.begin() as transaction:
+            await transaction.load(submitted)
+            with pytest.raises(Unavailable):
+                await process(submitted, waiter)
+        assert isinstance(await process(submitted, waiter), Applied)
+
+
+@pytest.fixture
+def scram(postgres_server: PostgresServer, postgres_url: str) -> Iterator[str]:
+    """The URL with a role that has to know its password, which is `right`."""
+    postgres_server.execute("create role locked_out login superuser password 'right'")
+    path = postgres_server.execute("show hba_file")
+    hba = f"string_to_table(pg_read_file('{path}'), e'\\n')"
+    postgres_server.execute(f"create table hba as select {hba} as line")
+    postgres_server.execute(f"copy (select '{LOCKED_OUT}' union all select line from hba) to '{path}'")
+    postgres_server.execute("select pg_reload_conf()")
+    yield make_url(postgres_url).set(username="locked_out", password="right").render_as_string(hide_password=False)
+    postgres_server.ensure_running()
+    postgres_server.execute(f"copy (select line from hba) to '{path}'")
+    postgres_server.execute("drop table hba")
+    postgres_server.execute("select pg_reload_conf()")
+    postgres_server.execute("drop role locked_out")
+
+
+async def test_a_wrong_password_is_the_operators_to_mend(scram: str) -> None:
+    """And never shows in what is said about it."""
+    wrong = scram.replace("right", "s3cret")
+
+    async def refused() -> bool:
+        async with opened(wrong, check=False) as store:
+            try:
+                await store.check()
+            except Misconfigured as error:
+                assert "s3cret" not in str(error)
+                return True
+            except Unavailable:
+                pass
+            return False
+
+    await until(refused, what="the server has read its new rules")
+    async with opened(scram, check=False) as store:
+        await store.ping()
+
+
+@pytest.mark.parametrize("wrong", ["database", "username"])
+async def test_what_the_server_does_not_know_is_the_operators_to_mend(postgres_url: str, wrong: str) -> None:
+    """A database or a role that is not there will not come into being by waiting."""
+    url = make_url(postgres_url).set(**{wrong: "nobody_knows"}).render_as_string(hide_password=False)
+    async with opened(url, check=False) as store:
+        with pytest.raises(Misconfigured, match="nobody_knows"):
+            await store.check()
+        with pytest.raises(Misconfigured, match="nobody_knows"):
+            await store.ping()
+
+
+async def test_a_full_house_is_waited_for(postgres_server: PostgresServer, postgres_url: str) -> None:
+    """A server that takes no more connections is busy, not misconfigured."""
+    await migrate(postgres_url)
+    name = make_url(postgres_url).database
+    postgres_server.execute(f'alter database "{name}" connection limit 0')
+    postgres_server.execute("create role guest login")
+    url = make_url(postgres_url).set(username="guest").render_as_string(hide_password=False)
+    try:
+        async with opened(url, check=False) as store:
+            with pytest.raises(Unavailable):
+                await store.check()
+    finally:
+        postgres_server.execute("drop role guest")
+
+
+async def test_a_locked_sqlite_file_is_waited_for_and_then_unavailable(tmp_path: Path) -> None:
+    """Another program that writes for long is no fault of the message."""
+    url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.db'}"
+    await migrate(url)
+    message = Pipeline().created()
+    async with opened(url, timeout_seconds=0.2) as store:
+        with closing(sqlite3.connect(tmp_path / "rudder.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(Unavailable, match="locked"):
+                await process(message, store)
+            other.execute("ROLLBACK")
+        assert isinstance(await process(message, store), Applied)
+
+
+async def test_a_sqlite_file_that_cannot_be_opened_is_said_so(tmp_path: Path) -> None:
+    """A folder that is not there may be mounted late."""
+    async with opened(f"sqlite+aiosqlite:///{tmp_path / 'no' / 'rudder.db'}", check=False) as store:
+        with pytest.raises(Unavailable, match="SQLite"):
+            await store.check()

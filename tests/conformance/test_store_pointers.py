@@ -1,0 +1,150 @@
+"""What runs in an environment: the rows of `app_environments`, the worker's own table or another system's."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4, uuid5
+
+import pytest
+import structlog.testing
+
+from tests.conformance.catalogue import run
+from tests.conformance.contents import insert_rows, row, rows
+from tests.conformance.pipeline import COMPONENT, Pipeline, minute
+from tests.conformance.stores import migrate, opened, process_all
+from worker.db.store import SqlStore
+from worker.domain.identity import NAMESPACE
+from worker.domain.state import Applied
+from worker.handling.process import process
+
+KEY = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
+POINTERS = "release_mgt_release_id, release_mgt_deployment_id, release_mgt_deployment_name"
+TEXT_TABLE = (
+    "CREATE TABLE app_environments (title VARCHAR(20), environment_id VARCHAR(50) NOT NULL, "
+    "component_id VARCHAR(100) NOT NULL, deployment_track_id VARCHAR(50) NOT NULL)"
+)
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[SqlStore]:
+    """With one row, of the component's production."""
+    await migrate(database_url)
+    await insert_rows(database_url, "app_environments", [{"id": uuid4(), **KEY}])
+    async with opened(database_url) as store:
+        yield store
+
+
+def pointer_to(pipeline: Pipeline, attempt: int = 1, config_revision: int = 1) -> tuple[str, str, str]:
+    """Release, deployment and name, as the row has them."""
+    deployment_id = uuid5(NAMESPACE, f"{pipeline.release_id}/production/{config_revision}/{attempt}")
+    return str(pipeline.release_id), str(deployment_id), f"20260317-{pipeline.number}.{attempt}"
+
+
+async def pointer(url: str) -> tuple[object, ...]:
+    found = await row(url, "app_environments")
+    return tuple(found[name] for name in POINTERS.split(", "))
+
+
+async def approved(store: SqlStore) -> Pipeline:
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    return pipeline
+
+
+async def test_only_success_points_the_environment_at_the_release(store: SqlStore, database_url: str) -> None:
+    """What is on its way, and what failed, runs nowhere; a roll back leaves the pointer where it is."""
+    pipeline = await approved(store)
+    for step in ("requested", "started", "failed"):
+        await process(pipeline.deploy(step), store)
+        assert await pointer(database_url) == (None, None, None)
+    await process(pipeline.deploy("succeeded"), store)
+    assert await pointer(database_url) == pointer_to(pipeline, attempt=2)
+    await process(pipeline.deploy("rolled_back"), store)
+    assert await pointer(database_url) == pointer_to(pipeline, attempt=2)
+
+
+async def test_the_pointer_moves_forward_in_event_time_only(store: SqlStore, database_url: str) -> None:
+    """Whichever of two releases succeeded later is shown, whichever is heard of later."""
+    early, late, latest = [await approved(store) for _ in range(3)]
+    await process(late.deploy("succeeded", at=minute(50)), store)
+    assert await pointer(database_url) == pointer_to(late)
+    assert isinstance(await process(early.deploy("succeeded", at=minute(40)), store), Applied)
+    assert await pointer(database_url) == pointer_to(late)
+    await process(latest.deploy("succeeded", at=minute(60)), store)
+    assert await pointer(database_url) == pointer_to(latest)
+
+
+async def test_equal_times_have_one_winner_in_either_order(store: SqlStore, database_url: str) -> None:
+    """Rows are a function of the topic, and the order of different releases is no part of it."""
+    winners = set()
+    one, other = Pipeline(release_id=UUID(int=1)), Pipeline(release_id=UUID(int=2))
+    await process_all([*one.approved(), *other.approved()], store)
+    for attempt, pair in enumerate(((one, other), (other, one)), start=1):
+        for pipeline in pair:
+            await process(pipeline.deploy("succeeded", at=minute(40 + attempt)), store)
+        shown, _, name = await pointer(database_url)
+        deployment_ids = {str(p.release_id): pointer_to(p, attempt)[1] for p in pair}
+        winners.add(max(deployment_ids, key=deployment_ids.__getitem__) == shown)
+        assert str(name).endswith(f".{attempt}")
+    assert len(winners) == 1
+
+
+async def test_a_missing_row_is_not_inserted(store: SqlStore, database_url: str) -> None:
+    """The table's rows are the platform's to make."""
+    pipeline = await approved(store)
+    await process(pipeline.deploy("succeeded", environment_id="staging"), store)
+    elsewhere = Pipeline(component_id=uuid4())
+    await process_all([*elsewhere.approved(), elsewhere.deploy("succeeded")], store)
+    assert await pointer(database_url) == (None, None, None)
+
+
+async def test_foreign_text_in_the_pointer_is_no_error(store: SqlStore, database_url: str) -> None:
+    """Whatever another system wrote there points at nothing of ours, and makes way."""
+    for text in ("", "manual hotfix", str(uuid4()), str(uuid4()).upper()):
+        pipeline = await approved(store)
+        statement = f"UPDATE app_environments SET release_mgt_deployment_id = '{text}'"
+        await asyncio.to_thread(run, database_url, statement)
+        assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
+        assert await pointer(database_url) == pointer_to(pipeline)
+
+
+async def test_a_table_with_columns_of_its_own_is_pointed_all_the_same(store: SqlStore, database_url: str) -> None:
+    """Nothing but the three columns changes in the row."""
+    before = await row(database_url, "app_environments")
+    pipeline = await approved(store)
+    await process(pipeline.deploy("succeeded"), store)
+    after = await row(database_url, "app_environments")
+    changed = dict(zip(POINTERS.split(", "), pointer_to(pipeline), strict=True))
+    assert after == before | changed
+
+
+async def test_a_foreign_table_with_text_ids_is_pointed(database_url: str) -> None:
+    """Component ids as text are as good as UUIDs; the other rows stay as they are."""
+    await asyncio.to_thread(run, database_url, TEXT_TABLE)
+    await migrate(database_url)
+    insert = "INSERT INTO app_environments (title, environment_id, component_id, deployment_track_id) VALUES"
+    for title, environment in (("theirs", "staging"), ("ours", "production")):
+        await asyncio.to_thread(run, database_url, f"{insert} ('{title}', '{environment}', '{COMPONENT}', 'main')")
+    async with opened(database_url) as store:
+        pipeline = await approved(store)
+        assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
+        again = await approved(store)
+        await process(again.deploy("succeeded"), store)
+    found = await asyncio.to_thread(run, database_url, f"SELECT title, {POINTERS} FROM app_environments ORDER BY title")
+    assert found == [("ours", *pointer_to(again)), ("theirs", None, None, None)]
+
+
+async def test_a_foreign_table_without_the_key_columns_is_left_alone(database_url: str) -> None:
+    """Which is said once, at the start; deployments succeed all the same."""
+    create = "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)"
+    await asyncio.to_thread(run, database_url, create)
+    await asyncio.to_thread(run, database_url, "INSERT INTO app_environments (code, title) VALUES (1, 'theirs')")
+    await migrate(database_url)
+    with structlog.testing.capture_logs() as logs:
+        async with opened(database_url) as store:
+            pipeline = await approved(store)
+            for _ in range(2):
+                assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
+    assert [log["event"] for log in logs] == ["pointers.off"]
+    found = await asyncio.to_thread(run, database_url, f"SELECT code, title, {POINTERS} FROM app_environments")
+    assert found == [(1, "theirs", None, None, None)]
+    assert len(await rows(database_url, "release_deployments")) == 2

@@ -1,0 +1,139 @@
+"""Known events and refused ones: what was decided once stays decided, until an operator asks again."""
+
+from collections.abc import AsyncIterator
+from uuid import uuid5
+
+import pytest
+
+from tests.conformance.contents import WORKERS_TABLES, contents, row, rows
+from tests.conformance.pipeline import SOURCE, TOPIC, Pipeline, message, minute, redriven
+from tests.conformance.stores import migrate, opened, process_all
+from worker.db.store import SqlStore
+from worker.domain.identity import NAMESPACE
+from worker.domain.state import Applied, Duplicate, Rejected, Stale
+from worker.handling.process import give_up, process
+
+
+@pytest.fixture
+async def store(database_url: str) -> AsyncIterator[SqlStore]:
+    await migrate(database_url)
+    async with opened(database_url) as store:
+        yield store
+
+
+async def test_a_duplicate_changes_nothing(store: SqlStore, database_url: str) -> None:
+    """For ever: each kind of event again, after all that followed it."""
+    pipeline = Pipeline()
+    messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("failed"), pipeline.deploy("started")]
+    messages += [pipeline.tell("release.approved"), pipeline.tell("release.approved", {"organization_id": 7})]
+    first = await process_all(messages, store)
+    before = await contents(database_url)
+    again = await process_all(messages, store)
+    assert await contents(database_url) == before
+    assert {type(outcome) for outcome in again} == {Duplicate}
+    for then, now in zip(first, again, strict=True):
+        assert isinstance(now, Duplicate)
+        if isinstance(then, Rejected):
+            assert now.rejection == then.rejection
+        else:
+            assert isinstance(then, Applied | Stale)
+            assert now.entries == then.changes.entries
+
+
+async def test_a_record_without_an_identity_is_remembered_by_its_place(store: SqlStore, database_url: str) -> None:
+    """And by nothing else: its row is derived from topic, partition and offset, its time is the record's."""
+    nameless = message(b"\xff no event")
+    assert isinstance(await process(nameless, store), Rejected)
+    found = await row(database_url, "release_event_rejections")
+    assert found.pop("detail")
+    assert found == {
+        "id": uuid5(NAMESPACE, f"{TOPIC}/0/{nameless.record.offset}"),
+        "created_at": nameless.recorded_at,
+        "reason": "malformed_json",
+        "event_source": None,
+        "event_id": None,
+        "event_type": None,
+        "release_mgt_id": None,
+        "topic": TOPIC,
+        "topic_partition": 0,
+        "topic_offset": nameless.record.offset,
+        "resolved_at": None,
+    }
+    assert isinstance(await process(nameless, store), Duplicate)
+    assert sum(map(len, (await contents(database_url, *WORKERS_TABLES)).values())) == 1
+
+
+async def test_a_rejected_event_is_one_row_and_nothing_else(store: SqlStore, database_url: str) -> None:
+    """With its identity and its place; not even the release that its block would have made is there."""
+    pipeline = Pipeline()
+    gap = pipeline.deploy("started", attempt=3, release=pipeline.fields)
+    assert isinstance(await process(gap, store), Rejected)
+    found = await row(database_url, "release_event_rejections")
+    assert found.pop("detail")
+    assert found == {
+        "id": uuid5(NAMESPACE, f"{SOURCE}\n{gap.content.id}"),
+        "created_at": minute(1),
+        "reason": "attempt_gap",
+        "event_source": SOURCE,
+        "event_id": gap.content.id,
+        "event_type": "dev.rudder.deployment.started.v1",
+        "release_mgt_id": pipeline.release_id,
+        "topic": TOPIC,
+        "topic_partition": 0,
+        "topic_offset": gap.record.offset,
+        "resolved_at": None,
+    }
+    assert sum(map(len, (await contents(database_url, *WORKERS_TABLES)).values())) == 1
+
+
+async def test_a_redriven_event_that_now_succeeds_resolves_its_rejection(store: SqlStore, database_url: str) -> None:
+    """At the time of the record that brought it back; without the header it stays what it was."""
+    pipeline = Pipeline()
+    early = pipeline.deploy("requested", at=minute(9))
+    assert isinstance(await process(early, store), Rejected)
+    await process_all(pipeline.approved(), store)
+    assert isinstance(await process(early, store), Duplicate)
+    assert (await row(database_url, "release_event_rejections"))["resolved_at"] is None
+    back = redriven(early)
+    assert isinstance(await process(back, store), Applied)
+    found = await row(database_url, "release_event_rejections")
+    assert found["resolved_at"] == back.recorded_at
+    assert (found["created_at"], found["reason"]) == (minute(9), "release_not_found")
+    assert (await row(database_url, "release_deployments"))["status"] == "PENDING"
+    before = await contents(database_url)
+    assert isinstance(await process(redriven(early), store), Duplicate)
+    assert isinstance(await process(early, store), Duplicate)
+    assert await contents(database_url) == before
+
+
+async def test_a_redriven_event_that_is_rejected_again_says_why_now(store: SqlStore, database_url: str) -> None:
+    """Still one row: the new reason, detail and place; its id, and its time, stay."""
+    pipeline = Pipeline()
+    early = pipeline.deploy("requested", at=minute(9))
+    await process(early, store)
+    before = await row(database_url, "release_event_rejections")
+    await process(pipeline.created(), store)
+    back = redriven(early)
+    outcome = await process(back, store)
+    assert isinstance(outcome, Rejected)
+    assert outcome.again
+    found = await row(database_url, "release_event_rejections")
+    assert found["detail"] != before["detail"]
+    changed = {"reason": "release_not_deployable", "detail": found["detail"], "topic_offset": back.record.offset}
+    assert found == before | changed
+    assert await rows(database_url, "release_deployments") == []
+
+
+async def test_a_message_given_up_is_a_processing_error(store: SqlStore, database_url: str) -> None:
+    """Unless an earlier try was written after all: then it is known, and stays what it is."""
+    pipeline = Pipeline()
+    hopeless, written = pipeline.created(), pipeline.tell("release.submitted")
+    outcome = await give_up(hopeless, store, detail="TypeError: something of the worker's own")
+    assert isinstance(outcome, Rejected)
+    found = await row(database_url, "release_event_rejections")
+    assert (found["reason"], found["detail"]) == ("processing_error", "TypeError: something of the worker's own")
+    await process(redriven(hopeless), store)
+    await process(written, store)
+    before = await contents(database_url)
+    assert isinstance(await give_up(written, store, detail="too late"), Duplicate)
+    assert await contents(database_url) == before

@@ -1,0 +1,305 @@
+"""The files that operators and CI rely on agree with the code: compose.yaml, Dockerfile, the workflow, the pins."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from sqlalchemy import make_url
+
+from worker.settings import Settings, unknown_names
+
+REPOSITORY = Path(__file__).parents[2]
+RUN_GRACE_SECONDS = 10
+"""What `rudder-worker run` adds to the drain timeout before it gives up; see worker/cli/run.py."""
+
+PASSWORD_VARIABLE = re.compile(r"\$\{MSSQL_SA_PASSWORD:\?[^}]+\}")
+
+
+def text_of(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+COMPOSE = "compose.yaml"
+DOCKERFILE = "Dockerfile"
+WORKFLOW = ".github/workflows/ci.yml"
+REQUIREMENTS = ("requirements/runtime.txt", "requirements/dev.txt")
+
+
+@pytest.fixture
+def services() -> Mapping[str, Any]:
+    services: Mapping[str, Any] = yaml.safe_load(text_of(COMPOSE))["services"]
+    return services
+
+
+@pytest.fixture
+def jobs() -> Mapping[str, Any]:
+    jobs: Mapping[str, Any] = yaml.safe_load(text_of(WORKFLOW))["jobs"]
+    return jobs
+
+
+def scalars(value: object) -> Iterator[str]:
+    """Every text within a parsed document, the keys of mappings left out."""
+    if isinstance(value, Mapping):
+        for inner in value.values():
+            yield from scalars(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from scalars(inner)
+    elif isinstance(value, str):
+        yield value
+
+
+def waits_for(services: Mapping[str, Any], name: str) -> set[tuple[str, str]]:
+    """Every (service, condition) that must hold before the service starts, those of its dependencies included."""
+    direct = {(other, how["condition"]) for other, how in services[name].get("depends_on", {}).items()}
+    return direct.union(*(waits_for(services, other) for other, _ in direct))
+
+
+def instructions(name: str) -> list[str]:
+    """The Dockerfile's instructions, each on one line, without comments."""
+    lines = (line for line in text_of(DOCKERFILE).splitlines() if not line.lstrip().startswith("#"))
+    joined = "\n".join(lines).replace("\\\n", " ")
+    return [line for line in joined.splitlines() if line.split(" ", 1)[0] == name]
+
+
+def test_the_worker_starts_after_all_that_it_needs(services: Mapping[str, Any]) -> None:
+    """Brokers and databases answer, topics and tables are there: a first start needs no second."""
+    assert waits_for(services, "worker") == {
+        ("kafka", "service_healthy"),
+        ("topics", "service_completed_successfully"),
+        ("sqlserver", "service_healthy"),
+        ("database", "service_completed_successfully"),
+        ("database-url", "service_completed_successfully"),
+        ("migrate", "service_completed_successfully"),
+    }
+    assert ("database", "service_completed_successfully") in waits_for(services, "migrate")
+    assert ("sqlserver", "service_healthy") in waits_for(services, "database")
+    assert ("kafka", "service_healthy") in waits_for(services, "topics")
+
+
+def test_what_is_waited_for_can_come_true(services: Mapping[str, Any]) -> None:
+    """A healthy service has a health check; one that completes is not started again."""
+    for other, condition in waits_for(services, "worker"):
+        if condition == "service_healthy":
+            assert services[other]["healthcheck"]["test"]
+            assert services[other]["restart"] == "unless-stopped"
+        else:
+            assert services[other]["restart"] == "no"
+
+
+def test_the_compose_file_holds_no_secret(services: Mapping[str, Any]) -> None:
+    """The password comes from the environment, and without it nothing starts."""
+    for service in services.values():
+        for name, value in service.get("environment", {}).items():
+            if "PASSWORD" in name:
+                assert PASSWORD_VARIABLE.fullmatch(value), name
+    assert len(PASSWORD_VARIABLE.findall(text_of(COMPOSE))) == 3
+    assert not [text for text in scalars(services) if re.search(r"(?i)://[^/\s]*:[^/\s]*@|pwd=|password=\w", text)]
+
+
+def test_the_worker_gets_its_password_as_a_file_only(services: Mapping[str, Any]) -> None:
+    """A variable would be there for whoever may look at the container."""
+    for name in ("migrate", "worker"):
+        environment = services[name]["environment"]
+        assert environment["RUDDER_DATABASE_URL_FILE"] == "/var/lib/rudder/database-url"
+        assert not [variable for variable in environment if "PASSWORD" in variable]
+        assert services[name]["volumes"] == ["database-url:/var/lib/rudder:ro"]
+
+
+def test_the_file_holds_a_url_that_gives_any_password_back(services: Mapping[str, Any], tmp_path: Path) -> None:
+    """The password's characters are escaped as a URL needs it, and nobody else may read the file."""
+    password = "Aa1 :/@?#[]%&+='\";{}$é"
+    script, path = services["database-url"]["command"]
+    assert path == services["worker"]["environment"]["RUDDER_DATABASE_URL_FILE"]
+    written = tmp_path / "database-url"
+    environment = {"MSSQL_SA_PASSWORD": password, "PYTHONUTF8": "1"}
+    subprocess.run([sys.executable, "-c", script, str(written)], check=True, env=environment, timeout=60)
+    url = make_url(written.read_text(encoding="utf-8"))
+    assert url.password == password
+    assert (url.drivername, url.host, url.database) == ("mssql+aioodbc", "sqlserver", "rudder")
+    assert f"[{url.query['driver']}]" in text_of(DOCKERFILE)
+    assert written.stat().st_mode & 0o077 == 0
+
+
+def test_the_topics_are_the_defaults_of_the_settings(services: Mapping[str, Any]) -> None:
+    """The worker runs with its defaults, so the four topics are those."""
+    created = re.findall(r"^create (\S+)", services["topics"]["command"][0], flags=re.MULTILINE)
+    defaults = {name: Settings.model_fields[name].default for name in Settings.model_fields if "topic" in name}
+    assert sorted(created) == sorted(
+        topic for value in defaults.values() for topic in (value if isinstance(value, tuple) else (value,))
+    )
+
+
+def test_the_composed_kafka_is_the_tested_kafka(services: Mapping[str, Any]) -> None:
+    """One version, of the broker and of its tools."""
+    version = re.search(r"<kafka\.version>([^<]+)<", text_of("tests/servers/kafka/pom.xml"))
+    assert version is not None
+    assert {services[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{version[1]}"}
+
+
+def test_a_stopping_worker_is_given_the_time_it_takes(services: Mapping[str, Any]) -> None:
+    """Killed while it drains, it would leave its work to be done again."""
+    seconds = re.fullmatch(r"([0-9]+)s", services["worker"]["stop_grace_period"])
+    assert seconds is not None
+    assert int(seconds[1]) > Settings.model_fields["drain_timeout_seconds"].default + RUN_GRACE_SECONDS
+
+
+def test_our_containers_cannot_write_and_gain_nothing(services: Mapping[str, Any]) -> None:
+    """A read-only root file system, no capabilities, no new privileges."""
+    ours = [service for service in services.values() if service["image"].startswith("rudder-worker")]
+    assert len(ours) == 3
+    for service in ours:
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_ports_are_published_on_this_machine_only(services: Mapping[str, Any]) -> None:
+    """Nothing here is fit for a network."""
+    ports = [port for service in services.values() for port in service.get("ports", [])]
+    assert len(ports) == 3
+    assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_images_have_a_tag(services: Mapping[str, Any]) -> None:
+    """Not the newest of everything."""
+    base = instructions("ARG")[0].partition("=")[2]
+    for image in [base, *(service["image"] for service in services.values())]:
+        assert re.search(r":[^/:]*[0-9a-z]+$", image), image
+        assert not image.endswith(":latest")
+
+
+@pytest.mark.parametrize("name", [COMPOSE, DOCKERFILE, WORKFLOW])
+def test_every_rudder_variable_is_a_setting(name: str) -> None:
+    """A name that the worker does not know would be passed over in silence."""
+    variables = set(re.findall(r"\bRUDDER_[A-Z_]+", text_of(name)))
+    assert variables
+    assert list(unknown_names(dict.fromkeys(variables, ""))) == []
+
+
+def test_the_worker_is_healthy_when_it_is_ready(services: Mapping[str, Any]) -> None:
+    """In compose, where `--wait` means ready; the image asks only whether the worker lives, lest an orchestrator
+    restart it for a database that is away.
+    """
+    assert "/readyz" in services["worker"]["healthcheck"]["test"][-1]
+    (image_check,) = instructions("HEALTHCHECK")
+    assert "/livez" in image_check
+
+
+def test_health_checks_are_python_that_compiles(services: Mapping[str, Any]) -> None:
+    """A typing error in them would look like a sick worker."""
+    compile(services["worker"]["healthcheck"]["test"][-1], COMPOSE, "exec")
+    found = [
+        match
+        for name in ("HEALTHCHECK", "RUN")
+        for line in instructions(name)
+        for match in re.findall(r'"python", "-c", "([^"]+)"', line)
+    ]
+    assert len(found) == 2
+    for code in found:
+        compile(code, DOCKERFILE, "exec")
+
+
+def test_the_image_runs_as_somebody_who_is_not_root() -> None:
+    """By number, which an orchestrator can verify without looking into the image."""
+    user = instructions("USER")[-1].split()[1]
+    assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", user)
+    assert int(user.split(":")[0]) >= 10_000
+
+
+def test_the_image_runs_the_command_without_a_shell() -> None:
+    """Signals reach the worker itself."""
+    assert instructions("ENTRYPOINT") == ['ENTRYPOINT ["rudder-worker"]']
+    assert instructions("CMD") == ['CMD ["run"]']
+
+
+def test_the_image_holds_nothing_that_it_does_not_name() -> None:
+    """The build sees a list of allowed paths, and all that it copies is on it."""
+    ignore = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
+    assert ignore[0] == "*"
+    allowed = {line[1:] for line in ignore if line.startswith("!")}
+    copied = {path for line in instructions("COPY") if "--from" not in line for path in line.split()[1:-1]}
+    assert copied == allowed
+    assert all((REPOSITORY / path).exists() for path in allowed)
+
+
+def test_the_image_pins_all_that_its_build_backend_needs() -> None:
+    """Else the image's build, which takes nothing without a hash, fails after the next `make lock`."""
+    pinned = re.search(r"wanted = /\^\(([a-z|-]+)\)==/", text_of(DOCKERFILE))
+    assert pinned is not None
+    needed, new = set[str](), {"hatchling"}
+    while new:
+        needed |= new
+        requirements = [Requirement(line) for name in new for line in metadata.requires(name) or ()]
+        wanted = {r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})}
+        new = wanted - needed
+    assert set(pinned[1].split("|")) == needed
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_every_pin_has_its_hashes_and_no_address(name: str) -> None:
+    """What is installed is what was locked, wherever it is fetched from."""
+    text = text_of(name)
+    assert "://" not in text
+    stanzas = re.split(r"\n(?=\S)", text.strip())
+    assert len(stanzas) > 20
+    for stanza in stanzas:
+        assert re.match(r"[a-z0-9][a-z0-9.\-]*(\[[a-z,]+\])?==[^\s;]+", stanza), stanza
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", stanza), stanza
+
+
+def test_the_runtime_pins_are_the_development_pins() -> None:
+    """What is tested is what is shipped."""
+    runtime, development = (set(re.findall(r"^\S+==\S+", text_of(name), flags=re.MULTILINE)) for name in REQUIREMENTS)
+    assert runtime <= development
+
+
+def test_the_workflow_may_only_read_and_ends_in_time(jobs: Mapping[str, Any]) -> None:
+    """A job that hangs or is taken over can do little."""
+    workflow = yaml.safe_load(text_of(WORKFLOW))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["concurrency"]["group"]
+    for job in jobs.values():
+        assert job["timeout-minutes"] <= 60
+        assert "permissions" not in job
+        for step in job["steps"]:
+            assert re.fullmatch(r"actions/[a-z-]+@v[0-9]+(\.[0-9]+)*", step.get("uses", "actions/none@v0"))
+
+
+def test_the_workflow_runs_on_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) -> None:
+    """Between them the jobs require every kind of server that the tests know."""
+    required = {
+        server for job in jobs.values() for server in job.get("env", {}).get("RUDDER_TEST_REQUIRE", "").split(",")
+    }
+    assert required - {""} == {"postgresql", "embedded", "apache", "mssql"}
+
+
+def test_the_workflow_holds_no_password(jobs: Mapping[str, Any]) -> None:
+    """Each run makes its own, and masks it in its log."""
+    steps = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    makers = [run for run in steps if "MSSQL_SA_PASSWORD=" in run and "SQLCMDPASSWORD" not in run]
+    assert len(makers) == 2
+    for run in makers:
+        assert "openssl rand" in run
+        assert "::add-mask::" in run
+    assert not re.search(r"sa:[^$]", text_of(WORKFLOW))
+
+
+def test_the_workflow_calls_make_targets_that_exist(jobs: Mapping[str, Any]) -> None:
+    """One vocabulary for people, hooks and CI."""
+    targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), flags=re.MULTILINE))
+    called = {
+        name
+        for job in jobs.values()
+        for step in job["steps"]
+        for name in re.findall(r"make ([a-z-]+)", step.get("run", ""))
+    }
+    assert {"install", "check", "test", "test-fast"} <= called
+    assert called <= targets
