@@ -4,15 +4,18 @@ import socket
 from collections.abc import Mapping
 
 from worker.db.store import SqlStore
+from worker.domain.errors import Misconfigured
 from worker.domain.retry import Backoff
 from worker.handling.publications import Publications, Topics
 from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
 from worker.kafka.source import KafkaSource
+from worker.ports import Tracer
 from worker.runtime.clock import SystemClock
 from worker.runtime.consumer import Bounds, Consumer
 from worker.runtime.delivery import Delivery, Policy
 from worker.runtime.health import WorkerHealth
+from worker.runtime.silent_tracer import SilentTracer
 from worker.runtime.supervisor import Service
 from worker.runtime.worker import Worker
 from worker.settings import Settings
@@ -79,6 +82,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
             backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
             attempts_max=settings.attempts_max,
         ),
+        tracer=_tracer(settings),
         clock=clock,
         metrics=metrics,
     )
@@ -103,6 +107,16 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
     return {"worker": worker, "http": server}
+
+
+def _tracer(settings: Settings) -> Tracer:
+    if settings.tracing == "off":
+        return SilentTracer()
+    try:
+        from worker.otel.tracer import OtelTracer
+    except ImportError as error:
+        raise Misconfigured("RUDDER_TRACING=otlp needs: pip install 'rudder-worker[otel]'") from error
+    return OtelTracer.to_collector()
 
 
 def _bounds(settings: Settings) -> Bounds:

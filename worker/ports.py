@@ -5,7 +5,7 @@ An implementation raises only the errors of `worker.domain.errors`; everything e
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -121,6 +121,14 @@ class Source(Protocol):
 
 class PartitionsLost(Exception):
     """The group took partitions away before they could be given up in order."""
+
+
+class Tracer(Protocol):
+    """Tells a tracing system how long a message took and what it came to."""
+
+    def span(self, message: Message) -> AbstractContextManager[Callable[[Outcome], None]]:
+        """A span around a message's life; what it gives takes the outcome once that is known."""
+        ...
 
 
 class Clock(Protocol):

@@ -116,6 +116,9 @@ class Settings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", min_length=1, description="where /livez, /readyz and /metrics are served")
     http_port: int = Field(8080, ge=0, le=65_535, description="on which port; 0: any that is free")
+    tracing: Literal["off", "otlp"] = Field(
+        "off", description="`otlp`: a span per message to the collector that OpenTelemetry's OTEL_… variables name"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="what is logged")
 
     @model_validator(mode="before")

@@ -73,6 +73,7 @@ class LogEvent(StrEnum):
     DEPENDENCY_AWAITED = "dependency.awaited", "the database or the broker does not answer; waiting for it"
     DEPENDENCY_READY = "dependency.ready", "the database or the broker answers"
     POINTERS_OFF = "pointers.off", "app_environments lacks the key columns; it is left alone"
+    SETTING_UNKNOWN = "setting.unknown", "the environment has a RUDDER_ name that is no setting"
     HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
     WORKER_STARTED = "worker.started", "all services run"
     WORKER_STOPPING = "worker.stopping", "a signal or a failed service asks the worker to stop"

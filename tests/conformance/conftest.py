@@ -12,6 +12,8 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from tests.servers.availability import unavailable
+
 
 @pytest.fixture(params=["sqlite", "postgresql", "mssql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
@@ -28,7 +30,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str
 def _empty_mssql_database() -> Iterator[str]:
     server = os.environ.get("RUDDER_TEST_MSSQL_URL")
     if not server:
-        pytest.skip("RUDDER_TEST_MSSQL_URL names no SQL Server")
+        unavailable("mssql", "RUDDER_TEST_MSSQL_URL names no SQL Server")
     name = f"rudder_test_{uuid.uuid4().hex}"
     _on_server(server, f"CREATE DATABASE {name}")
     try:

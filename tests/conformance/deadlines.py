@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
@@ -14,17 +14,27 @@ WAIT_SECONDS = 60.0
 _PAUSE_SECONDS = 0.05
 
 
+@overload
 async def until(
-    condition: Callable[[], T | Awaitable[T]], *, what: str | Callable[[], str], timeout_seconds: float = WAIT_SECONDS
-) -> T:
+    condition: Callable[[], Awaitable[T]], *, what: str | Callable[[], str], timeout_seconds: float = ...
+) -> T: ...
+
+
+@overload
+async def until(condition: Callable[[], T], *, what: str | Callable[[], str], timeout_seconds: float = ...) -> T: ...
+
+
+async def until(
+    condition: Callable[[], Any], *, what: str | Callable[[], str], timeout_seconds: float = WAIT_SECONDS
+) -> Any:
     """Asks again and again until the answer is true, and returns it. AssertionError, saying `what`, if it never is."""
     give_up_at_seconds = time.monotonic() + timeout_seconds
     while True:
-        asked = condition()
-        answer: T = await asked if inspect.isawaitable(asked) else asked
+        answer = condition()
+        if inspect.isawaitable(answer):
+            answer = await answer
         if answer:
             return answer
         if time.monotonic() > give_up_at_seconds:
-            said = what if isinstance(what, str) else what()
-            raise AssertionError(f"not within {timeout_seconds:.0f} s: {said}")
+            raise AssertionError(f"not within {timeout_seconds:.0f} s: {what if isinstance(what, str) else what()}")
         await asyncio.sleep(_PAUSE_SECONDS)

@@ -128,7 +128,7 @@ async def test_a_foreign_table_with_text_ids_is_pointed(database_url: str) -> No
         pipeline = await approved(store)
         assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
         again = await approved(store)
-        await process(again.deploy("succeeded"), store)
+        await process(again.deploy("succeeded", at=minute(9)), store)
     found = await asyncio.to_thread(run, database_url, f"SELECT title, {POINTERS} FROM app_environments ORDER BY title")
     assert found == [("ours", *pointer_to(again)), ("theirs", None, None, None)]
 

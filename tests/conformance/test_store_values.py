@@ -159,4 +159,4 @@ async def test_a_closed_store_leaves_no_connection(database_url: str) -> None:
         await process_all(Pipeline().approved(), store)
     if database_url.startswith("sqlite"):
         path = Path(str(make_url(database_url).database))
-        assert [file.name for file in path.parent.iterdir()] == [path.name]  # noqa: ASYNC240 - nothing else runs
+        assert [file.name for file in path.parent.iterdir()] == [path.name]

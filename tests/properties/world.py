@@ -1,4 +1,4 @@
-"""A database in memory that believes nothing: it holds what `decide` wants written and refuses what no database may hold.
+"""A database in memory that believes nothing: it holds what `decide` wants written, and refuses what none may hold.
 
 It stands in for the rows only, so that whole stories can be run through `decide`; the real stores have tests of their
 own. What is allowed is written out here from the contract, not taken from the code under test.
@@ -245,8 +245,7 @@ class World:
         known = self.rejections.get(rejection.id)
         guard(again == (known is not None), "`again` is wrong")
         guard(rejection.id not in self.entries, "an event is both rejected and applied")
-        kept = {"created_at": known.created_at} if known else {}
-        self.rejections[rejection.id] = replace(rejection, **kept)
+        self.rejections[rejection.id] = replace(rejection, created_at=known.created_at) if known else rejection
 
     def tables(self, *, positions: bool = True) -> dict[str, Any]:
         """All rows, to be compared; `positions=False` leaves out where the events stood in the topic."""

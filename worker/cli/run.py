@@ -10,6 +10,10 @@ import typer
 from worker.cli import logs
 from worker.cli.exits import EXIT_INTERRUPTED, clear_errors
 from worker.settings import load, unknown_names
+from worker.telemetry import LogEvent
+
+GRACE_SECONDS = 10.0
+"""What a stop may take beyond the drain: committing, leaving the group, closing connections."""
 
 
 def run(context: typer.Context) -> None:
@@ -21,14 +25,14 @@ def run(context: typer.Context) -> None:
         settings = load()
         logs.configure(level=settings.log_level, log_format=context.obj)
         for problem in unknown_names(os.environ):
-            structlog.get_logger("worker.settings").warning("setting.unknown", problem=problem)
+            structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
         from worker.assembly import services
         from worker.runtime.supervisor import supervise
 
         async def serve() -> int | None:
             stop, received = asyncio.Event(), _Received()
             received.install(stop)
-            grace_seconds = settings.drain_timeout_seconds + 10
+            grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
             await supervise(services(settings), stop, grace_seconds=grace_seconds)
             return received.signal
 

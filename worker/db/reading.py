@@ -17,30 +17,39 @@ from worker.domain.message import Message
 from worker.domain.rows import Deployment, Entry, Pointer, Rejection, Release
 from worker.domain.state import State
 
+_RELEASE_COLUMNS = (
+    "id",
+    "organization_id",
+    "status",
+    "component_id",
+    "deployment_track_id",
+    "release_date",
+    "release_number",
+)
+_DEPLOYMENT_COLUMNS = (
+    "id",
+    "environment_id",
+    "config_revision",
+    "attempt",
+    "status",
+    "updated_at",
+    "deployed_at",
+    "deployed_by",
+)
+
 _ENTRIES = select(ACTIVITY_LOGS).where(ACTIVITY_LOGS.c.id.in_(bindparam("ids", expanding=True)))
 _REJECTION = select(REJECTIONS).where(REJECTIONS.c.id == bindparam("wanted_id"))
 _HOLD = (
     update(RELEASES).where(RELEASES.c.id == bindparam("wanted_id")).values(organization_id=RELEASES.c.organization_id)
 )
-_RELEASE = select(
-    RELEASES.c.id,
-    RELEASES.c.organization_id,
-    RELEASES.c.status,
-    RELEASES.c.component_id,
-    RELEASES.c.deployment_track_id,
-    RELEASES.c.release_date,
-    RELEASES.c.release_number,
-).where(RELEASES.c.id == bindparam("wanted_id"))
-_DEPLOYMENTS = select(
-    DEPLOYMENTS.c.id,
-    DEPLOYMENTS.c.environment_id,
-    DEPLOYMENTS.c.config_revision,
-    DEPLOYMENTS.c.attempt,
-    DEPLOYMENTS.c.status,
-    DEPLOYMENTS.c.updated_at,
-    DEPLOYMENTS.c.deployed_at,
-    DEPLOYMENTS.c.deployed_by,
-).where(DEPLOYMENTS.c.release_mgt_id == bindparam("wanted_id"))
+_RELEASE_AND_ATTEMPTS = (
+    select(
+        *(RELEASES.c[name].label(f"release_{name}") for name in _RELEASE_COLUMNS),
+        *(DEPLOYMENTS.c[name] for name in _DEPLOYMENT_COLUMNS),
+    )
+    .select_from(RELEASES.outerjoin(DEPLOYMENTS, DEPLOYMENTS.c.release_mgt_id == RELEASES.c.id))
+    .where(RELEASES.c.id == bindparam("wanted_id"))
+)
 _NUMBER = select(RELEASES.c.id).where(
     RELEASES.c.release_date == bindparam("wanted_date"),
     RELEASES.c.release_number == bindparam("wanted_number"),
@@ -49,11 +58,14 @@ _NUMBER = select(RELEASES.c.id).where(
 )
 
 
-async def load_state(connection: AsyncConnection, message: Message, pointers: Pointers | None) -> State:
+async def load_state(
+    connection: AsyncConnection, message: Message, pointers: Pointers | None, *, hold_release: bool
+) -> State:
     """What `worker.domain.state.State` says, read in the connection's transaction.
 
-    The release is held first, by writing it: reading its attempts and writing its roll-up must not overlap with
-    another worker's, and no guard on single rows would notice. Writing is the one lock that every database has.
+    `hold_release`: write the release before anything of it is read. Reading its attempts and writing its roll-up must
+    not overlap with another worker's, and no guard on single rows would notice (write skew). Writing is the one lock
+    that every database has; one that has a single writer needs none.
     """
     entries = await _entries(connection, message)
     if entries:
@@ -63,17 +75,19 @@ async def load_state(connection: AsyncConnection, message: Message, pointers: Po
     if not isinstance(content, Event) or (rejection is not None and not message.redrive):
         return State(rejection=rejection)
     data = content.data
-    release = await _release(connection, data.release_id)
-    block = _block(data)
-    if release is None:
+    if hold_release:
+        await connection.execute(_HOLD, {"wanted_id": data.release_id})
+    rows = (await connection.execute(_RELEASE_AND_ATTEMPTS, {"wanted_id": data.release_id})).all()
+    if not rows:
+        block = _block(data)
         taken = block is not None and await _number_taken(connection, block)
         pointer = await _pointer(connection, pointers, content, block)
         return State(rejection=rejection, number_taken=taken, pointer=pointer)
-    rows = await connection.execute(_DEPLOYMENTS, {"wanted_id": release.id})
+    release = _release(rows[0])
     return State(
         rejection=rejection,
         release=release,
-        deployments=tuple(_deployment(row) for row in rows),
+        deployments=tuple(_deployment(row) for row in rows if row.id is not None),
         pointer=await _pointer(connection, pointers, content, release),
     )
 
@@ -108,19 +122,15 @@ async def _rejection(connection: AsyncConnection, rejection_id: UUID) -> Rejecti
     )
 
 
-async def _release(connection: AsyncConnection, release_id: UUID) -> Release | None:
-    held = await connection.execute(_HOLD, {"wanted_id": release_id})
-    if not held.rowcount:
-        return None
-    row = (await connection.execute(_RELEASE, {"wanted_id": release_id})).one()
+def _release(row: Any) -> Release:
     return Release(
-        id=row.id,
-        organization_id=row.organization_id,
-        status=ReleaseStatus(row.status),
-        component_id=row.component_id,
-        deployment_track_id=row.deployment_track_id,
-        release_date=row.release_date,
-        release_number=row.release_number,
+        id=row.release_id,
+        organization_id=row.release_organization_id,
+        status=ReleaseStatus(row.release_status),
+        component_id=row.release_component_id,
+        deployment_track_id=row.release_deployment_track_id,
+        release_date=row.release_release_date,
+        release_number=row.release_release_number,
     )
 
 

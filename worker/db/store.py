@@ -68,7 +68,7 @@ class SqlStore:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator["SqlTransaction"]:
         async with self._connected() as connection:
-            yield SqlTransaction(connection, self._pointers)
+            yield SqlTransaction(connection, self._pointers, hold_release=not self._dialect.single_writer)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -90,12 +90,13 @@ class SqlStore:
 class SqlTransaction:
     """`worker.ports.Transaction`; `SqlStore.begin` makes and ends it."""
 
-    def __init__(self, connection: AsyncConnection, pointers: Pointers | None) -> None:
+    def __init__(self, connection: AsyncConnection, pointers: Pointers | None, *, hold_release: bool) -> None:
         self._connection = connection
         self._pointers = pointers
+        self._hold_release = hold_release
 
     async def load(self, message: Message) -> State:
-        return await load_state(self._connection, message, self._pointers)
+        return await load_state(self._connection, message, self._pointers, hold_release=self._hold_release)
 
     async def write(self, outcome: Outcome) -> None:
         match outcome:

@@ -17,7 +17,7 @@ from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, Rejected
 from worker.handling.process import give_up, process
 from worker.handling.publications import Publications
-from worker.ports import Clock, Publication, Publisher, Store
+from worker.ports import Clock, Publication, Publisher, Store, Tracer
 from worker.telemetry import (
     EVENT_LAG_SECONDS,
     MESSAGES,
@@ -73,10 +73,12 @@ class Delivery:
         publisher: Publisher,
         publications: Publications,
         policy: Policy,
+        tracer: Tracer,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
         self._store = store
+        self._tracer = tracer
         self._publisher = publisher
         self._publications = publications
         self._policy = policy
@@ -92,9 +94,11 @@ class Delivery:
         began = self._clock.monotonic_seconds()
         tenure.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
         try:
-            outcome, publications, attempts = await self._persist(message, tenure, place)
-            if publications:
-                await self._acknowledge(publications, message, tenure)
+            with self._tracer.span(message) as came_to:
+                outcome, publications, attempts = await self._persist(message, tenure, place)
+                came_to(outcome)
+                if publications:
+                    await self._acknowledge(publications, message, tenure)
         finally:
             tenure.leave()
         for publication in publications:

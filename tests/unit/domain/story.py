@@ -1,4 +1,4 @@
-"""Events in one line each, told to a world one after the other; event number n happens at minute n, unless told `at`."""
+"""Events in one line each, told to a world one after the other; number n happens at minute n, unless told `at`."""
 
 import json
 from collections.abc import Mapping

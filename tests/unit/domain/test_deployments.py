@@ -1,5 +1,7 @@
 """Rules 4 to 8 and 10 as `decide` carries them out: which rows change, and what follows from that."""
 
+from typing import Any
+
 import pytest
 
 from schemas.reasons import Reason
@@ -79,7 +81,7 @@ def test_a_finished_attempt_is_not_superseded(story: Story) -> None:
 
 
 @pytest.mark.parametrize("other", [{"environment_id": "test"}, {"config_revision": 2}])
-def test_attempts_are_counted_for_each_environment_and_config_revision(story: Story, other: dict[str, object]) -> None:
+def test_attempts_are_counted_for_each_environment_and_config_revision(story: Story, other: dict[str, Any]) -> None:
     """An attempt elsewhere is neither latest nor superseded."""
     story.tell(E.DEPLOYMENT_REQUESTED)
     changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, **other))

@@ -1,6 +1,7 @@
 """Rules 2, 3 and 9: releases are made, moved, and refused what they may not have."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -141,7 +142,7 @@ def test_creating_a_release_with_a_taken_number_is_a_conflict() -> None:
         {"deployment_track_id": "next"},
     ],
 )
-def test_a_number_is_taken_only_with_all_four_parts(changed: dict[str, object]) -> None:
+def test_a_number_is_taken_only_with_all_four_parts(changed: dict[str, Any]) -> None:
     """One that differs is enough."""
     story = Story()
     story.tell(E.RELEASE_CREATED, release=1)
@@ -165,7 +166,7 @@ def test_a_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
         (E.DEPLOYMENT_ROLLED_BACK, {}, Reason.INVALID_TRANSITION),
     ],
 )
-def test_a_rejected_event_does_not_even_make_its_release(kind: E, data: dict[str, object], reason: Reason) -> None:
+def test_a_rejected_event_does_not_even_make_its_release(kind: E, data: dict[str, Any], reason: Reason) -> None:
     """The block is part of the event."""
     story = Story()
     rejected(story.tell(kind, block=fields(), **data), reason)

@@ -1,6 +1,7 @@
 """Rows are a function of the topic: their exact content, byte for byte where it is text."""
 
 from dataclasses import replace
+from typing import Any
 from uuid import uuid5
 
 import pytest
@@ -102,7 +103,11 @@ def test_a_new_deployments_row_says_what_its_event_said(story: Story) -> None:
 
 def test_particulars_stay_where_an_event_does_not_say_them(story: Story) -> None:
     """A pipeline says them once, mostly when it asks."""
-    particulars = {"config_mapping_revision": 3, "schema_based_config_revision": 4, "api_settings": {"a": 1}}
+    particulars: dict[str, Any] = {
+        "config_mapping_revision": 3,
+        "schema_based_config_revision": 4,
+        "api_settings": {"a": 1},
+    }
     story.tell(E.DEPLOYMENT_REQUESTED, comment="los", **particulars)
     changes = applied(story.tell(E.DEPLOYMENT_STARTED))
     assert changes.deployment_moves[0].particulars == Particulars()
@@ -165,8 +170,10 @@ def test_an_activitys_entry_says_exactly_this(story: Story) -> None:
         )
     )
     assert [entry.activity_data for entry in changes.entries] == [
-        f"{{{EVENT % ('activity.recorded', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
-        '"config_revision":1,"attempt":null,"actor":"jo","data":{"z":"ß","a":{"y":1}}}'
+        (
+            f"{{{EVENT % ('activity.recorded', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
+            '"config_revision":1,"attempt":null,"actor":"jo","data":{"z":"ß","a":{"y":1}}}'
+        )
     ]
 
 
@@ -174,8 +181,10 @@ def test_a_new_releases_entry_has_no_status_before(story: Story) -> None:
     """`from` is null, and the comment is the event's."""
     changes = applied(story.tell(E.RELEASE_CREATED, id="x", at=30, release=2, comment="neu"))
     assert [entry.activity_data for entry in changes.entries] == [
-        f"{{{EVENT % ('release.created', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
-        '"change":{"from":null,"to":"DRAFT"},"comment":"neu"}'
+        (
+            f"{{{EVENT % ('release.created', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
+            '"change":{"from":null,"to":"DRAFT"},"comment":"neu"}'
+        )
     ]
 
 

@@ -1,6 +1,7 @@
 """Status events follow from log entries alone, so that a repeat is published exactly as the first time."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_an_activity_may_nest_as_deeply_as_it_likes(story: Story) -> None:
 def test_a_stored_entry_gives_the_same_status_events_as_a_fresh_one(comment: str | None) -> None:
     """Whatever people wrote into it."""
     story = Story()
-    told = [
+    told: list[tuple[E, dict[str, Any]]] = [
         (E.DEPLOYMENT_REQUESTED, {"block": fields()}),
         (E.DEPLOYMENT_STARTED, {"attempt": 2}),
         (E.DEPLOYMENT_SUCCEEDED, {"actor": "Zoë\n"}),

@@ -15,6 +15,7 @@ from worker.domain.state import Outcome, State
 from worker.handling.publications import Publications, Topics
 from worker.ports import Partition, Publication
 from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.silent_tracer import SilentTracer
 from worker.telemetry import Metrics
 
 TOPICS = Topics(deployment_status="deployments", release_status="releases", dead_letters="dead-letters")
@@ -149,6 +150,7 @@ def a_delivery(
             attempts_max=attempts_max,
             conflicts_max=conflicts_max,
         ),
+        tracer=SilentTracer(),
         clock=clock,
         metrics=metrics or Metrics(),
     )

@@ -14,6 +14,9 @@ from worker.domain.errors import Unavailable
 class Dialect(Protocol):
     """One module beside this one implements it per database."""
 
+    single_writer: bool
+    """Whether a transaction has the whole database for itself from its beginning."""
+
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         """Keyword arguments for `create_async_engine`: pool, timeouts, isolation."""
         ...

@@ -46,6 +46,8 @@ _NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
 class MssqlDialect:
     """READ COMMITTED; the release's row serialises what must be."""
 
+    single_writer = False
+
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url
         return {

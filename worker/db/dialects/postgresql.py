@@ -23,6 +23,8 @@ _MISCONFIGURED_CLASSES = ("28", "3D")
 class PostgresqlDialect:
     """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
 
+    single_writer = False
+
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url
         return {

@@ -14,6 +14,8 @@ from worker.domain.errors import Conflict, Unavailable, Unprocessable
 class SqliteDialect:
     """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
 
+    single_writer = True  # BEGIN IMMEDIATE, see below
+
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url, connections_max  # a second connection could only wait for the first
         return {

@@ -1,0 +1,117 @@
+"""Records put into topics, and read back from them, by a client library that is not the worker's."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+
+from schemas.record import Headers
+
+WAIT_SECONDS = 60
+_BYTES_MAX = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToSend:
+    """`partition` -1: the key decides. `timestamp_ms` 0: now."""
+
+    value: bytes | None
+    key: bytes | None = None
+    headers: Headers = ()
+    partition: int = -1
+    timestamp_ms: int = 0
+
+
+def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend]) -> None:
+    """Returns when all are acknowledged by all, in their order within each partition. Blocks."""
+    problems: list[KafkaError] = []
+    producer = Producer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "enable.idempotence": True,
+            "message.max.bytes": _BYTES_MAX,
+            "linger.ms": 0,
+        }
+    )
+    for record in records:
+        produce(producer, topic, record, problems)
+    assert producer.flush(WAIT_SECONDS) == 0
+    assert problems == []
+
+
+def produce(producer: Producer, topic: str, record: ToSend, problems: list[KafkaError]) -> None:
+    """Hands one record over; what goes wrong with it later is noted in `problems`."""
+    producer.produce(
+        topic,
+        record.value,
+        key=record.key,
+        headers=list(record.headers),  # type: ignore[arg-type]  # the stub leaves out null values, which it takes
+        partition=record.partition,
+        timestamp=record.timestamp_ms,
+        on_delivery=lambda error, _: problems.append(error) if error is not None else None,
+    )
+    producer.poll(0)
+
+
+def read_all(bootstrap_servers: str, topic: str) -> list[Message]:
+    """Every record that the topic holds now, by partition and offset. Blocks."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "tests.read-all",
+            "enable.auto.commit": False,
+            "auto.offset.reset": "earliest",
+            "fetch.message.max.bytes": _BYTES_MAX,
+            "receive.message.max.bytes": _BYTES_MAX + 1024,
+        }
+    )
+    try:
+        ends = _ends(consumer, topic)
+        consumer.assign([TopicPartition(topic, partition, 0) for partition, end in ends.items() if end])
+        found: list[Message] = []
+        missing = {partition: end for partition, end in ends.items() if end}
+        while missing:
+            message = consumer.poll(WAIT_SECONDS)
+            assert message is not None, f"{topic}: nothing came; still missing {missing}"
+            assert message.error() is None, message.error()
+            found.append(message)
+            partition, offset = _place(message)
+            if offset + 1 >= missing.get(partition, 0):
+                missing.pop(partition, None)
+        return sorted(found, key=_place)
+    finally:
+        consumer.close()
+
+
+def ends_and_committed(bootstrap_servers: str, topic: str, group_id: str) -> tuple[list[int], list[int]]:
+    """The end of each partition, and what the group has committed of it (0: nothing). Blocks."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
+    try:
+        ends = _ends(consumer, topic)
+        asked = [TopicPartition(topic, partition) for partition in ends]
+        committed = consumer.committed(asked, timeout=WAIT_SECONDS)
+        return list(ends.values()), [max(place.offset, 0) for place in committed]
+    finally:
+        consumer.close()
+
+
+def headers_of(message: Message) -> Headers:
+    headers: Sequence[tuple[str, bytes | None]] = message.headers() or ()  # type: ignore[assignment]
+    return tuple(headers)
+
+
+def _ends(consumer: Consumer, topic: str) -> dict[int, int]:
+    partitions = sorted(consumer.list_topics(topic, timeout=WAIT_SECONDS).topics[topic].partitions)
+    ends = {}
+    for partition in partitions:
+        watermarks = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=WAIT_SECONDS)
+        assert watermarks is not None
+        ends[partition] = watermarks[1]
+    return ends
+
+
+def _place(message: Message) -> tuple[int, int]:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return partition, offset

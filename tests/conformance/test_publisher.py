@@ -1,0 +1,195 @@
+"""The producer, on every broker: what it says is published is there, in order, and what is not can be tried again."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+
+import pytest
+from confluent_kafka import Message
+
+from tests.conformance.deadlines import until
+from tests.conformance.members import connection
+from tests.conformance.producers import headers_of, read_all
+from tests.servers.apache_kafka import ApacheKafka
+from tests.servers.clients import HEADERS
+from tests.servers.topics import MakeTopic
+from worker.demo.broker import free_port
+from worker.domain.errors import Unavailable
+from worker.kafka.publisher import KafkaPublisher
+from worker.ports import Publication
+
+SHORT_SECONDS = 2.0
+
+
+@pytest.fixture
+async def publisher(bootstrap_servers: str) -> AsyncIterator[KafkaPublisher]:
+    publisher = KafkaPublisher(connection(bootstrap_servers))
+    await publisher.start()
+    try:
+        yield publisher
+    finally:
+        await publisher.stop()
+
+
+@pytest.fixture
+async def impatient(bootstrap_servers: str) -> AsyncIterator[KafkaPublisher]:
+    """Gives a request up soon."""
+    publisher = KafkaPublisher(connection(bootstrap_servers, request_timeout_seconds=SHORT_SECONDS))
+    await publisher.start()
+    try:
+        yield publisher
+    finally:
+        await publisher.stop()
+
+
+def numbered(topic: str, numbers: range) -> list[Publication]:
+    return [Publication(topic=topic, key=b"key", value=b"%d" % n, headers=()) for n in numbers]
+
+
+def values(messages: list[Message]) -> list[int]:
+    return [int(message.value() or b"-1") for message in messages]
+
+
+async def held(bootstrap_servers: str, topic: str) -> list[Message]:
+    return await asyncio.to_thread(read_all, bootstrap_servers, topic)
+
+
+async def test_what_is_published_is_there_whole(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Key, value and headers, repeated names and null values among them; a tombstone is one."""
+    topic = await topics()
+    whole = Publication(topic=topic, key=b"\xffkey", value=b"\x00value", headers=tuple(HEADERS))
+    await publisher.publish([whole, Publication(topic=topic, key=None, value=None, headers=())])
+    first, tombstone = await held(bootstrap_servers, topic)
+    assert (first.key(), first.value(), headers_of(first)) == (b"\xffkey", b"\x00value", tuple(HEADERS))
+    assert (tombstone.key(), tombstone.value(), headers_of(tombstone)) == (None, None, ())
+
+
+async def test_a_record_is_acknowledged_with_its_place(publisher: KafkaPublisher, topics: MakeTopic) -> None:
+    topic = await topics()
+    [publication] = numbered(topic, range(1))
+    assert [await publisher.produce(publication) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
+
+
+async def test_nothing_to_publish_is_published_at_once(publisher: KafkaPublisher) -> None:
+    await publisher.publish([])
+
+
+async def test_the_order_within_each_of_several_topics_is_kept(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Though they go out at the same time."""
+    names = [await topics(name_hint=f"out{number}") for number in range(3)]
+    mixed = [publication for n in range(20) for name in names for publication in numbered(name, range(n, n + 1))]
+    await publisher.publish(mixed)
+    for name in names:
+        assert values(await held(bootstrap_servers, name)) == list(range(20))
+
+
+async def test_many_messages_publish_at_the_same_time(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Each batch in its own order, as the lanes of many releases do it."""
+    topic = await topics()
+    await asyncio.gather(*(publisher.publish(numbered(topic, range(start, start + 5))) for start in range(0, 100, 5)))
+    found = values(await held(bootstrap_servers, topic))
+    for start in range(0, 100, 5):
+        assert [value for value in found if start <= value < start + 5] == list(range(start, start + 5))
+    assert len(found) == 100
+
+
+async def test_an_unknown_topic_is_unavailable(
+    impatient: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Somebody may yet create it; what goes to other topics is not held up for ever, nor afterwards."""
+    known = await topics()
+    unknown = Publication(topic=f"never.created.{known}", key=None, value=b"1", headers=())
+    with pytest.raises(Unavailable, match="never.created"):
+        async with asyncio.timeout(60):
+            await impatient.publish([*numbered(known, range(1)), unknown])
+    await impatient.publish(numbered(known, range(1, 2)))
+    assert values(await held(bootstrap_servers, known)) == [0, 1]
+
+
+async def test_a_record_too_large_for_its_topic_is_unavailable_and_the_next_is_not(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """The operator can raise the topic's limit; the producer works on in the meantime."""
+    topic = await topics(configs={"max.message.bytes": "1000"})
+    large = Publication(topic=topic, key=b"key", value=os.urandom(5_000), headers=())
+    for number in range(3):
+        with pytest.raises(Unavailable, match=topic):
+            await publisher.publish([large])
+        await publisher.publish(numbered(topic, range(number, number + 1)))
+    assert values(await held(bootstrap_servers, topic)) == [0, 1, 2]
+
+
+async def test_a_large_record_holds_up_none_of_another_topic(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """One topic's failure is reported, the other's records are published all the same."""
+    narrow = await topics(configs={"max.message.bytes": "1000"})
+    wide = await topics()
+    large = Publication(topic=narrow, key=b"key", value=os.urandom(5_000), headers=())
+    with pytest.raises(Unavailable, match=narrow):
+        await publisher.publish([large, *numbered(wide, range(5))])
+    assert values(await held(bootstrap_servers, wide)) == [0, 1, 2, 3, 4]
+
+
+async def test_ten_megabytes_pass_where_the_topic_allows_them(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """A dead letter is as large as the record that came in."""
+    topic = await topics(configs={"max.message.bytes": str(12 * 1024 * 1024)})
+    value = os.urandom(10 * 1024 * 1024)
+    await publisher.publish([Publication(topic=topic, key=b"key", value=value, headers=())])
+    [message] = await held(bootstrap_servers, topic)
+    assert message.value() == value
+
+
+async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
+    """At the start, which may be tried again."""
+    publisher = KafkaPublisher(connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=SHORT_SECONDS))
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="127.0.0.1"):
+            await publisher.start()
+    await publisher.stop()
+
+
+async def test_a_publisher_that_is_not_started_is_unavailable() -> None:
+    """As it is for a moment while its producer is replaced."""
+    with pytest.raises(Unavailable):
+        await KafkaPublisher(connection("127.0.0.1:1")).publish(numbered("topic", range(1)))
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_a_crash_of_the_broker_is_waited_out_without_loss(
+    publisher: KafkaPublisher, bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
+) -> None:
+    """Killed while records are on their way and started again: all get there, in order, none twice."""
+    topic = await topics()
+    count = 300
+
+    async def publish_all() -> None:
+        for publication in numbered(topic, range(count)):
+            while True:  # as the worker does: what is not acknowledged is published again
+                try:
+                    await publisher.publish([publication])
+                    break
+                except Unavailable:
+                    continue
+
+    publishing = asyncio.create_task(publish_all())
+
+    async def under_way() -> bool:
+        return len(await held(bootstrap_servers, topic)) >= 20
+
+    await until(under_way, what="the first records are there")
+    await asyncio.to_thread(apache_kafka.kill)
+    assert not publishing.done()
+    await asyncio.to_thread(apache_kafka.start)
+    async with asyncio.timeout(120):
+        await publishing
+    found = values(await held(bootstrap_servers, topic))
+    assert list(dict.fromkeys(found)) == list(range(count))

@@ -1,0 +1,80 @@
+"""The command as its users meet it: in this process where nothing stays behind, as a process of its own elsewhere."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+ROOT = Path(__file__).parents[3]
+TIMEOUT_SECONDS = 60.0
+"""After which a process that should have ended is a failure."""
+
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What a command left: its exit code and what it wrote."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one clear line, without the command's name; an error if there is none, more than one, or a traceback."""
+        assert "Traceback" not in self.err, self.err
+        lines = [line for line in self.err.splitlines() if line.startswith("rudder-worker: ")]
+        assert len(lines) == 1, self.err
+        return lines[0].removeprefix("rudder-worker: ")
+
+
+class CommandLine:
+    """Runs `rudder-worker` in this process; every call has the environment that was last given to `environment`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._monkeypatch = monkeypatch
+
+    def environment(self, **variables: str) -> None:
+        for name, value in variables.items():
+            self._monkeypatch.setenv(name, value)
+
+    def __call__(self, *arguments: str, stdin: bytes = b"") -> Ended:
+        from worker.cli.app import app
+
+        result = CliRunner().invoke(app, list(arguments), input=stdin, prog_name="rudder-worker")
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception  # what a user would see as a traceback
+        return Ended(code=result.exit_code, out=_STYLE.sub("", result.stdout), err=_STYLE.sub("", result.stderr))
+
+
+def rudder_worker(
+    *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> Ended:
+    """Runs the command as a process, in a folder, with no other settings than these."""
+    done = subprocess.run(
+        command(arguments),
+        input=stdin,
+        capture_output=True,
+        cwd=folder,
+        env=process_environment(environment or {}),
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    return Ended(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+
+
+def command(arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-m", "worker", *arguments]
+
+
+def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """Nothing of the test's own environment but what a program needs to start."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}

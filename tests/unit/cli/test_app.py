@@ -1,0 +1,124 @@
+"""The command as a whole: its help, its version, and how it refuses what it does not know."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.command_line import (
+    TIMEOUT_SECONDS,
+    CommandLine,
+    command,
+    process_environment,
+    rudder_worker,
+)
+from worker.version import __version__
+
+COMMANDS = ("run", "demo", "migrate", "check-config", "publish", "validate")
+
+
+def test_help_names_every_command_on_standard_output(command_line: CommandLine) -> None:
+    ended = command_line("--help")
+    assert (ended.code, ended.err) == (0, "")
+    for name in COMMANDS:
+        assert name in ended.out
+    assert "--log-format" in ended.out
+    assert "--version" in ended.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_explains_itself(command_line: CommandLine, name: str, option: str) -> None:
+    """Also where the settings are wrong: that is when help is needed."""
+    command_line.environment(RUDDER_HTTP_PORT="nonsense")
+    ended = command_line(name, option)
+    assert (ended.code, ended.err) == (0, "")
+    assert f"Usage: rudder-worker {name}" in ended.out
+
+
+def test_the_version_is_one_line(command_line: CommandLine) -> None:
+    ended = command_line("--version")
+    assert (ended.code, ended.out, ended.err) == (0, f"rudder-worker {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["nope"], "nope"),
+        (["--nope"], "--nope"),
+        (["--log-format", "xml", "validate"], "--log-format"),
+        (["validate", "--nope"], "--nope"),
+        (["publish", "--mode", "batch"], "--mode"),
+        (["publish", "--data"], "--data"),
+        (["check-config", "extra"], "extra"),
+        (["demo", "--seed", "seven"], "--seed"),
+        (["migrate", "head", "extra"], "extra"),
+        (["run", "extra"], "extra"),
+    ],
+)
+def test_wrong_usage_is_refused_by_name_on_standard_error(
+    command_line: CommandLine, arguments: list[str], named: str
+) -> None:
+    ended = command_line(*arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert named in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_without_a_command_it_shows_its_help_and_fails(command_line: CommandLine) -> None:
+    ended = command_line()
+    assert ended.code == 2
+    assert "check-config" in ended.out + ended.err
+
+
+def test_the_module_is_the_command(tmp_path: Path) -> None:
+    """`python -m worker`, as a process of its own."""
+    ended = rudder_worker("--version", folder=tmp_path)
+    assert (ended.code, ended.out, ended.err) == (0, f"rudder-worker {__version__}\n", "")
+
+
+def test_interrupting_a_command_is_exit_code_130_and_no_traceback(tmp_path: Path) -> None:
+    """`validate` has said what is wrong with the first line, and waits for the second, when Ctrl-C comes."""
+    with subprocess.Popen(
+        command(["validate"]),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=tmp_path,
+        env=process_environment({}),
+    ) as process:
+        try:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            process.stdin.write(b"{}\n")
+            process.stdin.flush()
+            assert process.stdout.readline().startswith(b"-:1: not_a_cloudevent: ")
+            process.send_signal(signal.SIGINT)
+            assert process.wait(TIMEOUT_SECONDS) == 130
+            assert b"Traceback" not in process.stderr.read()
+        finally:
+            process.kill()
+
+
+def test_a_reader_that_has_seen_enough_is_no_traceback(tmp_path: Path) -> None:
+    """`rudder-worker validate … | head -1`: the pipe is closed before the command has said all."""
+    (tmp_path / "many.jsonl").write_text("{}\n" * 20)
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command(["validate", "many.jsonl"]),
+            stdin=subprocess.DEVNULL,
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            env=process_environment({}),
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
+    finally:
+        os.close(writing)
+    assert b"Traceback" not in done.stderr

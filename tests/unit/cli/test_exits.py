@@ -1,0 +1,39 @@
+"""Errors that an operator can mend become one line and an exit code; faults of the worker stay what they are."""
+
+import pytest
+import typer
+
+from worker.cli.exits import clear_errors, complain
+from worker.domain.errors import Misconfigured, Unavailable
+
+
+@pytest.mark.parametrize("error", [Misconfigured("first\nsecond\t third"), Unavailable("first\r\nsecond third")])
+def test_what_an_operator_can_mend_is_one_line_and_exit_code_2(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """However many lines a library's own message has."""
+    with pytest.raises(typer.Exit) as raised, clear_errors():
+        raise error
+    assert raised.value.exit_code == 2
+    assert capsys.readouterr() == ("", "rudder-worker: first second third\n")
+
+
+def test_an_interruption_is_exit_code_130_and_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as raised, clear_errors():
+        raise KeyboardInterrupt
+    assert raised.value.exit_code == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_fault_of_the_worker_is_not_hidden() -> None:
+    """A traceback is what a developer needs then."""
+    with pytest.raises(LookupError), clear_errors():
+        raise LookupError
+
+
+def test_a_complaint_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a publisher or a broker wrote may be part of it."""
+    complain("bad \x1b[2J name\u2028and more")
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed
+    assert len(printed.splitlines()) == 1

@@ -1,0 +1,115 @@
+"""One log event is one line, whatever its values try: shippers and people read logs line by line."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment
+
+HOSTILE = 'a\nb\r\nc\x1b[2Jd\x9b2J\u2028e\u2029f\x85g\x00"\\\udcff'
+
+PROGRAM = f"""
+import logging, sys
+import structlog
+from worker.cli import logs
+logs.configure(level="info", log_format=sys.argv[1])
+HOSTILE = {HOSTILE!r}
+log = structlog.get_logger("worker.test")
+{{}}
+"""
+
+
+def lines_of(statement: str, log_format: str, folder: Path) -> list[str]:
+    """What the statement logs, in lines as the strictest reader sees them; nothing may be on standard output."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.format(statement), log_format],
+        capture_output=True,
+        cwd=folder,
+        env=process_environment({}),
+        timeout=TIMEOUT_SECONDS,
+        check=True,
+    )
+    assert done.stdout == b""
+    return done.stderr.decode().splitlines()
+
+
+HOSTILE_STATEMENTS = [
+    "log.info('message.done', value=HOSTILE)",
+    "log.info('message.done', values=[HOSTILE], named={HOSTILE: 1})",
+    "log.info('message.done', value=HOSTILE.encode('utf-8', 'replace'))",
+    "log.info('message.done', cause=ValueError(HOSTILE))",
+    "logging.getLogger('library').warning('it said %s', HOSTILE)",
+]
+
+
+@pytest.mark.parametrize("statement", HOSTILE_STATEMENTS)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_one_event_is_one_line_whatever_its_values(tmp_path: Path, statement: str, log_format: str) -> None:
+    """Neither line ends of any alphabet nor a terminal's escape sequences get through; a library's message, too."""
+    lines = lines_of(statement, log_format, tmp_path)
+    assert len(lines) == 1, lines
+    assert "\x1b[2J" not in lines[0]
+    assert "\x9b" not in lines[0]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_quiet_libraries_are_heard_from_a_warning_on(tmp_path: Path, log_format: str) -> None:
+    statement = "for name in ('aiokafka.conn', 'uvicorn.error', 'alembic'): \n"
+    statement += " logging.getLogger(name).info('quiet'); logging.getLogger(name).warning('heard')"
+    lines = lines_of(statement, log_format, tmp_path)
+    assert len(lines) == 3
+    assert all("heard" in line for line in lines)
+
+
+def test_a_json_line_holds_event_level_logger_time_and_values_as_given(tmp_path: Path) -> None:
+    (line,) = lines_of("log.warning('message.done', text='ü\\n', count=1, nothing=None)", "json", tmp_path)
+    said = json.loads(line)
+    assert said.pop("timestamp").endswith("Z")
+    assert said == {
+        "event": "message.done",
+        "level": "warning",
+        "logger": "worker.test",
+        "text": "ü\n",
+        "count": 1,
+    }
+
+
+def test_a_library_s_line_has_the_same_shape(tmp_path: Path) -> None:
+    (line,) = lines_of("logging.getLogger('library').error('it said %s', 'this')", "json", tmp_path)
+    said = json.loads(line)
+    assert said.pop("timestamp").endswith("Z")
+    assert said == {"event": "it said this", "level": "error", "logger": "library"}
+
+
+@pytest.mark.parametrize("level", ["exception", "error"])
+def test_a_traceback_stays_within_its_json_line(tmp_path: Path, level: str) -> None:
+    statement = f"try: raise ValueError(HOSTILE)\nexcept ValueError: log.{level}('failed', exc_info=True)"
+    lines = lines_of(statement, "json", tmp_path)
+    assert len(lines) == 1, lines
+    assert "Traceback" in json.loads(lines[0])["exception"]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None:
+    """One of them may be a password: where a connection fails, it is a local variable of the very frame."""
+    statement = (
+        "def connect(password):\n raise OSError('refused')\n"
+        "try: connect(''.join(['ge', 'heim']))\nexcept OSError: log.exception('failed')"
+    )
+    text = "\n".join(lines_of(statement, log_format, tmp_path))
+    assert "refused" in text
+    assert "geheim" not in text
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
+def test_the_level_holds_for_the_worker_s_own_lines(tmp_path: Path, level: str, heard: int) -> None:
+    statement = f"logs.configure(level={level!r}, log_format='json')\nlog.info('message.done')"
+    assert len(lines_of(statement, "json", tmp_path)) == heard
+
+
+def test_without_a_terminal_and_a_choice_it_is_json(tmp_path: Path) -> None:
+    (line,) = lines_of("logs.configure(level='info', log_format=None)\nlog.info('message.done')", "console", tmp_path)
+    assert json.loads(line)["event"] == "message.done"

@@ -1,0 +1,161 @@
+"""`migrate` on SQLite in an empty folder: up, down, and as a script for review."""
+
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.command_line import CommandLine, rudder_worker
+from worker.db.migration import head_revision
+
+FILE = "rudder.sqlite3"
+TABLES = {
+    "app_environments",
+    "release_activity_logs",
+    "release_apim_base_revisions",
+    "release_deployments",
+    "release_event_rejections",
+    "releases",
+}
+
+
+def tables(folder: Path) -> set[str]:
+    with closing(sqlite3.connect(folder / FILE)) as connection:
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+    return {name for (name,) in rows} - {"alembic_version"}
+
+
+def test_an_empty_folder_gets_a_database_at_the_head(command_line: CommandLine, tmp_path: Path) -> None:
+    ended = command_line("migrate")
+    assert (ended.code, ended.out) == (0, f"the database is at revision {head_revision()}\n")
+    assert tables(tmp_path) == TABLES
+
+
+def test_migrating_again_changes_nothing(command_line: CommandLine, tmp_path: Path) -> None:
+    first = command_line("migrate")
+    before = (tmp_path / FILE).read_bytes()
+    assert command_line("migrate") == first
+    assert (tmp_path / FILE).read_bytes() == before
+
+
+def test_it_goes_to_the_revision_that_is_named_and_on_from_there(command_line: CommandLine, tmp_path: Path) -> None:
+    ended = command_line("migrate", "0.0.213")
+    assert (ended.code, ended.out) == (0, "the database is at revision 0.0.213\n")
+    assert "release_apim_base_revisions" not in tables(tmp_path)
+    assert command_line("migrate").code == 0
+    assert tables(tmp_path) == TABLES
+
+
+def test_down_to_base_takes_everything_back(command_line: CommandLine, tmp_path: Path) -> None:
+    assert command_line("migrate").code == 0
+    ended = command_line("migrate", "--down", "base")
+    assert (ended.code, ended.out) == (0, "the database is at revision base\n")
+    assert tables(tmp_path) == set()
+
+
+def test_down_without_a_revision_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
+    """Nobody means to take everything back by leaving a word out."""
+    assert command_line("migrate").code == 0
+    ended = command_line("migrate", "--down")
+    assert (ended.code, ended.out) == (2, "")
+    assert "base" in ended.err
+    assert tables(tmp_path) == TABLES
+
+
+def test_from_without_sql_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
+    """It would say nothing of the database that is migrated, and so must not be ignored."""
+    ended = command_line("migrate", "--from", "0.0.213")
+    assert (ended.code, ended.out) == (2, "")
+    assert not (tmp_path / FILE).exists()
+
+
+@pytest.mark.parametrize("kind", ["sqlite+aiosqlite:///x.db", "postgresql+asyncpg://h/d", "mssql+aioodbc://h/d"])
+def test_sql_prints_a_script_and_touches_nothing(command_line: CommandLine, tmp_path: Path, kind: str) -> None:
+    """Of every supported database, with none of them there."""
+    command_line.environment(RUDDER_DATABASE_URL=kind)
+    ended = command_line("migrate", "--sql")
+    assert (ended.code, ended.err) == (0, "")
+    assert "CREATE TABLE" in ended.out.upper()
+    assert "the database is at" not in ended.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_standard_output_of_sql_is_sql_that_runs(tmp_path: Path) -> None:
+    """Of a process of its own, with its logging: what is redirected into a file can be handed to the database."""
+    ended = rudder_worker("--log-format", "json", "migrate", "--sql", folder=tmp_path)
+    assert ended.code == 0
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(ended.out)
+    assert tables(tmp_path) == TABLES
+    down = rudder_worker("migrate", "--sql", "--down", folder=tmp_path)
+    assert down.code == 0
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection:
+        connection.executescript(down.out)
+    assert tables(tmp_path) == set()
+
+
+def test_sql_from_a_revision_prints_only_what_is_missing(command_line: CommandLine) -> None:
+    ended = command_line("migrate", "--sql", "--from", "0.0.213", "0.0.215")
+    assert ended.code == 0
+    assert "release_apim_base_revisions" in ended.out
+    assert "release_deployments" not in ended.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nope"],
+        ["--down", "0.0.999"],
+        ["--down", "0.0.213"],  # the database is empty
+        ["--sql", "nope"],
+        ["--sql", "--from", "nope"],
+        ["--", "-1"],
+    ],
+    ids=" ".join,
+)
+def test_a_revision_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, arguments: list[str]) -> None:
+    ended = rudder_worker("migrate", *arguments, folder=tmp_path)
+    assert "Traceback" not in ended.err
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.complaint
+
+
+@pytest.mark.parametrize("options", [[], ["--sql"]])
+def test_an_unsupported_database_is_one_clear_line(tmp_path: Path, options: list[str]) -> None:
+    environment = {"RUDDER_DATABASE_URL": "mysql://u:geheim@127.0.0.1:1/db"}
+    ended = rudder_worker("migrate", *options, folder=tmp_path, environment=environment)
+    assert "Traceback" not in ended.err
+    assert (ended.code, ended.out) == (2, "")
+    assert "supported are" in ended.complaint
+    assert "geheim" not in ended.err
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://rudder:geheim@127.0.0.1:1/rudder",  # nothing listens there
+        "postgresql+asyncpg://rudder:geheim@127.0.0.1:1/rudder?sslmode=require",  # another driver's option
+        "postgresql+asyncpg://rudder:geheim@127.0.0.1:99999/rudder",
+        "sqlite+aiosqlite:///missing/folder/rudder.sqlite3",
+        "sqlite+aiosqlite:///junk",
+    ],
+)
+def test_a_database_that_cannot_be_used_is_one_clear_line(tmp_path: Path, url: str) -> None:
+    (tmp_path / "junk").write_bytes(b"no database" * 500)
+    ended = rudder_worker("migrate", folder=tmp_path, environment={"RUDDER_DATABASE_URL": url})
+    assert "Traceback" not in ended.err
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.complaint
+    assert "geheim" not in ended.err
+
+
+def test_a_missing_driver_is_one_clear_line_that_says_what_to_install(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "aioodbc", None)  # what `import` then says is what it says of a missing package
+    command_line.environment(RUDDER_DATABASE_URL="mssql+aioodbc://u:geheim@127.0.0.1:1/db?driver=x")
+    ended = command_line("migrate")
+    assert (ended.code, ended.out) == (2, "")
+    assert "rudder-worker[mssql]" in ended.complaint

@@ -1,0 +1,100 @@
+"""`publish` where no broker is: what it refuses, and in which words. With one: tests/conformance."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.command_line import CommandLine, rudder_worker
+from tests.unit.schemas.records import RELEASE_DATA
+
+DATA = json.dumps(RELEASE_DATA)
+EVENT = ("--type", "release.submitted", "--data", DATA)
+NO_BROKER = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--type", "release.submitted"], "--data"),
+        (["--type", "release.submitted", "--data", "{bad"], "--data"),
+        (["--type", "release.submitted", "--data", ""], "--data"),
+        (["--data", DATA], "--type"),
+        (["--id", "1"], "--type"),
+        (["--time", "2026-03-01T00:00:00Z", "--file", "x"], "--type"),
+        ([*EVENT, "--file", "x"], "--file"),
+        (["--file", "missing.jsonl"], "missing.jsonl"),
+        (["--file", "."], "directory"),
+    ],
+)
+def test_flags_that_make_no_sense_are_one_clear_line(
+    command_line: CommandLine, arguments: list[str], named: str
+) -> None:
+    command_line.environment(**NO_BROKER)
+    ended = command_line("publish", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert named in ended.complaint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--type", "nope", "--data", DATA], "unsupported_type"),
+        (["--type", "release.submitted", "--data", "[]"], "/data"),
+        (["--type", "release.submitted", "--data", "{}"], "/data/release_id"),
+        ([*EVENT, "--time", "yesterday"], "time"),
+        ([*EVENT, "--id", ""], "id"),
+        ([*EVENT, "--source", ""], "source"),
+        ([*EVENT, "--topic", "a/b"], "a/b"),
+        (["--file", "event.json"], "event.json:1"),
+    ],
+)
+def test_what_would_be_rejected_is_said_before_a_broker_is_asked(
+    tmp_path: Path, arguments: list[str], named: str
+) -> None:
+    """The line is about the event; that there is no broker does not matter to an event that will not be sent."""
+    (tmp_path / "event.json").write_text("{}")
+    ended = rudder_worker("publish", *arguments, folder=tmp_path, environment=NO_BROKER)
+    assert ended.code in {1, 2}
+    assert ended.out == ""
+    assert named in ended.complaint
+    assert "Kafka" not in ended.complaint
+
+
+def test_data_in_another_encoding_is_no_traceback(tmp_path: Path) -> None:
+    """A byte that is no UTF-8 reaches Python as a lone surrogate, which can be written nowhere."""
+    data = json.dumps({**RELEASE_DATA, "actor": "maria"}).replace("maria", "mar\udcefa")
+    ended = rudder_worker(
+        "publish", "--type", "release.submitted", "--data", data, folder=tmp_path, environment=NO_BROKER
+    )
+    assert "Traceback" not in ended.err
+    assert ended.code in {1, 2}
+    assert ended.complaint
+
+
+@pytest.mark.parametrize("servers", ["127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2", "nosuch.invalid:9092"])
+def test_a_broker_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, servers: str) -> None:
+    """Names it as the settings do; nothing is on standard output."""
+    ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment={"RUDDER_KAFKA_BOOTSTRAP_SERVERS": servers})
+    assert (ended.code, ended.out) == (2, "")
+    assert servers in ended.complaint
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:99999"},
+        {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1"},
+        {**NO_BROKER, "RUDDER_KAFKA_REQUEST_TIMEOUT_SECONDS": "inf"},
+        {**NO_BROKER, "RUDDER_KAFKA_SECURITY_PROTOCOL": "SSL", "RUDDER_KAFKA_SSL_CAFILE": "missing.pem"},
+        {**NO_BROKER, "RUDDER_KAFKA_SECURITY_PROTOCOL": "SSL", "RUDDER_KAFKA_SSL_CAFILE": "junk.pem"},
+        {**NO_BROKER, "RUDDER_KAFKA_SASL_PASSWORD_FILE": "missing"},
+    ],
+    ids=lambda environment: " ".join(environment.values()),
+)
+def test_a_connection_that_cannot_work_is_one_clear_line(tmp_path: Path, environment: dict[str, str]) -> None:
+    (tmp_path / "junk.pem").write_text("no certificate")
+    ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment=environment)
+    assert "Traceback" not in ended.err
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.complaint
