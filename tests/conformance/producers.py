@@ -45,7 +45,7 @@ def produce(producer: Producer, topic: str, record: ToSend, problems: list[Kafka
         topic,
         record.value,
         key=record.key,
-        headers=list(record.headers),  # type: ignore[arg-type]  # the stub leaves out null values, which it takes
+        headers=list(record.headers),
         partition=record.partition,
         timestamp=record.timestamp_ms,
         on_delivery=lambda error, _: problems.append(error) if error is not None else None,

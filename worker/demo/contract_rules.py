@@ -129,7 +129,7 @@ def _open(turn: Turn, rows: dict[int, Deployment]) -> None:
     event, data, latest = turn.event, turn.event.data, max(_attempts(rows))
     if latest and rows[latest].status in ACTIVE:
         older = rows[latest]
-        turn.release.deployments[older.key] = replace(older, status="CANCELLED", updated_at=event.time, comment=None)
+        turn.release.deployments[older.key] = replace(older, status="CANCELLED", updated_at=event.time)
         _log_deployment(turn, older.status, turn.release.deployments[older.key])
     row = Deployment(
         environment_id=data["environment_id"],
@@ -148,14 +148,18 @@ def _open(turn: Turn, rows: dict[int, Deployment]) -> None:
 
 
 def _move(turn: Turn, row: Deployment, target: str) -> None:
-    _put(turn, row.status, replace(row, status=target, updated_at=turn.event.time))
+    said = {name: turn.event.data[name] for name in row.settings if turn.event.data.get(name) is not None}
+    moved = replace(row, status=target, updated_at=turn.event.time, settings=row.settings | said)
+    _put(turn, row.status, moved)
 
 
 def _put(turn: Turn, previous: str | None, row: Deployment) -> None:
     data = turn.event.data
     if row.status == "SUCCESS":  # 10
         row = replace(row, deployed_at=turn.event.time, deployed_by=data.get("actor"))
-    turn.release.deployments[row.key] = replace(row, comment=data.get("comment"))
+    if data.get("comment") is not None:
+        row = replace(row, comment=data["comment"])
+    turn.release.deployments[row.key] = row
     _log_deployment(turn, previous, row)
     if row.status == "SUCCESS" and turn.release.standing()[row.environment_id].key == row.key:  # 10
         turn.release.pointed[row.environment_id] = row.key

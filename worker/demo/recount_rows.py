@@ -125,10 +125,9 @@ def _deployment_row(deployment: Deployment) -> Row:
     }
     for name in ("config_mapping_revision", "schema_based_config_revision"):
         row[name] = deployment.settings[name]
-    if deployment.settings["api_settings"] is not None:
-        row["api_settings"] = compact(deployment.settings["api_settings"])
-    if deployment.comment is not None:  # whether an event without a comment clears it, the contract does not say
-        row["comment"] = deployment.comment
+    api_settings = deployment.settings["api_settings"]
+    row["api_settings"] = None if api_settings is None else compact(api_settings)
+    row["comment"] = deployment.comment
     return row
 
 

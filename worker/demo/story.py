@@ -75,7 +75,7 @@ class Story:
         self.now = max(self.now, DAY + timedelta(hours=hour))
 
     def stage(self, environment: str) -> Stage:
-        """Return the settings this release has there; they stay the same, whichever event mentions them."""
+        """Return the settings this release has there when a pipeline first asks."""
         if environment not in self._stages:
             dice = self.dice
             settings: dict[str, Any] = {}
@@ -93,6 +93,16 @@ class Story:
             self._stages[environment] = Stage(environment_id=environment, settings=settings)
         return self._stages[environment]
 
+    def _said_of(self, stage: Stage) -> dict[str, Any]:
+        """Return what one event says of the settings: not every step repeats them, and some know better."""
+        said = dict(stage.settings)
+        for name in ("config_mapping_revision", "schema_based_config_revision", "api_settings"):
+            if name in said and self.dice.random() < 0.3:
+                del said[name]
+        if "config_mapping_revision" in said and self.dice.random() < 0.2:
+            said["config_mapping_revision"] += 10
+        return said
+
     def text_of(self, identifier: UUID) -> str:
         return str(identifier).upper() if self.voice.upper_case else str(identifier)
 
@@ -105,7 +115,7 @@ class Story:
     ) -> RawRecord:
         """Publish one step of a deployment, with the release block where this pipeline has no release step."""
         given = {} if attempt is None else {"attempt": attempt}
-        data = {"environment_id": stage.environment_id, **stage.settings, **given, **self.block, **more}
+        data = {"environment_id": stage.environment_id, **self._said_of(stage), **given, **self.block, **more}
         return self.tell(f"deployment.{step}.v1", data, at=at)
 
     def event(self, kind: str, data: dict[str, Any] | None = None, *, at: datetime | None = None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from worker.demo.plots import promote, review
 from worker.demo.record import RawRecord
 from worker.demo.story import VOICES, Story
 
-RELEASES: Final = 180
+RELEASES: Final = 200
 MISHAP_EVERY: Final = 2
 FIRST_HOUR: Final = 6
 LAST_HOUR: Final = 17

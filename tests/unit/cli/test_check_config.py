@@ -84,9 +84,7 @@ def test_no_secret_is_shown_in_any_spelling(
     command_line.environment(
         RUDDER_KAFKA_SECURITY_PROTOCOL="SASL_SSL", RUDDER_KAFKA_SASL_USERNAME="u", RUDDER_KAFKA_SASL_PASSWORD="other"
     )
-    command_line.environment(
-        RUDDER_KAFKA_SSL_CERTFILE="cert.pem", RUDDER_KAFKA_SSL_KEYFILE="key.pem", **{name: value}
-    )
+    command_line.environment(RUDDER_KAFKA_SSL_CERTFILE="cert.pem", RUDDER_KAFKA_SSL_KEYFILE="key.pem", **{name: value})
     ended = command_line("check-config", *options)
     assert ended.code == 0
     assert name in ended.out

@@ -3,7 +3,7 @@
 import pytest
 import typer
 
-from worker.cli.exits import clear_errors, complain
+from worker.cli.exits import clear_errors
 from worker.domain.errors import Misconfigured, Unavailable
 
 
@@ -29,11 +29,3 @@ def test_a_fault_of_the_worker_is_not_hidden() -> None:
     """A traceback is what a developer needs then."""
     with pytest.raises(LookupError), clear_errors():
         raise LookupError
-
-
-def test_a_complaint_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """What a publisher or a broker wrote may be part of it."""
-    complain("bad \x1b[2J name\u2028and more")
-    printed = capsys.readouterr().err
-    assert "\x1b" not in printed
-    assert len(printed.splitlines()) == 1

@@ -93,7 +93,7 @@ def test_standard_output_of_sql_is_sql_that_runs(tmp_path: Path) -> None:
     assert down.code == 0
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
         connection.executescript(down.out)
-    assert tables(tmp_path) == set()
+    assert tables(tmp_path) <= {"app_environments"}, "whose it is, a script for SQLite cannot find out"
 
 
 def test_sql_from_a_revision_prints_only_what_is_missing(command_line: CommandLine) -> None:

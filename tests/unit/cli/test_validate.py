@@ -127,5 +127,7 @@ def test_a_file_that_cannot_be_read_is_one_clear_line(command_line: CommandLine,
 
 def test_what_the_worker_accepts_does_not_depend_on_where_it_runs(command_line: CommandLine) -> None:
     """Settings of database and broker are checked, not used: there is neither here."""
-    command_line.environment(RUDDER_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", RUDDER_DATABASE_URL="postgresql+asyncpg://x/")
+    command_line.environment(
+        RUDDER_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", RUDDER_DATABASE_URL="postgresql+asyncpg://x/"
+    )
     assert command_line("validate", stdin=event()).code == 0

@@ -1,0 +1,233 @@
+"""`publish` with a broker: what it sends, what it does not, and what it says of both."""
+
+import array
+import asyncio
+import fcntl
+import json
+import signal
+import subprocess
+import termios
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import pytest
+
+from schemas.decode import decode
+from schemas.event import Event
+from schemas.record import Record
+from tests.servers.topics import MakeTopic
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, Ended, command, process_environment, rudder_worker
+from tests.unit.schemas.records import DEPLOYMENT_DATA, ENVELOPE, RELEASE_DATA, RELEASE_ID
+from worker.demo.record import TopicRecord
+from worker.demo.topic_reader import read_topic
+
+pytestmark = pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
+
+INVALID = b'{"type":"dev.rudder.nope.v1"}'
+
+
+def line(event_id: str, **changes: Any) -> bytes:
+    """A sound event on one line."""
+    return json.dumps({**ENVELOPE, "id": event_id, "data": dict(RELEASE_DATA), **changes}).encode() + b"\n"
+
+
+class Publishing:
+    """The command against one topic of its own."""
+
+    def __init__(self, *, bootstrap_servers: str, topic: str, folder: Path) -> None:
+        self._bootstrap_servers = bootstrap_servers
+        self.topic = topic
+        self.folder = folder
+        self.environment = {
+            "RUDDER_KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
+            "RUDDER_INPUT_TOPICS": f"{topic},another.{topic}",
+        }
+
+    async def publish(self, *arguments: str, stdin: bytes = b"") -> Ended:
+        return await asyncio.to_thread(
+            rudder_worker, "publish", *arguments, folder=self.folder, environment=self.environment, stdin=stdin
+        )
+
+    async def records(self) -> tuple[TopicRecord, ...]:
+        return await read_topic(bootstrap_servers=self._bootstrap_servers, topic=self.topic)
+
+    async def event_ids(self) -> list[str]:
+        return [decoded(record).id for record in await self.records()]
+
+    @contextmanager
+    def waiting_for_input(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The command with its standard input open, as at a terminal."""
+        with subprocess.Popen(
+            command(["publish", *arguments]),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            cwd=self.folder,
+            env=process_environment(self.environment),
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+@pytest.fixture
+async def publishing(bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) -> Publishing:
+    return Publishing(bootstrap_servers=bootstrap_servers, topic=await topics(name_hint="publish"), folder=tmp_path)
+
+
+def decoded(record: TopicRecord) -> Event:
+    """What the worker makes of it."""
+    event = decode(
+        Record(
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            timestamp_ms=record.timestamp_ms,
+            key=record.key,
+            value=record.value,
+            headers=record.headers,
+        )
+    )
+    assert isinstance(event, Event), event
+    return event
+
+
+def unread_bytes(pipe: IO[bytes]) -> int:
+    """How much of what was written to a pipe its reader has not yet taken."""
+    count = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
+
+
+@pytest.mark.parametrize("event_type", ["deployment.started", "dev.rudder.deployment.started.v1"])
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+async def test_one_event_from_flags_arrives_as_it_was_meant(publishing: Publishing, mode: str, event_type: str) -> None:
+    """On the first input topic, keyed by its release, in the mode that was asked for."""
+    flags = ["--type", event_type, "--data", json.dumps({**DEPLOYMENT_DATA, "comment": "für alle"})]
+    flags += ["--id", "run-7", "--source", "/me", "--time", "2026-03-01T09:30:00+01:00", "--mode", mode]
+    ended = await publishing.publish(*flags)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"run-7 {publishing.topic}/0@0\n"
+    (record,) = await publishing.records()
+    assert record.key == RELEASE_ID.encode()
+    event = decoded(record)
+    assert (event.id, event.source, event.type) == ("run-7", "/me", "dev.rudder.deployment.started.v1")
+    assert event.time.isoformat() == "2026-03-01T08:30:00+00:00"
+    assert event.data.comment == "für alle"
+    content_type = dict(record.headers)["content-type"]
+    assert content_type.startswith(b"application/cloudevents" if mode == "structured" else b"application/json")
+    assert ("ce_id" in dict(record.headers)) == (mode == "binary")
+
+
+async def test_an_event_without_id_and_time_gets_its_own(publishing: Publishing) -> None:
+    """Two calls are two events, not one and its duplicate."""
+    flags = ["--type", "release.submitted", "--data", json.dumps(dict(RELEASE_DATA)), "--json"]
+    said = [json.loads((await publishing.publish(*flags)).out) for _ in range(2)]
+    first, second = [decoded(record) for record in await publishing.records()]
+    assert first.id != second.id
+    assert first.source == "/rudder-worker/publish"
+    assert said == [
+        {"id": event.id, "topic": publishing.topic, "partition": 0, "offset": offset}
+        for offset, event in enumerate([first, second])
+    ]
+
+
+async def test_the_topic_can_be_named(publishing: Publishing, topics: MakeTopic) -> None:
+    other = await topics(name_hint="other")
+    ended = await publishing.publish("--topic", other, stdin=line("a"))
+    assert ended.out == f"a {other}/0@0\n"
+    assert await publishing.records() == ()
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+async def test_a_file_of_lines_is_sent_in_order(publishing: Publishing, as_json: bool) -> None:
+    (publishing.folder / "events.jsonl").write_bytes(line("a") + b"\n" + line("b") + line("c"))
+    ended = await publishing.publish("--file", "events.jsonl", *(["--json"] if as_json else []))
+    assert (ended.code, ended.err) == (0, "")
+    assert await publishing.event_ids() == ["a", "b", "c"]
+    if as_json:
+        assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "b", "c"]
+        assert [json.loads(said)["offset"] for said in ended.out.splitlines()] == [0, 1, 2]
+    else:
+        assert ended.out.splitlines() == [f"{name} {publishing.topic}/0@{at}" for at, name in enumerate("abc")]
+
+
+async def test_a_pretty_printed_file_is_one_event(publishing: Publishing) -> None:
+    (publishing.folder / "event.json").write_text(json.dumps(json.loads(line("a")), indent=4))
+    assert (await publishing.publish("--file", "event.json")).code == 0
+    assert await publishing.event_ids() == ["a"]
+
+
+async def test_a_file_with_an_invalid_third_line_sends_nothing(publishing: Publishing) -> None:
+    """It is mended and sent again as a whole, without duplicates to think about."""
+    (publishing.folder / "events.jsonl").write_bytes(line("a") + line("b") + INVALID + b"\n" + line("d"))
+    ended = await publishing.publish("--file", "events.jsonl")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.complaint.startswith("events.jsonl:3: unsupported_type: ")
+    assert await publishing.records() == ()
+
+
+@pytest.mark.parametrize("arguments", [[], ["--file", "-"]])
+async def test_standard_input_is_sent_up_to_the_first_invalid_line(
+    publishing: Publishing, arguments: list[str]
+) -> None:
+    """And says which it was, and that nothing after it was sent."""
+    ended = await publishing.publish(*arguments, stdin=line("a") + line("b") + INVALID + b"\n" + line("d"))
+    assert ended.code == 1
+    assert [said.split()[0] for said in ended.out.splitlines()] == ["a", "b"]
+    assert ended.complaint.startswith("-:3: unsupported_type: ")
+    assert ended.complaint.endswith("nothing after it was sent")
+    assert await publishing.event_ids() == ["a", "b"]
+
+
+async def test_no_input_sends_nothing(publishing: Publishing) -> None:
+    ended = await publishing.publish(stdin=b"\n")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert await publishing.records() == ()
+
+
+async def test_standard_input_is_sent_as_it_comes(publishing: Publishing) -> None:
+    """The first event is acknowledged while the second is not written yet."""
+    with publishing.waiting_for_input() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for at, name in enumerate("ab"):
+            process.stdin.write(line(name))
+            process.stdin.flush()
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                said = await asyncio.to_thread(process.stdout.readline)
+            assert said.decode() == f"{name} {publishing.topic}/0@{at}\n"
+        process.stdin.close()
+        assert await asyncio.to_thread(process.wait, TIMEOUT_SECONDS) == 0
+
+
+async def test_an_interruption_ends_it_while_it_waits_for_input(publishing: Publishing) -> None:
+    """Ctrl-C at a terminal: exit code 130, at once, and no traceback."""
+    with publishing.waiting_for_input() as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(line("a") + b'{"type":')
+        process.stdin.flush()
+        assert await asyncio.to_thread(process.stdout.readline)
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            while unread_bytes(process.stdin):  # it has taken the beginning of a line, and waits for the rest
+                await asyncio.sleep(0)
+        process.send_signal(signal.SIGINT)
+        assert await asyncio.to_thread(process.wait, 15.0) == 130
+        assert b"Traceback" not in process.stderr.read()
+
+
+async def test_an_event_larger_than_the_topic_takes_is_one_clear_line(
+    publishing: Publishing, topics: MakeTopic
+) -> None:
+    small = await topics(name_hint="small", configs={"max.message.bytes": "1000"})
+    event = line("a", data={**RELEASE_DATA, "padding": "x" * 10_000})
+    ended = await publishing.publish("--topic", small, stdin=event)
+    if ended.code == 0:
+        pytest.skip("this broker does not heed max.message.bytes")
+    assert ended.out == ""
+    assert small in ended.complaint

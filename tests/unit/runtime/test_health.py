@@ -1,0 +1,137 @@
+"""Liveness is the loop's and nobody else's; readiness says what is missing, by name."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.runtime.scripted import (
+    ImpatientClock,
+    ScriptedPublisher,
+    ScriptedSource,
+    ScriptedStore,
+    a_delivery,
+)
+from worker.domain.errors import Misconfigured, Unavailable
+from worker.ports import Partition
+from worker.runtime import health as health_module
+from worker.runtime.consumer import Bounds, Consumer
+from worker.runtime.health import WorkerHealth
+from worker.telemetry import Metrics
+
+BOUNDS = Bounds(
+    concurrency=1,
+    in_flight_records_max=10,
+    in_flight_bytes_max=1000,
+    event_bytes_max=1000,
+    commit_interval_seconds=1.0,
+    poll_timeout_seconds=0.1,
+    drain_timeout_seconds=1.0,
+    keep_alive_seconds=1.0,
+)
+
+
+class PingedStore(ScriptedStore):
+    """Answers a ping, or fails as told, or does not answer at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ping_error: Exception | None = None
+        self.answering = asyncio.Event()
+        self.answering.set()
+        self.pings = 0
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await self.answering.wait()
+        if self.ping_error is not None:
+            raise self.ping_error
+
+
+class Parts:
+    """A worker's health over parts that do as they are told."""
+
+    def __init__(self) -> None:
+        self.clock = ImpatientClock()
+        self.store = PingedStore()
+        self.source = ScriptedSource()
+        delivery = a_delivery(self.store, ScriptedPublisher(), self.clock)
+        self.consumer = Consumer(
+            source=self.source, delivery=delivery, bounds=BOUNDS, clock=self.clock, metrics=Metrics()
+        )
+        self.health = WorkerHealth(store=self.store, consumer=self.consumer, clock=self.clock)
+
+    async def be_assigned(self, *partitions: Partition) -> None:
+        await self.consumer.join()
+        assert self.source.on_assigned is not None
+        await self.source.on_assigned(partitions)
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+async def test_a_worker_that_waits_for_its_database_is_alive(parts: Parts) -> None:
+    """A restart would only make it wait again: until the loop has begun, nothing can be stuck."""
+    parts.clock.now_seconds += 100_000.0
+    parts.store.ping_error = Unavailable("down")
+    assert parts.health.alive()
+
+
+async def test_a_loop_that_comes_round_is_alive_and_one_that_does_not_is_not(parts: Parts) -> None:
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    parts.clock.now_seconds += 59.0
+    assert parts.health.alive()
+    parts.clock.now_seconds += 1.0
+    assert not parts.health.alive()
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    assert parts.health.alive()
+
+
+async def test_liveness_never_asks_a_dependency(parts: Parts) -> None:
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    parts.store.ping_error = Unavailable("down")
+    assert parts.health.alive()
+    assert parts.store.pings == 0
+
+
+async def test_ready_is_a_database_that_answers_and_an_assignment(parts: Parts) -> None:
+    await parts.be_assigned(Partition("in", 0))
+    assert await parts.health.unready() == {}
+
+
+async def test_a_member_that_was_assigned_no_partition_is_ready(parts: Parts) -> None:
+    """More workers than partitions are a reserve, not a fault."""
+    await parts.be_assigned()
+    assert await parts.health.unready() == {}
+
+
+async def test_before_the_group_has_answered_it_is_not_ready(parts: Parts) -> None:
+    assert await parts.health.unready() == {"partitions": "none assigned yet"}
+
+
+async def test_during_a_rebalance_it_is_not_ready(parts: Parts) -> None:
+    await parts.be_assigned(Partition("in", 0))
+    assert parts.source.on_revoked is not None
+    await parts.source.on_revoked([Partition("in", 0)])
+    assert list(await parts.health.unready()) == ["partitions"]
+
+
+@pytest.mark.parametrize("error", [Unavailable("connection refused"), Misconfigured("run migrate first")])
+async def test_a_database_that_does_not_answer_is_named_with_its_cause(parts: Parts, error: Exception) -> None:
+    await parts.be_assigned()
+    parts.store.ping_error = error
+    assert await parts.health.unready() == {"database": str(error)}
+
+
+async def test_everything_that_is_missing_is_said_at_once(parts: Parts) -> None:
+    parts.store.ping_error = Unavailable("down")
+    assert list(await parts.health.unready()) == ["database", "partitions"]
+
+
+async def test_a_database_that_hangs_is_not_waited_for(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe has little patience of its own, and one that gets no answer says nothing to its reader."""
+    monkeypatch.setattr(health_module, "_PING_TIMEOUT_SECONDS", 0.0)
+    await parts.be_assigned()
+    parts.store.answering.clear()
+    assert await parts.health.unready() == {"database": "does not answer in time"}

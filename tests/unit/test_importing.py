@@ -1,0 +1,59 @@
+"""Importing does nothing: who imports a module has not asked for anything yet."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment
+
+IMPORT_EVERYTHING = """
+import os, sys, threading, logging, signal
+folder = os.getcwd()
+deeds = []
+
+def watch(event, arguments):
+    if event == "open":
+        path, mode, flags = arguments
+        writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+        inside = isinstance(path, str) and os.path.abspath(path).startswith(folder + os.sep)
+        if (writes and path != os.devnull) or inside:
+            deeds.append((event, path))
+    elif event in ("socket.connect", "socket.bind", "socket.getaddrinfo", "subprocess.Popen", "os.fork", "os.mkdir",
+                   "os.remove", "os.putenv", "signal.pthread_kill", "sqlite3.connect"):
+        deeds.append((event, arguments))
+
+handlers, signals = list(logging.getLogger().handlers), [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)]
+environment = dict(os.environ)
+sys.addaudithook(watch)
+import importlib, pkgutil
+import worker, schemas
+for package in (worker, schemas):
+    for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+assert not deeds, deeds
+assert logging.getLogger().handlers == handlers
+assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == signals
+assert dict(os.environ) == environment
+assert threading.active_count() == 1, threading.enumerate()
+import structlog
+assert not structlog.is_configured()
+"""
+
+
+@pytest.mark.parametrize("variables", [{}, {"RUDDER_HTTP_PORT": "nonsense", "RUDDER_DATABASE_URL_FILE": "missing"}])
+def test_importing_any_module_reads_nothing_and_does_nothing(tmp_path: Path, variables: dict[str, str]) -> None:
+    """No file, no connection, no thread, no logging, no word, whatever the environment holds."""
+    (tmp_path / ".env").write_bytes(b"\xff\xfe")
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=process_environment({"PYTHONDONTWRITEBYTECODE": "1", **variables}),
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == [".env"]
