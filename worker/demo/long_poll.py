@@ -126,7 +126,7 @@ def _is_empty(frame: bytes, version: int) -> bool:
     response_type = _RESPONSES.get(version)
     if response_type is None or len(frame) > _EMPTY_BYTES_MAX:
         return False
-    with suppress(ValueError, struct.error, IndexError):
+    with suppress(ValueError, TypeError, IndexError, struct.error):  # the decoder, on what is no such response
         response = response_type.decode(BytesIO(frame[_RESPONSE_HEADER_BYTES:]))
         return not any(partition[1] or partition[-1] for _, partitions in response.topics for partition in partitions)
     return False
