@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
+from dotenv import dotenv_values
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,27 +24,47 @@ from pydantic_settings import (
 from worker.domain.errors import Misconfigured
 
 PREFIX = "RUDDER_"
+ENV_FILE = ".env"
 SECRETS = ("database_url", "kafka_sasl_password", "kafka_ssl_keyfile_password")
 """Fields that may also be given as the path of a file that holds them."""
 
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):([0-9]{1,5})")
+_PORT_MAX = 65_535
 
-_SERVER = r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):[0-9]{1,5}"
-_SERVERS = rf"^{_SERVER}(?:\s*,\s*{_SERVER})*$"
 
-Topic = Annotated[str, Field(pattern=rf"^{_TOPIC.pattern}$")]
+def topic_name(name: str) -> str:
+    """The name. Raises ValueError for what Kafka takes for no topic's name."""
+    if _TOPIC.fullmatch(name) is None or name in {".", ".."}:
+        raise ValueError(
+            f"{name[:80]!r} is no topic: expected are 1 to 249 letters, digits, dots, underscores, hyphens"
+        )
+    return name
+
+
+def _servers(text: str) -> str:
+    for server in text.split(","):
+        match = _SERVER.fullmatch(server.strip())
+        if match is None or not 1 <= int(match[1]) <= _PORT_MAX:
+            raise ValueError("expected are host:port pairs, comma-separated, with ports from 1 to 65535")
+    return text
+
+
+def _topic_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    if not names:
+        raise ValueError("at least one topic has to be named")
+    return tuple(topic_name(name) for name in names)
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Topic = Annotated[str, AfterValidator(topic_name)]
 
 
 class Settings(BaseSettings):
     """The effective settings. Descriptions are what documentation prints; times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
-        env_file=".env",
-        frozen=True,
-        extra="ignore",
-        hide_input_in_errors=True,
-        str_strip_whitespace=True,
+        env_prefix=PREFIX, env_file=ENV_FILE, frozen=True, extra="ignore", hide_input_in_errors=True
     )
 
     database_url: SecretStr = Field(
@@ -53,12 +74,12 @@ class Settings(BaseSettings):
     database_connections_max: PositiveInt | None = Field(
         None, description="connections at the most; as many as RUDDER_CONCURRENCY and one more where it is not given"
     )
-    database_timeout_seconds: PositiveFloat = Field(
+    database_timeout_seconds: Seconds = Field(
         30.0, description="how long a connection, a statement or a free place in the pool is waited for"
     )
 
-    kafka_bootstrap_servers: str = Field(
-        "127.0.0.1:9092", pattern=_SERVERS, description="`host:port` of some of the brokers, comma-separated"
+    kafka_bootstrap_servers: Annotated[str, AfterValidator(_servers)] = Field(
+        "127.0.0.1:9092", description="`host:port` of some of the brokers, comma-separated"
     )
     kafka_client_id: str = Field("rudder-worker", min_length=1, description="this client's name in the brokers' logs")
     kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
@@ -75,19 +96,17 @@ class Settings(BaseSettings):
     kafka_ssl_certfile: Path | None = Field(None, description="PEM file of the client's certificate, for mutual TLS")
     kafka_ssl_keyfile: Path | None = Field(None, description="PEM file of its key")
     kafka_ssl_keyfile_password: SecretStr | None = Field(None, description="the key's password")
-    kafka_request_timeout_seconds: PositiveFloat = Field(40.0, description="how long one request may take")
+    kafka_request_timeout_seconds: Seconds = Field(40.0, description="how long one request may take")
 
     group_id: str = Field("rudder-worker", min_length=1, description="the consumer group")
     group_instance_id: str | None = Field(
         None, description="a name of this member that survives its restarts (static membership)"
     )
-    session_timeout_seconds: PositiveFloat = Field(45.0, description="after how long a silent member is dropped")
-    max_poll_interval_seconds: PositiveFloat = Field(
-        300.0, description="after how long without a poll a member is dropped"
-    )
+    session_timeout_seconds: Seconds = Field(45.0, description="after how long a silent member is dropped")
+    max_poll_interval_seconds: Seconds = Field(300.0, description="after how long without a poll a member is dropped")
 
-    input_topics: Annotated[tuple[Topic, ...], NoDecode] = Field(
-        ("rudder.deployment-events",), min_length=1, description="topics to read, comma-separated"
+    input_topics: Annotated[tuple[str, ...], NoDecode, AfterValidator(_topic_names)] = Field(
+        ("rudder.deployment-events",), description="topics to read, comma-separated"
     )
     deployment_status_topic: Topic = Field("rudder.deployment-status", description="where deployments' changes go")
     release_status_topic: Topic = Field("rudder.release-status", description="where releases' changes go")
@@ -104,10 +123,10 @@ class Settings(BaseSettings):
     attempts_max: PositiveInt = Field(
         5, description="tries of a message that fails for a reason of its own; then `processing_error`"
     )
-    retry_initial_seconds: PositiveFloat = Field(0.1, description="the wait after the first failure; it doubles")
-    retry_max_seconds: PositiveFloat = Field(30.0, description="the longest wait between two tries")
-    commit_interval_seconds: PositiveFloat = Field(1.0, description="how often offsets are committed")
-    drain_timeout_seconds: PositiveFloat = Field(
+    retry_initial_seconds: Seconds = Field(0.1, description="the wait after the first failure; it doubles")
+    retry_max_seconds: Seconds = Field(30.0, description="the longest wait between two tries")
+    commit_interval_seconds: Seconds = Field(1.0, description="how often offsets are committed")
+    drain_timeout_seconds: Seconds = Field(
         25.0, description="how long a rebalance or a stop waits for what is being worked on"
     )
     startup_timeout_seconds: NonNegativeFloat = Field(
@@ -123,11 +142,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _split_topics(cls, values: Any) -> Any:
-        topics = values.get("input_topics") if isinstance(values, dict) else None
+    def _tidy(cls, values: Any) -> Any:
+        """Blanks around a value, and a value left empty, mean nothing; in a secret they are part of it."""
+        if not isinstance(values, dict):
+            return values
+        tidy = dict(values)
+        for name, value in values.items():
+            if isinstance(value, str) and name not in SECRETS:
+                tidy[name] = value.strip()
+            if tidy[name] == "" and name in cls.model_fields and cls.model_fields[name].default is None:
+                tidy[name] = None
+        topics = tidy.get("input_topics")
         if isinstance(topics, str):
-            values["input_topics"] = tuple(name.strip() for name in topics.split(",") if name.strip())
-        return values
+            tidy["input_topics"] = tuple(name.strip() for name in topics.split(",") if name.strip())
+        return tidy
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
@@ -162,6 +190,14 @@ def load(**given: Any) -> Settings:
         return Settings(**given)
     except ValidationError as error:
         raise Misconfigured(_line(error)) from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{ENV_FILE} is no text in UTF-8") from error
+
+
+def environment() -> Mapping[str, str]:
+    """The names that settings are read from: the environment's and the `.env` file's."""
+    named = {name: value or "" for name, value in dotenv_values(ENV_FILE, encoding="utf-8").items()}
+    return named | dict(os.environ)
 
 
 def unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
@@ -185,9 +221,14 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
     if not sasl and (settings.kafka_sasl_username or settings.kafka_sasl_password):
         yield "RUDDER_KAFKA_SASL_USERNAME or _PASSWORD is given, but RUDDER_KAFKA_SECURITY_PROTOCOL uses no SASL"
+    if settings.kafka_ssl_keyfile_password and settings.kafka_ssl_keyfile is None:
+        yield "RUDDER_KAFKA_SSL_KEYFILE_PASSWORD is given, but no RUDDER_KAFKA_SSL_KEYFILE"
     files = (settings.kafka_ssl_cafile, settings.kafka_ssl_certfile, settings.kafka_ssl_keyfile)
-    if any(files) and not settings.kafka_security_protocol.endswith("SSL"):
-        yield "RUDDER_KAFKA_SSL_… files are given, but RUDDER_KAFKA_SECURITY_PROTOCOL uses no TLS"
+    if (any(files) or settings.kafka_ssl_keyfile_password) and not settings.kafka_security_protocol.endswith("SSL"):
+        yield (
+            "RUDDER_KAFKA_SSL_CAFILE, _CERTFILE, _KEYFILE or _KEYFILE_PASSWORD is given, "
+            "but RUDDER_KAFKA_SECURITY_PROTOCOL uses no TLS"
+        )
     if (settings.kafka_ssl_certfile is None) != (settings.kafka_ssl_keyfile is None):
         yield "RUDDER_KAFKA_SSL_CERTFILE and RUDDER_KAFKA_SSL_KEYFILE go together"
     outputs = (settings.deployment_status_topic, settings.release_status_topic, settings.dead_letter_topic)

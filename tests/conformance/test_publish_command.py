@@ -210,9 +210,11 @@ async def test_an_interruption_ends_it_while_it_waits_for_input(publishing: Publ
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        process.stdin.write(line("a") + b'{"type":')
+        process.stdin.write(line("a"))
         process.stdin.flush()
         assert await asyncio.to_thread(process.stdout.readline)
+        process.stdin.write(b'{"type":')
+        process.stdin.flush()
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while unread_bytes(process.stdin):  # it has taken the beginning of a line, and waits for the rest
                 await asyncio.sleep(0)

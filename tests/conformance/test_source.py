@@ -132,6 +132,7 @@ async def test_nothing_is_fetched_before_the_assignment_is_known(bootstrap_serve
     assert early == [[]] * 20
 
 
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 async def test_a_poll_ends_in_time_though_the_rebalance_does_not(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Whoever polls has other things to do: to be alive, and to stop."""
     topic = await topics(partitions=2)

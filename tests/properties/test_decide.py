@@ -33,7 +33,7 @@ PUBLICATIONS = Publications(
     source="urn:test",
     worker="test",
 )
-SETTINGS = settings(max_examples=120, deadline=None)
+SETTINGS = settings(max_examples=100, deadline=None)
 
 
 @dataclass(frozen=True, slots=True)

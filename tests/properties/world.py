@@ -142,7 +142,11 @@ class World:
         if move is None:
             return Pointer(deployment_id=None, deployed_at=None)
         row = self.deployments[move.deployment_id]
-        return Pointer(deployment_id=str(move.deployment_id), deployed_at=row.deployment.deployed_at)
+        return Pointer(
+            deployment_id=str(move.deployment_id),
+            release_id=move.release_id,
+            deployed_at=row.deployment.deployed_at,
+        )
 
     def write(self, outcome: Outcome) -> None:
         match outcome:

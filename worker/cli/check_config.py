@@ -1,13 +1,13 @@
 """`rudder-worker check-config`: the effective settings, before anything depends on them."""
 
 import json
-import os
+import math
 from typing import Annotated
 
 import typer
 
 from worker.cli.exits import clear_errors, complain
-from worker.settings import PREFIX, Settings, load, unknown_names
+from worker.settings import PREFIX, Settings, environment, load, unknown_names
 
 _MASK = "********"
 
@@ -27,7 +27,7 @@ def check_config(
         else:
             for name, value in values.items():
                 print(f"{name}={'' if value is None else value}")
-        for problem in unknown_names(os.environ):
+        for problem in unknown_names(environment()):
             complain(f"warning: {problem}")
 
 
@@ -37,7 +37,7 @@ def _shown(settings: Settings, name: str) -> str | int | float | None:
         from worker.db.engine import masked
 
         return masked(value.get_secret_value())
-    if value is None or isinstance(value, int | float):
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, tuple):
         return ",".join(value)

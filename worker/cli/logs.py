@@ -1,6 +1,7 @@
 """Logs on standard error: JSON lines, or for a person at a terminal, coloured ones. Results go to standard output."""
 
 import logging
+import re
 import sys
 from typing import Literal
 
@@ -8,6 +9,7 @@ import structlog
 
 LogFormat = Literal["json", "console"]
 
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUIET = {
     "aiokafka": logging.WARNING,
     "uvicorn": logging.WARNING,
@@ -29,9 +31,16 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
     ]
     renderers: list[structlog.typing.Processor]
     if chosen == "json":
-        renderers = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        renderers = [
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]  # ASCII: some terminals and readers take U+2028 for a line's end
     else:
-        renderers = [structlog.dev.ConsoleRenderer(repr_native_str=True)]  # repr: a value cannot forge a line
+        renderers = [
+            _on_one_line,
+            # repr: a value cannot forge a line. Plain: a traceback with variables would show passwords.
+            structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=structlog.dev.plain_traceback),
+        ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -54,6 +63,12 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _on_one_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """A library's own words may quote what came from outside: no control character of it reaches the terminal."""
+    event["event"] = _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", str(event.get("event", "")))
+    return event
 
 
 def _without_nothing(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

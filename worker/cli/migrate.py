@@ -1,12 +1,14 @@
 """`rudder-worker migrate`: the tables, up, down, or as a script for review."""
 
+import asyncio
 from typing import Annotated
 
 import typer
 
 from worker.cli import logs
 from worker.cli.exits import clear_errors
-from worker.settings import load
+from worker.domain.errors import Misconfigured
+from worker.settings import Settings, load
 
 
 def migrate(
@@ -24,20 +26,34 @@ def migrate(
     with clear_errors():
         settings = load()
         logs.configure(level=settings.log_level, log_format=context.obj)
-        url = settings.database_url.get_secret_value()
-        from worker.db import migration
-        from worker.db.dialects.dialect import translating
-        from worker.db.engine import dialect_of
-
-        if sql:
-            target = "base" if down and revision == "head" else revision
-            print(migration.script(url, start=start, revision=target))
-            return
+        if start is not None and not sql:
+            raise Misconfigured("--from says where a script begins, so it goes with --sql")
         if down and revision == "head":
-            raise typer.BadParameter("--down needs the revision to go down to, such as `base`")
-        with translating(dialect_of(url)):
-            if down:
-                migration.downgrade(url, revision)
-            else:
-                migration.upgrade(url, revision)
+            if not sql:
+                raise Misconfigured("--down needs the revision to go down to, such as `base`")
+            revision = "base"
+        from worker.db import migration
+        from worker.db.engine import parse_url
+
+        url = settings.database_url.get_secret_value()
+        parse_url(url)
+        try:
+            if sql:
+                print(migration.script(url, start=start, revision=revision))
+                return
+            asyncio.run(_answers(settings))
+            (migration.downgrade if down else migration.upgrade)(url, revision)
+        except migration.RevisionUnreachable as error:
+            raise Misconfigured(str(error)) from error
         print(f"the database is at revision {migration.head_revision() if revision == 'head' else revision}")
+
+
+async def _answers(settings: Settings) -> None:
+    """Raises what an operator can mend, in words; Alembic would raise what the driver does."""
+    from worker.assembly import store
+
+    database = store(settings)
+    try:
+        await database.ping()
+    finally:
+        await database.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,10 +15,11 @@ import typer
 from schemas.event import Event
 from worker.cli import logs
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
+from worker.cli.standard_input import standard_input
 from worker.cli.validate import opened
 from worker.domain.errors import Misconfigured
 from worker.handling.drafts import Draft, Problem, complete, drafts, judge, publication
-from worker.settings import Settings, load
+from worker.settings import Settings, load, topic_name
 
 _TYPE_PREFIX, _TYPE_SUFFIX = "dev.rudder.", ".v1"
 
@@ -47,12 +49,16 @@ def publish(
     with clear_errors():
         settings = load()
         logs.configure(level="warning", log_format=context.obj)
-        topic = topic or settings.input_topics[0]
-        with _drafts(event_type, data, event_id, event_time, file) as found:
+        try:
+            topic = topic_name(topic or settings.input_topics[0])
+        except ValueError as error:
+            raise Misconfigured(f"--topic: {error}") from error
+        stopped = threading.Event()
+        with _drafts(event_type, data, event_id, event_time, file, stopped) as found:
             judged = _judged(found, source=source, bytes_max=settings.event_bytes_max)
-            if file is not None and str(file) != "-" and event_type is None:
-                judged = iter(list(judged))
-            asyncio.run(_send(judged, settings, topic=topic, mode=mode, as_json=as_json))
+            if event_type is not None or (file is not None and str(file) != "-"):
+                judged = iter(list(judged))  # all of it, before a broker is asked
+            asyncio.run(_send(judged, settings, stopped, topic=topic, mode=mode, as_json=as_json))
 
 
 class _InvalidEvent(Exception):
@@ -62,14 +68,22 @@ class _InvalidEvent(Exception):
 
 @contextmanager
 def _drafts(
-    event_type: str | None, data: str | None, event_id: str | None, event_time: str | None, file: Path | None
+    event_type: str | None,
+    data: str | None,
+    event_id: str | None,
+    event_time: str | None,
+    file: Path | None,
+    stopped: threading.Event,
 ) -> Iterator[Iterator[Draft]]:
     try:
         if event_type is None:
             if data is not None or event_id is not None or event_time is not None:
                 raise Misconfigured("--data, --id and --time describe one event, which needs --type")
-            with opened(file or Path("-")) as lines:
-                yield drafts(str(file or "-"), lines)
+            if file is None or str(file) == "-":
+                yield drafts("-", standard_input(stopped))
+                return
+            with opened(file) as lines:
+                yield drafts(str(file), lines)
             return
         if file is not None:
             raise Misconfigured("--type and --file exclude each other")
@@ -83,7 +97,10 @@ def _from_flags(event_type: str, data: str | None, event_id: str | None, event_t
     if data is None:
         raise Misconfigured("--type needs --data, a JSON object")
     try:
+        data.encode()
         body = json.loads(data)
+    except UnicodeEncodeError as error:
+        raise Misconfigured("--data is no text in UTF-8") from error
     except ValueError as error:
         raise Misconfigured(f"--data is no JSON: {error}") from error
     full = event_type if event_type.startswith(_TYPE_PREFIX) else f"{_TYPE_PREFIX}{event_type}{_TYPE_SUFFIX}"
@@ -104,6 +121,7 @@ def _judged(found: Iterator[Draft], *, source: str, bytes_max: int) -> Iterator[
 async def _send(
     judged: Iterator[tuple[Draft, Event]],
     settings: Settings,
+    stopped: threading.Event,
     *,
     topic: str,
     mode: Literal["binary", "structured"],
@@ -112,8 +130,8 @@ async def _send(
     from worker.assembly import publisher
 
     producer = publisher(settings)
-    await producer.start()
     try:
+        await producer.start()
         # Standard input blocks; another thread waits for it, so that the producer's connection stays alive.
         while (pair := await asyncio.to_thread(next, judged, None)) is not None:
             draft, event = pair
@@ -124,4 +142,5 @@ async def _send(
             else:
                 print(f"{event.id} {topic}/{partition}@{offset}", flush=True)
     finally:
+        stopped.set()  # the thread first: the loop's end waits for it
         await producer.stop()

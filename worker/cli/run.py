@@ -1,7 +1,6 @@
 """`rudder-worker run`: the worker, until a signal ends it."""
 
 import asyncio
-import os
 import signal
 
 import structlog
@@ -9,7 +8,7 @@ import typer
 
 from worker.cli import logs
 from worker.cli.exits import EXIT_INTERRUPTED, clear_errors
-from worker.settings import load, unknown_names
+from worker.settings import environment, load, unknown_names
 from worker.telemetry import LogEvent
 
 GRACE_SECONDS = 10.0
@@ -24,7 +23,7 @@ def run(context: typer.Context) -> None:
     with clear_errors():
         settings = load()
         logs.configure(level=settings.log_level, log_format=context.obj)
-        for problem in unknown_names(os.environ):
+        for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
         from worker.assembly import services
         from worker.runtime.supervisor import supervise
@@ -36,9 +35,13 @@ def run(context: typer.Context) -> None:
             await supervise(services(settings), stop, grace_seconds=grace_seconds)
             return received.signal
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            if runner.run(serve()) == signal.SIGINT:
-                raise typer.Exit(EXIT_INTERRUPTED)
+        try:
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                received = runner.run(serve())
+        except asyncio.CancelledError as error:  # by the second signal
+            raise typer.Exit(EXIT_INTERRUPTED) from error
+        if received == signal.SIGINT:
+            raise typer.Exit(EXIT_INTERRUPTED)
 
 
 class _Received:

@@ -16,6 +16,8 @@ _DIALECTS: dict[str, type[Dialect]] = {
     "sqlite+aiosqlite": SqliteDialect,
 }
 
+_PORT_MAX = 65_535
+
 SUPPORTED = tuple(_DIALECTS)
 """The URL schemes of `RUDDER_DATABASE_URL`."""
 
@@ -48,6 +50,12 @@ def parse_url(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise Misconfigured("RUDDER_DATABASE_URL is no database URL") from error
+    authority_and_path = url.partition("://")[2].partition("?")[0]
+    if authority_and_path.count("@") > 1 or (parsed.host and set(parsed.host) & set("#/\\ ")):
+        # The parts cannot be told apart, and what is taken for a host may be half a password: name nothing of it.
+        raise Misconfigured("RUDDER_DATABASE_URL has special characters that need percent-encoding, such as %40 for @")
+    if parsed.port is not None and parsed.port > _PORT_MAX:
+        raise Misconfigured("RUDDER_DATABASE_URL has a port above 65535")
     if parsed.drivername not in _DIALECTS:
         supported = ", ".join(SUPPORTED)
         raise Misconfigured(f"RUDDER_DATABASE_URL begins with {parsed.drivername}; supported are {supported}")

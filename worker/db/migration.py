@@ -3,6 +3,8 @@
 The functions that change a database run an event loop of their own and so are called outside of any.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
 
@@ -10,20 +12,28 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 from sqlalchemy import URL, Connection, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 import migrations
 
 
+class RevisionUnreachable(Exception):
+    """There is no such revision, or no way to it from where the database is."""
+
+
 def upgrade(url: str | URL, revision: str = "head") -> None:
     """Migrates the database up to `revision`. Each revision commits on its own; a failed one leaves no trace."""
-    command.upgrade(_config(url), revision)
+    with _reaching(revision):
+        command.upgrade(_config(url), revision)
 
 
 def downgrade(url: str | URL, revision: str) -> None:
     """Migrates the database down to `revision`; `base` takes back everything the migrations made."""
-    command.downgrade(_config(url), revision)
+    with _reaching(revision):
+        command.downgrade(_config(url), revision)
 
 
 def script(url: str | URL, *, start: str | None = None, revision: str = "head") -> str:
@@ -35,10 +45,11 @@ def script(url: str | URL, *, start: str | None = None, revision: str = "head") 
     text = StringIO()
     config = _config(url, output=text)
     scripts = ScriptDirectory.from_config(config)
-    if _leads_down(scripts, start=start, revision=revision):
-        command.downgrade(config, f"{start or 'head'}:{revision}", sql=True)
-    else:
-        command.upgrade(config, f"{start}:{revision}" if start else revision, sql=True)
+    with _reaching(revision):
+        if _leads_down(scripts, start=start, revision=revision):
+            command.downgrade(config, f"{start or 'head'}:{revision}", sql=True)
+        else:
+            command.upgrade(config, f"{start}:{revision}" if start else revision, sql=True)
     return text.getvalue()
 
 
@@ -56,6 +67,14 @@ def head_revision() -> str:
     if head is None:
         raise LookupError("the migrations package holds no revision")
     return head
+
+
+@contextmanager
+def _reaching(revision: str) -> Iterator[None]:
+    try:
+        yield
+    except (CommandError, RevisionError) as error:
+        raise RevisionUnreachable(f"revision {revision} cannot be reached: {error}") from error
 
 
 def known_revisions() -> frozenset[str]:

@@ -15,7 +15,9 @@ TABLE = "app_environments"
 KEY_COLUMNS = ("environment_id", "component_id", "deployment_track_id")
 POINTER_COLUMNS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
 
-_DEPLOYED_AT = select(DEPLOYMENTS.c.deployed_at).where(DEPLOYMENTS.c.id == bindparam("wanted_id"))
+_POINTED = select(DEPLOYMENTS.c.release_mgt_id, DEPLOYMENTS.c.deployed_at).where(
+    DEPLOYMENTS.c.id == bindparam("wanted_id")
+)
 
 
 class Pointers:
@@ -60,10 +62,12 @@ class Pointers:
             wanted_id = UUID(text) if text else None
         except ValueError:
             wanted_id = None  # somebody else's text: it points at nothing of ours
-        if wanted_id is None:
-            return Pointer(deployment_id=text, deployed_at=None)
-        deployed = (await connection.execute(_DEPLOYED_AT, {"wanted_id": wanted_id})).first()
-        return Pointer(deployment_id=text, deployed_at=deployed[0] if deployed else None)
+        deployed = None
+        if wanted_id is not None:
+            deployed = (await connection.execute(_POINTED, {"wanted_id": wanted_id})).first()
+        if deployed is None:
+            return Pointer(deployment_id=text)
+        return Pointer(deployment_id=text, release_id=deployed.release_mgt_id, deployed_at=deployed.deployed_at)
 
     async def move(self, connection: AsyncConnection, move: PointerMove) -> None:
         """Point the row at the deployment.

@@ -74,7 +74,13 @@ class SqlStore:
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction, which is committed at the end; the driver's errors become the worker's."""
         with translating(self._dialect):
-            connection = await self._engine.connect()
+            try:
+                connection = await self._engine.connect()
+            except (
+                TypeError,
+                ValueError,
+            ) as error:  # the driver's words for an option of the URL that it does not know
+                raise Misconfigured(f"the database driver refuses RUDDER_DATABASE_URL: {error}") from error
             try:
                 async with connection.begin():
                     yield connection

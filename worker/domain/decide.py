@@ -63,9 +63,19 @@ def duplicate(state: State, message: Message) -> Duplicate | None:
     """Rule 1. A redrive has a rejected event judged afresh, but never one that already had its effect."""
     if state.entries:
         return Duplicate(entries=state.entries)
-    if state.rejection is not None and not message.redrive:
+    if state.rejection is not None and not (message.redrive and _is_later(message, state.rejection)):
         return Duplicate(rejection=state.rejection)
     return None
+
+
+def _is_later(message: Message, rejection: Rejection) -> bool:
+    """Whether a redrive comes after the record that the event was last rejected as. If not, it is that very record or
+    one before it, delivered again by a restart, and was judged when it was its turn.
+    """
+    record = message.record
+    if (record.topic, record.partition) != (rejection.topic, rejection.partition):
+        return True
+    return record.offset > rejection.offset
 
 
 def reject(state: State, message: Message, reason: Reason, detail: str) -> Rejected:
@@ -171,20 +181,25 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
     if status is not release.status:
         effects.move_release(release, status)
     latest = counted.get(data.environment_id)
-    if wanted is DeploymentStatus.SUCCESS and latest is target and state.pointer and _newer(target, state.pointer):
+    if (
+        wanted is DeploymentStatus.SUCCESS
+        and latest is target
+        and state.pointer
+        and _newer(release, target, state.pointer)
+    ):
         effects.point(release, target, state.pointer)  # 10
     return Applied(changes=effects.changes())
 
 
-def _newer(target: Deployment, pointer: Pointer) -> bool:
+def _newer(release: Release, target: Deployment, pointer: Pointer) -> bool:
     """Whether the environment should show this deployment rather than what it shows now, another release's perhaps.
 
     The later event wins, not the later message: different releases are handled in no fixed order, and the row must
-    come out the same.
+    come out the same. Within a release rule 8 has decided already.
     """
-    if pointer.deployment_id is None or pointer.deployed_at is None:
+    if pointer.release_id is None or pointer.deployed_at is None or pointer.release_id == release.id:
         return True
-    return (target.updated_at, str(target.id)) >= (pointer.deployed_at, pointer.deployment_id)
+    return (target.updated_at, release.id) > (pointer.deployed_at, pointer.release_id)
 
 
 def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome:

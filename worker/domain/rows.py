@@ -24,7 +24,8 @@ class Release:
 
     @property
     def name(self) -> str:
-        return f"{self.release_date:%Y%m%d}-{self.release_number}"
+        date_digits = self.release_date.isoformat().replace("-", "")  # strftime pads no year on some systems
+        return f"{date_digits}-{self.release_number}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +139,13 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pointer:
-    """What an `app_environments` row points at: the deployment's id as it stands there, and when that was deployed."""
+    """What an `app_environments` row points at: the deployment's id as it stands there; whose that deployment is and
+    when it was deployed, where it is one of ours.
+    """
 
     deployment_id: str | None
-    deployed_at: datetime | None
+    release_id: UUID | None = None
+    deployed_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ async def await_dependency(
     failures = 0
     while True:
         try:
-            await attempt()
+            await _unless(stop, attempt)
         except Unavailable as error:
             failures += 1
             waited = clock.monotonic_seconds() - began
@@ -46,3 +46,17 @@ async def await_dependency(
         delay_seconds = backoff.delay_seconds(failures=failures, chance=clock.chance())
         if await clock.wait(stop, timeout_seconds=min(delay_seconds, timeout_seconds - waited)):
             raise Abandoned
+
+
+async def _unless(stop: asyncio.Event, attempt: Callable[[], Awaitable[None]]) -> None:
+    """The attempt, cancelled when `stop` is set: a server that accepts and says nothing must not hold up a stop."""
+    attempting, stopping = asyncio.ensure_future(attempt()), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((attempting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (attempting, stopping):
+            task.cancel()
+        await asyncio.gather(attempting, stopping, return_exceptions=True)
+    if attempting.cancelled():
+        raise Abandoned
+    attempting.result()

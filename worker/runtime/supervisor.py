@@ -24,24 +24,30 @@ class ServiceEnded(Exception):
 async def supervise(services: Mapping[str, Service], stop: asyncio.Event, *, grace_seconds: float) -> None:
     """Run the services until `stop` is set or one of them ends; then give them `grace_seconds` to finish.
 
+    A task group would not do: it cancels the others as soon as one fails, and they have work to finish.
+
     Raises:
         Exception: what the first service that failed raised.
         ServiceEnded: a service returned by itself.
     """
-    running = asyncio.gather(*(_run(name, service, stop) for name, service in services.items()), return_exceptions=True)
+    ended: list[asyncio.Task[None]] = []  # in the order of time
+    running = [asyncio.ensure_future(_run(name, service, stop)) for name, service in services.items()]
+    for service_task in running:
+        service_task.add_done_callback(ended.append)
     try:
         await stop.wait()
         _log.info(LogEvent.WORKER_STOPPING)
-        async with asyncio.timeout(grace_seconds):
-            results = await running
-    except TimeoutError:
-        _log.error(LogEvent.DRAIN_TIMED_OUT, grace_seconds=grace_seconds)
-        return
+        _, hanging = await asyncio.wait(running, timeout=grace_seconds)
+        if hanging:
+            _log.error(LogEvent.DRAIN_TIMED_OUT, grace_seconds=grace_seconds, services=len(hanging))
     finally:
-        running.cancel()
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+        stop.set()
+        for service_task in running:
+            service_task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    for service_task in ended:
+        if not service_task.cancelled() and (error := service_task.exception()) is not None:
+            raise error
 
 
 async def _run(name: str, service: Service, stop: asyncio.Event) -> None:

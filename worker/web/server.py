@@ -2,6 +2,7 @@
 a loop that is stuck cannot answer."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ from worker.domain.errors import Misconfigured
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.web")
+
+
+_BACKLOG = 128
 
 
 class Health(Protocol):
@@ -73,9 +77,12 @@ class Server:
     def _listen(self) -> socket.socket:
         try:
             family = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][0]
-            listening = socket.socket(family, socket.SOCK_STREAM)
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind((self._host, self._port))
+            with contextlib.ExitStack() as unless_listening:
+                listening = unless_listening.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind((self._host, self._port))
+                listening.listen(_BACKLOG)
+                unless_listening.pop_all()
         except OSError as error:
             raise Misconfigured(f"HTTP cannot listen on {self._host}:{self._port}: {error.strerror}") from error
         return listening

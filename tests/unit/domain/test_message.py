@@ -14,7 +14,7 @@ from tests.unit.domain.story import SOURCE, START, message, minute, release_id
 from worker.domain.identity import entry_id, position_id
 from worker.domain.message import Message
 
-RECORD = replace(message(E.RELEASE_APPROVED).record, topic="t", partition=2, offset=40)
+RECORD = replace(message(E.RELEASE_APPROVED, recorded_at=0).record, topic="t", partition=2, offset=40)
 
 
 def invalid(**known: object) -> Message:

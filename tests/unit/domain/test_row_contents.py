@@ -217,7 +217,7 @@ def test_a_rejections_row_says_exactly_this() -> None:
 
 def test_an_unreadable_records_rejection_says_only_where_it_stood() -> None:
     """Id from the position, time from the record."""
-    record = replace(message(E.RELEASE_APPROVED, at=9).record, topic="t", partition=2, offset=40)
+    record = replace(message(E.RELEASE_APPROVED, recorded_at=9).record, topic="t", partition=2, offset=40)
     told = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))
     assert rejected(Story().take(told), Reason.MALFORMED_JSON) == Rejection(
         id=uuid5(NAMESPACE, "t/2/40"),

@@ -1,0 +1,45 @@
+"""The pairs of broker and database that end-to-end tests run on, and a stage on each."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.stores import migrate
+from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, partitions_of, topics_of_a_stage
+from tests.servers.topics import delete_topics
+from worker.demo.topics import create_topics
+
+EMBEDDED = "embedded+sqlite"
+APACHE = "apache+postgresql"
+
+
+@pytest.fixture(params=[EMBEDDED, APACHE])
+def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """Where the broker is, and the URL of an empty database. On one pair only:
+    `@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)`.
+    """
+    if request.param == EMBEDDED:
+        embedded = request.getfixturevalue("embedded_broker")
+        return embedded.bootstrap_servers, f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
+    apache = request.getfixturevalue("apache_kafka")
+    apache.ensure_running()
+    return apache.bootstrap_servers, request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+async def bare_stage(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[Stage]:
+    """Topics, and a database without the worker's tables."""
+    bootstrap_servers, database_url = pair
+    topics = topics_of_a_stage()
+    partitions = partitions_of(topics)
+    await create_topics(bootstrap_servers, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)})
+    yield Stage(bootstrap_servers=bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)
+    await asyncio.to_thread(delete_topics, bootstrap_servers, list(partitions))
+
+
+@pytest.fixture
+async def stage(bare_stage: Stage) -> Stage:
+    await migrate(bare_stage.database_url)
+    return bare_stage

@@ -1,0 +1,98 @@
+"""Events of one release in every voice: by the CloudEvents SDK, and by hand as a shell script would write them."""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+from uuid import UUID, uuid4
+
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka, to_binary, to_structured
+from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
+from confluent_kafka import Message
+
+from tests.conformance.producers import ToSend, headers_of
+
+SOURCE = "https://ci.example/end-to-end"
+ORGANIZATION = "nordwind-logistik"
+MOMENT = datetime(2026, 3, 17, 9, 30, 0, 123456, tzinfo=UTC)
+
+Voice = Literal["sdk binary", "sdk structured", "binary", "structured", "bare"]
+
+
+class Story:
+    """Numbers the events of one release, a minute apart."""
+
+    def __init__(self) -> None:
+        self.release_id = uuid4()
+        self.component_id = uuid4()
+        self.told = 0
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        return {
+            "project_id": str(UUID(int=1)),
+            "component_id": str(self.component_id),
+            "deployment_track_id": "main",
+            "release_date": "2026-03-17",
+            "release_number": 1,
+            "created_by": "amara.okafor@example.com",
+        }
+
+    def tell(self, kind: str, data: Mapping[str, Any] | None = None, *, voice: Voice = "binary") -> ToSend:
+        self.told += 1
+        attributes = {
+            "specversion": "1.0",
+            "id": f"{self.release_id}/{self.told}",
+            "source": SOURCE,
+            "type": f"dev.rudder.{kind}.v1",
+            "time": f"{MOMENT + timedelta(minutes=self.told):%Y-%m-%dT%H:%M:%S.%fZ}",
+        }
+        said = {"release_id": str(self.release_id), "organization_id": ORGANIZATION, **(data or {})}
+        key = str(self.release_id).encode()
+        if voice in {"sdk binary", "sdk structured"}:
+            return _by_sdk(attributes, said, key, structured=voice == "sdk structured")
+        if voice == "binary":
+            headers = tuple((f"ce_{name}", text.encode()) for name, text in attributes.items())
+            return ToSend(value=_json(said), key=key, headers=(("content-type", b"application/json"), *headers))
+        declared = (("Content-Type", b"application/CloudEvents+json; charset=UTF-8"),) if voice == "structured" else ()
+        return ToSend(value=_json({**attributes, "data": said}), key=key, headers=declared)
+
+    def approved(self, *, voice: Voice = "binary") -> list[ToSend]:
+        """All it takes until the release can be deployed."""
+        return [
+            self.tell("release.created", self.fields, voice=voice),
+            self.tell("release.submitted", voice=voice),
+            self.tell("release.approved", voice=voice),
+        ]
+
+    def deploy(self, step: str, *, voice: Voice = "binary", **data: Any) -> ToSend:
+        return self.tell(f"deployment.{step}", {"environment_id": "production", **data}, voice=voice)
+
+
+def parsed(message: Message) -> CloudEvent:
+    """A published record as the SDK reads it."""
+    key, value = message.key(), message.value()
+    headers = {name: text or b"" for name, text in headers_of(message)}
+    assert isinstance(value, bytes)
+    event = from_kafka(KafkaMessage(headers=headers, key=key, value=value), JSONFormat())
+    assert isinstance(event, CloudEvent)
+    return event
+
+
+def data_of(event: CloudEvent) -> dict[str, Any]:
+    data = event.get_data()
+    assert isinstance(data, dict)
+    return data
+
+
+def _by_sdk(attributes: dict[str, str], data: dict[str, Any], key: bytes, *, structured: bool) -> ToSend:
+    typed = {**attributes, "time": datetime.fromisoformat(attributes["time"]), "datacontenttype": "application/json"}
+    event = CloudEvent(attributes=typed, data=data)
+    write = to_structured if structured else to_binary
+    message = write(event, JSONFormat(), key_mapper=lambda _event: key)
+    return ToSend(value=message.value, key=key, headers=tuple(message.headers.items()))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

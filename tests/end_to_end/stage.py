@@ -1,0 +1,153 @@
+"""Where an end-to-end test plays: a broker's topics, an empty migrated database, and the settings that join them."""
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from uuid import uuid4
+
+from confluent_kafka import Message
+
+from tests.conformance.contents import Contents, as_sqlite, contents
+from tests.conformance.deadlines import until
+from tests.conformance.producers import ToSend, ends_and_committed, headers_of, read_all, send
+from tests.end_to_end.worker_process import WorkerProcess
+from worker.demo.broker import free_port
+from worker.demo.record import RawRecord, TopicRecord
+from worker.demo.recount import Recount, TopicNames, compare
+
+RECORD_BYTES_MAX = 32 * 1024 * 1024
+PARTITIONS = 4
+QUICK = {
+    "RUDDER_COMMIT_INTERVAL_SECONDS": "0.2",
+    "RUDDER_RETRY_MAX_SECONDS": "0.5",
+    "RUDDER_SESSION_TIMEOUT_SECONDS": "6",
+    "RUDDER_KAFKA_REQUEST_TIMEOUT_SECONDS": "10",
+    "RUDDER_DATABASE_TIMEOUT_SECONDS": "5",
+    "RUDDER_LOG_LEVEL": "warning",
+}
+"""Tests do not wait as long as a company does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    bootstrap_servers: str
+    database_url: str
+    folder: Path
+    topics: TopicNames
+    group_id: str = field(default_factory=lambda: f"group.{uuid4().hex}")
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """For one worker: each has an HTTP port of its own."""
+        return {
+            **QUICK,
+            "RUDDER_DATABASE_URL": self.database_url,
+            "RUDDER_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
+            "RUDDER_GROUP_ID": self.group_id,
+            "RUDDER_INPUT_TOPICS": self.topics.events,
+            "RUDDER_DEPLOYMENT_STATUS_TOPIC": self.topics.deployment_status,
+            "RUDDER_RELEASE_STATUS_TOPIC": self.topics.release_status,
+            "RUDDER_DEAD_LETTER_TOPIC": self.topics.dead_letters,
+            "RUDDER_HTTP_PORT": str(free_port()),
+        }
+
+    def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
+        """`rudder-worker run`, started."""
+        return WorkerProcess("run", settings=self.settings | settings, folder=self.folder, name=name)
+
+    def over(self, database_url: str) -> "Stage":
+        """The same topics read into another database, by another group."""
+        return replace(self, database_url=database_url, group_id=f"group.{uuid4().hex}")
+
+    async def send(self, records: Iterable[ToSend | RawRecord]) -> None:
+        """Into the input topic; returns when all are acknowledged."""
+        given = [_to_send(record) if isinstance(record, RawRecord) else record for record in records]
+        await asyncio.to_thread(send, self.bootstrap_servers, self.topics.events, given)
+
+    async def read(self, topic: str) -> list[Message]:
+        return await asyncio.to_thread(read_all, self.bootstrap_servers, topic)
+
+    async def committed(self) -> bool:
+        """Whether the group has committed all that the input topic holds."""
+        ends, committed = await self._ends_and_committed()
+        return ends == committed
+
+    async def committed_records(self) -> int:
+        """How many records the group has committed; the topic has no gaps."""
+        _, committed = await self._ends_and_committed()
+        return sum(committed)
+
+    async def _ends_and_committed(self) -> tuple[list[int], list[int]]:
+        return await asyncio.to_thread(ends_and_committed, self.bootstrap_servers, self.topics.events, self.group_id)
+
+    async def caught_up(self, *workers: WorkerProcess) -> None:
+        """Waits until all is committed; the workers must live to see it."""
+
+        async def done() -> bool:
+            for worker in workers:
+                assert worker.exit_code is None, worker.told()
+            return await self.committed()
+
+        await until(done, what=lambda: "\n".join(["all is committed", *(worker.told() for worker in workers)]))
+
+    async def rows(self) -> Contents:
+        return await contents(self.database_url)
+
+    async def recount(self) -> Recount:
+        """What the contract's own model says of all that is in the topics and the database."""
+        topics = self.topics
+        events, deployment_statuses, release_statuses, dead_letters = [
+            [_topic_record(message) for message in await self.read(topic)]
+            for topic in (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
+        ]
+        with as_sqlite(await self.rows()) as connection:
+            return compare(
+                events=events,
+                deployment_statuses=deployment_statuses,
+                release_statuses=release_statuses,
+                dead_letters=dead_letters,
+                connection=connection,
+            )
+
+
+def topics_of_a_stage() -> TopicNames:
+    """Names that no other test uses."""
+    name = uuid4().hex
+    return TopicNames(
+        events=f"events.{name}",
+        deployment_status=f"deployment-status.{name}",
+        release_status=f"release-status.{name}",
+        dead_letters=f"dead-letters.{name}",
+    )
+
+
+def partitions_of(topics: TopicNames) -> Mapping[str, int]:
+    names = (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
+    return dict.fromkeys(names, PARTITIONS)
+
+
+def _to_send(record: RawRecord) -> ToSend:
+    return ToSend(value=record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms)
+
+
+def _topic_record(message: Message) -> TopicRecord:
+    topic, partition, offset, key, value = (
+        message.topic(),
+        message.partition(),
+        message.offset(),
+        message.key(),
+        message.value(),
+    )
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    return TopicRecord(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        key=key if key is None or isinstance(key, bytes) else key.encode(),
+        value=bytes(value or b""),
+        headers=tuple((name, text or b"") for name, text in headers_of(message)),
+        timestamp_ms=message.timestamp()[1],
+    )

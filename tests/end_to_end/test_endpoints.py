@@ -1,0 +1,67 @@
+"""What orchestrators and Prometheus ask a running worker, and that its numbers add up."""
+
+from collections import Counter
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.end_to_end.days import day_of
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.worker_process import WorkerProcess
+from worker.telemetry import METRICS
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+async def samples(worker: WorkerProcess) -> Samples:
+    """By name and labels."""
+    answer = await worker.get("/metrics")
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/plain")
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+@pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
+async def test_the_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
+    """Each metric of the documentation is there before anything happened; other paths are not found."""
+    with stage.worker() as worker:
+        await worker.ready()
+        for path in ("/livez", "/readyz"):
+            answer = await worker.get(path)
+            assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+        assert (await worker.get("/")).status_code == 404
+        text = (await worker.get("/metrics")).text
+        names = {family.name.removesuffix("_created") for family in text_string_to_metric_families(text)}
+        assert names == {metric.name for metric in METRICS}
+        assert (await samples(worker))["rudder_partitions_assigned", ()] == 4
+
+
+async def test_the_counts_of_a_day_add_up(stage: Stage) -> None:
+    """Every record is counted once by its outcome, every rejection by its reason, every published record by topic."""
+    day = day_of(17, releases=25)
+    with stage.worker() as worker:
+        await stage.send(day.daytime)
+        await stage.caught_up(worker)
+        await stage.send(day.evening)
+        await stage.caught_up(worker)
+        counted = await samples(worker)
+        assert await worker.stop() == 0
+    tally = (await stage.recount()).model.tally
+    outcomes: Counter[str] = Counter()
+    for (outcome, _reason), count in tally.items():
+        outcomes[outcome] += count
+    found = {dict(labels)["outcome"]: n for (name, labels), n in counted.items() if name == "rudder_messages_total"}
+    assert found == dict(outcomes)
+    reasons = {dict(labels)["reason"]: n for (name, labels), n in counted.items() if name == "rudder_rejections_total"}
+    assert reasons == {reason: count for (_, reason), count in tally.items() if reason is not None}
+    topics = (stage.topics.deployment_status, stage.topics.release_status, stage.topics.dead_letters)
+    for topic in topics:
+        assert counted["rudder_published_total", (("topic", topic),)] == len(await stage.read(topic)), topic
+    total = len(day.daytime) + len(day.evening)
+    for histogram in ("rudder_processing_seconds", "rudder_event_lag_seconds"):
+        assert counted[f"{histogram}_count", ()] == total
+    assert (counted["rudder_in_flight_records", ()], counted["rudder_in_flight_bytes", ()]) == (0, 0)
+    assert counted["rudder_commits_total", (("result", "done"),)] >= 1

@@ -1,0 +1,96 @@
+"""One release from its first event to a subscriber's, through real processes, in every voice that publishers have."""
+
+import asyncio
+import json
+import shutil
+import subprocess
+from datetime import datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from tests.conformance.contents import Contents
+from tests.end_to_end.events import MOMENT, ORGANIZATION, SOURCE, Story, Voice, data_of, parsed
+from tests.end_to_end.stage import Stage
+
+RELEASE_PATH = [
+    (None, "DRAFT"),
+    ("DRAFT", "IN_REVIEW"),
+    ("IN_REVIEW", "APPROVED"),
+    ("APPROVED", "DEPLOYING"),
+    ("DEPLOYING", "DEPLOYED"),
+]
+DEPLOYMENT_PATH = [(None, "PENDING"), ("PENDING", "IN_PROGRESS"), ("IN_PROGRESS", "SUCCESS")]
+
+
+def minute(number: int) -> datetime:
+    return MOMENT + timedelta(minutes=number)
+
+
+async def assert_rows(stage: Stage, story: Story) -> Contents:
+    """As the contract has them, for a release that was deployed."""
+    rows = await stage.rows()
+    [release] = [row for row in rows["releases"] if row["id"] == story.release_id]
+    assert (release["status"], release["created_at"], release["updated_at"]) == ("DEPLOYED", minute(1), minute(6))
+    [deployment] = [row for row in rows["release_deployments"] if row["release_mgt_id"] == story.release_id]
+    assert (deployment["status"], deployment["attempt"], deployment["deployed_by"]) == ("SUCCESS", 1, "zoë")
+    assert (deployment["created_at"], deployment["deployed_at"]) == (minute(4), minute(6))
+    assert deployment["api_settings"] == '{"größe":"漢","a":1}'
+    assert rows["release_event_rejections"] == []
+    return rows
+
+
+async def assert_status_events(stage: Stage, topic: str, rows: Contents, path: list[Any], stories: list[Story]) -> None:
+    """In order per release, keyed by it, with the log's ids, as the SDK reads them."""
+    entries = {str(row["id"]): row for row in rows["release_activity_logs"]}
+    found: dict[str, list[Any]] = {str(story.release_id): [] for story in stories}
+    for message in await stage.read(topic):
+        event = parsed(message)
+        data = data_of(event)
+        assert message.key() == data["release_id"].encode()
+        assert event.get_subject() == data["release_id"]
+        entry = entries[event.get_id()]
+        assert (entry["status"], entry["created_at"]) == (data["status"], event.get_time())
+        assert (data["organization_id"], data["cause"]["source"]) == (ORGANIZATION, SOURCE)
+        assert data["cause"]["id"] == json.loads(entry["activity_data"])["event"]["id"]
+        found[data["release_id"]].append((data["previous_status"], data["status"]))
+    assert found == {str(story.release_id): path for story in stories}
+
+
+@pytest.mark.parametrize("content_mode", ["binary", "structured"])
+async def test_every_voice_is_heard_and_answered(stage: Stage, content_mode: str) -> None:
+    """By hand and by the SDK, in binary and in structured mode: the same rows and status events of both modes."""
+    stories: dict[Voice, Story] = {voice: Story() for voice in get_args(Voice)}
+    settings = {"api_settings": {"größe": "漢", "a": 1}, "actor": "zoë", "unknown": [1]}
+    with stage.worker(RUDDER_CONTENT_MODE=content_mode) as worker:
+        await worker.ready()
+        for voice, story in stories.items():
+            records = story.approved(voice=voice)
+            records += [story.deploy(step, voice=voice, **settings) for step in ("requested", "started", "succeeded")]
+            await stage.send(records)
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    for story in stories.values():
+        rows = await assert_rows(stage, story)
+    every = list(stories.values())
+    await assert_status_events(stage, stage.topics.release_status, rows, RELEASE_PATH, every)
+    await assert_status_events(stage, stage.topics.deployment_status, rows, DEPLOYMENT_PATH, every)
+    assert await stage.read(stage.topics.dead_letters) == []
+    assert len(rows["release_activity_logs"]) == len(stories) * (len(RELEASE_PATH) + len(DEPLOYMENT_PATH))
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+async def test_kcat_is_heard(stage: Stage) -> None:
+    """The publisher that everybody has at hand."""
+    kcat = shutil.which("kcat") or shutil.which("kafkacat")
+    if kcat is None:
+        pytest.skip("kcat is not installed")
+    story = Story()
+    with stage.worker() as worker:
+        for record in [*story.approved(), story.deploy("succeeded")]:
+            headers = [f"-H{name}={(text or b'').decode()}" for name, text in record.headers]
+            command = [kcat, "-P", "-b", stage.bootstrap_servers, "-t", stage.topics.events, "-k", "key", *headers]
+            await asyncio.to_thread(subprocess.run, command, input=record.value, check=True, timeout=60)
+        await stage.caught_up(worker)
+    [release] = (await stage.rows())["releases"]
+    assert (release["id"], release["status"]) == (story.release_id, "DEPLOYED")

@@ -1,0 +1,161 @@
+"""How a worker begins and ends: patient with what comes up late, clear about what does not, and in order when told."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.catalogue import run
+from tests.conformance.deadlines import until
+from tests.end_to_end.days import day_of
+from tests.end_to_end.events import Story
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.worker_process import WorkerProcess
+from tests.servers.postgres import PostgresServer
+from worker.demo.broker import free_port
+
+APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+EMBEDDED = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
+AT_ONCE = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "0"}
+
+
+def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
+    assert worker.exit_code == 2, worker.told()
+    own = [line for line in worker.stderr.splitlines() if not line.startswith("{")]
+    assert len(own) == 1, worker.told()
+    assert own[0].startswith("rudder-worker: "), worker.told()
+    assert all(word in own[0] for word in words), worker.told()
+    assert "Traceback" not in worker.told()
+    assert worker.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+)
+async def test_a_signal_ends_the_worker_in_order(stage: Stage, number: signal.Signals, exit_code: int) -> None:
+    """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""
+    day = day_of(3, releases=25)
+    await stage.send(day.daytime)
+    with stage.worker("first") as worker:
+
+        async def under_way() -> bool:
+            return len((await stage.rows())["release_activity_logs"]) > 20
+
+        await until(under_way, what=lambda: f"work is under way: {worker.told()}")
+        worker.send_signal(number)
+        assert await worker.ended() == exit_code
+        assert "Traceback" not in worker.stderr
+    assert 0 < await stage.committed_records() < len(day.daytime)
+    with stage.worker("second") as worker:
+        await stage.caught_up(worker)
+        await stage.send(day.evening)
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    counted = await stage.recount()
+    assert counted.differences == ()
+
+
+@EMBEDDED
+async def test_an_idle_worker_ends_at_once(stage: Stage) -> None:
+    """Nothing to finish is no reason to wait; what was done since the last commit is committed."""
+    with stage.worker(RUDDER_COMMIT_INTERVAL_SECONDS="1000") as worker:
+        await worker.ready()
+        await stage.send(Story().approved())
+
+        async def done() -> bool:
+            return len((await stage.rows())["release_activity_logs"]) == 3
+
+        await until(done, what=lambda: f"all is done: {worker.told()}")
+        assert await worker.stop() == 0
+        assert await stage.committed()
+        assert "Traceback" not in worker.stderr
+
+
+@EMBEDDED
+async def test_a_signal_ends_a_worker_that_still_waits(stage: Stage) -> None:
+    """For a broker that never comes."""
+    with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}") as worker:
+        await worker.until(lambda: "dependency.awaited" in worker.stderr, what="it waits")
+        assert await worker.status("/livez") == 200
+        assert await worker.status("/readyz") == 503
+        assert await worker.stop() == 0
+
+
+@EMBEDDED
+@pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
+async def test_an_unreachable_database_is_one_line(stage: Stage, kind: str) -> None:
+    """Where waiting is not wanted."""
+    nowhere = {
+        "postgresql": f"postgresql+asyncpg://somebody:s3cret@127.0.0.1:{free_port()}/rudder",
+        "sqlite": f"sqlite+aiosqlite:///{stage.folder / 'missing' / 'rudder.sqlite3'}",
+    }
+    with stage.worker(RUDDER_DATABASE_URL=nowhere[kind], **AT_ONCE) as worker:
+        await worker.ended()
+        assert_one_clear_line(worker, "database")
+        assert "s3cret" not in worker.told()
+
+
+@EMBEDDED
+async def test_an_unreachable_broker_is_one_line(stage: Stage) -> None:
+    nowhere = f"127.0.0.1:{free_port()}"
+    with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=nowhere, **AT_ONCE) as worker:
+        await worker.ended()
+        assert_one_clear_line(worker, "broker", nowhere)
+
+
+@EMBEDDED
+async def test_a_database_without_tables_is_one_line(bare_stage: Stage) -> None:
+    """However patient the worker is: it says which command makes them."""
+    with bare_stage.worker() as worker:
+        await worker.ended()
+        assert_one_clear_line(worker, "rudder-worker migrate")
+
+
+@EMBEDDED
+async def test_a_session_that_the_broker_does_not_allow_is_one_line(stage: Stage) -> None:
+    """Waiting does not make a setting right."""
+    with stage.worker(RUDDER_SESSION_TIMEOUT_SECONDS="0.5", RUDDER_STARTUP_TIMEOUT_SECONDS="3") as worker:
+        await worker.ended()
+        assert_one_clear_line(worker, "InvalidSessionTimeout")
+        assert "dependency.awaited" not in worker.stderr
+
+
+@EMBEDDED
+async def test_a_taken_port_is_one_line(stage: Stage) -> None:
+    with stage.worker("first") as first:
+        await first.ready()
+        taken = str(first.http_port)
+        with stage.worker("second", RUDDER_HTTP_PORT=taken) as second:
+            await second.ended()
+            assert_one_clear_line(second, taken)
+
+
+@APACHE
+async def test_a_database_that_comes_up_late_is_waited_for(stage: Stage, postgres_server: PostgresServer) -> None:
+    """A cluster starts in any order."""
+    await asyncio.to_thread(postgres_server.stop)
+    with stage.worker() as worker:
+        await worker.until(lambda: "dependency.awaited" in worker.stderr, what="it waits")
+        assert await worker.status("/livez") == 200
+        assert await worker.status("/readyz") == 503
+        await asyncio.to_thread(postgres_server.start)
+        await worker.ready()
+        story = Story()
+        await stage.send(story.approved())
+        await stage.caught_up(worker)
+    assert [release["status"] for release in (await stage.rows())["releases"]] == ["APPROVED"]
+
+
+@EMBEDDED
+async def test_migrate_makes_a_database_that_run_accepts(bare_stage: Stage) -> None:
+    """Twice as well as once, up, down and up again."""
+    for number, arguments in enumerate((["migrate"], ["migrate"], ["migrate", "--down", "base"], ["migrate"])):
+        folder: Path = bare_stage.folder
+        with WorkerProcess(
+            *arguments, settings=bare_stage.settings, folder=folder, name=f"migrate-{number}"
+        ) as migrating:
+            assert await migrating.ended() == 0, migrating.told()
+    assert await asyncio.to_thread(run, bare_stage.database_url, "SELECT count(*) FROM releases") == [(0,)]
+    with bare_stage.worker() as worker:
+        await worker.ready()
