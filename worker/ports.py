@@ -102,6 +102,7 @@ class Source(Protocol):
 
         Raises:
             Unavailable: no broker answers.
+            Broken: this member cannot go on.
         """
         ...
 

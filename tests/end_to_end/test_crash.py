@@ -12,7 +12,7 @@ from tests.end_to_end.days import Day, day_of, insert_environments
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.worker_process import WorkerProcess
 
-RELEASES = 50
+RELEASES = 40
 KILLS = 3
 SOON_MISSED = {"RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
 """A dead member's partitions are given to another after so long."""

@@ -35,7 +35,7 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
 )
 async def test_a_signal_ends_the_worker_in_order(stage: Stage, number: signal.Signals, exit_code: int) -> None:
     """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""
-    day = day_of(3, releases=25)
+    day = day_of(3, releases=16)
     await stage.send(day.daytime)
     with stage.worker("first") as worker:
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
-from worker.domain.errors import Misconfigured, Unavailable
+from worker.domain.errors import Broken, Misconfigured, Unavailable
 
 EXIT_PROBLEM = 1
 """The work found a problem, which it reports."""
@@ -25,6 +25,11 @@ def clear_errors() -> Iterator[None]:
     except (Misconfigured, Unavailable) as error:
         complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
+    except ExceptionGroup as group:
+        if (broken := group.subgroup(Broken)) is None:
+            raise
+        complain(str(broken.exceptions[0]))
+        raise typer.Exit(EXIT_PROBLEM) from group
     except KeyboardInterrupt as error:
         raise typer.Exit(EXIT_INTERRUPTED) from error
 

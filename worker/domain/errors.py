@@ -17,5 +17,9 @@ class Abandoned(Exception):
     """The message's partition was given up, or the worker stops. React: leave it; it will be delivered again."""
 
 
+class Broken(Exception):
+    """An edge is in a state that it cannot leave by itself. React: end the worker; what restarts it begins afresh."""
+
+
 class Misconfigured(Exception):
     """What the operator must change before the worker can run. React: say so in one line and exit 2."""

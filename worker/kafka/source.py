@@ -15,10 +15,16 @@ from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
-from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalStateError,
+    KafkaError,
+    KafkaTimeoutError,
+    KafkaUnavailableError,
+)
 
 from schemas.record import Record
-from worker.domain.errors import Unavailable
+from worker.domain.errors import Broken, Unavailable
 from worker.kafka.connection import Connection, at_start
 from worker.ports import Partition, PartitionsLost
 
@@ -83,7 +89,9 @@ class KafkaSource:
                 return await self._sign_of_life(consumer)
             batches = await consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
         except KafkaError as error:
-            raise Unavailable(f"no records can be fetched: {error}") from error
+            # A member whose group has refused it for good would otherwise poll, live, and do nothing.
+            passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
+            raise (Unavailable if passing else Broken)(f"no records can be fetched: {error}") from error
         return [_record(record) for record in chain.from_iterable(batches.values())]
 
     async def _sign_of_life(self, consumer: AIOKafkaConsumer) -> Sequence[Record]:

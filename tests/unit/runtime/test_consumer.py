@@ -15,7 +15,7 @@ from tests.unit.runtime.scripted import (
     a_delivery,
     created,
 )
-from worker.domain.errors import Unavailable
+from worker.domain.errors import Broken, Unavailable
 from worker.ports import Partition, PartitionsLost
 from worker.runtime.consumer import Bounds, Consumer
 from worker.telemetry import Metrics
@@ -195,6 +195,17 @@ async def test_a_broker_that_is_away_is_polled_again() -> None:
     scene.source.poll_faults.extend([Unavailable("away")] * 5)
     async with scene.running():
         await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_a_member_that_cannot_go_on_ends_the_worker() -> None:
+    """It would otherwise poll, live, and do nothing, and no orchestrator would know."""
+    scene = Scene()
+    scene.source.poll_faults.append(Broken("refused for good"))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with scene.running():
+            await asyncio.Event().wait()
+    assert raised.group_contains(Broken, match="refused for good")
+    assert scene.source.stopped
 
 
 async def test_stopping_ends_pauses_and_commits_what_is_done() -> None:
