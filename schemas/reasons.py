@@ -1,19 +1,10 @@
 """Why an event is rejected: the closed list that the `rudder-reason` header takes its values from."""
 
-from enum import StrEnum
-from typing import Self
+from schemas.described import Described
 
 
-class Reason(StrEnum):
-    """The value is what stands in headers, rows and metrics; `meaning` is what documentation prints."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class Reason(Described):
+    """The values of the `rudder-reason` header, of `release_event_rejections.reason` and of a metric's label."""
 
     MALFORMED_JSON = "malformed_json", "the value, or the event's data, is not JSON as RFC 7493 (I-JSON) has it"
     NOT_A_CLOUDEVENT = "not_a_cloudevent", "no CloudEvents 1.0 envelope, a broken attribute, or a batch"

@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Self
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from schemas.described import Described
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
@@ -51,16 +52,8 @@ METRICS = (
 )
 
 
-class LogEvent(StrEnum):
+class LogEvent(Described):
     """The `event` of each log line; `meaning` says when it is written."""
-
-    meaning: str
-
-    def __new__(cls, value: str, meaning: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
 
     MESSAGE_DONE = "message.done", "a message is done: outcome, ids, position, duration"
     MESSAGE_RETRIED = "message.retried", "a try failed and will be repeated: cause, failures so far, delay"
