@@ -89,7 +89,8 @@ class Source(Protocol):
         on_assigned: Callable[[Iterable[Partition]], Awaitable[None]],
         on_revoked: Callable[[Iterable[Partition]], Awaitable[None]],
     ) -> None:
-        """Join the group. The callbacks run during a rebalance; nothing is fetched until they return.
+        """Join the group. The callbacks run during a rebalance: `on_revoked` before anybody else gets the partitions,
+        `on_assigned` after they are this member's; the first records may come before it.
 
         Raises:
             Unavailable: no broker answers.

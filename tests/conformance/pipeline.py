@@ -28,13 +28,6 @@ def minute(number: float) -> datetime:
     return MOMENT + timedelta(minutes=number)
 
 
-def recorded_at(message: Message) -> datetime:
-    """The record's own time, which is later than the event's."""
-    return datetime.fromtimestamp(message.record.timestamp_ms // 1000, tz=UTC).replace(
-        microsecond=message.record.timestamp_ms % 1000 * 1000
-    )
-
-
 @dataclass(slots=True, kw_only=True)
 class Pipeline:
     """Tells of one release. Events are a minute apart unless `at` says otherwise; ids count from 1."""

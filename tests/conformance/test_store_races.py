@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.conformance.contents import contents, insert_rows, row, rows
+from tests.conformance.deadlines import until
 from tests.conformance.pipeline import COMPONENT, Pipeline, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all, process_until_settled
+from tests.servers.postgres import PostgresServer
 from worker.db.store import SqlStore
 from worker.domain.decide import decide
 from worker.domain.errors import Conflict
@@ -100,6 +103,28 @@ async def test_the_same_event_at_once_is_applied_once(workers: Workers, database
             assert sorted(await at_once(workers, message, message)) == ["Applied", "Duplicate"]
     entries = await rows(database_url, "release_activity_logs")
     assert len(entries) == ROUNDS * (3 + 2 + 2)
+
+
+async def test_an_event_that_is_applied_while_its_repeat_is_judged_is_not_rejected(
+    workers: Workers, postgres_server: PostgresServer, database_url: str
+) -> None:
+    """The repeat waits for the release; what it knew of the event before it waited is no longer so. Every record is in
+    the log or among the rejections, never in both.
+    """
+    if not database_url.startswith("postgresql"):
+        pytest.skip("only PostgreSQL says who waits for whom")
+    waiting = f"select count(*) from pg_stat_activity where datname = '{make_url(database_url).database}'"
+    waiting += " and wait_event_type = 'Lock'"
+    quick, slow = workers
+    pipeline = Pipeline()
+    await process_all([*pipeline.approved(), pipeline.deploy("succeeded")], quick)
+    rolled_back = pipeline.deploy("rolled_back")
+    async with quick.begin() as transaction:
+        await transaction.write(decide(await transaction.load(rolled_back), rolled_back))
+        repeat = asyncio.create_task(process_until_settled(rolled_back, slow))
+        await until(lambda: asyncio.to_thread(lambda: postgres_server.execute(waiting) != "0"), what="the repeat waits")
+    assert isinstance(await repeat, Duplicate)
+    assert await rows(database_url, "release_event_rejections") == []
 
 
 async def test_the_same_rejection_at_once_is_one_row(workers: Workers, database_url: str) -> None:

@@ -13,8 +13,8 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
     KafkaError,
-    MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
 )
 from aiokafka.structs import RecordMetadata
 
@@ -28,8 +28,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 _REQUEST_BYTES_MAX = 128 * 1024 * 1024
 """A dead letter is as large as what came in; the topic's own limit decides, not the client's."""
 
-_HARMLESS = (MessageSizeTooLargeError, TopicAuthorizationFailedError)
-"""Errors that say nothing of the producer's own state."""
+_REFUSED_BEFORE_SENDING = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
+"""Errors that cost the producer no sequence number. Any other leaves a gap that the broker will not forgive."""
 
 
 class KafkaPublisher:
@@ -48,19 +48,7 @@ class KafkaPublisher:
             Unavailable: no broker answers.
             Misconfigured: a broker refuses the credentials.
         """
-        producer = AIOKafkaProducer(
-            **self._connection.arguments(),
-            acks="all",
-            enable_idempotence=True,
-            linger_ms=self._linger_ms,
-            max_request_size=_REQUEST_BYTES_MAX,
-        )
-        try:
-            await producer.start()
-        except KafkaError as error:
-            await producer.stop()
-            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
-        self._producer = producer
+        self._producer = await self._started()
 
     async def stop(self) -> None:
         producer, self._producer = self._producer, None
@@ -89,22 +77,42 @@ class KafkaPublisher:
         """
         producer = self._producer
         if producer is None:
-            raise Unavailable("the producer is being replaced")
+            raise Unavailable("the producer is not started")
         try:
             written = await (await _queued(producer, publication))
         except KafkaError as error:
-            if not error.retriable and not isinstance(error, _HARMLESS):
+            if not error.retriable and not isinstance(error, _REFUSED_BEFORE_SENDING):
                 await self._replace(producer, error)
             raise Unavailable(f"topic {publication.topic}: {error}") from error
         return written.partition, written.offset
 
+    async def _started(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(
+            **self._connection.arguments(),
+            acks="all",
+            enable_idempotence=True,
+            linger_ms=self._linger_ms,
+            max_request_size=_REQUEST_BYTES_MAX,
+        )
+        started = False
+        try:
+            await producer.start()
+            started = True
+        except KafkaError as error:
+            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
+        finally:
+            if not started:  # it failed, or was cancelled
+                await producer.stop()
+        return producer
+
     async def _replace(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
+        """The new one is there before the old one goes: nobody else's records are held up."""
         async with self._replacing:
             if self._producer is not broken:
                 return  # another send met the same error first
+            self._producer = await self._started()
             _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
-            await self.stop()
-            await self.start()
+            await broken.stop()
 
 
 async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:

@@ -38,6 +38,8 @@ ASSIGNORS = MappingProxyType(
     }
 )
 
+_REBALANCE_PATIENCE_SECONDS = 0.5
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
 
@@ -77,17 +79,23 @@ class KafkaSource:
         try:
             consumer.subscribe(topics=self._topics, listener=_Listener(on_assigned, on_revoked))
             await consumer.start()
+            self._consumer = consumer
         except KafkaError as error:
-            await consumer.stop()
             raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
-        self._consumer = consumer
+        finally:
+            if self._consumer is not consumer:  # it failed, or was cancelled
+                await consumer.stop()
 
     async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
         consumer = self._started()
         try:
             if records_max < 1:
                 return await self._sign_of_life(consumer)
-            batches = await consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
+            polling = consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
+            # During a rebalance aiokafka waits for its end, however long that takes.
+            batches = await asyncio.wait_for(polling, timeout_seconds + _REBALANCE_PATIENCE_SECONDS)
+        except TimeoutError:
+            return ()
         except KafkaError as error:
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
