@@ -110,9 +110,12 @@ class KafkaPublisher:
         async with self._replacing:
             if self._producer is not broken:
                 return  # another send met the same error first
-            self._producer = await self._started()
-            _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
-            await broken.stop()
+            fresh = await self._started()
+            stopped = self._producer is None  # meanwhile
+            if not stopped:
+                self._producer = fresh
+                _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
+        await (fresh if stopped else broken).stop()
 
 
 async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:
