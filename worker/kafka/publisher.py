@@ -107,15 +107,17 @@ class KafkaPublisher:
 
     async def _replace(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
         """The new one is there before the old one goes: nobody else's records are held up."""
+        superfluous = broken
         async with self._replacing:
             if self._producer is not broken:
                 return  # another send met the same error first
             fresh = await self._started()
-            stopped = self._producer is None  # meanwhile
-            if not stopped:
+            if self._producer is None:  # stopped meanwhile
+                superfluous = fresh
+            else:
                 self._producer = fresh
                 _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
-        await (fresh if stopped else broken).stop()
+        await superfluous.stop()
 
 
 async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:
