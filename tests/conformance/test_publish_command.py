@@ -18,7 +18,14 @@ from schemas.decode import decode
 from schemas.event import Event
 from schemas.record import Record
 from tests.servers.topics import MakeTopic
-from tests.unit.cli.command_line import TIMEOUT_SECONDS, Ended, command, process_environment, rudder_worker
+from tests.unit.cli.command_line import (
+    TIMEOUT_SECONDS,
+    Ended,
+    command,
+    heed_interrupts,
+    process_environment,
+    rudder_worker,
+)
 from tests.unit.schemas.records import DEPLOYMENT_DATA, ENVELOPE, RELEASE_DATA, RELEASE_ID
 from worker.demo.record import TopicRecord
 from worker.demo.topic_reader import read_topic
@@ -66,6 +73,7 @@ class Publishing:
             stderr=subprocess.PIPE,
             cwd=self.folder,
             env=process_environment(self.environment),
+            preexec_fn=heed_interrupts,
         ) as process:
             try:
                 yield process

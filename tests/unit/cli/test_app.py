@@ -11,6 +11,7 @@ from tests.unit.cli.command_line import (
     TIMEOUT_SECONDS,
     CommandLine,
     command,
+    heed_interrupts,
     process_environment,
     rudder_worker,
 )
@@ -88,6 +89,7 @@ def test_interrupting_a_command_is_exit_code_130_and_no_traceback(tmp_path: Path
         stderr=subprocess.PIPE,
         cwd=tmp_path,
         env=process_environment({}),
+        preexec_fn=heed_interrupts,
     ) as process:
         try:
             assert process.stdin is not None
