@@ -213,6 +213,22 @@ def unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
 
 def _contradictions(settings: Settings) -> Iterator[str]:
     """Each as a line that names the settings as the environment has them."""
+    yield from _form(settings)
+    yield from _kafka_contradictions(settings)
+    yield from _topic_contradictions(settings)
+    yield from _bound_contradictions(settings)
+
+
+def _form(settings: Settings) -> Iterator[str]:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, str | Path) and not str(value).isprintable():
+            yield f"{PREFIX}{name.upper()} has control characters"
+    if " " in settings.event_source:
+        yield "RUDDER_EVENT_SOURCE is no URI-reference: it has blanks"
+
+
+def _kafka_contradictions(settings: Settings) -> Iterator[str]:
     sasl = settings.kafka_security_protocol.startswith("SASL_")
     if sasl and (settings.kafka_sasl_username is None or settings.kafka_sasl_password is None):
         yield (
@@ -231,6 +247,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         )
     if (settings.kafka_ssl_certfile is None) != (settings.kafka_ssl_keyfile is None):
         yield "RUDDER_KAFKA_SSL_CERTFILE and RUDDER_KAFKA_SSL_KEYFILE go together"
+
+
+def _topic_contradictions(settings: Settings) -> Iterator[str]:
     outputs = (settings.deployment_status_topic, settings.release_status_topic, settings.dead_letter_topic)
     for topic in settings.input_topics:
         if topic in outputs:
@@ -239,6 +258,9 @@ def _contradictions(settings: Settings) -> Iterator[str]:
         yield "RUDDER_INPUT_TOPICS names a topic twice"
     if settings.dead_letter_topic in outputs[:2]:
         yield "RUDDER_DEAD_LETTER_TOPIC is a status topic too: its subscribers would meet foreign records"
+
+
+def _bound_contradictions(settings: Settings) -> Iterator[str]:
     if settings.retry_initial_seconds > settings.retry_max_seconds:
         yield "RUDDER_RETRY_INITIAL_SECONDS is more than RUDDER_RETRY_MAX_SECONDS"
     if settings.in_flight_records_max < settings.concurrency:

@@ -61,6 +61,7 @@ class LogEvent(Described):
     PARTITIONS_ASSIGNED = "partitions.assigned", "the group gave this worker partitions"
     PARTITIONS_REVOKED = "partitions.revoked", "the group took partitions back; what they had under way was drained"
     DRAIN_TIMED_OUT = "drain.timed_out", "work of revoked partitions, or of a stopping worker, did not end in time"
+    CLOSE_TIMED_OUT = "close.timed_out", "a Kafka client did not close in time and was abandoned"
     OFFSETS_COMMIT_FAILED = "offsets.commit_failed", "offsets could not be committed; they will be tried again"
     PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
     DEPENDENCY_AWAITED = "dependency.awaited", "the database or the broker does not answer; waiting for it"

@@ -196,3 +196,23 @@ async def test_a_crash_of_the_broker_is_waited_out_without_loss(
         await publishing
     found = values(await held(bootstrap_servers, topic))
     assert list(dict.fromkeys(found)) == list(range(count))
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_stopping_does_not_wait_for_a_broker_that_is_gone(
+    bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
+) -> None:
+    """aiokafka sends what is queued first, for as long as it takes; an orchestrator would kill the worker."""
+    topic = await topics()
+    publisher = KafkaPublisher(connection(bootstrap_servers))
+    await publisher.start()
+    await publisher.publish(numbered(topic, range(1)))
+    await asyncio.to_thread(apache_kafka.kill)
+    try:
+        publishing = asyncio.ensure_future(publisher.publish(numbered(topic, range(1, 2))))
+        async with asyncio.timeout(60):
+            await publisher.stop()
+        publishing.cancel()
+        await asyncio.gather(publishing, return_exceptions=True)
+    finally:
+        await asyncio.to_thread(apache_kafka.ensure_running)

@@ -3,12 +3,14 @@
 import logging
 import re
 import sys
+import time
 from typing import Literal
 
 import structlog
 
 LogFormat = Literal["json", "console"]
 
+_SILENCE_SECONDS = 60.0
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _QUIET = {
     "aiokafka": logging.WARNING,
@@ -48,6 +50,7 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
+    handler.addFilter(_OnceAMinute())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -63,6 +66,24 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class _OnceAMinute(logging.Filter):
+    """While a broker is away aiokafka says so fifty times a second; once a minute is enough of each message."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said_at_seconds: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not record.name.startswith("aiokafka"):
+            return True
+        template, now_seconds = (record.name, str(record.msg)), time.monotonic()
+        said_at_seconds = self._said_at_seconds.get(template)
+        if said_at_seconds is not None and now_seconds - said_at_seconds < _SILENCE_SECONDS:
+            return False
+        self._said_at_seconds[template] = now_seconds
+        return True
 
 
 def _on_one_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

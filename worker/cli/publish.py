@@ -89,7 +89,8 @@ def _drafts(
             raise Misconfigured("--type and --file exclude each other")
         yield iter([_from_flags(event_type, data, event_id, event_time)])
     except _InvalidEvent as error:
-        complain(f"{error}; nothing after it was sent")
+        streamed = event_type is None and (file is None or str(file) == "-")
+        complain(f"{error}; {'nothing after it' if streamed else 'nothing'} was sent")
         raise typer.Exit(EXIT_PROBLEM) from error
 
 

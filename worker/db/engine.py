@@ -34,7 +34,11 @@ def open_engine(url: str, *, connections_max: int, timeout_seconds: float) -> tu
     try:
         engine = create_async_engine(parsed, hide_parameters=True, **arguments)
     except ImportError as error:
-        extra = "; pip install 'rudder-worker[mssql]' brings it" if parsed.drivername.startswith("mssql") else ""
+        extra = (
+            "; pip install 'rudder-worker[mssql]' brings it, and the system package libodbc2"
+            if parsed.drivername.startswith("mssql")
+            else ""
+        )
         raise Misconfigured(f"the driver for {parsed.drivername} cannot be loaded: {error}{extra}") from error
     dialect.prepare(engine)
     return engine, dialect
@@ -54,6 +58,8 @@ def parse_url(url: str) -> URL:
     if authority_and_path.count("@") > 1 or (parsed.host and set(parsed.host) & set("#/\\ ")):
         # The parts cannot be told apart, and what is taken for a host may be half a password: name nothing of it.
         raise Misconfigured("RUDDER_DATABASE_URL has special characters that need percent-encoding, such as %40 for @")
+    if parsed.drivername.startswith("sqlite") and (not parsed.database or ":memory:" in url or "mode=memory" in url):
+        raise Misconfigured("RUDDER_DATABASE_URL names no file, and what SQLite keeps in memory nobody else can read")
     if parsed.port is not None and parsed.port > _PORT_MAX:
         raise Misconfigured("RUDDER_DATABASE_URL has a port above 65535")
     if parsed.drivername not in _DIALECTS:

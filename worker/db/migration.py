@@ -74,7 +74,7 @@ def _reaching(revision: str) -> Iterator[None]:
     try:
         yield
     except (CommandError, RevisionError) as error:
-        raise RevisionUnreachable(f"revision {revision} cannot be reached: {error}") from error
+        raise RevisionUnreachable(f"no way from where the database is to revision {revision}: {error}") from error
 
 
 def known_revisions() -> frozenset[str]:

@@ -81,7 +81,8 @@ class Connection:
                 password=self.ssl_keyfile_password,
             )
         except (OSError, ssl.SSLError) as error:
-            raise Misconfigured(f"Kafka's TLS files cannot be used: {error}") from error
+            given = ", ".join(file for file in (self.ssl_cafile, self.ssl_certfile, self.ssl_keyfile) if file)
+            raise Misconfigured(f"the RUDDER_KAFKA_SSL_… files cannot be used ({given}): {error}") from error
         return context
 
 

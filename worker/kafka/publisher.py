@@ -28,6 +28,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 _REQUEST_BYTES_MAX = 128 * 1024 * 1024
 """A dead letter is as large as what came in; the topic's own limit decides, not the client's."""
 
+_STOP_TIMEOUT_SECONDS = 5.0
+
 _REFUSED_BEFORE_SENDING = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 """Errors that cost the producer no sequence number. Any other leaves a gap that the broker will not forgive."""
 
@@ -51,9 +53,10 @@ class KafkaPublisher:
         self._producer = await self._started()
 
     async def stop(self) -> None:
+        """Disconnect. What is not acknowledged is given up: its offset is not committed, so it comes again."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await producer.stop()
+            await _close(producer)
 
     async def publish(self, publications: Sequence[Publication]) -> None:
         by_topic: defaultdict[str, list[Publication]] = defaultdict(list)
@@ -102,7 +105,7 @@ class KafkaPublisher:
             raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
         finally:
             if not started:  # it failed, or was cancelled
-                await producer.stop()
+                await _close(producer)
         return producer
 
     async def _replace(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
@@ -117,7 +120,16 @@ class KafkaPublisher:
             else:
                 self._producer = fresh
                 _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
-        await superfluous.stop()
+        await _close(superfluous)
+
+
+async def _close(producer: AIOKafkaProducer) -> None:
+    try:
+        # aiokafka first sends all that is queued, and without a broker that never ends.
+        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+            await producer.stop()
+    except TimeoutError:
+        _log.warning(LogEvent.CLOSE_TIMED_OUT, client="producer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
 
 
 async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:

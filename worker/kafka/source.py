@@ -27,6 +27,7 @@ from schemas.record import Record
 from worker.domain.errors import Broken, Unavailable
 from worker.kafka.connection import Connection, at_start
 from worker.ports import Partition, PartitionsLost
+from worker.telemetry import LogEvent
 
 OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 
@@ -39,6 +40,7 @@ ASSIGNORS = MappingProxyType(
 )
 
 _REBALANCE_PATIENCE_SECONDS = 0.5
+_STOP_TIMEOUT_SECONDS = 5.0
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
@@ -124,8 +126,13 @@ class KafkaSource:
 
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            await consumer.stop()
+        if consumer is None:
+            return
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+                await consumer.stop()
+        except TimeoutError:  # the group will find out by its session
+            _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
 
     def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:

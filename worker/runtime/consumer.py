@@ -7,6 +7,7 @@ has fetched and not finished is bounded in records and bytes; offsets are commit
 import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
@@ -52,6 +53,7 @@ class Consumer:
             records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
         )
         self._assignments: dict[Partition, Assignment] = {}
+        self._identities: dict[UUID, asyncio.Event] = {}  # of what is in flight: set when the last of it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._awaiting = False
         self.beat_seconds: float | None = None
@@ -113,10 +115,23 @@ class Consumer:
         assignment.start(record.offset)
         self._room.take(record)
         message = read(record, event_bytes_max=self._bounds.event_bytes_max)
-        lanes.submit(message.lane, lambda: self._deliver(message, assignment, lanes))
+        # Two records with one identity may name different releases; the first of them must be judged first all the
+        # same. A record waits only for one that was dispatched before it, so no two can wait for each other.
+        earlier, done = self._identities.get(message.id), asyncio.Event()
+        self._identities[message.id] = done
+        lanes.submit(message.lane, lambda: self._deliver(message, assignment, lanes, earlier, done))
 
-    async def _deliver(self, message: Message, assignment: Assignment, lanes: Lanes) -> None:
+    async def _deliver(
+        self,
+        message: Message,
+        assignment: Assignment,
+        lanes: Lanes,
+        earlier: asyncio.Event | None,
+        done: asyncio.Event,
+    ) -> None:
         try:
+            if earlier is not None:
+                await earlier.wait()
             await self._delivery.deliver(message, assignment, lanes.place)
         except Abandoned:
             _log.debug(
@@ -128,6 +143,9 @@ class Consumer:
         else:
             assignment.done(message.record.offset)
         finally:
+            done.set()
+            if self._identities.get(message.id) is done:
+                del self._identities[message.id]
             self._room.give_back(message.record)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:

@@ -11,6 +11,10 @@ from worker.telemetry import LogEvent
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.supervisor")
 
 
+_CANCELLATION_SECONDS = 10.0
+"""How long a cancelled service may take to clean up; what is left then ends with the event loop."""
+
+
 class Service(Protocol):
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then finish and return. To return earlier is to fail."""
@@ -44,9 +48,9 @@ async def supervise(services: Mapping[str, Service], stop: asyncio.Event, *, gra
         stop.set()
         for service_task in running:
             service_task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await asyncio.wait(running, timeout=_CANCELLATION_SECONDS)
     for service_task in ended:
-        if not service_task.cancelled() and (error := service_task.exception()) is not None:
+        if service_task.done() and not service_task.cancelled() and (error := service_task.exception()) is not None:
             raise error
 
 

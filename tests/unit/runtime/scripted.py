@@ -54,6 +54,7 @@ class ScriptedStore:
         self.faults = deque(faults)
         self.state = State()
         self.begun = 0
+        self.loaded: list[Message] = []
         self.written: list[Outcome] = []
 
     @asynccontextmanager
@@ -64,7 +65,8 @@ class ScriptedStore:
             raise fault
         yield self
 
-    async def load(self, _message: Message) -> State:
+    async def load(self, message: Message) -> State:
+        self.loaded.append(message)
         return self.state
 
     async def write(self, outcome: Outcome) -> None:

@@ -248,3 +248,31 @@ async def test_a_fault_of_the_workers_own_ends_it() -> None:
     assert raised.group_contains(LookupError)
     assert scene.source.stopped
     assert scene.source.commits == []
+
+
+async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_offsets() -> None:
+    """They may name different releases, and so run in different lanes; which of them is the duplicate must not be
+    decided by which lane is quicker. Seen: a publisher that restarted its counter of ids.
+    """
+    first, other = created("first", offset=0), created("other", offset=1)
+    blocking = created("first", offset=2)
+    same_identity = Record(
+        topic=other.topic,
+        partition=other.partition,
+        offset=3,
+        timestamp_ms=0,
+        key=None,
+        value=other.value,
+        headers=tuple((name, b"first in/0@2" if name == "ce_id" else value) for name, value in other.headers),
+    )
+    scene = Scene(first, blocking, same_identity)
+    scene.publisher.gate.clear()  # the first of its lane is held, and so is the second, which has the identity
+    async with scene.running():
+        await until(lambda: len(scene.store.written) == 1)
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert len(scene.store.written) == 1
+        scene.publisher.gate.set()
+        await until(lambda: scene.source.committed == {P0: 4})
+    assert [message.record.offset for message in scene.store.loaded] == [0, 2, 3]
+    assert scene.consumer._identities == {}
