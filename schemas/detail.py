@@ -5,6 +5,8 @@ A detail names places and rules. What the publisher wrote is repeated only where
 
 from collections.abc import Iterable, Sequence
 
+from schemas.text import utf16_units
+
 DETAIL_CHARS_MAX = 1000
 ECHO_CHARS_MAX = 100
 PAIRS_MAX = 10
@@ -40,9 +42,11 @@ def joined(problems: Iterable[str], *, unsaid: int = 0) -> str:
     chars, more = 0, unsaid
     for problem in problems:
         text = printable(problem)
-        if len(said) == PAIRS_MAX or (said and chars + len(text) > DETAIL_CHARS_MAX - _MORE_CHARS_MAX):
+        if len(said) == PAIRS_MAX or (said and chars + utf16_units(text) > DETAIL_CHARS_MAX - _MORE_CHARS_MAX):
             more += 1
             continue
-        said.append(text if len(text) < DETAIL_CHARS_MAX - _MORE_CHARS_MAX else text[: DETAIL_CHARS_MAX // 2] + "…")
-        chars += len(said[-1]) + 2
+        said.append(
+            text if utf16_units(text) < DETAIL_CHARS_MAX - _MORE_CHARS_MAX else text[: DETAIL_CHARS_MAX // 3] + "…"
+        )
+        chars += utf16_units(said[-1]) + 2
     return "; ".join([*said, f"… and {more} more"] if more else said)

@@ -26,6 +26,12 @@ from worker.web.server import Server, application
 _POLL_TIMEOUT_SECONDS = 0.25
 """How long a poll waits for records, and so how soon a stop is noticed."""
 
+_COMMIT_TIMEOUT_SECONDS = 10.0
+_MARGIN_SECONDS = 15.0
+"""What a rebalance has to allow for beyond the drain and its commit: noticing it, and joining again."""
+
+_TRAIL_RECORDS_MAX = 100_000
+
 
 def kafka_connection(settings: Settings) -> Connection:
     password, keyfile_password = settings.kafka_sasl_password, settings.kafka_ssl_keyfile_password
@@ -93,6 +99,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
         group_instance_id=settings.group_instance_id,
         session_timeout_seconds=settings.session_timeout_seconds,
         max_poll_interval_seconds=settings.max_poll_interval_seconds,
+        rebalance_timeout_seconds=settings.drain_timeout_seconds + _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
+        commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
     )
     consumer = Consumer(source=source, delivery=delivery, bounds=_bounds(settings), clock=clock, metrics=metrics)
     health = WorkerHealth(store=database, consumer=consumer, clock=clock)
@@ -128,6 +136,7 @@ def _bounds(settings: Settings) -> Bounds:
         commit_interval_seconds=settings.commit_interval_seconds,
         poll_timeout_seconds=_POLL_TIMEOUT_SECONDS,
         drain_timeout_seconds=settings.drain_timeout_seconds,
+        trail_records_max=_TRAIL_RECORDS_MAX,
         keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
     )
 

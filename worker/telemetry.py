@@ -66,7 +66,10 @@ class LogEvent(Described):
     PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
     DEPENDENCY_AWAITED = "dependency.awaited", "the database or the broker does not answer; waiting for it"
     DEPENDENCY_READY = "dependency.ready", "the database or the broker answers"
-    POINTERS_OFF = "pointers.off", "app_environments lacks the key columns; it is left alone"
+    POINTERS_OFF = (
+        "pointers.off",
+        "app_environments lacks the key columns, or has others by their names; it is left alone",
+    )
     SETTING_UNKNOWN = "setting.unknown", "the environment has a RUDDER_ name that is no setting"
     HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
     WORKER_STARTED = "worker.started", "all services run"

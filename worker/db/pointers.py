@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from sqlalchemy import Column, Connection, MetaData, String, Table, bindparam, inspect, select, update
+from sqlalchemy import Column, Connection, MetaData, String, Table, Unicode, bindparam, inspect, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine, Uuid
 
@@ -24,14 +24,14 @@ class Pointers:
     """Reads and moves what environments point at, in a table with the key columns."""
 
     def __init__(self, *, component_is_uuid: bool) -> None:
-        component: TypeEngine[UUID] | TypeEngine[str] = Guid() if component_is_uuid else String()
+        component: TypeEngine[UUID] | TypeEngine[str] = Guid() if component_is_uuid else Unicode()
         table = Table(
             TABLE,
             MetaData(),
-            Column("environment_id", String()),
+            Column("environment_id", Unicode()),
             Column("component_id", component),
-            Column("deployment_track_id", String()),
-            *(Column(name, String()) for name in POINTER_COLUMNS),
+            Column("deployment_track_id", Unicode()),
+            *(Column(name, Unicode()) for name in POINTER_COLUMNS),
         )
         self._component_is_uuid = component_is_uuid
         key = [table.c[name] == bindparam(f"wanted_{name}") for name in KEY_COLUMNS]
@@ -47,6 +47,11 @@ class Pointers:
         columns = await connection.run_sync(_columns)
         if not columns.keys() >= {*KEY_COLUMNS, *POINTER_COLUMNS}:
             return None
+        texts = ("environment_id", "deployment_track_id", *POINTER_COLUMNS)
+        if not all(isinstance(columns[name], String) for name in texts) or not isinstance(
+            columns["component_id"], String | Uuid
+        ):
+            return None  # keys of another kind: they are none of the ids that events carry
         return cls(component_is_uuid=isinstance(columns["component_id"], Uuid) or _is_ours(columns["component_id"]))
 
     async def load(

@@ -12,6 +12,7 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.db.pointers import Pointers
 from worker.db.tables import ACTIVITY_LOGS, DEPLOYMENTS, REJECTIONS, RELEASES
+from worker.domain.errors import Conflict
 from worker.domain.identity import entry_ids
 from worker.domain.message import Message
 from worker.domain.rows import Deployment, Entry, Pointer, Rejection, Release
@@ -67,29 +68,35 @@ async def load_state(
     not overlap with another worker's, and no guard on single rows would notice (write skew). Writing is the one lock
     that every database has; one that has a single writer needs none.
     """
-    entries = await _entries(connection, message)
-    if entries:
-        return State(entries=entries)
-    rejection = await _rejection(connection, message.id)
     content = message.content
-    if not isinstance(content, Event) or (rejection is not None and not message.redrive):
-        return State(rejection=rejection)
+    if not isinstance(content, Event):
+        return await _known(connection, message)
     data = content.data
+    held = 0
     if hold_release:
-        await connection.execute(_HOLD, {"wanted_id": data.release_id})
+        held = (await connection.execute(_HOLD, {"wanted_id": data.release_id})).rowcount
     rows = (await connection.execute(_RELEASE_AND_ATTEMPTS, {"wanted_id": data.release_id})).all()
-    if not rows:
-        block = _block(data)
-        taken = block is not None and await _number_taken(connection, block)
-        pointer = await _pointer(connection, pointers, content, block)
-        return State(rejection=rejection, number_taken=taken, pointer=pointer)
-    release = _release(rows[0])
+    if hold_release and rows and not held:
+        raise Conflict("the release came into being while it was looked for")
+    release = _release(rows[0]) if rows else None
+    block = _block(data)
+    taken = release is None and block is not None and await _number_taken(connection, block)
+    # What is known of the event is read last: all that was read before it may be this very event's own effect.
+    known = await _known(connection, message)
+    if known.entries or (known.rejection is not None and not message.redrive):
+        return known
     return State(
-        rejection=rejection,
+        rejection=known.rejection,
         release=release,
+        number_taken=taken,
         deployments=tuple(_deployment(row) for row in rows if row.id is not None),
-        pointer=await _pointer(connection, pointers, content, release),
+        pointer=await _pointer(connection, pointers, content, release or block),
     )
+
+
+async def _known(connection: AsyncConnection, message: Message) -> State:
+    entries = await _entries(connection, message)
+    return State(entries=entries, rejection=None if entries else await _rejection(connection, message.id))
 
 
 async def _entries(connection: AsyncConnection, message: Message) -> tuple[Entry, ...]:

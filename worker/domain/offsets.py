@@ -24,8 +24,7 @@ class OffsetTracker:
         Raises:
             ValueError: the offset is not above every one started before.
         """
-        last = self._order[-1] if self._order else (self._next or 0) - 1
-        if offset <= last:
+        if offset < self.next_offset:
             raise ValueError(f"offset {offset} does not ascend")
         self._order.append(offset)
         self._under_way.add(offset)
@@ -49,6 +48,16 @@ class OffsetTracker:
     def committed(self, offset: int) -> None:
         """Note what `to_commit` gave as committed."""
         self._committed = offset
+
+    @property
+    def next_offset(self) -> int:
+        """The lowest offset that may still be started."""
+        return self._order[-1] + 1 if self._order else self._next or 0
+
+    @property
+    def trail(self) -> int:
+        """How many records were started from the first that is under way; what is remembered grows with it."""
+        return len(self._order)
 
     @property
     def under_way(self) -> int:

@@ -130,6 +130,7 @@ async def _close(producer: AIOKafkaProducer) -> None:
             await producer.stop()
     except TimeoutError:
         _log.warning(LogEvent.CLOSE_TIMED_OUT, client="producer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
+        await producer.client.close()
 
 
 async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:

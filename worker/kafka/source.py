@@ -25,6 +25,7 @@ from aiokafka.errors import (
 
 from schemas.record import Record
 from worker.domain.errors import Broken, Unavailable
+from worker.kafka import lenient_headers
 from worker.kafka.connection import Connection, at_start
 from worker.ports import Partition, PartitionsLost
 from worker.telemetry import LogEvent
@@ -58,6 +59,7 @@ class KafkaSource:
         assignor: str = "roundrobin",
         session_timeout_seconds: float = 45.0,
         max_poll_interval_seconds: float = 300.0,
+        rebalance_timeout_seconds: float = 60.0,
         commit_timeout_seconds: float = 10.0,
     ) -> None:
         self._connection = connection
@@ -70,11 +72,14 @@ class KafkaSource:
             "session_timeout_ms": int(session_timeout_seconds * 1000),
             "heartbeat_interval_ms": int(session_timeout_seconds * 1000 / 10),
             "max_poll_interval_ms": int(max_poll_interval_seconds * 1000),
+            "rebalance_timeout_ms": int(rebalance_timeout_seconds * 1000),
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "isolation_level": "read_committed",
         }
         self._consumer: AIOKafkaConsumer | None = None
+        self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
+        lenient_headers.install()
 
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
         consumer = AIOKafkaConsumer(**self._connection.arguments(), **self._arguments)
@@ -90,29 +95,20 @@ class KafkaSource:
 
     async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
         consumer = self._started()
-        try:
-            if records_max < 1:
-                return await self._sign_of_life(consumer)
-            polling = consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
-            # During a rebalance aiokafka waits for its end, however long that takes.
-            batches = await asyncio.wait_for(polling, timeout_seconds + _REBALANCE_PATIENCE_SECONDS)
-        except TimeoutError:
+        if self._polling is None:
+            self._polling = asyncio.ensure_future(_get(consumer, timeout_seconds, records_max))
+        # During a rebalance aiokafka waits for its end, however long that takes. The call is not cancelled: its count
+        # of calls under way, by which it knows a consumer that does not poll, would never come down again.
+        await asyncio.wait((self._polling,), timeout=timeout_seconds + _REBALANCE_PATIENCE_SECONDS)
+        if not self._polling.done():
             return ()
+        polled, self._polling = self._polling, None
+        try:
+            return [_record(record) for record in polled.result()]
         except KafkaError as error:
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
             raise (Unavailable if passing else Broken)(f"no records can be fetched: {error}") from error
-        return [_record(record) for record in chain.from_iterable(batches.values())]
-
-    async def _sign_of_life(self, consumer: AIOKafkaConsumer) -> Sequence[Record]:
-        # A paused partition gives nothing and, unlike one that is not polled, counts as polled.
-        paused = consumer.assignment()
-        consumer.pause(*paused)
-        try:
-            await consumer.getmany(timeout_ms=0)
-        finally:
-            consumer.resume(*(paused & consumer.assignment()))
-        return ()
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         consumer = self._started()
@@ -126,6 +122,10 @@ class KafkaSource:
 
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
+        polling, self._polling = self._polling, None
+        if polling is not None:
+            polling.cancel()
+            await asyncio.gather(polling, return_exceptions=True)
         if consumer is None:
             return
         try:
@@ -154,12 +154,26 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
         await self._on_revoked([Partition(*partition) for partition in revoked])
 
 
+async def _get(consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int) -> list[ConsumerRecord]:
+    if records_max > 0:
+        batches = await consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
+        return list(chain.from_iterable(batches.values()))
+    # A paused partition gives nothing and, unlike one that is not polled, counts as polled.
+    paused = consumer.assignment()
+    consumer.pause(*paused)
+    try:
+        batches = await consumer.getmany(timeout_ms=0, max_records=1)
+    finally:
+        consumer.resume(*(paused & consumer.assignment()))
+    return list(chain.from_iterable(batches.values()))
+
+
 def _record(record: ConsumerRecord) -> Record:
     return Record(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
-        timestamp_ms=record.timestamp,
+        timestamp_ms=-1 if record.timestamp is None else record.timestamp,  # the first formats have none
         key=record.key,
         value=record.value,
         headers=tuple(record.headers),

@@ -21,6 +21,16 @@ class Assignment:
     def start(self, offset: int) -> None:
         self._tracker.start(offset)
 
+    @property
+    def next_offset(self) -> int:
+        """The lowest offset that may still be started."""
+        return self._tracker.next_offset
+
+    @property
+    def trail(self) -> int:
+        """How many records have been started from the first that is not done."""
+        return self._tracker.trail
+
     def done(self, offset: int) -> None:
         self._tracker.done(offset)
 

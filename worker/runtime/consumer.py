@@ -36,6 +36,8 @@ class Bounds:
     commit_interval_seconds: float
     poll_timeout_seconds: float
     drain_timeout_seconds: float
+    trail_records_max: int
+    """How many records may be behind one that is not done, in its partition: their offsets are remembered."""
     keep_alive_seconds: float
     """How long, at the most, between two polls when there is no room for what they could bring."""
 
@@ -93,12 +95,15 @@ class Consumer:
         timeout_seconds = self._bounds.poll_timeout_seconds
         if not self._room.records:
             await self._clock.wait(self._room.event, timeout_seconds=timeout_seconds)
+        elif self._trails():
+            await self._clock.wait(stop, timeout_seconds=timeout_seconds)
+        records_max = 0 if self._trails() else self._room.records
         now_seconds = self._clock.monotonic_seconds()
-        if not self._room.records and now_seconds - self._polled_at_seconds < self._bounds.keep_alive_seconds:
+        if not records_max and now_seconds - self._polled_at_seconds < self._bounds.keep_alive_seconds:
             return ()
         self._polled_at_seconds = now_seconds
         try:
-            records = await self._source.poll(timeout_seconds=timeout_seconds, records_max=self._room.records)
+            records = await self._source.poll(timeout_seconds=timeout_seconds, records_max=records_max)
         except Unavailable as error:
             if not self._awaiting:
                 _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency="broker", cause=str(error))
@@ -108,10 +113,19 @@ class Consumer:
         self._awaiting = False
         return records
 
+    def _trails(self) -> bool:
+        """Whether one record holds back so many that no more may be fetched: back-pressure, not memory."""
+        trail_records_max = self._bounds.trail_records_max
+        return any(assignment.trail >= trail_records_max for assignment in self._assignments.values())
+
     def _dispatch(self, record: Record, lanes: Lanes) -> None:
         partition = Partition(record.topic, record.partition)
         # The first record may come before the group's callback does; dropping it would lose it.
         assignment = self._assignments.setdefault(partition, Assignment(partition))
+        if record.offset < assignment.next_offset:
+            # The broker went back: what it says now is another log than the one that was under way.
+            assignment.ended.set()
+            assignment = self._assignments[partition] = Assignment(partition)
         assignment.start(record.offset)
         self._room.take(record)
         message = read(record, event_bytes_max=self._bounds.event_bytes_max)
@@ -174,9 +188,11 @@ class Consumer:
         except TimeoutError:
             # What still runs may finish: its guards and ids make that harmless. It is never committed from here.
             _log.warning(LogEvent.DRAIN_TIMED_OUT, running=sum(assignment.running for assignment in given_up))
-        await self._commit(given_up)
-        for assignment in given_up:
-            self._assignments.pop(assignment.partition, None)
+        try:
+            await self._commit(given_up)
+        finally:
+            for assignment in given_up:
+                self._assignments.pop(assignment.partition, None)
 
     async def _commit(self, assignments: Iterable[Assignment]) -> None:
         self._committed_at_seconds = self._clock.monotonic_seconds()

@@ -15,7 +15,7 @@ Job = Callable[[], Awaitable[None]]
 class Lanes:
     """Runs jobs in the task group it is given; a job that raises ends the group.
 
-    How much may be queued is the caller's bound: see `worker.runtime.intake`.
+    How much may be queued is the caller's bound: see `worker.runtime.room`.
     """
 
     def __init__(self, group: asyncio.TaskGroup, *, concurrency: int) -> None:

@@ -26,7 +26,9 @@ P0, P1 = Partition("in", 0), Partition("in", 1)
 class Scene:
     """A consumer on scripted edges. `run` keeps it running for the length of a block."""
 
-    def __init__(self, *records: Record, records_max: int = 100, bytes_max: int = 1_000_000) -> None:
+    def __init__(
+        self, *records: Record, records_max: int = 100, bytes_max: int = 1_000_000, trail_records_max: int = 100_000
+    ) -> None:
         self.source = ScriptedSource(records)
         self.store = ScriptedStore()
         self.publisher = ScriptedPublisher()
@@ -44,6 +46,7 @@ class Scene:
                 commit_interval_seconds=0.0,
                 poll_timeout_seconds=0.25,
                 drain_timeout_seconds=5.0,
+                trail_records_max=trail_records_max,
                 keep_alive_seconds=5.0,
             ),
             clock=self.clock,
@@ -276,3 +279,26 @@ async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_of
         await until(lambda: scene.source.committed == {P0: 4})
     assert [message.record.offset for message in scene.store.loaded] == [0, 2, 3]
     assert scene.consumer._identities == {}
+
+
+async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:
+    """Memory is bounded by settings: the offsets behind it are remembered, so no more are fetched than may be."""
+    scene = Scene(trail_records_max=4)
+    scene.publisher.gate.clear()
+    scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4))
+    async with scene.running():
+        await until(lambda: not scene.source.records)
+        scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4, 8))
+        await until(lambda: scene.source.polls.count(0) >= 3)
+        assert len(scene.source.records) == 4
+        scene.publisher.gate.set()
+        await until(lambda: scene.source.committed == {P0: 8})
+
+
+async def test_a_broker_that_goes_back_is_followed() -> None:
+    """A topic that was cut or made anew begins again at a lower offset; that is a new log, not a fault."""
+    scene = Scene(created("a", offset=7))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 8})
+        scene.source.records.append(created("b", offset=0))
+        await until(lambda: scene.source.commits[-1] == {P0: 1})

@@ -3,7 +3,10 @@
 Error numbers: Microsoft's "Database Engine events and errors". Not run against a SQL Server so far; see the README.
 """
 
+import math
 import re
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from sqlalchemy import URL
@@ -43,6 +46,13 @@ _NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
 """How Microsoft's driver writes the server's number into its message."""
 
 
+def _bounded(timeout_seconds: float) -> Callable[[Any], Awaitable[None]]:
+    async def bound(connection: Any) -> None:
+        connection.timeout = math.ceil(timeout_seconds)  # of each statement: pyodbc's own attribute
+
+    return bound
+
+
 class MssqlDialect:
     """READ COMMITTED; the release's row serialises what must be."""
 
@@ -55,7 +65,12 @@ class MssqlDialect:
             "max_overflow": 0,
             "pool_timeout": timeout_seconds,
             "isolation_level": "READ COMMITTED",
-            "connect_args": {"timeout": int(timeout_seconds)},
+            "connect_args": {
+                "timeout": math.ceil(timeout_seconds),  # of the login
+                "after_created": _bounded(timeout_seconds),
+                # One thread a connection: a COMMIT must never wait for a thread that waits for its lock.
+                "executor": ThreadPoolExecutor(connections_max, thread_name_prefix="odbc"),
+            },
         }
 
     def prepare(self, engine: AsyncEngine) -> None:

@@ -35,7 +35,13 @@ class PostgresqlDialect:
             "connect_args": {
                 "timeout": timeout_seconds,
                 "command_timeout": timeout_seconds,
-                "server_settings": {"application_name": "rudder-worker", "TimeZone": "UTC"},
+                "server_settings": {
+                    "application_name": "rudder-worker",
+                    "TimeZone": "UTC",
+                    # A worker that is stopped or cut off must not hold its releases against whoever comes next.
+                    "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
+                    "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
+                },
             },
         }
 

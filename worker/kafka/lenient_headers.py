@@ -1,0 +1,86 @@
+"""Header names that are not UTF-8, which Kafka stores without a look and aiokafka refuses to read.
+
+One such record would stop its partition, and every worker that gets it, for ever. Its batch is read once more by
+aiokafka's Python parser, with the bytes that are no UTF-8 written as `\\xe4`; all else of the record is untouched.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import aiokafka.consumer.fetcher
+from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.record.memory_records import MemoryRecords
+
+_BATCH_HEAD = struct.Struct(">qi")
+"""Base offset, and the length of what follows: the same in every version of the format."""
+
+
+def install() -> None:
+    """Have every consumer of this process read so. aiokafka offers no seam for it."""
+    aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+
+
+class LenientRecords:
+    """`aiokafka.record.memory_records.MemoryRecords`, as the fetcher uses it."""
+
+    def __init__(self, raw: bytes) -> None:
+        self._raw = raw
+        self._position = 0
+        self._strict = MemoryRecords(raw)
+
+    def size_in_bytes(self) -> int:
+        size: int = self._strict.size_in_bytes()
+        return size
+
+    def has_next(self) -> bool:
+        more: bool = self._strict.has_next()
+        return more
+
+    def next_batch(self) -> "_Batch | None":
+        batch = self._strict.next_batch()
+        if batch is None:
+            return None
+        _, length = _BATCH_HEAD.unpack_from(self._raw, self._position)
+        end = self._position + _BATCH_HEAD.size + length
+        raw, self._position = self._raw[self._position : end], end
+        return _Batch(batch, raw)
+
+
+class _Batch:
+    """A strict batch; its records are read leniently where that fails."""
+
+    def __init__(self, strict: Any, raw: bytes) -> None:
+        self._strict = strict
+        self._raw = raw
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._strict, name)
+
+    def __next__(self) -> Any:
+        return next(self._strict)
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            return iter(list(self._strict))
+        except UnicodeDecodeError:
+            return iter(_LenientBatch(self._raw))
+
+
+class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka is untyped
+    def _maybe_uncompress(self) -> None:
+        super()._maybe_uncompress()
+        buffer: bytearray = self._buffer
+        if not isinstance(buffer, _Lenient):
+            self._buffer: bytearray = _Lenient(buffer)
+
+
+class _Lenient(bytearray):
+    """Bytes whose slices decode whatever they hold."""
+
+    def __getitem__(self, key: Any) -> Any:
+        got = super().__getitem__(key)
+        return _Lenient(got) if isinstance(got, bytearray) else got
+
+    def decode(self, encoding: str = "utf-8", _errors: str = "strict") -> str:
+        return super().decode(encoding, "backslashreplace")
