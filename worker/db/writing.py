@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Update, bindparam, func, insert, select, update
+from sqlalchemy import Update, bindparam, func, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.db.pointers import Pointers
@@ -11,7 +11,6 @@ from worker.domain.errors import Conflict
 from worker.domain.rows import DeploymentMove, Entry, NewDeployment, NewRelease, Rejection, ReleaseMove
 from worker.domain.state import Changes
 
-_FIRST_ENTRY = select(ACTIVITY_LOGS.c.id).where(ACTIVITY_LOGS.c.id == bindparam("wanted_id"))
 _INSERT_RELEASE = insert(RELEASES)
 _INSERT_BASE_REVISION = insert(BASE_REVISIONS)
 _INSERT_DEPLOYMENT = insert(DEPLOYMENTS)
@@ -76,12 +75,8 @@ async def write_rejection(connection: AsyncConnection, rejection: Rejection, *, 
     """Remember a rejected event; `again`: the row is there, and says why it was rejected the time before.
 
     Raises:
-        Conflict: the row is gone, or the event was applied meanwhile: its identity was read before its release was
-            held, and what it was judged by may be its own effect.
+        Conflict: the row is gone, or another worker rejected the event meanwhile.
     """
-    applied = await connection.execute(_FIRST_ENTRY, {"wanted_id": rejection.id})
-    if applied.first() is not None:
-        raise Conflict("the event was applied meanwhile")
     if again:
         said_now = {
             "wanted_id": rejection.id,

@@ -84,27 +84,28 @@ class KafkaSource:
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
         consumer = AIOKafkaConsumer(**self._connection.arguments(), **self._arguments)
         try:
-            consumer.subscribe(topics=self._topics, listener=_Listener(on_assigned, on_revoked))
+            consumer.subscribe(topics=self._topics, listener=_Listener(on_assigned, self._forgetting(on_revoked)))
             await consumer.start()
             self._consumer = consumer
         except KafkaError as error:
             raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
         finally:
             if self._consumer is not consumer:  # it failed, or was cancelled
-                await consumer.stop()
+                await _close(consumer)
 
     async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
         consumer = self._started()
         if self._polling is None:
             self._polling = asyncio.ensure_future(_get(consumer, timeout_seconds, records_max))
+        polling = self._polling
         # During a rebalance aiokafka waits for its end, however long that takes. The call is not cancelled: its count
         # of calls under way, by which it knows a consumer that does not poll, would never come down again.
-        await asyncio.wait((self._polling,), timeout=timeout_seconds + _REBALANCE_PATIENCE_SECONDS)
-        if not self._polling.done():
+        await asyncio.wait((polling,), timeout=timeout_seconds + _REBALANCE_PATIENCE_SECONDS)
+        if not polling.done() or self._polling is not polling:
             return ()
-        polled, self._polling = self._polling, None
+        self._polling = None
         try:
-            return [_record(record) for record in polled.result()]
+            return [_record(record) for record in polling.result()]
         except KafkaError as error:
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
@@ -126,13 +127,18 @@ class KafkaSource:
         if polling is not None:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
-        if consumer is None:
-            return
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
-                await consumer.stop()
-        except TimeoutError:  # the group will find out by its session
-            _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
+        if consumer is not None:
+            await _close(consumer)
+
+    def _forgetting(self, on_revoked: OnRebalance) -> OnRebalance:
+        """Before the callback: what was fetched and not taken yet is of partitions that may be somebody else's soon."""
+
+        async def revoked(partitions: Iterable[Partition]) -> None:
+            if self._polling is not None and self._polling.done() and not self._polling.exception():
+                self._polling = None
+            await on_revoked(partitions)
+
+        return revoked
 
     def _started(self) -> AIOKafkaConsumer:
         if self._consumer is None:
@@ -152,6 +158,14 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self._on_revoked([Partition(*partition) for partition in revoked])
+
+
+async def _close(consumer: AIOKafkaConsumer) -> None:
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+            await consumer.stop()
+    except TimeoutError:  # the group will find out by its session
+        _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
 
 
 async def _get(consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int) -> list[ConsumerRecord]:

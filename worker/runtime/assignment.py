@@ -41,10 +41,6 @@ class Assignment:
         self._tracker.committed(offset)
 
     @property
-    def under_way(self) -> int:
-        return self._tracker.under_way
-
-    @property
     def running(self) -> int:
         """How many messages are being worked on, rather than queued or waiting for their next try."""
         return self._running
