@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool, StaticPool
 
 from worker.db.models import Base
+from worker.demo.company import app_environments
 
 TABLES: Mapping[str, Table] = Base.metadata.tables
 WORKERS_TABLES = (
@@ -72,3 +73,19 @@ def as_sqlite(found: Contents) -> Iterator[sqlite3.Connection]:
             yield pooled.driver_connection
     finally:
         engine.dispose()
+
+
+async def insert_environments(database_url: str, seed: int) -> None:
+    """The platform's rows, which the worker points at releases."""
+    rows = [
+        {
+            "id": row.id,
+            "environment_id": row.environment_id,
+            "component_id": row.component_id,
+            "deployment_track_id": row.deployment_track_id,
+            "created_at": row.created_at,
+            "updated_at": row.created_at,
+        }
+        for row in app_environments(seed=seed)
+    ]
+    await insert_rows(database_url, "app_environments", rows)

@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 
 from schemas.record import Record
-from tests.conformance.contents import as_sqlite, contents, insert_rows
+from tests.conformance.contents import as_sqlite, contents, insert_environments
 from tests.conformance.stores import migrate, opened, process_until_settled
 from worker.db.store import SqlStore
-from worker.demo.company import DAY, app_environments
+from worker.demo.company import DAY
 from worker.demo.contract_model import ContractModel
 from worker.demo.contract_state import Prediction
 from worker.demo.record import TopicRecord
@@ -101,18 +101,7 @@ async def by_lanes(messages: Iterable[Message], store: SqlStore) -> Outcomes:
 async def prepare(url: str, seed: int) -> None:
     """Tables, and the platform's rows."""
     await migrate(url)
-    environments = [
-        {
-            "id": row.id,
-            "environment_id": row.environment_id,
-            "component_id": row.component_id,
-            "deployment_track_id": row.deployment_track_id,
-            "created_at": row.created_at,
-            "updated_at": row.created_at,
-        }
-        for row in app_environments(seed=seed)
-    ]
-    await insert_rows(url, "app_environments", environments)
+    await insert_environments(url, seed)
 
 
 def is_evening(message: Message) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conformance.contents import Contents
+from tests.conformance.contents import Contents, insert_environments
 from tests.conformance.deadlines import until
-from tests.end_to_end.days import Day, day_of, insert_environments
+from tests.end_to_end.days import Day, day_of
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.worker_process import WorkerProcess
 

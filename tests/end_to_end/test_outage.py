@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from tests.conformance.contents import insert_environments
 from tests.conformance.deadlines import until
-from tests.end_to_end.days import day_of, insert_environments
+from tests.end_to_end.days import day_of
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.apache_kafka import ApacheKafka

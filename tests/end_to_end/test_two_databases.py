@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.contents import insert_environments
 from tests.conformance.stores import migrate
-from tests.end_to_end.days import day_of, insert_environments
+from tests.end_to_end.days import day_of
 from tests.end_to_end.stage import Stage
 
 SEED = 23
