@@ -5,7 +5,7 @@ An implementation raises only the errors of `worker.domain.errors`; everything e
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -31,33 +31,21 @@ class Publication:
     headers: Headers
 
 
-class Transaction(Protocol):
-    """One database transaction; it commits when its context is left without an error."""
-
-    async def load(self, message: Message) -> State:
-        """What is known of the message's identity and its release, no other worker changing that release until
-        this transaction ends.
-
-        Raises:
-            Unavailable: the database cannot be asked now.
-        """
-        ...
-
-    async def write(self, outcome: Outcome) -> None:
-        """Write all that the outcome says.
-
-        Raises:
-            Conflict: what was loaded is no longer so.
-            Unprocessable: the database refuses the values.
-            Unavailable: the database cannot be asked now.
-        """
-        ...
+Judge = Callable[[State, Message], Outcome]
+"""What turns what is known into what is to be written: pure, and called at most once per transaction."""
 
 
 class Store(Protocol):
-    def begin(self) -> AbstractAsyncContextManager[Transaction]:
-        """Open a transaction. Leaving it may raise what `Transaction.write` raises; nothing is written then, or,
-        where the answer to the commit was lost, everything."""
+    async def transact(self, message: Message, judge: Judge) -> Outcome:
+        """Load what is known of the message's identity and its release, have it judged, write all that the outcome
+        says: in one transaction, and so that no other worker's change to the release comes in between.
+
+        Raises:
+            Conflict: it did, and nothing is written.
+            Unprocessable: the database refuses the values; nothing is written.
+            Unavailable: the database cannot be asked now. Nothing is written, or, where the answer to the commit was
+                lost, everything.
+        """
         ...
 
     async def ping(self) -> None:

@@ -4,11 +4,13 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url
+from sqlalchemy import make_url, text
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.conformance.contents import contents, rows
 from tests.conformance.deadlines import until
@@ -17,8 +19,9 @@ from tests.conformance.stores import migrate, opened, process_all
 from tests.servers.postgres import PostgresServer
 from worker.db.store import SqlStore
 from worker.domain.decide import decide
-from worker.domain.errors import Misconfigured, Unavailable
-from worker.domain.state import Applied
+from worker.domain.errors import Conflict, Misconfigured, Unavailable
+from worker.domain.message import Message
+from worker.domain.state import Applied, Outcome, Stale, State
 from worker.handling.process import process
 
 LOCKED_OUT = "host all locked_out 127.0.0.1/32 scram-sha-256"
@@ -36,28 +39,25 @@ def terminate_connections(server: PostgresServer, url: str) -> None:
     server.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")
 
 
-@pytest.mark.parametrize("moment", ["before load", "before write", "before commit"])
-async def test_a_connection_lost_in_a_transaction_is_waited_out(
+@pytest.mark.parametrize("moment", ["before asking", "before writing"])
+async def test_a_connection_lost_in_a_message_s_turn_is_waited_out(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str, moment: str
 ) -> None:
-    """Nothing is written, and the next transaction gets a connection that works."""
+    """Nothing is written, and the next message gets a connection that works."""
     pipeline = Pipeline()
     await process_all(pipeline.approved(), store)
     before = await contents(postgres_url)
     message = pipeline.deploy("started")
 
-    async def process_and_lose_the_connection() -> None:
-        async with store.begin() as transaction:
-            if moment == "before load":
-                await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
-            state = await transaction.load(message)
-            if moment == "before write":
-                await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
-            await transaction.write(decide(state, message))
-            await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
+    def judge_without_a_connection(state: State, message: Message) -> Outcome:
+        terminate_connections(postgres_server, postgres_url)
+        return decide(state, message)
 
+    if moment == "before asking":
+        # The loop does not turn meanwhile, so the store has no chance to notice.
+        terminate_connections(postgres_server, postgres_url)
     with pytest.raises(Unavailable):
-        await process_and_lose_the_connection()
+        await store.transact(message, decide if moment == "before asking" else judge_without_a_connection)
     assert await contents(postgres_url) == before
     assert isinstance(await process(message, store), Applied)
 
@@ -107,18 +107,17 @@ async def test_a_database_that_is_down_is_unavailable_until_it_is_up(
 async def test_a_crash_of_the_database_loses_nothing_and_repeats_nothing(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    """What a transaction had written without its commit is gone; the repeat is the first to take effect."""
+    """What was decided and not written is decided again; the repeat is the first to take effect."""
     pipeline = Pipeline()
     await process(pipeline.created(), store)
     message = pipeline.tell("release.submitted")
 
-    async def write_and_crash() -> None:
-        async with store.begin() as transaction:
-            await transaction.write(decide(await transaction.load(message), message))
-            await asyncio.to_thread(postgres_server.kill)
+    def judge_before_the_crash(state: State, message: Message) -> Outcome:
+        postgres_server.kill()
+        return decide(state, message)
 
     with pytest.raises(Unavailable):
-        await write_and_crash()
+        await store.transact(message, judge_before_the_crash)
     await asyncio.to_thread(postgres_server.start)
     assert isinstance(await process(message, store), Applied)
     [entry] = [e for e in await rows(postgres_url, "release_activity_logs") if e["status"] == "IN_REVIEW"]
@@ -131,17 +130,38 @@ async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(
     """A lock that is not given up in time is no fault of the message."""
     await migrate(postgres_url)
     pipeline = Pipeline()
-    async with (
-        opened(postgres_url) as holder,
-        opened(postgres_url, timeout_seconds=0.5) as waiter,
-    ):
-        await process(pipeline.created(), holder)
-        submitted = pipeline.tell("release.submitted")
-        async with holder.begin() as transaction:
-            await transaction.load(submitted)
+    submitted = pipeline.tell("release.submitted")
+    holder = create_async_engine(postgres_url)
+    async with opened(postgres_url, timeout_seconds=0.5) as store:
+        await process(pipeline.created(), store)
+        async with holder.begin() as connection:
+            await connection.execute(text("SELECT id FROM releases FOR UPDATE"))
             with pytest.raises(Unavailable):
-                await process(submitted, waiter)
-        assert isinstance(await process(submitted, waiter), Applied)
+                await process(submitted, store)
+        assert isinstance(await process(submitted, store), Applied)
+    await holder.dispose()
+
+
+async def test_a_worker_that_stalls_in_its_turn_holds_nobody_up(postgres_url: str) -> None:
+    """Nothing is locked between the question and the write: the other worker goes first, the stalled one retries."""
+    await migrate(postgres_url)
+    pipeline = Pipeline()
+    async with opened(postgres_url) as stalled:
+        await process(pipeline.created(), stalled)
+        submitted = pipeline.tell("release.submitted")
+
+        def judge_while_another_worker_writes(state: State, message: Message) -> Outcome:
+            async def other() -> None:
+                async with opened(postgres_url, timeout_seconds=2.0) as quick:
+                    assert isinstance(await process(pipeline.tell("release.submitted"), quick), Applied)
+
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(asyncio.run, other()).result()
+            return decide(state, message)
+
+        with pytest.raises(Conflict):
+            await stalled.transact(submitted, judge_while_another_worker_writes)
+        assert isinstance(await process(submitted, stalled), Stale)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The tables, as the release-management model defines them: what statements are built from.
+"""The tables, as the release-management model defines them: for whoever reads them in Python.
 
 The migrations make the tables; these classes describe them, and a test finds no difference between the two. CHECK
 constraints and triggers stand in the migrations alone: `Base.metadata.create_all` would make unguarded tables.
@@ -24,6 +24,10 @@ from worker.db.types import Guid, UtcTimestamp, database_now, nvarchar, nvarchar
 
 # SQL Server refuses OUTPUT without INTO on a table that has triggers (error 334), so SQLAlchemy must not add it.
 _HAS_TRIGGERS = {"implicit_returning": False}
+
+
+def _only_where(condition: str) -> dict[str, Any]:
+    return {f"{dialect}_where": text(condition) for dialect in ("mssql", "postgresql", "sqlite")}
 
 
 class Base(DeclarativeBase):
@@ -88,6 +92,23 @@ class ReleaseDeployment(Base):
         Index("idx_deployments_release_mgt_id", "release_mgt_id"),
         Index("idx_deployments_release_mgt_id_environment_id", "release_mgt_id", "environment_id"),
         Index("idx_release_deployments_env_config_rev", "environment_id", "config_revision"),
+        Index(
+            "idx_release_deployments_counting",
+            "release_mgt_id",
+            "environment_id",
+            "updated_at",
+            "config_revision",
+            "attempt",
+            **_only_where("status <> 'CANCELLED'"),
+        ),
+        Index(
+            "idx_release_deployments_revocable",
+            "release_mgt_id",
+            "environment_id",
+            "config_revision",
+            "attempt",
+            **_only_where("status IN ('IN_PROGRESS', 'SUCCESS', 'FAILED')"),
+        ),
         _HAS_TRIGGERS,
     )
 

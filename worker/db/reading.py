@@ -1,24 +1,22 @@
-"""The statements that load what a decision needs. Built once; SQLAlchemy keeps their compiled form."""
+"""From the rows that a question brings to the state that a decision looks at.
 
+Every dialect asks in its own words and answers in the same columns, so that this is said once. Values are what the
+driver gives; a `Reader` makes them what Python calls them.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, select, update
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from schemas.event import Event
-from schemas.incoming import DeploymentChange, EventData, ReleaseCreated, ReleaseFields
 from schemas.statuses import DeploymentStatus, ReleaseStatus
-from schemas.types import EventType
-from worker.db.pointers import Pointers
-from worker.db.tables import ACTIVITY_LOGS, DEPLOYMENTS, REJECTIONS, RELEASES
-from worker.domain.errors import Conflict
-from worker.domain.identity import entry_ids
-from worker.domain.message import Message
 from worker.domain.rows import Deployment, Entry, Pointer, Rejection, Release
 from worker.domain.state import State
 
-_RELEASE_COLUMNS = (
+Row = Sequence[Any]
+
+RELEASE_COLUMNS = (
     "id",
     "organization_id",
     "status",
@@ -27,7 +25,7 @@ _RELEASE_COLUMNS = (
     "release_date",
     "release_number",
 )
-_DEPLOYMENT_COLUMNS = (
+DEPLOYMENT_COLUMNS = (
     "id",
     "environment_id",
     "config_revision",
@@ -37,164 +35,141 @@ _DEPLOYMENT_COLUMNS = (
     "deployed_at",
     "deployed_by",
 )
-
-_ENTRIES = select(ACTIVITY_LOGS).where(ACTIVITY_LOGS.c.id.in_(bindparam("ids", expanding=True)))
-_REJECTION = select(REJECTIONS).where(REJECTIONS.c.id == bindparam("wanted_id"))
-_HOLD = (
-    update(RELEASES).where(RELEASES.c.id == bindparam("wanted_id")).values(organization_id=RELEASES.c.organization_id)
+ENTRY_COLUMNS = (
+    "id",
+    "created_at",
+    "release_mgt_id",
+    "release_deployment_id",
+    "environment_id",
+    "activity_type",
+    "activity_data",
+    "status",
 )
-_RELEASE_AND_ATTEMPTS = (
-    select(
-        *(RELEASES.c[name].label(f"release_{name}") for name in _RELEASE_COLUMNS),
-        *(DEPLOYMENTS.c[name] for name in _DEPLOYMENT_COLUMNS),
-    )
-    .select_from(RELEASES.outerjoin(DEPLOYMENTS, DEPLOYMENTS.c.release_mgt_id == RELEASES.c.id))
-    .where(RELEASES.c.id == bindparam("wanted_id"))
+REJECTION_COLUMNS = (
+    "id",
+    "created_at",
+    "reason",
+    "detail",
+    "event_source",
+    "event_id",
+    "event_type",
+    "release_mgt_id",
+    "topic",
+    "topic_partition",
+    "topic_offset",
+    "resolved_at",
 )
-_NUMBER = select(RELEASES.c.id).where(
-    RELEASES.c.release_date == bindparam("wanted_date"),
-    RELEASES.c.release_number == bindparam("wanted_number"),
-    RELEASES.c.component_id == bindparam("wanted_component"),
-    RELEASES.c.deployment_track_id == bindparam("wanted_track"),
-)
+
+FACTS = 8
+"""How many columns come before the release's: `logged`, `rejected` (is the event known?), `number_taken`, `version`
+(of the release's row, where the database has such a thing), `pointer_found`, and what it points at: deployment id as
+text, that deployment's release id and deployed_at. Then RELEASE_COLUMNS, then DEPLOYMENT_COLUMNS; one row an attempt,
+the same attempt perhaps twice."""
+
+_FIRST_DEPLOYMENT_COLUMN = FACTS + len(RELEASE_COLUMNS)
 
 
-async def load_state(
-    connection: AsyncConnection, message: Message, pointers: Pointers | None, *, hold_release: bool
-) -> State:
-    """What `worker.domain.state.State` says, read in the connection's transaction.
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What turns a driver's values into Python's. Times are stored in UTC without saying so."""
 
-    `hold_release`: write the release before anything of it is read. Reading its attempts and writing its roll-up must
-    not overlap with another worker's, and no guard on single rows would notice (write skew). Writing is the one lock
-    that every database has; one that has a single writer needs none.
-    """
-    content = message.content
-    if not isinstance(content, Event):
-        return await _known(connection, message)
-    data = content.data
-    held = 0
-    if hold_release:
-        held = (await connection.execute(_HOLD, {"wanted_id": data.release_id})).rowcount
-    rows = (await connection.execute(_RELEASE_AND_ATTEMPTS, {"wanted_id": data.release_id})).all()
-    if hold_release and rows and not held:
-        raise Conflict("the release came into being while it was looked for")
-    release = _release(rows[0]) if rows else None
-    block = _block(data)
-    taken = release is None and block is not None and await _number_taken(connection, block)
-    # What is known of the event is read last: all that was read before it may be this very event's own effect.
-    known = await _known(connection, message)
-    if known.entries or (known.rejection is not None and not message.redrive):
-        return known
-    return State(
-        rejection=known.rejection,
-        release=release,
-        number_taken=taken,
-        deployments=tuple(_deployment(row) for row in rows if row.id is not None),
-        pointer=await _pointer(connection, pointers, content, release or block),
+    uuid: Callable[[Any], UUID]
+    time: Callable[[Any], datetime]
+    date: Callable[[Any], date]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`logged`, `rejected`: whether the event is known as such; what is known is read only then."""
+
+    logged: bool
+    rejected: bool
+    version: int | None
+    state: State
+
+
+def answer(rows: Sequence[Row], read: Reader) -> Answer:
+    """The rows of one question; there is always one at least."""
+    first = rows[0]
+    logged, rejected, taken, version, pointer_found, pointed, pointed_release, pointed_at = first[:FACTS]
+    deployments: dict[Any, Deployment] = {}
+    for row in rows:
+        key = row[_FIRST_DEPLOYMENT_COLUMN]
+        if key is not None and key not in deployments:
+            deployments[key] = _deployment(row, read)
+    pointer = None
+    if pointer_found:
+        pointer = Pointer(
+            deployment_id=pointed,
+            release_id=None if pointed_release is None else read.uuid(pointed_release),
+            deployed_at=None if pointed_at is None else read.time(pointed_at),
+        )
+    state = State(
+        release=None if first[FACTS] is None else _release(first, read),
+        number_taken=bool(taken),
+        deployments=tuple(deployments.values()),
+        pointer=pointer,
     )
+    return Answer(bool(logged), bool(rejected), version, state)
 
 
-async def _known(connection: AsyncConnection, message: Message) -> State:
-    entries = await _entries(connection, message)
-    return State(entries=entries, rejection=None if entries else await _rejection(connection, message.id))
-
-
-async def _entries(connection: AsyncConnection, message: Message) -> tuple[Entry, ...]:
-    content = message.content
-    if content.source is None or content.id is None:
-        return ()
-    ids = entry_ids(source=content.source, event_id=content.id)
-    rows = await connection.execute(_ENTRIES, {"ids": ids})
-    found = {row.id: _entry(row) for row in rows}
-    return tuple(found[entry_id] for entry_id in ids if entry_id in found)
-
-
-async def _rejection(connection: AsyncConnection, rejection_id: UUID) -> Rejection | None:
-    row = (await connection.execute(_REJECTION, {"wanted_id": rejection_id})).one_or_none()
-    if row is None:
-        return None
-    return Rejection(
-        id=row.id,
-        created_at=row.created_at,
-        reason=row.reason,
-        detail=row.detail,
-        event_source=row.event_source,
-        event_id=row.event_id,
-        event_type=row.event_type,
-        release_id=row.release_mgt_id,
-        topic=row.topic,
-        partition=row.topic_partition,
-        offset=row.topic_offset,
-        resolved_at=row.resolved_at,
-    )
-
-
-def _release(row: Any) -> Release:
+def _release(row: Row, read: Reader) -> Release:
     return Release(
-        id=row.release_id,
-        organization_id=row.release_organization_id,
-        status=ReleaseStatus(row.release_status),
-        component_id=row.release_component_id,
-        deployment_track_id=row.release_deployment_track_id,
-        release_date=row.release_release_date,
-        release_number=row.release_release_number,
+        id=read.uuid(row[FACTS]),
+        organization_id=row[FACTS + 1],
+        status=ReleaseStatus(row[FACTS + 2]),
+        component_id=read.uuid(row[FACTS + 3]),
+        deployment_track_id=row[FACTS + 4],
+        release_date=read.date(row[FACTS + 5]),
+        release_number=row[FACTS + 6],
     )
 
 
-def _block(data: EventData) -> ReleaseFields | None:
-    """The fields of the release that the event would create."""
-    if isinstance(data, ReleaseCreated):
-        return data
-    return data.release if isinstance(data, DeploymentChange) else None
-
-
-async def _number_taken(connection: AsyncConnection, block: ReleaseFields) -> bool:
-    wanted = {
-        "wanted_date": block.release_date,
-        "wanted_number": block.release_number,
-        "wanted_component": block.component_id,
-        "wanted_track": block.deployment_track_id,
-    }
-    return (await connection.execute(_NUMBER, wanted)).first() is not None
-
-
-async def _pointer(
-    connection: AsyncConnection, pointers: Pointers | None, event: Event, release: Release | ReleaseFields | None
-) -> Pointer | None:
-    data = event.data
-    if pointers is None or release is None or event.type is not EventType.DEPLOYMENT_SUCCEEDED:
-        return None
-    if not isinstance(data, DeploymentChange):
-        return None
-    return await pointers.load(
-        connection,
-        environment_id=data.environment_id,
-        component_id=release.component_id,
-        deployment_track_id=release.deployment_track_id,
-    )
-
-
-def _entry(row: Any) -> Entry:
-    return Entry(
-        id=row.id,
-        created_at=row.created_at,
-        release_id=row.release_mgt_id,
-        deployment_id=row.release_deployment_id,
-        environment_id=row.environment_id,
-        activity_type=row.activity_type,
-        activity_data=row.activity_data,
-        status=row.status,
-    )
-
-
-def _deployment(row: Any) -> Deployment:
+def _deployment(row: Row, read: Reader) -> Deployment:
+    at = _FIRST_DEPLOYMENT_COLUMN
+    deployed_at = row[at + 6]
     return Deployment(
-        id=row.id,
-        environment_id=row.environment_id,
-        config_revision=row.config_revision,
-        attempt=row.attempt,
-        status=DeploymentStatus(row.status),
-        updated_at=row.updated_at,
-        deployed_at=row.deployed_at,
-        deployed_by=row.deployed_by,
+        id=read.uuid(row[at]),
+        environment_id=row[at + 1],
+        config_revision=row[at + 2],
+        attempt=row[at + 3],
+        status=DeploymentStatus(row[at + 4]),
+        updated_at=read.time(row[at + 5]),
+        deployed_at=None if deployed_at is None else read.time(deployed_at),
+        deployed_by=row[at + 7],
+    )
+
+
+def entry(row: Row, read: Reader) -> Entry:
+    """A row of ENTRY_COLUMNS."""
+    entry_id, created_at, release_id, deployment_id, environment_id, activity_type, activity_data, status = row
+    return Entry(
+        id=read.uuid(entry_id),
+        created_at=read.time(created_at),
+        release_id=read.uuid(release_id),
+        deployment_id=None if deployment_id is None else read.uuid(deployment_id),
+        environment_id=environment_id,
+        activity_type=activity_type,
+        activity_data=activity_data,
+        status=status,
+    )
+
+
+def rejection(row: Row, read: Reader) -> Rejection:
+    """A row of REJECTION_COLUMNS."""
+    rejection_id, created_at, reason, detail, source, event_id, event_type, release_id, *position, resolved_at = row
+    topic, partition, offset = position
+    return Rejection(
+        id=read.uuid(rejection_id),
+        created_at=read.time(created_at),
+        reason=reason,
+        detail=detail,
+        event_source=source,
+        event_id=event_id,
+        event_type=event_type,
+        release_id=None if release_id is None else read.uuid(release_id),
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        resolved_at=None if resolved_at is None else read.time(resolved_at),
     )

@@ -1,22 +1,27 @@
-"""`worker.ports.Store` on SQLAlchemy: the one place where a transaction begins and ends."""
+"""`worker.ports.Store`: the one place where a message's turn at the database begins and ends."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import assert_never
+from dataclasses import replace
 
 import structlog
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from schemas.event import Event
+from worker.db.conversation import Basis, Conversation, Conversations
 from worker.db.dialects.dialect import Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.migration import current_revision, head_revision, known_revisions
 from worker.db.pointers import Pointers
-from worker.db.reading import load_state
-from worker.db.writing import write_changes, write_rejection
-from worker.domain.errors import Misconfigured, Unavailable
+from worker.db.question import question
+from worker.db.reading import Answer, answer, entry, rejection
+from worker.db.writing import writes
+from worker.domain.errors import Misconfigured
+from worker.domain.identity import entry_ids
 from worker.domain.message import Message
-from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale, State
+from worker.domain.state import Outcome, State
+from worker.ports import Judge
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
@@ -25,9 +30,10 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 class SqlStore:
     """Opened by `open`, and closed by whoever opened it."""
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
+    def __init__(self, engine: AsyncEngine, dialect: Dialect, conversations: Conversations) -> None:
         self._engine = engine
         self._dialect = dialect
+        self._conversations = conversations
         self._pointers: Pointers | None = None
 
     @classmethod
@@ -37,9 +43,12 @@ class SqlStore:
         Raises:
             Misconfigured: as `worker.db.engine.open_engine`.
         """
-        return cls(*open_engine(url, connections_max=connections_max, timeout_seconds=timeout_seconds))
+        engine, dialect = open_engine(url, connections_max=connections_max, timeout_seconds=timeout_seconds)
+        conversations = dialect.conversations(engine, connections_max=connections_max, timeout_seconds=timeout_seconds)
+        return cls(engine, dialect, conversations)
 
     async def close(self) -> None:
+        await self._conversations.close()
         await self._engine.dispose()
 
     async def check(self) -> None:
@@ -65,10 +74,31 @@ class SqlStore:
         async with self._connected() as connection:
             await connection.execute(text("SELECT 1"))
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator["SqlTransaction"]:
-        async with self._connected() as connection:
-            yield SqlTransaction(connection, self._pointers, hold_release=not self._dialect.single_writer)
+    async def transact(self, message: Message, judge: Judge) -> Outcome:
+        """As `worker.ports.Store` says."""
+        asked = question(message, pointers=self._pointers is not None)
+        with translating(self._dialect):
+            async with self._conversations.begin() as conversation:
+                found = answer(await conversation.ask(asked, self._pointers), conversation.read)
+                outcome = judge(await self._known(found, message, conversation), message)
+                if due := writes(outcome, self._pointers):
+                    release = found.state.release
+                    release_id = message.content.data.release_id if isinstance(message.content, Event) else None
+                    basis = Basis(release_id=release_id, found=release is not None, version=found.version)
+                    await conversation.write(due, basis)
+        return outcome
+
+    async def _known(self, found: Answer, message: Message, conversation: Conversation) -> State:
+        """The state with what is known of the event itself: nothing, as a rule, and then nothing more is asked."""
+        content, read = message.content, conversation.read
+        if found.logged and content.source is not None and content.id is not None:
+            ids = entry_ids(source=content.source, event_id=content.id)
+            by_id = {one.id: one for one in [entry(row, read) for row in await conversation.entries(ids)]}
+            return replace(found.state, entries=tuple(by_id[id_] for id_ in ids if id_ in by_id))
+        if found.rejected:
+            row = await conversation.rejection(message.id)
+            return replace(found.state, rejection=None if row is None else rejection(row, read))
+        return found.state
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -84,33 +114,5 @@ class SqlStore:
             try:
                 async with connection.begin():
                     yield connection
-            except Exception as error:
-                if isinstance(self._dialect.reaction(error), Unavailable):
-                    # What state its transaction is in, nobody knows: no later message may find out.
-                    await connection.invalidate()
-                raise
             finally:
                 await connection.close()
-
-
-class SqlTransaction:
-    """`worker.ports.Transaction`; `SqlStore.begin` makes and ends it."""
-
-    def __init__(self, connection: AsyncConnection, pointers: Pointers | None, *, hold_release: bool) -> None:
-        self._connection = connection
-        self._pointers = pointers
-        self._hold_release = hold_release
-
-    async def load(self, message: Message) -> State:
-        return await load_state(self._connection, message, self._pointers, hold_release=self._hold_release)
-
-    async def write(self, outcome: Outcome) -> None:
-        match outcome:
-            case Applied(changes=changes) | Stale(changes=changes):
-                await write_changes(self._connection, changes, self._pointers)
-            case Rejected(rejection=rejection, again=again):
-                await write_rejection(self._connection, rejection, again=again)
-            case Duplicate():
-                pass
-            case _:
-                assert_never(outcome)

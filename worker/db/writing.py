@@ -1,207 +1,237 @@
-"""The statements that write what an outcome says. Every UPDATE is guarded by what was read."""
+"""What an outcome writes, as statements in plain SQL that every database understands.
 
-from typing import Any
+A dialect decides how they reach the server, in how few round trips and in which transaction; what is written is the
+same everywhere. Every UPDATE is guarded by what was read.
+"""
 
-from sqlalchemy import Update, bindparam, func, insert, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import assert_never
 
 from worker.db.pointers import Pointers
-from worker.db.tables import ACTIVITY_LOGS, BASE_REVISIONS, DEPLOYMENTS, REJECTIONS, RELEASES
-from worker.domain.errors import Conflict
+from worker.db.reading import REJECTION_COLUMNS
 from worker.domain.rows import DeploymentMove, Entry, NewDeployment, NewRelease, Rejection, ReleaseMove
-from worker.domain.state import Changes
+from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
-_INSERT_RELEASE = insert(RELEASES)
-_INSERT_BASE_REVISION = insert(BASE_REVISIONS)
-_INSERT_DEPLOYMENT = insert(DEPLOYMENTS)
-_INSERT_ENTRY = insert(ACTIVITY_LOGS)
-_INSERT_REJECTION = insert(REJECTIONS)
-_MOVE_RELEASE = (
-    update(RELEASES)
-    .where(RELEASES.c.id == bindparam("wanted_id"), RELEASES.c.status == bindparam("previous"))
-    .values(status=bindparam("new_status"), updated_at=bindparam("at"))
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One statement; a `?` for each parameter. `guarded`: what it has to find, or another worker was first."""
+
+    sql: str
+    parameters: tuple[object, ...]
+    guarded: str | None = None
+
+
+_RELEASE_COLUMNS = (
+    "id",
+    "created_at",
+    "updated_at",
+    "release_date",
+    "release_number",
+    "project_id",
+    "description",
+    "status",
+    "organization_id",
+    "created_by",
+    "metadata",
+    "component_id",
+    "deployment_track_id",
+    "commit_hash",
+    "image_tag",
 )
+_BASE_REVISION_COLUMNS = ("release_mgt_id", "endpoint_name", "api_id", "revision_id", "access_mode")
+_DEPLOYMENT_COLUMNS = (
+    "id",
+    "created_at",
+    "updated_at",
+    "release_mgt_id",
+    "environment_id",
+    "attempt",
+    "config_revision",
+    "status",
+    "comment",
+    "deployed_at",
+    "deployed_by",
+    "config_mapping_revision",
+    "schema_based_config_revision",
+    "api_settings",
+)
+_ENTRY_COLUMNS = (
+    "id",
+    "created_at",
+    "updated_at",
+    "release_deployment_id",
+    "release_mgt_id",
+    "environment_id",
+    "activity_type",
+    "activity_data",
+    "status",
+)
+_ROWS_MAX = 100
+"""Of one INSERT: SQL Server takes no more than 2,100 parameters."""
+
+MOVE_RELEASE = "UPDATE releases SET status = ?, updated_at = ? WHERE id = ? AND status = ?"
+HOLD_RELEASE = "UPDATE releases SET organization_id = organization_id WHERE id = ?"
+"""Changes nothing, and so makes every other worker wait, or find that it came second."""
+
 _MOVE_DEPLOYMENT = (
-    update(DEPLOYMENTS)
-    .where(DEPLOYMENTS.c.id == bindparam("wanted_id"), DEPLOYMENTS.c.status == bindparam("previous"))
-    .values(
-        status=bindparam("new_status"),
-        updated_at=bindparam("at"),
-        deployed_at=bindparam("new_deployed_at"),
-        deployed_by=bindparam("new_deployed_by"),
-        **{
-            name: func.coalesce(bindparam(f"new_{name}", type_=DEPLOYMENTS.c[name].type), DEPLOYMENTS.c[name])
-            for name in ("comment", "config_mapping_revision", "schema_based_config_revision", "api_settings")
-        },
-    )
+    "UPDATE release_deployments SET status = ?, updated_at = ?, deployed_at = ?, deployed_by = ?, "
+    "comment = COALESCE(?, comment), config_mapping_revision = COALESCE(?, config_mapping_revision), "
+    "schema_based_config_revision = COALESCE(?, schema_based_config_revision), "
+    "api_settings = COALESCE(?, api_settings) WHERE id = ? AND status = ?"
 )
-_RESOLVE = update(REJECTIONS).where(REJECTIONS.c.id == bindparam("wanted_id")).values(resolved_at=bindparam("at"))
+_RESOLVE = "UPDATE release_event_rejections SET resolved_at = ? WHERE id = ?"
 _REJECT_AGAIN = (
-    update(REJECTIONS)
-    .where(REJECTIONS.c.id == bindparam("wanted_id"))
-    .values(
-        reason=bindparam("new_reason"),
-        detail=bindparam("new_detail"),
-        topic=bindparam("new_topic"),
-        topic_partition=bindparam("new_partition"),
-        topic_offset=bindparam("new_offset"),
-    )
+    "UPDATE release_event_rejections SET reason = ?, detail = ?, topic = ?, topic_partition = ?, topic_offset = ? "
+    "WHERE id = ?"
 )
 
 
-async def write_changes(connection: AsyncConnection, changes: Changes, pointers: Pointers | None) -> None:
-    """Write all that an applied or stale event changes.
+@cache
+def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
+    row = f"({', '.join('?' * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * rows)}"  # noqa: S608 - our names
 
-    Raises:
-        Conflict: a row is no longer as it was read.
-    """
+
+def writes(outcome: Outcome, pointers: Pointers | None) -> list[Write]:
+    """All that the outcome writes, in order: what a row refers to comes before it."""
+    match outcome:
+        case Applied(changes=changes) | Stale(changes=changes):
+            return list(_changes(changes, pointers))
+        case Rejected(rejection=rejection, again=again):
+            return [_rejection(rejection, again=again)]
+        case Duplicate():
+            return []
+        case _:
+            assert_never(outcome)
+
+
+def _changes(changes: Changes, pointers: Pointers | None) -> Iterator[Write]:
     if changes.new_release is not None:
-        await _insert_release(connection, changes.new_release)
-    for move in changes.deployment_moves:
-        await _move_deployment(connection, move)
-    if changes.new_deployment is not None:
-        await _insert_deployment(connection, changes.new_deployment)
+        yield from _new_release(changes.new_release)
     if changes.release_move is not None:
-        await _move_release(connection, changes.release_move)
-    await connection.execute(_INSERT_ENTRY, [_entry(entry) for entry in changes.entries])
+        yield _move_release(changes.release_move)
+    for move in changes.deployment_moves:
+        yield _move_deployment(move)
+    if changes.new_deployment is not None:
+        yield _new_deployment(changes.new_deployment)
+    yield _entries(changes.entries)
     if changes.pointer_move is not None and pointers is not None:
-        await pointers.move(connection, changes.pointer_move)
+        sql, parameters = pointers.move(changes.pointer_move)
+        yield Write(sql, parameters, "app_environments row")
     if changes.resolved is not None:
-        resolved = {"wanted_id": changes.resolved.rejection_id, "at": changes.resolved.resolved_at}
-        await _guarded(connection, _RESOLVE, resolved, what="rejection")
+        yield Write(_RESOLVE, (changes.resolved.resolved_at, changes.resolved.rejection_id), "rejection")
 
 
-async def write_rejection(connection: AsyncConnection, rejection: Rejection, *, again: bool) -> None:
-    """Remember a rejected event; `again`: the row is there, and says why it was rejected the time before.
-
-    Raises:
-        Conflict: the row is gone, or another worker rejected the event meanwhile.
-    """
-    if again:
-        said_now = {
-            "wanted_id": rejection.id,
-            "new_reason": rejection.reason,
-            "new_detail": rejection.detail,
-            "new_topic": rejection.topic,
-            "new_partition": rejection.partition,
-            "new_offset": rejection.offset,
-        }
-        await _guarded(connection, _REJECT_AGAIN, said_now, what="rejection")
-        return
-    row = {
-        "id": rejection.id,
-        "created_at": rejection.created_at,
-        "reason": rejection.reason,
-        "detail": rejection.detail,
-        "event_source": rejection.event_source,
-        "event_id": rejection.event_id,
-        "event_type": rejection.event_type,
-        "release_mgt_id": rejection.release_id,
-        "topic": rejection.topic,
-        "topic_partition": rejection.partition,
-        "topic_offset": rejection.offset,
-        "resolved_at": rejection.resolved_at,
-    }
-    await connection.execute(_INSERT_REJECTION, row)
+def _rejection(rejection: Rejection, *, again: bool) -> Write:
+    if again:  # the row is there, and says why it was rejected the time before
+        said_now = (rejection.reason, rejection.detail, rejection.topic, rejection.partition, rejection.offset)
+        return Write(_REJECT_AGAIN, (*said_now, rejection.id), "rejection")
+    row = (
+        rejection.id,
+        rejection.created_at,
+        rejection.reason,
+        rejection.detail,
+        rejection.event_source,
+        rejection.event_id,
+        rejection.event_type,
+        rejection.release_id,
+        rejection.topic,
+        rejection.partition,
+        rejection.offset,
+        rejection.resolved_at,
+    )
+    return Write(_insert("release_event_rejections", REJECTION_COLUMNS), row)
 
 
-async def _guarded(connection: AsyncConnection, statement: Update, row: dict[str, Any], *, what: str) -> None:
-    result = await connection.execute(statement, row)
-    if result.rowcount != 1:
-        raise Conflict(f"the {what} is no longer as it was read")
-
-
-async def _insert_release(connection: AsyncConnection, new: NewRelease) -> None:
+def _new_release(new: NewRelease) -> Iterator[Write]:
     release = new.release
-    row = {
-        "id": release.id,
-        "created_at": new.created_at,
-        "updated_at": new.created_at,
-        "release_date": release.release_date,
-        "release_number": release.release_number,
-        "project_id": new.project_id,
-        "description": new.description,
-        "status": release.status.value,
-        "organization_id": release.organization_id,
-        "created_by": new.created_by,
-        "metadata": new.metadata,
-        "component_id": release.component_id,
-        "deployment_track_id": release.deployment_track_id,
-        "commit_hash": new.commit_hash,
-        "image_tag": new.image_tag,
-    }
-    await connection.execute(_INSERT_RELEASE, row)
-    if new.base_revisions:
-        rows = [
-            {
-                "release_mgt_id": release.id,
-                "endpoint_name": revision.endpoint_name,
-                "api_id": revision.api_id,
-                "revision_id": revision.revision_id,
-                "access_mode": revision.access_mode,
-            }
-            for revision in new.base_revisions
-        ]
-        await connection.execute(_INSERT_BASE_REVISION, rows)
+    row = (
+        release.id,
+        new.created_at,
+        new.created_at,
+        release.release_date,
+        release.release_number,
+        new.project_id,
+        new.description,
+        release.status.value,
+        release.organization_id,
+        new.created_by,
+        new.metadata,
+        release.component_id,
+        release.deployment_track_id,
+        new.commit_hash,
+        new.image_tag,
+    )
+    yield Write(_insert("releases", _RELEASE_COLUMNS), row)
+    revisions = [
+        (release.id, revision.endpoint_name, revision.api_id, revision.revision_id, revision.access_mode)
+        for revision in new.base_revisions
+    ]
+    for first in range(0, len(revisions), _ROWS_MAX):
+        some = revisions[first : first + _ROWS_MAX]
+        sql = _insert("release_apim_base_revisions", _BASE_REVISION_COLUMNS, len(some))
+        yield Write(sql, tuple(value for revision in some for value in revision))
 
 
-async def _move_release(connection: AsyncConnection, move: ReleaseMove) -> None:
-    row = {
-        "wanted_id": move.id,
-        "previous": move.previous.value,
-        "new_status": move.status.value,
-        "at": move.updated_at,
-    }
-    await _guarded(connection, _MOVE_RELEASE, row, what="release")
+def _move_release(move: ReleaseMove) -> Write:
+    return Write(MOVE_RELEASE, (move.status.value, move.updated_at, move.id, move.previous.value), "release")
 
 
-async def _insert_deployment(connection: AsyncConnection, new: NewDeployment) -> None:
+def _new_deployment(new: NewDeployment) -> Write:
     deployment, said = new.deployment, new.particulars
-    row = {
-        "id": deployment.id,
-        "created_at": deployment.updated_at,
-        "updated_at": deployment.updated_at,
-        "release_mgt_id": new.release_id,
-        "environment_id": deployment.environment_id,
-        "attempt": deployment.attempt,
-        "config_revision": deployment.config_revision,
-        "status": deployment.status.value,
-        "comment": said.comment,
-        "deployed_at": deployment.deployed_at,
-        "deployed_by": deployment.deployed_by,
-        "config_mapping_revision": said.config_mapping_revision or 0,
-        "schema_based_config_revision": said.schema_based_config_revision or 0,
-        "api_settings": said.api_settings,
-    }
-    await connection.execute(_INSERT_DEPLOYMENT, row)
+    row = (
+        deployment.id,
+        deployment.updated_at,
+        deployment.updated_at,
+        new.release_id,
+        deployment.environment_id,
+        deployment.attempt,
+        deployment.config_revision,
+        deployment.status.value,
+        said.comment,
+        deployment.deployed_at,
+        deployment.deployed_by,
+        said.config_mapping_revision or 0,
+        said.schema_based_config_revision or 0,
+        said.api_settings,
+    )
+    return Write(_insert("release_deployments", _DEPLOYMENT_COLUMNS), row)
 
 
-async def _move_deployment(connection: AsyncConnection, move: DeploymentMove) -> None:
+def _move_deployment(move: DeploymentMove) -> Write:
     deployment, said = move.deployment, move.particulars
-    row = {
-        "wanted_id": deployment.id,
-        "previous": move.previous.value,
-        "new_status": deployment.status.value,
-        "at": deployment.updated_at,
-        "new_deployed_at": deployment.deployed_at,
-        "new_deployed_by": deployment.deployed_by,
-        "new_comment": said.comment,
-        "new_config_mapping_revision": said.config_mapping_revision,
-        "new_schema_based_config_revision": said.schema_based_config_revision,
-        "new_api_settings": said.api_settings,
-    }
-    await _guarded(connection, _MOVE_DEPLOYMENT, row, what="deployment")
+    parameters = (
+        deployment.status.value,
+        deployment.updated_at,
+        deployment.deployed_at,
+        deployment.deployed_by,
+        said.comment,
+        said.config_mapping_revision,
+        said.schema_based_config_revision,
+        said.api_settings,
+        deployment.id,
+        move.previous.value,
+    )
+    return Write(_MOVE_DEPLOYMENT, parameters, "deployment")
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
-    return {
-        "id": entry.id,
-        "created_at": entry.created_at,
-        "updated_at": entry.created_at,
-        "release_deployment_id": entry.deployment_id,
-        "release_mgt_id": entry.release_id,
-        "environment_id": entry.environment_id,
-        "activity_type": entry.activity_type,
-        "activity_data": entry.activity_data,
-        "status": entry.status,
-    }
+def _entries(entries: Sequence[Entry]) -> Write:
+    row = [
+        value
+        for entry in entries
+        for value in (
+            entry.id,
+            entry.created_at,
+            entry.created_at,
+            entry.deployment_id,
+            entry.release_id,
+            entry.environment_id,
+            entry.activity_type,
+            entry.activity_data,
+            entry.status,
+        )
+    ]
+    return Write(_insert("release_activity_logs", _ENTRY_COLUMNS, len(entries)), tuple(row))

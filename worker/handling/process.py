@@ -5,7 +5,7 @@ from schemas.reasons import Reason
 from schemas.record import Record
 from worker.domain.decide import decide, duplicate, reject
 from worker.domain.message import Message
-from worker.domain.state import Duplicate, Outcome
+from worker.domain.state import Outcome, State
 from worker.ports import Store
 
 
@@ -22,12 +22,7 @@ async def process(message: Message, store: Store) -> Outcome:
         Unavailable: the database cannot be asked, or its answer to the commit was lost; process again.
         Unprocessable: the database refuses the event's values.
     """
-    async with store.begin() as transaction:
-        state = await transaction.load(message)
-        outcome = decide(state, message)
-        if not isinstance(outcome, Duplicate):
-            await transaction.write(outcome)
-    return outcome
+    return await store.transact(message, decide)
 
 
 async def give_up(message: Message, store: Store, *, detail: str) -> Outcome:
@@ -36,11 +31,9 @@ async def give_up(message: Message, store: Store, *, detail: str) -> Outcome:
     Raises:
         Conflict, Unavailable: as `process`.
     """
-    async with store.begin() as transaction:
-        state = await transaction.load(message)
+
+    def judge(state: State, message: Message) -> Outcome:
         known = duplicate(state, message)  # an earlier try may have been written after all
-        if known is not None:
-            return known
-        outcome = reject(state, message, Reason.PROCESSING_ERROR, detail)
-        await transaction.write(outcome)
-    return outcome
+        return known or reject(state, message, Reason.PROCESSING_ERROR, detail)
+
+    return await store.transact(message, judge)

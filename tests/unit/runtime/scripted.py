@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from uuid import UUID, uuid5
 
 from schemas.envelope import write_binary
@@ -11,9 +10,9 @@ from schemas.record import Record
 from schemas.times import parse_time
 from worker.domain.message import Message
 from worker.domain.retry import Backoff
-from worker.domain.state import Outcome, State
+from worker.domain.state import Duplicate, Outcome, State
 from worker.handling.publications import Publications, Topics
-from worker.ports import Partition, Publication
+from worker.ports import Judge, Partition, Publication
 from worker.runtime.delivery import Delivery, Policy
 from worker.runtime.silent_tracer import SilentTracer
 from worker.telemetry import Metrics
@@ -57,20 +56,16 @@ class ScriptedStore:
         self.loaded: list[Message] = []
         self.written: list[Outcome] = []
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator["ScriptedStore"]:
+    async def transact(self, message: Message, judge: Judge) -> Outcome:
         self.begun += 1
         fault = self.faults.popleft() if self.faults else None
         if fault is not None:
             raise fault
-        yield self
-
-    async def load(self, message: Message) -> State:
         self.loaded.append(message)
-        return self.state
-
-    async def write(self, outcome: Outcome) -> None:
-        self.written.append(outcome)
+        outcome = judge(self.state, message)
+        if not isinstance(outcome, Duplicate):
+            self.written.append(outcome)
+        return outcome
 
     async def ping(self) -> None:
         return None

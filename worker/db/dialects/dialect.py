@@ -8,14 +8,12 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from worker.db.conversation import Conversations
 from worker.domain.errors import Unavailable
 
 
 class Dialect(Protocol):
     """One module beside this one implements it per database."""
-
-    single_writer: bool
-    """Whether a transaction has the whole database for itself from its beginning."""
 
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         """Keyword arguments for `create_async_engine`: pool, timeouts, isolation."""
@@ -23,6 +21,10 @@ class Dialect(Protocol):
 
     def prepare(self, engine: AsyncEngine) -> None:
         """Hook up what every connection needs."""
+        ...
+
+    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> Conversations:
+        """How messages are handled on this database. Nothing is connected to yet; `engine` is closed after it."""
         ...
 
     def reaction(self, error: BaseException) -> Exception | None:

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from worker.db.dialects.mssql_conversation import MssqlConversations
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
 
 _CONFLICTS = frozenset(
@@ -25,6 +26,7 @@ _CONFLICTS = frozenset(
         3960,  # snapshot update conflict
         51001,  # the worker's guard on release_deployments
         51002,  # the worker's guard on releases
+        51003,  # the worker's batch: a row is no longer as it was read
     }
 )
 _UNPROCESSABLE = frozenset(
@@ -56,8 +58,6 @@ def _bounded(timeout_seconds: float) -> Callable[[Any], Awaitable[None]]:
 class MssqlDialect:
     """READ COMMITTED; the release's row serialises what must be."""
 
-    single_writer = False
-
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url
         return {
@@ -75,6 +75,10 @@ class MssqlDialect:
 
     def prepare(self, engine: AsyncEngine) -> None:
         """Nothing to hook up."""
+
+    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConversations:
+        del connections_max, timeout_seconds  # the engine's
+        return MssqlConversations(engine)
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, PoolTimeoutError | OSError | TimeoutError):

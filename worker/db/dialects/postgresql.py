@@ -1,13 +1,15 @@
 """PostgreSQL through asyncpg. Error classes: PostgreSQL documentation, appendix A."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import NullPool
 
+from worker.db.dialects.postgresql_connections import PostgresqlConnections
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
 
 _CONFLICT_CLASSES = ("23", "40", "RW")
@@ -20,40 +22,73 @@ _MISCONFIGURED_CLASSES = ("28", "3D")
 """Invalid authorisation, invalid catalog name: nobody is let in, or there is no such database."""
 
 
+_ANSWER_TIMEOUT_SECONDS = 5.0
+"""How long the answer may take beyond what the server takes: then it will not come."""
+
+_POINT_LOOKUPS = {
+    # Every statement of a message looks rows up by an index. A plan is made once, and tables that are still small, or
+    # that nobody has analysed, must not talk the planner into reading them whole when they have grown.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+
+
+def _connect_arguments(timeout_seconds: float) -> dict[str, Any]:
+    return {
+        "timeout": timeout_seconds,
+        "command_timeout": timeout_seconds,
+        "server_settings": {
+            "application_name": "rudder-worker",
+            "TimeZone": "UTC",
+            # A worker that is stopped or cut off must not hold a release against whoever comes next.
+            "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
+            "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
+        },
+    }
+
+
 class PostgresqlDialect:
     """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
 
-    single_writer = False
-
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
-        del url
+        del url, connections_max
         return {
-            "pool_size": connections_max,
-            "max_overflow": 0,
-            "pool_timeout": timeout_seconds,
+            # For looking at the tables, at the start. Messages have connections of their own, without its layers.
+            "poolclass": NullPool,
             "isolation_level": "READ COMMITTED",
-            "connect_args": {
-                "timeout": timeout_seconds,
-                "command_timeout": timeout_seconds,
-                "server_settings": {
-                    "application_name": "rudder-worker",
-                    "TimeZone": "UTC",
-                    # A worker that is stopped or cut off must not hold its releases against whoever comes next.
-                    "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
-                    "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
-                },
-            },
+            "connect_args": _connect_arguments(timeout_seconds),
         }
 
     def prepare(self, engine: AsyncEngine) -> None:
         """Nothing to hook up."""
+
+    def conversations(
+        self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
+    ) -> PostgresqlConnections:
+        _, arguments = engine.dialect.create_connect_args(engine.url)
+        # SQLAlchemy's names for what asyncpg does as well; behind a pooler that shares sessions it has to be 0.
+        arguments.pop("prepared_statement_name_func", None)
+        if "prepared_statement_cache_size" in arguments:
+            arguments["statement_cache_size"] = arguments.pop("prepared_statement_cache_size")
+        arguments.update(_connect_arguments(timeout_seconds))
+        arguments["server_settings"] |= _POINT_LOOKUPS
+        # The server gives up first: what the client gave up alone would still wait there, and be written one day.
+        arguments["server_settings"]["statement_timeout"] = str(int(timeout_seconds * 1000))
+        arguments["command_timeout"] = timeout_seconds + _ANSWER_TIMEOUT_SECONDS
+
+        def connect() -> Awaitable[asyncpg.Connection]:
+            connecting: Awaitable[asyncpg.Connection] = asyncpg.connect(**arguments)
+            return connecting
+
+        return PostgresqlConnections(connect, connections_max=connections_max, timeout_seconds=timeout_seconds)
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, DBAPIError):
             return _by_state(getattr(error.orig, "sqlstate", None), str(error.orig))
         if isinstance(error, asyncpg.PostgresError):
             return _by_state(error.sqlstate, str(error))
-        if isinstance(error, PoolTimeoutError | OSError | TimeoutError | asyncpg.InterfaceError):
+        if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError):
             return Unavailable(f"PostgreSQL: {error!r}")
         return None
 

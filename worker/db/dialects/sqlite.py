@@ -8,13 +8,12 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from worker.db.dialects.sqlite_conversation import SqliteConversations
 from worker.domain.errors import Conflict, Unavailable, Unprocessable
 
 
 class SqliteDialect:
     """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
-
-    single_writer = True  # BEGIN IMMEDIATE, see below
 
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url, connections_max  # a second connection could only wait for the first
@@ -28,6 +27,12 @@ class SqliteDialect:
     def prepare(self, engine: AsyncEngine) -> None:
         event.listen(engine.sync_engine, "connect", _on_connect)
         event.listen(engine.sync_engine, "begin", _on_begin)
+
+    def conversations(
+        self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
+    ) -> SqliteConversations:
+        del connections_max, timeout_seconds  # the engine's
+        return SqliteConversations(engine)
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, IntegrityError):

@@ -1,0 +1,114 @@
+"""The question of a message as one SELECT: answered from one snapshot where the database has them, in one round trip.
+
+What every database understands stands here; the few words that each has of its own come from beside its dialect.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from worker.db.placeholders import Statement
+from worker.db.question import ABLE_TO_ROLL_BACK, Parts
+from worker.db.reading import DEPLOYMENT_COLUMNS, ENTRY_COLUMNS, REJECTION_COLUMNS, RELEASE_COLUMNS
+
+# ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
+
+DEPLOYMENT = ", ".join(f"d.{name}" for name in DEPLOYMENT_COLUMNS)
+
+ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM release_activity_logs WHERE id"
+REJECTION = f"SELECT {', '.join(REJECTION_COLUMNS)} FROM release_event_rejections WHERE id = :event"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What one database says in its own way.
+
+    `top`, `limit`: `first row only`, before the columns or at the end. `environments`: a CTE of that name with the
+    release's environments that have an attempt which is not cancelled, found without reading every attempt.
+    `counting`: of each of them the attempts of the latest events, OWN_COUNTING_MAX of the event's own environment.
+    `version`: of a release's row. `uuid_of_text`: a CASE or function that makes no error of any text, `TEXT` standing
+    for it. `text_of_uuid`: for comparing with text, `UUID` standing for it. `placed`: the driver's placeholders.
+    """
+
+    top: str
+    limit: str
+    environments: str
+    counting: str
+    version: str
+    uuid_of_text: str
+    text_of_uuid: str
+    placed: Callable[[str], Statement]
+
+
+def asking(parts: Parts, words: Words, *, component_is_uuid: bool) -> Statement:
+    """The SELECT for these parts, in the columns that `worker.db.reading` expects."""
+    known = f"{_exists('release_activity_logs', 'id = :event')}, {_exists('release_event_rejections', 'id = :event')}"
+    if not parts.release:
+        return words.placed(f"SELECT {known}, {_nulls(6 + len(RELEASE_COLUMNS) + len(DEPLOYMENT_COLUMNS))}")
+    columns = ", ".join(
+        (
+            known,
+            _NUMBER_TAKEN if parts.number else "0",
+            words.version,
+            _POINTED if parts.pointer else f"0, {_nulls(3)}",
+            ", ".join(f"r.{name}" for name in RELEASE_COLUMNS),
+            DEPLOYMENT if parts.attempts else _nulls(len(DEPLOYMENT_COLUMNS)),
+        )
+    )
+    sql = words.environments if parts.counting else ""
+    sql += f"SELECT {columns}\nFROM (SELECT 1 AS one) once\nLEFT JOIN releases r ON r.id = :release"
+    if parts.attempts:
+        sql += f"\nLEFT JOIN (\n{_attempts(parts, words)}\n) d ON 1 = 1"
+    if parts.pointer:
+        sql += _pointer(parts, words, component_is_uuid=component_is_uuid)
+    return words.placed(sql)
+
+
+_NUMBER_TAKEN = """CASE WHEN r.id IS NULL AND EXISTS (
+    SELECT 1 FROM releases WHERE release_date = :date AND release_number = :number
+    AND component_id = :component AND deployment_track_id = :track
+) THEN 1 ELSE 0 END"""
+
+_POINTED = (
+    "CASE WHEN a.environment_id IS NULL THEN 0 ELSE 1 END, a.release_mgt_deployment_id, p.release_mgt_id, p.deployed_at"
+)
+
+_SIBLINGS = (
+    "release_deployments d WHERE d.release_mgt_id = :release AND d.environment_id = :environment "
+    "AND d.config_revision = :config_revision"
+)
+
+
+def _attempts(parts: Parts, words: Words) -> str:
+    def highest(name: str, condition: str = "") -> str:
+        select = f"SELECT {words.top}{DEPLOYMENT} FROM {_SIBLINGS}{condition} ORDER BY d.attempt DESC{words.limit}"
+        return f"SELECT * FROM ({select}) {name}"
+
+    selects = [highest("latest"), f"SELECT {DEPLOYMENT} FROM {_SIBLINGS} AND d.attempt = :attempt"]
+    if parts.fallback:
+        able = ", ".join(f"'{status}'" for status in ABLE_TO_ROLL_BACK)
+        selects.append(highest("fallback", f" AND d.status IN ({able})"))
+    if parts.counting:
+        selects.append(words.counting)
+    return "\nUNION ALL\n".join(selects)
+
+
+def _pointer(parts: Parts, words: Words, *, component_is_uuid: bool) -> str:
+    component, track = "r.component_id", "r.deployment_track_id"
+    if parts.number:  # a release that is still to be created is the block's
+        component, track = f"COALESCE({component}, :component)", f"COALESCE({track}, :track)"
+    if not component_is_uuid:
+        component = words.text_of_uuid.replace("UUID", component)
+    # Anybody may have written anything into the pointer: only what looks like an id is taken for one.
+    pointed = words.uuid_of_text.replace("TEXT", "a.release_mgt_deployment_id")
+    return (
+        f"\nLEFT JOIN app_environments a ON a.environment_id = :environment AND a.component_id = {component} "
+        f"AND a.deployment_track_id = {track}\nLEFT JOIN release_deployments p ON p.id = {pointed}"
+    )
+
+
+def _exists(table: str, condition: str) -> str:
+    return f"CASE WHEN EXISTS (SELECT 1 FROM {table} WHERE {condition}) THEN 1 ELSE 0 END"
+
+
+def _nulls(number: int) -> str:
+    return ", ".join(["NULL"] * number)

@@ -1,0 +1,74 @@
+"""The connections that messages take turns on: last in, first out, so that those in use stay warm.
+
+asyncpg's own pool starts a task whenever a connection comes back, which costs more than all that is done here.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+
+from worker.db.dialects.postgresql_conversation import PostgresqlConversation
+from worker.domain.errors import Unavailable
+
+_CLOSE_TIMEOUT_SECONDS = 5.0
+
+
+class PostgresqlConnections:
+    """`worker.db.conversation.Conversations`. Nothing is connected to before it is needed."""
+
+    def __init__(
+        self, connect: "Callable[[], Awaitable[asyncpg.Connection]]", *, connections_max: int, timeout_seconds: float
+    ) -> None:
+        self._connect = connect
+        self._places = asyncio.Semaphore(connections_max)
+        self._timeout_seconds = timeout_seconds
+        self._idle: list[asyncpg.Connection] = []
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[PostgresqlConversation]:
+        await self._place()
+        try:
+            connection = await self._connection()
+            try:
+                yield PostgresqlConversation(connection)
+            except asyncpg.PostgresError as error:
+                # The server answered, and in autocommit it has undone the statement: the connection is as good as new.
+                # Unless that was its last word.
+                if connection.is_closed() or isinstance(error, asyncpg.OperatorInterventionError):
+                    connection.terminate()
+                raise
+            except BaseException:
+                connection.terminate()  # in the middle of something, nobody knows of what
+                raise
+            finally:
+                if not connection.is_closed():
+                    self._idle.append(connection)
+        finally:
+            self._places.release()
+
+    async def close(self) -> None:
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            try:
+                await connection.close(timeout=_CLOSE_TIMEOUT_SECONDS)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()  # the server is away: there is nobody to say goodbye to
+
+    async def _place(self) -> None:
+        if not self._places.locked():
+            await self._places.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._places.acquire()
+        except TimeoutError as error:
+            raise Unavailable(f"PostgreSQL: no connection was free for {self._timeout_seconds:g} s") from error
+
+    async def _connection(self) -> asyncpg.Connection:
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        return await self._connect()

@@ -1,0 +1,132 @@
+"""A message in two round trips on PostgreSQL: one SELECT without a transaction, one statement that writes it all.
+
+Nothing is held between the two, so a worker that stalls or dies stands in nobody's way. What was decided is written
+only if the release's row still has the version that was read; if not, the statement fails as a whole.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from worker.db.asking import DEPLOYMENT, ENTRIES, REJECTION, Words, asking
+from worker.db.conversation import Basis
+from worker.db.placeholders import Statement, numbered
+from worker.db.pointers import Pointers
+from worker.db.question import OWN_COUNTING_MAX, Parts, Question
+from worker.db.reading import Reader, Row
+from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write
+
+# ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
+
+_AT_VERSION = " AND xmin = ?::xid"
+_ABSENT = "NOT EXISTS (SELECT 1 FROM releases WHERE id = ?)"
+
+
+def _aware(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC)
+
+
+def _naive(value: object) -> object:
+    return value.replace(tzinfo=None) if type(value) is datetime else value
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_READ = Reader(uuid=_same, time=_aware, date=_same)
+
+_WORDS = Words(
+    top="",
+    limit=" LIMIT 1",
+    environments="""WITH RECURSIVE environments (environment_id) AS (
+    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release AND status <> 'CANCELLED'
+    UNION ALL
+    SELECT (
+        SELECT min(d.environment_id) FROM release_deployments d
+        WHERE d.release_mgt_id = :release AND d.status <> 'CANCELLED' AND d.environment_id > e.environment_id
+    ) FROM environments e WHERE e.environment_id IS NOT NULL
+)
+""",
+    counting=f"""SELECT {DEPLOYMENT} FROM environments e CROSS JOIN LATERAL (
+    SELECT * FROM release_deployments c
+    WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> 'CANCELLED'
+    ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC
+    LIMIT CASE WHEN e.environment_id = :environment THEN {OWN_COUNTING_MAX} ELSE 1 END
+) d""",
+    version="r.xmin",
+    uuid_of_text="CASE WHEN TEXT ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN TEXT::uuid END",
+    text_of_uuid="(UUID)::text",
+    placed=numbered,
+)
+_ENTRIES = f"{ENTRIES} = ANY($1)"
+_REJECTION = numbered(REJECTION).sql
+
+
+@cache
+def _asking(parts: Parts, *, component_is_uuid: bool) -> Statement:
+    return asking(parts, _WORDS, component_is_uuid=component_is_uuid)
+
+
+class PostgresqlConversation:
+    """`worker.db.conversation.Conversation` on one connection, in autocommit."""
+
+    read = _READ
+
+    def __init__(self, connection: "asyncpg.Connection") -> None:
+        self._connection = connection
+
+    async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
+        asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
+        rows: Sequence[Row] = await self._connection.fetch(asked.sql, *asked.parameters(question.values))
+        return rows
+
+    async def entries(self, ids: Sequence[UUID]) -> Sequence[Row]:
+        rows: Sequence[Row] = await self._connection.fetch(_ENTRIES, ids)
+        return rows
+
+    async def rejection(self, rejection_id: UUID) -> Row | None:
+        row: Row | None = await self._connection.fetchrow(_REJECTION, rejection_id)
+        return row
+
+    async def write(self, writes: Sequence[Write], basis: Basis) -> None:
+        guarded, conditions = _guarded(writes, basis)
+        sql = _folded(tuple((write.sql, write.guarded) for write in guarded), conditions)
+        parameters = [_naive(value) for write in guarded for value in write.parameters]
+        if conditions:
+            parameters.append(basis.release_id)
+        await self._connection.fetch(sql, *parameters)
+
+
+def _guarded(writes: Sequence[Write], basis: Basis) -> tuple[list[Write], tuple[tuple[str, str], ...]]:
+    """The writes with the release's version among them, and what else has to be so, each with what it is about."""
+    if basis.release_id is None:
+        return list(writes), ()
+    if not basis.found:
+        # A new release meets its own primary key; a rejection for want of a release must look again.
+        creates = any(write.sql.startswith("INSERT INTO releases ") for write in writes)
+        return list(writes), () if creates else ((_ABSENT, "absence of the release"),)
+    move = next((write for write in writes if write.sql is MOVE_RELEASE), None)
+    held = move or Write(HOLD_RELEASE, (basis.release_id,))
+    at_version = Write(held.sql + _AT_VERSION, (*held.parameters, basis.version), "release")
+    return [at_version, *(write for write in writes if write is not move)], ()
+
+
+@lru_cache(maxsize=512)
+def _folded(parts: tuple[tuple[str, str | None], ...], conditions: tuple[tuple[str, str], ...]) -> str:
+    """One statement of many: each part a CTE, and a look at what they found. It commits by itself, or fails whole."""
+    numbers = count(1)
+
+    def numbered(sql: str) -> str:
+        first, *rest = sql.split("?")
+        return first + "".join(f"${next(numbers)}{text}" for text in rest)
+
+    parts_sql = [f"w{at} AS ({numbered(sql)} RETURNING 1)" for at, (sql, _) in enumerate(parts)]
+    checks = [f"rudder_guard(EXISTS (SELECT 1 FROM w{at}), '{what}')" for at, (_, what) in enumerate(parts) if what]
+    checks += [f"rudder_guard({numbered(condition)}, '{what}')" for condition, what in conditions]
+    return f"WITH {', '.join(parts_sql)}\nSELECT {', '.join(checks) or '1'}"

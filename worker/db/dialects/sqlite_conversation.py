@@ -1,0 +1,116 @@
+"""A message on SQLite: BEGIN IMMEDIATE, so that nobody else writes until it is done; UUIDs and times are text."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.db.asking import DEPLOYMENT, ENTRIES, REJECTION, Words, asking
+from worker.db.conversation import Basis
+from worker.db.placeholders import Statement, positional
+from worker.db.pointers import Pointers
+from worker.db.question import OWN_COUNTING_MAX, Parts, Question
+from worker.db.reading import Reader, Row
+from worker.db.writing import Write
+from worker.domain.errors import Conflict
+
+_TIME = "%Y-%m-%d %H:%M:%S.%f"
+"""As SQLAlchemy stores a timestamp there: six digits, so that the text sorts by time."""
+
+
+def _stored(value: object) -> object:
+    match value:
+        case UUID():
+            return str(value)
+        case datetime():
+            return value.strftime(_TIME).rjust(len("0000-00-00 00:00:00.000000"), "0")  # strftime pads no year
+        case date():
+            return value.isoformat()
+        case _:
+            return value
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+_READ = Reader(uuid=UUID, time=_time, date=date.fromisoformat)
+
+_WORDS = Words(
+    top="",
+    limit=" LIMIT 1",
+    environments="""WITH RECURSIVE environments (environment_id) AS (
+    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release AND status <> 'CANCELLED'
+    UNION ALL
+    SELECT (
+        SELECT min(d.environment_id) FROM release_deployments d
+        WHERE d.release_mgt_id = :release AND d.status <> 'CANCELLED' AND d.environment_id > e.environment_id
+    ) FROM environments e WHERE e.environment_id IS NOT NULL
+)
+""",
+    counting=f"""SELECT {DEPLOYMENT} FROM environments e JOIN release_deployments d ON d.id IN (
+    SELECT c.id FROM release_deployments c
+    WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> 'CANCELLED'
+    ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC LIMIT {OWN_COUNTING_MAX}
+)""",  # noqa: S608 - names of ours
+    version="NULL",
+    uuid_of_text="lower(TEXT)",
+    text_of_uuid="UUID",
+    placed=positional,
+)
+_REJECTION = positional(REJECTION).sql
+
+
+@cache
+def _asking(parts: Parts, *, component_is_uuid: bool) -> Statement:
+    return asking(parts, _WORDS, component_is_uuid=component_is_uuid)
+
+
+class SqliteConversation:
+    """`worker.db.conversation.Conversation` in one transaction."""
+
+    read = _READ
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self._connection = connection
+
+    async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
+        asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
+        return await self._rows(asked.sql, asked.parameters(question.values))
+
+    async def entries(self, ids: Sequence[UUID]) -> Sequence[Row]:
+        return await self._rows(f"{ENTRIES} IN ({', '.join('?' * len(ids))})", ids)
+
+    async def rejection(self, rejection_id: UUID) -> Row | None:
+        rows = await self._rows(_REJECTION, (rejection_id,))
+        return rows[0] if rows else None
+
+    async def write(self, writes: Sequence[Write], basis: Basis) -> None:
+        del basis  # true for as long as this transaction has the file for itself
+        for write in writes:
+            result = await self._connection.exec_driver_sql(write.sql, tuple(map(_stored, write.parameters)))
+            if write.guarded and not result.rowcount:
+                raise Conflict(f"the {write.guarded} is no longer as it was read")
+        await self._connection.commit()
+
+    async def _rows(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
+        return (await self._connection.exec_driver_sql(sql, tuple(map(_stored, parameters)))).all()
+
+
+class SqliteConversations:
+    """`worker.db.conversation.Conversations`: turns on the engine's one connection."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[SqliteConversation]:
+        async with self._engine.connect() as connection:
+            yield SqliteConversation(connection)
+
+    async def close(self) -> None:
+        """The engine is closed by whoever opened it."""
