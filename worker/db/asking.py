@@ -83,7 +83,9 @@ def _attempts(parts: Parts, words: Words) -> str:
         select = f"SELECT {words.top}{DEPLOYMENT} FROM {_SIBLINGS}{condition} ORDER BY d.attempt DESC{words.limit}"
         return f"SELECT * FROM ({select}) {name}"
 
-    selects = [highest("latest"), f"SELECT {DEPLOYMENT} FROM {_SIBLINGS} AND d.attempt = :attempt"]
+    # Up to the named one, rather than equal to it: the same index as the others, whatever the statistics say. Where
+    # the named one is missing this is the one below, which the decision knows or has no use for.
+    selects = [highest("latest"), highest("named", " AND d.attempt <= :attempt")]
     if parts.fallback:
         able = ", ".join(f"'{status}'" for status in ABLE_TO_ROLL_BACK)
         selects.append(highest("fallback", f" AND d.status IN ({able})"))

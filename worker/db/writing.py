@@ -72,7 +72,8 @@ _ENTRY_COLUMNS = (
 _ROWS_MAX = 100
 """Of one INSERT: SQL Server takes no more than 2,100 parameters."""
 
-MOVE_RELEASE = "UPDATE releases SET status = ?, updated_at = ? WHERE id = ? AND status = ?"
+# COALESCE, lest a planner without statistics takes the index on the status, which finds every release there is.
+MOVE_RELEASE = "UPDATE releases SET status = ?, updated_at = ? WHERE id = ? AND COALESCE(status, '') = ?"
 HOLD_RELEASE = "UPDATE releases SET organization_id = organization_id WHERE id = ?"
 """Changes nothing, and so makes every other worker wait, or find that it came second."""
 

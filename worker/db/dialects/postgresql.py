@@ -26,10 +26,13 @@ _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
 
 _POINT_LOOKUPS = {
-    # Every statement of a message looks rows up by an index. A plan is made once, and tables that are still small, or
-    # that nobody has analysed, must not talk the planner into reading them whole when they have grown.
+    # Every statement of a message looks rows up by an index that has them in the order that is asked for. A plan is
+    # made once, and tables that are still small, or that nobody has analysed, must not talk the planner into reading
+    # them whole, or into sorting what another index finds, when they have grown.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    "enable_sort": "off",
+    "enable_bitmapscan": "off",
     "jit": "off",
 }
 
