@@ -30,8 +30,6 @@ _COMMIT_TIMEOUT_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
 """What a rebalance has to allow for beyond the drain and its commit: noticing it, and joining again."""
 
-_TRAIL_RECORDS_MAX = 100_000
-
 
 def kafka_connection(settings: Settings) -> Connection:
     password, keyfile_password = settings.kafka_sasl_password, settings.kafka_ssl_keyfile_password
@@ -97,6 +95,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         topics=settings.input_topics,
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
+        assignor=settings.partition_assignment_strategy,
         session_timeout_seconds=settings.session_timeout_seconds,
         max_poll_interval_seconds=settings.max_poll_interval_seconds,
         rebalance_timeout_seconds=settings.drain_timeout_seconds + _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
@@ -136,7 +135,7 @@ def _bounds(settings: Settings) -> Bounds:
         commit_interval_seconds=settings.commit_interval_seconds,
         poll_timeout_seconds=_POLL_TIMEOUT_SECONDS,
         drain_timeout_seconds=settings.drain_timeout_seconds,
-        trail_records_max=_TRAIL_RECORDS_MAX,
+        trail_records_max=settings.commit_trail_max,
         keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
     )
 

@@ -5,6 +5,7 @@ An implementation raises only the errors of `worker.domain.errors`; everything e
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -86,8 +87,11 @@ class Source(Protocol):
         """
         ...
 
-    async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
-        """The next records, at most `records_max`; with 0 nothing is fetched, but the group sees a sign of life.
+    async def poll(
+        self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
+    ) -> Sequence[Record]:
+        """The next records, at most `records_max`, none of the `paused` partitions; with 0 nothing is fetched, but the
+        group sees a sign of life.
 
         Raises:
             Unavailable: no broker answers.

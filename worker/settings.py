@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     group_instance_id: str | None = Field(
         None, description="a name of this member that survives its restarts (static membership)"
     )
+    partition_assignment_strategy: Literal["range", "roundrobin", "sticky", "cooperative-sticky"] = Field(
+        "roundrobin", description="how the group shares its partitions; `cooperative-sticky` is not to be had so far"
+    )
     session_timeout_seconds: Seconds = Field(45.0, description="after how long a silent member is dropped")
     max_poll_interval_seconds: Seconds = Field(300.0, description="after how long without a poll a member is dropped")
 
@@ -118,8 +121,14 @@ class Settings(BaseSettings):
     event_bytes_max: PositiveInt = Field(1_048_576, description="bytes of the largest value that is read")
 
     concurrency: PositiveInt = Field(16, description="releases worked on at the same time")
+    processes: PositiveInt = Field(
+        1, description="worker processes of `run`; the second serves HTTP on the port after RUDDER_HTTP_PORT, and so on"
+    )
     in_flight_records_max: PositiveInt = Field(1_000, description="records fetched and not done, at the most")
     in_flight_bytes_max: PositiveInt = Field(67_108_864, description="their bytes; one poll's records may exceed it")
+    commit_trail_max: PositiveInt = Field(
+        100_000, description="records behind one that is not done, in its partition; then no more of it are fetched"
+    )
     attempts_max: PositiveInt = Field(
         5, description="tries of a message that fails for a reason of its own; then `processing_error`"
     )
@@ -166,6 +175,17 @@ class Settings(BaseSettings):
     @property
     def connections_max(self) -> int:
         return self.database_connections_max or self.concurrency + 1
+
+    def of_process(self, number: int) -> Self:
+        """The settings of one of `processes`, counted from 0: what two of them cannot share is its own."""
+        instance_id, port = self.group_instance_id, self.http_port
+        return self.model_copy(
+            update={
+                "kafka_client_id": f"{self.kafka_client_id}-{number}",
+                "group_instance_id": instance_id and f"{instance_id}-{number}",
+                "http_port": port and port + number,
+            }
+        )
 
     @classmethod
     def settings_customise_sources(
@@ -217,6 +237,7 @@ def _contradictions(settings: Settings) -> Iterator[str]:
     yield from _kafka_contradictions(settings)
     yield from _topic_contradictions(settings)
     yield from _bound_contradictions(settings)
+    yield from _process_contradictions(settings)
 
 
 def _form(settings: Settings) -> Iterator[str]:
@@ -229,6 +250,11 @@ def _form(settings: Settings) -> Iterator[str]:
 
 
 def _kafka_contradictions(settings: Settings) -> Iterator[str]:
+    if settings.partition_assignment_strategy == "cooperative-sticky":
+        yield (
+            "RUDDER_PARTITION_ASSIGNMENT_STRATEGY=cooperative-sticky cannot be had: the Kafka client has no such "
+            "rebalancing; sticky moves as few partitions, and RUDDER_GROUP_INSTANCE_ID spares restarts a rebalance"
+        )
     sasl = settings.kafka_security_protocol.startswith("SASL_")
     if sasl and (settings.kafka_sasl_username is None or settings.kafka_sasl_password is None):
         yield (
@@ -271,6 +297,14 @@ def _bound_contradictions(settings: Settings) -> Iterator[str]:
         yield "RUDDER_SESSION_TIMEOUT_SECONDS is more than RUDDER_MAX_POLL_INTERVAL_SECONDS"
     if settings.drain_timeout_seconds >= settings.max_poll_interval_seconds:
         yield "RUDDER_DRAIN_TIMEOUT_SECONDS is not less than RUDDER_MAX_POLL_INTERVAL_SECONDS: no rebalance waits"
+
+
+def _process_contradictions(settings: Settings) -> Iterator[str]:
+    several = f"RUDDER_PROCESSES={settings.processes}"
+    if settings.processes > 1 and settings.database_url.get_secret_value().startswith("sqlite"):
+        yield f"{several} needs a database server in RUDDER_DATABASE_URL: a SQLite file belongs to one process"
+    if settings.http_port and settings.http_port + settings.processes - 1 > _PORT_MAX:
+        yield f"{several} needs as many ports from RUDDER_HTTP_PORT={settings.http_port}, and there is none above 65535"
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

@@ -1,6 +1,6 @@
 """Every metric and every log event the worker has, by name and meaning. The README's tables are made from here."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,19 @@ RETRIES = Metric("rudder_retries", Counter, "tries that failed and were repeated
 PUBLISHED = Metric("rudder_published", Counter, "records acknowledged, by topic", ("topic",))
 IN_FLIGHT_RECORDS = Metric("rudder_in_flight_records", Gauge, "records fetched and not done")
 IN_FLIGHT_BYTES = Metric("rudder_in_flight_bytes", Gauge, "bytes of the values of records fetched and not done")
+COMMIT_TRAIL_RECORDS = Metric(
+    "rudder_commit_trail_records",
+    Gauge,
+    "records started from the first that is not done, in the partition where they are most: how far commits trail",
+)
+COMMIT_TRAIL_SECONDS = Metric(
+    "rudder_commit_trail_seconds",
+    Gauge,
+    "for how long the same record has held back a partition's commit, in the partition where it is longest, in seconds",
+)
+PARTITIONS_PAUSED = Metric(
+    "rudder_partitions_paused", Gauge, "partitions that are not fetched because too much of them is not done"
+)
 PARTITIONS_ASSIGNED = Metric("rudder_partitions_assigned", Gauge, "partitions that this worker has")
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
 
@@ -47,6 +60,9 @@ METRICS = (
     PUBLISHED,
     IN_FLIGHT_RECORDS,
     IN_FLIGHT_BYTES,
+    COMMIT_TRAIL_RECORDS,
+    COMMIT_TRAIL_SECONDS,
+    PARTITIONS_PAUSED,
     PARTITIONS_ASSIGNED,
     COMMITS,
 )
@@ -55,13 +71,21 @@ METRICS = (
 class LogEvent(Described):
     """The `event` of each log line; `meaning` says when it is written."""
 
-    MESSAGE_DONE = "message.done", "a message is done: outcome, ids, position, duration"
+    MESSAGE_DONE = (
+        "message.done",
+        "a message is done: outcome, ids, position, duration; at `info` if it is rejected, else at `debug`",
+    )
     MESSAGE_RETRIED = "message.retried", "a try failed and will be repeated: cause, failures so far, delay"
     MESSAGE_ABANDONED = "message.abandoned", "a message was left to whoever has its partition next"
     PARTITIONS_ASSIGNED = "partitions.assigned", "the group gave this worker partitions"
     PARTITIONS_REVOKED = "partitions.revoked", "the group took partitions back; what they had under way was drained"
     DRAIN_TIMED_OUT = "drain.timed_out", "work of revoked partitions, or of a stopping worker, did not end in time"
     CLOSE_TIMED_OUT = "close.timed_out", "a Kafka client did not close in time and was abandoned"
+    OFFSETS_HELD_BACK = (
+        "offsets.held_back",
+        "one record that is not done holds back its partition's commit: topic, partition, offset, for how long",
+    )
+    OFFSETS_RELEASED = "offsets.released", "the record that held back its partition's commit is done"
     OFFSETS_COMMIT_FAILED = "offsets.commit_failed", "offsets could not be committed; they will be tried again"
     PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
     DEPENDENCY_AWAITED = "dependency.awaited", "the database or the broker does not answer; waiting for it"
@@ -75,6 +99,13 @@ class LogEvent(Described):
     WORKER_STARTED = "worker.started", "all services run"
     WORKER_STOPPING = "worker.stopping", "a signal or a failed service asks the worker to stop"
     WORKER_STOPPED = "worker.stopped", "everything is closed"
+    PROCESS_STARTED = "process.started", "one of several worker processes was started: which, its pid"
+    PROCESS_DIED = (
+        "process.died",
+        "a worker process ended as it should not: exit code or signal, delay until another takes its place",
+    )
+    PROCESS_KILLED = "process.killed", "a worker process did not stop in time and was sent SIGKILL"
+    PROCESS_ORPHANED = "process.orphaned", "the process that started this one is gone; this one stops"
 
 
 class Metrics:
@@ -82,17 +113,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._made: dict[Metric, Any] = {metric: _make(metric, self.registry) for metric in METRICS}
+        self._made: dict[str, Any] = {metric.name: _make(metric, self.registry) for metric in METRICS}
+        self._labelled: dict[tuple[str, ...], Any] = {}  # prometheus-client looks each up under a lock
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        made = self._made[metric]
-        (made.labels(*labels) if labels else made).inc(by)
+        key = (metric.name, *labels)
+        counter = self._labelled.get(key)
+        if counter is None:
+            made = self._made[metric.name]
+            counter = self._labelled[key] = made.labels(*labels) if labels else made
+        counter.inc(by)
 
     def observe(self, metric: Metric, value: float) -> None:
-        self._made[metric].observe(value)
+        self._made[metric.name].observe(value)
 
     def set(self, metric: Metric, value: float) -> None:
-        self._made[metric].set(value)
+        self._made[metric.name].set(value)
+
+    def watch(self, metric: Metric, value: Callable[[], float]) -> None:
+        """Have the gauge ask for its value when it is scraped: what changes with every message costs nothing then."""
+        self._made[metric.name].set_function(value)
 
 
 def _make(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

@@ -46,7 +46,11 @@ async def test_the_commands_of_the_readme_work_in_the_order_in_which_they_stand(
     assert "1 events, 0 invalid" in output.decode()
 
     worker = await asyncio.create_subprocess_exec(
-        "rudder-worker", "run", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.PIPE
+        "rudder-worker",
+        "run",
+        cwd=tmp_path,
+        env={**environment, "RUDDER_LOG_LEVEL": "debug"},
+        stderr=asyncio.subprocess.PIPE,
     )
     try:
         assert worker.stderr is not None

@@ -63,6 +63,11 @@ class WorkerProcess:
         return self._process.poll()
 
     @property
+    def pid(self) -> int:
+        """Of the process, and of the process group and session that it leads."""
+        return self._process.pid
+
+    @property
     def stderr(self) -> str:
         return self._stderr.read_text("utf-8", "replace")
 

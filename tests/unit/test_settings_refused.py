@@ -47,6 +47,7 @@ def test_a_secret_file_that_cannot_be_read_is_named_by_its_setting(
 
 
 CONTRADICTIONS = [
+    ({"PARTITION_ASSIGNMENT_STRATEGY": "cooperative-sticky"}, ["PARTITION_ASSIGNMENT_STRATEGY", "GROUP_INSTANCE_ID"]),
     (
         {"KAFKA_SECURITY_PROTOCOL": "SASL_SSL"},
         ["KAFKA_SECURITY_PROTOCOL", "KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"],

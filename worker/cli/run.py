@@ -1,60 +1,137 @@
-"""`rudder-worker run`: the worker, until a signal ends it."""
+"""`rudder-worker run`: the worker, in this process or in several, until a signal ends it."""
 
 import asyncio
+import gc
+import math
 import signal
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Annotated
 
 import structlog
 import typer
 
 from worker.cli import logs
-from worker.cli.exits import EXIT_INTERRUPTED, clear_errors
-from worker.settings import environment, load, unknown_names
+from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, clear_errors
+from worker.cli.processes import NUMBER_OPTION, process_keepers
+from worker.domain.errors import Misconfigured, Unavailable
+from worker.runtime import lifeline
+from worker.settings import Settings, environment, load, unknown_names
 from worker.telemetry import LogEvent
 
 GRACE_SECONDS = 10.0
 """What a stop may take beyond the drain: committing, leaving the group, closing connections."""
 
+_MARGIN_SECONDS = 15.0
+"""What a process may take beyond that to cancel what hangs and say so; who is then still there is killed."""
 
-def run(context: typer.Context) -> None:
+_GC_THRESHOLD = 20_000
+"""Allocations between two collections: Python's 700 cost a twentieth of all time."""
+
+
+def run(
+    context: typer.Context,
+    processes: Annotated[
+        int | None,
+        typer.Option(help="Worker processes, one for each core to use.", show_default="RUDDER_PROCESSES"),
+    ] = None,
+    process_number: Annotated[int | None, typer.Option(NUMBER_OPTION, hidden=True)] = None,
+) -> None:
     """Consume events, write rows, publish status changes, until SIGTERM or SIGINT.
 
     A second signal does not wait for what is being worked on; nothing is lost, it will be delivered again.
+
+    With several processes, this one does no work: it restarts any that dies, and stops them all.
     """
-    with clear_errors():
-        settings = load()
+    with clear_errors(), nullcontext() if process_number is None else _of_several(process_number):
+        settings = load(**({} if processes is None else {"processes": processes}))
         logs.configure(level=settings.log_level, log_format=context.obj)
+        if process_number is not None:
+            _run(_work(settings.of_process(process_number), supervised=True))
+            return
         for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
-        from worker.assembly import services
-        from worker.runtime.supervisor import supervise
+        _run(_work(settings) if settings.processes == 1 else _watch(settings))
 
-        async def serve() -> int | None:
-            stop, received = asyncio.Event(), _Received()
-            received.install(stop)
-            grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
-            await supervise(services(settings), stop, grace_seconds=grace_seconds)
-            return received.signal
 
+@contextmanager
+def _of_several(process_number: int) -> Iterator[None]:
+    """Around one of several processes: its log lines say which it is, and its parent says why none can run."""
+    with structlog.contextvars.bound_contextvars(process=process_number):
         try:
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                received = runner.run(serve())
-        except asyncio.CancelledError as error:  # by the second signal
-            raise typer.Exit(EXIT_INTERRUPTED) from error
-        if received == signal.SIGINT:
-            raise typer.Exit(EXIT_INTERRUPTED)
+            yield
+        except (Misconfigured, Unavailable) as error:
+            lifeline.refuse(str(error))
+            raise typer.Exit(EXIT_USAGE) from error
+
+
+def _run(serving: Coroutine[None, None, signal.Signals | None]) -> None:
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            received = runner.run(serving)
+    except asyncio.CancelledError as error:  # by a signal that does not wait
+        raise typer.Exit(EXIT_INTERRUPTED) from error
+    if received == signal.SIGINT:
+        raise typer.Exit(EXIT_INTERRUPTED)
+
+
+async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signals | None:
+    """Be a worker; the signal that ended it."""
+    from worker.assembly import services
+    from worker.runtime.supervisor import supervise
+
+    stop, received = asyncio.Event(), _Received(supervised=supervised)
+    received.install(stop)
+    grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
+    working = services(settings)
+    # What is there now stays; and a message leaves no cycles behind that anybody would have to look for so often.
+    gc.freeze()
+    gc.set_threshold(_GC_THRESHOLD)
+
+    def orphaned() -> None:
+        structlog.get_logger("worker.processes").warning(LogEvent.PROCESS_ORPHANED)
+        signal.alarm(math.ceil(grace_seconds + _MARGIN_SECONDS))  # nobody else is left to kill this one if it hangs
+        stop.set()
+
+    if supervised:
+        lifeline.when_cut(orphaned)
+    await supervise(working, stop, grace_seconds=grace_seconds)
+    return received.signal
+
+
+async def _watch(settings: Settings) -> signal.Signals | None:
+    """Be the parent of several workers; the signal that ended it."""
+    from worker.db.engine import parse_url
+    from worker.runtime.supervisor import supervise
+
+    parse_url(settings.database_url.get_secret_value())
+    stop, received = asyncio.Event(), _Received()
+    received.install(stop)
+    grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS + _MARGIN_SECONDS
+    keepers = process_keepers(settings, grace_seconds=grace_seconds)
+    await supervise(keepers, stop, grace_seconds=grace_seconds + _MARGIN_SECONDS)
+    if any(keeper.failed for keeper in keepers.values()):
+        raise typer.Exit(EXIT_PROBLEM)
+    return received.signal
 
 
 class _Received:
-    """The first signal asks the worker to stop, the second ends it."""
+    """The first signal asks the worker to stop, the second ends it.
 
-    def __init__(self) -> None:
+    One of several processes may be sent SIGTERM by its parent and, as some service managers do, by whoever sent it to
+    the parent as well. It is SIGINT that ends it at once.
+    """
+
+    def __init__(self, *, supervised: bool = False) -> None:
+        self._supervised = supervised
         self.signal: signal.Signals | None = None
 
     def install(self, stop: asyncio.Event) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def receive(number: signal.Signals) -> None:
-            if self.signal is not None and task is not None:
+            at_once = number == signal.SIGINT if self._supervised else self.signal is not None
+            if at_once and task is not None:
                 task.cancel()
             self.signal = number
             stop.set()

@@ -235,6 +235,7 @@ class Effects:
                 activity_type=activity_type,
                 activity_data=compact(said),
                 status=status,
+                said=said,
             )
         )
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from uuid import UUID
 
 from schemas.event import Event, Invalid
@@ -14,14 +15,14 @@ REDRIVE_HEADER = "rudder-redrive"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Message:
     """A decoded record. `content` is what `schemas.decode` made of `record`."""
 
     record: Record
     content: Event | Invalid
 
-    @property
+    @cached_property
     def id(self) -> UUID:
         """The id of the event's first activity log entry, and of its rejection."""
         if self.content.source is None or self.content.id is None:

@@ -3,8 +3,10 @@
 All times are aware UTC; JSON columns are held as the text that is stored.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from schemas.statuses import DeploymentStatus, ReleaseStatus
@@ -107,7 +109,10 @@ class DeploymentMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A row of `release_activity_logs`; `status` is the status after the event, `activity_data` JSON text."""
+    """A row of `release_activity_logs`; `status` is the status after the event, `activity_data` JSON text.
+
+    `said`: what that text says, where it was just written and so need not be read.
+    """
 
     id: UUID
     created_at: datetime
@@ -117,6 +122,7 @@ class Entry:
     activity_type: str
     activity_data: str
     status: str
+    said: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

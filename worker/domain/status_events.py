@@ -3,14 +3,14 @@
 An event that was just applied and one that is met again are published by this same function: a repeat cannot differ.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
 from schemas.json_text import parse
-from schemas.outgoing import DeploymentStatusChanged, ReleaseStatusChanged
+from schemas.outgoing import STATUS_MODELS
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import parse_time
 from schemas.types import StatusEventType
@@ -23,73 +23,83 @@ _OWN_DEPTH_MAX = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusEvent:
-    """A status change as it is published. `id` is the entry's: the same change always has the same id."""
+    """A status change as it is published. `id` is the entry's: the same change always has the same id. `data`: what
+    the type's model in `schemas.outgoing` says, as JSON holds it.
+    """
 
     id: UUID
     type: StatusEventType
     time: datetime
     release_id: UUID
-    data: DeploymentStatusChanged | ReleaseStatusChanged
+    data: Mapping[str, Any]
 
 
 def status_events(entries: Iterable[Entry]) -> tuple[StatusEvent, ...]:
-    """The status events of `entries`, in their order; entries that change no status have none."""
+    """The status events of `entries`, in their order; entries that change no status have none.
+
+    Raises:
+        ValueError, KeyError, TypeError: an entry that was read from the log is not as this worker wrote it.
+    """
     return tuple(event for entry in entries if (event := _status_event(entry)) is not None)
 
 
 def _status_event(entry: Entry) -> StatusEvent | None:
     if entry.activity_type == DEPLOYMENT_STATUS_CHANGED:
-        return _event(entry, StatusEventType.DEPLOYMENT_STATUS_CHANGED, _deployment_data(entry))
+        return _event(entry, StatusEventType.DEPLOYMENT_STATUS_CHANGED)
     if entry.activity_type in {RELEASE_CREATED, RELEASE_STATUS_CHANGED}:
-        return _event(entry, StatusEventType.RELEASE_STATUS_CHANGED, _release_data(entry))
+        return _event(entry, StatusEventType.RELEASE_STATUS_CHANGED)
     return None
 
 
-def _event(
-    entry: Entry, event_type: StatusEventType, data: DeploymentStatusChanged | ReleaseStatusChanged
-) -> StatusEvent:
+def _event(entry: Entry, event_type: StatusEventType) -> StatusEvent:
+    said = entry.said
+    if said is None:
+        said = cast("dict[str, Any]", parse(entry.activity_data.encode(), depth_max=_OWN_DEPTH_MAX))
+    deployment = event_type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
+    data = _deployment_data(entry, said) if deployment else _release_data(entry, said)
+    if entry.said is None:
+        _require(event_type, data)
     return StatusEvent(id=entry.id, type=event_type, time=entry.created_at, release_id=entry.release_id, data=data)
 
 
-def _deployment_data(entry: Entry) -> DeploymentStatusChanged:
-    said = _said(entry)
-    previous, deployed_at = said["change"]["from"], said.get("deployed_at")
-    return DeploymentStatusChanged.model_validate(
-        {
-            "release_id": entry.release_id,
-            "deployment_id": entry.deployment_id,
-            "organization_id": said["organization_id"],
-            "environment_id": entry.environment_id,
-            "config_revision": said["config_revision"],
-            "attempt": said["attempt"],
-            "previous_status": previous and DeploymentStatus(previous),
-            "status": DeploymentStatus(said["change"]["to"]),
-            "deployed_at": deployed_at and parse_time(deployed_at),
-            "deployed_by": said.get("deployed_by"),
-            "comment": said.get("comment"),
-            "cause": _cause(said),
-        }
-    )
+def _deployment_data(entry: Entry, said: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "release_id": str(entry.release_id),
+        "deployment_id": str(entry.deployment_id),
+        "organization_id": said["organization_id"],
+        "environment_id": entry.environment_id,
+        "config_revision": said["config_revision"],
+        "attempt": said["attempt"],
+        "previous_status": said["change"]["from"],
+        "status": said["change"]["to"],
+        "deployed_at": said.get("deployed_at"),
+        "deployed_by": said.get("deployed_by"),
+        "comment": said.get("comment"),
+        "cause": said["event"],
+    }
 
 
-def _release_data(entry: Entry) -> ReleaseStatusChanged:
-    said = _said(entry)
-    previous = said["change"]["from"]
-    return ReleaseStatusChanged.model_validate(
-        {
-            "release_id": entry.release_id,
-            "organization_id": said["organization_id"],
-            "previous_status": previous and ReleaseStatus(previous),
-            "status": ReleaseStatus(said["change"]["to"]),
-            "comment": said.get("comment"),
-            "cause": _cause(said),
-        }
-    )
+def _release_data(entry: Entry, said: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "release_id": str(entry.release_id),
+        "organization_id": said["organization_id"],
+        "previous_status": said["change"]["from"],
+        "status": said["change"]["to"],
+        "comment": said.get("comment"),
+        "cause": said["event"],
+    }
 
 
-def _said(entry: Entry) -> dict[str, Any]:
-    return cast("dict[str, Any]", parse(entry.activity_data.encode(), depth_max=_OWN_DEPTH_MAX))
-
-
-def _cause(said: dict[str, Any]) -> dict[str, Any]:
-    return {**said["event"], "time": parse_time(said["event"]["time"])}
+def _require(event_type: StatusEventType, data: Mapping[str, Any]) -> None:
+    """An entry that was edited by hand must not become an event that breaks the published schema."""
+    status = DeploymentStatus if event_type is StatusEventType.DEPLOYMENT_STATUS_CHANGED else ReleaseStatus
+    typed = dict(data)
+    for name in ("release_id", "deployment_id"):
+        if name in typed:
+            typed[name] = UUID(typed[name])
+    typed["status"] = status(typed["status"])
+    typed["previous_status"] = typed["previous_status"] and status(typed["previous_status"])
+    if typed.get("deployed_at") is not None:
+        typed["deployed_at"] = parse_time(typed["deployed_at"])
+    typed["cause"] = {**typed["cause"], "time": parse_time(typed["cause"]["time"])}
+    STATUS_MODELS[event_type].model_validate(typed)

@@ -5,7 +5,6 @@ What it cannot survive is a broker that has lost track of its sequence numbers: 
 """
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import cast
 
@@ -59,18 +58,39 @@ class KafkaPublisher:
             await _close(producer)
 
     async def publish(self, publications: Sequence[Publication]) -> None:
-        by_topic: defaultdict[str, list[Publication]] = defaultdict(list)
-        for publication in publications:
-            by_topic[publication.topic].append(publication)
         # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them.
-        results = await asyncio.gather(*map(self._in_order, by_topic.values()), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        rest = list(publications)
+        while rest:
+            first_of_each = {publication.topic: publication for publication in reversed(rest)}
+            together = [publication for publication in rest if first_of_each[publication.topic] is publication]
+            rest = [publication for publication in rest if first_of_each[publication.topic] is not publication]
+            await self._together(together)
 
-    async def _in_order(self, publications: Sequence[Publication]) -> None:
-        for publication in publications:
-            await self.produce(publication)
+    async def _together(self, publications: Sequence[Publication]) -> None:
+        """All are on their way before the first is waited for; no task is needed for that."""
+        producer = self._producer
+        if producer is None:
+            raise Unavailable("the producer is not started")
+        sending: list[tuple[Publication, asyncio.Future[RecordMetadata]]] = []
+        failures: list[tuple[Publication, KafkaError]] = []
+        try:
+            for publication in publications:
+                try:
+                    sending.append((publication, await _queued(producer, publication)))
+                except KafkaError as error:
+                    failures.append((publication, error))
+            for publication, future in sending:
+                try:
+                    await future
+                except KafkaError as error:
+                    failures.append((publication, error))
+        finally:
+            for _, future in sending:
+                future.cancel()  # where this was cancelled itself: nobody will look at it
+        if failures:
+            failed, cause = failures[0]
+            await self._judge(producer, cause)
+            raise Unavailable(f"topic {failed.topic}: {cause}") from cause
 
     async def produce(self, publication: Publication) -> tuple[int, int]:
         """Produce one record; its partition and offset.
@@ -84,10 +104,14 @@ class KafkaPublisher:
         try:
             written = await (await _queued(producer, publication))
         except KafkaError as error:
-            if not error.retriable and not isinstance(error, _REFUSED_BEFORE_SENDING):
-                await self._replace(producer, error)
+            await self._judge(producer, error)
             raise Unavailable(f"topic {publication.topic}: {error}") from error
         return written.partition, written.offset
+
+    async def _judge(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
+        """Replace a producer that this error leaves in a state it cannot get out of."""
+        if not error.retriable and not isinstance(error, _REFUSED_BEFORE_SENDING):
+            await self._replace(producer, error)
 
     async def _started(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(

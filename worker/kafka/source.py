@@ -6,6 +6,7 @@ publisher's transaction took back is never seen.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import chain
 from types import MappingProxyType
 
@@ -93,10 +94,12 @@ class KafkaSource:
             if self._consumer is not consumer:  # it failed, or was cancelled
                 await _close(consumer)
 
-    async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
+    async def poll(
+        self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
+    ) -> Sequence[Record]:
         consumer = self._started()
         if self._polling is None:
-            self._polling = asyncio.ensure_future(_get(consumer, timeout_seconds, records_max))
+            self._polling = asyncio.ensure_future(_get(consumer, timeout_seconds, records_max, paused))
         polling = self._polling
         # During a rebalance aiokafka waits for its end, however long that takes. The call is not cancelled: its count
         # of calls under way, by which it knows a consumer that does not poll, would never come down again.
@@ -168,17 +171,19 @@ async def _close(consumer: AIOKafkaConsumer) -> None:
         _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
 
 
-async def _get(consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int) -> list[ConsumerRecord]:
-    if records_max > 0:
-        batches = await consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=records_max)
-        return list(chain.from_iterable(batches.values()))
+async def _get(
+    consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition]
+) -> list[ConsumerRecord]:
     # A paused partition gives nothing and, unlike one that is not polled, counts as polled.
-    paused = consumer.assignment()
-    consumer.pause(*paused)
+    assigned = consumer.assignment()
+    pausing = {partition for partition in assigned if partition in paused} if records_max else assigned
+    consumer.pause(*pausing)
     try:
-        batches = await consumer.getmany(timeout_ms=0, max_records=1)
+        batches = await consumer.getmany(
+            timeout_ms=int(timeout_seconds * 1000) if records_max else 0, max_records=records_max or 1
+        )
     finally:
-        consumer.resume(*(paused & consumer.assignment()))
+        consumer.resume(*(pausing & consumer.assignment()))
     return list(chain.from_iterable(batches.values()))
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 from worker.domain.offsets import OffsetTracker
 from worker.ports import Partition
+from worker.runtime.room import Share
 
 
 class Assignment:
@@ -13,7 +14,9 @@ class Assignment:
         self.partition = partition
         self.ended = asyncio.Event()
         """Set when the partition is given up: nothing more is begun, and no try is repeated."""
+        self.share = Share()
         self._tracker = OffsetTracker()
+        self._held: tuple[int, float] | None = None
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -30,6 +33,21 @@ class Assignment:
     def trail(self) -> int:
         """How many records have been started from the first that is not done."""
         return self._tracker.trail
+
+    def held_back_seconds(self, now_seconds: float) -> float:
+        """For how long the first record that is not done has been the first, as far as this was asked; 0 if none is."""
+        first = self._tracker.first_under_way
+        if first is None:
+            self._held = None
+            return 0.0
+        if self._held is None or self._held[0] != first:
+            self._held = first, now_seconds
+        return now_seconds - self._held[1]
+
+    @property
+    def first_under_way(self) -> int | None:
+        """The offset of the record that holds the commit back."""
+        return self._tracker.first_under_way
 
     def done(self, offset: int) -> None:
         self._tracker.done(offset)

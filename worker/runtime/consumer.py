@@ -20,7 +20,18 @@ from worker.runtime.assignment import Assignment
 from worker.runtime.delivery import Delivery
 from worker.runtime.lanes import Lanes
 from worker.runtime.room import Room
-from worker.telemetry import COMMITS, PARTITIONS_ASSIGNED, LogEvent, Metrics
+from worker.telemetry import (
+    COMMIT_TRAIL_RECORDS,
+    COMMIT_TRAIL_SECONDS,
+    COMMITS,
+    PARTITIONS_ASSIGNED,
+    PARTITIONS_PAUSED,
+    LogEvent,
+    Metrics,
+)
+
+_HELD_BACK_TOLD_AFTER_SECONDS = 30.0
+"""Longer than a busy database takes for a message; a retry that takes so long is worth a line."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.consumer")
 
@@ -55,9 +66,13 @@ class Consumer:
             records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
         )
         self._assignments: dict[Partition, Assignment] = {}
+        self._held_back: dict[Partition, int] = {}
         self._identities: dict[UUID, asyncio.Event] = {}  # of what is in flight: set when the last of it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._awaiting = False
+        self._paused: frozenset[Partition] = frozenset()
+        metrics.watch(PARTITIONS_PAUSED, lambda: len(self._paused))
+        metrics.watch(COMMIT_TRAIL_RECORDS, lambda: max((a.trail for a in self._assignments.values()), default=0))
         self.beat_seconds: float | None = None
         """When the loop last came round, on the monotonic clock; None before it began."""
         self.joined = False
@@ -90,20 +105,24 @@ class Consumer:
             self._dispatch(record, lanes)
         if self._clock.monotonic_seconds() - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
             await self._commit(self._assignments.values())
+            self._look_for_what_holds_back()
 
     async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
         timeout_seconds = self._bounds.poll_timeout_seconds
-        if not self._room.records:
+        self._room.event.clear()
+        self._paused = frozenset(filter(self._has_too_much, self._assignments))
+        if not self._room.ample or self._all_paused():
             await self._clock.wait(self._room.event, timeout_seconds=timeout_seconds)
-        elif self._trails():
-            await self._clock.wait(stop, timeout_seconds=timeout_seconds)
-        records_max = 0 if self._trails() else self._room.records
+            self._paused = frozenset(filter(self._has_too_much, self._assignments))
+        records_max = 0 if self._all_paused() else self._room.records(partitions=len(self._assignments))
         now_seconds = self._clock.monotonic_seconds()
         if not records_max and now_seconds - self._polled_at_seconds < self._bounds.keep_alive_seconds:
             return ()
         self._polled_at_seconds = now_seconds
         try:
-            records = await self._source.poll(timeout_seconds=timeout_seconds, records_max=records_max)
+            records = await self._source.poll(
+                timeout_seconds=timeout_seconds, records_max=records_max, paused=self._paused
+            )
         except Unavailable as error:
             if not self._awaiting:
                 _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency="broker", cause=str(error))
@@ -113,21 +132,47 @@ class Consumer:
         self._awaiting = False
         return records
 
-    def _trails(self) -> bool:
-        """Whether one record holds back so many that no more may be fetched: back-pressure, not memory."""
-        trail_records_max = self._bounds.trail_records_max
-        return any(assignment.trail >= trail_records_max for assignment in self._assignments.values())
+    def _has_too_much(self, partition: Partition) -> bool:
+        """Whether so much of it is not done, or behind one that is not, that no more may be fetched of it."""
+        assignment = self._assignments[partition]
+        trails = assignment.trail >= self._bounds.trail_records_max
+        return self._room.has_too_much(assignment.share, partitions=len(self._assignments)) or trails
+
+    def _all_paused(self) -> bool:
+        return bool(self._paused) and len(self._paused) == len(self._assignments)
+
+    def _look_for_what_holds_back(self) -> None:
+        now_seconds = self._clock.monotonic_seconds()
+        held_seconds = {a.partition: a.held_back_seconds(now_seconds) for a in self._assignments.values()}
+        self._metrics.set(COMMIT_TRAIL_SECONDS, max(held_seconds.values(), default=0.0))
+        for partition, assignment in self._assignments.items():
+            offset = assignment.first_under_way
+            told = self._held_back.get(partition)
+            if told is not None and told != offset:
+                del self._held_back[partition]
+                _log.info(LogEvent.OFFSETS_RELEASED, **partition._asdict(), offset=told)
+            if offset is not None and told != offset and held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS:
+                self._held_back[partition] = offset
+                _log.warning(
+                    LogEvent.OFFSETS_HELD_BACK,
+                    **partition._asdict(),
+                    offset=offset,
+                    records_behind=assignment.trail - 1,
+                    held_seconds=round(held_seconds[partition], 1),
+                )
 
     def _dispatch(self, record: Record, lanes: Lanes) -> None:
         partition = Partition(record.topic, record.partition)
         # The first record may come before the group's callback does; dropping it would lose it.
-        assignment = self._assignments.setdefault(partition, Assignment(partition))
+        assignment = self._assignments.get(partition)
+        if assignment is None:
+            assignment = self._assignments[partition] = Assignment(partition)
         if record.offset < assignment.next_offset:
             # The broker went back: what it says now is another log than the one that was under way.
             assignment.ended.set()
             assignment = self._assignments[partition] = Assignment(partition)
         assignment.start(record.offset)
-        self._room.take(record)
+        self._room.take(record, assignment.share)
         message = read(record, event_bytes_max=self._bounds.event_bytes_max)
         # Two records with one identity may name different releases; the first of them must be judged first all the
         # same. A record waits only for one that was dispatched before it, so no two can wait for each other.
@@ -160,7 +205,7 @@ class Consumer:
             done.set()
             if self._identities.get(message.id) is done:
                 del self._identities[message.id]
-            self._room.give_back(message.record)
+            self._room.give_back(message.record, assignment.share)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -193,6 +238,7 @@ class Consumer:
         finally:
             for assignment in given_up:
                 self._assignments.pop(assignment.partition, None)
+                self._held_back.pop(assignment.partition, None)
 
     async def _commit(self, assignments: Iterable[Assignment]) -> None:
         self._committed_at_seconds = self._clock.monotonic_seconds()

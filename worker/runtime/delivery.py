@@ -5,6 +5,7 @@ number of times and then rejected. Nothing is tried once its partition is given 
 """
 
 import asyncio
+import logging
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -184,8 +185,12 @@ class Delivery:
         )
         if isinstance(outcome, Rejected):
             self._metrics.count(REJECTIONS, outcome.rejection.reason)
+        level = logging.INFO if isinstance(outcome, Rejected) else logging.DEBUG
+        if not _log.is_enabled_for(level):
+            return  # thousands a second: not even the words are put together
         content = message.content
-        _log.info(
+        _log.log(
+            level,
             LogEvent.MESSAGE_DONE,
             outcome=name,
             reason=rejection and rejection.reason,

@@ -1,41 +1,77 @@
-"""How much more may be fetched: the bound on records that are fetched and not done."""
+"""How much more may be fetched: the bound on records that are fetched and not done.
+
+What is not done is counted for each partition as well. Where there are several, one that has half of the room gets no
+more: a release that cannot be finished, and all that comes after it, stops its own partition and not the others. A
+single poll may be all of one partition, so it gets no more than a quarter.
+
+Fetching a record each time that one is done would cost a poll for each; so there is a low mark as well, and what is
+full counts as full until it has sunk to that.
+"""
 
 import asyncio
+from dataclasses import dataclass
 
 from schemas.record import Record
 from worker.telemetry import IN_FLIGHT_BYTES, IN_FLIGHT_RECORDS, Metrics
 
 
+@dataclass(slots=True)
+class Share:
+    """What one partition has in flight; `full` from its half of the room down to a quarter."""
+
+    records: int = 0
+    bytes: int = 0
+    full: bool = False
+
+
 class Room:
-    """Counts records and the bytes of their values. The bytes may overshoot by what one poll brings."""
+    """Counts records and their bytes: keys, values, headers. The bytes may overshoot by what one poll brings."""
 
     def __init__(self, *, records_max: int, bytes_max: int, metrics: Metrics) -> None:
         self._records_max = records_max
         self._bytes_max = bytes_max
-        self._metrics = metrics
         self._records = 0
         self._bytes = 0
         self.event = asyncio.Event()
-        """Set while there is room."""
-        self.event.set()
+        """Set when it is worth while to fetch again; whoever waits for it clears it first."""
+        metrics.watch(IN_FLIGHT_RECORDS, lambda: self._records)
+        metrics.watch(IN_FLIGHT_BYTES, lambda: self._bytes)
+
+    def records(self, *, partitions: int) -> int:
+        """How many more records may be fetched by one poll of so many partitions."""
+        free = self._records_max - self._records if self._bytes < self._bytes_max else 0
+        return free if partitions == 1 else min(free, max(1, self._records_max // 4))
 
     @property
-    def records(self) -> int:
-        """How many more records may be fetched now."""
-        return self._records_max - self._records if self._bytes < self._bytes_max else 0
+    def ample(self) -> bool:
+        """Whether a quarter of the room is free, and so a poll brings more than a few records."""
+        return self._records * 4 <= self._records_max * 3 and self._bytes < self._bytes_max
 
-    def take(self, record: Record) -> None:
-        self._change(1, len(record.value or b""))
+    def has_too_much(self, share: Share, *, partitions: int) -> bool:
+        """Whether no more may be fetched of a partition, one of so many."""
+        if partitions == 1:
+            return False
+        mark = 4 if share.full else 2
+        share.full = share.records * mark >= self._records_max or share.bytes * mark >= self._bytes_max
+        return share.full
 
-    def give_back(self, record: Record) -> None:
-        self._change(-1, -len(record.value or b""))
+    def take(self, record: Record, share: Share) -> None:
+        self._change(1, _size(record), share)
 
-    def _change(self, records: int, size: int) -> None:
+    def give_back(self, record: Record, share: Share) -> None:
+        self._change(-1, -_size(record), share)
+        if self.ample and not (share.full and self.has_too_much(share, partitions=2)):
+            self.event.set()
+
+    def _change(self, records: int, size: int, share: Share) -> None:
         self._records += records
         self._bytes += size
-        self._metrics.set(IN_FLIGHT_RECORDS, self._records)
-        self._metrics.set(IN_FLIGHT_BYTES, self._bytes)
-        if self.records > 0:
-            self.event.set()
-        else:
-            self.event.clear()
+        share.records += records
+        share.bytes += size
+
+
+def _size(record: Record) -> int:
+    size = len(record.value or b"") + len(record.key or b"")
+    for name, value in record.headers:
+        size += len(name) + len(value or b"")
+    return size

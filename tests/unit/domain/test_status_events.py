@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from schemas.json_text import compact, parse
-from schemas.outgoing import Cause, DeploymentStatusChanged, ReleaseStatusChanged
+from schemas.outgoing import STATUS_MODELS
+from schemas.times import format_time
 from schemas.types import EventType as E
 from schemas.types import StatusEventType
 from tests.unit.domain.story import SOURCE, Story, applied, duplicate, fields, minute, release_id, stale
@@ -17,7 +18,9 @@ from worker.domain.status_events import status_events
 def stored(entry: Entry) -> Entry:
     """As a database gives it back: plain texts."""
     text = str(entry.activity_data.encode(), "utf-8")
-    return replace(entry, activity_data=text, activity_type=str(entry.activity_type), status=str(entry.status))
+    return replace(
+        entry, activity_data=text, activity_type=str(entry.activity_type), status=str(entry.status), said=None
+    )
 
 
 @pytest.fixture
@@ -29,31 +32,63 @@ def test_a_success_is_published_with_all_that_subscribers_need(story: Story) -> 
     """One event for the deployment, one for the release, in this order."""
     story.tell(E.DEPLOYMENT_STARTED, at=1, config_revision=3)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=2, config_revision=3, actor="Zoë", comment="ja 🚀"))
-    cause = Cause(source=SOURCE, id="x", type="dev.rudder.deployment.succeeded.v1", time=minute(2))
+    cause = {"source": SOURCE, "id": "x", "type": "dev.rudder.deployment.succeeded.v1", "time": format_time(minute(2))}
     deployment, release = status_events(changes.entries)
     assert deployment.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
-    assert deployment.data == DeploymentStatusChanged.model_validate(
-        {
-            "release_id": release_id(),
-            "deployment_id": story.attempt(1, config_revision=3).id,
-            "organization_id": "acme",
-            "environment_id": "prod",
-            "config_revision": 3,
-            "attempt": 1,
-            "previous_status": deployment.data.previous_status,
-            "status": deployment.data.status,
-            "deployed_at": minute(2),
-            "deployed_by": "Zoë",
-            "comment": "ja 🚀",
-            "cause": cause,
-        }
-    )
-    assert (deployment.data.previous_status, deployment.data.status) == ("IN_PROGRESS", "SUCCESS")
+    assert deployment.data == {
+        "release_id": str(release_id()),
+        "deployment_id": str(story.attempt(1, config_revision=3).id),
+        "organization_id": "acme",
+        "environment_id": "prod",
+        "config_revision": 3,
+        "attempt": 1,
+        "previous_status": "IN_PROGRESS",
+        "status": "SUCCESS",
+        "deployed_at": format_time(minute(2)),
+        "deployed_by": "Zoë",
+        "comment": "ja 🚀",
+        "cause": cause,
+    }
     assert release.type is StatusEventType.RELEASE_STATUS_CHANGED
-    assert isinstance(release.data, ReleaseStatusChanged)
-    assert (release.data.previous_status, release.data.status) == ("DEPLOYING", "DEPLOYED")
-    assert (release.data.release_id, release.data.organization_id) == (release_id(), "acme")
-    assert (release.data.comment, release.data.cause) == (None, cause)
+    assert release.data == {
+        "release_id": str(release_id()),
+        "organization_id": "acme",
+        "previous_status": "DEPLOYING",
+        "status": "DEPLOYED",
+        "comment": None,
+        "cause": cause,
+    }
+
+
+@pytest.mark.parametrize("told", [E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_ROLLED_BACK, E.DEPLOYMENT_STARTED])
+def test_what_is_published_is_what_the_published_models_write(story: Story, told: E) -> None:
+    """Fresh events are put together without the models, for speed: name by name the same, in the same order."""
+    story.tell(E.DEPLOYMENT_REQUESTED, at=1)
+    story.tell(E.DEPLOYMENT_STARTED, at=1)
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=2, actor="Zoë")
+    for event in status_events(applied(story.tell(told, at=3, actor="jo", comment="ja")).entries):
+        model = STATUS_MODELS[event.type].model_validate_json(compact(event.data))
+        assert list(model.model_dump(mode="json").items()) == list(event.data.items())
+        assert compact(model.model_dump(mode="json")) == compact(event.data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("attempt", "first", "attempt"),
+        ("organization_id", "", "organization_id"),
+        ("deployed_at", "soon", "RFC 3339"),
+        ("change", {"from": None, "to": "GONE"}, "GONE"),
+    ],
+)
+def test_an_entry_that_somebody_edited_is_not_published(story: Story, name: str, value: object, complaint: str) -> None:
+    """It would break the promise that subscribers were given; its release waits until it is mended."""
+    (entry, *_) = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2)).entries
+    said = parse(entry.activity_data.encode())
+    assert isinstance(said, dict)
+    edited = replace(entry, activity_data=compact(said | {name: value}), said=None)
+    with pytest.raises(ValueError, match=complaint):
+        status_events([edited])
 
 
 def test_a_status_events_id_and_time_are_its_entrys(story: Story) -> None:
@@ -68,7 +103,7 @@ def test_a_status_events_id_and_time_are_its_entrys(story: Story) -> None:
 def test_a_new_thing_has_no_previous_status() -> None:
     """A release that a block made, and its first attempt."""
     changes = applied(Story().tell(E.DEPLOYMENT_REQUESTED, block=fields()))
-    assert [(event.data.previous_status, event.data.status) for event in status_events(changes.entries)] == [
+    assert [(event.data["previous_status"], event.data["status"]) for event in status_events(changes.entries)] == [
         (None, "APPROVED"),
         (None, "PENDING"),
         ("APPROVED", "DEPLOYING"),
@@ -80,25 +115,21 @@ def test_a_superseded_attempt_has_a_status_event_of_its_own(story: Story) -> Non
     story.tell(E.DEPLOYMENT_STARTED)
     changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, comment="again"))
     superseded, opened = (event.data for event in status_events(changes.entries))
-    assert isinstance(superseded, DeploymentStatusChanged)
-    assert isinstance(opened, DeploymentStatusChanged)
-    assert (superseded.attempt, superseded.status, superseded.comment) == (1, "CANCELLED", None)
-    assert (opened.attempt, opened.status, opened.comment) == (2, "PENDING", "again")
+    assert (superseded["attempt"], superseded["status"], superseded["comment"]) == (1, "CANCELLED", None)
+    assert (opened["attempt"], opened["status"], opened["comment"]) == (2, "PENDING", "again")
 
 
 def test_a_success_by_nobody_in_particular_says_so(story: Story) -> None:
     """`actor` is optional."""
     (event, _) = status_events(applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=5)).entries)
-    assert isinstance(event.data, DeploymentStatusChanged)
-    assert (event.data.deployed_at, event.data.deployed_by) == (minute(5), None)
+    assert (event.data["deployed_at"], event.data["deployed_by"]) == (format_time(minute(5)), None)
 
 
 def test_a_rollback_says_when_it_was_deployed(story: Story) -> None:
     """As its row does."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=5, actor="maria")
     (event, _) = status_events(applied(story.tell(E.DEPLOYMENT_ROLLED_BACK, at=6, actor="jo")).entries)
-    assert isinstance(event.data, DeploymentStatusChanged)
-    assert (event.data.deployed_at, event.data.deployed_by) == (minute(5), "maria")
+    assert (event.data["deployed_at"], event.data["deployed_by"]) == (format_time(minute(5)), "maria")
 
 
 def test_a_release_event_carries_its_comment(story: Story) -> None:
@@ -106,7 +137,7 @@ def test_a_release_event_carries_its_comment(story: Story) -> None:
     story = Story()
     (created,) = status_events(applied(story.tell(E.RELEASE_CREATED, comment="first")).entries)
     (submitted,) = status_events(applied(story.tell(E.RELEASE_SUBMITTED, comment="look")).entries)
-    assert (created.data.comment, submitted.data.comment) == ("first", "look")
+    assert (created.data["comment"], submitted.data["comment"]) == ("first", "look")
 
 
 def test_what_changes_no_status_has_no_status_event(story: Story) -> None:
@@ -147,5 +178,5 @@ def test_an_entry_holds_what_its_text_says_and_no_more() -> None:
     text = parse(entry.activity_data.encode())
     assert isinstance(text, dict)
     del text["comment"]
-    (event,) = status_events([replace(entry, activity_data=compact(text))])
-    assert event.data.comment is None
+    (event,) = status_events([replace(entry, activity_data=compact(text), said=None)])
+    assert event.data["comment"] is None

@@ -18,6 +18,15 @@ class SlowConsumer:
         self.gate = asyncio.Event()
         self.calls = 0
 
+    def assignment(self) -> set[TopicPartition]:
+        return {TopicPartition("t", 0)}
+
+    def pause(self, *partitions: TopicPartition) -> None:
+        assert not partitions
+
+    def resume(self, *partitions: TopicPartition) -> None:
+        assert not partitions
+
     async def getmany(self, **_: object) -> dict[TopicPartition, list[ConsumerRecord]]:
         self.calls += 1
         call = self.calls

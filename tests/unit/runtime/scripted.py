@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from uuid import UUID, uuid5
 
 from schemas.envelope import write_binary
@@ -18,7 +19,7 @@ from worker.runtime.silent_tracer import SilentTracer
 from worker.telemetry import Metrics
 
 TOPICS = Topics(deployment_status="deployments", release_status="releases", dead_letters="dead-letters")
-_NAMESPACE = UUID("00000000-0000-5000-8000-000000000000")
+NAMESPACE = UUID("00000000-0000-5000-8000-000000000000")
 
 
 class ImpatientClock:
@@ -95,6 +96,7 @@ class ScriptedSource:
         self.commit_faults: deque[Exception] = deque()
         self.poll_faults: deque[Exception] = deque()
         self.polls: list[int] = []
+        self.paused: list[frozenset[Partition]] = []
         self.commits: list[dict[Partition, int]] = []
         self.stopped = False
         self.on_assigned: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
@@ -108,12 +110,19 @@ class ScriptedSource:
     ) -> None:
         self.on_assigned, self.on_revoked = on_assigned, on_revoked
 
-    async def poll(self, *, timeout_seconds: float, records_max: int) -> Sequence[Record]:
+    async def poll(
+        self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
+    ) -> Sequence[Record]:
         await asyncio.sleep(0)
         self.polls.append(records_max)
+        self.paused.append(frozenset(paused))
         if self.poll_faults:
             raise self.poll_faults.popleft()
-        return [self.records.popleft() for _ in range(min(records_max, len(self.records)))]
+        may = [record for record in self.records if Partition(record.topic, record.partition) not in paused]
+        handed_out = may[:records_max]
+        for record in handed_out:
+            self.records.remove(record)
+        return handed_out
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         await asyncio.sleep(0)
@@ -155,12 +164,12 @@ def a_delivery(
 
 def created(release: str, *, offset: int, partition: int = 0, topic: str = "in") -> Record:
     """A valid release.created event; `release` is any name."""
-    release_id = uuid5(_NAMESPACE, release)
+    release_id = uuid5(NAMESPACE, release)
     data = {
         "release_id": str(release_id),
         "organization_id": "acme",
-        "project_id": str(_NAMESPACE),
-        "component_id": str(_NAMESPACE),
+        "project_id": str(NAMESPACE),
+        "component_id": str(NAMESPACE),
         "deployment_track_id": release,
         "release_date": "2026-01-02",
         "release_number": 1,

@@ -1,13 +1,18 @@
 """The consumer commits only what is done, gives up only in order, and never stops showing the group that it lives."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from uuid import uuid5
 
 import pytest
+from prometheus_client import generate_latest
+from structlog.testing import capture_logs
 
 from schemas.record import Record
 from tests.unit.runtime.scripted import (
+    NAMESPACE,
     ImpatientClock,
     ScriptedPublisher,
     ScriptedSource,
@@ -16,9 +21,9 @@ from tests.unit.runtime.scripted import (
     created,
 )
 from worker.domain.errors import Broken, Unavailable
-from worker.ports import Partition, PartitionsLost
+from worker.ports import Partition, PartitionsLost, Publication
 from worker.runtime.consumer import Bounds, Consumer
-from worker.telemetry import Metrics
+from worker.telemetry import LogEvent, Metrics
 
 P0, P1 = Partition("in", 0), Partition("in", 1)
 
@@ -171,14 +176,15 @@ async def test_a_commit_that_fails_is_made_up_for() -> None:
 
 async def test_no_more_is_fetched_than_there_is_room_for_while_polling_goes_on() -> None:
     """Back-pressure, not memory; and a member that stops polling would be thrown out of its group."""
-    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(10)), records_max=3)
+    records = [created(f"r{number}", offset=number // 2, partition=number % 2) for number in range(10)]
+    scene = Scene(*records, records_max=3)
     scene.publisher.gate.clear()
     async with scene.running():
         await until(lambda: scene.source.polls.count(0) >= 3)
         assert len(scene.source.records) == 7
         assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 3
         scene.publisher.gate.set()
-        await until(lambda: scene.source.committed == {P0: 10})
+        await until(lambda: scene.source.committed == {P0: 5, P1: 5})
     assert max(scene.source.polls) <= 3
     assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
 
@@ -289,7 +295,7 @@ async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:
     async with scene.running():
         await until(lambda: not scene.source.records)
         scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4, 8))
-        await until(lambda: scene.source.polls.count(0) >= 3)
+        await until(lambda: scene.source.paused.count(frozenset({P0})) >= 3)
         assert len(scene.source.records) == 4
         scene.publisher.gate.set()
         await until(lambda: scene.source.committed == {P0: 8})
@@ -302,3 +308,62 @@ async def test_a_broker_that_goes_back_is_followed() -> None:
         await until(lambda: scene.source.committed == {P0: 8})
         scene.source.records.append(created("b", offset=0))
         await until(lambda: scene.source.commits[-1] == {P0: 1})
+
+
+async def test_a_release_that_cannot_be_finished_stops_its_own_partition_and_no_other() -> None:
+    """All that comes after it waits in the topic: the room that it takes is bounded, and the rest is the others'."""
+    scene = Scene(records_max=8)
+    stuck = [created("stuck", offset=offset) for offset in range(20)]
+    scene.source.records.extend(stuck)
+    held = asyncio.Event()
+    publish = scene.publisher.publish
+
+    async def publish_all_but_one(publications: Sequence[Publication]) -> None:
+        if any(publication.key == str(uuid5(NAMESPACE, "stuck")).encode() for publication in publications):
+            await held.wait()
+        await publish(publications)
+
+    scene.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
+    async with scene.running():
+        await until(lambda: any(P0 in paused for paused in scene.source.paused))
+        scene.source.records.extend(created(f"r{offset}", offset=offset, partition=1) for offset in range(40))
+        await until(lambda: scene.source.committed.get(P1) == 40)
+        assert P0 not in scene.source.committed
+        assert sum(record.partition == 0 for record in scene.source.records) >= 20 - 8
+        held.set()
+        await until(lambda: scene.source.committed == {P0: 20, P1: 40})
+
+
+async def test_a_record_that_holds_back_the_commit_is_told_once_and_measured() -> None:
+    """The operator sees which one it is, and when it is over."""
+    scene = Scene(created("a", offset=5), created("b", offset=6), created("c", offset=7))
+    held = asyncio.Event()
+    publish = scene.publisher.publish
+
+    async def publish_all_but_one(publications: Sequence[Publication]) -> None:
+        if any(publication.key == str(uuid5(NAMESPACE, "a")).encode() for publication in publications):
+            await held.wait()
+        await publish(publications)
+
+    scene.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: len(scene.store.written) == 3)
+            scene.clock.now_seconds += 1.0
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 2)
+            scene.clock.now_seconds += 60.0
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 5)
+            shown = generate_latest(scene.metrics.registry).decode()
+            assert "rudder_commit_trail_records 3.0" in shown
+            assert float(re.findall(r"^rudder_commit_trail_seconds (\S+)$", shown, re.MULTILINE)[0]) >= 60.0
+            held.set()
+            await until(lambda: scene.source.committed == {P0: 8})
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 2)
+            assert "rudder_commit_trail_seconds 0.0" in generate_latest(scene.metrics.registry).decode()
+    [told] = [line for line in logs if line["event"] == LogEvent.OFFSETS_HELD_BACK]
+    assert (told["topic"], told["partition"], told["offset"], told["records_behind"]) == ("in", 0, 5, 2)
+    [over] = [line for line in logs if line["event"] == LogEvent.OFFSETS_RELEASED]
+    assert (over["partition"], over["offset"]) == (0, 5)

@@ -1,7 +1,10 @@
 """Room is what bounds memory: records and bytes that are fetched and not done."""
 
+import pytest
+from prometheus_client import generate_latest
+
 from schemas.record import Record
-from worker.runtime.room import Room
+from worker.runtime.room import Room, Share
 from worker.telemetry import Metrics
 
 
@@ -9,33 +12,92 @@ def a_record(size_bytes: int) -> Record:
     return Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=None, value=b"x" * size_bytes)
 
 
+def taken(room: Room, share: Share, number: int, *, size_bytes: int = 1) -> None:
+    for _ in range(number):
+        room.take(a_record(size_bytes), share)
+
+
 def test_records_bound_what_may_be_fetched() -> None:
-    room = Room(records_max=3, bytes_max=100, metrics=Metrics())
-    room.take(a_record(1))
-    assert room.records == 2
-    room.take(a_record(1))
-    room.take(a_record(1))
-    assert room.records == 0
-    assert not room.event.is_set()
-    room.give_back(a_record(1))
-    assert room.records == 1
-    assert room.event.is_set()
+    room, share = Room(records_max=3, bytes_max=100, metrics=Metrics()), Share()
+    taken(room, share, 3)
+    assert room.records(partitions=1) == 0
+    room.give_back(a_record(1), share)
+    assert room.records(partitions=1) == 1
 
 
 def test_bytes_bound_it_too() -> None:
     """A few large records leave no room, however few they are; when they go, it comes back."""
-    room = Room(records_max=1000, bytes_max=100, metrics=Metrics())
-    room.take(a_record(99))
-    assert room.records == 999
-    room.take(a_record(50))
-    assert room.records == 0
-    assert not room.event.is_set()
-    room.give_back(a_record(99))
-    assert room.records == 999
-    assert room.event.is_set()
+    room, share = Room(records_max=1000, bytes_max=100, metrics=Metrics()), Share()
+    room.take(a_record(99), share)
+    assert room.records(partitions=1) == 999
+    room.take(a_record(50), share)
+    assert room.records(partitions=1) == 0
+    assert not room.ample
+    room.give_back(a_record(99), share)
+    assert room.records(partitions=1) == 999
+    assert room.ample
 
 
-def test_a_tombstone_takes_room_for_a_record_and_for_no_bytes() -> None:
-    room = Room(records_max=2, bytes_max=1, metrics=Metrics())
-    room.take(Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=b"k", value=None))
-    assert room.records == 1
+def test_fetching_waits_until_it_is_worth_a_poll() -> None:
+    """A full room wakes the consumer when a quarter is free, not once for each record that is done."""
+    room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
+    taken(room, share, 100)
+    woken = []
+    for done in range(1, 101):
+        room.event.clear()
+        room.give_back(a_record(1), share)
+        if room.event.is_set():
+            woken.append(done)
+    assert woken[0] == 25
+
+
+def test_one_partition_of_several_gets_half_of_the_room() -> None:
+    """And is full until it has sunk to a quarter; alone, it may have it all."""
+    room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
+    taken(room, share, 49)
+    assert not room.has_too_much(share, partitions=2)
+    taken(room, share, 1)
+    assert not room.has_too_much(share, partitions=1)
+    assert room.has_too_much(share, partitions=2)
+    for _ in range(25):
+        room.give_back(a_record(1), share)
+        assert room.has_too_much(share, partitions=2)
+    room.give_back(a_record(1), share)
+    assert not room.has_too_much(share, partitions=2)
+
+
+def test_one_poll_of_several_partitions_gets_a_quarter_of_the_room() -> None:
+    """It may be all of one partition, which is then not full yet."""
+    room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
+    assert (room.records(partitions=1), room.records(partitions=2)) == (100, 25)
+    taken(room, share, 90)
+    assert room.records(partitions=2) == 10
+    assert Room(records_max=1, bytes_max=1, metrics=Metrics()).records(partitions=2) == 1
+
+
+def test_half_of_the_bytes_is_half_of_the_room() -> None:
+    room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
+    taken(room, share, 6, size_bytes=1_000)
+    assert room.has_too_much(share, partitions=2)
+
+
+@pytest.mark.parametrize(
+    ("record", "size_bytes"),
+    [
+        (Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=b"key", value=None), 3),
+        (Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=None, value=b"value"), 5),
+        (
+            Record(topic="t", partition=0, offset=0, timestamp_ms=0, key=None, value=None, headers=(("n", b"12"),)),
+            3,
+        ),
+    ],
+)
+def test_all_that_a_record_holds_is_counted(record: Record, size_bytes: int) -> None:
+    """A record may be nothing but headers, and they may be large."""
+    metrics = Metrics()
+    room, share = Room(records_max=2, bytes_max=1_000, metrics=metrics), Share()
+    room.take(record, share)
+    assert share == Share(records=1, bytes=size_bytes)
+    assert f"rudder_in_flight_bytes {float(size_bytes)}".encode() in generate_latest(metrics.registry)
+    room.give_back(record, share)
+    assert share == Share()

@@ -1,0 +1,199 @@
+"""`run --processes` starts nothing that cannot work, needs no other process for one, and stays a parent otherwise."""
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.unit.cli.command_line import CommandLine, rudder_worker
+from worker import assembly
+from worker.cli import run
+from worker.domain.errors import Misconfigured
+from worker.runtime import lifeline
+from worker.runtime.supervisor import Service
+from worker.settings import Settings
+
+POSTGRES = "postgresql+asyncpg://somebody:s3cret@127.0.0.1:1/rudder"
+SEVERAL = {
+    "RUDDER_DATABASE_URL": POSTGRES,
+    "RUDDER_PROCESSES": "3",
+    "RUDDER_HTTP_PORT": "0",
+    "RUDDER_STARTUP_TIMEOUT_SECONDS": "0",
+}
+
+
+class Here(Misconfigured):
+    """A worker was to run in this very process."""
+
+
+class Elsewhere(Misconfigured):
+    """Further processes were to be started."""
+
+
+@pytest.fixture
+def settings_used(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """Nothing is started; who would start what says so."""
+    used: list[Settings] = []
+
+    def services(settings: Settings) -> Mapping[str, Service]:
+        used.append(settings)
+        raise Here("here")
+
+    def process_keepers(settings: Settings, **_: Any) -> Mapping[str, Service]:
+        used.append(settings)
+        raise Elsewhere("elsewhere")
+
+    monkeypatch.setattr(assembly, "services", services)
+    monkeypatch.setattr(run, "process_keepers", process_keepers)
+    return used
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "where", "processes"),
+    [
+        ([], {}, "here", 1),
+        (["--processes", "1"], {}, "here", 1),
+        (["--processes", "1"], {"RUDDER_PROCESSES": "2"}, "here", 1),
+        (["--processes", "3"], {}, "elsewhere", 3),
+        (["--processes", "3"], {"RUDDER_PROCESSES": "1"}, "elsewhere", 3),
+        ([], {"RUDDER_PROCESSES": "2"}, "elsewhere", 2),
+    ],
+)
+def test_one_runs_in_this_process_and_several_in_their_own(
+    command_line: CommandLine,
+    settings_used: list[Settings],
+    arguments: list[str],
+    environment: dict[str, str],
+    where: str,
+    processes: int,
+) -> None:
+    command_line.environment(RUDDER_DATABASE_URL=POSTGRES, **environment)
+    ended = command_line("run", *arguments)
+    assert (ended.code, ended.out, ended.complaint) == (2, "", where)
+    assert [settings.processes for settings in settings_used] == [processes]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "word"),
+    [
+        (["--processes", "2"], {}, "SQLite"),
+        (["--processes", "2"], {"RUDDER_DATABASE_URL": POSTGRES, "RUDDER_HTTP_PORT": "65535"}, "RUDDER_HTTP_PORT"),
+        (["--processes", "0"], {"RUDDER_DATABASE_URL": POSTGRES}, "RUDDER_PROCESSES"),
+        (["--processes", "2"], {"RUDDER_DATABASE_URL": "oracle://somebody:s3cret@h/d"}, "RUDDER_DATABASE_URL"),
+        (["--processes", "2"], {"RUDDER_DATABASE_URL": POSTGRES, "RUDDER_CONCURRENCY": "x"}, "RUDDER_CONCURRENCY"),
+    ],
+)
+def test_what_cannot_work_is_one_line_before_anything_starts(
+    command_line: CommandLine,
+    settings_used: list[Settings],
+    arguments: list[str],
+    environment: dict[str, str],
+    word: str,
+) -> None:
+    command_line.environment(**environment)
+    ended = command_line("run", *arguments)
+    assert (ended.code, ended.out) == (2, "")
+    assert word in ended.complaint
+    assert "s3cret" not in ended.err
+    assert settings_used == []
+
+
+@pytest.fixture
+def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What one of several processes says to its parent."""
+    said: list[str] = []
+    monkeypatch.setattr(lifeline, "refuse", said.append)
+    monkeypatch.setattr(lifeline, "when_cut", lambda _react: None)
+    return said
+
+
+def test_one_of_several_tells_its_parent_why_it_cannot_run(
+    command_line: CommandLine, settings_used: list[Settings], refusals: list[str]
+) -> None:
+    """And nobody else: the parent says it for all."""
+    command_line.environment(RUDDER_DATABASE_URL=POSTGRES, RUDDER_HTTP_PORT="9000")
+    ended = command_line("run", "--processes", "3", "--process-number", "2")
+    assert (ended.code, ended.out, ended.err) == (2, "", "")
+    assert refusals == ["here"]
+    assert [settings.http_port for settings in settings_used] == [9002]
+
+
+def test_one_of_several_that_is_orphaned_stops_and_bounds_the_stop(
+    command_line: CommandLine, refusals: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What hangs would have been killed by the parent; without one, the system has to do it."""
+    alarms: list[int] = []
+    seen: list[Any] = []
+
+    class Orderly:
+        async def run(self, stop: asyncio.Event) -> None:
+            seen.append(structlog.contextvars.get_contextvars())
+            await stop.wait()
+
+    def services(_settings: Settings) -> Mapping[str, Service]:
+        return {"worker": Orderly()}
+
+    def when_cut(react: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(react)
+
+    monkeypatch.setattr(assembly, "services", services)
+    monkeypatch.setattr(lifeline, "when_cut", when_cut)
+    monkeypatch.setattr(signal, "alarm", alarms.append)
+    command_line.environment(RUDDER_DATABASE_URL=POSTGRES, RUDDER_DRAIN_TIMEOUT_SECONDS="100")
+    ended = command_line("run", "--processes", "2", "--process-number", "1")
+    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert [seconds > 100 + run.GRACE_SECONDS for seconds in alarms] == [True]
+    assert seen == [{"process": 1}]
+    assert structlog.contextvars.get_contextvars() == {}
+
+
+def test_what_the_processes_find_is_one_line_too(tmp_path: Path) -> None:
+    """They start as their parent was started, options and all; each says which it is, and none that it gave up."""
+    ended = rudder_worker("--log-format", "json", "run", folder=tmp_path, environment=SEVERAL)
+    assert (ended.code, ended.out) == (2, "")
+    assert ended.complaint.startswith("gave up on the database after 0 s: ")
+    logged = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
+    started = [line for line in logged if line["event"] == "process.started"]
+    assert sorted(line["process"] for line in started) == [0, 1, 2]
+    assert len(logged) == len(ended.err.splitlines()) - 1
+    for line in started:
+        with pytest.raises(ProcessLookupError):
+            os.kill(line["pid"], 0)
+
+
+def test_an_unknown_setting_is_said_once(tmp_path: Path) -> None:
+    ended = rudder_worker("run", folder=tmp_path, environment={**SEVERAL, "RUDDER_GROUP": "x"})
+    assert ended.err.count("RUDDER_GROUP is no setting") == 1
+
+
+def test_the_number_of_a_process_is_nobody_else_s_option(command_line: CommandLine) -> None:
+    """It is how a parent starts its processes."""
+    assert "--processes" in command_line("run", "--help").out
+    assert "--process-number" not in command_line("run", "--help").out
+
+
+def test_a_process_that_fails_at_the_stop_makes_its_parent_fail(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stop was asked for, but not all that was done may be committed."""
+
+    class Failed:
+        failed = True
+
+        async def run(self, stop: asyncio.Event) -> None:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await stop.wait()
+
+    def process_keepers(_settings: Settings, **_: Any) -> Mapping[str, Service]:
+        return {"process 0": Failed()}
+
+    monkeypatch.setattr(run, "process_keepers", process_keepers)
+    command_line.environment(RUDDER_DATABASE_URL=POSTGRES)
+    ended = command_line("run", "--processes", "2")
+    assert (ended.code, ended.out) == (1, "")
