@@ -6,6 +6,7 @@ import pytest
 
 from tests.conformance.catalogue import ROWS, catalogue, counts, execute_script, run
 from worker.db import migration
+from worker.db.revisions import head_revision
 
 URLS = {
     "sqlite": "sqlite+aiosqlite:///none.db",
@@ -20,7 +21,7 @@ def test_the_script_makes_the_same_schema(database_url: str) -> None:
         pytest.skip("its batches need sqlcmd; test_seed_ddl compares the statements")
     execute_script(database_url, migration.script(database_url))
     by_script = catalogue(database_url)
-    assert run(database_url, "SELECT version_num FROM alembic_version") == [(migration.head_revision(),)]
+    assert run(database_url, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
     migration.downgrade(database_url, "base")
     migration.upgrade(database_url)
     assert catalogue(database_url) == by_script

@@ -12,6 +12,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import DBAPIError
@@ -22,6 +23,7 @@ from tests.conformance.catalogue import ID, MOMENT, ROWS, catalogue, counts, run
 from worker.db import migration
 from worker.db.models import AppEnvironment, Base, Release
 from worker.db.models import ReleaseDeployment as Deployment
+from worker.db.revisions import current_revision, head_revision, known_revisions
 
 ROOT = Path(__file__).parents[2]
 
@@ -43,7 +45,7 @@ def test_every_revision_can_be_taken_back_alone(database_url: str) -> None:
     for revision in ("0.0.212", "0.0.213", "0.0.215", "0.0.216", "0.0.217", "0.0.218", "0.0.219", "0.0.220", "0.0.221"):
         migration.upgrade(database_url, revision)
         found.append(catalogue(database_url))
-    assert revision == migration.head_revision()
+    assert revision == head_revision()
     while len(found) > 1:
         assert catalogue(database_url) == found.pop()
         migration.downgrade(database_url, "-1")
@@ -132,14 +134,24 @@ def test_an_app_environments_with_rows_is_left_alone(database_url: str) -> None:
 
 
 async def test_a_database_tells_its_revision(database_url: str) -> None:
-    """None before the first migration; asked of an engine or of a connection."""
+    """None before the first migration."""
     engine = create_async_engine(database_url, poolclass=NullPool)
-    assert await migration.current_revision(engine) is None
-    await asyncio.to_thread(migration.upgrade, database_url, "0.0.215")
-    assert await migration.current_revision(engine) == "0.0.215"
     async with engine.connect() as connection:
-        assert await migration.current_revision(connection) == "0.0.215"
+        assert await current_revision(connection) is None
+    await asyncio.to_thread(migration.upgrade, database_url, "0.0.215")
+    async with engine.connect() as connection:
+        assert await current_revision(connection) == "0.0.215"
     await engine.dispose()
+
+
+def test_the_worker_knows_the_revisions_that_alembic_does() -> None:
+    """It reads them off the files' names, so a name that lies would let it start on the wrong tables."""
+    config = Config()
+    config.set_main_option("path_separator", "os")
+    config.set_main_option("script_location", str(ROOT / "migrations"))
+    scripts = ScriptDirectory.from_config(config)
+    assert known_revisions() == tuple(step.revision for step in scripts.walk_revisions())[::-1]
+    assert head_revision() == scripts.get_current_head()
 
 
 def test_replicas_may_migrate_at_the_same_time(database_url: str) -> None:
@@ -150,7 +162,7 @@ def test_replicas_may_migrate_at_the_same_time(database_url: str) -> None:
     program = "import sys; from worker.db.migration import upgrade; upgrade(sys.argv[1])"
     replicas = [subprocess.Popen([sys.executable, "-c", program, database_url], cwd=ROOT) for _ in range(3)]
     assert [replica.wait() for replica in replicas] == [0, 0, 0]
-    assert run(database_url, "SELECT version_num FROM alembic_version") == [(migration.head_revision(),)]
+    assert run(database_url, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
 
 
 @pytest.mark.parametrize("by_file", [False, True], ids=["RUDDER_DATABASE_URL", "RUDDER_DATABASE_URL_FILE"])

@@ -15,7 +15,7 @@ from tests.conformance.catalogue import run
 from tests.conformance.contents import row, rows
 from tests.conformance.pipeline import MOMENT, Pipeline, message
 from tests.conformance.stores import migrate, opened, process_all
-from worker.db import migration
+from worker.db.revisions import head_revision
 from worker.db.store import SqlStore
 from worker.domain.errors import Misconfigured
 from worker.domain.state import Applied, Rejected
@@ -137,7 +137,7 @@ async def test_a_database_at_an_older_revision_is_refused(database_url: str) -> 
     """Its revision is named, and so is the one that is needed."""
     await migrate(database_url, "0.0.217")
     async with opened(database_url, check=False) as store:
-        with pytest.raises(Misconfigured, match=rf"0\.0\.217.*{migration.head_revision()}.*rudder-worker migrate"):
+        with pytest.raises(Misconfigured, match=rf"0\.0\.217.*{head_revision()}.*rudder-worker migrate"):
             await store.check()
         await migrate(database_url)
         await store.check()

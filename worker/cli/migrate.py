@@ -34,6 +34,7 @@ def migrate(
             revision = "base"
         from worker.db import migration
         from worker.db.engine import parse_url
+        from worker.db.revisions import head_revision
 
         url = settings.database_url.get_secret_value()
         parse_url(url)
@@ -45,7 +46,7 @@ def migrate(
             (migration.downgrade if down else migration.upgrade)(url, revision)
         except migration.RevisionUnreachable as error:
             raise Misconfigured(str(error)) from error
-        print(f"the database is at revision {migration.head_revision() if revision == 'head' else revision}")
+        print(f"the database is at revision {head_revision() if revision == 'head' else revision}")
 
 
 async def _answers(settings: Settings) -> None:

@@ -23,10 +23,11 @@ class Words:
     """What one database says in its own way.
 
     `top`, `limit`: `first row only`, before the columns or at the end. `environments`: a CTE of that name with the
-    release's environments that have an attempt which is not cancelled, found without reading every attempt.
-    `counting`: of each of them the attempts of the latest events, OWN_COUNTING_MAX of the event's own environment.
-    `version`: of a release's row. `uuid_of_text`: a CASE or function that makes no error of any text, `TEXT` standing
-    for it. `text_of_uuid`: for comparing with text, `UUID` standing for it. `placed`: the driver's placeholders.
+    release's environments, found without reading every attempt. `counting`: of each of them the attempts of the latest
+    events that are not cancelled, OWN_COUNTING_MAX of the event's own environment. `version`: of a release's row.
+    `environment`: the join of `app_environments a`, `MEANT` standing for the condition. `uuid_of_text`: a CASE or
+    function that makes no error of any text, `TEXT` standing for it. `text_of_uuid`: for comparing with text, `UUID`
+    standing for it. `placed`: the driver's placeholders.
     """
 
     top: str
@@ -34,6 +35,7 @@ class Words:
     environments: str
     counting: str
     version: str
+    environment: str
     uuid_of_text: str
     text_of_uuid: str
     placed: Callable[[str], Statement]
@@ -102,10 +104,9 @@ def _pointer(parts: Parts, words: Words, *, component_is_uuid: bool) -> str:
         component = words.text_of_uuid.replace("UUID", component)
     # Anybody may have written anything into the pointer: only what looks like an id is taken for one.
     pointed = words.uuid_of_text.replace("TEXT", "a.release_mgt_deployment_id")
-    return (
-        f"\nLEFT JOIN app_environments a ON a.environment_id = :environment AND a.component_id = {component} "
-        f"AND a.deployment_track_id = {track}\nLEFT JOIN release_deployments p ON p.id = {pointed}"
-    )
+    meant = f"a.environment_id = :environment AND a.component_id = {component} AND a.deployment_track_id = {track}"
+    joined = words.environment.replace("MEANT", meant)
+    return f"\n{joined}\nLEFT JOIN release_deployments p ON p.id = {pointed}"
 
 
 def _exists(table: str, condition: str) -> str:

@@ -10,12 +10,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, make_url
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy import URL, make_url
 
 import migrations
 
@@ -53,33 +51,12 @@ def script(url: str | URL, *, start: str | None = None, revision: str = "head") 
     return text.getvalue()
 
 
-async def current_revision(database: AsyncConnection | AsyncEngine) -> str | None:
-    """The revision the database is at; None where it was never migrated."""
-    if isinstance(database, AsyncEngine):
-        async with database.connect() as connection:
-            return await connection.run_sync(_current_revision)
-    return await database.run_sync(_current_revision)
-
-
-def head_revision() -> str:
-    """The revision this worker was written for."""
-    head = ScriptDirectory.from_config(_config()).get_current_head()
-    if head is None:
-        raise LookupError("the migrations package holds no revision")
-    return head
-
-
 @contextmanager
 def _reaching(revision: str) -> Iterator[None]:
     try:
         yield
     except (CommandError, RevisionError) as error:
         raise RevisionUnreachable(f"no way from where the database is to revision {revision}: {error}") from error
-
-
-def known_revisions() -> frozenset[str]:
-    """Every revision that this version of the package has."""
-    return frozenset(step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions())
 
 
 def _config(url: str | URL | None = None, *, output: StringIO | None = None) -> Config:
@@ -101,7 +78,3 @@ def _leads_down(scripts: ScriptDirectory, *, start: str | None, revision: str) -
     target = scripts.get_revision(revision)
     below = [step.revision for step in scripts.iterate_revisions(start, "base")]
     return target is not None and target.revision in below[1:]
-
-
-def _current_revision(connection: Connection) -> str | None:
-    return MigrationContext.configure(connection).get_current_revision()

@@ -12,10 +12,10 @@ from schemas.event import Event
 from worker.db.conversation import Basis, Conversation, Conversations
 from worker.db.dialects.dialect import Dialect, translating
 from worker.db.engine import open_engine
-from worker.db.migration import current_revision, head_revision, known_revisions
 from worker.db.pointers import Pointers
 from worker.db.question import question
 from worker.db.reading import Answer, answer, entry, rejection
+from worker.db.revisions import current_revision, head_revision, known_revisions
 from worker.db.writing import writes
 from worker.domain.errors import Misconfigured
 from worker.domain.identity import entry_ids

@@ -41,6 +41,9 @@ ASSIGNORS = MappingProxyType(
     }
 )
 
+_PARTITION_FETCH_BYTES = 256 * 1024
+_FETCH_BYTES = 8 * 1024 * 1024
+
 _REBALANCE_PATIENCE_SECONDS = 0.5
 _STOP_TIMEOUT_SECONDS = 5.0
 
@@ -77,6 +80,9 @@ class KafkaSource:
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "isolation_level": "read_committed",
+            # What is fetched ahead lies in memory and is not counted as in flight. A larger batch comes all the same.
+            "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
+            "fetch_max_bytes": _FETCH_BYTES,
         }
         self._consumer: AIOKafkaConsumer | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None

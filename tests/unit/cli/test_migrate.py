@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.command_line import CommandLine, rudder_worker
-from worker.db.migration import head_revision
+from worker.db.revisions import head_revision
 
 FILE = "rudder.sqlite3"
 TABLES = {

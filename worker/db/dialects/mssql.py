@@ -58,6 +58,9 @@ def _bounded(timeout_seconds: float) -> Callable[[Any], Awaitable[None]]:
 class MssqlDialect:
     """READ COMMITTED; the release's row serialises what must be."""
 
+    def __init__(self) -> None:
+        self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
+
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url
         return {
@@ -65,6 +68,8 @@ class MssqlDialect:
             "max_overflow": 0,
             "pool_timeout": timeout_seconds,
             "isolation_level": "READ COMMITTED",
+            # Whoever uses a connection ends its transaction; the pool's roll back would be a round trip for nothing.
+            "pool_reset_on_return": None,
             "connect_args": {
                 "timeout": math.ceil(timeout_seconds),  # of the login
                 "after_created": _bounded(timeout_seconds),
@@ -74,7 +79,8 @@ class MssqlDialect:
         }
 
     def prepare(self, engine: AsyncEngine) -> None:
-        """Nothing to hook up."""
+        if driver := engine.dialect.dbapi:  # messages use it without SQLAlchemy's layers, and meet its own errors
+            self._errors = (DBAPIError, driver.Error)
 
     def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConversations:
         del connections_max, timeout_seconds  # the engine's
@@ -83,9 +89,9 @@ class MssqlDialect:
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, PoolTimeoutError | OSError | TimeoutError):
             return Unavailable(f"SQL Server: {error!r}")
-        if not isinstance(error, DBAPIError):
+        if not isinstance(error, self._errors):
             return None
-        text = str(error.orig)
+        text = str(error.orig if isinstance(error, DBAPIError) else error)
         numbers = {int(number) for number in _NUMBER.findall(text)}
         if numbers & _CONFLICTS:
             return Conflict(text)

@@ -2,6 +2,8 @@
 
 The first statement writes the release's row without changing it: whoever else works on that release waits, and what is
 read after it stays true until the commit. No lock hints, no MERGE.
+
+A text of more than 2,000 characters takes a fourth: the driver sends it after the rest.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -11,6 +13,7 @@ from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import PoolProxiedConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.db.asking import DEPLOYMENT, ENTRIES, REJECTION, Words, asking
@@ -26,6 +29,9 @@ _PARAMETERS_MAX = 2_000
 """Of one batch; the server takes 2,100."""
 
 _VERSION_COLUMN = 3
+
+_CURSOR = "rudder cursor"
+"""Where a pooled connection keeps its cursor."""
 
 
 def _uuid(value: Any) -> UUID:
@@ -47,12 +53,12 @@ _WORDS = Words(
     limit="",
     # No aggregate may stand in the recursive part; a row number may.
     environments="""WITH environments (environment_id) AS (
-    SELECT MIN(environment_id) FROM release_deployments WHERE release_mgt_id = :release AND status <> N'CANCELLED'
+    SELECT MIN(environment_id) FROM release_deployments WHERE release_mgt_id = :release
     UNION ALL
     SELECT following.environment_id FROM (
         SELECT d.environment_id, ROW_NUMBER() OVER (ORDER BY d.environment_id) AS place
         FROM release_deployments d JOIN environments e ON d.environment_id > e.environment_id
-        WHERE d.release_mgt_id = :release AND d.status <> N'CANCELLED'
+        WHERE d.release_mgt_id = :release
     ) following WHERE following.place = 1
 )
 """,
@@ -62,6 +68,7 @@ _WORDS = Words(
     ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC
 ) d""",  # noqa: S608 - names of ours
     version="@held",
+    environment="LEFT JOIN app_environments a ON MEANT",
     uuid_of_text="TRY_CONVERT(uniqueidentifier, TEXT)",
     text_of_uuid="LOWER(CONVERT(nvarchar(36), UUID))",
     placed=positional,
@@ -85,8 +92,10 @@ class MssqlConversation:
 
     read = _READ
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, cursor: Any) -> None:
         self._connection = connection
+        self._cursor = cursor
+        self._committed = False
 
     async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
         asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
@@ -107,25 +116,25 @@ class MssqlConversation:
         for batch in _batches(writes):
             sql = _batch(tuple((_without_nulls(write), write.guarded) for write in batch))
             await self._execute(sql, [value for write in batch for value in write.parameters if value is not None])
+            # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
+            while await self._cursor.nextset():
+                pass
         await self._connection.commit()
+        self._committed = True
+
+    async def end(self) -> None:
+        """Give the release back where nothing was to be written."""
+        if not self._committed:
+            await self._connection.rollback()
 
     async def _rows(self, sql: str, parameters: Sequence[object]) -> Sequence[Row]:
         nulls = _with_nulls(sql, tuple(value is None for value in parameters))
-        cursor = await self._cursor(nulls, [value for value in parameters if value is not None])
-        try:
-            rows: Sequence[Row] = await cursor.fetchall()
-            return rows
-        finally:
-            await cursor.close()
+        await self._execute(nulls, [value for value in parameters if value is not None])
+        rows: Sequence[Row] = await self._cursor.fetchall()
+        return rows
 
     async def _execute(self, sql: str, parameters: Sequence[object]) -> None:
-        cursor = await self._cursor(sql, parameters)
-        await cursor.close()
-
-    async def _cursor(self, sql: str, parameters: Sequence[object]) -> Any:
-        cursor = await self._connection.cursor()
-        await cursor.execute(sql, [_naive(value) for value in parameters])
-        return cursor
+        await self._cursor.execute(sql, [_naive(value) for value in parameters])
 
 
 def _naive(value: object) -> object:
@@ -176,7 +185,23 @@ class MssqlConversations:
     async def begin(self) -> AsyncIterator[MssqlConversation]:
         async with self._engine.connect() as connection:
             raw = await connection.get_raw_connection()
-            yield MssqlConversation(raw.driver_connection)
+            try:
+                conversation = MssqlConversation(raw.driver_connection, await _cursor(raw))
+                yield conversation
+                await conversation.end()
+            except BaseException:
+                # What a failed batch or an unanswered commit left behind is not to be trusted with a roll back.
+                await connection.invalidate()
+                raise
 
     async def close(self) -> None:
         """The engine is closed by whoever opened it."""
+
+
+async def _cursor(connection: PoolProxiedConnection) -> Any:
+    """The connection's one cursor. Closing one costs a round trip, in which the server forgets its statement; the next
+    statement on the same cursor does that by the way.
+    """
+    if _CURSOR not in connection.info:
+        connection.info[_CURSOR] = await connection.driver_connection.cursor()  # type: ignore[union-attr] # aioodbc's
+    return connection.info[_CURSOR]

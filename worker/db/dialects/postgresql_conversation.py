@@ -45,11 +45,11 @@ _WORDS = Words(
     top="",
     limit=" LIMIT 1",
     environments="""WITH RECURSIVE environments (environment_id) AS (
-    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release AND status <> 'CANCELLED'
+    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release
     UNION ALL
     SELECT (
         SELECT min(d.environment_id) FROM release_deployments d
-        WHERE d.release_mgt_id = :release AND d.status <> 'CANCELLED' AND d.environment_id > e.environment_id
+        WHERE d.release_mgt_id = :release AND d.environment_id > e.environment_id
     ) FROM environments e WHERE e.environment_id IS NOT NULL
 )
 """,
@@ -60,6 +60,8 @@ _WORDS = Words(
     LIMIT CASE WHEN e.environment_id = :environment THEN {OWN_COUNTING_MAX} ELSE 1 END
 ) d""",
     version="r.xmin",
+    # Not to be read by environment alone, however few rows it had when the plan was made.
+    environment="LEFT JOIN LATERAL (SELECT * FROM app_environments a WHERE MEANT OFFSET 0) a ON TRUE",
     uuid_of_text="CASE WHEN TEXT ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN TEXT::uuid END",
     text_of_uuid="(UUID)::text",
     placed=numbered,

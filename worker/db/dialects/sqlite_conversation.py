@@ -44,11 +44,11 @@ _WORDS = Words(
     top="",
     limit=" LIMIT 1",
     environments="""WITH RECURSIVE environments (environment_id) AS (
-    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release AND status <> 'CANCELLED'
+    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release
     UNION ALL
     SELECT (
         SELECT min(d.environment_id) FROM release_deployments d
-        WHERE d.release_mgt_id = :release AND d.status <> 'CANCELLED' AND d.environment_id > e.environment_id
+        WHERE d.release_mgt_id = :release AND d.environment_id > e.environment_id
     ) FROM environments e WHERE e.environment_id IS NOT NULL
 )
 """,
@@ -58,6 +58,7 @@ _WORDS = Words(
     ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC LIMIT {OWN_COUNTING_MAX}
 )""",  # noqa: S608 - names of ours
     version="NULL",
+    environment="LEFT JOIN app_environments a ON MEANT",
     uuid_of_text="lower(TEXT)",
     text_of_uuid="UUID",
     placed=positional,

@@ -1,0 +1,311 @@
+"""What a message costs does not grow: not with its release's attempts and log entries, not with anybody else's.
+
+Counted, never timed. On PostgreSQL: the pages of tables and indexes that a message touches, those that triggers and
+foreign keys look at among them. On SQLite: the steps of its virtual machine.
+"""
+
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tests.conformance.contents import WORKERS_TABLES, insert_rows
+from tests.conformance.pipeline import COMPONENT, Pipeline, minute
+from tests.conformance.stores import migrate, opened, process_all
+from worker.db.dialects.postgresql_conversation import PostgresqlConversation
+from worker.db.store import SqlStore
+from worker.domain.message import Message
+from worker.domain.state import Applied, Outcome, Stale
+from worker.handling.process import process
+
+FULL = bool(os.environ.get("RUDDER_TEST_FULL"))
+"""All that the promise is about; without it as much as a minute allows."""
+
+ATTEMPTS = 10_000
+SUPERSEDED = 10_000 if FULL else 1_500
+LOG_ENTRIES = 1_000_000 if FULL else 100_000
+ATTEMPTS_RATIO_MAX = 1.5
+TABLE_RATIO_MAX = 1.2
+
+on_both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+
+LATER = 1_000_000
+"""A minute after all history."""
+
+TABLES = [*WORKERS_TABLES, "app_environments"]
+Costs = dict[str, tuple[Outcome, int]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """A history of attempts, as SQL of the number `i`. `environments`: how many."""
+
+    environment: str = "'production'"
+    config_revision: str = "1"
+    attempt: str = "i"
+    status: str = "SUCCESS"
+    environments: int = 1
+
+
+PATTERNS = {
+    "one after the other": Pattern(),
+    "each in a revision of its own": Pattern(config_revision="i", attempt="1"),
+    "all cancelled": Pattern(status="CANCELLED"),
+    "each cancelled in a revision of its own": Pattern(config_revision="i", attempt="1", status="CANCELLED"),
+    "all rolled back": Pattern(status="ROLLED_BACK"),
+    "in five environments": Pattern(
+        environment="CASE i % 5 WHEN 0 THEN 'production' ELSE 'stage ' || (i % 5) END",
+        attempt="(i + 4) / 5",
+        environments=5,
+    ),
+}
+
+HISTORY = (
+    """WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {attempts})
+    INSERT INTO release_deployments (id, created_at, updated_at, release_mgt_id, environment_id, config_revision,
+    attempt, status) SELECT {uuid}, {time}, {time}, '{release}', {environment}, {config_revision}, {attempt}, '{status}'
+    FROM n""",
+    """WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {entries})
+    INSERT INTO release_activity_logs (id, created_at, updated_at, release_mgt_id, activity_type, activity_data, status)
+    SELECT {uuid}, {time}, {time}, '{release}', 'NOTE', 'as long as an entry has to be at the least', '{status}'
+    FROM n""",
+)
+EXPRESSIONS = {
+    "postgresql": {"uuid": "gen_random_uuid()", "time": "timestamp '2026-03-17 10:00' + i * interval '1 second'"},
+    "sqlite": {
+        "uuid": "lower(hex(randomblob(4)) || '-' || hex(randomblob(2)) || '-' || hex(randomblob(2)) || '-' || "
+        "hex(randomblob(2)) || '-' || hex(randomblob(6)))",
+        "time": "strftime('%Y-%m-%d %H:%M:%f000', '2026-03-17 10:00', '+' || i || ' seconds')",
+    },
+}
+PAGES = """SELECT sum(heap_blks_hit + heap_blks_read + idx_blks_hit + idx_blks_read)::int
+FROM pg_statio_user_tables WHERE relname = ANY($1)"""
+LEVELS = """SELECT indexrelid::regclass::text AS index, get_byte(metapage, 36) AS level
+FROM pg_index, pg_read_binary_file(pg_relation_filepath(indexrelid), 0, 64) metapage
+WHERE indrelid = 'release_activity_logs'::regclass"""
+"""How many pages a search passes before it is at a leaf, from where a B-tree says so."""
+
+
+class Meter:
+    """Has a store handle messages, and reads off what the database did for each: `counter` only ever rises."""
+
+    def __init__(self, store: SqlStore, counter: Callable[[], Awaitable[int]]) -> None:
+        self.store = store
+        self._counter = counter
+
+    async def cost(self, message: Message) -> tuple[Outcome, int]:
+        before = await self._counter()
+        outcome = await process(message, self.store)
+        return outcome, await self._counter() - before
+
+    async def costs(self, pipeline: Pipeline) -> Costs:
+        """Of each kind of message about the release, the lesser of two: a page that had to be split is nobody's."""
+        pipeline.told = max(pipeline.told, LATER)
+        once, again = [{name: await self.cost(message) for name, message in story(pipeline)} for _ in range(2)]
+        return {name: min(once[name], again[name], key=lambda found: found[1]) for name in once}
+
+
+@asynccontextmanager
+async def metered(url: str) -> AsyncIterator[Meter]:
+    """A store of its own, whose statements are prepared and whose connection is warm."""
+    async with opened(url) as store:
+        if url.startswith("sqlite"):
+            meter = Meter(store, await steps(store))
+            await meter.costs(await approved(store))
+            yield meter
+            return
+        observer = await asyncpg.connect(make_url(url).set(drivername="postgresql").render_as_string(False))
+        try:
+            for table in TABLES:  # whoever cleans up meanwhile would be counted
+                await observer.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+            meter = Meter(store, lambda: pages(store, observer))
+            await meter.costs(await approved(store))
+            yield meter
+        finally:
+            await observer.close()
+
+
+async def pages(store: SqlStore, observer: "asyncpg.Connection") -> int:
+    """A connection keeps its counts to itself until it is told not to; a store that takes turns has but one."""
+    async with store._conversations.begin() as conversation:
+        assert isinstance(conversation, PostgresqlConversation)
+        await conversation._connection.fetch("SELECT pg_stat_force_next_flush()")
+    touched = await observer.fetchval(PAGES, TABLES)
+    assert isinstance(touched, int)
+    return touched
+
+
+async def steps(store: SqlStore) -> Callable[[], Awaitable[int]]:
+    made = 0
+
+    def step() -> None:
+        nonlocal made
+        made += 1
+
+    async def counter() -> int:
+        return made
+
+    async with store._engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.set_progress_handler(step, 1)
+    return counter
+
+
+def story(pipeline: Pipeline) -> Iterable[tuple[str, Message]]:
+    """Every way of asking and of writing, about the attempts in production."""
+    yield "requested", pipeline.deploy("requested")
+    yield "requested again", pipeline.deploy("requested")
+    yield "started", pipeline.deploy("started")
+    yield "succeeded", pipeline.deploy("succeeded")
+    yield "named", pipeline.deploy("started", attempt=1)
+    yield "rolled back", pipeline.deploy("rolled_back")
+    yield "opened by its failure", pipeline.deploy("failed")
+    yield "rolled back again", pipeline.deploy("rolled_back")
+    yield "opened to be cancelled", pipeline.deploy("started")
+    yield "cancelled", pipeline.deploy("cancelled")
+    scan = {"activity_type": "SCAN", "activity_data": {}, "environment_id": "production"}
+    yield "activity", pipeline.tell("activity.recorded", scan)
+    yield "approved", pipeline.tell("release.approved")
+    yield "too late", pipeline.deploy("failed", at=minute(0))
+    yield "a gap", pipeline.deploy("failed", attempt=10**9)
+
+
+async def approved(store: SqlStore) -> Pipeline:
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    return pipeline
+
+
+async def execute(url: str, *statements: str) -> None:
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.begin() as connection:
+            for statement in statements:
+                await connection.exec_driver_sql(statement)
+    finally:
+        await engine.dispose()
+
+
+async def add_history(url: str, pipeline: Pipeline, pattern: Pattern, *, attempts: int, entries: int) -> None:
+    said = EXPRESSIONS[make_url(url).get_backend_name()] | asdict(pattern)
+    said |= {"release": str(pipeline.release_id), "attempts": attempts, "entries": entries}
+    await execute(url, *(statement.format(**said) for statement in HISTORY))
+
+
+@pytest.fixture
+async def url(database_url: str) -> str:
+    """Migrated, and with a row to point at what runs in production."""
+    await migrate(database_url)
+    production = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
+    await insert_rows(database_url, "app_environments", [{"id": uuid4(), **production}])
+    return database_url
+
+
+@on_both
+async def test_the_last_of_many_attempts_costs_little_more_than_the_first(url: str) -> None:
+    """Whatever became of the others, and whether the statements were prepared when the tables were empty, when they
+    were full, or with statistics. All stand in the same trees, so that their height is everybody's.
+    """
+    async with metered(url) as early:
+        releases = {name: (await approved(early.store), await approved(early.store)) for name in PATTERNS}
+        for name, (short, long) in releases.items():
+            pattern = PATTERNS[name]
+            await add_history(url, short, pattern, attempts=pattern.environments, entries=2)
+            await add_history(url, long, pattern, attempts=ATTEMPTS, entries=2 * ATTEMPTS)
+        grown = await growth(early, releases, "when empty")
+        async with metered(url) as late:
+            grown |= await growth(late, releases, "when full")
+        await execute(url, "ANALYZE")
+        async with metered(url) as latest:
+            grown |= await growth(latest, releases, "with statistics")
+    assert grown == {}
+
+
+async def growth(meter: Meter, releases: Mapping[str, tuple[Pipeline, Pipeline]], prepared: str) -> dict[str, str]:
+    """What costs too much: after a short history and after a long one."""
+    found = {}
+    for name, (short, long) in releases.items():
+        few, many = await meter.costs(short), await meter.costs(long)
+        for kind, (outcome, cost) in many.items():
+            assert type(few[kind][0]) is type(outcome), f"{name}, {kind}"
+            if cost > ATTEMPTS_RATIO_MAX * few[kind][1]:
+                found[f"{name}, {kind}, prepared {prepared}"] = f"{few[kind][1]}, then {cost}"
+    return found
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_what_superseded_attempts_leave_behind_is_not_waded_through(url: str) -> None:
+    """PostgreSQL keeps what is no longer so in its indexes until somebody cleans up, and nobody does here."""
+    async with metered(url) as meter:
+        pipeline = await approved(meter.store)
+        for _ in range(SUPERSEDED // 20):
+            await process(pipeline.deploy("requested"), meter.store)
+        _, first = await meter.cost(pipeline.deploy("requested"))
+        for _ in range(SUPERSEDED):
+            await process(pipeline.deploy("requested"), meter.store)
+        _, last = await meter.cost(pipeline.deploy("requested"))
+    assert last <= ATTEMPTS_RATIO_MAX * first
+
+
+@on_both
+async def test_what_other_releases_wrote_into_the_log_costs_nothing(url: str) -> None:
+    """But for the height of the log's trees: a page more for each level, in each of them that a message searches."""
+    async with metered(url) as meter:
+        others = [await approved(meter.store) for _ in range(10)]
+        pipeline = await approved(meter.store)
+        await meter.costs(pipeline)  # the first of a release are the cheapest: they find nothing
+        empty, before = await meter.costs(pipeline), await levels(url)
+        for other in others:
+            await add_history(url, other, Pattern(), attempts=1, entries=LOG_ENTRIES // len(others))
+        full, after = await meter.costs(pipeline), await levels(url)
+    grown = {}
+    for kind, (outcome, cost) in full.items():
+        allowed = TABLE_RATIO_MAX * empty[kind][1] + sum(
+            (after[index] - before[index]) * searches(index, outcome) for index in after
+        )
+        if cost > allowed:
+            grown[kind] = f"{empty[kind][1]}, then {cost}, allowed {allowed:.0f}"
+    assert grown == {}
+
+
+@on_both
+async def test_what_others_have_in_the_same_environment_costs_nothing(url: str) -> None:
+    """Not their attempts, nor the platform's rows of their components; not even while nobody has told the planner."""
+    async with metered(url) as meter:
+        pipeline, other = await approved(meter.store), await approved(meter.store)
+        await meter.costs(pipeline)  # the first of a release are the cheapest: they find nothing
+        alone = await meter.costs(pipeline)
+        await add_history(url, other, Pattern(), attempts=ATTEMPTS, entries=1)
+        row = {"environment_id": "production", "deployment_track_id": "main"}
+        await insert_rows(
+            url, "app_environments", [{"id": uuid4(), "component_id": uuid4(), **row} for _ in range(ATTEMPTS)]
+        )
+        crowded = await meter.costs(pipeline)
+    grown = {kind: f"{alone[kind][1]}, then {cost}" for kind, (_, cost) in crowded.items()}
+    grown = {kind: said for kind, said in grown.items() if crowded[kind][1] > ATTEMPTS_RATIO_MAX * alone[kind][1]}
+    assert grown == {}
+
+
+def searches(index: str, outcome: Outcome) -> int:
+    """Once for each entry that is written, and in the primary key once more: is the event known?"""
+    entries = len(outcome.changes.entries) if isinstance(outcome, Applied | Stale) else 0
+    return entries + 1 if index.endswith("_pkey") else entries
+
+
+async def levels(url: str) -> dict[str, int]:
+    if url.startswith("sqlite"):
+        return {}  # a search is one step there, however deep
+    connection = await asyncpg.connect(make_url(url).set(drivername="postgresql").render_as_string(False))
+    try:
+        await connection.execute("CHECKPOINT")
+        return dict(await connection.fetch(LEVELS))
+    finally:
+        await connection.close()

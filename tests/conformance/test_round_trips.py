@@ -1,0 +1,140 @@
+"""How often a message turns to the database, counted on the wire: latency is round trips, whatever a driver says."""
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import make_url
+
+from tests.conformance.contents import insert_rows
+from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
+from tests.conformance.stores import migrate, opened
+from tests.servers.counting_proxy import CountingProxy
+from worker.db.store import SqlStore
+from worker.domain.message import Message
+from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale
+from worker.handling.process import process
+
+Step = tuple[str, Message, type[Outcome]]
+Story = Callable[[int], Iterable[Step]]
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mssql"], indirect=True)
+
+COMMON_MAX = {"postgresql+asyncpg": 2, "mssql+aioodbc": 3}
+"""PostgreSQL: question, write. SQL Server: question, write, commit; a roll back where there is nothing to write."""
+
+WORST_MAX = {"postgresql+asyncpg": 3, "mssql+aioodbc": 4}
+"""One more where something is known of the event, and on SQL Server where a text is sent after the rest."""
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[CountingProxy]:
+    port = make_url(database_url).port
+    assert port
+    async with CountingProxy.running(port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
+    """Before the database stands the proxy. `staging` has a row that deployments are to be pointed at."""
+    await migrate(database_url)
+    staging = {"environment_id": "staging", "component_id": COMPONENT, "deployment_track_id": "main"}
+    await insert_rows(database_url, "app_environments", [{"id": uuid4(), **staging}])
+    through = make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
+    async with opened(through) as store:
+        yield store
+
+
+async def trips(story: Story, store: SqlStore, proxy: CountingProxy) -> dict[str, int]:
+    """What each step of the story costs, once its connection is there and has prepared its statements."""
+    for first in (0, 1_000):  # in its second telling a story meets what its first one left
+        for _, warming, _ in story(first):
+            await process(warming, store)
+    counted: dict[str, int] = {}
+    connections = proxy.connections
+    for name, step, expected in story(2_000):
+        before = proxy.round_trips
+        outcome = await process(step, store)
+        counted[name] = proxy.round_trips - before
+        assert isinstance(outcome, expected), name
+    assert proxy.connections == connections, "what was counted is not what a warm connection does"
+    return counted
+
+
+def deployments(first: int) -> Iterable[Step]:
+    """A release's ordinary life from that minute on."""
+    one = Pipeline(told=first)
+    yield "opened with a release block", one.deploy("requested", release=one.fields), Applied
+    yield "started", one.deploy("started", release=one.fields), Applied
+    yield "succeeded where the environment has no row", one.deploy("succeeded", release=one.fields), Applied
+    staging: dict[str, Any] = {"environment_id": "staging"}
+    yield "requested without a block", one.deploy("requested", **staging), Applied
+    yield "requested again, superseding", one.deploy("requested", **staging), Applied
+    yield "named", one.deploy("started", attempt=2, **staging), Applied
+    yield "succeeded where the environment has a row", one.deploy("succeeded", **staging), Applied
+    yield "opened by its success, where there is a row", one.deploy("succeeded", **staging), Applied
+    yield "rolled back", one.deploy("rolled_back", **staging), Applied
+    yield "rolled back, an earlier one", one.deploy("rolled_back", **staging), Applied
+    yield "rolled back, named", one.deploy("rolled_back", attempt=1), Applied
+    yield "opened by its start, another config revision", one.deploy("started", config_revision=2, attempt=1), Applied
+    yield "failed", one.deploy("failed", config_revision=2, comment="No space left on device 🚧"), Applied
+    yield "opened with settings", one.deploy("requested", api_settings={"timeout": 5}), Applied
+    yield "cancelled", one.deploy("cancelled", actor="ci"), Applied
+    yield "too late", one.deploy("failed", at=minute(first)), Stale
+    yield "a gap", one.deploy("started", attempt=99), Rejected
+    yield "not allowed", one.deploy("succeeded", attempt=1), Rejected
+    yield "of another organization", one.deploy("started", organization_id="bluefin-bank"), Rejected
+    yield "of a release that nobody knows", Pipeline().deploy("started"), Rejected
+    yield "of a release whose number is taken", Pipeline().deploy("started", release=one.fields), Rejected
+
+
+async def test_a_deployment_event_takes_as_few_round_trips_as_its_database_allows(
+    store: SqlStore, proxy: CountingProxy, database_url: str
+) -> None:
+    """Whatever it comes to; the first thing known of a release no more than the hundredth."""
+    most = COMMON_MAX[make_url(database_url).drivername]
+    counted = await trips(deployments, store, proxy)
+    assert {name: number for name, number in counted.items() if not 2 <= number <= most} == {}
+
+
+def others(first: int) -> Iterable[Step]:
+    """Everything else that a topic may bring, from that minute on."""
+    one, early = Pipeline(told=first), Pipeline(told=first)
+    revisions = [dict.fromkeys(REVISION, str(number)) for number in range(3)]
+    created, refused = one.created(apim_base_revisions=revisions), early.deploy("requested", at=minute(first + 60))
+    yield "created", created, Applied
+    yield "created, known", created, Duplicate
+    yield "created again", one.created(), Rejected
+    yield "its number claimed", Pipeline(number=one.number).created(), Rejected
+    for name in ("submitted", "rejected", "reopened", "submitted again", "approved"):
+        yield name, one.tell(f"release.{name.removesuffix(' again')}"), Applied
+    yield "approved once more", one.tell("release.approved"), Stale
+    yield "activity", one.tell("activity.recorded", ACTIVITY), Applied
+    yield "started", one.deploy("started"), Applied
+    of_attempt = {**ACTIVITY, "environment_id": "production", "attempt": 1}
+    yield "activity of an attempt", one.tell("activity.recorded", of_attempt), Applied
+    yield "no event", message(b"\xff"), Rejected
+    yield "refused", refused, Rejected
+    yield "refused, known", refused, Duplicate
+    yield "refused, redriven in vain", redriven(refused), Rejected
+    for number, missing in enumerate(early.approved()):
+        yield f"what was missing, {number}", missing, Applied
+    yield "refused, redriven", redriven(refused), Applied
+    yield "refused, redriven, known", redriven(refused), Duplicate
+    wordy = one.deploy("failed", comment="Stack trace: " + "🚧" * 5_000, api_settings={"map": "x" * 9_000})
+    yield "wordy", wordy, Applied
+
+
+REVISION = ("endpoint_name", "api_id", "revision_id", "access_mode")
+ACTIVITY = {"activity_type": "SCAN", "activity_data": {"findings": 0}}
+
+
+async def test_no_message_takes_more_than_one_round_trip_beyond(
+    store: SqlStore, proxy: CountingProxy, database_url: str
+) -> None:
+    """Repeats, redrives, nonsense and novels are rare, and cost little more."""
+    most = WORST_MAX[make_url(database_url).drivername]
+    counted = await trips(others, store, proxy)
+    assert {name: number for name, number in counted.items() if not 2 <= number <= most} == {}

@@ -1,0 +1,243 @@
+"""A store reads the few rows that a decision can depend on. It decides as one that reads them all.
+
+The other one is the world of the property tests, which hands every attempt of a release to `decide`. Both are told the
+same long story, mostly nonsense on purpose, and what they make of each event is compared, and every row at the end.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from sqlalchemy import make_url
+
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from tests.conformance.contents import Row, contents, insert_rows
+from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
+from tests.conformance.stores import migrate, opened
+from tests.properties.world import DeploymentRow, ReleaseRow, World
+from worker.db.pointers import POINTER_COLUMNS
+from worker.domain.message import Message
+from worker.domain.rows import Deployment, Entry, Rejection
+from worker.domain.state import Rejected
+from worker.domain.transitions import UNDEPLOYABLE
+from worker.handling.process import process
+
+EVENTS = 600
+"""Of two releases, most of them, and of a third that never comes to be: its number is taken."""
+
+ENVIRONMENTS = {
+    "sqlite": ("prod", "Prod", "prod ", "Ämter", "ä", "🚀"),
+    "postgresql": ("prod", "Prod", "prod ", "Ämter", "ä", "🚀"),
+    # Its usual collations take others of these for the same.
+    "mssql": ("prod", "qa", "Ämter", "a-b", "ab", "zz"),
+}
+STEPS = ("requested", "started", "succeeded", "failed", "cancelled", "rolled_back")
+MET = {
+    *("Applied", "Stale", "Duplicate", "release_not_found", "release_conflict", "organization_mismatch"),
+    *("release_not_deployable", "invalid_transition", "attempt_gap", "invalid_data"),
+    *(status.value for status in DeploymentStatus),
+    *(status.value for status in ReleaseStatus if status is not ReleaseStatus.REJECTED),
+}
+"""What a story has to come by, or it proves little."""
+
+
+@dataclass(slots=True)
+class Publishers:
+    """Whose stories depend on the seed, and on what became of them so far: an attempt that is named should be one that
+    is there, or nearly.
+    """
+
+    dice: random.Random
+    world: World
+    environments: Sequence[str]
+    pipelines: list[Pipeline] = field(default_factory=list)
+    told: list[Message] = field(default_factory=list)
+
+    def next(self) -> Message:
+        chance = self.dice.random()
+        if chance < 0.08 and self.told:
+            again = self.dice.choice(self.told[-100:])
+            redrive = self.dice.random() < 0.6
+            return redriven(again) if redrive else message(again.record.value, again.record.headers)
+        new = self._new(self.dice.choices(self.pipelines, [5, 5, 1])[0], chance)
+        self.told.append(new)
+        return new
+
+    def _new(self, pipeline: Pipeline, chance: float) -> Message:
+        dice, at = self.dice, self._time()
+        common: dict[str, Any] = {"organization_id": "another"} if dice.random() < 0.03 else {}
+        if chance < (0.15 if self._deployable(pipeline) else 0.3):
+            step = dice.choice(["created", "created", "submitted", "submitted", "approved", "rejected", "reopened"])
+            return pipeline.tell(f"release.{step}", {**pipeline.fields, **common}, at=at)
+        common |= self._place(pipeline)
+        if dice.random() < 0.2:
+            common["actor"] = dice.choice(["zoë", "ci", 7])  # the last is invalid
+        if chance < 0.2:
+            return pipeline.tell("activity.recorded", {"activity_type": "SCAN", "activity_data": {}, **common}, at=at)
+        if dice.random() < 0.1:
+            common |= {"comment": "Größe ✓", "api_settings": {"b": 1, "a": []}, "config_mapping_revision": 3}
+        if dice.random() < 0.2 and pipeline is not self.pipelines[0]:  # which has release events instead
+            common["release"] = pipeline.fields
+        return pipeline.tell(f"deployment.{dice.choice(STEPS)}", common, at=at)
+
+    def _deployable(self, pipeline: Pipeline) -> bool:
+        row = self.world.releases.get(pipeline.release_id)
+        return row is not None and row.release.status not in UNDEPLOYABLE
+
+    def _time(self) -> datetime:
+        """Many events a minute, as if told at once; some of them late, some by an hour, some from the future."""
+        return minute(len(self.told) // 10 - self.dice.choice([0, 0, 0, 0, 0, 0, 1, 1, 2, 5, 50, -2]))
+
+    def _place(self, pipeline: Pipeline) -> dict[str, Any]:
+        dice = self.dice
+        place: dict[str, Any] = {
+            "environment_id": dice.choice(self.environments),
+            "config_revision": dice.choice([1, 1, 1, 2, 7]),
+        }
+        attempts = [one.attempt for one in self.world.attempts(pipeline.release_id) if _stands_at(one, place)]
+        if dice.random() < 0.25:
+            latest = max(attempts, default=0)
+            place["attempt"] = max(1, dice.choice([latest + 1, latest, latest - 1, latest - 2, 1, latest + 2]))
+        return place
+
+
+def _stands_at(deployment: Deployment, place: Mapping[str, Any]) -> bool:
+    key = (deployment.environment_id, deployment.config_revision)
+    return key == (place["environment_id"], place["config_revision"])
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_a_store_decides_as_if_it_had_read_every_attempt(database_url: str, seed: int) -> None:
+    """Each outcome is the same, to the last cell that it writes, and so is every row in the end."""
+    await migrate(database_url)
+    environments = ENVIRONMENTS[make_url(database_url).get_backend_name()]
+    dice = random.Random(seed)
+    chosen = dice.sample(environments, 4)
+    world = World(environments=chosen[:3])
+    publishers = Publishers(dice, world, chosen)
+    for number in (1, 2, 2):  # two of them claim the same number
+        publishers.pipelines.append(Pipeline(release_id=UUID(int=dice.getrandbits(128), version=4), number=number))
+    key = {"component_id": COMPONENT, "deployment_track_id": "main"}
+    rows = [{"id": uuid4(), "environment_id": name, **key} for name in chosen[:3]]
+    await insert_rows(database_url, "app_environments", rows)
+
+    seen: Counter[str] = Counter()
+    async with opened(database_url) as store:
+        for number in range(EVENTS):
+            event = publishers.next()
+            expected = world.take(event)
+            assert await process(event, store) == expected, f"event {number}"
+            seen[expected.rejection.reason if isinstance(expected, Rejected) else type(expected).__name__] += 1
+            seen.update(row.release.status.value for row in world.releases.values())
+    found = await contents(database_url)
+    for table, expected_rows in rows_of(world).items():
+        assert sorted_by_id(found[table]) == sorted_by_id(expected_rows), table
+    assert {row["environment_id"]: pointer(row) for row in found["app_environments"]} == pointers_of(world, chosen[:3])
+    seen.update(row.deployment.status.value for row in world.deployments.values())
+    assert seen.keys() >= MET, "the story was not hostile enough"
+
+
+def sorted_by_id(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: str(row["id"]))
+
+
+def rows_of(world: World) -> dict[str, list[Row]]:
+    """Every cell that the world's tables would have in a database."""
+    return {
+        "releases": [release_row(row) for row in world.releases.values()],
+        "release_deployments": [deployment_row(row) for row in world.deployments.values()],
+        "release_activity_logs": [entry_row(entry) for entry in world.entries.values()],
+        "release_event_rejections": [rejection_row(rejection) for rejection in world.rejections.values()],
+    }
+
+
+def release_row(row: ReleaseRow) -> Row:
+    new, release = row.inserted, row.release
+    return {
+        "id": release.id,
+        "created_at": new.created_at,
+        "updated_at": row.updated_at,
+        "release_date": release.release_date,
+        "release_number": release.release_number,
+        "project_id": new.project_id,
+        "description": new.description,
+        "status": release.status.value,
+        "organization_id": release.organization_id,
+        "created_by": new.created_by,
+        "metadata": new.metadata,
+        "component_id": release.component_id,
+        "deployment_track_id": release.deployment_track_id,
+        "commit_hash": new.commit_hash,
+        "image_tag": new.image_tag,
+    }
+
+
+def deployment_row(row: DeploymentRow) -> Row:
+    deployment, said = row.deployment, row.particulars
+    return {
+        "id": deployment.id,
+        "created_at": row.created_at,
+        "updated_at": deployment.updated_at,
+        "release_mgt_id": row.release_id,
+        "environment_id": deployment.environment_id,
+        "attempt": deployment.attempt,
+        "config_revision": deployment.config_revision,
+        "status": deployment.status.value,
+        "comment": said.comment,
+        "deployed_at": deployment.deployed_at,
+        "deployed_by": deployment.deployed_by,
+        "config_mapping_revision": said.config_mapping_revision,
+        "schema_based_config_revision": said.schema_based_config_revision,
+        "api_settings": said.api_settings,
+    }
+
+
+def entry_row(entry: Entry) -> Row:
+    return {
+        "id": entry.id,
+        "created_at": entry.created_at,
+        "updated_at": entry.created_at,
+        "release_deployment_id": entry.deployment_id,
+        "release_mgt_id": entry.release_id,
+        "environment_id": entry.environment_id,
+        "activity_type": entry.activity_type,
+        "activity_data": entry.activity_data,
+        "status": entry.status,
+    }
+
+
+def rejection_row(rejection: Rejection) -> Row:
+    return {
+        "id": rejection.id,
+        "created_at": rejection.created_at,
+        "reason": rejection.reason,
+        "detail": rejection.detail,
+        "event_source": rejection.event_source,
+        "event_id": rejection.event_id,
+        "event_type": rejection.event_type,
+        "release_mgt_id": rejection.release_id,
+        "topic": rejection.topic,
+        "topic_partition": rejection.partition,
+        "topic_offset": rejection.offset,
+        "resolved_at": rejection.resolved_at,
+    }
+
+
+Pointed = tuple[str | None, ...]
+
+
+def pointer(row: Row) -> Pointed:
+    return tuple(row[name] for name in POINTER_COLUMNS)
+
+
+def pointers_of(world: World, environments: Sequence[str]) -> dict[str, Pointed]:
+    moves = {environment: world.pointers.get((environment, COMPONENT, "main")) for environment in environments}
+    return {
+        environment: (str(move.release_id), str(move.deployment_id), move.deployment_name) if move else (None,) * 3
+        for environment, move in moves.items()
+    }

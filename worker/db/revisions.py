@@ -1,0 +1,41 @@
+"""Which revision a database is at, and which ones this version has, told without Alembic.
+
+Alembic changes databases. A worker only looks whether somebody did, and need not keep a migration tool in memory.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import migrations
+
+_FILE = re.compile(r"v(\d+)_(\d+)_(\d+)_\w+\.py")
+"""The name of a revision's module begins with the revision; a test compares them with what Alembic reads."""
+
+
+@cache
+def known_revisions() -> tuple[str, ...]:
+    """Every revision that this version of the package has, oldest first."""
+    names = (_FILE.fullmatch(path.name) for path in (Path(migrations.__file__).parent / "versions").iterdir())
+    numbers = sorted(tuple(map(int, name.groups())) for name in names if name)
+    return tuple(".".join(map(str, number)) for number in numbers)
+
+
+def head_revision() -> str:
+    """The revision this worker was written for."""
+    return known_revisions()[-1]
+
+
+async def current_revision(connection: AsyncConnection) -> str | None:
+    """The revision the database is at; None where it was never migrated."""
+    return await connection.run_sync(_current_revision)
+
+
+def _current_revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
