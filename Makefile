@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 STAMP := $(VENV)/.installed
+BENCH_VENV := .venv-bench
+BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast check format schemas docs lock wheel bench clean
@@ -52,12 +54,20 @@ lock: ## Pin again, with hashes (needs uv)
 	  --no-emit-index-url --no-header --no-annotate -q -o requirements/dev.txt
 	uv pip compile pyproject.toml --extra mssql --extra otel --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --no-annotate -q -o requirements/runtime.txt
+	uv pip compile pyproject.toml --all-extras --group bench --universal --python-version 3.11 --generate-hashes \
+	  --constraint requirements/dev.txt --no-emit-index-url --no-header --no-annotate -q -o requirements/bench.txt
 
 wheel: $(STAMP) ## dist/*.whl
 	$(BIN)/python -m hatchling build -t wheel
 
-bench: ## Benchmarks
-	@echo "make bench: not built yet; see CHANGELOG.md" && exit 1
+bench: $(BENCH_STAMP) ## Against others, on one broker and one PostgreSQL (ARGS=--quick: does it work?)
+	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
+
+$(BENCH_STAMP): requirements/bench.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.txt
+	$(BENCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) dist demo-output .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) dist demo-output bench-output .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -49,7 +49,7 @@ def kafka_connection(settings: Settings) -> Connection:
 
 
 def publisher(settings: Settings) -> KafkaPublisher:
-    return KafkaPublisher(kafka_connection(settings))
+    return KafkaPublisher(kafka_connection(settings), linger_seconds=settings.kafka_linger_seconds)
 
 
 def store(settings: Settings) -> SqlStore:

@@ -98,6 +98,10 @@ class Settings(BaseSettings):
     kafka_ssl_keyfile_password: SecretStr | None = Field(None, description="the key's password")
     kafka_request_timeout_seconds: Seconds = Field(40.0, description="how long one request may take")
 
+    kafka_linger_seconds: NonNegativeFloat = Field(
+        0.02, description="how long what is published may wait for more, the longest while there is much; 0: not at all"
+    )
+
     group_id: str = Field("rudder-worker", min_length=1, description="the consumer group")
     group_instance_id: str | None = Field(
         None, description="a name of this member that survives its restarts (static membership)"

@@ -29,7 +29,7 @@ def text_of(name: str) -> str:
 COMPOSE = "compose.yaml"
 DOCKERFILE = "Dockerfile"
 WORKFLOW = ".github/workflows/ci.yml"
-REQUIREMENTS = ("requirements/runtime.txt", "requirements/dev.txt")
+REQUIREMENTS = ("requirements/runtime.txt", "requirements/dev.txt", "requirements/bench.txt")
 
 
 @pytest.fixture
@@ -260,9 +260,11 @@ def test_every_pin_has_its_hashes_and_no_address(name: str) -> None:
 
 
 def test_the_runtime_pins_are_the_development_pins() -> None:
-    """What is tested is what is shipped."""
-    runtime, development = (set(re.findall(r"^\S+==\S+", text_of(name), flags=re.MULTILINE)) for name in REQUIREMENTS)
-    assert runtime <= development
+    """What is tested, and measured, is what is shipped."""
+    runtime, development, benchmark = (
+        set(re.findall(r"^\S+==\S+", text_of(name), flags=re.MULTILINE)) for name in REQUIREMENTS
+    )
+    assert runtime <= development <= benchmark
 
 
 def test_the_workflow_may_only_read_and_ends_in_time(jobs: Mapping[str, Any]) -> None:

@@ -19,6 +19,7 @@ from aiokafka.structs import RecordMetadata
 
 from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection, at_start
+from worker.kafka.pace import Pace
 from worker.ports import Publication
 from worker.telemetry import LogEvent
 
@@ -38,7 +39,7 @@ class KafkaPublisher:
 
     def __init__(self, connection: Connection, *, linger_seconds: float = 0.0) -> None:
         self._connection = connection
-        self._linger_ms = int(linger_seconds * 1000)
+        self._pace = Pace(longest_seconds=linger_seconds)
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
 
@@ -68,6 +69,7 @@ class KafkaPublisher:
 
     async def _together(self, publications: Sequence[Publication]) -> None:
         """All are on their way before the first is waited for; no task is needed for that."""
+        await self._pace.turn(len(publications))
         producer = self._producer
         if producer is None:
             raise Unavailable("the producer is not started")
@@ -118,7 +120,6 @@ class KafkaPublisher:
             **self._connection.arguments(),
             acks="all",
             enable_idempotence=True,
-            linger_ms=self._linger_ms,
             max_request_size=_REQUEST_BYTES_MAX,
         )
         started = False

@@ -25,14 +25,16 @@ _MISCONFIGURED_CLASSES = ("28", "3D")
 _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
 
-_POINT_LOOKUPS = {
+POINT_LOOKUPS = {
     # Every statement of a message looks rows up by an index that has them in the order that is asked for. A plan is
     # made once, and tables that are still small, or that nobody has analysed, must not talk the planner into reading
-    # them whole, or into sorting what another index finds, when they have grown.
+    # them whole, into sorting what another index finds, or into a join that reads them all, when they have grown.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_sort": "off",
     "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
     "jit": "off",
 }
 
@@ -75,7 +77,7 @@ class PostgresqlDialect:
         if "prepared_statement_cache_size" in arguments:
             arguments["statement_cache_size"] = arguments.pop("prepared_statement_cache_size")
         arguments.update(_connect_arguments(timeout_seconds))
-        arguments["server_settings"] |= _POINT_LOOKUPS
+        arguments["server_settings"] |= POINT_LOOKUPS
         # The server gives up first: what the client gave up alone would still wait there, and be written one day.
         arguments["server_settings"]["statement_timeout"] = str(int(timeout_seconds * 1000))
         arguments["command_timeout"] = timeout_seconds + _ANSWER_TIMEOUT_SECONDS

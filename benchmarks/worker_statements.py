@@ -1,0 +1,237 @@
+"""The statements that the worker sends to PostgreSQL for a deployment event, each parameter by its name.
+
+They are caught where asyncpg would take them: the worker puts them together itself, of names instead of values. So
+what other programs are timed with are its statements to the letter, and change when they do.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
+from functools import cache
+from itertools import product
+from typing import Any, Final, cast
+from uuid import UUID
+
+from schemas.event import Event
+from schemas.incoming import DeploymentChange, ReleaseFields
+from schemas.record import Record
+from schemas.types import EventType
+from worker.db.conversation import Basis
+from worker.db.dialects.postgresql import POINT_LOOKUPS
+from worker.db.dialects.postgresql_conversation import PostgresqlConversation
+from worker.db.placeholders import Statement
+from worker.db.pointers import Pointers
+from worker.db.question import Question, question
+from worker.db.writing import writes
+from worker.domain.message import Message
+from worker.domain.rows import (
+    Deployment,
+    DeploymentMove,
+    Entry,
+    NewDeployment,
+    NewRelease,
+    Particulars,
+    Release,
+    ReleaseMove,
+)
+from worker.domain.state import Applied, Changes
+
+SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
+"""The settings of the sessions that the worker's statements run in."""
+
+NOTHING: Final = "nothing"
+"""The name of a parameter that is always null."""
+
+_POINTERS: Final = Pointers(component_is_uuid=True)
+_NO_ID: Final = UUID(int=0)
+_SHAPES: Final = (
+    ("created", "opened", 2),
+    ("created", "opened", 3),
+    ("moved", "opened", 2),
+    ("moved", "superseded", 3),
+    ("moved", "moved", 2),
+    ("held", "opened", 1),
+    ("held", "superseded", 2),
+    ("held", "moved", 1),
+    ("held", "none", 1),
+)
+_DEPLOYMENT_TYPES: Final = tuple(one for one in EventType if one.value.startswith("dev.rudder.deployment."))
+
+
+class _Name(str):
+    """Stands for a value. What the worker takes for a status has its text as `value`."""
+
+    __slots__ = ()
+
+    @property
+    def value(self) -> str:
+        return self
+
+
+class _Wire:
+    """Stands where asyncpg's connection would, and keeps the statement that is sent."""
+
+    def __init__(self) -> None:
+        self.sent: Statement | None = None
+
+    async def fetch(self, sql: str, *values: object) -> list[Any]:
+        self.sent = Statement(sql, tuple([NOTHING if value is None else str(value) for value in values]))
+        return []
+
+
+@cache
+def asks() -> Mapping[str, Statement]:
+    """By the last part of the event's type, `requested`; with ` with release` where it brings a release block."""
+    return {
+        event_type.value.split(".")[-2] + (" with release" if block else ""): _ask(_message(event_type, block=block))
+        for event_type, block in product(_DEPLOYMENT_TYPES, (False, True))
+    }
+
+
+def entries() -> Statement:
+    """What is asked of an event that is known: `entries`, an array of ids, in any order."""
+    return _caught(lambda conversation: conversation.entries(_name("entries")))
+
+
+@cache
+def writes_by_shape() -> Mapping[str, Statement]:
+    """By what becomes of the release, what becomes of its attempts, and how many entries the log gets.
+
+    The release is `created`, `moved` to another status, or `held` as it is. An attempt is `opened`, perhaps over one
+    that is superseded by it (`superseded`), or `moved`; or there is `none`, and the event is stale.
+    """
+    return {
+        f"{release} {deployment} {number}": _write(release, deployment, number)
+        for release, deployment, number in _SHAPES
+    }
+
+
+def _ask(message: Message) -> Statement:
+    asked = question(message, pointers=True)
+    named = Question(asked.parts, {name: _Name(name) for name in asked.values})
+    return _caught(lambda conversation: conversation.ask(named, _POINTERS))
+
+
+def _write(release: str, deployment: str, number: int) -> Statement:
+    due = writes(Applied(changes=_changes(release, deployment, number)), _POINTERS)
+    basis = Basis(release_id=_name("release"), found=release != "created", version=_name("version"))
+    return _caught(lambda conversation: conversation.write(due, basis))
+
+
+def _caught(send: Callable[[PostgresqlConversation], Awaitable[object]]) -> Statement:
+    wire = _Wire()
+
+    async def sending() -> None:
+        await send(PostgresqlConversation(wire))
+
+    asyncio.run(sending())
+    if wire.sent is None:
+        raise RuntimeError("the worker sent nothing")
+    return wire.sent
+
+
+def _name(name: str) -> Any:
+    return _Name(name)
+
+
+def _message(event_type: EventType, *, block: bool) -> Message:
+    """An event of which only the shape matters."""
+    release = ReleaseFields(
+        project_id=_NO_ID,
+        component_id=_NO_ID,
+        deployment_track_id="main",
+        release_date=datetime(2026, 3, 2, tzinfo=UTC).date(),
+        release_number=1,
+        created_by="somebody",
+    )
+    data = DeploymentChange(
+        release_id=_NO_ID,
+        organization_id="organization",
+        environment_id="environment",
+        release=release if block else None,
+    )
+    record = Record(topic="input", partition=0, offset=0, timestamp_ms=0, key=None, value=None)
+    event = Event(source="source", id="id", type=event_type, time=datetime(2026, 3, 2, tzinfo=UTC), data=data)
+    return Message(record=record, content=event)
+
+
+def _changes(release: str, deployment: str, number: int) -> Changes:
+    particulars = Particulars(
+        comment=_name("comment"),
+        config_mapping_revision=_name("config_mapping_revision"),
+        schema_based_config_revision=_name("schema_based_config_revision"),
+        api_settings=_name("api_settings"),
+    )
+    opened = NewDeployment(release_id=_name("release"), deployment=_deployment(""), particulars=particulars)
+    superseded = DeploymentMove(
+        deployment=_deployment("superseded_", deployed=False),
+        previous=_name("superseded_previous"),
+        particulars=Particulars(),
+    )
+    moved = DeploymentMove(deployment=_deployment(""), previous=_name("previous"), particulars=particulars)
+    moves = {"superseded": (superseded,), "moved": (moved,)}
+    return Changes(
+        new_release=_new_release() if release == "created" else None,
+        release_move=_release_move() if release == "moved" else None,
+        new_deployment=opened if deployment in {"opened", "superseded"} else None,
+        deployment_moves=moves.get(deployment, ()),
+        entries=tuple(_entry(position) for position in range(number)),
+    )
+
+
+def _new_release() -> NewRelease:
+    release = Release(
+        id=_name("release"),
+        organization_id=_name("organization"),
+        status=_name("release_status"),
+        component_id=_name("component"),
+        deployment_track_id=_name("track"),
+        release_date=_name("date"),
+        release_number=_name("number"),
+    )
+    return NewRelease(
+        release=release,
+        created_at=_name("at"),
+        project_id=_name("project"),
+        created_by=_name("created_by"),
+        description=_name("description"),
+        commit_hash=_name("commit_hash"),
+        image_tag=_name("image_tag"),
+        metadata=_name("metadata"),
+        base_revisions=(),
+    )
+
+
+def _release_move() -> ReleaseMove:
+    return ReleaseMove(
+        id=_name("release"), previous=_name("release_previous"), status=_name("release_status"), updated_at=_name("at")
+    )
+
+
+def _deployment(prefix: str, *, deployed: bool = True) -> Deployment:
+    return Deployment(
+        id=_name(f"{prefix}deployment"),
+        environment_id=_name("environment"),
+        config_revision=_name("config_revision"),
+        attempt=_name("deployment_attempt"),
+        status=_name(f"{prefix}status"),
+        updated_at=_name("at"),
+        deployed_at=_name("deployed_at") if deployed else None,
+        deployed_by=_name("deployed_by") if deployed else None,
+    )
+
+
+def _entry(position: int) -> Entry:
+    def own(name: str) -> Any:
+        return _name(f"entry_{position}_{name}")
+
+    return Entry(
+        id=own("id"),
+        created_at=_name("at"),
+        release_id=_name("release"),
+        deployment_id=own("deployment"),
+        environment_id=own("environment"),
+        activity_type=own("type"),
+        activity_data=own("data"),
+        status=cast("str", own("status")),
+    )

@@ -1,0 +1,244 @@
+"""What other programs are timed with is the worker's own SQL, and all that an event of the stream can come to."""
+
+import asyncio
+import itertools
+import json
+import random
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from benchmarks import java_statements, statements
+from benchmarks.stream import Traffic, records
+from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
+from schemas.record import Record
+from schemas.types import EventType
+from tests.properties.world import World
+from tests.unit.domain.story import Story, fields
+from worker.db.conversation import Basis
+from worker.db.dialects.postgresql_conversation import PostgresqlConversation
+from worker.db.pointers import Pointers
+from worker.db.question import question
+from worker.db.writing import writes
+from worker.domain.message import Message
+from worker.domain.state import Applied, Stale
+from worker.handling.process import read
+
+KINDS = [kind for kind in EventType if ".deployment." in kind]
+ENVIRONMENTS = ("staging", "development")
+VERSION = 4711
+POINTERS = Pointers(component_is_uuid=True)
+
+Sent = tuple[str, tuple[object, ...]]
+
+
+class Wire:
+    """Keeps what the worker sends."""
+
+    def __init__(self) -> None:
+        self.sent: list[Sent] = []
+
+    async def fetch(self, sql: str, *parameters: object) -> list[Any]:
+        self.sent.append((sql, parameters))
+        return []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """An event, what it came to, and the two statements that the worker sends for it."""
+
+    message: Message
+    outcome: Applied | Stale
+    asked: Sent
+    written: Sent
+
+
+@pytest.fixture(scope="module")
+def turns() -> list[Turn]:
+    """Events of every kind in many orders; without those that are rejected, of which the stream has none."""
+    return asyncio.run(_turns())
+
+
+@pytest.fixture(scope="module")
+def stream_turns() -> list[Turn]:
+    """The first events of the benchmark's stream."""
+    return asyncio.run(_stream_turns())
+
+
+async def _stream_turns() -> list[Turn]:
+    worlds: defaultdict[bytes | None, World] = defaultdict(lambda: World(environments=[]))
+    turns = []
+    for offset, raw in enumerate(itertools.islice(records(Traffic(releases_active=50)), 1_500)):
+        place = Record(
+            topic="input",
+            partition=0,
+            offset=offset,
+            timestamp_ms=raw.timestamp_ms,
+            key=raw.key,
+            value=raw.value,
+            headers=raw.headers,
+        )
+        message = read(place, event_bytes_max=100_000)
+        known = bool(worlds[raw.key].releases)
+        outcome = worlds[raw.key].take(message)
+        assert isinstance(outcome, Applied)
+        turns.append(await _turn(message, outcome, known=known))
+    return turns
+
+
+async def _turns() -> list[Turn]:
+    dice = random.Random(7)
+    turns = []
+    for _ in range(60):
+        story = Story()
+        for position in range(12):
+            known = bool(story.world.releases)
+            outcome = story.tell(
+                dice.choice(KINDS),
+                at=position + dice.choice((0, 0, 0, 0, -5)),
+                block=fields() if not known or dice.random() < 0.3 else None,
+                environment_id=dice.choice(ENVIRONMENTS),
+                config_revision=dice.choice((1, 2)),
+                comment="why",
+                actor="who",
+                config_mapping_revision=3,
+                schema_based_config_revision=4,
+                api_settings={"replicas": 5},
+            )
+            if isinstance(outcome, Applied | Stale):
+                turns.append(await _turn(story.messages[-1], outcome, known=known))
+    return turns
+
+
+async def _turn(message: Message, outcome: Applied | Stale, *, known: bool) -> Turn:
+    wire = Wire()
+    conversation = PostgresqlConversation(wire)
+    await conversation.ask(question(message, pointers=True), POINTERS)
+    basis = Basis(release_id=message.release_id, found=known, version=VERSION if known else None)
+    await conversation.write(writes(outcome, POINTERS), basis)
+    asked, written = wire.sent
+    return Turn(message=message, outcome=outcome, asked=asked, written=written)
+
+
+def test_no_event_asks_what_the_others_do_not_know(turns: list[Turn]) -> None:
+    assert {turn.asked[0] for turn in turns} == {statement.sql for statement in asks().values()}
+
+
+def test_no_event_writes_what_the_others_do_not_know(turns: list[Turn]) -> None:
+    """Every shape is there, and none that no event has."""
+    assert {turn.written[0] for turn in turns} == {statement.sql for statement in writes_by_shape().values()}
+
+
+def test_parameters_are_what_their_names_say(turns: list[Turn]) -> None:
+    """Held against events that were judged: whoever fills them in by name writes what the worker writes."""
+    names = {statement.sql: statement.names for statement in writes_by_shape().values()}
+    for turn in turns:
+        sql, parameters = turn.written
+        values = _by_name(names[sql], parameters)
+        changes = turn.outcome.changes
+        for position, entry in enumerate(changes.entries):
+            assert values[f"entry_{position}_id"] == entry.id
+            assert values[f"entry_{position}_data"] == entry.activity_data
+            assert values[f"entry_{position}_deployment"] == entry.deployment_id
+        assert values["release"] == turn.message.release_id
+        assert values["at"] == turn.message.at.replace(tzinfo=None)
+        assert values.get("version", VERSION) == VERSION
+        assert values.get(NOTHING) is None
+        if (target := changes.new_deployment or next(iter(changes.deployment_moves), None)) is not None:
+            row, said = target.deployment, target.particulars
+            assert (values["deployment"], values["status"], values["comment"]) == (row.id, row.status, said.comment)
+            assert values["config_mapping_revision"] == said.config_mapping_revision
+            assert values["schema_based_config_revision"] == said.schema_based_config_revision
+            assert values["api_settings"] == said.api_settings
+            assert values["deployed_by"] == row.deployed_by
+        for move in changes.deployment_moves:
+            prefix = "superseded_" if changes.new_deployment else ""
+            assert values[f"{prefix}deployment"] == move.deployment.id
+            assert values[f"{prefix}previous"] == move.previous
+        if moved := changes.release_move:
+            assert (values["release_status"], values["release_previous"]) == (moved.status, moved.previous)
+
+
+def test_an_event_is_asked_for_by_its_first_entry(turns: list[Turn]) -> None:
+    names = {statement.sql: statement.names for statement in asks().values()}
+    for turn in turns:
+        sql, parameters = turn.asked
+        values = _by_name(names[sql], parameters)
+        assert values["event"] == turn.outcome.changes.entries[0].id
+        assert values["attempt"] is None
+
+
+def test_the_file_for_java_is_what_the_worker_sends_now() -> None:
+    """`python -m benchmarks.java_statements` makes it so."""
+    assert java_statements.FILE.read_text("utf-8") == java_statements.text()
+
+
+def test_java_gives_each_question_mark_a_value() -> None:
+    contents = json.loads(java_statements.text())
+    for statement in (contents["entries"], *contents["asks"].values(), *contents["writes"].values()):
+        assert statement["sql"].count("?") == len(statement["names"]) > 0
+        assert "$" not in statement["sql"].replace("{12}$'", "")  # the one that ends a pattern
+
+
+def test_a_repeated_parameter_is_repeated_for_java() -> None:
+    contents = json.loads(java_statements.text())
+    assert contents["asks"]["started"]["names"].count("release") > asks()["started"].names.count("release") == 1
+
+
+def test_the_settings_are_those_of_the_workers_sessions() -> None:
+    assert SESSION["plan_cache_mode"] == "force_generic_plan"
+    for name, value in SESSION.items():
+        assert f"SET {name} = {value}'" in statements.preparation()
+
+
+def test_pgbench_speaks_the_workers_words(stream_turns: list[Turn]) -> None:
+    """Whatever the worker sends for the stream's events, to the letter, but for what stands where a value does."""
+    script = _without_values(statements.script())
+    said = {sql for turn in stream_turns for sql, _ in (turn.asked, turn.written)}
+    assert len(said) > 5
+    assert [sql for sql in said if _without_parameters(sql) not in script] == []
+
+
+def test_pgbench_sends_nothing_that_it_was_not_given() -> None:
+    """An unknown variable would stay in the statement as it stands."""
+    script = statements.script()
+    given = set(re.findall(r"\\set (\w+)", script)) | set(re.findall(r"AS (\w+)", script))
+    given |= set(re.findall(r"AS (\w+)", statements.preparation()))
+    given |= {name for names in re.findall(r"AS answer \(([^)]*)\)", script) for name in names.split(", ")}
+    sent = set(re.findall(r"(?<!:):([a-z_]\w*)", script))
+    assert sent <= given | {"scale"}
+    assert {"release", "version", "entry_0", "at", "deployment", "attempt"} <= sent
+
+
+def test_texts_that_pgbench_sends_hold_no_fresh_id() -> None:
+    """Ids of rows are drawn anew; the texts that stay the same name only what many rows share."""
+    ids = re.findall(r"'([0-9a-f]{8}-[0-9a-f-]{27})'::text AS (\w+)", statements.preparation())
+    assert {name for _, name in ids} == {"project", "component"}
+
+
+def _by_name(names: tuple[str, ...], parameters: tuple[object, ...]) -> dict[str, object]:
+    """The values by name; the same name always has the same value."""
+    values: dict[str, object] = {}
+    for name, value in zip(names, parameters, strict=True):
+        assert values.setdefault(name, value) == value, name
+        assert not isinstance(value, datetime) or value.tzinfo is None
+        assert name not in {"release", "deployment"} or isinstance(value, UUID)
+    return values
+
+
+def _without_parameters(sql: str) -> str:
+    return _plain(re.sub(r"\$\d+", "NULL", sql))
+
+
+def _without_values(script: str) -> str:
+    """pgbench's script without the names of variables, and without what hides a null from the planner."""
+    return _plain(re.sub(r"(?<!:):[a-z_]\w*|\(SELECT NULL::bigint\)", "NULL", script))
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,86 @@
+"""The stream that every contender gets."""
+
+import json
+import re
+from collections import Counter
+from itertools import islice
+
+import pytest
+
+from benchmarks.stream import SKEWS, Skew, Traffic, records
+from worker.demo.contract_model import ContractModel
+from worker.demo.record import TopicRecord
+
+EVENTS = 3_000
+SMALL = Traffic(releases_active=100)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_fewer_events_are_a_prefix() -> None:
+    """Slow contenders get the first of the others' events; a run can be repeated."""
+    stream = list(islice(records(SMALL), EVENTS))
+    assert list(islice(records(SMALL), EVENTS // 3)) == stream[: EVENTS // 3]
+    assert list(islice(records(Traffic(releases_active=100, seed=1)), EVENTS)) != stream
+
+
+@pytest.mark.parametrize("skew", SKEWS)
+def test_every_event_is_applied(skew: Skew) -> None:
+    """The contract's model finds nothing to reject, nothing stale and nothing twice, however the traffic spreads."""
+    model = ContractModel()
+    for offset, record in enumerate(islice(records(Traffic(releases_active=100, skew=skew)), EVENTS)):
+        model.apply(
+            TopicRecord(
+                topic="events",
+                partition=0,
+                offset=offset,
+                key=record.key,
+                value=record.value,
+                headers=record.headers,
+                timestamp_ms=record.timestamp_ms,
+            )
+        )
+    assert model.tally == {("applied", None): EVENTS}
+
+
+def test_times_only_grow_and_no_two_are_the_same() -> None:
+    """The check of a large backlog counts events by their times."""
+    times = [json.loads(record.value)["time"] for record in islice(records(SMALL), EVENTS)]
+    assert times == sorted(set(times))
+
+
+def test_a_key_is_its_events_release() -> None:
+    """Keys decide the partitions, which must be the same for everybody."""
+    for record in islice(records(SMALL), 200):
+        assert record.key == json.loads(record.value)["data"]["release_id"].encode()
+
+
+def test_an_attempt_is_requested_started_and_ended() -> None:
+    """What pipelines send; the rules are put to more of their branches by other tests."""
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for record in islice(records(SMALL), EVENTS):
+        event = json.loads(record.value)
+        where = event["data"]["release_id"], event["data"]["environment_id"]
+        kinds.setdefault(where, []).append(event["type"].split(".")[3])
+    whole = re.compile(r"(requested started (succeeded|failed) (rolled_back )?)*(requested )?(started )?")
+    assert all(whole.fullmatch("".join(f"{kind} " for kind in each)) for each in kinds.values())
+    assert sum(each.count("requested") > 1 for each in kinds.values()) > 10
+
+
+def test_one_hot_release_has_half_of_all() -> None:
+    [(_, most), (_, second)] = _busiest("hot")
+    assert 0.45 < most / EVENTS < 0.55
+    assert second < 0.02 * EVENTS
+
+
+def test_with_zipf_the_second_release_has_half_of_the_firsts_traffic() -> None:
+    [(_, most), (_, second)] = _busiest("zipf")
+    assert 1.6 < most / second < 2.6
+
+
+def test_uniform_traffic_has_no_favourite() -> None:
+    [(_, most), _] = _busiest("uniform")
+    assert most < 0.02 * EVENTS
+
+
+def _busiest(skew: Skew) -> list[tuple[bytes | None, int]]:
+    stream = islice(records(Traffic(releases_active=100, skew=skew)), EVENTS)
+    return Counter(record.key for record in stream).most_common(2)

@@ -1,0 +1,133 @@
+"""What an outcome writes: in an order that no reference breaks, each UPDATE guarded, within what servers take."""
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from schemas.types import EventType as E
+from tests.unit.domain.story import REDRIVE, Story, fields, message
+from worker.db.conversation import Basis
+from worker.db.dialects import mssql_conversation, postgresql_conversation
+from worker.db.pointers import Pointers
+from worker.db.writing import Write, writes
+from worker.domain.state import Duplicate, Outcome
+
+POINTERS = Pointers(component_is_uuid=True)
+PARAMETERS_MAX = 2_100
+"""Of one statement on SQL Server."""
+
+REVISIONS = [
+    {"endpoint_name": f"e{number}", "api_id": "a", "revision_id": "r", "access_mode": "m"} for number in range(1_000)
+]
+
+
+def outcomes() -> dict[str, Outcome]:
+    """One of each kind that writes something."""
+    story = Story.of_approved_release()
+    found = {
+        "opened": story.tell(E.DEPLOYMENT_REQUESTED),
+        "superseding": story.tell(E.DEPLOYMENT_REQUESTED, comment="again"),
+        "succeeded": story.tell(E.DEPLOYMENT_SUCCEEDED, actor="zoë"),
+        "rolled back": story.tell(E.DEPLOYMENT_ROLLED_BACK),
+        "stale": story.tell(E.DEPLOYMENT_FAILED, at=-60),
+        "with a block": story.tell(E.DEPLOYMENT_STARTED, release=2, block=fields(2, apim_base_revisions=REVISIONS)),
+        "rejected": story.tell(E.DEPLOYMENT_STARTED, id="early", release=3),
+        "rejected again": story.tell(E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE),
+        "created": story.tell(E.RELEASE_CREATED, release=3),
+    }
+    for kind in (E.RELEASE_SUBMITTED, E.RELEASE_APPROVED):
+        story.tell(kind, release=3)
+    return found | {"resolving": story.tell(E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)}
+
+
+OUTCOMES = outcomes()
+
+
+def tables(found: Sequence[Write]) -> list[str]:
+    """What is written where, in order."""
+    return [" ".join(re.findall(r"^(INSERT|UPDATE)(?: INTO)? (\w+)", write.sql)[0]) for write in found]
+
+
+@pytest.mark.parametrize("kind", OUTCOMES)
+def test_a_statement_takes_the_parameters_that_it_is_given(kind: str) -> None:
+    """No more than any server takes."""
+    found = writes(OUTCOMES[kind], POINTERS)
+    assert found
+    for write in found:
+        assert write.sql.count("?") == len(write.parameters) <= PARAMETERS_MAX
+
+
+@pytest.mark.parametrize("kind", OUTCOMES)
+def test_every_update_says_what_it_has_to_find(kind: str) -> None:
+    """An INSERT meets its own key."""
+    for write in writes(OUTCOMES[kind], POINTERS):
+        assert (write.guarded is not None) == write.sql.startswith("UPDATE "), write.sql
+
+
+def test_what_a_row_refers_to_is_written_before_it() -> None:
+    """The release first, its deployments next, then the log; and the superseded attempt before the one that follows."""
+    block = tables(writes(OUTCOMES["with a block"], POINTERS))
+    assert block[0] == "INSERT releases"
+    assert set(block[1:-2]) == {"INSERT release_apim_base_revisions"}
+    assert block[-2:] == ["INSERT release_deployments", "INSERT release_activity_logs"]
+    superseding = tables(writes(OUTCOMES["superseding"], POINTERS))
+    assert superseding == ["UPDATE release_deployments", "INSERT release_deployments", "INSERT release_activity_logs"]
+
+
+def test_every_base_revision_is_written_once() -> None:
+    """However many there are."""
+    found = [write for write in writes(OUTCOMES["with a block"], POINTERS) if "apim_base_revisions" in write.sql]
+    names = [name for write in found for name in write.parameters[1::5]]
+    assert names == [revision["endpoint_name"] for revision in REVISIONS]
+
+
+def test_a_pointer_is_moved_only_where_there_is_a_table_for_it() -> None:
+    assert tables(writes(OUTCOMES["succeeded"], POINTERS))[-1] == "UPDATE app_environments"
+    assert "UPDATE app_environments" not in tables(writes(OUTCOMES["succeeded"], None))
+
+
+def test_a_rejection_is_one_row_that_a_redrive_changes_or_resolves() -> None:
+    assert tables(writes(OUTCOMES["rejected"], POINTERS)) == ["INSERT release_event_rejections"]
+    assert tables(writes(OUTCOMES["rejected again"], POINTERS)) == ["UPDATE release_event_rejections"]
+    assert tables(writes(OUTCOMES["resolving"], POINTERS))[-1] == "UPDATE release_event_rejections"
+
+
+def test_a_duplicate_writes_nothing() -> None:
+    assert writes(Duplicate(), POINTERS) == []
+
+
+@pytest.mark.parametrize("found", [True, False])
+@pytest.mark.parametrize("kind", OUTCOMES)
+def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> None:
+    """Its numbers count the parameters, those of the guards too; its release has to be at the version that was read."""
+    release_id = message(E.DEPLOYMENT_STARTED).release_id
+    basis = Basis(release_id=release_id, found=found, version=7 if found else None)
+    guarded, conditions = postgresql_conversation._guarded(writes(OUTCOMES[kind], POINTERS), basis)
+    sql = postgresql_conversation._folded(tuple((write.sql, write.guarded) for write in guarded), conditions)
+    numbers = [int(number) for number in re.findall(r"\$(\d+)", sql)]
+    assert numbers == list(range(1, sum(len(write.parameters) for write in guarded) + len(conditions) + 1))
+    assert sql.count("rudder_guard(") == sum(write.guarded is not None for write in guarded) + len(conditions)
+    if found:
+        assert "xmin = $" in guarded[0].sql.replace("?", "$")
+        assert 7 in guarded[0].parameters
+
+
+def test_a_none_is_written_into_the_batch_on_sql_server() -> None:
+    """There its driver would ask the server what type it has."""
+    for outcome in OUTCOMES.values():
+        for write in writes(outcome, POINTERS):
+            sql = mssql_conversation._without_nulls(write)
+            assert sql.count("?") == sum(value is not None for value in write.parameters)
+            assert sql.count("?") + sql.count("NULL") >= len(write.parameters)
+
+
+def test_what_is_too_much_for_one_batch_on_sql_server_is_several() -> None:
+    """None is left out, and none is empty."""
+    due = writes(OUTCOMES["with a block"], POINTERS)
+    batches = list(mssql_conversation._batches(due))
+    assert len(batches) > 1
+    assert all(batches)
+    assert [write for batch in batches for write in batch] == due
+    for batch in batches:
+        assert sum(len(write.parameters) for write in batch) <= PARAMETERS_MAX
