@@ -59,40 +59,48 @@ class KafkaPublisher:
             await _close(producer)
 
     async def publish(self, publications: Sequence[Publication]) -> None:
-        # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them.
+        await self._pace.turn(len(publications))
+        # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them. What
+        # fails in one topic holds up no other.
+        failures: dict[str, KafkaError] = {}
         rest = list(publications)
         while rest:
             first_of_each = {publication.topic: publication for publication in reversed(rest)}
-            together = [publication for publication in rest if first_of_each[publication.topic] is publication]
-            rest = [publication for publication in rest if first_of_each[publication.topic] is not publication]
-            await self._together(together)
+            failures |= await self._together(tuple(first_of_each.values()))
+            rest = [
+                publication
+                for publication in rest
+                if first_of_each[publication.topic] is not publication and publication.topic not in failures
+            ]
+        for topic, error in failures.items():
+            raise Unavailable(f"topic {topic}: {error}") from error
 
-    async def _together(self, publications: Sequence[Publication]) -> None:
-        """All are on their way before the first is waited for; no task is needed for that."""
-        await self._pace.turn(len(publications))
+    async def _together(self, publications: Sequence[Publication]) -> dict[str, KafkaError]:
+        """Produce one record a topic; what failed. All are on their way before the first is waited for, and no task is
+        needed for that.
+        """
         producer = self._producer
         if producer is None:
             raise Unavailable("the producer is not started")
-        sending: list[tuple[Publication, asyncio.Future[RecordMetadata]]] = []
-        failures: list[tuple[Publication, KafkaError]] = []
+        sending: list[tuple[str, asyncio.Future[RecordMetadata]]] = []
+        failures: dict[str, KafkaError] = {}
         try:
             for publication in publications:
                 try:
-                    sending.append((publication, await _queued(producer, publication)))
+                    sending.append((publication.topic, await _queued(producer, publication)))
                 except KafkaError as error:
-                    failures.append((publication, error))
-            for publication, future in sending:
+                    failures[publication.topic] = error
+            for topic, future in sending:
                 try:
                     await future
                 except KafkaError as error:
-                    failures.append((publication, error))
+                    failures[topic] = error
         finally:
             for _, future in sending:
                 future.cancel()  # where this was cancelled itself: nobody will look at it
-        if failures:
-            failed, cause = failures[0]
-            await self._judge(producer, cause)
-            raise Unavailable(f"topic {failed.topic}: {cause}") from cause
+        for failure in failures.values():
+            await self._judge(producer, failure)
+        return failures
 
     async def produce(self, publication: Publication) -> tuple[int, int]:
         """Produce one record; its partition and offset.

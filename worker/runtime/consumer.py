@@ -50,7 +50,7 @@ class Bounds:
     trail_records_max: int
     """How many records may be behind one that is not done, in its partition: their offsets are remembered."""
     keep_alive_seconds: float
-    """How long, at the most, between two polls when there is no room for what they could bring."""
+    """After how long, at the next turn of the loop, it polls although there is no room for what that could bring."""
 
 
 class Consumer:
@@ -169,8 +169,11 @@ class Consumer:
             assignment = self._assignments[partition] = Assignment(partition)
         if record.offset < assignment.next_offset:
             # The broker went back: what it says now is another log than the one that was under way.
+            given_up = assignment.ended.is_set()
             assignment.ended.set()
             assignment = self._assignments[partition] = Assignment(partition)
+            if given_up:
+                assignment.ended.set()
         assignment.start(record.offset)
         self._room.take(record, assignment.share)
         message = read(record, event_bytes_max=self._bounds.event_bytes_max)
@@ -233,12 +236,15 @@ class Consumer:
         except TimeoutError:
             # What still runs may finish: its guards and ids make that harmless. It is never committed from here.
             _log.warning(LogEvent.DRAIN_TIMED_OUT, running=sum(assignment.running for assignment in given_up))
+        # A stop and a revocation may give up the same partition; whichever comes second has nothing to commit of it.
+        ours = [assignment for assignment in given_up if self._assignments.get(assignment.partition) is assignment]
         try:
-            await self._commit(given_up)
+            await self._commit(ours)
         finally:
-            for assignment in given_up:
-                self._assignments.pop(assignment.partition, None)
-                self._held_back.pop(assignment.partition, None)
+            for assignment in ours:
+                if self._assignments.get(assignment.partition) is assignment:
+                    del self._assignments[assignment.partition]
+                    self._held_back.pop(assignment.partition, None)
 
     async def _commit(self, assignments: Iterable[Assignment]) -> None:
         self._committed_at_seconds = self._clock.monotonic_seconds()

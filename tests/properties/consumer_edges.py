@@ -1,0 +1,218 @@
+"""One worker's way to the outside: its store, its publisher, its member of the group and its clock."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, TypeVar
+
+from schemas.record import Record
+from tests.properties.consumer_ledger import Holding, Ledger, Logged
+from tests.properties.consumer_outside import Outside, Question
+from worker.domain.errors import Unavailable
+from worker.domain.message import Message
+from worker.domain.state import Outcome, State
+from worker.ports import Partition, Publication
+from worker.runtime.clock import SystemClock
+from worker.runtime.consumer import Bounds
+
+COMMIT_TIMEOUT_SECONDS = 4.0
+BATCHES = (1, 2, 4, 100)
+
+OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
+T = TypeVar("T")
+
+
+class Edges(SystemClock):
+    """`worker.ports.Store`, `Publisher`, `Source` and `Clock`, all four. Public, beside them, is what the group knows
+    of this member, and what this member believes.
+    """
+
+    def __init__(self, outside: Outside, ledger: Ledger, bounds: Bounds) -> None:
+        self._outside = outside
+        self._ledger = ledger
+        self._bounds = bounds
+        self._callbacks: tuple[OnRebalance, OnRebalance] | None = None
+        self.questions: list[Question[Any]] = []
+        self.held: dict[Partition, Holding] = {}
+        self.untold: list[Partition] = []  # held, and the worker does not know
+        self.fenced = False  # nothing is held any more, and this member does not know
+        self.rebalance: asyncio.Task[None] | None = None
+        self.stop_asked_seconds: float | None = None
+        self.stopping_since_seconds: float | None = None  # or since it was thawed, like the next two
+        self.quiet_since_seconds: float | None = None
+        self.revoking_since_seconds: float | None = None
+
+    @property
+    def joined(self) -> bool:
+        """Whether the group may change what it has: nothing else is changing there, and it does not leave."""
+        busy = self.fenced or self.rebalance is not None or self.stopping_since_seconds is not None
+        return self._callbacks is not None and not busy
+
+    async def _ask(
+        self,
+        kind: str,
+        answer: Callable[[str | None, int], T],
+        *,
+        message: Message | None = None,
+        ready: Callable[[], bool] = lambda: True,
+        timeout_seconds: float | None = None,
+    ) -> tuple[T, ...]:
+        """The answer; nothing after the timeout. An answer that is there when the time is up counts: it was given."""
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        question = Question(kind, answer, future, message, ready)
+        self.questions.append(question)
+        try:
+            await asyncio.wait((future,), timeout=timeout_seconds)
+        finally:
+            if question in self.questions:
+                self.questions.remove(question)
+        return (future.result(),) if future.done() else ()
+
+    # --- Store and Publisher
+
+    async def transact(self, message: Message, judge: Callable[[State, Message], Outcome]) -> Outcome:
+        def answer(fault: str | None, _: int) -> Outcome:
+            return self._outside.write(message, state, outcome, fault)
+
+        with self._ledger.active("transaction"):
+            state = self._outside.rows.load(message)
+            outcome = judge(state, message)
+            (written,) = await self._ask("transaction", answer, message=message)
+        return written
+
+    async def ping(self) -> None:
+        return None
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        with self._ledger.active("publication"):
+            await self._ask("publication", lambda fault, _: self._outside.publish(publications, fault))
+
+    # --- Clock
+
+    def monotonic_seconds(self) -> float:
+        return self._outside.now_seconds
+
+    def unix_seconds(self) -> float:
+        return self._outside.now_seconds
+
+    def chance(self) -> float:
+        return 0.5
+
+    async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        """As the system's; the loop's time is the test's."""
+        with self._ledger.active("pause"):
+            return await super().wait(event, timeout_seconds=timeout_seconds)
+
+    # --- Source
+
+    async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
+        self._callbacks = on_assigned, on_revoked
+        self.quiet_since_seconds = self._outside.now_seconds
+
+    async def poll(
+        self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
+    ) -> Sequence[Record]:
+        self._ledger.check_poll(records_max, [holding for one, holding in self.held.items() if one not in paused])
+        self.quiet_since_seconds = None
+        try:
+            if records_max <= 0:
+                await asyncio.sleep(0)
+                return ()
+            fetched = await self._ask(
+                "poll",
+                lambda fault, which: self._fetch(records_max, paused, fault, which),
+                ready=lambda: any(self._left(holding, paused) for holding in self.held.values()),
+                timeout_seconds=timeout_seconds,
+            )
+        finally:
+            self.quiet_since_seconds = self._outside.now_seconds
+        # What was fetched of a partition, and not taken before it was revoked, is forgotten.
+        return [
+            self._ledger.deliver(holding, logged)
+            for records in fetched
+            for holding, logged in records
+            if self.held.get(holding.partition) is holding and not holding.ending
+        ]
+
+    def _left(self, holding: Holding, paused: AbstractSet[Partition]) -> Sequence[Logged]:
+        """A client fetches nothing more of a partition that is being revoked."""
+        if holding.ending or holding.partition in paused:
+            return ()
+        return self._outside.logs[holding.partition][holding.position :]
+
+    def _fetch(
+        self, records_max: int, paused: AbstractSet[Partition], fault: str | None, which: int
+    ) -> list[tuple[Holding, Logged]]:
+        """Some of what is left: whole partitions at a time, beginning with any of them, as a broker does."""
+        if fault is not None:
+            raise Unavailable("down")
+        holdings = list(self.held.values())
+        first = which // len(BATCHES) % len(holdings)
+        fetched: list[tuple[Holding, Logged]] = []
+        for holding in holdings[first:] + holdings[:first]:
+            room = min(records_max, BATCHES[which % len(BATCHES)]) - len(fetched)
+            taken = self._left(holding, paused)[:room]
+            holding.position += len(taken)
+            fetched += [(holding, logged) for logged in taken]
+        return fetched
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        """No more and no less than what is done, of no partition that this member does not believe to have."""
+        began_seconds, held = self._outside.now_seconds, dict(self.held)
+        for partition, offset in offsets.items():
+            holding = held.get(partition)
+            self._ledger.check_commit(partition, offset, holding)
+            asked = asyncio.current_task() is not self.rebalance or (holding is not None and holding.ending)
+            self._ledger.expect(asked, f"commits {partition}, which is not asked for")
+        claims = {partition: (held.get(partition), offset) for partition, offset in offsets.items()}
+        try:
+            answered = await self._ask(
+                "commit", lambda fault, _: self._outside.commit(claims, fault), timeout_seconds=COMMIT_TIMEOUT_SECONDS
+            )
+        finally:
+            if self.quiet_since_seconds is not None:  # an edge's own time, bounded by itself, is not the worker's
+                self.quiet_since_seconds += self._outside.now_seconds - began_seconds
+        if not answered:
+            raise Unavailable("no answer")
+
+    async def stop(self) -> None:
+        rebalance, self.rebalance = self.rebalance, None
+        if rebalance is not None:
+            rebalance.cancel()
+            await asyncio.wait((rebalance,))
+        elif self.stop_asked_seconds is not None and self._in_time(self.stop_asked_seconds):
+            for holding in self.held.values():
+                self._ledger.check_given_up(holding)
+        self.release()
+
+    # --- what the group does to it
+
+    async def assigned(self) -> None:
+        assert self._callbacks is not None
+        partitions, self.untold = self.untold, []
+        await self._callbacks[0](partitions)
+
+    async def revoked(self, partitions: Sequence[Partition], *, rejoins: bool) -> None:
+        """Nobody else gets them before this returns, unless the group does not wait."""
+        assert self._callbacks is not None
+        began_seconds = self.revoking_since_seconds = self._outside.now_seconds
+        for partition in partitions:
+            self.held[partition].ending = True
+        await self._callbacks[1](partitions)
+        self.revoking_since_seconds = None
+        for partition in partitions:
+            holding = self.held.pop(partition)
+            if self._in_time(began_seconds):
+                self._ledger.check_given_up(holding)
+            self._outside.release(holding)
+        if rejoins:
+            self.fenced = False
+
+    def release(self) -> None:
+        """Give back whatever it has."""
+        for holding in self.held.values():
+            self._outside.release(holding)
+        self.held.clear()
+
+    def _in_time(self, began_seconds: float) -> bool:
+        return self._outside.now_seconds - began_seconds < self._bounds.drain_timeout_seconds

@@ -1,0 +1,177 @@
+"""One worker process: a real consumer with its lanes, tracker and deliveries, on an event loop of its own.
+
+It can stall while its partitions go elsewhere, it can be thrown out of the group, and it can crash.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+
+from tests.properties.consumer_edges import COMMIT_TIMEOUT_SECONDS, Edges
+from tests.properties.consumer_ledger import Ledger
+from tests.properties.consumer_outside import Outside
+from tests.properties.stepped import SteppedLoop
+from worker.domain.retry import Backoff
+from worker.handling.publications import Publications, Topics
+from worker.ports import Partition
+from worker.runtime.consumer import Bounds, Consumer
+from worker.runtime.delivery import Delivery, Policy
+from worker.telemetry import Metrics
+
+POLICY = Policy(
+    backoff=Backoff(initial_seconds=0.25, max_seconds=2.0),
+    attempts_max=3,
+    conflict_backoff=Backoff(initial_seconds=0.1, max_seconds=0.4),
+    conflicts_max=4,
+)
+PUBLICATIONS = Publications(
+    topics=Topics(deployment_status="deployments", release_status="releases", dead_letters="dead"),
+    content_mode="binary",
+    source="urn:test",
+    worker="test",
+)
+
+
+class Member:
+    """Lives until it is stopped, crashes, or fails: then `turn` raises what it failed with."""
+
+    def __init__(self, outside: Outside, bounds: Bounds, broken: list[str]) -> None:
+        self.loop = SteppedLoop(lambda: outside.now_seconds)
+        self.ledger = Ledger(bounds, broken)
+        self.edges = Edges(outside, self.ledger, bounds)
+        self.frozen = False
+        self._outside = outside
+        self._bounds = bounds
+        self._stop = asyncio.Event()
+        self._consumer = self._assembled()
+        self._running = self.loop.create_task(self._run())
+
+    def _assembled(self) -> Consumer:
+        metrics, edges = Metrics(), self.edges
+        delivery = Delivery(
+            store=edges,
+            publisher=edges,
+            publications=PUBLICATIONS,
+            policy=POLICY,
+            tracer=self.ledger,
+            clock=edges,
+            metrics=metrics,
+        )
+        return Consumer(source=edges, delivery=delivery, bounds=self._bounds, clock=edges, metrics=metrics)
+
+    async def _run(self) -> None:
+        await self._consumer.join()
+        await self._consumer.run(self._stop)
+
+    def stop(self) -> None:
+        if not self._stop.is_set():
+            self._stop.set()
+            self.edges.stop_asked_seconds = self.edges.stopping_since_seconds = self._outside.now_seconds
+
+    def turn(self) -> bool:
+        """Let it go as far as it can; whether it lives on."""
+        self.loop.settle()
+        rebalance = self.edges.rebalance
+        if rebalance is not None and rebalance.done():
+            self.edges.rebalance = None
+            rebalance.result()
+        if not self._running.done():
+            self.ledger.check_at_rest(self.edges.held.values())
+            self._check_alive()
+            return True
+        self._running.result()
+        assert self._stop.is_set(), "ends without being asked to"
+        left = asyncio.all_tasks(self.loop)
+        assert not left, f"leaves tasks behind: {left}"
+        self.loop.close()
+        return False
+
+    def _check_alive(self) -> None:
+        """Whatever is stuck, it polls, gives up what it must, and stops."""
+        edges, bounds = self.edges, self._bounds
+        giving_up_seconds = bounds.drain_timeout_seconds + COMMIT_TIMEOUT_SECONDS
+        assert self._seconds_since(edges.revoking_since_seconds) <= giving_up_seconds, "holds up the group"
+        last_round_seconds = bounds.poll_timeout_seconds * 2 + COMMIT_TIMEOUT_SECONDS
+        stopping_seconds = self._seconds_since(edges.stopping_since_seconds)
+        assert stopping_seconds <= last_round_seconds + giving_up_seconds, "does not stop"
+        committing = any(question.kind == "commit" for question in edges.questions)
+        if not committing and not self._stop.is_set():
+            quiet_seconds = self._seconds_since(edges.quiet_since_seconds)
+            assert quiet_seconds <= bounds.keep_alive_seconds + bounds.poll_timeout_seconds, "does not poll"
+
+    def _seconds_since(self, since_seconds: float | None) -> float:
+        return 0.0 if since_seconds is None else self._outside.now_seconds - since_seconds
+
+    # --- what happens to it
+
+    def can(self, what: str) -> bool:
+        """Whether it can happen now, and would change anything."""
+        edges = self.edges
+        match what:
+            case "take":
+                return edges.joined and bool(edges.held) and not edges.untold
+            case "fence":
+                return bool(edges.held) and not edges.fenced
+            case "tell":
+                return edges.rebalance is None and (edges.fenced or bool(edges.untold))
+            case "rewind":
+                return any(not holding.ending for holding in edges.held.values())
+            case "thaw":
+                return self.frozen
+            case "freeze" | "stall":
+                return not self.frozen
+            case "stop":
+                return not self._stop.is_set()
+        return True
+
+    def take(self, which: int) -> None:
+        """In order: some of its partitions, or all."""
+        held = list(self.edges.held)
+        some = [partition for n, partition in enumerate(held) if which >> n & 1]
+        self._rebalance(self.edges.revoked(some or held, rejoins=False))
+
+    def fence(self) -> None:
+        """All of them, without asking, and without its knowing: it was silent for too long."""
+        self.edges.fenced = True
+        for holding in self.edges.held.values():
+            self._outside.release(holding)
+
+    def give(self, partition: Partition) -> None:
+        self.edges.held[partition] = self._outside.assign(partition)
+        self.edges.untold.append(partition)
+
+    def tell(self) -> None:
+        """What it does not know yet."""
+        if self.edges.fenced:
+            self.edges.untold.clear()
+            self._rebalance(self.edges.revoked(list(self.edges.held), rejoins=True))
+        else:
+            self._rebalance(self.edges.assigned())
+
+    def rewind(self, which: int) -> None:
+        """One of its partitions begins again: the topic was cut, or made anew."""
+        holdings = [holding for holding in self.edges.held.values() if not holding.ending]
+        holdings[which % len(holdings)].position = 0
+
+    def _rebalance(self, work: Coroutine[None, None, None]) -> None:
+        self.edges.rebalance = self.loop.create_task(work)
+
+    def thaw(self) -> None:
+        if not self.frozen:
+            return
+        self.frozen = False
+        edges, now_seconds = self.edges, self._outside.now_seconds
+        if edges.quiet_since_seconds is not None:
+            edges.quiet_since_seconds = now_seconds
+        if edges.revoking_since_seconds is not None:
+            edges.revoking_since_seconds = now_seconds
+        if edges.stopping_since_seconds is not None:
+            edges.stopping_since_seconds = now_seconds
+
+    def crash(self) -> None:
+        self.edges.release()
+        self.end()
+
+    def end(self) -> None:
+        """Cancel all that it does."""
+        errors = self.loop.end()
+        assert not errors, errors

@@ -1,0 +1,179 @@
+"""What outlives every worker, in memory: a database, output topics, a consumer group.
+
+Each answers when, and as, the test says; what an answer does is done when it is given, whether or not the worker is
+there to hear it.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from uuid import UUID
+
+from schemas.reasons import Reason
+from tests.properties.consumer_ledger import Holding, Logged
+from tests.properties.world import World as Rows
+from tests.unit.domain.story import said
+from worker.domain.errors import Conflict, Unavailable, Unprocessable
+from worker.domain.message import Message
+from worker.domain.state import Duplicate, Outcome, Rejected, State
+from worker.ports import Partition, PartitionsLost, Publication
+
+
+class Bug(Exception):
+    """A fault of the worker's own: none of the errors that a port may raise."""
+
+
+ANSWERED = (Unavailable, Conflict, Unprocessable, PartitionsLost, Bug)
+FAULTS: Mapping[str, tuple[str, ...]] = {
+    "transaction": ("down", "answer lost", "conflict", "refused", "bug"),
+    "publication": ("down", "answer lost", "half"),
+    "commit": ("down", "answer lost", "rebalanced"),
+    "poll": ("down",),
+}
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True, eq=False)
+class Question(Generic[T]):
+    """What a worker asks, until it is answered. `answer` takes a fault, if there is to be one, and a number that makes
+    its choices; `ready` says whether there can be an answer yet.
+    """
+
+    kind: str
+    answer: Callable[[str | None, int], T]
+    future: asyncio.Future[T]
+    message: Message | None = None
+    ready: Callable[[], bool] = lambda: True
+
+    @property
+    def open(self) -> bool:
+        return not self.future.done() and self.ready()
+
+    def settle(self, fault: str | None = None, which: int = 0) -> None:
+        try:
+            result = self.answer(fault, which)
+        except ANSWERED as error:
+            self.future.set_exception(error)
+            self.future.exception()  # seen, even if who asked is gone
+        else:
+            self.future.set_result(result)
+
+
+@dataclass(slots=True)
+class Outside:
+    """All that outlives a worker."""
+
+    logs: Mapping[Partition, Sequence[Logged]]
+    now_seconds: float = 1000.0
+    rows: Rows = field(default_factory=Rows)
+    causes: dict[str, Logged] = field(default_factory=dict)  # what is to be published: its id, and for which record
+    written: dict[str, None] = field(default_factory=dict)
+    acknowledged: set[str] = field(default_factory=set)
+    at_fault: set[UUID] = field(default_factory=set)  # messages that met more than an outage
+    committed: dict[Partition, int] = field(default_factory=dict)
+    owners: dict[Partition, Holding] = field(default_factory=dict)
+
+    # --- the database
+
+    def write(self, message: Message, state: State, outcome: Outcome, fault: str | None) -> Outcome:
+        if fault == "down":
+            raise Unavailable("down")
+        own_faults = {"conflict": Conflict("a race"), "refused": Unprocessable("refused"), "bug": Bug("a bug")}
+        own = own_faults.get(fault or "")
+        if own is None and self.rows.load(message) != state:
+            own = Conflict("what was read is no longer so")
+        if own is not None:
+            self.at_fault.add(message.id)
+            raise own
+        if not isinstance(outcome, Duplicate):
+            self._take_effect(message, outcome)
+        if fault == "answer lost":
+            raise Unavailable("written, perhaps")
+        return outcome
+
+    def _take_effect(self, message: Message, outcome: Outcome) -> None:
+        """Everything of the same release or identity that stands before it in its partition had its effect first."""
+        record = message.record
+        log = self.logs[Partition(record.topic, record.partition)]
+        (logged,) = (one for one in log if one.record.offset == record.offset)
+        for earlier in log[: log.index(logged)]:
+            if message.lane == earlier.message.lane or message.id == earlier.message.id:
+                assert self.known(earlier.message), f"{record.offset} has its effect before {earlier.record.offset}"
+        if isinstance(outcome, Rejected) and outcome.rejection.reason == Reason.PROCESSING_ERROR.value:
+            assert message.id in self.at_fault, "given up for an outage"
+        self.rows.write(outcome)
+        for name in self.owed(message):
+            self.causes[name] = logged
+
+    def known(self, message: Message) -> bool:
+        return (message.id in self.rows.entries) != (message.id in self.rows.rejections)
+
+    def owed(self, message: Message) -> list[str]:
+        """The ids of what a known event publishes, by which subscribers deduplicate."""
+        state = self.rows.load(message)
+        if state.entries:
+            return [str(entry.id) for entry in state.entries if "change" in said(entry)]
+        return [] if state.rejection is None else [str(state.rejection.id)]
+
+    def finished(self, message: Message) -> bool:
+        return self.known(message) and self.acknowledged.issuperset(self.owed(message))
+
+    # --- the output topics
+
+    def publish(self, publications: Sequence[Publication], fault: str | None) -> None:
+        if fault == "down":
+            raise Unavailable("down")
+        names = [_name(publication) for publication in publications]
+        for name in names[: len(names) // 2] if fault == "half" else names:
+            if name not in self.written:
+                self._appear(name)
+        if fault is not None:
+            raise Unavailable("not all is acknowledged")
+        self.acknowledged.update(names)
+
+    def _appear(self, name: str) -> None:
+        """For the first time. Subscribers see a release's changes in the order of its records."""
+        assert name in self.causes, "published before it is written"
+        cause = self.causes[name]
+        for earlier in self.logs[Partition(cause.record.topic, cause.record.partition)]:
+            if earlier is cause:
+                break
+            if earlier.message.lane == cause.message.lane:
+                assert self.written.keys() >= set(self.owed(earlier.message)), "published out of order"
+        self.written[name] = None
+
+    # --- the group
+
+    def commit(self, offsets: Mapping[Partition, tuple[Holding | None, int]], fault: str | None) -> None:
+        if fault == "down":
+            raise Unavailable("down")
+        if fault == "rebalanced" or any(self.owners.get(one) is not holding for one, (holding, _) in offsets.items()):
+            raise PartitionsLost("not this member's")
+        for partition, (_, offset) in offsets.items():
+            early = [
+                one for one in self.logs[partition] if one.record.offset < offset and not self.finished(one.message)
+            ]
+            assert not early, f"{offset} is committed, {early[0].record.offset} of {partition} is not finished"
+            if fault is None or offset > self.committed.get(partition, 0):
+                self.committed[partition] = offset
+        if fault is not None:
+            raise Unavailable("committed, perhaps")
+
+    def assign(self, partition: Partition) -> Holding:
+        """From the record that comes after the committed offset."""
+        offset = self.committed.get(partition, 0)
+        position = sum(logged.record.offset < offset for logged in self.logs[partition])
+        self.owners[partition] = Holding(partition, position)
+        return self.owners[partition]
+
+    def release(self, holding: Holding) -> None:
+        if self.owners.get(holding.partition) is holding:
+            del self.owners[holding.partition]
+
+
+def _name(publication: Publication) -> str:
+    """By which subscribers deduplicate. A dead letter has the headers of its record before its own."""
+    names = [text for key, text in publication.headers if key in {"ce_id", "rudder-id"}]
+    return (names[-1] or b"").decode()

@@ -1,0 +1,239 @@
+"""Whatever fails, stalls, moves or crashes, and whenever: no reordering, no skipped record, no early commit.
+
+A plan is a list of steps: an answer to one of the workers' questions, a failure, time passing, a rebalance. What a
+step breaks is found at that step; see the ledger and the outside for what is promised.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from uuid import UUID
+
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+from structlog.testing import capture_logs
+
+from schemas.envelope import write_binary
+from schemas.record import Record
+from tests.properties.consumer_ledger import Logged
+from tests.properties.consumer_world import Step, World
+from tests.unit.domain.story import fields, minute, release_id
+from worker.handling.process import read
+from worker.ports import Partition
+from worker.runtime.consumer import Bounds
+
+PARTITIONS = (Partition("in", 0), Partition("in", 1), Partition("other", 0))
+RELEASES = 6
+SETTINGS = settings(
+    deadline=None,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # to explain a plan takes minutes
+)
+EVENT_BYTES_MAX = 100_000
+DENIALS_MIN = 5  # more than what would be given up after, if outages counted
+WEIGHTS = {  # how often each kind of step is drawn; the kinds are `World.take`'s
+    "fetch": 5,
+    "answer": 10,
+    "answer all": 2,
+    "tick": 5,
+    "down": 3,
+    "answer lost": 2,
+    "conflict": 1,
+    "refused": 1,
+    "bug": 2,
+    "half": 1,
+    "rebalanced": 1,
+    "take": 3,
+    "give": 4,
+    "mend": 3,
+    "fence": 1,
+    "tell": 2,
+    "freeze": 1,
+    "stall": 1,
+    "thaw": 3,
+    "crash": 1,
+    "stop": 1,
+    "rewind": 1,
+}
+CALM = ("fetch", "answer", "answer all", "tick", "down", "answer lost", "bug")
+"""With these the group stays as it is."""
+
+
+def plans(kinds: Iterable[str]) -> st.SearchStrategy[list[Step]]:
+    """Short plans are the clearest, but much has to come together."""
+    weighted = [kind for kind in kinds for _ in range(WEIGHTS[kind])]
+    steps = st.builds(Step, st.sampled_from(weighted), st.integers(0, 23))
+    long = st.lists(steps, min_size=30, max_size=90)
+    return st.one_of(st.lists(steps, max_size=20), long, long)
+
+
+BOUNDS = st.builds(
+    Bounds,
+    concurrency=st.sampled_from([2, 1, 3, 8]),
+    in_flight_records_max=st.sampled_from([2, 1, 5, 16]),
+    in_flight_bytes_max=st.sampled_from([1_000_000, 1_000]),
+    event_bytes_max=st.just(EVENT_BYTES_MAX),
+    commit_interval_seconds=st.sampled_from([0.0, 1.0, 5.0]),
+    poll_timeout_seconds=st.just(0.5),
+    drain_timeout_seconds=st.just(3.0),
+    trail_records_max=st.sampled_from([2, 1, 5, 100]),
+    keep_alive_seconds=st.just(2.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A record: of which partition and release, after how many offsets that hold none. `repeats`: it has the identity
+    of the record so many before it in its partition, whatever release that names.
+    """
+
+    partition: Partition
+    release: int
+    gap: int = 0
+    repeats: int = 0
+    garbage: bool = False
+
+
+SPECS = st.builds(
+    Spec,
+    partition=st.sampled_from(PARTITIONS),
+    release=st.integers(1, RELEASES // 2),
+    gap=st.sampled_from([0, 0, 0, 0, 2]),
+    repeats=st.sampled_from([0] * 5 + [1, 2]),
+    garbage=st.sampled_from([False] * 9 + [True]),
+)
+STORIES = st.one_of(st.lists(SPECS, max_size=6), st.lists(SPECS, min_size=8, max_size=30))
+
+
+@lru_cache(maxsize=4096)
+def event(release: int, identity: str, minutes: int) -> tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]:
+    """A deployment that brings its release, so that each has an effect by itself."""
+    data = {
+        "release_id": str(release_id(release)),
+        "organization_id": "acme",
+        "environment_id": "prod",
+        "release": {name: str(value) if isinstance(value, UUID) else value for name, value in fields(release).items()},
+    }
+    kind = ("requested", "started", "succeeded")[minutes % 3]
+    return write_binary(
+        source="urn:ci",
+        id=identity,
+        type=f"dev.rudder.deployment.{kind}.v1",
+        time=minute(minutes),
+        subject=str(release_id(release)),
+        data=data,
+    )
+
+
+def logs(specs: Iterable[Spec]) -> dict[Partition, Sequence[Logged]]:
+    """Each release has one partition in each topic, as its key says."""
+    made: dict[Partition, list[Logged]] = {partition: [] for partition in PARTITIONS}
+    identities: dict[Partition, list[str]] = {partition: [] for partition in PARTITIONS}
+    for number, spec in enumerate(specs):
+        log, names = made[spec.partition], identities[spec.partition]
+        offset = spec.gap + (log[-1].record.offset + 1 if log else 0)
+        names.append(names[-spec.repeats] if 0 < spec.repeats <= len(names) else str(number))
+        topic, partition = spec.partition
+        release = spec.release + 3 * partition if topic == "in" else (1, 4, 2)[spec.release - 1]
+        value, headers = (b"{", ()) if spec.garbage else event(release, names[-1], number)
+        record = Record(
+            topic=topic,
+            partition=partition,
+            offset=offset,
+            timestamp_ms=number,
+            key=None,
+            value=value,
+            headers=headers,
+        )
+        log.append(Logged(record, read(record, event_bytes_max=EVENT_BYTES_MAX)))
+    return {partition: tuple(log) for partition, log in made.items()}
+
+
+def all_is_done(world: World) -> bool:
+    """Every record has its effect and was published, and every partition is committed to its end."""
+    outside = world.outside
+    return all(
+        outside.committed.get(partition, 0) == log[-1].record.offset + 1
+        and all(outside.finished(logged.message) for logged in log)
+        for partition, log in outside.logs.items()
+        if log
+    )
+
+
+@given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS))
+@settings(SETTINGS, max_examples=200)
+def test_nothing_is_reordered_skipped_or_committed_early(specs: list[Spec], bounds: Bounds, plan: list[Step]) -> None:
+    """Step for step; and once nothing fails any more, everything comes to its end and everybody stops in order."""
+    with capture_logs(), World(logs(specs), bounds) as world:
+        world.play(plan)
+        world.finish(until=lambda: all_is_done(world))
+        world.stop()
+
+
+@given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS), failing=st.integers(1, RELEASES))
+@settings(SETTINGS, max_examples=60)
+def test_a_release_that_fails_for_ever_blocks_only_itself(
+    specs: list[Spec], bounds: Bounds, plan: list[Step], failing: int
+) -> None:
+    """Where there is room for its records, all others come to their end. It does, too, once it fails no more."""
+    roomy = replace(bounds, in_flight_records_max=100, in_flight_bytes_max=1_000_000, trail_records_max=100)
+    made = logs(replace(spec, repeats=0) for spec in specs)  # who repeats one of its events waits with it
+    messages = [logged.message for log in made.values() for logged in log]
+    own = [message for message in messages if message.release_id == release_id(failing)]
+    others = [message for message in messages if message not in own]
+    with capture_logs(), World(made, roomy) as world:
+        world.play(plan)
+        patient = not all(map(world.outside.known, own))
+        world.finish(
+            until=lambda: all(map(world.outside.finished, others)) and (world.denials >= DENIALS_MIN or not patient),
+            failing=release_id(failing),
+        )
+        world.finish(until=lambda: all_is_done(world))
+        world.stop()
+
+
+@given(specs=STORIES, bounds=BOUNDS, plan=plans(CALM), stuck=st.sampled_from(PARTITIONS[:2]))
+@settings(SETTINGS, max_examples=60)
+def test_a_partition_whose_only_release_fails_for_ever_stops_no_other(
+    specs: list[Spec], bounds: Bounds, plan: list[Step], stuck: Partition
+) -> None:
+    """Nor where its records could fill the room, or its trail is as long as may be."""
+    narrow = replace(bounds, in_flight_records_max=max(2, bounds.in_flight_records_max), in_flight_bytes_max=1_000_000)
+    made = logs(replace(spec, repeats=0, release=3 if spec.partition == stuck else spec.release) for spec in specs)
+    failing = 3 if stuck == PARTITIONS[0] else 6  # neither is in the other topic
+    elsewhere = [logged.message for partition, log in made.items() if partition != stuck for logged in log]
+    with capture_logs(), World(made, narrow, members=1) as world:
+        world.play(plan)
+        world.finish(until=lambda: all(map(world.outside.finished, elsewhere)), failing=release_id(failing))
+        world.finish(until=lambda: all_is_done(world))
+        world.stop()
+
+
+def test_a_worker_that_stops_during_a_rebalance_commits_only_what_it_still_has() -> None:
+    """Found by the plans: a partition goes, its commit is refused, and the worker, which stops and still waits for
+    another, commits both. The group refuses both, so what the other has done is done again elsewhere.
+    """
+    bounds = Bounds(
+        concurrency=2,
+        in_flight_records_max=16,
+        in_flight_bytes_max=1_000_000,
+        event_bytes_max=EVENT_BYTES_MAX,
+        commit_interval_seconds=5.0,
+        poll_timeout_seconds=0.5,
+        drain_timeout_seconds=3.0,
+        trail_records_max=100,
+        keep_alive_seconds=2.0,
+    )
+    goes, _, stays = PARTITIONS
+    plan = [
+        Step("fetch", 3),
+        Step("answer", 0),  # the transaction of the one that goes
+        Step("answer", 1),  # and its publication
+        Step("take", 1),
+        Step("stop"),
+        Step("tick", 1),
+        Step("tick", 1),
+        Step("rebalanced"),
+    ]
+    with capture_logs(), World(logs([Spec(goes, 1), Spec(stays, 3)]), bounds, members=1) as world:
+        world.play(plan)
+        world.stop()
