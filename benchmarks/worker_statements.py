@@ -114,7 +114,9 @@ def _ask(message: Message) -> Statement:
 
 def _write(release: str, deployment: str, number: int) -> Statement:
     due = writes(Applied(changes=_changes(release, deployment, number)), _POINTERS)
-    basis = Basis(release_id=_name("release"), found=release != "created", version=_name("version"))
+    basis = Basis(
+        event_id=_name("event"), release_id=_name("release"), found=release != "created", version=_name("version")
+    )
     return _caught(lambda conversation: conversation.write(due, basis))
 
 

@@ -99,7 +99,8 @@ class Settings(BaseSettings):
     kafka_request_timeout_seconds: Seconds = Field(40.0, description="how long one request may take")
 
     kafka_linger_seconds: NonNegativeFloat = Field(
-        0.005, description="how long what is published may wait for more, the longest while there is much; 0: not at all"
+        0.005,
+        description="how long what is published may wait for more; the longest while there is much",
     )
 
     group_id: str = Field("rudder-worker", min_length=1, description="the consumer group")

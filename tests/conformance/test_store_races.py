@@ -9,8 +9,9 @@ from uuid import uuid4
 
 import pytest
 
+from schemas.event import Invalid
 from tests.conformance.contents import contents, insert_rows, row, rows
-from tests.conformance.pipeline import COMPONENT, Pipeline, minute, redriven
+from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all, process_until_settled
 from worker.db.store import SqlStore
 from worker.domain.decide import decide
@@ -97,8 +98,8 @@ async def test_the_same_event_at_once_is_applied_once(workers: Workers, database
     for _ in range(ROUNDS):
         pipeline = Pipeline()
         messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("succeeded")]
-        for message in messages:
-            assert sorted(await at_once(workers, message, message)) == ["Applied", "Duplicate"]
+        for told in messages:
+            assert sorted(await at_once(workers, told, told)) == ["Applied", "Duplicate"]
     entries = await rows(database_url, "release_activity_logs")
     assert len(entries) == ROUNDS * (3 + 2 + 2)
 
@@ -202,6 +203,16 @@ def _event_applied_before_its_rejection() -> Race:
     return [*pipeline.approved()], rolled_back, [pipeline.deploy("succeeded"), rolled_back]
 
 
+def _event_applied_before_its_broken_twin_is_rejected() -> Race:
+    """Two records with one identity, one of them no event: it has no release that could be compared."""
+    pipeline = Pipeline()
+    started = pipeline.deploy("started")
+    broken = message(b"{", started.record.headers)
+    assert isinstance(broken.content, Invalid)
+    assert broken.id == started.id
+    return [*pipeline.approved()], broken, [started]
+
+
 def _release_created_before_its_absence_is_told() -> Race:
     pipeline = Pipeline()
     started = pipeline.deploy("started")
@@ -253,6 +264,7 @@ async def test_a_row_changed_behind_the_decision_is_a_conflict(
         _pointer_moved_meanwhile,
         _sibling_moved_meanwhile,
         _event_applied_before_its_rejection,
+        _event_applied_before_its_broken_twin_is_rejected,
         _release_created_before_its_absence_is_told,
     ],
     ids=lambda race: race.__name__.strip("_"),

@@ -16,10 +16,12 @@ from worker.db.writing import Write
 class Basis:
     """What a decision rests on, and so what must still be true when it is written.
 
-    `release_id`: the event's release, None for a record that is no event. `found`: whether the release was there.
-    `version`: that of its row, None where the database keeps the row from changing instead.
+    `event_id`: that of its first log entry and of its rejection. `release_id`: the event's release, None for a record
+    that is no event. `found`: whether the release was there. `version`: that of its row, None where the database keeps
+    the row from changing instead.
     """
 
+    event_id: UUID
     release_id: UUID | None
     found: bool
     version: int | None
@@ -40,11 +42,16 @@ class Conversation(Protocol):
 
     async def rejection(self, rejection_id: UUID) -> Row | None: ...
 
+    async def ping(self) -> None: ...
+
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         """Write all of it and commit, or nothing.
 
+        Where nothing was there to be held or to have a version, a rejection has to look once more whether the event was
+        applied meanwhile, or its release came into being.
+
         Raises:
-            Conflict: the basis is no longer true, or a guarded statement found nothing.
+            Outrun, Conflict: the basis is no longer true, or a guarded statement found nothing.
         """
         ...
 

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import structlog
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas.event import Event
@@ -67,12 +66,14 @@ class SqlStore:
                     f"the database is {at}, this version needs {head}: run `rudder-worker migrate` first"
                 )
             self._pointers = await Pointers.look_up(connection)
+        await self.ping()  # messages have connections of their own kind
         if self._pointers is None:
             _log.warning(LogEvent.POINTERS_OFF)
 
     async def ping(self) -> None:
-        async with self._connected() as connection:
-            await connection.execute(text("SELECT 1"))
+        with translating(self._dialect):
+            async with self._conversations.begin() as conversation:
+                await conversation.ping()
 
     async def transact(self, message: Message, judge: Judge) -> Outcome:
         """As `worker.ports.Store` says."""
@@ -84,7 +85,9 @@ class SqlStore:
                 if due := writes(outcome, self._pointers):
                     release = found.state.release
                     release_id = message.content.data.release_id if isinstance(message.content, Event) else None
-                    basis = Basis(release_id=release_id, found=release is not None, version=found.version)
+                    basis = Basis(
+                        event_id=message.id, release_id=release_id, found=release is not None, version=found.version
+                    )
                     await conversation.write(due, basis)
         return outcome
 

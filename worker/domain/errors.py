@@ -5,6 +5,12 @@ class Conflict(Exception):
     """A guard failed: somebody else wrote first. React: roll back, read afresh, decide again."""
 
 
+class Outrun(Conflict):
+    """The release itself was changed, so another worker got ahead. React: as to any conflict, and never give up: there
+    is nothing wrong with the event, and whoever is ahead comes to an end.
+    """
+
+
 class Unavailable(Exception):
     """The database or the broker cannot be used now. React: wait and try again, however long; advance nothing."""
 

@@ -180,16 +180,16 @@ async def _close(consumer: AIOKafkaConsumer) -> None:
 async def _get(
     consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition]
 ) -> list[ConsumerRecord]:
-    # A paused partition gives nothing and, unlike one that is not polled, counts as polled.
+    # A paused partition gives nothing and, unlike one that is not polled, counts as polled. It stays paused until the
+    # next poll, as what was fetched ahead of it is thrown away; after a rebalance nothing is paused.
     assigned = consumer.assignment()
-    pausing = {partition for partition in assigned if partition in paused} if records_max else assigned
-    consumer.pause(*pausing)
-    try:
-        batches = await consumer.getmany(
-            timeout_ms=int(timeout_seconds * 1000) if records_max else 0, max_records=records_max or 1
-        )
-    finally:
-        consumer.resume(*(pausing & consumer.assignment()))
+    wanted = {partition for partition in assigned if partition in paused} if records_max else assigned
+    already = consumer.paused()
+    consumer.pause(*(wanted - already))
+    consumer.resume(*(already & assigned - wanted))
+    batches = await consumer.getmany(
+        timeout_ms=int(timeout_seconds * 1000) if records_max else 0, max_records=records_max or 1
+    )
     return list(chain.from_iterable(batches.values()))
 
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 import structlog
 
-from worker.domain.errors import Abandoned, Conflict, Misconfigured, Unavailable, Unprocessable
+from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.message import Message
 from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, Rejected
@@ -55,7 +55,7 @@ class Policy:
     """How often, and how long apart.
 
     `attempts_max` bounds tries that fail for the message's own reason, `conflicts_max` those that meet another
-    writer: a guard that fails so often is no race but a fault.
+    writer's rows: a guard that fails so often is no race but a fault. Being outrun on a release is never counted.
     """
 
     backoff: Backoff
@@ -133,7 +133,7 @@ class Delivery:
                 cause = error
             except Conflict as error:
                 cause = error
-                conflicts += 1
+                conflicts += not isinstance(error, Outrun)
                 if conflicts >= policy.conflicts_max:
                     hopeless = _name(error)
             except Exception as error:  # noqa: BLE001 - the one place: no message may end the worker

@@ -67,10 +67,14 @@ class ProcessKeeper:
 
     async def _life(self, stop: asyncio.Event, *, died: int) -> Mapping[str, str | int]:
         """One process from its start to its end, and how it ended."""
-        with Lifeline() as lifeline:
+        try:
+            lifeline = Lifeline()
+        except OSError as error:  # no file left to have; that may pass
+            return {"cause": str(error)}
+        with lifeline:
             try:
                 process = await self._launch(died, lifeline.child_end)
-            except OSError as error:  # no memory or no process left to have; that may pass
+            except OSError as error:  # nor memory, nor a process
                 return {"cause": str(error)}
             lifeline.handed_down()
             _log.info(LogEvent.PROCESS_STARTED, process=self._number, pid=process.pid)
@@ -82,8 +86,11 @@ class ProcessKeeper:
             except asyncio.CancelledError:
                 await self._end_at_once(process)
                 raise
-            if code != 0 and (refusal := lifeline.refusal()):
+            refusal = lifeline.refusal() if code != 0 else None
+            if refusal and not died:
                 raise Misconfigured(refusal)
+            if refusal:  # of a replacement: the others work, so something changed that may change back
+                return {"cause": refusal}
         return {"exit_code": code} if code >= 0 else {"signal": _signal_name(-code)}
 
     async def _end(self, process: asyncio.subprocess.Process, stop: asyncio.Event) -> None:

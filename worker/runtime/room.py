@@ -1,8 +1,9 @@
 """How much more may be fetched: the bound on records that are fetched and not done.
 
-What is not done is counted for each partition as well. Where there are several, one that has half of the room gets no
-more: a release that cannot be finished, and all that comes after it, stops its own partition and not the others. A
-single poll may be all of one partition, so it gets no more than a quarter.
+What is not done is counted for each partition as well. Where there are several, one that has a quarter of the room gets
+no more: a release that cannot be finished, and all that comes after it, stops its own partition and not the others. A
+single poll may be all of one partition, so it gets no more than an eighth; two partitions that are stuck thus leave a
+quarter of the room to the rest.
 
 Fetching a record each time that one is done would cost a poll for each; so there is a low mark as well, and what is
 full counts as full until it has sunk to that.
@@ -17,7 +18,7 @@ from worker.telemetry import IN_FLIGHT_BYTES, IN_FLIGHT_RECORDS, Metrics
 
 @dataclass(slots=True)
 class Share:
-    """What one partition has in flight; `full` from its half of the room down to a quarter."""
+    """What one partition has in flight; `full` from a quarter of the room down to an eighth."""
 
     records: int = 0
     bytes: int = 0
@@ -40,7 +41,7 @@ class Room:
     def records(self, *, partitions: int) -> int:
         """How many more records may be fetched by one poll of so many partitions."""
         free = self._records_max - self._records if self._bytes < self._bytes_max else 0
-        return free if partitions == 1 else min(free, max(1, self._records_max // 4))
+        return free if partitions == 1 else min(free, max(1, self._records_max // 8))
 
     @property
     def ample(self) -> bool:
@@ -51,7 +52,7 @@ class Room:
         """Whether no more may be fetched of a partition, one of so many."""
         if partitions == 1:
             return False
-        mark = 4 if share.full else 2
+        mark = 8 if share.full else 4
         share.full = share.records * mark >= self._records_max or share.bytes * mark >= self._bytes_max
         return share.full
 

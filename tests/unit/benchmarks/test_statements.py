@@ -119,7 +119,7 @@ async def _turn(message: Message, outcome: Applied | Stale, *, known: bool) -> T
     wire = Wire()
     conversation = PostgresqlConversation(wire)
     await conversation.ask(question(message, pointers=True), POINTERS)
-    basis = Basis(release_id=message.release_id, found=known, version=VERSION if known else None)
+    basis = Basis(event_id=message.id, release_id=message.release_id, found=known, version=VERSION if known else None)
     await conversation.write(writes(outcome, POINTERS), basis)
     asked, written = wire.sent
     return Turn(message=message, outcome=outcome, asked=asked, written=written)

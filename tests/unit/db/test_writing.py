@@ -101,10 +101,13 @@ def test_a_duplicate_writes_nothing() -> None:
 @pytest.mark.parametrize("kind", OUTCOMES)
 def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> None:
     """Its numbers count the parameters, those of the guards too; its release has to be at the version that was read."""
-    release_id = message(E.DEPLOYMENT_STARTED).release_id
-    basis = Basis(release_id=release_id, found=found, version=7 if found else None)
+    judged = message(E.DEPLOYMENT_STARTED)
+    release_id = judged.release_id
+    basis = Basis(event_id=judged.id, release_id=release_id, found=found, version=7 if found else None)
     guarded, conditions = postgresql_conversation._guarded(writes(OUTCOMES[kind], POINTERS), basis)
-    sql = postgresql_conversation._folded(tuple((write.sql, write.guarded) for write in guarded), conditions)
+    sql = postgresql_conversation._folded(
+        tuple((write.sql, write.guarded) for write in guarded), tuple(c for c, _ in conditions)
+    )
     numbers = [int(number) for number in re.findall(r"\$(\d+)", sql)]
     assert numbers == list(range(1, sum(len(write.parameters) for write in guarded) + len(conditions) + 1))
     assert sql.count("rudder_guard(") == sum(write.guarded is not None for write in guarded) + len(conditions)

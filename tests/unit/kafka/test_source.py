@@ -21,6 +21,9 @@ class SlowConsumer:
     def assignment(self) -> set[TopicPartition]:
         return {TopicPartition("t", 0)}
 
+    def paused(self) -> set[TopicPartition]:
+        return set()
+
     def pause(self, *partitions: TopicPartition) -> None:
         assert not partitions
 

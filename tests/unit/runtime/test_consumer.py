@@ -181,8 +181,9 @@ async def test_no_more_is_fetched_than_there_is_room_for_while_polling_goes_on()
     scene.publisher.gate.clear()
     async with scene.running():
         await until(lambda: scene.source.polls.count(0) >= 3)
-        assert len(scene.source.records) == 7
-        assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 3
+        fetched = 10 - len(scene.source.records)
+        assert 1 <= fetched <= 3
+        assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == fetched
         scene.publisher.gate.set()
         await until(lambda: scene.source.committed == {P0: 5, P1: 5})
     assert max(scene.source.polls) <= 3

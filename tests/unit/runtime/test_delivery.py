@@ -11,7 +11,7 @@ from tests.unit.runtime.scripted import (
     a_delivery,
     created,
 )
-from worker.domain.errors import Abandoned, Conflict, Misconfigured, Unavailable, Unprocessable
+from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.rows import Entry
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, State
 from worker.handling.process import read
@@ -106,6 +106,13 @@ async def test_a_conflict_without_end_is_a_fault_and_freezes_no_partition() -> N
     outcome = await scene.deliver()
     assert isinstance(outcome, Rejected)
     assert outcome.rejection.detail.startswith("Conflict: the same key for ever")
+
+
+async def test_being_outrun_is_no_fault_however_often() -> None:
+    """A busy release at another worker must not have this one's event rejected: nothing is wrong with it."""
+    scene = Scene(*[Outrun("the release is no longer as it was read")] * 200)
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 201
 
 
 async def test_rejecting_is_tried_again_too() -> None:

@@ -146,13 +146,22 @@ async def test_a_process_that_ran_well_is_replaced_soon(life_seconds: float, wai
     assert family.clock.waits_seconds == waits_seconds
 
 
-@pytest.mark.parametrize("lives", [0, 1])
-async def test_a_process_that_refuses_is_not_replaced(lives: int) -> None:
-    """Its words are what the operator reads. A replacement may find out what the first one did not."""
-    family = Family(*[FAILED] * lives, REFUSED)
+async def test_a_process_that_refuses_at_the_start_is_not_replaced() -> None:
+    """Its words are what the operator reads."""
+    family = Family(REFUSED)
     with pytest.raises(Misconfigured, match=r"^mend this$"):
         await keeper_of(family).run(asyncio.Event())
-    assert family.told_died == list(range(lives + 1))
+    assert family.told_died == [0]
+
+
+async def test_a_replacement_that_refuses_ends_nobody_else() -> None:
+    """What changed since the others started, a password perhaps, may change back: it is told and tried again."""
+    family = Family(FAILED, REFUSED, REFUSED, ORDERLY)
+    keeper = keeper_of(family)
+    with capture_logs() as logs:
+        await run_until_ready(family, keeper)
+    assert [line.get("cause") for line in logs if line["event"] == LogEvent.PROCESS_DIED] == [None, *["mend this"] * 2]
+    assert family.told_died == [0, 1, 2, 3]
 
 
 async def test_a_stop_that_comes_while_a_replacement_is_awaited_starts_none() -> None:

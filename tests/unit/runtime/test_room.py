@@ -51,33 +51,38 @@ def test_fetching_waits_until_it_is_worth_a_poll() -> None:
     assert woken[0] == 25
 
 
-def test_one_partition_of_several_gets_half_of_the_room() -> None:
-    """And is full until it has sunk to a quarter; alone, it may have it all."""
-    room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
-    taken(room, share, 49)
+def test_one_partition_of_several_gets_a_quarter_of_the_room() -> None:
+    """And is full until it has sunk to an eighth; alone, it may have it all."""
+    room, share = Room(records_max=80, bytes_max=10_000, metrics=Metrics()), Share()
+    taken(room, share, 19)
     assert not room.has_too_much(share, partitions=2)
     taken(room, share, 1)
     assert not room.has_too_much(share, partitions=1)
     assert room.has_too_much(share, partitions=2)
-    for _ in range(25):
+    for _ in range(10):
         room.give_back(a_record(1), share)
         assert room.has_too_much(share, partitions=2)
     room.give_back(a_record(1), share)
     assert not room.has_too_much(share, partitions=2)
 
 
-def test_one_poll_of_several_partitions_gets_a_quarter_of_the_room() -> None:
-    """It may be all of one partition, which is then not full yet."""
-    room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
-    assert (room.records(partitions=1), room.records(partitions=2)) == (100, 25)
-    taken(room, share, 90)
-    assert room.records(partitions=2) == 10
+def test_one_poll_of_several_partitions_gets_an_eighth_of_the_room() -> None:
+    """It may be all of one partition, which is then not full yet. Two that are stuck leave a quarter to the rest."""
+    room, share, other = Room(records_max=80, bytes_max=10_000, metrics=Metrics()), Share(), Share()
+    assert (room.records(partitions=1), room.records(partitions=2)) == (80, 10)
+    for stuck in (share, other):
+        while not room.has_too_much(stuck, partitions=3):
+            taken(room, stuck, room.records(partitions=3))
+    assert room.records(partitions=3) == 10
+    assert room.ample
+    taken(room, Share(), 75 - 40)
+    assert room.records(partitions=3) == 5
     assert Room(records_max=1, bytes_max=1, metrics=Metrics()).records(partitions=2) == 1
 
 
-def test_half_of_the_bytes_is_half_of_the_room() -> None:
+def test_a_quarter_of_the_bytes_is_a_quarter_of_the_room() -> None:
     room, share = Room(records_max=100, bytes_max=10_000, metrics=Metrics()), Share()
-    taken(room, share, 6, size_bytes=1_000)
+    taken(room, share, 3, size_bytes=1_000)
     assert room.has_too_much(share, partitions=2)
 
 

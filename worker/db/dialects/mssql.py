@@ -15,7 +15,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.db.dialects.mssql_conversation import MssqlConversations
-from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
+from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 
 _CONFLICTS = frozenset(
     {
@@ -26,9 +26,10 @@ _CONFLICTS = frozenset(
         3960,  # snapshot update conflict
         51001,  # the worker's guard on release_deployments
         51002,  # the worker's guard on releases
-        51003,  # the worker's batch: a row is no longer as it was read
+        51004,  # the worker's batch: a row is no longer as it was read
     }
 )
+_RELEASE_CHANGED = 51003  # the worker's batch
 _UNPROCESSABLE = frozenset(
     {
         220,  # arithmetic overflow
@@ -93,6 +94,8 @@ class MssqlDialect:
             return None
         text = str(error.orig if isinstance(error, DBAPIError) else error)
         numbers = {int(number) for number in _NUMBER.findall(text)}
+        if _RELEASE_CHANGED in numbers:
+            return Outrun(text)
         if numbers & _CONFLICTS:
             return Conflict(text)
         if numbers & _UNPROCESSABLE:

@@ -22,8 +22,8 @@ from worker.db.placeholders import Statement, positional
 from worker.db.pointers import Pointers
 from worker.db.question import OWN_COUNTING_MAX, Parts, Question
 from worker.db.reading import FACTS, Reader, Row
-from worker.db.writing import HOLD_RELEASE, Write
-from worker.domain.errors import Conflict
+from worker.db.writing import HOLD_RELEASE, Write, is_rejection
+from worker.domain.errors import Outrun
 
 _PARAMETERS_MAX = 2_000
 """Of one batch; the server takes 2,100."""
@@ -74,6 +74,8 @@ _WORDS = Words(
     placed=positional,
 )
 _HOLD = f"SET NOCOUNT ON;\n{HOLD_RELEASE.replace('?', ':release')};\nDECLARE @held int = @@ROWCOUNT;\n"
+_LOGGED = "SELECT 1 FROM release_activity_logs WHERE id = ?"
+_PRESENT = "SELECT 1 FROM releases WHERE id = ?"
 _REJECTION = positional(REJECTION).sql
 
 
@@ -101,7 +103,7 @@ class MssqlConversation:
         asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
         rows = await self._rows(asked.sql, asked.parameters(question.values))
         if question.parts.release and rows[0][FACTS] is not None and not rows[0][_VERSION_COLUMN]:
-            raise Conflict("the release came into being while it was looked for")
+            raise Outrun("the release came into being while it was looked for")
         return rows
 
     async def entries(self, ids: Sequence[UUID]) -> Sequence[Row]:
@@ -111,9 +113,13 @@ class MssqlConversation:
         rows = await self._rows(_REJECTION, (rejection_id,))
         return rows[0] if rows else None
 
+    async def ping(self) -> None:
+        await self._rows("SELECT 1", ())
+
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
-        del basis  # true until the commit: the release is held
-        for batch in _batches(writes):
+        # What was held is true until the commit. What was not there could not be held.
+        absent = () if basis.found else tuple(_still_absent(writes, basis))
+        for batch in _batches((*absent, *writes)):
             sql = _batch(tuple((_without_nulls(write), write.guarded) for write in batch))
             await self._execute(sql, [value for write in batch for value in write.parameters if value is not None])
             # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
@@ -135,6 +141,17 @@ class MssqlConversation:
 
     async def _execute(self, sql: str, parameters: Sequence[object]) -> None:
         await self._cursor.execute(sql, [_naive(value) for value in parameters])
+
+
+def _still_absent(writes: Sequence[Write], basis: Basis) -> Iterable[Write]:
+    if any(map(is_rejection, writes)):
+        yield Write(_outrun_if(_LOGGED), (basis.event_id,))
+        if basis.release_id is not None:
+            yield Write(_outrun_if(_PRESENT), (basis.release_id,))
+
+
+def _outrun_if(found: str) -> str:
+    return f"IF EXISTS ({found}) BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END"
 
 
 def _naive(value: object) -> object:
@@ -159,7 +176,9 @@ def _batch(parts: tuple[tuple[str, str | None], ...]) -> str:
     for sql, guarded in parts:
         lines.append(f"{sql};")
         if guarded:
-            lines.append(f"IF @@ROWCOUNT = 0 BEGIN; THROW 51003, N'the {guarded} is no longer as it was read', 1; END;")
+            number = 51003 if guarded == "release" else 51004
+            message = f"the {guarded} is no longer as it was read"
+            lines.append(f"IF @@ROWCOUNT = 0 BEGIN; THROW {number}, N'{message}', 1; END;")
     return "\n".join(lines)
 
 

@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from worker.db.dialects.postgresql_connections import PostgresqlConnections
-from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
+from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 
 _CONFLICT_CLASSES = ("23", "40", "RW")
 """Integrity constraint violation, transaction rollback (serialisation, deadlock), and the worker's own guards."""
+
+_RELEASE_CHANGED = "RW003"
 
 _UNPROCESSABLE_CLASSES = ("22",)
 """Data exception: a value that the column cannot hold."""
@@ -59,7 +61,7 @@ class PostgresqlDialect:
     def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
         del url, connections_max
         return {
-            # For looking at the tables, at the start. Messages have connections of their own, without its layers.
+            # For looking at the tables, at the start. Messages and probes have connections without its layers.
             "poolclass": NullPool,
             "isolation_level": "READ COMMITTED",
             "connect_args": _connect_arguments(timeout_seconds),
@@ -100,6 +102,8 @@ class PostgresqlDialect:
 
 def _by_state(sqlstate: str | None, text: str) -> Exception:
     state = sqlstate or ""
+    if state == _RELEASE_CHANGED:
+        return Outrun(text)
     if state.startswith(_CONFLICT_CLASSES):
         return Conflict(text)
     if state.startswith(_UNPROCESSABLE_CLASSES):

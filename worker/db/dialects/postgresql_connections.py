@@ -13,6 +13,8 @@ from worker.db.dialects.postgresql_conversation import PostgresqlConversation
 from worker.domain.errors import Unavailable
 
 _CLOSE_TIMEOUT_SECONDS = 5.0
+_JUDGED_CLASSES = ("22", "23", "40", "RW")
+"""Data exception, integrity constraint violation, transaction rollback, and the worker's own guards."""
 
 
 class PostgresqlConnections:
@@ -34,9 +36,9 @@ class PostgresqlConnections:
             try:
                 yield PostgresqlConversation(connection)
             except asyncpg.PostgresError as error:
-                # The server answered, and in autocommit it has undone the statement: the connection is as good as new.
-                # Unless that was its last word.
-                if connection.is_closed() or isinstance(error, asyncpg.OperatorInterventionError):
+                # The server judged the statement, and in autocommit has undone it: the connection is as good as new.
+                # Any other error may be the connection's own, of a server that has become a replica for one.
+                if not (error.sqlstate or "").startswith(_JUDGED_CLASSES):
                     connection.terminate()
                 raise
             except BaseException:

@@ -19,12 +19,13 @@ from worker.db.placeholders import Statement, numbered
 from worker.db.pointers import Pointers
 from worker.db.question import OWN_COUNTING_MAX, Parts, Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write
+from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write, is_rejection
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
 _AT_VERSION = " AND xmin = ?::xid"
 _ABSENT = "NOT EXISTS (SELECT 1 FROM releases WHERE id = ?)"
+_UNLOGGED = "NOT EXISTS (SELECT 1 FROM release_activity_logs WHERE id = ?)"
 
 
 def _aware(value: datetime) -> datetime:
@@ -96,23 +97,30 @@ class PostgresqlConversation:
         row: Row | None = await self._connection.fetchrow(_REJECTION, rejection_id)
         return row
 
+    async def ping(self) -> None:
+        await self._connection.fetch("SELECT 1")
+
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         guarded, conditions = _guarded(writes, basis)
-        sql = _folded(tuple((write.sql, write.guarded) for write in guarded), conditions)
+        parts = tuple((write.sql, write.guarded) for write in guarded)
+        sql = _folded(parts, tuple(condition for condition, _ in conditions))
         parameters = [_naive(value) for write in guarded for value in write.parameters]
-        if conditions:
-            parameters.append(basis.release_id)
+        parameters += [value for _, value in conditions]
         await self._connection.fetch(sql, *parameters)
 
 
-def _guarded(writes: Sequence[Write], basis: Basis) -> tuple[list[Write], tuple[tuple[str, str], ...]]:
-    """The writes with the release's version among them, and what else has to be so, each with what it is about."""
-    if basis.release_id is None:
-        return list(writes), ()
-    if not basis.found:
-        # A new release meets its own primary key; a rejection for want of a release must look again.
-        creates = any(write.sql.startswith("INSERT INTO releases ") for write in writes)
-        return list(writes), () if creates else ((_ABSENT, "absence of the release"),)
+def _guarded(writes: Sequence[Write], basis: Basis) -> tuple[list[Write], tuple[tuple[str, UUID], ...]]:
+    """The writes with the release's version among them, and what else has to be so of the release, each condition with
+    its parameter.
+    """
+    if basis.release_id is None or not basis.found:
+        # What creates a release or an entry meets its own primary key; a rejection has to look again.
+        conditions: list[tuple[str, UUID]] = []
+        if any(map(is_rejection, writes)):
+            conditions.append((_UNLOGGED, basis.event_id))
+            if basis.release_id is not None:
+                conditions.append((_ABSENT, basis.release_id))
+        return list(writes), tuple(conditions)
     move = next((write for write in writes if write.sql is MOVE_RELEASE), None)
     held = move or Write(HOLD_RELEASE, (basis.release_id,))
     at_version = Write(held.sql + _AT_VERSION, (*held.parameters, basis.version), "release")
@@ -120,7 +128,7 @@ def _guarded(writes: Sequence[Write], basis: Basis) -> tuple[list[Write], tuple[
 
 
 @lru_cache(maxsize=512)
-def _folded(parts: tuple[tuple[str, str | None], ...], conditions: tuple[tuple[str, str], ...]) -> str:
+def _folded(parts: tuple[tuple[str, str | None], ...], conditions: tuple[str, ...]) -> str:
     """One statement of many: each part a CTE, and a look at what they found. It commits by itself, or fails whole."""
     numbers = count(1)
 
@@ -130,5 +138,5 @@ def _folded(parts: tuple[tuple[str, str | None], ...], conditions: tuple[tuple[s
 
     parts_sql = [f"w{at} AS ({numbered(sql)} RETURNING 1)" for at, (sql, _) in enumerate(parts)]
     checks = [f"rudder_guard(EXISTS (SELECT 1 FROM w{at}), '{what}')" for at, (_, what) in enumerate(parts) if what]
-    checks += [f"rudder_guard({numbered(condition)}, '{what}')" for condition, what in conditions]
+    checks += [f"rudder_guard({numbered(condition)}, 'release')" for condition in conditions]
     return f"WITH {', '.join(parts_sql)}\nSELECT {', '.join(checks) or '1'}"

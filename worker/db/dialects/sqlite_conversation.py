@@ -90,6 +90,9 @@ class SqliteConversation:
         rows = await self._rows(_REJECTION, (rejection_id,))
         return rows[0] if rows else None
 
+    async def ping(self) -> None:
+        await self._rows("SELECT 1", ())
+
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         del basis  # true for as long as this transaction has the file for itself
         for write in writes:
