@@ -5,6 +5,7 @@ What every database understands stands here; the few words that each has of its 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 from worker.db.placeholders import Statement
 from worker.db.question import ABLE_TO_ROLL_BACK, Parts
@@ -18,7 +19,20 @@ ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM release_activity_logs WHERE i
 REJECTION = f"SELECT {', '.join(REJECTION_COLUMNS)} FROM release_event_rejections WHERE id = :event"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+RECURSIVE_ENVIRONMENTS = """WITH RECURSIVE environments (environment_id) AS (
+    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release
+    UNION ALL
+    SELECT (
+        SELECT min(d.environment_id) FROM release_deployments d
+        WHERE d.release_mgt_id = :release AND d.environment_id > e.environment_id
+    ) FROM environments e WHERE e.environment_id IS NOT NULL
+)
+"""
+"""`Words.environments` where a recursion may have aggregates. DISTINCT would read every attempt; this goes from one
+environment straight to the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Words:
     """What one database says in its own way.
 
@@ -41,6 +55,7 @@ class Words:
     placed: Callable[[str], Statement]
 
 
+@cache
 def asking(parts: Parts, words: Words, *, component_is_uuid: bool) -> Statement:
     """The SELECT for these parts, in the columns that `worker.db.reading` expects."""
     known = f"{_exists('release_activity_logs', 'id = :event')}, {_exists('release_event_rejections', 'id = :event')}"

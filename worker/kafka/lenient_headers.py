@@ -6,6 +6,7 @@ aiokafka's Python parser, with the bytes that are no UTF-8 written as `\\xe4`; a
 
 import struct
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import aiokafka.consumer.fetcher
@@ -43,14 +44,16 @@ class LenientRecords:
             return None
         _, length = _BATCH_HEAD.unpack_from(self._raw, self._position)
         end = self._position + _BATCH_HEAD.size + length
-        raw, self._position = self._raw[self._position : end], end
+        raw, self._position = memoryview(self._raw)[self._position : end], end
         return _Batch(batch, raw)
 
 
 class _Batch:
-    """A strict batch; its records are read leniently where that fails."""
+    """A strict batch; its records are read leniently from the first on where that fails. One at a time: a batch may
+    hold thousands, and every partition has one under way.
+    """
 
-    def __init__(self, strict: Any, raw: bytes) -> None:
+    def __init__(self, strict: Any, raw: memoryview) -> None:
         self._strict = strict
         self._raw = raw
 
@@ -61,10 +64,13 @@ class _Batch:
         return next(self._strict)
 
     def __iter__(self) -> Iterator[Any]:
+        read = 0
         try:
-            return iter(list(self._strict))
+            for record in self._strict:
+                yield record
+                read += 1
         except UnicodeDecodeError:
-            return iter(_LenientBatch(self._raw))
+            yield from islice(_LenientBatch(bytes(self._raw)), read, None)
 
 
 class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka is untyped

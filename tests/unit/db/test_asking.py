@@ -11,6 +11,7 @@ from sqlalchemy.pool import StaticPool
 from schemas.record import Record
 from schemas.types import EventType as E
 from tests.unit.domain.story import fields, message
+from worker.db.asking import asking
 from worker.db.dialects import mssql_conversation, postgresql_conversation, sqlite_conversation
 from worker.db.models import Base
 from worker.db.question import Parts, question
@@ -71,7 +72,7 @@ def test_a_message_asks_for_what_its_decision_can_depend_on(kind: str) -> None:
 def test_a_question_has_a_value_for_every_parameter_of_every_database(kind: str, component_is_uuid: bool) -> None:
     asked = question(ASKED[kind][0], pointers=True)
     for dialect in DIALECTS:
-        statement = dialect._asking(asked.parts, component_is_uuid=component_is_uuid)
+        statement = asking(asked.parts, dialect._WORDS, component_is_uuid=component_is_uuid)
         assert set(statement.names) <= asked.values.keys(), dialect.__name__
         assert len(statement.parameters(asked.values)) == len(statement.names)
 
@@ -83,7 +84,7 @@ def test_an_answer_is_one_row_at_least_in_the_columns_that_are_read(
 ) -> None:
     """Also where nothing is known: the row says so."""
     asked = question(ASKED[kind][0], pointers=True)
-    statement = sqlite_conversation._asking(asked.parts, component_is_uuid=component_is_uuid)
+    statement = asking(asked.parts, sqlite_conversation._WORDS, component_is_uuid=component_is_uuid)
     values = [sqlite_conversation._stored(value) for value in statement.parameters(asked.values)]
     cursor = tables.execute(statement.sql, values)
     assert len(cursor.description) == COLUMNS
@@ -95,7 +96,7 @@ def test_the_same_parts_are_the_same_statement() -> None:
     """Composed once, prepared once."""
     one, other = (question(message(E.DEPLOYMENT_STARTED, release=number), pointers=True) for number in (1, 2))
     for dialect in DIALECTS:
-        statements = [dialect._asking(asked.parts, component_is_uuid=True) for asked in (one, other)]
+        statements = [asking(asked.parts, dialect._WORDS, component_is_uuid=True) for asked in (one, other)]
         assert statements[0] is statements[1]
 
 
@@ -104,6 +105,6 @@ def test_nothing_that_an_event_says_is_part_of_a_statement() -> None:
     hostile = "'; DROP TABLE releases; --"
     asked = question(message(E.DEPLOYMENT_SUCCEEDED, environment_id=hostile, block=fields(7)), pointers=True)
     for dialect in DIALECTS:
-        statement = dialect._asking(asked.parts, component_is_uuid=True)
+        statement = asking(asked.parts, dialect._WORDS, component_is_uuid=True)
         assert "DROP" not in statement.sql
         assert hostile in statement.parameters(asked.values)

@@ -6,18 +6,18 @@ only if the release's row still has the version that was read; if not, the state
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import count
 from typing import Any
 from uuid import UUID
 
 import asyncpg
 
-from worker.db.asking import DEPLOYMENT, ENTRIES, REJECTION, Words, asking
+from worker.db.asking import DEPLOYMENT, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
 from worker.db.conversation import Basis
-from worker.db.placeholders import Statement, numbered
+from worker.db.placeholders import numbered
 from worker.db.pointers import Pointers
-from worker.db.question import OWN_COUNTING_MAX, Parts, Question
+from worker.db.question import OWN_COUNTING_MAX, Question
 from worker.db.reading import Reader, Row
 from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write, is_rejection
 
@@ -45,15 +45,7 @@ _READ = Reader(uuid=_same, time=_aware, date=_same)
 _WORDS = Words(
     top="",
     limit=" LIMIT 1",
-    environments="""WITH RECURSIVE environments (environment_id) AS (
-    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release
-    UNION ALL
-    SELECT (
-        SELECT min(d.environment_id) FROM release_deployments d
-        WHERE d.release_mgt_id = :release AND d.environment_id > e.environment_id
-    ) FROM environments e WHERE e.environment_id IS NOT NULL
-)
-""",
+    environments=RECURSIVE_ENVIRONMENTS,
     counting=f"""SELECT {DEPLOYMENT} FROM environments e CROSS JOIN LATERAL (
     SELECT * FROM release_deployments c
     WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> 'CANCELLED'
@@ -71,11 +63,6 @@ _ENTRIES = f"{ENTRIES} = ANY($1)"
 _REJECTION = numbered(REJECTION).sql
 
 
-@cache
-def _asking(parts: Parts, *, component_is_uuid: bool) -> Statement:
-    return asking(parts, _WORDS, component_is_uuid=component_is_uuid)
-
-
 class PostgresqlConversation:
     """`worker.db.conversation.Conversation` on one connection, in autocommit."""
 
@@ -85,7 +72,7 @@ class PostgresqlConversation:
         self._connection = connection
 
     async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
-        asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
+        asked = asking(question.parts, _WORDS, component_is_uuid=pointers is None or pointers.component_is_uuid)
         rows: Sequence[Row] = await self._connection.fetch(asked.sql, *asked.parameters(question.values))
         return rows
 

@@ -3,17 +3,16 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.db.asking import DEPLOYMENT, ENTRIES, REJECTION, Words, asking
+from worker.db.asking import DEPLOYMENT, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
 from worker.db.conversation import Basis
-from worker.db.placeholders import Statement, positional
+from worker.db.placeholders import positional
 from worker.db.pointers import Pointers
-from worker.db.question import OWN_COUNTING_MAX, Parts, Question
+from worker.db.question import OWN_COUNTING_MAX, Question
 from worker.db.reading import Reader, Row
 from worker.db.writing import Write
 from worker.domain.errors import Conflict
@@ -43,15 +42,7 @@ _READ = Reader(uuid=UUID, time=_time, date=date.fromisoformat)
 _WORDS = Words(
     top="",
     limit=" LIMIT 1",
-    environments="""WITH RECURSIVE environments (environment_id) AS (
-    SELECT min(environment_id) FROM release_deployments WHERE release_mgt_id = :release
-    UNION ALL
-    SELECT (
-        SELECT min(d.environment_id) FROM release_deployments d
-        WHERE d.release_mgt_id = :release AND d.environment_id > e.environment_id
-    ) FROM environments e WHERE e.environment_id IS NOT NULL
-)
-""",
+    environments=RECURSIVE_ENVIRONMENTS,
     counting=f"""SELECT {DEPLOYMENT} FROM environments e JOIN release_deployments d ON d.id IN (
     SELECT c.id FROM release_deployments c
     WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> 'CANCELLED'
@@ -66,11 +57,6 @@ _WORDS = Words(
 _REJECTION = positional(REJECTION).sql
 
 
-@cache
-def _asking(parts: Parts, *, component_is_uuid: bool) -> Statement:
-    return asking(parts, _WORDS, component_is_uuid=component_is_uuid)
-
-
 class SqliteConversation:
     """`worker.db.conversation.Conversation` in one transaction."""
 
@@ -80,7 +66,7 @@ class SqliteConversation:
         self._connection = connection
 
     async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
-        asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
+        asked = asking(question.parts, _WORDS, component_is_uuid=pointers is None or pointers.component_is_uuid)
         return await self._rows(asked.sql, asked.parameters(question.values))
 
     async def entries(self, ids: Sequence[UUID]) -> Sequence[Row]:
