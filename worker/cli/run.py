@@ -25,8 +25,9 @@ GRACE_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
 """What a process may take beyond that to cancel what hangs and say so; who is then still there is killed."""
 
-_GC_THRESHOLD = 20_000
-"""Allocations between two collections: Python's 700 cost a twentieth of all time."""
+_GC_THRESHOLDS = (10_000, 3, 3)
+"""Allocations between two collections, and how many of one generation make one of the next: Python's 700 cost a
+twentieth of all time. Libraries leave cycles behind all the same, so the oldest generation has its turn as well."""
 
 
 def run(
@@ -86,7 +87,7 @@ async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signa
     working = services(settings)
     # What is there now stays; and a message leaves no cycles behind that anybody would have to look for so often.
     gc.freeze()
-    gc.set_threshold(_GC_THRESHOLD)
+    gc.set_threshold(*_GC_THRESHOLDS)
 
     def orphaned() -> None:
         structlog.get_logger("worker.processes").warning(LogEvent.PROCESS_ORPHANED)

@@ -28,34 +28,39 @@ class LenientRecords:
     def __init__(self, raw: bytes) -> None:
         self._raw = raw
         self._position = 0
-        self._strict = MemoryRecords(raw)
+        self._strict: Any = MemoryRecords(raw)
+        self._size_in_bytes: int = self._strict.size_in_bytes()
+        self._more: bool = self._strict.has_next()
 
     def size_in_bytes(self) -> int:
-        size: int = self._strict.size_in_bytes()
-        return size
+        return self._size_in_bytes
 
     def has_next(self) -> bool:
-        more: bool = self._strict.has_next()
-        return more
+        return self._more
 
     def next_batch(self) -> "_Batch | None":
-        batch = self._strict.next_batch()
+        batch = self._strict.next_batch() if self._more else None
         if batch is None:
             return None
+        self._more = self._strict.has_next()
         _, length = _BATCH_HEAD.unpack_from(self._raw, self._position)
         end = self._position + _BATCH_HEAD.size + length
         raw, self._position = memoryview(self._raw)[self._position : end], end
+        if not self._more:
+            # The fetcher leaves a cycle of itself and its generator behind, until the garbage collector comes by:
+            # what was fetched must not hang on it.
+            self._raw, self._strict = b"", None
         return _Batch(batch, raw)
 
 
 class _Batch:
     """A strict batch; its records are read leniently from the first on where that fails. One at a time: a batch may
-    hold thousands, and every partition has one under way.
+    hold thousands, and every partition has one under way. With the last one it lets go of what it was read from.
     """
 
     def __init__(self, strict: Any, raw: memoryview) -> None:
-        self._strict = strict
-        self._raw = raw
+        self._strict: Any = strict
+        self._raw: Any = raw
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._strict, name)
@@ -64,6 +69,17 @@ class _Batch:
         return next(self._strict)
 
     def __iter__(self) -> Iterator[Any]:
+        records: Any = self._records()
+        last = next(records, None)
+        while last is not None:
+            following = next(records, None)
+            if following is None:
+                self.next_offset = self._strict.next_offset  # all that it is asked for afterwards
+                self._strict = self._raw = records = None
+            yield last
+            last = following
+
+    def _records(self) -> Iterator[Any]:
         read = 0
         try:
             for record in self._strict:
