@@ -66,7 +66,8 @@ class SqlStore:
                     f"the database is {at}, this version needs {head}: run `rudder-worker migrate` first"
                 )
             self._pointers = await Pointers.look_up(connection)
-        await self.ping()  # messages have connections of their own kind
+        if not self._conversations.of_the_engine:
+            await self.ping()
         if self._pointers is None:
             _log.warning(LogEvent.POINTERS_OFF)
 

@@ -10,6 +10,8 @@ from worker.domain.retry import Backoff
 from worker.ports import Clock
 from worker.telemetry import LogEvent
 
+_MOMENT_SECONDS = 0.5
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.startup")
 
 
@@ -53,6 +55,8 @@ async def _unless(stop: asyncio.Event, attempt: Callable[[], Awaitable[None]]) -
     attempting, stopping = asyncio.ensure_future(attempt()), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait((attempting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        # A driver's thread that is interrupted may outlive the loop; a moment is enough for an embedded database.
+        await asyncio.wait((attempting,), timeout=_MOMENT_SECONDS)
     finally:
         for task in (attempting, stopping):
             task.cancel()

@@ -197,6 +197,8 @@ def _batches(writes: Iterable[Write]) -> Iterable[list[Write]]:
 class MssqlConversations:
     """`worker.db.conversation.Conversations`: turns on the engine's connections."""
 
+    of_the_engine = True
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 
 from worker.db.dialects.postgresql_conversation import PostgresqlConversation
-from worker.domain.errors import Unavailable
+from worker.domain.errors import Misconfigured, Unavailable
 
 _CLOSE_TIMEOUT_SECONDS = 5.0
 _JUDGED_CLASSES = ("22", "23", "40", "RW")
@@ -19,6 +19,8 @@ _JUDGED_CLASSES = ("22", "23", "40", "RW")
 
 class PostgresqlConnections:
     """`worker.db.conversation.Conversations`. Nothing is connected to before it is needed."""
+
+    of_the_engine = False
 
     def __init__(
         self, connect: "Callable[[], Awaitable[asyncpg.Connection]]", *, connections_max: int, timeout_seconds: float
@@ -73,4 +75,7 @@ class PostgresqlConnections:
             connection = self._idle.pop()
             if not connection.is_closed():
                 return connection
-        return await self._connect()
+        try:
+            return await self._connect()
+        except (TypeError, ValueError) as error:  # asyncpg's words for an option of the URL that it does not know
+            raise Misconfigured(f"the database driver refuses RUDDER_DATABASE_URL: {error}") from error

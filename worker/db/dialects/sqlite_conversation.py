@@ -94,6 +94,8 @@ class SqliteConversation:
 class SqliteConversations:
     """`worker.db.conversation.Conversations`: turns on the engine's one connection."""
 
+    of_the_engine = True
+
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
 
