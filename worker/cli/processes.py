@@ -17,7 +17,7 @@ NUMBER_OPTION = "--process-number"
 
 _PATIENT = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "inf"}
 """For a process that takes a dead one's place: the timeout is for the start of all. Afterwards a database or broker
-that is away is waited for, and a newcomer that gave up would end the others, who do wait."""
+that is away is waited for, by a newcomer as by the others."""
 
 
 def process_keepers(settings: Settings, *, grace_seconds: float) -> Mapping[str, ProcessKeeper]:

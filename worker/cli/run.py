@@ -85,7 +85,7 @@ async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signa
     received.install(stop)
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
     working = services(settings)
-    # What is there now stays; and a message leaves no cycles behind that anybody would have to look for so often.
+    # What is there now stays, so that no collection looks through it again.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 

@@ -49,7 +49,7 @@ class ProcessKeeper:
         """Keep a process running until `stop`, then end it and return. Cancelled, it ends the process at once.
 
         Raises:
-            Misconfigured: the process said that it cannot run. Another one could not either.
+            Misconfigured: the first process said that it cannot run. Another one could not either.
         """
         died = failures = 0
         while not stop.is_set():
