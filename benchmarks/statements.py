@@ -35,6 +35,7 @@ _ANSWER: Final = ", ".join(
         *("logged", "rejected", "number_taken", "version", "pointer_found", "pointed", "pointed_release", "pointed_at"),
         *(f"release_{name}" for name in RELEASE_COLUMNS),
         *(f"deployment_{name}" for name in DEPLOYMENT_COLUMNS),
+        "taken_track",
     )
 )
 _NEXT: Final = (

@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.servers.availability import unavailable
+from worker.db.engine import completed_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mssql"])
@@ -31,6 +32,7 @@ def _empty_mssql_database() -> Iterator[str]:
     server = os.environ.get("RUDDER_TEST_MSSQL_URL")
     if not server:
         unavailable("mssql", "RUDDER_TEST_MSSQL_URL names no SQL Server")
+    server = completed_url(server).render_as_string(hide_password=False)
     name = f"rudder_test_{uuid.uuid4().hex}"
     _on_server(server, f"CREATE DATABASE {name}")
     try:

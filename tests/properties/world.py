@@ -18,6 +18,7 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.domain.decide import decide
 from worker.domain.identity import entry_ids
+from worker.domain.likeness import likeness
 from worker.domain.message import Message
 from worker.domain.rows import (
     Deployment,
@@ -286,7 +287,8 @@ def _block(event: Event) -> ReleaseFields | None:
 
 
 def _number(fields: Release | ReleaseFields) -> NumberKey:
-    return fields.release_date, fields.release_number, fields.component_id, fields.deployment_track_id
+    """The track as SQL Server's unique constraint may take it."""
+    return fields.release_date, fields.release_number, fields.component_id, likeness(fields.deployment_track_id)
 
 
 def _unplaced(activity_data: str) -> str:

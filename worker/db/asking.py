@@ -9,11 +9,13 @@ from functools import cache
 
 from worker.db.placeholders import Statement
 from worker.db.question import ABLE_TO_ROLL_BACK, Parts
-from worker.db.reading import DEPLOYMENT_COLUMNS, ENTRY_COLUMNS, REJECTION_COLUMNS, RELEASE_COLUMNS
+from worker.db.reading import COLUMNS, DEPLOYMENT_COLUMNS, ENTRY_COLUMNS, REJECTION_COLUMNS, RELEASE_COLUMNS
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
 DEPLOYMENT = ", ".join(f"d.{name}" for name in DEPLOYMENT_COLUMNS)
+COUNTING = DEPLOYMENT.replace("d.environment_id", "e.environment_id")
+"""The columns of `Words.counting`: an environment is named even where none of its attempts counts."""
 
 ENTRIES = f"SELECT {', '.join(ENTRY_COLUMNS)} FROM release_activity_logs WHERE id"
 REJECTION = f"SELECT {', '.join(REJECTION_COLUMNS)} FROM release_event_rejections WHERE id = :event"
@@ -37,17 +39,21 @@ class Words:
     """What one database says in its own way.
 
     `top`, `limit`: `first row only`, before the columns or at the end. `environments`: a CTE of that name with the
-    release's environments, found without reading every attempt. `counting`: of each of them the attempts of the latest
-    events that are not cancelled, OWN_COUNTING_MAX of the event's own environment. `version`: of a release's row.
-    `environment`: the join of `app_environments a`, `MEANT` standing for the condition. `uuid_of_text`: a CASE or
-    function that makes no error of any text, `TEXT` standing for it. `text_of_uuid`: for comparing with text, `UUID`
-    standing for it. `placed`: the driver's placeholders.
+    release's environments and a null, found without reading every attempt. `counting`: of each of them the attempts of
+    the latest events that are not cancelled, OWN_COUNTING_MAX of the event's own environment, and one row of nulls
+    where there are none. `tracks`: the join of up to TRACKS_MAX rows `n` of releases, none where there is an `r`,
+    `MEANT` standing for the condition. `exactly`: that `COLUMN` is the text `VALUE`, to the letter. `version`: of a
+    release's row. `environment`: the join of `app_environments a`, `MEANT` standing for the condition. `uuid_of_text`:
+    a CASE or function that makes no error of any text, `TEXT` standing for it. `text_of_uuid`: for comparing with text,
+    `UUID` standing for it. `placed`: the driver's placeholders.
     """
 
     top: str
     limit: str
     environments: str
     counting: str
+    tracks: str
+    exactly: str
     version: str
     environment: str
     uuid_of_text: str
@@ -60,7 +66,7 @@ def asking(parts: Parts, words: Words, *, component_is_uuid: bool) -> Statement:
     """The SELECT for these parts, in the columns that `worker.db.reading` expects."""
     known = f"{_exists('release_activity_logs', 'id = :event')}, {_exists('release_event_rejections', 'id = :event')}"
     if not parts.release:
-        return words.placed(f"SELECT {known}, {_nulls(6 + len(RELEASE_COLUMNS) + len(DEPLOYMENT_COLUMNS))}")
+        return words.placed(f"SELECT {known}, {_nulls(COLUMNS - 2)}")
     columns = ", ".join(
         (
             known,
@@ -69,10 +75,13 @@ def asking(parts: Parts, words: Words, *, component_is_uuid: bool) -> Statement:
             _POINTED if parts.pointer else f"0, {_nulls(3)}",
             ", ".join(f"r.{name}" for name in RELEASE_COLUMNS),
             DEPLOYMENT if parts.attempts else _nulls(len(DEPLOYMENT_COLUMNS)),
+            "n.deployment_track_id" if parts.number else "NULL",
         )
     )
     sql = words.environments if parts.counting else ""
     sql += f"SELECT {columns}\nFROM (SELECT 1 AS one) once\nLEFT JOIN releases r ON r.id = :release"
+    if parts.number:
+        sql += "\n" + words.tracks.replace("MEANT", _SAME_NUMBER)
     if parts.attempts:
         sql += f"\nLEFT JOIN (\n{_attempts(parts, words)}\n) d ON 1 = 1"
     if parts.pointer:
@@ -84,6 +93,8 @@ _NUMBER_TAKEN = """CASE WHEN r.id IS NULL AND EXISTS (
     SELECT 1 FROM releases WHERE release_date = :date AND release_number = :number
     AND component_id = :component AND deployment_track_id = :track
 ) THEN 1 ELSE 0 END"""
+
+_SAME_NUMBER = "n.release_date = :date AND n.release_number = :number AND n.component_id = :component"
 
 _POINTED = (
     "CASE WHEN a.environment_id IS NULL THEN 0 ELSE 1 END, a.release_mgt_deployment_id, p.release_mgt_id, p.deployed_at"
@@ -119,7 +130,9 @@ def _pointer(parts: Parts, words: Words, *, component_is_uuid: bool) -> str:
         component = words.text_of_uuid.replace("UUID", component)
     # Anybody may have written anything into the pointer: only what looks like an id is taken for one.
     pointed = words.uuid_of_text.replace("TEXT", "a.release_mgt_deployment_id")
-    meant = f"a.environment_id = :environment AND a.component_id = {component} AND a.deployment_track_id = {track}"
+    environment = words.exactly.replace("COLUMN", "a.environment_id").replace("VALUE", ":environment")
+    track = words.exactly.replace("COLUMN", "a.deployment_track_id").replace("VALUE", track)
+    meant = f"{environment} AND a.component_id = {component} AND {track}"
     joined = words.environment.replace("MEANT", meant)
     return f"\n{joined}\nLEFT JOIN release_deployments p ON p.id = {pointed}"
 

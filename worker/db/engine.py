@@ -1,5 +1,8 @@
 """From a URL to an engine that behaves the same on every supported database."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -22,26 +25,42 @@ SUPPORTED = tuple(_DIALECTS)
 """The URL schemes of `RUDDER_DATABASE_URL`."""
 
 
-def open_engine(url: str, *, connections_max: int, timeout_seconds: float) -> tuple[AsyncEngine, Dialect]:
+def open_engine(url: str, *, timeout_seconds: float) -> tuple[AsyncEngine, Dialect]:
     """An engine, not yet connected, and what is special about its database.
 
     Raises:
         Misconfigured: the URL is none, names an unsupported driver, or its driver is not installed.
     """
+    whole, dialect = completed_url(url), dialect_of(url)
+    arguments = dialect.engine_arguments(whole, timeout_seconds=timeout_seconds)
+    with _its_driver(whole):
+        engine = create_async_engine(whole, hide_parameters=True, **arguments)
+    dialect.prepare(engine)
+    return engine, dialect
+
+
+def completed_url(url: str) -> URL:
+    """The URL with what it may leave out, as its driver needs it.
+
+    Raises:
+        Misconfigured: as `open_engine`.
+    """
     parsed = parse_url(url)
-    dialect = _DIALECTS[parsed.drivername]()
-    arguments = dialect.engine_arguments(parsed, connections_max=connections_max, timeout_seconds=timeout_seconds)
+    with _its_driver(parsed):
+        return _DIALECTS[parsed.drivername]().completed(parsed)
+
+
+@contextmanager
+def _its_driver(url: URL) -> Iterator[None]:
     try:
-        engine = create_async_engine(parsed, hide_parameters=True, **arguments)
+        yield
     except ImportError as error:
         extra = (
             "; pip install 'rudder-worker[mssql]' brings it, and the system package libodbc2"
-            if parsed.drivername.startswith("mssql")
+            if url.drivername.startswith("mssql")
             else ""
         )
-        raise Misconfigured(f"the driver for {parsed.drivername} cannot be loaded: {error}{extra}") from error
-    dialect.prepare(engine)
-    return engine, dialect
+        raise Misconfigured(f"the driver for {url.drivername} cannot be loaded: {error}{extra}") from error
 
 
 def parse_url(url: str) -> URL:

@@ -16,25 +16,26 @@ from alembic.util import CommandError
 from sqlalchemy import URL, make_url
 
 import migrations
+from worker.db.engine import completed_url
 
 
 class RevisionUnreachable(Exception):
     """There is no such revision, or no way to it from where the database is."""
 
 
-def upgrade(url: str | URL, revision: str = "head") -> None:
+def upgrade(url: str, revision: str = "head") -> None:
     """Migrates the database up to `revision`. Each revision commits on its own; a failed one leaves no trace."""
     with _reaching(revision):
-        command.upgrade(_config(url), revision)
+        command.upgrade(_config(completed_url(url)), revision)
 
 
-def downgrade(url: str | URL, revision: str) -> None:
+def downgrade(url: str, revision: str) -> None:
     """Migrates the database down to `revision`; `base` takes back everything the migrations made."""
     with _reaching(revision):
-        command.downgrade(_config(url), revision)
+        command.downgrade(_config(completed_url(url)), revision)
 
 
-def script(url: str | URL, *, start: str | None = None, revision: str = "head") -> str:
+def script(url: str, *, start: str | None = None, revision: str = "head") -> str:
     """The SQL that leads from `start` (default: an empty database) to `revision`, up or down, for a DBA to run.
 
     Of `url` only the kind of database matters: nothing is connected to and no driver is loaded. Downwards, `start`

@@ -12,22 +12,31 @@ TABLE = "app_environments"
 KEY_COLUMNS = ("environment_id", "component_id", "deployment_track_id")
 POINTER_COLUMNS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
 
+EXACTLY = "COLUMN = VALUE"
+"""That a column is a text to the letter, for databases that compare texts so."""
+
 _MOVE = (
     "UPDATE app_environments SET release_mgt_release_id = ?, release_mgt_deployment_id = ?, "
-    "release_mgt_deployment_name = ? WHERE environment_id = ? AND component_id = ? AND deployment_track_id = ? AND "
+    "release_mgt_deployment_name = ? WHERE {environment} AND component_id = ? AND {track} AND release_mgt_deployment_id"
 )
-_MOVE_FIRST = _MOVE + "release_mgt_deployment_id IS NULL"
-_MOVE_NEXT = _MOVE + "release_mgt_deployment_id = ?"
 
 
 class Pointers:
-    """What the table's key looks like. `component_is_uuid`: rather than the same as text, in lower case."""
+    """What the table's key looks like. `component_is_uuid`: rather than the same as text, in lower case. `exactly`:
+    the database's words for EXACTLY.
+    """
 
-    def __init__(self, *, component_is_uuid: bool) -> None:
+    def __init__(self, *, component_is_uuid: bool, exactly: str = EXACTLY) -> None:
         self.component_is_uuid = component_is_uuid
+        self._times = exactly.count("VALUE")
+        environment, track = (
+            exactly.replace("COLUMN", column).replace("VALUE", "?")
+            for column in ("environment_id", "deployment_track_id")
+        )
+        self._move = _MOVE.format(environment=environment, track=track)
 
     @classmethod
-    async def look_up(cls, connection: AsyncConnection) -> "Pointers | None":
+    async def look_up(cls, connection: AsyncConnection, *, exactly: str) -> "Pointers | None":
         """None where the table lacks the columns that would tell which row is meant."""
         columns = await connection.run_sync(_columns)
         if not columns.keys() >= {*KEY_COLUMNS, *POINTER_COLUMNS}:
@@ -37,7 +46,8 @@ class Pointers:
             columns["component_id"], String | Uuid
         ):
             return None  # keys of another kind: they are none of the ids that events carry
-        return cls(component_is_uuid=isinstance(columns["component_id"], Uuid) or _is_ours(columns["component_id"]))
+        component_is_uuid = isinstance(columns["component_id"], Uuid) or _is_ours(columns["component_id"])
+        return cls(component_is_uuid=component_is_uuid, exactly=exactly)
 
     def move(self, move: PointerMove) -> tuple[str, tuple[object, ...]]:
         """The UPDATE, a `?` for each parameter; it finds no row where the pointer is no longer what was read."""
@@ -46,11 +56,13 @@ class Pointers:
             str(move.release_id),
             str(move.deployment_id),
             move.deployment_name,
-            move.environment_id,
+            *[move.environment_id] * self._times,
             component,
-            move.deployment_track_id,
+            *[move.deployment_track_id] * self._times,
         )
-        return (_MOVE_FIRST, parameters) if move.previous is None else (_MOVE_NEXT, (*parameters, move.previous))
+        if move.previous is None:
+            return f"{self._move} IS NULL", parameters
+        return f"{self._move} = ?", (*parameters, move.previous)
 
 
 def _columns(connection: Connection) -> dict[str, TypeEngine[object]]:

@@ -25,14 +25,17 @@ OWN_COUNTING_MAX = 2
 """How many attempts of the event's environment are read as candidates for what it counts with. One event changes at
 the most one attempt that counts (the one it moves, or the one it supersedes), so the next best is enough."""
 
+TRACKS_MAX = 100
+"""How many releases of one date, number and component are looked at for tracks that are alike."""
+
 
 class Parts(NamedTuple):
     """Which parts of the question a message needs; the same parts give the same statement.
 
     `release`: the event's release. `attempts`: the latest and the named attempt of its environment and config
-    revision. `counting`: what every environment of the release counts with. `fallback`: the highest attempt that may
-    become ROLLED_BACK. `number`: whether the number of the release it would create is taken. `pointer`: the
-    environment's `app_environments` row.
+    revision. `counting`: the release's environments, and what each counts with. `fallback`: the highest attempt that
+    may become ROLLED_BACK. `number`: whether the number of the release it would create is taken, and on which tracks.
+    `pointer`: the environment's `app_environments` row.
     """
 
     release: bool = False
@@ -45,10 +48,11 @@ class Parts(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`values`: by the names that the statements use."""
+    """`values`: by the names that the statements use. `track`: that of the release which the event would create."""
 
     parts: Parts
     values: Mapping[str, object]
+    track: str | None = None
 
 
 def question(message: Message, *, pointers: bool) -> Question:
@@ -62,7 +66,7 @@ def question(message: Message, *, pointers: bool) -> Question:
     match data:
         case ReleaseCreated():
             _block(values, data)
-            return Question(Parts(release=True, number=True), values)
+            return Question(Parts(release=True, number=True), values, data.deployment_track_id)
         case DeploymentChange():
             _attempt(values, data.environment_id, data.config_revision, data.attempt)
             _block(values, data.release)
@@ -74,7 +78,7 @@ def question(message: Message, *, pointers: bool) -> Question:
                 number=data.release is not None,
                 pointer=pointers and content.type is EventType.DEPLOYMENT_SUCCEEDED,
             )
-            return Question(parts, values)
+            return Question(parts, values, data.release.deployment_track_id if data.release else None)
         case ActivityRecorded() if data.environment_id is not None:
             _attempt(values, data.environment_id, data.config_revision or 1, data.attempt)
             return Question(Parts(release=True, attempts=True), values)

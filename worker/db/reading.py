@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from schemas.statuses import DeploymentStatus, ReleaseStatus
+from worker.domain.likeness import alike
 from worker.domain.rows import Deployment, Entry, Pointer, Rejection, Release
 from worker.domain.state import State
 
@@ -64,9 +65,13 @@ FACTS = 8
 """How many columns come before the release's: `logged`, `rejected` (is the event known?), `number_taken`, `version`
 (of the release's row, where the database has such a thing), `pointer_found`, and what it points at: deployment id as
 text, that deployment's release id and deployed_at. Then RELEASE_COLUMNS, then DEPLOYMENT_COLUMNS; one row an attempt,
-the same attempt perhaps twice."""
+the same attempt perhaps twice, or, with nulls for it, an environment whose attempts are of no account. Last, the track
+of another release with the date, number and component that the event wants: a row each, and then there are no attempts.
+"""
 
 _FIRST_DEPLOYMENT_COLUMN = FACTS + len(RELEASE_COLUMNS)
+COLUMNS = _FIRST_DEPLOYMENT_COLUMN + len(DEPLOYMENT_COLUMNS) + 1
+"""All of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,15 +93,20 @@ class Answer:
     state: State
 
 
-def answer(rows: Sequence[Row], read: Reader) -> Answer:
-    """The rows of one question; there is always one at least."""
+def answer(rows: Sequence[Row], read: Reader, *, track: str | None) -> Answer:
+    """The rows of one question; there is always one at least. `track`: that of the release it would create."""
     first = rows[0]
     logged, rejected, taken, version, pointer_found, pointed, pointed_release, pointed_at = first[:FACTS]
     deployments: dict[Any, Deployment] = {}
+    environments: set[str] = set()
     for row in rows:
         key = row[_FIRST_DEPLOYMENT_COLUMN]
-        if key is not None and key not in deployments:
+        if key is None:
+            if row[_FIRST_DEPLOYMENT_COLUMN + 1] is not None:
+                environments.add(row[_FIRST_DEPLOYMENT_COLUMN + 1])
+        elif key not in deployments:
             deployments[key] = _deployment(row, read)
+    tracks = [row[-1] for row in rows if row[-1] is not None]
     pointer = None
     if pointer_found:
         pointer = Pointer(
@@ -106,8 +116,9 @@ def answer(rows: Sequence[Row], read: Reader) -> Answer:
         )
     state = State(
         release=None if first[FACTS] is None else _release(first, read),
-        number_taken=bool(taken),
+        number_taken=bool(taken) or (bool(tracks) and track is not None and alike(track, tracks) is not None),
         deployments=tuple(deployments.values()),
+        environments=frozenset(environments),
         pointer=pointer,
     )
     return Answer(bool(logged), bool(rejected), version, state)

@@ -1,6 +1,6 @@
 """`worker.ports.Store`: the one place where a message's turn at the database begins and ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -42,7 +42,7 @@ class SqlStore:
         Raises:
             Misconfigured: as `worker.db.engine.open_engine`.
         """
-        engine, dialect = open_engine(url, connections_max=connections_max, timeout_seconds=timeout_seconds)
+        engine, dialect = open_engine(url, timeout_seconds=timeout_seconds)
         conversations = dialect.conversations(engine, connections_max=connections_max, timeout_seconds=timeout_seconds)
         return cls(engine, dialect, conversations)
 
@@ -65,11 +65,23 @@ class SqlStore:
                 raise Misconfigured(
                     f"the database is {at}, this version needs {head}: run `rudder-worker migrate` first"
                 )
-            self._pointers = await Pointers.look_up(connection)
+            self._pointers = await Pointers.look_up(connection, exactly=self._dialect.exactly)
+            advice = await self._dialect.advice(connection)
         if not self._conversations.of_the_engine:
             await self.ping()
         if self._pointers is None:
             _log.warning(LogEvent.POINTERS_OFF)
+        for line in advice:
+            _log.warning(LogEvent.DATABASE_ADVICE, advice=line)
+
+    async def advice(self) -> Sequence[str]:
+        """What an operator or a DBA should know of the database, a line each.
+
+        Raises:
+            Unavailable, Misconfigured: as `check`.
+        """
+        async with self._connected() as connection:
+            return await self._dialect.advice(connection)
 
     async def ping(self) -> None:
         with translating(self._dialect):
@@ -81,7 +93,8 @@ class SqlStore:
         asked = question(message, pointers=self._pointers is not None)
         with translating(self._dialect):
             async with self._conversations.begin() as conversation:
-                found = answer(await conversation.ask(asked, self._pointers), conversation.read)
+                rows = await conversation.ask(asked, self._pointers)
+                found = answer(rows, conversation.read, track=asked.track)
                 outcome = judge(await self._known(found, message, conversation), message)
                 if due := writes(outcome, self._pointers):
                     release = found.state.release

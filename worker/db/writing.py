@@ -74,7 +74,7 @@ _ROWS_MAX = 100
 
 # COALESCE, lest a planner without statistics takes the index on the status, which finds every release there is.
 MOVE_RELEASE = "UPDATE releases SET status = ?, updated_at = ? WHERE id = ? AND COALESCE(status, '') = ?"
-HOLD_RELEASE = "UPDATE releases SET organization_id = organization_id WHERE id = ?"
+HOLD_RELEASE = "UPDATE releases SET updated_at = updated_at WHERE id = ?"
 """Changes nothing, and so makes every other worker wait, or find that it came second."""
 
 _MOVE_DEPLOYMENT = (

@@ -5,6 +5,7 @@ The contract's section "What an event does (the decision)" is the source; the nu
 
 from typing import assert_never
 
+from schemas.detail import echo, joined, pointer
 from schemas.event import Event, Invalid
 from schemas.incoming import (
     ActivityRecorded,
@@ -17,6 +18,7 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.domain.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
 from worker.domain.effects import Effects
+from worker.domain.likeness import alike
 from worker.domain.message import Message
 from worker.domain.rows import Deployment, Pointer, Rejection, Release
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale, State
@@ -157,6 +159,11 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
         return foreign  # 3
     if release.status in UNDEPLOYABLE:
         return reject(state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}")  # 3
+    if lookalike := _lookalike(state, data.environment_id):
+        problem = (
+            f"{pointer(('data', 'environment_id'))}: the release has {echo(lookalike)}, which is alike; use its name"
+        )
+        return reject(state, message, Reason.INVALID_DATA, joined([problem]))
 
     wanted = WANTED_DEPLOYMENT_STATUS[event.type]
     siblings = _siblings(state, data.environment_id, data.config_revision)
@@ -217,6 +224,12 @@ def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome
     effects = Effects(state, message)
     effects.note_activity(release, target, data)
     return Applied(changes=effects.changes())
+
+
+def _lookalike(state: State, environment_id: str) -> str | None:
+    """An environment of the release's that is another one, and only to the letter."""
+    known = {deployment.environment_id for deployment in state.deployments} | state.environments
+    return None if environment_id in known else alike(environment_id, sorted(known))
 
 
 def _siblings(state: State, environment_id: str, config_revision: int) -> list[Deployment]:

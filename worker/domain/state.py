@@ -23,9 +23,9 @@ class State:
     """What the database says about one event's identity, and about its release.
 
     `entries`: the activity log entries that this event made before, in order. `rejection`: the event's own.
-    `number_taken`: another release has the date, number, component and track that this event wants.
-    `deployments`: the release's attempts. `pointer`: what the environment's `app_environments` row points at; None
-    where there is no such row.
+    `number_taken`: another release has the date, number, component and track that this event wants, or one alike.
+    `deployments`: the release's attempts. `environments`: ids of its environments that none of these is in.
+    `pointer`: what the environment's `app_environments` row points at; None where there is no such row.
     """
 
     entries: tuple[Entry, ...] = ()
@@ -33,6 +33,7 @@ class State:
     release: Release | None = None
     number_taken: bool = False
     deployments: tuple[Deployment, ...] = ()
+    environments: frozenset[str] = frozenset()
     pointer: Pointer | None = None
 
 

@@ -15,12 +15,11 @@ from worker.db.asking import asking
 from worker.db.dialects import mssql_conversation, postgresql_conversation, sqlite_conversation
 from worker.db.models import Base
 from worker.db.question import Parts, question
-from worker.db.reading import DEPLOYMENT_COLUMNS, FACTS, RELEASE_COLUMNS
+from worker.db.reading import COLUMNS
 from worker.domain.message import Message
 from worker.handling.process import read
 
 DIALECTS = (mssql_conversation, postgresql_conversation, sqlite_conversation)
-COLUMNS = FACTS + len(RELEASE_COLUMNS) + len(DEPLOYMENT_COLUMNS)
 
 ANY = Parts(release=True, attempts=True, counting=True)
 """What every deployment event asks for."""

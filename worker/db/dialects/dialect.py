@@ -1,21 +1,36 @@
 """What the store has to know about a kind of database, and nothing more."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError, StatementError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.conversation import Conversations
 from worker.domain.errors import Unavailable
 
 
 class Dialect(Protocol):
-    """One module beside this one implements it per database."""
+    """One module beside this one implements it per database.
 
-    def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
+    `advises`: whether there may ever be any `advice`. `exactly`: that `COLUMN` is the text `VALUE`, to the letter.
+    """
+
+    advises: bool
+    exactly: str
+
+    def completed(self, url: URL) -> URL:
+        """The URL with what it may leave out.
+
+        Raises:
+            Misconfigured: it cannot be completed.
+            ImportError: what it needs is not installed.
+        """
+        ...
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
         """Keyword arguments for `create_async_engine`: pool, timeouts, isolation."""
         ...
 
@@ -25,6 +40,12 @@ class Dialect(Protocol):
 
     def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> Conversations:
         """How messages are handled on this database. Nothing is connected to yet; `engine` is closed after it."""
+        ...
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        """What an operator or a DBA should know of the driver and the database, a line each; nothing that forbids
+        going on.
+        """
         ...
 
     def reaction(self, error: BaseException) -> Exception | None:

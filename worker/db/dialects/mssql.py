@@ -1,52 +1,40 @@
-"""SQL Server through aioodbc and Microsoft's ODBC driver 18.
-
-Error numbers: Microsoft's "Database Engine events and errors". Not run against a SQL Server so far; see the README.
-"""
+"""SQL Server through pyodbc and Microsoft's ODBC driver 18: in threads for messages, under aioodbc for the rest."""
 
 import math
-import re
-from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
 
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import NullPool
 
-from worker.db.dialects.mssql_conversation import MssqlConversations
-from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
+from worker.db.dialects.mssql_connections import MssqlConnections
+from worker.db.dialects.mssql_conversation import EXACTLY
+from worker.db.dialects.mssql_driver import completed, is_freetds
+from worker.db.dialects.mssql_errors import reaction
+from worker.domain.errors import Misconfigured, Unavailable
 
-_CONFLICTS = frozenset(
-    {
-        547,  # constraint (CHECK, foreign key)
-        1205,  # deadlock victim
-        2601,  # unique index
-        2627,  # primary key or unique constraint
-        3960,  # snapshot update conflict
-        51001,  # the worker's guard on release_deployments
-        51002,  # the worker's guard on releases
-        51004,  # the worker's batch: a row is no longer as it was read
-    }
+_ANSWER_TIMEOUT_SECONDS: Final = 5
+"""How long an answer may take beyond what the server may wait for a lock: then it will not come."""
+
+_ALL_AT_ONCE_BYTES: Final = 2**31 - 1
+"""A long text is sent with the rest and not after it, which would be another round trip."""
+
+_SESSION: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET XACT_ABORT ON; SET LOCK_TIMEOUT {milliseconds};"
+"""The server gives up first: what the client gave up alone would still wait there, and be written one day."""
+
+_SNAPSHOT: Final = "SELECT is_read_committed_snapshot_on FROM sys.databases WHERE database_id = DB_ID()"
+
+FREETDS: Final = (
+    "RUDDER_DATABASE_URL names FreeTDS, which is not supported: after a transaction that the server aborted its roll "
+    "back fails, and statements may commit by themselves; leave the driver out, or name ODBC Driver 18 for SQL Server"
 )
-_RELEASE_CHANGED = 51003  # the worker's batch
-_UNPROCESSABLE = frozenset(
-    {
-        220,  # arithmetic overflow
-        515,  # NULL in a NOT NULL column
-        2628,  # text too long, naming the column
-        8115,  # arithmetic overflow on conversion
-        8152,  # text too long
-    }
+NO_SNAPSHOT: Final = (
+    "READ_COMMITTED_SNAPSHOT is off: whoever reads the worker's tables waits for it, and it for them; "
+    "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE, while nobody works"
 )
-_MISCONFIGURED = frozenset(
-    {
-        4060,  # no such database, or no right to it
-        18456,  # login failed
-    }
-)
-_NUMBER = re.compile(r"\((\d+)\) \(SQL\w+\)")
-"""How Microsoft's driver writes the server's number into its message."""
 
 
 def _bounded(timeout_seconds: float) -> Callable[[Any], Awaitable[None]]:
@@ -59,23 +47,25 @@ def _bounded(timeout_seconds: float) -> Callable[[Any], Awaitable[None]]:
 class MssqlDialect:
     """READ COMMITTED; the release's row serialises what must be."""
 
+    advises = True
+    exactly = EXACTLY
+
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
+        self._freetds = False
 
-    def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
-        del url
+    def completed(self, url: URL) -> URL:
+        return completed(url)
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
+        self._freetds = is_freetds(url)
         return {
-            "pool_size": connections_max,
-            "max_overflow": 0,
-            "pool_timeout": timeout_seconds,
+            # For looking at the tables, at the start. Messages and probes have connections without its layers.
+            "poolclass": NullPool,
             "isolation_level": "READ COMMITTED",
-            # Whoever uses a connection ends its transaction; the pool's roll back would be a round trip for nothing.
-            "pool_reset_on_return": None,
             "connect_args": {
                 "timeout": math.ceil(timeout_seconds),  # of the login
                 "after_created": _bounded(timeout_seconds),
-                # One thread a connection: a COMMIT must never wait for a thread that waits for its lock.
-                "executor": ThreadPoolExecutor(connections_max, thread_name_prefix="odbc"),
             },
         }
 
@@ -83,23 +73,37 @@ class MssqlDialect:
         if driver := engine.dialect.dbapi:  # messages use it without SQLAlchemy's layers, and meet its own errors
             self._errors = (DBAPIError, driver.Error)
 
-    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConversations:
-        del connections_max, timeout_seconds  # the engine's
-        return MssqlConversations(engine)
+    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConnections:
+        import pyodbc  # of the extra `mssql`: the engine could not have been made without it
+
+        # The driver manager would keep what is closed, open transactions and all, where somebody told it to.
+        pyodbc.pooling = False
+        try:
+            _, arguments = engine.dialect.create_connect_args(engine.url)
+        except (TypeError, ValueError) as error:
+            raise Misconfigured(f"the database driver refuses RUDDER_DATABASE_URL: {error}") from error
+        dsn = str(arguments["dsn"])
+        session = _SESSION.format(milliseconds=math.ceil(timeout_seconds * 1_000))
+
+        def connect() -> Any:
+            connection = pyodbc.connect(dsn, autocommit=False, timeout=math.ceil(timeout_seconds))
+            connection.timeout = math.ceil(timeout_seconds) + _ANSWER_TIMEOUT_SECONDS
+            connection.maxwrite = _ALL_AT_ONCE_BYTES
+            with connection.cursor() as cursor:
+                cursor.execute(session)
+            return connection
+
+        return MssqlConnections(
+            connect, errors=pyodbc.Error, connections_max=connections_max, timeout_seconds=timeout_seconds
+        )
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        snapshot = await connection.scalar(text(_SNAPSHOT))
+        return [*([FREETDS] if self._freetds else []), *([] if snapshot else [NO_SNAPSHOT])]
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, PoolTimeoutError | OSError | TimeoutError):
             return Unavailable(f"SQL Server: {error!r}")
         if not isinstance(error, self._errors):
             return None
-        text = str(error.orig if isinstance(error, DBAPIError) else error)
-        numbers = {int(number) for number in _NUMBER.findall(text)}
-        if _RELEASE_CHANGED in numbers:
-            return Outrun(text)
-        if numbers & _CONFLICTS:
-            return Conflict(text)
-        if numbers & _UNPROCESSABLE:
-            return Unprocessable(text)
-        if numbers & _MISCONFIGURED:
-            return Misconfigured(f"SQL Server: {text}")
-        return Unavailable(f"SQL Server: {text}")
+        return reaction(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)

@@ -2,25 +2,20 @@
 
 The first statement writes the release's row without changing it: whoever else works on that release waits, and what is
 read after it stays true until the commit. No lock hints, no MERGE.
-
-A text of more than 2,000 characters takes a fourth: the driver sends it after the rest.
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
-from sqlalchemy import PoolProxiedConnection
-from sqlalchemy.ext.asyncio import AsyncEngine
-
-from worker.db.asking import DEPLOYMENT, ENTRIES, REJECTION, Words, asking
+from worker.db.asking import COUNTING, ENTRIES, REJECTION, Words, asking
 from worker.db.conversation import Basis
+from worker.db.dialects.mssql_parameters import with_nulls
 from worker.db.placeholders import Statement, positional
 from worker.db.pointers import Pointers
-from worker.db.question import OWN_COUNTING_MAX, Parts, Question
+from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Parts, Question
 from worker.db.reading import FACTS, Reader, Row
 from worker.db.writing import HOLD_RELEASE, Write, is_rejection
 from worker.domain.errors import Outrun
@@ -29,9 +24,6 @@ _PARAMETERS_MAX = 2_000
 """Of one batch; the server takes 2,100."""
 
 _VERSION_COLUMN = 3
-
-_CURSOR = "rudder cursor"
-"""Where a pooled connection keeps its cursor."""
 
 
 def _uuid(value: Any) -> UUID:
@@ -48,6 +40,10 @@ def _same(value: Any) -> Any:
 
 _READ = Reader(uuid=_uuid, time=_aware, date=_same)
 
+EXACTLY = "COLUMN = VALUE AND (COLUMN + N'.') COLLATE Latin1_General_100_BIN2 = VALUE + N'.'"
+"""The first for the index; the second because default collations ignore case, and every one trailing blanks, unless a
+full stop follows them."""
+
 _WORDS = Words(
     top="TOP (1) ",
     limit="",
@@ -62,11 +58,15 @@ _WORDS = Words(
     ) following WHERE following.place = 1
 )
 """,
-    counting=f"""SELECT {DEPLOYMENT} FROM environments e CROSS APPLY (
+    counting=f"""SELECT {COUNTING} FROM environments e OUTER APPLY (
     SELECT TOP ({OWN_COUNTING_MAX}) * FROM release_deployments c
     WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> N'CANCELLED'
     ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC
-) d""",  # noqa: S608 - names of ours
+) d WHERE e.environment_id IS NOT NULL""",  # noqa: S608 - names of ours
+    tracks=f"""OUTER APPLY (
+    SELECT TOP ({TRACKS_MAX}) n.deployment_track_id FROM releases n WHERE r.id IS NULL AND MEANT
+) n""",  # noqa: S608 - likewise
+    exactly=EXACTLY,
     version="@held",
     environment="LEFT JOIN app_environments a ON MEANT",
     uuid_of_text="TRY_CONVERT(uniqueidentifier, TEXT)",
@@ -89,17 +89,33 @@ def _asking(parts: Parts, *, component_is_uuid: bool) -> Statement:
     return Statement(f"{positional(_HOLD).sql}{asked.sql}{limit}", ("release", *asked.names))
 
 
+class Session(Protocol):
+    """A connection: each method is one turn in a thread, and as many round trips as it says."""
+
+    async def rows(self, sql: str, parameters: Sequence[object]) -> Sequence[Row]:
+        """One."""
+        ...
+
+    async def commit_all(self, batches: Sequence[tuple[str, Sequence[object]]]) -> None:
+        """One for each batch, and one for the commit."""
+        ...
+
+    async def rollback(self) -> None:
+        """One."""
+        ...
+
+
 class MssqlConversation:
-    """`worker.db.conversation.Conversation` in one transaction on a connection of aioodbc's."""
+    """`worker.db.conversation.Conversation` in one transaction."""
 
     read = _READ
 
-    def __init__(self, connection: Any, cursor: Any) -> None:
-        self._connection = connection
-        self._cursor = cursor
-        self._committed = False
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._begun = False
 
     async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
+        self._begun = True
         asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
         rows = await self._rows(asked.sql, asked.parameters(question.values))
         if question.parts.release and rows[0][FACTS] is not None and not rows[0][_VERSION_COLUMN]:
@@ -119,28 +135,17 @@ class MssqlConversation:
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         # What was held is true until the commit. What was not there could not be held.
         absent = () if basis.found else tuple(_still_absent(writes, basis))
-        for batch in _batches((*absent, *writes)):
-            sql = _batch(tuple((_without_nulls(write), write.guarded) for write in batch))
-            await self._execute(sql, [value for write in batch for value in write.parameters if value is not None])
-            # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
-            while await self._cursor.nextset():
-                pass
-        await self._connection.commit()
-        self._committed = True
+        await self._session.commit_all([_batch_of(some) for some in _batches((*absent, *writes))])
+        self._begun = False
 
     async def end(self) -> None:
         """Give the release back where nothing was to be written."""
-        if not self._committed:
-            await self._connection.rollback()
+        if self._begun:
+            await self._session.rollback()
 
     async def _rows(self, sql: str, parameters: Sequence[object]) -> Sequence[Row]:
-        nulls = _with_nulls(sql, tuple(value is None for value in parameters))
-        await self._execute(nulls, [value for value in parameters if value is not None])
-        rows: Sequence[Row] = await self._cursor.fetchall()
-        return rows
-
-    async def _execute(self, sql: str, parameters: Sequence[object]) -> None:
-        await self._cursor.execute(sql, [_naive(value) for value in parameters])
+        nulls = with_nulls(sql, tuple(value is None for value in parameters))
+        return await self._session.rows(nulls, [value for value in parameters if value is not None])
 
 
 def _still_absent(writes: Sequence[Write], basis: Basis) -> Iterable[Write]:
@@ -154,19 +159,13 @@ def _outrun_if(found: str) -> str:
     return f"IF EXISTS ({found}) BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END"
 
 
-def _naive(value: object) -> object:
-    return value.replace(tzinfo=None) if isinstance(value, datetime) else value
-
-
-@lru_cache(maxsize=512)
-def _with_nulls(sql: str, nulls: tuple[bool, ...]) -> str:
-    """The driver asks the server for the type of a parameter that is None: one more round trip. NULL has no type."""
-    first, *rest = sql.split("?")
-    return first + "".join(("NULL" if null else "?") + text for null, text in zip(nulls, rest, strict=True))
+def _batch_of(writes: Sequence[Write]) -> tuple[str, Sequence[object]]:
+    sql = _batch(tuple((_without_nulls(write), write.guarded) for write in writes))
+    return sql, [value for write in writes for value in write.parameters if value is not None]
 
 
 def _without_nulls(write: Write) -> str:
-    return _with_nulls(write.sql, tuple(value is None for value in write.parameters))
+    return with_nulls(write.sql, tuple(value is None for value in write.parameters))
 
 
 @lru_cache(maxsize=512)
@@ -192,37 +191,3 @@ def _batches(writes: Iterable[Write]) -> Iterable[list[Write]]:
         batch.append(write)
         size += len(write.parameters)
     yield batch
-
-
-class MssqlConversations:
-    """`worker.db.conversation.Conversations`: turns on the engine's connections."""
-
-    of_the_engine = True
-
-    def __init__(self, engine: AsyncEngine) -> None:
-        self._engine = engine
-
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[MssqlConversation]:
-        async with self._engine.connect() as connection:
-            raw = await connection.get_raw_connection()
-            try:
-                conversation = MssqlConversation(raw.driver_connection, await _cursor(raw))
-                yield conversation
-                await conversation.end()
-            except BaseException:
-                # What a failed batch or an unanswered commit left behind is not to be trusted with a roll back.
-                await connection.invalidate()
-                raise
-
-    async def close(self) -> None:
-        """The engine is closed by whoever opened it."""
-
-
-async def _cursor(connection: PoolProxiedConnection) -> Any:
-    """The connection's one cursor. Closing one costs a round trip, in which the server forgets its statement; the next
-    statement on the same cursor does that by the way.
-    """
-    if _CURSOR not in connection.info:
-        connection.info[_CURSOR] = await connection.driver_connection.cursor()  # type: ignore[union-attr] # aioodbc's
-    return connection.info[_CURSOR]

@@ -1,15 +1,16 @@
 """PostgreSQL through asyncpg. Error classes: PostgreSQL documentation, appendix A."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Any
 
 import asyncpg
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
 from worker.db.dialects.postgresql_connections import PostgresqlConnections
+from worker.db.pointers import EXACTLY
 from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 
 _CONFLICT_CLASSES = ("23", "40", "RW")
@@ -58,8 +59,14 @@ def _connect_arguments(timeout_seconds: float) -> dict[str, Any]:
 class PostgresqlDialect:
     """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
 
-    def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
-        del url, connections_max
+    advises = False
+    exactly = EXACTLY
+
+    def completed(self, url: URL) -> URL:
+        return url
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
+        del url
         return {
             # For looking at the tables, at the start. Messages and probes have connections without its layers.
             "poolclass": NullPool,
@@ -89,6 +96,10 @@ class PostgresqlDialect:
             return connecting
 
         return PostgresqlConnections(connect, connections_max=connections_max, timeout_seconds=timeout_seconds)
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        del connection
+        return ()
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, DBAPIError):

@@ -3,14 +3,14 @@
 asyncpg's own pool starts a task whenever a connection comes back, which costs more than all that is done here.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import asyncpg
 
 from worker.db.dialects.postgresql_conversation import PostgresqlConversation
-from worker.domain.errors import Misconfigured, Unavailable
+from worker.db.places import Places
+from worker.domain.errors import Misconfigured
 
 _CLOSE_TIMEOUT_SECONDS = 5.0
 _JUDGED_CLASSES = ("22", "23", "40", "RW")
@@ -26,13 +26,12 @@ class PostgresqlConnections:
         self, connect: "Callable[[], Awaitable[asyncpg.Connection]]", *, connections_max: int, timeout_seconds: float
     ) -> None:
         self._connect = connect
-        self._places = asyncio.Semaphore(connections_max)
-        self._timeout_seconds = timeout_seconds
+        self._places = Places(database="PostgreSQL", connections_max=connections_max, timeout_seconds=timeout_seconds)
         self._idle: list[asyncpg.Connection] = []
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[PostgresqlConversation]:
-        await self._place()
+        await self._places.take()
         try:
             connection = await self._connection()
             try:
@@ -50,7 +49,7 @@ class PostgresqlConnections:
                 if not connection.is_closed():
                     self._idle.append(connection)
         finally:
-            self._places.release()
+            self._places.give_back()
 
     async def close(self) -> None:
         idle, self._idle = self._idle, []
@@ -59,16 +58,6 @@ class PostgresqlConnections:
                 await connection.close(timeout=_CLOSE_TIMEOUT_SECONDS)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
                 connection.terminate()  # the server is away: there is nobody to say goodbye to
-
-    async def _place(self) -> None:
-        if not self._places.locked():
-            await self._places.acquire()  # at once
-            return
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise Unavailable(f"PostgreSQL: no connection was free for {self._timeout_seconds:g} s") from error
 
     async def _connection(self) -> asyncpg.Connection:
         while self._idle:

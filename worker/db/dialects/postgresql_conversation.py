@@ -13,11 +13,11 @@ from uuid import UUID
 
 import asyncpg
 
-from worker.db.asking import DEPLOYMENT, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
+from worker.db.asking import COUNTING, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
 from worker.db.conversation import Basis
 from worker.db.placeholders import numbered
-from worker.db.pointers import Pointers
-from worker.db.question import OWN_COUNTING_MAX, Question
+from worker.db.pointers import EXACTLY, Pointers
+from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Question
 from worker.db.reading import Reader, Row
 from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write, is_rejection
 
@@ -46,12 +46,16 @@ _WORDS = Words(
     top="",
     limit=" LIMIT 1",
     environments=RECURSIVE_ENVIRONMENTS,
-    counting=f"""SELECT {DEPLOYMENT} FROM environments e CROSS JOIN LATERAL (
+    counting=f"""SELECT {COUNTING} FROM environments e LEFT JOIN LATERAL (
     SELECT * FROM release_deployments c
     WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> 'CANCELLED'
     ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC
     LIMIT CASE WHEN e.environment_id = :environment THEN {OWN_COUNTING_MAX} ELSE 1 END
-) d""",
+) d ON TRUE WHERE e.environment_id IS NOT NULL""",
+    tracks=f"""LEFT JOIN LATERAL (
+    SELECT n.deployment_track_id FROM releases n WHERE r.id IS NULL AND MEANT LIMIT {TRACKS_MAX}
+) n ON TRUE""",
+    exactly=EXACTLY,
     version="r.xmin",
     # Not to be read by environment alone, however few rows it had when the plan was made.
     environment="LEFT JOIN LATERAL (SELECT * FROM app_environments a WHERE MEANT OFFSET 0) a ON TRUE",

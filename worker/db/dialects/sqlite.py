@@ -1,24 +1,32 @@
 """SQLite: the embedded database. One writer at a time, so one connection."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.dialects.sqlite_conversation import SqliteConversations
+from worker.db.pointers import EXACTLY
 from worker.domain.errors import Conflict, Unavailable, Unprocessable
 
 
 class SqliteDialect:
     """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
 
-    def engine_arguments(self, url: URL, *, connections_max: int, timeout_seconds: float) -> dict[str, Any]:
-        del url, connections_max  # a second connection could only wait for the first
+    advises = False
+    exactly = EXACTLY
+
+    def completed(self, url: URL) -> URL:
+        return url
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
+        del url
         return {
-            "pool_size": 1,
+            "pool_size": 1,  # a second connection could only wait for the first
             "max_overflow": 0,
             "pool_timeout": timeout_seconds,
             "connect_args": {"timeout": timeout_seconds},
@@ -33,6 +41,10 @@ class SqliteDialect:
     ) -> SqliteConversations:
         del connections_max, timeout_seconds  # the engine's
         return SqliteConversations(engine)
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        del connection
+        return ()
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, IntegrityError):

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.db.asking import DEPLOYMENT, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
+from worker.db.asking import COUNTING, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
 from worker.db.conversation import Basis
 from worker.db.placeholders import positional
-from worker.db.pointers import Pointers
+from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, Question
 from worker.db.reading import Reader, Row
 from worker.db.writing import Write
@@ -43,11 +43,13 @@ _WORDS = Words(
     top="",
     limit=" LIMIT 1",
     environments=RECURSIVE_ENVIRONMENTS,
-    counting=f"""SELECT {DEPLOYMENT} FROM environments e JOIN release_deployments d ON d.id IN (
+    counting=f"""SELECT {COUNTING} FROM environments e LEFT JOIN release_deployments d ON d.id IN (
     SELECT c.id FROM release_deployments c
     WHERE c.release_mgt_id = :release AND c.environment_id = e.environment_id AND c.status <> 'CANCELLED'
     ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC LIMIT {OWN_COUNTING_MAX}
-)""",  # noqa: S608 - names of ours
+) WHERE e.environment_id IS NOT NULL""",  # noqa: S608 - names of ours
+    tracks="LEFT JOIN releases n ON r.id IS NULL AND MEANT",
+    exactly=EXACTLY,
     version="NULL",
     environment="LEFT JOIN app_environments a ON MEANT",
     uuid_of_text="lower(TEXT)",

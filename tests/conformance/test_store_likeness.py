@@ -1,0 +1,124 @@
+"""Ids that differ in case, width, accents or blanks only: one key to SQL Server's collations, several to the others.
+
+Rows must be the same function of the topic everywhere, so each test compares with what SQLite makes of the same stream.
+"""
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from tests.conformance.contents import Contents, contents, insert_rows
+from tests.conformance.pipeline import COMPONENT, Pipeline
+from tests.conformance.stores import migrate, opened, process_all
+from worker.db.store import SqlStore
+from worker.domain.message import Message
+from worker.domain.state import Outcome, Rejected
+
+SPELLINGS = ("Prod", "prod", "PROD ", "pr\u00f6d", "\uff50\uff52\uff4f\uff44", "prod\U0001f680", "pro\u200dd")
+APPLIED, REFUSED = "Applied", "invalid_data"
+
+
+@pytest.fixture
+async def stores(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[tuple[str, SqlStore], tuple[str, SqlStore]]]:
+    """The database, and a SQLite one, each with a row for every spelling of an environment and of a track."""
+    other_url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
+    keys = [*((spelling, "main") for spelling in SPELLINGS), ("Prod", "MAIN")]
+    rows = [
+        {"id": UUID(int=number), "environment_id": environment, "component_id": COMPONENT, "deployment_track_id": track}
+        for number, (environment, track) in enumerate(keys)
+    ]
+    for url in (database_url, other_url):
+        await migrate(url)
+        await insert_rows(url, "app_environments", [{**row, "created_at": None, "updated_at": None} for row in rows])
+    async with opened(database_url) as one, opened(other_url) as other:
+        yield (database_url, one), (other_url, other)
+
+
+async def told(stores: Iterable[tuple[str, SqlStore]], messages: list[Message]) -> tuple[list[str], Contents]:
+    """What the messages came to and all rows, the same on both."""
+    (names, found), (others, expected) = [
+        ([_name(outcome) for outcome in await process_all(messages, store)], await contents(url))
+        for url, store in stores
+    ]
+    assert names == others
+    assert found == expected
+    return names, found
+
+
+def _name(outcome: Outcome) -> str:
+    return outcome.rejection.reason if isinstance(outcome, Rejected) else type(outcome).__name__
+
+
+def _pointed(found: Contents) -> list[tuple[Any, Any]]:
+    return [
+        (row["environment_id"], row["deployment_track_id"])
+        for row in found["app_environments"]
+        if row["release_mgt_release_id"] is not None
+    ]
+
+
+async def test_an_environment_is_one_spelling_and_no_other(stores: Any) -> None:
+    """The first that a release is deployed to; whatever is only alike is refused, whatever it says of attempts."""
+    one = Pipeline()
+    messages = [*one.approved(), one.deploy("started", environment_id="Prod")]
+    messages += [one.deploy("succeeded", environment_id=spelling, attempt=1) for spelling in SPELLINGS]
+    messages += [one.deploy("requested", environment_id=spelling) for spelling in SPELLINGS]
+    messages += [one.deploy("succeeded", environment_id="Prod"), one.deploy("succeeded", environment_id="prod2")]
+    names, found = await told(stores, messages)
+    tried = [APPLIED, *[REFUSED] * (len(SPELLINGS) - 1)]
+    assert names == [*[APPLIED] * 4, *tried, *tried, APPLIED, APPLIED]
+    environments = {row["environment_id"] for row in found["release_deployments"]}
+    assert environments == {"Prod", "prod2"}
+    assert _pointed(found) == [("Prod", "main")]
+    details = {row["detail"] for row in found["release_event_rejections"]}
+    assert details == {"/data/environment_id: the release has Prod, which is alike; use its name"}
+
+
+async def test_an_environment_without_an_attempt_that_counts_is_known_all_the_same(stores: Any) -> None:
+    """A release whose only attempt there was cancelled has deployed to it."""
+    one = Pipeline()
+    cancelled = [one.deploy("requested", environment_id="prod"), one.deploy("cancelled", environment_id="prod")]
+    messages = [*one.approved(), *cancelled, one.deploy("started", environment_id="Prod")]
+    names, _ = await told(stores, messages)
+    assert names[-1] == REFUSED
+
+
+async def test_two_releases_may_spell_one_environment_in_two_ways(stores: Any) -> None:
+    """Nothing in a release knows of another; each points at the row of its own spelling."""
+    one, other = Pipeline(), Pipeline()
+    messages = [*one.approved(), *other.approved()]
+    messages += [one.deploy("succeeded", environment_id="Prod"), other.deploy("succeeded", environment_id="prod")]
+    names, found = await told(stores, messages)
+    assert set(names) == {APPLIED}
+    assert sorted(_pointed(found)) == [("Prod", "main"), ("prod", "main")]
+
+
+async def test_a_number_is_taken_on_every_track_that_is_alike(stores: Any) -> None:
+    """By release.created and by a release block; a track that is another one has numbers of its own."""
+    one = Pipeline()
+    messages = [one.created(deployment_track_id="main")]
+    for track in ("Main", "main ", "m\u00e4in", "hotfix"):
+        messages.append(Pipeline(number=one.number).created(deployment_track_id=track))
+        other = Pipeline(number=one.number)
+        block = {**other.fields, "deployment_track_id": track.upper()}
+        messages.append(other.deploy("started", release=block))
+    names, _ = await told(stores, messages)
+    assert names == [APPLIED, *["release_conflict"] * 6, APPLIED, "release_conflict"]
+
+
+async def test_an_activity_knows_the_attempts_of_its_own_spelling_only(stores: Any) -> None:
+    """It is a note: there is nothing to refuse, and nothing to mix up."""
+    one = Pipeline()
+    noted = {"activity_type": "SCAN", "activity_data": {}, "attempt": 1}
+    messages = [*one.approved(), one.deploy("started", environment_id="Prod")]
+    messages += [one.tell("activity.recorded", {**noted, "environment_id": spelling}) for spelling in SPELLINGS]
+    names, found = await told(stores, messages)
+    assert set(names) == {APPLIED}
+    scans = [row for row in found["release_activity_logs"] if row["activity_type"] == "SCAN"]
+    of_attempt = {row["environment_id"] for row in scans if row["release_deployment_id"] is not None}
+    assert of_attempt == {"Prod"}
+    assert len({json.loads(row["activity_data"])["event"]["id"] for row in scans}) == len(SPELLINGS)

@@ -1,0 +1,115 @@
+"""A URL of SQL Server's is completed with what everybody would write, and what it says stands."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy import make_url
+
+from worker.db.dialects.mssql_driver import REGISTERED_NAME, Drivers, completed, is_freetds, wheel_library
+from worker.domain.errors import Misconfigured
+
+URL = "mssql+aioodbc://rudder:geheim@db.example:1433/rudder"
+LIBRARY = Path("/opt/wheel/libmsodbcsql-18.6.so.2.1")
+
+
+def drivers(
+    registered: Sequence[str] = (), library: Path | None = LIBRARY, loading: Exception | None = None
+) -> Drivers:
+    def load(_path: str) -> None:
+        if loading:
+            raise loading
+
+    return Drivers(registered=lambda: registered, wheel=lambda: library, load=load)
+
+
+def options(url: str, known: Drivers) -> dict[str, object]:
+    return dict(completed(make_url(url), known).query)
+
+
+def test_a_registered_driver_comes_before_the_wheel_s() -> None:
+    assert options(URL, drivers(["FreeTDS", REGISTERED_NAME]))["driver"] == REGISTERED_NAME
+    assert options(URL, drivers(["FreeTDS"]))["driver"] == str(LIBRARY)
+
+
+def test_without_any_driver_one_line_says_what_to_install() -> None:
+    with pytest.raises(Misconfigured, match="msodbcsql18") as caught:
+        options(URL, drivers(library=None))
+    assert "rudder-worker[mssql]" in str(caught.value)
+    assert "geheim" not in str(caught.value)
+
+
+def test_a_library_that_lacks_another_says_which() -> None:
+    lacking = OSError("libgssapi_krb5.so.2: cannot open shared object file")
+    with pytest.raises(Misconfigured, match=r"libgssapi_krb5\.so\.2.*apt-get install"):
+        options(URL, drivers(loading=lacking))
+
+
+def test_encryption_and_the_caller_s_name_are_on_unless_said_otherwise() -> None:
+    assert options(URL, drivers()) == {"driver": str(LIBRARY), "encrypt": "yes", "app": "rudder-worker"}
+    given = options(f"{URL}?Encrypt=strict&APP=night-shift&Driver=Mine", drivers())
+    assert given == {"driver": "Mine", "encrypt": "strict", "app": "night-shift"}
+
+
+def test_a_certificate_is_trusted_only_when_asked_for() -> None:
+    assert "trustservercertificate" not in options(URL, drivers())
+    assert options(f"{URL}?TrustServerCertificate=yes", drivers())["trustservercertificate"] == "yes"
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["Authentication=ActiveDirectoryMsi", "MultiSubnetFailover=yes", "ServerSPN=MSSQLSvc/db", "Trusted_Connection=yes"],
+)
+def test_the_driver_s_other_options_pass_through(option: str) -> None:
+    name, value = option.split("=")
+    assert options(f"mssql+aioodbc://db.example/rudder?{option}", drivers())[name.lower()] == value
+
+
+def test_entra_id_without_a_user_does_not_ask_for_kerberos_as_well() -> None:
+    """SQLAlchemy knows the option in lower case only, and would add Trusted_Connection beside it."""
+    pytest.importorskip("pyodbc", exc_type=ImportError)
+    url = completed(make_url("mssql+aioodbc://db.example/rudder?Authentication=ActiveDirectoryMsi"), drivers())
+    _, arguments = url.get_dialect()().create_connect_args(url)
+    assert "Authentication=ActiveDirectoryMsi" in arguments["dsn"]
+    assert "Trusted_Connection" not in arguments["dsn"]
+
+
+def test_a_connection_string_of_the_driver_s_own_is_left_as_it_is_but_for_the_driver() -> None:
+    whole = "mssql+aioodbc:///?odbc_connect=Driver%3DMine%3BServer%3Ddb"
+    assert options(whole, drivers()) == {"odbc_connect": "Driver=Mine;Server=db"}
+    without = "mssql+aioodbc:///?odbc_connect=Server%3Ddb"
+    assert options(without, drivers()) == {"odbc_connect": f"Driver={{{LIBRARY}}};Server=db"}
+    source = "mssql+aioodbc:///?odbc_connect=DSN%3Dproduction"
+    assert options(source, drivers(library=None)) == {"odbc_connect": "DSN=production"}
+
+
+def test_a_data_source_names_its_own_driver() -> None:
+    assert "driver" not in options("mssql+aioodbc://rudder:geheim@production", drivers(library=None))
+
+
+def test_what_is_said_twice_is_refused() -> None:
+    for twice in ("Encrypt=yes&encrypt=no", "driver=a&driver=b"):
+        with pytest.raises(Misconfigured, match="twice"):
+            options(f"{URL}?{twice}", drivers())
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        (f"{URL}?driver=FreeTDS", True),
+        (f"{URL}?Driver=/usr/lib/libtdsodbc.so", True),
+        ("mssql+aioodbc:///?odbc_connect=Driver%3D%7BFreeTDS%7D%3BServer%3Ddb", True),
+        (f"{URL}?driver=ODBC+Driver+18+for+SQL+Server", False),
+        (URL, False),
+        ("mssql+aioodbc://rudder:freetds@db.example/freetds", False),
+    ],
+)
+def test_freetds_is_known_by_its_names(url: str, expected: bool) -> None:
+    assert is_freetds(make_url(url)) is expected
+
+
+def test_the_wheel_has_a_library_for_this_machine() -> None:
+    """The development requirements install it."""
+    found = wheel_library()
+    assert found is not None
+    assert found.is_file()

@@ -1,0 +1,105 @@
+"""Every error of SQL Server's gets the reaction that its number calls for, and no text can talk it into another."""
+
+import pytest
+
+from worker.db.dialects.mssql_errors import NUMBERS, reaction
+from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
+
+HEAD = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
+
+
+class OdbcError(Exception):
+    """As pyodbc raises it: a SQLSTATE and a text."""
+
+
+def error(state: str, *messages: tuple[str, int], call: str = "SQLExecDirectW") -> OdbcError:
+    first, *rest = [f"[{state}] {HEAD}{text} ({number})" for text, number in messages]
+    return OdbcError(state, "; ".join([f"{first} ({call})", *[f"{text} ({call})" for text in rest]]))
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_known_number_has_its_reaction(number: int) -> None:
+    found = reaction(error("42000", ("something", number)))
+    assert type(found) is NUMBERS[number][0]
+    assert str(number) in str(found)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1205, Conflict),
+        (3960, Conflict),
+        (2627, Conflict),
+        (2601, Conflict),
+        (547, Conflict),
+        (51001, Conflict),
+        (51002, Conflict),
+        (51003, Outrun),
+        (51004, Conflict),
+        (1222, Unavailable),
+        (4060, Unavailable),
+        (40501, Unavailable),
+        (40613, Unavailable),
+        (49918, Unavailable),
+        (515, Unprocessable),
+        (8152, Unprocessable),
+        (2628, Unprocessable),
+        (18456, Misconfigured),
+        (229, Misconfigured),
+    ],
+)
+def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) -> None:
+    """Written down a second time, since the table could be changed without a thought."""
+    assert NUMBERS[number][0] is expected
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        ("40001", Conflict),
+        ("23000", Conflict),
+        ("22003", Unprocessable),
+        ("28000", Misconfigured),
+        ("IM002", Misconfigured),
+        ("08001", Unavailable),
+        ("08S01", Unavailable),
+        ("HYT00", Unavailable),
+        ("HY000", Unavailable),
+        ("42000", Unavailable),
+    ],
+)
+def test_an_unknown_number_is_judged_by_its_state(state: str, expected: type[Exception]) -> None:
+    """Babelfish's 33557097, for one. Nothing is rejected for an error that nobody knows."""
+    assert type(reaction(error(state, ("who knows", 33557097)))) is expected
+
+
+def test_of_several_errors_the_one_that_rejects_nothing_counts() -> None:
+    """A database that fails over says that the login failed, too."""
+    failing_over = error("42000", ("Cannot open database.", 4060), ("Login failed.", 18456))
+    assert type(reaction(failing_over)) is Unavailable
+    guarded = error("42000", ("status DEPLOYED may not become DRAFT", 51002), ("ended in the trigger", 3609))
+    assert type(reaction(guarded)) is Conflict
+
+
+def test_a_number_in_somebody_s_text_is_none_of_the_server_s() -> None:
+    """A constraint's message quotes the values: an environment may be called like an error."""
+    quoting = error("23000", ("The duplicate key value is (x (515) (SQLExecDirectW), prod).", 2627))
+    assert type(reaction(quoting)) is Conflict
+    poisonous = error("22001", ("Truncated value: 'x (4060) (SQLFetch) y'.", 2628))
+    assert type(reaction(poisonous)) is Unprocessable
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[01000] [unixODBC][Driver Manager]Can't open lib 'x' : file not found (0) (SQLDriverConnect)",
+        f"[08001] {HEAD}SSL Provider: [certificate verify failed:self-signed certificate] (-1) (SQLDriverConnect)",
+    ],
+)
+def test_what_an_operator_mends_is_said_so(text: str) -> None:
+    assert type(reaction(OdbcError(text[1:6], text))) is Misconfigured
+
+
+def test_an_error_of_no_known_form_is_waited_out() -> None:
+    assert type(reaction(OdbcError("what?"))) is Unavailable
+    assert str(reaction(OdbcError())) == "SQL Server: OdbcError()"

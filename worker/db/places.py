@@ -1,0 +1,28 @@
+"""How many connections may be in use at once, and how long one is waited for."""
+
+import asyncio
+
+from worker.domain.errors import Unavailable
+
+
+class Places:
+    """As many as there may be connections. `database` is its name, for whoever waits in vain."""
+
+    def __init__(self, *, database: str, connections_max: int, timeout_seconds: float) -> None:
+        self._database = database
+        self._free = asyncio.Semaphore(connections_max)
+        self._timeout_seconds = timeout_seconds
+
+    async def take(self) -> None:
+        """Raises Unavailable where none becomes free in time."""
+        if not self._free.locked():
+            await self._free.acquire()  # at once
+            return
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                await self._free.acquire()
+        except TimeoutError as error:
+            raise Unavailable(f"{self._database}: no connection was free for {self._timeout_seconds:g} s") from error
+
+    def give_back(self) -> None:
+        self._free.release()
