@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from alembic import context
+from alembic.ddl.mssql import MSSQLImpl
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, event, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -29,12 +30,36 @@ _OPTIONS: dict[str, Any] = {
 # rows which refer to it. Inside a transaction the pragma does nothing, so it stands before the first.
 _SQLITE_PRAGMA = "PRAGMA foreign_keys = OFF"
 
+# What runs a script goes on after an error, unless it is told otherwise, and the batches after it would stand alone.
+_MSSQL_HEADER = """\
+-- To be run by sqlcmd -b, which stops at the first error.
+
+SET XACT_ABORT ON;
+
+SET QUOTED_IDENTIFIER ON;
+
+GO
+
+"""
+
 # Replicas that start together may all migrate: one goes first, and the others find nothing left to do. The locks belong
 # to the session and end with it. SQLite has none; a second migration that meets a first one there fails and rolls back.
 _LOCKS = {
     "postgresql": "SELECT pg_advisory_lock(hashtext('rudder migrations'))",
     "mssql": "EXEC sp_getapplock @Resource = 'rudder migrations', @LockMode = 'Exclusive', @LockOwner = 'Session'",
 }
+
+
+class _MssqlScripts(MSSQLImpl):
+    """In place of Alembic's own: a script's CREATE TRIGGER has to be the first statement of its batch, and would come
+    right behind a BEGIN TRANSACTION.
+    """
+
+    __dialect__ = "mssql"
+
+    def emit_begin(self) -> None:
+        super().emit_begin()
+        self.static_output(self.batch_separator)
 
 
 def _url() -> URL:
@@ -61,8 +86,9 @@ def _write_sql(url: URL) -> None:
         include_name=_own_names_only,
         **_OPTIONS,
     )
-    if url.get_backend_name() == "sqlite":
-        context.get_context().impl.static_output(f"{_SQLITE_PRAGMA};\n")
+    header = {"sqlite": f"{_SQLITE_PRAGMA};\n", "mssql": _MSSQL_HEADER}.get(url.get_backend_name())
+    if header:
+        context.get_context().impl.static_output(header)
     with context.begin_transaction():
         context.run_migrations()
 

@@ -1,6 +1,7 @@
 """What a migrated database holds: its objects with their definitions, to compare schemas by, and a row of each kind."""
 
 import asyncio
+import re
 import sqlite3
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -35,19 +36,27 @@ SELECT pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regna
 
 MSSQL = """
 SELECT CONCAT('column ', t.name, ' ', c.column_id, ' ', c.name, ' ', TYPE_NAME(c.user_type_id), ' ', c.max_length,
-              ' ', c.is_nullable, ' ', OBJECT_DEFINITION(c.default_object_id))
-FROM sys.columns AS c JOIN sys.tables AS t ON t.object_id = c.object_id WHERE t.name <> 'alembic_version'
+              ' ', c.is_nullable, ' ', d.definition)
+FROM sys.columns AS c JOIN sys.tables AS t ON t.object_id = c.object_id
+LEFT JOIN sys.default_constraints AS d ON d.parent_object_id = c.object_id AND d.parent_column_id = c.column_id
+WHERE t.name <> 'alembic_version'
 UNION ALL
 SELECT CONCAT('index ', t.name, ' ', CASE WHEN i.is_primary_key = 1 THEN 'primary key' ELSE i.name END)
 FROM sys.indexes AS i JOIN sys.tables AS t ON t.object_id = i.object_id
 WHERE t.name <> 'alembic_version' AND i.index_id > 0
 UNION ALL
-SELECT CONCAT('check ', name, ' ', definition) FROM sys.check_constraints
+SELECT CONCAT('check ', name, ' ', {check}) FROM sys.check_constraints
 UNION ALL
 SELECT CONCAT('foreign key ', OBJECT_NAME(parent_object_id), ' ', delete_referential_action_desc) FROM sys.foreign_keys
 UNION ALL
 SELECT CONCAT('trigger ', name, ' ', OBJECT_DEFINITION(object_id)) FROM sys.triggers
 """
+
+BABELFISH_CHECK = "''"
+"""Babelfish 4.3 cannot write an IN of a check down: `unrecognized node type`."""
+
+BATCHES = re.compile(r"^GO$", re.MULTILINE)
+"""What parts a script for SQL Server: sqlcmd's word, not the server's."""
 
 MOMENT = datetime(2024, 2, 29, 12, 30, 0, 5, tzinfo=UTC)
 ID = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
@@ -92,11 +101,19 @@ def run(url: str, *statements: str | Executable, foreign_keys: bool = False) -> 
 
 
 def catalogue(url: str) -> set[str]:
-    """Every object the database holds, each with its definition; Alembic's own table, layout and quotes left out."""
-    return {
-        " ".join(definition.replace('"', "").split())
-        for (definition,) in run(url, QUERIES[make_url(url).get_backend_name()])
-    }
+    """Every object the database holds, each with its definition; Alembic's own table, layout, comments, quotes and a
+    last semicolon left out.
+    """
+    query = QUERIES[make_url(url).get_backend_name()]
+    if url.startswith("mssql"):
+        query = query.replace("{check}", BABELFISH_CHECK if is_babelfish(url) else "definition")
+    definitions = (re.sub(r"--.*", "", definition).replace('"', "") for (definition,) in run(url, query))
+    return {" ".join(definition.split()).removesuffix(";") for definition in definitions}
+
+
+def is_babelfish(url: str) -> bool:
+    """Whether it is PostgreSQL that speaks TDS: it lacks some of what SQL Server has."""
+    return url.startswith("mssql") and run(url, "SELECT CAST(SERVERPROPERTY('babelfish') AS INT)") == [(1,)]
 
 
 def counts(url: str) -> list[int]:
@@ -105,6 +122,18 @@ def counts(url: str) -> list[int]:
 
 
 def execute_script(url: str, script: str) -> None:
+    """As a DBA runs it: all of it in one connection, in the batches that it has."""
+
+    async def on_mssql() -> None:
+        engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        try:
+            async with engine.connect() as connection:
+                for batch in BATCHES.split(script):
+                    if batch.strip():
+                        await connection.exec_driver_sql(batch)
+        finally:
+            await engine.dispose()
+
     async def on_postgresql() -> None:
         connection = await asyncpg.connect(make_url(url).set(drivername="postgresql").render_as_string(False))
         try:
@@ -114,6 +143,8 @@ def execute_script(url: str, script: str) -> None:
 
     if url.startswith("postgresql"):
         asyncio.run(on_postgresql())
+    elif url.startswith("mssql"):
+        asyncio.run(on_mssql())
     else:
         connection = sqlite3.connect(str(make_url(url).database))
         connection.execute("PRAGMA foreign_keys = ON")

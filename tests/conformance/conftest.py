@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -34,19 +34,22 @@ def _empty_mssql_database() -> Iterator[str]:
         unavailable("mssql", "RUDDER_TEST_MSSQL_URL names no SQL Server")
     server = completed_url(server).render_as_string(hide_password=False)
     name = f"rudder_test_{uuid.uuid4().hex}"
-    _on_server(server, f"CREATE DATABASE {name}")
+    administer(f"CREATE DATABASE {name}")
     try:
         yield make_url(server).set(database=name).render_as_string(hide_password=False)
     finally:
-        _on_server(server, f"DROP DATABASE {name}")
+        administer(f"DROP DATABASE {name}")
 
 
-def _on_server(server: str, statement: str) -> None:
+def administer(statement: str) -> None:
+    """On the server of RUDDER_TEST_MSSQL_URL, outside of any transaction."""
+    server = completed_url(os.environ["RUDDER_TEST_MSSQL_URL"])
+
     async def execute() -> None:
         engine = create_async_engine(server, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         try:
             async with engine.connect() as connection:
-                await connection.execute(text(statement))
+                await connection.exec_driver_sql(statement)
         finally:
             await engine.dispose()
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.catalogue import ID, MOMENT, ROWS, catalogue, counts, run
+from tests.conformance.catalogue import ID, MOMENT, ROWS, catalogue, counts, is_babelfish, run
 from worker.db import migration
 from worker.db.models import AppEnvironment, Base, Release
 from worker.db.models import ReleaseDeployment as Deployment
@@ -58,6 +58,9 @@ def test_models_and_migrated_tables_agree(database_url: str) -> None:
     def differences(connection: Connection) -> list[Any]:
         context = MigrationContext.configure(connection, opts={"compare_server_default": True})
         return list(compare_metadata(context, Base.metadata))
+
+    if is_babelfish(database_url):
+        pytest.skip("Babelfish cannot be asked for foreign keys and the names of defaults; test_seed_ddl compares them")
 
     async def compare() -> list[Any]:
         engine = create_async_engine(database_url, poolclass=NullPool)

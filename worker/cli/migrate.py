@@ -21,11 +21,20 @@ def migrate(
         bool, typer.Option("--sql", help="Print the SQL instead of running it; connects to nothing.")
     ] = False,
     start: Annotated[str | None, typer.Option("--from", help="With --sql: the revision the database is at.")] = None,
+    grants: Annotated[
+        str | None,
+        typer.Option(metavar="LOGIN", help="Print what gives LOGIN the worker's rights, and no more; nothing else."),
+    ] = None,
 ) -> None:
     """Create or change the worker's tables in RUDDER_DATABASE_URL."""
     with clear_errors():
         settings = load()
         logs.configure(level=settings.log_level, log_format=context.obj)
+        if grants is not None:
+            if down or sql or start is not None or revision != "head":
+                raise Misconfigured("--grants prints the rights at the newest revision, and goes with nothing else")
+            _print_grants(settings, grants)
+            return
         if start is not None and not sql:
             raise Misconfigured("--from says where a script begins, so it goes with --sql")
         if down and revision == "head":
@@ -47,6 +56,13 @@ def migrate(
         except migration.RevisionUnreachable as error:
             raise Misconfigured(str(error)) from error
         print(f"the database is at revision {head_revision() if revision == 'head' else revision}")
+
+
+def _print_grants(settings: Settings, login: str) -> None:
+    from worker.db.engine import dialect_of
+    from worker.db.revisions import head_revision
+
+    print(dialect_of(settings.database_url.get_secret_value()).grants(login, revision=head_revision()))
 
 
 async def _answers(settings: Settings) -> None:

@@ -159,3 +159,46 @@ def test_a_missing_driver_is_one_clear_line_that_says_what_to_install(
     ended = command_line("migrate")
     assert (ended.code, ended.out) == (2, "")
     assert "rudder-worker[mssql]" in ended.complaint
+
+
+@pytest.mark.parametrize(
+    ("url", "login", "quoted"),
+    [
+        ("postgresql+asyncpg://dba@127.0.0.1/rudder", 'cd"worker', '"cd""worker"'),
+        ("mssql+aioodbc://dba@127.0.0.1/rudder", "CORP\\svc]worker", "[CORP\\svc]]worker]"),
+    ],
+)
+def test_grants_are_printed_and_nothing_is_connected_to(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, url: str, login: str, quoted: str
+) -> None:
+    monkeypatch.setenv("RUDDER_DATABASE_URL", url)
+    ended = command_line("migrate", "--grants", login)
+    assert ended.code == 0
+    assert f"GRANT UPDATE (status, updated_at) ON {'dbo.' * url.startswith('mssql')}releases TO {quoted};" in ended.out
+    assert "DELETE" not in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--grants", "worker"), "SQLite knows no logins"),
+        (("--grants", "worker", "--sql"), "goes with nothing else"),
+        (("--grants", "worker", "0.0.213"), "goes with nothing else"),
+    ],
+)
+def test_grants_that_make_no_sense_are_refused(
+    command_line: CommandLine, arguments: tuple[str, ...], said: str
+) -> None:
+    ended = command_line("migrate", *arguments)
+    assert ended.code == 2
+    assert said in ended.err
+
+
+@pytest.mark.parametrize("login", ["", " ", "two\nlines", "x" * 129])
+def test_a_login_that_cannot_be_is_refused(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    monkeypatch.setenv("RUDDER_DATABASE_URL", "mssql+aioodbc://dba@127.0.0.1/rudder")
+    ended = command_line("migrate", "--grants", login)
+    assert (ended.code, ended.out) == (2, "")
+    assert "a login has 1 to 128 printable characters" in ended.err

@@ -79,7 +79,7 @@ def schema_of(ddl: str) -> dict[str, Table]:
         elif match := re.fullmatch(r"create index (\w+) on (\w+) ?\((.*)\)", statement):
             tables[match[2]]["indexes"] |= {(match[1], columns_in(match[3]))}  # type: ignore[operator]
         else:
-            assert re.match(r"begin transaction|commit|update alembic_version", statement), statement
+            assert re.match(r"set |begin transaction|commit|update alembic_version", statement), statement
     return tables
 
 
@@ -131,3 +131,13 @@ def split_at_commas(body: str) -> list[str]:
 
 def columns_in(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
+
+
+def test_what_must_begin_a_batch_of_the_script_does() -> None:
+    """SQL Server, error 111: a CREATE TRIGGER is the first statement of its batch."""
+    batches = [batch.strip() for batch in re.split(r"^GO$", migration.script(MSSQL_URL), flags=re.MULTILINE)]
+    triggers = [batch for batch in batches if "CREATE TRIGGER" in batch]
+    assert len(triggers) == 2
+    for trigger in triggers:
+        statements = [line for line in trigger.splitlines() if line.strip() and not line.startswith("--")]
+        assert statements[0].startswith("CREATE TRIGGER")

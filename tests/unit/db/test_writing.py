@@ -1,6 +1,7 @@
 """What an outcome writes: in an order that no reference breaks, each UPDATE guarded, within what servers take."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 
 import pytest
@@ -10,7 +11,8 @@ from tests.unit.domain.story import REDRIVE, Story, fields, message
 from worker.db.conversation import Basis
 from worker.db.dialects import mssql_conversation, postgresql_conversation
 from worker.db.pointers import Pointers
-from worker.db.writing import Write, writes
+from worker.db.rights import RIGHTS
+from worker.db.writing import HOLD_RELEASE, Write, writes
 from worker.domain.state import Duplicate, Outcome
 
 POINTERS = Pointers(component_is_uuid=True)
@@ -134,3 +136,17 @@ def test_what_is_too_much_for_one_batch_on_sql_server_is_several() -> None:
     assert [write for batch in batches for write in batch] == due
     for batch in batches:
         assert sum(len(write.parameters) for write in batch) <= PARAMETERS_MAX
+
+
+def test_a_login_is_granted_what_is_written_and_no_more() -> None:
+    """Tables and columns, as the statements name them; alembic_version is only read."""
+    inserted, updated = set(), defaultdict(set)
+    for sql in [HOLD_RELEASE, *(write.sql for outcome in OUTCOMES.values() for write in writes(outcome, POINTERS))]:
+        if into := re.match(r"INSERT INTO (\w+)", sql):
+            inserted.add(into[1])
+        else:
+            table, assignments = re.findall(r"^UPDATE (\w+) SET (.*?) WHERE ", sql)[0]
+            updated[table] |= set(re.findall(r"(\w+) = ", assignments))
+    assert {rights.table for rights in RIGHTS if rights.inserted} == inserted
+    assert {rights.table: set(rights.updated) for rights in RIGHTS if rights.updated} == updated
+    assert {rights.table for rights in RIGHTS} == inserted | updated.keys() | {"alembic_version"}

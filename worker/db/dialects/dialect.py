@@ -48,6 +48,14 @@ class Dialect(Protocol):
         """
         ...
 
+    def grants(self, login: str, *, revision: str) -> str:
+        """A script that gives the login what a worker needs, in a database at `revision`.
+
+        Raises:
+            Misconfigured: the database knows no logins, or none of that name.
+        """
+        ...
+
     def reaction(self, error: BaseException) -> Exception | None:
         """The error of `worker.domain.errors` that a driver's or SQLAlchemy's error calls for; None: it is neither.
 

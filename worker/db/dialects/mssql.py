@@ -10,6 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from worker.db.dialects import mssql_grants
 from worker.db.dialects.mssql_connections import MssqlConnections
 from worker.db.dialects.mssql_conversation import EXACTLY
 from worker.db.dialects.mssql_driver import completed, is_freetds
@@ -100,6 +101,9 @@ class MssqlDialect:
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         snapshot = await connection.scalar(text(_SNAPSHOT))
         return [*([FREETDS] if self._freetds else []), *([] if snapshot else [NO_SNAPSHOT])]
+
+    def grants(self, login: str, *, revision: str) -> str:
+        return mssql_grants.script(login, revision=revision)
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, PoolTimeoutError | OSError | TimeoutError):

@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from worker.db.dialects import postgresql_grants
 from worker.db.dialects.postgresql_connections import PostgresqlConnections
 from worker.db.pointers import EXACTLY
 from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
@@ -21,8 +22,10 @@ _RELEASE_CHANGED = "RW003"
 _UNPROCESSABLE_CLASSES = ("22",)
 """Data exception: a value that the column cannot hold."""
 
-_MISCONFIGURED_CLASSES = ("28", "3D")
-"""Invalid authorisation, invalid catalog name: nobody is let in, or there is no such database."""
+_MISCONFIGURED_CLASSES = ("28", "3D", "42501")
+"""Invalid authorisation, invalid catalog name, insufficient privilege: nobody is let in, there is no such database, or
+a right is missing.
+"""
 
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -100,6 +103,9 @@ class PostgresqlDialect:
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         del connection
         return ()
+
+    def grants(self, login: str, *, revision: str) -> str:
+        return postgresql_grants.script(login, revision=revision)
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, DBAPIError):

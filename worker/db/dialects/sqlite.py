@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.dialects.sqlite_conversation import SqliteConversations
 from worker.db.pointers import EXACTLY
-from worker.domain.errors import Conflict, Unavailable, Unprocessable
+from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
 
 
 class SqliteDialect:
@@ -45,6 +45,10 @@ class SqliteDialect:
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         del connection
         return ()
+
+    def grants(self, login: str, *, revision: str) -> str:
+        del login, revision
+        raise Misconfigured("SQLite knows no logins: who may write the file may do everything")
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, IntegrityError):

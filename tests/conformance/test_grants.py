@@ -1,0 +1,133 @@
+"""A login with what `migrate --grants` gives handles a whole day, and can do nothing else."""
+
+import asyncio
+import re
+import secrets
+from collections.abc import Iterator
+
+import pytest
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import DBAPIError
+
+from tests.conformance.catalogue import catalogue, execute_script, run
+from tests.conformance.conftest import administer
+from tests.conformance.contents import contents
+from tests.conformance.stores import opened
+from tests.conformance.test_store_day import Outcomes, day_of, one_by_one, prepare
+from worker.db import migration
+from worker.db.engine import dialect_of
+from worker.db.models import Base
+from worker.db.revisions import head_revision
+from worker.db.rights import RIGHTS
+from worker.domain.errors import Misconfigured
+from worker.domain.state import Applied, Duplicate, Rejected, Stale
+
+SEED = 7
+REFUSALS = re.compile(r"permission denied|must be owner|permission was denied|do not have permission")
+"""What a refusal says, and a mistake in the statement does not."""
+
+
+@pytest.fixture
+def login(database_url: str) -> Iterator[URL]:
+    """The database's URL for somebody who may connect, and is no user of it yet. An odd name, to be quoted."""
+    url = make_url(database_url)
+    name = f"a worker's {secrets.token_hex(4)}"
+    password = f"Aa1-{secrets.token_hex(8)}"
+    match url.get_backend_name():
+        case "postgresql":
+            run(database_url, f'CREATE ROLE "{name}" LOGIN')
+            yield url.set(username=name)
+            run(database_url, f'DROP OWNED BY "{name}"', f'DROP ROLE "{name}"')
+        case "mssql":
+            quoted = f"[{name}]"
+            administer(f"CREATE LOGIN {quoted} WITH PASSWORD = '{password}'")
+            yield url.set(username=name, password=password)
+            administer(f"DROP LOGIN {quoted}")  # its user goes with the database
+        case _:
+            pytest.skip("SQLite knows no logins")
+
+
+def grant(url: str, login: URL) -> None:
+    """Runs the script, as the owner; twice, as after a later migration."""
+    script = dialect_of(url).grants(str(login.username), revision=head_revision())
+    execute_script(url, script)
+    execute_script(url, script)
+
+
+def forbidden(url: str) -> Iterator[str]:
+    for rights in RIGHTS:
+        yield f"DELETE FROM {rights.table}"
+        yield f"TRUNCATE TABLE {rights.table}"
+        yield f"DROP TABLE {rights.table}"
+        yield f"ALTER TABLE {rights.table} ADD smuggled INTEGER"
+        yield f"CREATE INDEX smuggled ON {rights.table} ({first_column(rights.table)})"
+        if not rights.inserted:
+            yield f"INSERT INTO {rights.table} ({first_column(rights.table)}) VALUES (NULL)"
+        for column in columns(rights.table):
+            if column not in rights.updated:
+                yield f"UPDATE {rights.table} SET {column} = {column}"
+    yield "CREATE TABLE smuggled (id INTEGER)"
+    yield "CREATE VIEW smuggled AS SELECT 1 AS one"
+    yield f"DROP TRIGGER guard_releases_status{' ON releases' * url.startswith('postgresql')}"
+    yield "ALTER TABLE releases DISABLE TRIGGER guard_releases_status"
+
+
+def columns(table: str) -> list[str]:
+    if table == "alembic_version":
+        return ["version_num"]
+    return [column.name for column in Base.metadata.tables[table].columns]
+
+
+def first_column(table: str) -> str:
+    return columns(table)[0]
+
+
+def test_a_granted_login_handles_a_whole_day(database_url: str, login: URL) -> None:
+    """As the owner of the tables would; and every table that is written to is written to."""
+
+    async def handle(url: str) -> Outcomes:
+        async with opened(url) as store:
+            return await one_by_one(day_of(SEED).messages, store)
+
+    asyncio.run(prepare(database_url, SEED))
+    grant(database_url, login)
+    outcomes = asyncio.run(handle(login.render_as_string(hide_password=False)))
+    assert {type(outcome) for outcome in outcomes.values()} == {Applied, Duplicate, Rejected, Stale}
+    rows = asyncio.run(contents(database_url))
+    assert all(rows[rights.table] for rights in RIGHTS if rights.inserted)
+    assert any(row["release_mgt_deployment_id"] for row in rows["app_environments"])
+
+
+def test_a_granted_login_can_do_nothing_else(database_url: str, login: URL) -> None:
+    """Neither delete nor change what is history, nor touch a table's shape, nor make anything."""
+    migration.upgrade(database_url)
+    grant(database_url, login)
+    before = catalogue(database_url)
+    url = login.render_as_string(hide_password=False)
+    allowed = [statement for statement in forbidden(database_url) if not is_refused(url, statement)]
+    assert allowed == []
+    assert catalogue(database_url) == before
+    for rights in RIGHTS:
+        assert not is_refused(url, f"SELECT count(*) FROM {rights.table}")  # it is not that nothing works
+
+
+def test_a_login_without_grants_is_told_of_it(database_url: str, login: URL) -> None:
+    """At the start: one line for whoever set it up."""
+    migration.upgrade(database_url)
+    if database_url.startswith("mssql"):
+        run(database_url, f"CREATE USER [{login.username}] FOR LOGIN [{login.username}]")
+
+    async def start() -> None:
+        async with opened(login.render_as_string(hide_password=False)):
+            pass
+
+    with pytest.raises(Misconfigured):
+        asyncio.run(start())
+
+
+def is_refused(url: str, statement: str) -> bool:
+    try:
+        run(url, statement)
+    except DBAPIError as error:
+        return bool(REFUSALS.search(str(error.orig)))
+    return False

@@ -1,0 +1,33 @@
+"""The rights of a role on PostgreSQL, as SQL for a DBA to read and to run."""
+
+from typing import Final
+
+from worker.db.rights import checked_login, grants
+from worker.domain.errors import Misconfigured
+
+_ROLE_LENGTH_MAX: Final = 63
+"""NAMEDATALEN of a usual build, without its last byte."""
+
+_QUOTE: Final = "$rights$"
+
+
+def script(role: str, *, revision: str) -> str:
+    """Grants to the role, in the schema that is current; to be run again after every migration.
+
+    Raises:
+        Misconfigured: there can be no such role.
+    """
+    role = checked_login(role, length_max=_ROLE_LENGTH_MAX)
+    if _QUOTE in role:
+        raise Misconfigured(f"a role with {_QUOTE} in its name cannot be written down")
+    name, text = f'"{role.replace(chr(34), chr(34) * 2)}"', f"'{role.replace(chr(39), chr(39) * 2)}'"
+    lines = [
+        f"-- What a role needs to run rudder-worker at revision {revision}, and nothing else. The role must exist.",
+        "-- To be run in the worker's database and schema by their owner, after `rudder-worker migrate`. What PUBLIC",
+        "-- may do everywhere, such as making temporary tables, is not taken from anybody here.",
+        f"DO {_QUOTE} BEGIN",
+        f"    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {text});",
+        f"    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), {text});",
+        f"END {_QUOTE};",
+    ]
+    return "\n".join([*lines, *grants(name), f"GRANT EXECUTE ON FUNCTION rudder_guard(boolean, text) TO {name};"])
