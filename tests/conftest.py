@@ -13,6 +13,7 @@ from tests.servers.availability import unavailable
 from tests.servers.embedded import embedded_broker_running
 from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.leftovers import tasks_left
+from tests.servers.mssql import empty_database
 from tests.servers.postgres import PostgresServer, PostgresUnavailable
 from tests.servers.topics import MakeTopic, delete_topics
 from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
@@ -57,6 +58,13 @@ def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
     gone = postgres_server.connections_gone(name)
     postgres_server.drop_database(name)
     assert gone, "the test left connections to its database open"
+
+
+@pytest.fixture
+def mssql_url() -> Iterator[str]:
+    """The URL of a fresh, empty database on the server that RUDDER_TEST_MSSQL_URL names, dropped afterwards."""
+    with empty_database() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

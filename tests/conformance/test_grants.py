@@ -10,10 +10,10 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests.conformance.catalogue import catalogue, execute_script, run
-from tests.conformance.conftest import administer
 from tests.conformance.contents import contents
 from tests.conformance.stores import opened
 from tests.conformance.test_store_day import Outcomes, day_of, one_by_one, prepare
+from tests.servers.mssql import administer
 from worker.db import migration
 from worker.db.engine import dialect_of
 from worker.db.models import Base

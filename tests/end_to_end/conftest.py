@@ -13,6 +13,8 @@ from worker.demo.topics import create_topics
 
 EMBEDDED = "embedded+sqlite"
 APACHE = "apache+postgresql"
+MSSQL = "apache+mssql"
+"""Where RUDDER_TEST_MSSQL_URL names a server; only for the tests that ask for it."""
 
 
 @pytest.fixture(params=[EMBEDDED, APACHE])
@@ -25,7 +27,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
         return embedded.bootstrap_servers, f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
     apache = request.getfixturevalue("apache_kafka")
     apache.ensure_running()
-    return apache.bootstrap_servers, request.getfixturevalue("postgres_url")
+    return apache.bootstrap_servers, request.getfixturevalue("mssql_url" if request.param == MSSQL else "postgres_url")
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def _entries(rows: Contents, types: set[str]) -> list[dict[str, object]]:
     return [row for row in rows["release_activity_logs"] if row["activity_type"] in types]
 
 
-@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+@pytest.mark.parametrize("pair", ["apache+postgresql", "apache+mssql"], indirect=True)
 @pytest.mark.parametrize("seed", [7])
 async def test_a_worker_killed_in_mid_stream_again_and_again_loses_and_doubles_nothing(stage: Stage, seed: int) -> None:
     """SIGKILL at any moment, and a new worker in its place."""

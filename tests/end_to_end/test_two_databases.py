@@ -12,7 +12,7 @@ from tests.end_to_end.stage import Stage
 SEED = 23
 
 
-@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+@pytest.mark.parametrize("pair", ["apache+postgresql", "apache+mssql"], indirect=True)
 async def test_one_topic_makes_the_same_rows_in_every_database(stage: Stage, tmp_path: Path) -> None:
     """While the topic is written, in one piece, and again from the beginning: history needs no backup but the topic."""
     day = day_of(SEED, releases=30)
@@ -20,7 +20,7 @@ async def test_one_topic_makes_the_same_rows_in_every_database(stage: Stage, tmp
     await migrate(other.database_url)
     for each in (stage, other):
         await insert_environments(each.database_url, SEED)
-    with stage.worker("postgresql") as one, other.worker("sqlite") as two:
+    with stage.worker("served") as one, other.worker("sqlite") as two:
         await one.ready()
         await stage.send(day.daytime)
         await stage.caught_up(one)

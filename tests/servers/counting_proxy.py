@@ -1,4 +1,5 @@
-"""Counts round trips on the wire, between a client and its server: what a driver does, not what it says it does.
+"""Counts round trips on the wire, between a client and its server: what a driver does, not what it says it does. And
+fails as networks and servers do.
 
 A round trip begins when the client sends, and ends when the server answers. However many packets either of them needs
 for that, and whatever protocol or encryption they speak, the client turns to the server once.
@@ -12,7 +13,11 @@ _BYTES_MAX = 65_536
 
 
 class CountingProxy:
-    """Passes bytes to and fro. `round_trips` and `connections` count from the start, over all connections."""
+    """Passes bytes to and fro. `round_trips` and `connections` count from the start, over all connections.
+
+    `down`: nobody is let in. `cuts_at`: the round trip whose answer is lost, and with it every connection: the server
+    has done what it was asked. `heard`: what clients say, while it `listens`.
+    """
 
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
@@ -22,6 +27,10 @@ class CountingProxy:
         self.port = 0
         self.round_trips = 0
         self.connections = 0
+        self.down = False
+        self.cuts_at: int | None = None
+        self.listens = False
+        self.heard = bytearray()
 
     @classmethod
     @asynccontextmanager
@@ -38,7 +47,15 @@ class CountingProxy:
                 writer.close()
             await proxy._all_closed.wait()
 
+    def cut(self) -> None:
+        """Every connection, without a goodbye to either side."""
+        for writer in list(self._open):
+            writer.transport.abort()
+
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if self.down:
+            to_client.transport.abort()
+            return
         self._opened(to_client)
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
@@ -58,6 +75,8 @@ class CountingProxy:
 
     async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
         while some := await _read(source):
+            if self.listens:
+                self.heard += some
             if not turn.clients:
                 turn.clients = True
                 self.round_trips += 1
@@ -66,6 +85,10 @@ class CountingProxy:
 
     async def _answers(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
         while some := await _read(source):
+            if self.cuts_at is not None and self.round_trips >= self.cuts_at:
+                self.cuts_at = None
+                self.cut()
+                return
             turn.clients = False  # before the client can have it, and go on
             await _pass_on(some, sink)
         sink.close()

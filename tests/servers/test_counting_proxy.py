@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from typing import Self
 
 import pytest
@@ -43,7 +44,8 @@ class Link:
     async def __aexit__(self, *_error: object) -> None:
         for _, writer in (self.client, self.server):
             writer.close()
-            await writer.wait_closed()
+            with suppress(ConnectionError):  # of a connection that was cut
+                await writer.wait_closed()
 
     async def ask(self, words: bytes) -> None:
         self.client[1].write(words)
@@ -52,6 +54,13 @@ class Link:
     async def answer(self, words: bytes) -> None:
         self.server[1].write(words)
         assert await self.client[0].readexactly(len(words)) == words
+
+
+async def is_cut_off(reader: asyncio.StreamReader) -> bool:
+    try:
+        return await reader.read() == b""
+    except ConnectionError:
+        return True
 
 
 async def test_a_request_and_its_answer_are_one_round_trip_in_however_many_packets(server: Server) -> None:
@@ -95,3 +104,30 @@ async def test_whoever_is_connected_when_the_proxy_ends_is_cut_off(server: Serve
         writer.close()
         await writer.wait_closed()
         assert proxy.connections == 0
+
+
+async def test_a_lost_answer_costs_every_connection(server: Server) -> None:
+    """The server has read the request and has answered; the client hears neither that nor a goodbye."""
+    async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as one, Link(proxy, server) as other:
+        await one.ask(b"select")
+        await one.answer(b"row")
+        proxy.cuts_at = proxy.round_trips + 1
+        await one.ask(b"commit")
+        one.server[1].write(b"committed")
+        for link in (one, other):
+            assert await is_cut_off(link.client[0])
+    async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as link:
+        await link.ask(b"select")
+        await link.answer(b"row")
+
+
+async def test_a_server_that_is_down_is_up_again_when_it_is_said(server: Server) -> None:
+    async with CountingProxy.running(server.port) as proxy:
+        proxy.down = True
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        assert await is_cut_off(reader)
+        writer.close()
+        proxy.down = False
+        async with Link(proxy, server) as link:
+            await link.ask(b"select")
+            await link.answer(b"row")

@@ -1,0 +1,148 @@
+"""Networks that fail at the worst moments, before the databases that are reached by one."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tests.conformance.contents import contents, rows
+from tests.conformance.deadlines import until
+from tests.conformance.pipeline import Pipeline
+from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.test_round_trips import COMMON_MAX
+from tests.servers.counting_proxy import CountingProxy
+from worker.db.store import SqlStore
+from worker.domain.decide import decide
+from worker.domain.errors import Conflict, Unavailable
+from worker.domain.message import Message
+from worker.domain.state import Applied, Duplicate, Outcome, State
+from worker.handling.process import process
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mssql"], indirect=True)
+
+CONNECTIONS = 6
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[CountingProxy]:
+    port = make_url(database_url).port
+    assert port
+    async with CountingProxy.running(port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
+    """Before the database stands the proxy."""
+    await migrate(database_url)
+    through = make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
+    async with opened(through) as store:
+        yield store
+
+
+async def settled(message: Message, store: SqlStore) -> Outcome:
+    """The outcome, once there are connections again."""
+
+    async def handled() -> Outcome | None:
+        try:
+            return await process(message, store)
+        except (Unavailable, Conflict):
+            return None
+
+    return await until(handled, what="the message is handled")
+
+
+async def test_whichever_answer_is_lost_the_event_takes_effect_once(
+    store: SqlStore, proxy: CountingProxy, database_url: str
+) -> None:
+    """Also that of the commit, when it has its effect already and nobody knows: the second try finds it."""
+    pipeline = Pipeline()
+    await process_all(pipeline.approved(), store)
+    await process(pipeline.deploy("requested"), store)  # from now on the release is DEPLOYING, and statements are alike
+    last = COMMON_MAX[make_url(database_url).drivername]
+    for trip in range(1, last + 1):
+        await process(pipeline.deploy("requested", environment_id=f"warm {trip}"), store)
+        message = pipeline.deploy("requested", environment_id=f"environment {trip}")
+        before = await contents(database_url)
+        proxy.cuts_at = proxy.round_trips + trip
+        with pytest.raises(Unavailable):
+            await process(message, store)
+        assert proxy.cuts_at is None
+        outcome = await settled(message, store)
+        assert isinstance(outcome, Duplicate if trip == last else Applied)
+        after = await contents(database_url)
+        [deployment] = [row for row in after["release_deployments"] if row not in before["release_deployments"]]
+        assert deployment["attempt"] == 1
+
+
+async def test_a_connection_cut_between_question_and_write_leaves_nothing(
+    store: SqlStore, proxy: CountingProxy, database_url: str
+) -> None:
+    pipeline = Pipeline()
+    await process(pipeline.created(), store)
+    before = await contents(database_url)
+    message = pipeline.tell("release.submitted")
+
+    def judge_and_lose_the_connection(state: State, message: Message) -> Outcome:
+        proxy.cut()
+        return decide(state, message)
+
+    with pytest.raises(Unavailable):
+        await store.transact(message, judge_and_lose_the_connection)
+    assert await contents(database_url) == before
+    assert isinstance(await settled(message, store), Applied)
+
+
+async def test_connections_cut_while_idle_are_replaced(
+    store: SqlStore, proxy: CountingProxy, database_url: str
+) -> None:
+    """As a firewall does it, or a server that fails over: no event is lost, and none is offered a dead one for ever."""
+    pipelines = [Pipeline() for _ in range(CONNECTIONS)]
+    await asyncio.gather(*(process(pipeline.created(), store) for pipeline in pipelines))
+    proxy.cut()
+    submitted = (settled(pipeline.tell("release.submitted"), store) for pipeline in pipelines)
+    assert {type(outcome) for outcome in await asyncio.gather(*submitted)} == {Applied}
+    assert {release["status"] for release in await rows(database_url, "releases")} == {"IN_REVIEW"}
+
+
+async def test_a_server_that_goes_and_comes_back_is_waited_for(store: SqlStore, proxy: CountingProxy) -> None:
+    """The replica that takes over has the same address, or the driver knows both (MultiSubnetFailover)."""
+    pipeline = Pipeline()
+    await process(pipeline.created(), store)
+    message = pipeline.tell("release.submitted")
+    proxy.down = True
+    proxy.cut()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await process(message, store)
+        with pytest.raises(Unavailable):
+            await store.ping()
+    proxy.down = False
+    await store.ping()
+    assert isinstance(await process(message, store), Applied)
+
+
+async def test_a_message_given_up_while_it_waits_lets_go_of_everything(store: SqlStore, database_url: str) -> None:
+    """A partition that is taken away meanwhile: its message is cancelled in mid-statement. Whether that came too late,
+    the second try finds out.
+    """
+    pipeline = Pipeline()
+    await process(pipeline.created(), store)
+    message = pipeline.tell("release.submitted")
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    try:
+        async with engine.connect() as holder:
+            await holder.exec_driver_sql("UPDATE releases SET updated_at = updated_at")
+            waiting = asyncio.create_task(process(message, store))
+            await asyncio.sleep(0.2)  # whether it waits for the lock by now or is on its way there is all the same
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await holder.rollback()
+    finally:
+        await engine.dispose()
+    assert isinstance(await settled(message, store), Applied | Duplicate)
+    assert [row["status"] for row in await rows(database_url, "release_activity_logs")].count("IN_REVIEW") == 1
