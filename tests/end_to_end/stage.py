@@ -27,6 +27,8 @@ QUICK = {
     "RUDDER_LOG_LEVEL": "warning",
 }
 """Tests do not wait as long as a company does."""
+PATIENT = {"RUDDER_CONCURRENCY": "4", "RUDDER_DATABASE_TIMEOUT_SECONDS": "30"}
+"""With a TDS server: Babelfish takes a second's work to get to know each connection."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class Stage:
         """For one worker: each has an HTTP port of its own."""
         return {
             **QUICK,
+            **(PATIENT if self.database_url.startswith("mssql") else {}),
             "RUDDER_DATABASE_URL": self.database_url,
             "RUDDER_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap_servers,
             "RUDDER_GROUP_ID": self.group_id,

@@ -2,17 +2,21 @@
 
 import asyncio
 import os
+import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from sqlalchemy import URL
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.servers.availability import unavailable
 from worker.db.engine import completed_url
+
+_DROP_TIMEOUT_SECONDS = 30.0
 
 VARIABLE = "RUDDER_TEST_MSSQL_URL"
 
@@ -42,7 +46,19 @@ def empty_database() -> Iterator[str]:
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
-        administer(f"DROP DATABASE {name}")
+        _drop(name)
+
+
+def _drop(name: str) -> None:
+    """Whoever was killed is still connected for as long as the server has not noticed."""
+    give_up_at_seconds = time.monotonic() + _DROP_TIMEOUT_SECONDS
+    while True:
+        try:
+            return administer(f"DROP DATABASE {name}")
+        except DBAPIError as error:
+            if "in use" not in str(error) or time.monotonic() > give_up_at_seconds:
+                raise
+        time.sleep(0.5)
 
 
 def _server() -> URL:
