@@ -11,6 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import migrations
+from worker.domain.errors import Misconfigured
 
 _FILE = re.compile(r"v(\d+)_(\d+)_(\d+)_\w+\.py")
 """The name of a revision's module begins with the revision; a test compares them with what Alembic reads."""
@@ -32,6 +33,19 @@ def head_revision() -> str:
 async def current_revision(connection: AsyncConnection) -> str | None:
     """The revision the database is at; None where it was never migrated."""
     return await connection.run_sync(_current_revision)
+
+
+async def require_current(connection: AsyncConnection) -> None:
+    """Look whether the tables are those that this version was written for.
+
+    Raises:
+        Misconfigured: they are not there, or older.
+    """
+    revision, head = await current_revision(connection), head_revision()
+    # A revision that this version does not know is a newer one: a rollout migrates before it restarts.
+    if revision != head and (revision is None or revision in known_revisions()):
+        at = f"at revision {revision}" if revision else "without the worker's tables"
+        raise Misconfigured(f"the database is {at}, this version needs {head}: run `rudder-worker migrate` first")
 
 
 def _current_revision(connection: Connection) -> str | None:

@@ -14,7 +14,7 @@ from worker.db.engine import open_engine
 from worker.db.pointers import Pointers
 from worker.db.question import question
 from worker.db.reading import Answer, answer, entry, rejection
-from worker.db.revisions import current_revision, head_revision, known_revisions
+from worker.db.revisions import require_current
 from worker.db.writing import writes
 from worker.domain.errors import Misconfigured
 from worker.domain.identity import entry_ids
@@ -58,13 +58,7 @@ class SqlStore:
             Misconfigured: it lets nobody in, or was not migrated.
         """
         async with self._connected() as connection:
-            revision, head = await current_revision(connection), head_revision()
-            # A revision that this version does not know is a newer one: a rollout migrates before it restarts.
-            if revision != head and (revision is None or revision in known_revisions()):
-                at = f"at revision {revision}" if revision else "without the worker's tables"
-                raise Misconfigured(
-                    f"the database is {at}, this version needs {head}: run `rudder-worker migrate` first"
-                )
+            await require_current(connection)
             self._pointers = await Pointers.look_up(connection, exactly=self._dialect.exactly)
             advice = await self._dialect.advice(connection)
         if not self._conversations.of_the_engine:

@@ -114,7 +114,7 @@ class KafkaSource:
             return ()
         self._polling = None
         try:
-            return [_record(record) for record in polling.result()]
+            return [record_of(record) for record in polling.result()]
         except KafkaError as error:
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
@@ -193,7 +193,8 @@ async def _get(
     return list(chain.from_iterable(batches.values()))
 
 
-def _record(record: ConsumerRecord) -> Record:
+def record_of(record: ConsumerRecord) -> Record:
+    """The library's record as the worker's own."""
     return Record(
         topic=record.topic,
         partition=record.partition,

@@ -1,7 +1,8 @@
 """What the store has to know about a kind of database, and nothing more."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from sqlalchemy import URL
@@ -10,6 +11,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.conversation import Conversations
 from worker.domain.errors import Unavailable
+
+READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
+"""Execution options of a connection that shall not write, and shall keep nobody from writing."""
 
 
 class Dialect(Protocol):

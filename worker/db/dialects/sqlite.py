@@ -71,5 +71,7 @@ def _on_connect(connection: DBAPIConnection, _record: object) -> None:
 
 
 def _on_begin(connection: Connection) -> None:
-    # IMMEDIATE: a transaction that reads first and writes later could otherwise fail in between, for ever.
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
+    # IMMEDIATE: a transaction that reads first and writes later could otherwise fail in between, for ever. One that
+    # only reads must not keep the worker from writing meanwhile.
+    only_reads = connection.get_execution_options().get("rudder_read_only", False)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")

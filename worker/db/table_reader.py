@@ -1,0 +1,201 @@
+"""All rows, release by release, for whoever compares them with something: read only, in plain SQL, on every database.
+
+A worker may write meanwhile. Whatever changes a release appends to its log, so a release whose log has as many entries
+after its rows were read as before is one that was read as it was at one moment; any other is read again. That needs no
+long transaction, which would hold back a PostgreSQL's clean-up, and no isolation that a SQL Server may not have.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.db.dialects.dialect import READ_ONLY, Dialect, translating
+from worker.db.engine import open_engine
+from worker.db.models import Base
+from worker.db.reading import ENTRY_COLUMNS, REJECTION_COLUMNS
+from worker.db.revisions import require_current
+from worker.domain.rows import Entry, Rejection
+from worker.handling.verify.history import ReleaseRows
+
+_TABLES = Base.metadata.tables
+_RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
+_REVISIONS, _LOG = _TABLES["release_apim_base_revisions"], _TABLES["release_activity_logs"]
+_REJECTIONS = _TABLES["release_event_rejections"]
+
+_IDS_MAX = 200
+"""Releases in one statement; SQL Server takes no more than 2,100 parameters."""
+
+_ENTRIES_MAX = 4_000
+"""Entries held at a time, unless one release alone has more."""
+
+_LOOKS_MAX = 10
+"""How often a release is read that changes each time."""
+
+
+class SqlTableReader:
+    """`worker.handling.verify.sources.TableReader`. Opened by `open`, and closed by whoever opened it."""
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
+        self._engine = engine
+        self._dialect = dialect
+
+    @classmethod
+    def open(cls, url: str, *, timeout_seconds: float) -> "SqlTableReader":
+        """Nothing is connected to yet. Raises Misconfigured as `worker.db.engine.open_engine`."""
+        return cls(*open_engine(url, timeout_seconds=timeout_seconds))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def check(self) -> None:
+        """Look whether the tables are those that this version was written for.
+
+        Raises:
+            Unavailable: the database does not answer.
+            Misconfigured: it lets nobody in, or was not migrated.
+        """
+        async with self._connected() as connection:
+            await require_current(connection)
+
+    async def releases(self) -> AsyncIterator[ReleaseRows]:
+        last: UUID | None = None
+        while ids := await self._ids_after(last):
+            for batch in await self._batches(ids):
+                for rows in await self._rows(batch):
+                    yield rows
+            last = ids[-1]
+
+    async def rejections(self) -> AsyncIterator[Rejection]:
+        last: UUID | None = None
+        columns = [_REJECTIONS.c[name] for name in REJECTION_COLUMNS]
+        while True:
+            asked = select(*columns).order_by(_REJECTIONS.c.id).limit(_ENTRIES_MAX)
+            async with self._connected() as connection:
+                found = await connection.execute(asked if last is None else asked.where(_REJECTIONS.c.id > last))
+                rows = found.all()
+            for row in rows:
+                yield _rejection(row)
+            if not rows:
+                return
+            last = rows[-1].id
+
+    async def _ids_after(self, last: UUID | None) -> list[UUID]:
+        asked = select(_RELEASES.c.id).order_by(_RELEASES.c.id).limit(_IDS_MAX)
+        async with self._connected() as connection:
+            found = await connection.execute(asked if last is None else asked.where(_RELEASES.c.id > last))
+            return list(found.scalars())
+
+    async def _batches(self, ids: Sequence[UUID]) -> list[list[UUID]]:
+        """As many releases together as have no more than _ENTRIES_MAX entries."""
+        async with self._connected() as connection:
+            counts = await _counts(connection, ids)
+        batches: list[list[UUID]] = []
+        room = 0
+        for id_ in ids:
+            if counts[id_] > room or not batches:
+                batches.append([])
+                room = _ENTRIES_MAX
+            batches[-1].append(id_)
+            room -= counts[id_]
+        return batches
+
+    async def _rows(self, ids: Sequence[UUID]) -> list[ReleaseRows]:
+        async with self._connected() as connection:
+            found = await _read(connection, ids)
+            counts = await _counts(connection, ids)
+        settled = [rows for id_, rows in found.items() if counts[id_] == len(rows.entries)]
+        return settled + [await self._again(id_) for id_, rows in found.items() if counts[id_] != len(rows.entries)]
+
+    async def _again(self, id_: UUID) -> ReleaseRows:
+        for _ in range(_LOOKS_MAX):
+            async with self._connected() as connection:
+                rows = (await _read(connection, [id_]))[id_]
+                if (await _counts(connection, [id_]))[id_] == len(rows.entries):
+                    return rows
+        return ReleaseRows(release=rows.release, entries=rows.entries, settled=False)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        with translating(self._dialect):
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**READ_ONLY)
+                async with connection.begin():
+                    yield connection
+
+
+async def _counts(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    release = _LOG.c.release_mgt_id
+    found = await connection.execute(select(release, func.count()).where(release.in_(ids)).group_by(release))
+    counts: dict[UUID, int] = defaultdict(int)
+    counts.update(dict(found.tuples().all()))
+    return counts
+
+
+async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, ReleaseRows]:
+    """The log first: what is written after it was read shows in its count."""
+    columns = [_LOG.c[name] for name in ENTRY_COLUMNS]
+    entries: dict[UUID, list[Entry]] = defaultdict(list)
+    for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(ids))):
+        entries[row.release_mgt_id].append(_entry(row))
+    releases = {row["id"]: row for row in await _mappings(connection, _RELEASES, "id", ids)}
+    deployments = _by_release(await _mappings(connection, _DEPLOYMENTS, "release_mgt_id", ids))
+    revisions = _by_release(await _mappings(connection, _REVISIONS, "release_mgt_id", ids))
+    return {
+        id_: ReleaseRows(
+            release=releases[id_],
+            deployments=tuple(deployments[id_]),
+            base_revisions=tuple(revisions[id_]),
+            entries=tuple(entries[id_]),
+        )
+        for id_ in ids
+        if id_ in releases
+    }
+
+
+async def _mappings(
+    connection: AsyncConnection, table: Table, key: str, ids: Sequence[UUID]
+) -> Iterator[dict[str, Any]]:
+    found = await connection.execute(select(table).where(table.c[key].in_(ids)))
+    return (dict(row) for row in found.mappings())
+
+
+def _by_release(rows: Iterable[dict[str, Any]]) -> dict[UUID, list[dict[str, Any]]]:
+    found: dict[UUID, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        found[row["release_mgt_id"]].append(row)
+    return found
+
+
+def _entry(row: Any) -> Entry:
+    return Entry(
+        id=row.id,
+        created_at=row.created_at,
+        release_id=row.release_mgt_id,
+        deployment_id=row.release_deployment_id,
+        environment_id=row.environment_id,
+        activity_type=row.activity_type,
+        activity_data=row.activity_data or "",
+        status=row.status,
+    )
+
+
+def _rejection(row: Any) -> Rejection:
+    return Rejection(
+        id=row.id,
+        created_at=row.created_at,
+        reason=row.reason,
+        detail=row.detail,
+        event_source=row.event_source,
+        event_id=row.event_id,
+        event_type=row.event_type,
+        release_id=row.release_mgt_id,
+        topic=row.topic,
+        partition=row.topic_partition,
+        offset=row.topic_offset,
+        resolved_at=row.resolved_at,
+    )

@@ -1,0 +1,146 @@
+"""Whole topics, from their beginning to where they end, by a client that belongs to no group and writes nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.record import Record
+from worker.domain.errors import Misconfigured, Unavailable
+from worker.kafka import lenient_headers
+from worker.kafka.connection import Connection, at_start
+from worker.kafka.source import record_of
+from worker.ports import Partition
+
+_POLL_TIMEOUT_MS = 500
+_RECORDS_MAX = 1_000
+_PARTITION_FETCH_BYTES = 256 * 1024
+_FETCH_BYTES = 8 * 1024 * 1024
+_STOP_TIMEOUT_SECONDS = 5.0
+
+
+class KafkaTopicReader:
+    """`worker.handling.verify.sources.TopicReader` on aiokafka. `silence_seconds`: how long no record may come."""
+
+    def __init__(self, connection: Connection, *, group_id: str, silence_seconds: float = 60.0) -> None:
+        self._connection = connection
+        self._group_id = group_id
+        self._silence_seconds = silence_seconds
+        self._consumer: AIOKafkaConsumer | None = None
+        self._admin: AIOKafkaAdminClient | None = None
+        lenient_headers.install()
+
+    async def start(self) -> None:
+        """Connect.
+
+        Raises:
+            Unavailable: no broker answers.
+            Misconfigured: a broker refuses the credentials.
+        """
+        self._admin = AIOKafkaAdminClient(**self._connection.arguments())
+        self._consumer = AIOKafkaConsumer(
+            **self._connection.arguments(),
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",  # what retention deletes while it is read is passed over
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
+        )
+        try:
+            await self._admin.start()
+            await self._consumer.start()
+        except KafkaError as error:
+            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
+
+    async def stop(self) -> None:
+        consumer, self._consumer = self._consumer, None
+        admin, self._admin = self._admin, None
+        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+            if consumer is not None:
+                await consumer.stop()
+            if admin is not None:
+                await admin.close()
+
+    async def committed(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        with self._translated(f"the commits of group {self._group_id}"):
+            found = await self._of_admin().list_consumer_group_offsets(self._group_id)
+        return {
+            Partition(*partition): commit.offset
+            for partition, commit in found.items()
+            if partition.topic in topics and commit.offset >= 0
+        }
+
+    async def begins(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        partitions = await self._partitions(topics)
+        with self._translated("where topics begin"):
+            found = await self._of_consumer().beginning_offsets(partitions) if partitions else {}
+        return {Partition(*partition): offset for partition, offset in found.items()}
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        partitions = await self._partitions(topics)
+        with self._translated("where topics end"):
+            found = await self._of_consumer().end_offsets(partitions) if partitions else {}
+        return {Partition(*partition): offset for partition, offset in found.items()}
+
+    async def records(self, ends: Mapping[Partition, int]) -> AsyncIterator[Record]:
+        consumer = self._of_consumer()
+        open_ends = {TopicPartition(*partition): end for partition, end in ends.items() if end > 0}
+        with self._translated("records"):
+            consumer.assign(list(open_ends))
+            if open_ends:
+                await consumer.seek_to_beginning(*open_ends)
+        loop = asyncio.get_running_loop()
+        heard_at_seconds = loop.time()
+        while open_ends:
+            with self._translated("records"):
+                batches = await consumer.getmany(*open_ends, timeout_ms=_POLL_TIMEOUT_MS, max_records=_RECORDS_MAX)
+                if batches:
+                    heard_at_seconds = loop.time()
+                for partition in list(open_ends):
+                    # The position, not the last record: a transaction's marker may stand at the end.
+                    if await consumer.position(partition) >= open_ends[partition]:
+                        del open_ends[partition]
+                        consumer.pause(partition)
+            for partition, batch in batches.items():
+                end = ends[Partition(*partition)]
+                for record in batch:
+                    if record.offset < end:
+                        yield record_of(record)
+            if loop.time() - heard_at_seconds > self._silence_seconds:
+                topics = ", ".join(sorted({partition.topic for partition in open_ends}))
+                raise Unavailable(f"the rest of {topics} does not come")
+
+    async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
+        """Asks for all topics there are: to ask for one by name could make it."""
+        with self._translated("the topics"):
+            there = await self._of_admin().describe_topics()
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in there
+            if topic["topic"] in topics
+            for partition in topic["partitions"]
+        ]
+
+    def _of_consumer(self) -> AIOKafkaConsumer:
+        if self._consumer is None:
+            raise RuntimeError("the reader is not started")
+        return self._consumer
+
+    def _of_admin(self) -> AIOKafkaAdminClient:
+        if self._admin is None:
+            raise RuntimeError("the reader is not started")
+        return self._admin
+
+    @contextmanager
+    def _translated(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except (KafkaError, TimeoutError) as error:
+            at = self._connection.bootstrap_servers
+            passing = isinstance(error, TimeoutError) or error.retriable
+            raise (Unavailable if passing else Misconfigured)(
+                f"Kafka at {at} does not tell {what}: {error!r}"
+            ) from error
