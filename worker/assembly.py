@@ -2,14 +2,18 @@
 
 import socket
 from collections.abc import Mapping
+from pathlib import Path
 
 from worker.db.store import SqlStore
+from worker.db.table_reader import SqlTableReader
 from worker.domain.errors import Misconfigured
 from worker.domain.retry import Backoff
 from worker.handling.publications import Publications, Topics
+from worker.handling.verify.verification import Plan
 from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
 from worker.kafka.source import KafkaSource
+from worker.kafka.topic_reader import KafkaTopicReader
 from worker.ports import Tracer
 from worker.runtime.clock import SystemClock
 from worker.runtime.consumer import Bounds, Consumer
@@ -61,6 +65,36 @@ def store(settings: Settings) -> SqlStore:
     )
 
 
+def output_topics(settings: Settings) -> Topics:
+    return Topics(
+        deployment_status=settings.deployment_status_topic,
+        release_status=settings.release_status_topic,
+        dead_letters=settings.dead_letter_topic,
+    )
+
+
+def topic_reader(settings: Settings) -> KafkaTopicReader:
+    return KafkaTopicReader(kafka_connection(settings), group_id=settings.group_id)
+
+
+def table_reader(settings: Settings) -> SqlTableReader:
+    """Raises Misconfigured as `SqlTableReader.open`."""
+    return SqlTableReader.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: Path | None) -> Plan:
+    return Plan(
+        input_topics=settings.input_topics,
+        topics=output_topics(settings),
+        source=settings.event_source,
+        event_bytes_max=settings.event_bytes_max,
+        findings_max=findings_max,
+        scratch_folder=scratch_folder,
+    )
+
+
 def services(settings: Settings) -> Mapping[str, Service]:
     """The services of `rudder-worker run`.
 
@@ -73,11 +107,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         store=database,
         publisher=producer,
         publications=Publications(
-            topics=Topics(
-                deployment_status=settings.deployment_status_topic,
-                release_status=settings.release_status_topic,
-                dead_letters=settings.dead_letter_topic,
-            ),
+            topics=output_topics(settings),
             content_mode=settings.content_mode,
             source=settings.event_source,
             worker=f"rudder-worker/{__version__} {socket.gethostname()}",

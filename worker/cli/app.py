@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from worker.cli import check_config, demo, migrate, publish, run, validate
+from worker.cli import check_config, demo, migrate, publish, run, validate, verify
 from worker.version import __version__
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command("migrate")(migrate.migrate)
 app.command("check-config")(check_config.check_config)
 app.command("publish")(publish.publish)
 app.command("validate")(validate.validate)
+app.command("verify")(verify.verify)
 
 
 def _version(wanted: bool) -> None:

@@ -1,0 +1,78 @@
+"""`rudder-worker verify`: do topics, tables and dead letters tell one story?"""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worker.cli import logs
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
+from worker.domain.errors import Misconfigured
+from worker.settings import Settings, load
+
+if TYPE_CHECKING:
+    from worker.handling.verify.verification import Report
+
+
+def verify(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    findings_max: Annotated[
+        int, typer.Option(min=0, help="List so many findings at the most; all of them are counted.")
+    ] = 100,
+    scratch: Annotated[
+        Path | None,
+        typer.Option(help="The folder for a scratch file, some 3 KB an event; where temporary files go if not given."),
+    ] = None,
+) -> None:
+    """Compare the input topics, the tables, the status topics and the dead letters, of a live or a stopped system.
+
+    Reports what is lost, doubled, invented, out of order or contradictory, and then exits with 1. Writes nothing to
+    any of them, and joins no group.
+    """
+    with clear_errors():
+        settings = load()
+        logs.configure(level="warning", log_format=context.obj)
+        if scratch is not None and not scratch.is_dir():
+            raise Misconfigured(f"--scratch: {scratch} is no folder")
+        report = asyncio.run(_verified(settings, findings_max, scratch))
+        if as_json:
+            print(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+        else:
+            _print(report)
+        if report.findings.total:
+            raise typer.Exit(EXIT_PROBLEM)
+        if report.counts["records"] and report.counts["uncommitted"] == report.counts["records"]:
+            complain(f"warning: group {settings.group_id} has committed nothing, so that no record had to have a trace")
+
+
+async def _verified(settings: Settings, findings_max: int, scratch: Path | None) -> "Report":
+    from worker.assembly import table_reader, topic_reader, verification_plan
+    from worker.handling.verify.verification import verify
+
+    plan = verification_plan(settings, findings_max=findings_max, scratch_folder=scratch)
+    tables, topics = table_reader(settings), topic_reader(settings)
+    try:
+        await tables.check()
+        await topics.start()
+        return await verify(plan, topics, tables)
+    finally:
+        await topics.stop()
+        await tables.close()
+
+
+def _print(report: "Report") -> None:
+    from worker.handling.verify.findings import Kind
+    from worker.handling.verify.verification import COUNTS
+
+    findings = report.findings
+    for finding in findings.kept:
+        print(finding.line())
+    if (unlisted := findings.total - len(findings.kept)) > 0:
+        print(f"… and {unlisted} more; --findings-max lists them")
+    for name, meaning in COUNTS.items():
+        print(f"{report.counts[name]:>12,} {meaning}")
+    by_kind = ", ".join(f"{findings.by_kind[kind]} {kind}" for kind in Kind if findings.by_kind[kind])
+    print(f"{findings.total:>12,} findings{': ' if by_kind else ''}{by_kind}")

@@ -1,0 +1,241 @@
+"""One history, checked: the whole of what verifying means, on nothing but values.
+
+The records are judged from nothing, in the order that the log tells, by the same `decide` as the worker's; what they
+come to is compared with the rows, the log, the rejections, the status topics and the dead letters.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+from worker.domain.identity import entry_ids
+from worker.domain.rows import Entry
+from worker.domain.state import Duplicate, Rejected
+from worker.handling.publications import Topics
+from worker.handling.verify.findings import Finding, Kind
+from worker.handling.verify.history import Extents, History, Input, cause_of, place_of
+from worker.handling.verify.judging import LOG, Fit, Recorded, Verdict, judge
+from worker.handling.verify.ledger import Ledger
+from worker.handling.verify.ordering import in_order
+from worker.handling.verify.outputs import Due, Refused, due_of, letter_findings, status_findings
+from worker.handling.verify.tables import rejection_findings, release_findings, unexplained_entries
+
+_SWAPS_MAX = 16
+"""How far a record that came too late is looked for."""
+
+
+@dataclass(slots=True)
+class Checked:
+    """`unverifiable`: what is there or missed, and proves nothing, since a part of what it follows from is gone.
+
+    `pending`: records in flight that nothing tells of so far.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    unverifiable: int = 0
+    pending: int = 0
+
+
+def check(history: History, extents: Extents, topics: Topics) -> Checked:
+    """What is wrong with one history."""
+    recorded = Recorded(history)
+    checked = Checked(pending=sum(_is_pending(one, recorded) for one in history.inputs))
+    unreadable = [entry for entry in history.entries if not _readable(entry, extents)]
+    if unreadable or (history.rows and not history.rows.settled):
+        checked.unverifiable += len(unreadable) or 1
+        _Replay(history, recorded, extents, topics, inputs=None).finish(checked)
+        return checked
+    inputs = in_order(recorded)
+    first = _replayed(history, recorded, extents, topics, inputs, frozenset())
+    lost = frozenset(finding.place for finding in first.findings if finding.kind is Kind.LOST and finding.table == LOG)
+    if len(first.findings) > len(lost) > 0:
+        # A row of the log may be gone, or its event may never have had its effect: whichever explains more.
+        second = _replayed(history, recorded, extents, topics, inputs, lost)
+        first = min(first, second, key=lambda one: len(one.findings))
+    checked.findings, checked.unverifiable = first.findings, checked.unverifiable + first.unverifiable
+    return checked
+
+
+def _replayed(
+    history: History,
+    recorded: Recorded,
+    extents: Extents,
+    topics: Topics,
+    inputs: Sequence[Input],
+    without: frozenset[object],
+) -> Checked:
+    checked = Checked()
+    replay = _Replay(history, recorded, extents, topics, inputs=inputs, without=without)
+    replay.finish(checked)
+    return checked
+
+
+def _is_pending(one: Input, recorded: Recorded) -> bool:
+    if not one.in_flight or recorded.effects.get(one.id) == one.place:
+        return False
+    rejection = recorded.history.rejections.get(one.id)
+    return rejection is None or place_of(rejection) != one.place
+
+
+def _readable(entry: Entry, extents: Extents) -> bool:
+    cause = cause_of(entry)
+    return cause is None or extents.readable(cause[2])
+
+
+class _Replay:
+    """The history of one release once through. Without `inputs`, where they cannot all be read, its records are only
+    accounted for. `without`: records that are taken to have had no effect.
+    """
+
+    def __init__(
+        self,
+        history: History,
+        recorded: Recorded,
+        extents: Extents,
+        topics: Topics,
+        *,
+        inputs: Sequence[Input] | None,
+        without: frozenset[object] = frozenset(),
+    ) -> None:
+        self._history, self._recorded, self._extents, self._topics = history, recorded, extents, topics
+        self._without = without
+        self._ledger = Ledger()
+        self._refused: list[Refused] = []
+        self._judged: set[object] = set()
+        self._findings: list[Finding] = []
+        self._whole = inputs is not None
+        self._judge_all(list(inputs or ()))
+
+    def _judge_all(self, inputs: list[Input]) -> None:
+        position = 0
+        while position < len(inputs):
+            verdict = judge(inputs[position], self._ledger, self._recorded)
+            if verdict.fit is Fit.MISFIT:
+                ahead = self._ahead(inputs, position)
+                if ahead is not None:
+                    inputs.insert(position, inputs.pop(ahead))
+                    verdict = judge(inputs[position], self._ledger, self._recorded)
+            self._take(inputs[position], verdict)
+            if verdict.diverged:
+                self._whole = False
+                return
+            position += 1
+
+    def _ahead(self, inputs: Sequence[Input], position: int) -> int | None:
+        """The place of a later record of the partition that had its effect first, if that explains what is there."""
+        late = inputs[position]
+        for other in range(position + 1, min(position + 1 + _SWAPS_MAX, len(inputs))):
+            if not late.place.same_partition(inputs[other].place):
+                continue
+            ledger = self._ledger.copy()
+            early = judge(inputs[other], ledger, self._recorded)
+            if early.fit is not Fit.MATCH or early.outcome is None or isinstance(early.outcome, Duplicate):
+                continue
+            ledger.write(early.outcome, inputs[other].id)
+            if judge(late, ledger, self._recorded).fit is Fit.MATCH:
+                self._findings.append(
+                    Finding(
+                        kind=Kind.OUT_OF_ORDER,
+                        place=inputs[other].place,
+                        table=LOG,
+                        row=inputs[other].id,
+                        release=self._history.release_id,
+                        expected=f"to take effect after {late.place}",
+                        found="took effect before it",
+                    )
+                )
+                return other
+        return None
+
+    def _take(self, one: Input, verdict: Verdict) -> None:
+        self._judged.add(one.place)
+        self._findings += verdict.findings
+        outcome = verdict.outcome
+        if outcome is not None and one.place not in self._without:
+            self._ledger.write(outcome, one.id)
+        match outcome:
+            case Rejected(rejection=rejection):
+                recorded = one.id in self._history.rejections  # else the rejection itself is what is lost
+                self._refused.append(
+                    Refused(
+                        place=one.place,
+                        rejection_id=one.id,
+                        reason=rejection.reason,
+                        due=recorded and not one.in_flight,
+                    )
+                )
+            case Duplicate(rejection=rejection) if rejection is not None:
+                self._refused.append(Refused(place=one.place, rejection_id=one.id, reason=rejection.reason, due=False))
+            case None:
+                self._judged.discard(one.place)
+            case _:
+                pass
+
+    def finish(self, checked: Checked) -> None:
+        """Compare everything with what the records came to."""
+        for found in chain(self._findings, self._tables(), self._outputs()):
+            if found is None:
+                checked.unverifiable += 1
+            else:
+                checked.findings.append(found)
+
+    def _tables(self) -> Iterator[Finding]:
+        if not self._whole:
+            yield from self._unaccounted()
+            return
+        if self._history.release_id is not None:
+            yield from release_findings(self._history, self._ledger)
+        yield from rejection_findings(self._history, self._ledger)
+        yield from unexplained_entries(self._history, self._ledger)
+
+    def _unaccounted(self) -> Iterator[Finding]:
+        """Records that were not judged, and are in neither the log nor the rejections."""
+        history = self._history
+        for one in history.inputs:
+            known = one.id in self._recorded.effects or one.id in history.rejections or one.id in history.elsewhere
+            if not known and not one.in_flight and one.place not in self._judged:
+                yield Finding(
+                    kind=Kind.LOST,
+                    place=one.place,
+                    table=LOG,
+                    row=one.id,
+                    release=history.release_id,
+                    expected="in the log or the rejections",
+                    found="in neither",
+                )
+
+    def _outputs(self) -> Iterator[Finding | None]:
+        history, topics = self._history, self._topics
+        yield from status_findings(history, self._due(), self._extents)
+        unsure = frozenset(one.place for one in history.inputs if one.place not in self._judged)
+        refused = [*self._refused, *(() if self._whole else self._refused_by_row())]
+        yield from letter_findings(history, refused, unsure, trimmed=topics.dead_letters in self._extents.trimmed)
+
+    def _due(self) -> list[Due]:
+        in_flight = frozenset(one.place for one in self._history.inputs if one.in_flight)
+        if self._whole:
+            entries: Sequence[Entry] = list(chain.from_iterable(self._ledger.entries.values()))
+        else:
+            entries = sorted(self._history.entries, key=_by_record)
+        return due_of(entries, self._topics, self._extents, in_flight)
+
+    def _refused_by_row(self) -> Iterator[Refused]:
+        in_flight = {one.place for one in self._history.inputs if one.in_flight}
+        places = {one.place for one in self._history.inputs} - in_flight
+        for rejection in self._history.rejections.values():
+            place = place_of(rejection)
+            if place in places and place not in self._judged:
+                yield Refused(place=place, rejection_id=rejection.id, reason=rejection.reason, due=True)
+
+
+def _by_record(entry: Entry) -> tuple[object, ...]:
+    cause = cause_of(entry)
+    if cause is None:
+        return ("", 0, 0, 0)
+    source, event_id, place = cause
+    return (*place, _position(entry, source, event_id))
+
+
+def _position(entry: Entry, source: str, event_id: str) -> int:
+    ids = entry_ids(source=source, event_id=event_id)
+    return ids.index(entry.id) if entry.id in ids else len(ids)

@@ -1,0 +1,194 @@
+"""One record: what the rules make of it, beside what the log and the rejections say it came to."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+from schemas.reasons import Reason
+from worker.domain.decide import decide, reject
+from worker.domain.identity import ENTRIES_MAX, entry_id, entry_ids
+from worker.domain.rows import Entry
+from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale
+from worker.handling.verify.findings import Finding, Kind, Place
+from worker.handling.verify.history import History, Input, cause_of, place_of
+from worker.handling.verify.ledger import Ledger
+
+LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
+
+
+class Fit(IntEnum):
+    """How well an outcome and what is recorded go together; the lower, the better."""
+
+    MATCH = 0
+    GAP = 1  # nothing is recorded
+    MISFIT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """`outcome`: what the record does to the rows; None: nothing. `diverged`: something else happened than the rules
+    say, so that nobody can tell what had to follow.
+    """
+
+    fit: Fit
+    outcome: Outcome | None = None
+    findings: tuple[Finding, ...] = ()
+    diverged: bool = False
+
+
+class Recorded:
+    """What a history's log and rejections say, by the event that they say it of."""
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        self.entries = {entry.id: entry for entry in history.entries}
+        self.effects: dict[UUID, Place] = {}
+        """The record that each event had its effect by."""
+        for entry in history.entries:
+            if (cause := cause_of(entry)) is not None:
+                source, event_id, place = cause
+                self.effects.setdefault(entry_id(source=source, event_id=event_id), place)
+        self._events = {one.place: one.id for one in history.inputs}
+        self._redrives = {one.place for one in history.inputs if one.message.redrive}
+        self._reasons = {(letter.rejection_id, letter.of): letter.reason for letter in history.letters}
+
+    def by(self, event: UUID, place: Place) -> bool:
+        """Whether the record at `place` is one of the event."""
+        return self._events.get(place) == event
+
+    def is_redrive(self, place: Place) -> bool:
+        return place in self._redrives
+
+    def reason_at(self, one: Input) -> str | None:
+        """Why this very record was rejected, or its event before it; None: it was not."""
+        rejection = self.history.rejections.get(one.id)
+        if rejection is None:
+            return None
+        if place_of(rejection) == one.place:
+            return rejection.reason
+        return self._reasons.get((one.id, one.place))
+
+
+def judge(one: Input, ledger: Ledger, recorded: Recorded) -> Verdict:
+    """Both sides of one record, given what those before it came to."""
+    history, event = recorded.history, one.id
+    if event in history.elsewhere:
+        return _repeat_of_another_release(one, history.elsewhere[event], history)
+    effect = recorded.effects.get(event)
+    if one.in_flight and effect != one.place:
+        return Verdict(fit=Fit.MATCH)  # it was not handled yet; or rejected, which changes no state
+    reason = recorded.reason_at(one)
+    taken = reason == Reason.RELEASE_CONFLICT and event in history.numbers_taken
+    state = ledger.state(one.message, number_taken=taken)
+    outcome = decide(state, one.message)
+    if reason == Reason.PROCESSING_ERROR and effect != one.place and not isinstance(outcome, Duplicate):
+        outcome = reject(state, one.message, Reason.PROCESSING_ERROR, "")  # no rule foresees it
+    match outcome:
+        case Applied(changes=changes) | Stale(changes=changes):
+            return _applied(one, outcome, changes.entries, recorded)
+        case Rejected():
+            return _rejected(one, outcome, recorded)
+        case Duplicate():
+            return Verdict(fit=Fit.MISFIT if effect == one.place else Fit.MATCH, outcome=outcome)
+
+
+def _repeat_of_another_release(one: Input, effect: Place, history: History) -> Verdict:
+    if not effect.same_partition(one.place) or effect.offset <= one.place.offset or one.id in history.rejections:
+        return Verdict(fit=Fit.MATCH)
+    finding = _finding(
+        Kind.OUT_OF_ORDER, one, expected="the effect of the event's first record", found=f"that of its repeat {effect}"
+    )
+    return Verdict(fit=Fit.MATCH, findings=(finding,))
+
+
+def _applied(one: Input, outcome: Outcome, entries: Sequence[Entry], recorded: Recorded) -> Verdict:
+    event, effect = one.id, recorded.effects.get(one.id)
+    if effect == one.place or (effect is None and any(entry.id in recorded.entries for entry in entries)):
+        findings = tuple(_differences(one, entries, recorded))
+        lost = all(finding.kind is Kind.LOST for finding in findings)
+        fit = Fit.MISFIT if not lost else Fit.GAP if findings else Fit.MATCH
+        return Verdict(fit=fit, outcome=outcome, findings=findings)
+    expected = _told(entries)
+    rejection, reason = recorded.history.rejections.get(event), recorded.reason_at(one)
+    if reason is not None:
+        finding = _finding(Kind.CONTRADICTORY, one, REJECTIONS, event, expected, f"rejected as {reason}")
+        return Verdict(fit=Fit.MISFIT, findings=(finding,), diverged=True)
+    told = effect or (place_of(rejection) if rejection else None)
+    if told is None:
+        finding = _finding(Kind.LOST, one, LOG, entries[0].id, expected, "nothing, in the log or the rejections")
+        return Verdict(fit=Fit.GAP, outcome=outcome, findings=(finding,))
+    if not recorded.by(event, told):
+        found = f"{told}, which is no record of this event"
+        finding = _finding(Kind.CONTRADICTORY, one, LOG, event, f"{one.place} as the event's record", found)
+        return Verdict(fit=Fit.MISFIT, outcome=outcome, findings=(finding,))
+    if not told.same_partition(one.place):
+        return Verdict(fit=Fit.MISFIT)  # of two partitions, the other's record came first: this one is its repeat
+    found = f"that of its later record {told}"
+    finding = _finding(Kind.OUT_OF_ORDER, one, LOG, event, "the effect of the event's first record", found)
+    return Verdict(fit=Fit.MISFIT, outcome=outcome, findings=(finding,))
+
+
+def _rejected(one: Input, outcome: Rejected, recorded: Recorded) -> Verdict:
+    event, effect = one.id, recorded.effects.get(one.id)
+    expected = f"rejected as {outcome.rejection.reason}"
+    if effect == one.place:
+        found = _told([entry for entry in recorded.entries.values() if entry.id == event]) or "entries in the log"
+        finding = _finding(Kind.CONTRADICTORY, one, LOG, event, expected, found)
+        return Verdict(fit=Fit.MISFIT, findings=(finding,), diverged=True)
+    rejection = recorded.history.rejections.get(event)
+    told = effect if rejection is None else place_of(rejection)
+    if told and recorded.by(event, told) and not told.same_partition(one.place) and not recorded.is_redrive(told):
+        return Verdict(fit=Fit.MISFIT)  # a repeat, as above
+    if rejection is None:
+        finding = _finding(Kind.LOST, one, REJECTIONS, event, expected, "nothing, in the log or the rejections")
+        return Verdict(fit=Fit.GAP, outcome=outcome, findings=(finding,))
+    reason = recorded.reason_at(one)
+    if reason is not None and reason != outcome.rejection.reason:
+        finding = _finding(Kind.CONTRADICTORY, one, REJECTIONS, event, expected, f"rejected as {reason}")
+        return Verdict(fit=Fit.MISFIT, outcome=outcome, findings=(finding,))
+    return Verdict(fit=Fit.MATCH, outcome=outcome)
+
+
+def _differences(one: Input, entries: Sequence[Entry], recorded: Recorded) -> list[Finding]:
+    findings = []
+    for entry in entries:
+        found = recorded.entries.get(entry.id)
+        if found is None:
+            findings.append(_finding(Kind.LOST, one, LOG, entry.id, _told([entry]), "no such row"))
+        elif found != entry:
+            names = [name for name in _ENTRY_FIELDS if getattr(entry, name) != getattr(found, name)]
+            expected, told = ("; ".join(f"{name} {getattr(of, name)}" for name in names) for of in (entry, found))
+            findings.append(_finding(Kind.CONTRADICTORY, one, LOG, entry.id, expected, told))
+    content = one.message.content
+    if content.source is not None and content.id is not None and len(entries) < ENTRIES_MAX:
+        for further in entry_ids(source=content.source, event_id=content.id)[len(entries) :]:
+            if further in recorded.entries:
+                found_text = _told([recorded.entries[further]])
+                expected = f"no more than {len(entries)} of the event"
+                findings.append(_finding(Kind.INVENTED, one, LOG, further, expected, found_text))
+    return findings
+
+
+_ENTRY_FIELDS = (
+    "created_at",
+    "release_id",
+    "deployment_id",
+    "environment_id",
+    "activity_type",
+    "activity_data",
+    "status",
+)
+
+
+def _told(entries: Sequence[Entry]) -> str:
+    return ", ".join(f"{entry.activity_type} {entry.status}" for entry in entries)
+
+
+def _finding(
+    kind: Kind, one: Input, table: str | None = None, row: UUID | None = None, expected: str = "", found: str = ""
+) -> Finding:
+    message = one.message
+    return Finding(
+        kind=kind, place=one.place, table=table, row=row, release=message.release_id, expected=expected, found=found
+    )

@@ -1,0 +1,61 @@
+"""What records of the worker's own output topics say, read back as a subscriber reads them."""
+
+from uuid import UUID
+
+from schemas.envelope import read_envelope
+from schemas.record import Record
+from schemas.text import UUID_TEXT
+from schemas.times import format_time
+from worker.handling.verify.findings import Place
+from worker.handling.verify.history import Letter, Status
+from worker.handling.verify.scratch import digest
+
+_BYTES_MAX = 2**31
+"""What was published is read, however large."""
+
+LETTER_HEADERS = tuple(
+    f"rudder-{name}"
+    for name in ("id", "reason", "detail", "topic", "partition", "offset", "timestamp", "attempts", "worker")
+)
+"""What a dead letter adds, in this order, behind the record's own headers."""
+
+
+def status_of(record: Record, *, source: str) -> tuple[UUID | None, Status]:
+    """The release that a record of a status topic is about, None where it says none, and what it says. `source`: of the
+    worker's own events.
+    """
+    envelope = read_envelope(record.value, record.headers, bytes_max=_BYTES_MAX)
+    its_source, id_, type_, time, _ = envelope.attributes
+    data = envelope.data
+    named = data.get("release_id") if isinstance(data, dict) else None
+    content = {
+        "id": id_,
+        "type": type_,
+        "time": time and format_time(time),
+        "key": record.key and record.key.decode("utf-8", "replace"),
+        "data": data,
+    }
+    status = Status(
+        place=Place(record.topic, record.partition, record.offset),
+        id=id_ or "",
+        content=content,
+        own=its_source == source,
+    )
+    is_uuid = isinstance(named, str) and UUID_TEXT.fullmatch(named) is not None
+    return (UUID(named) if is_uuid else None), status
+
+
+def letter_of(record: Record) -> tuple[Letter, bytes] | None:
+    """A dead letter, and the digest of the record that it repeats; None: it is none of the worker's."""
+    own, added = record.headers[: -len(LETTER_HEADERS)], record.headers[-len(LETTER_HEADERS) :]
+    if tuple(name for name, _ in added) != LETTER_HEADERS:
+        return None
+    said = {name: (raw or b"").decode("utf-8", "replace") for name, raw in added}
+    try:
+        of = Place(said["rudder-topic"], int(said["rudder-partition"]), int(said["rudder-offset"]))
+        rejection_id = UUID(said["rudder-id"])
+    except ValueError:
+        return None
+    place = Place(record.topic, record.partition, record.offset)
+    letter = Letter(place=place, rejection_id=rejection_id, of=of, reason=said["rudder-reason"])
+    return letter, digest(record.key, record.value, own)

@@ -1,0 +1,282 @@
+"""Where all that was read waits, sorted by release: a SQLite file in a folder of its own, deleted afterwards.
+
+Topics come by partition and offset, tables by id; a history needs all of one release. The file joins them, so that
+memory holds one release at a time. It has about 3 KB an event, and nobody but this process reads or writes it.
+"""
+
+import json
+import pickle
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from hashlib import blake2b
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from uuid import UUID
+
+from schemas.event import Event
+from schemas.incoming import DeploymentChange, ReleaseCreated
+from schemas.reasons import Reason
+from schemas.record import Headers, Record
+from worker.domain.message import Message
+from worker.domain.rows import Rejection
+from worker.handling.process import read
+from worker.handling.verify.findings import Place
+from worker.handling.verify.history import Extents, History, Input, Letter, ReleaseRows, Status, cause_of, place_of
+from worker.ports import Partition
+
+# ruff: noqa: S301 - what is unpickled was pickled by this process, in a folder that is its user's alone
+
+_CACHE_KIB = 32 * 1024
+
+_TABLES = """
+CREATE TABLE releases (key BLOB PRIMARY KEY, rows BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE numbers (number TEXT NOT NULL, key BLOB NOT NULL, PRIMARY KEY (number, key)) WITHOUT ROWID;
+CREATE TABLE entries (id BLOB PRIMARY KEY, key BLOB NOT NULL, entry BLOB NOT NULL);
+CREATE TABLE rejections (id BLOB PRIMARY KEY, rejection BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE inputs (
+    topic TEXT, partition INT, offset INT, key BLOB NOT NULL, event BLOB NOT NULL,
+    timestamp_ms INT, record_key BLOB, value BLOB, headers TEXT NOT NULL, PRIMARY KEY (topic, partition, offset)
+);
+CREATE TABLE statuses (key BLOB NOT NULL, topic TEXT, partition INT, offset INT, status BLOB NOT NULL);
+CREATE TABLE letters (rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, letter BLOB, digest BLOB);
+"""
+_INDEXES = """
+CREATE INDEX entries_key ON entries (key);
+CREATE INDEX inputs_key ON inputs (key, topic, partition, offset);
+CREATE INDEX inputs_event ON inputs (event);
+CREATE INDEX statuses_key ON statuses (key, topic, partition, offset);
+CREATE INDEX letters_rejection_id ON letters (rejection_id);
+"""
+_KEYS = "SELECT key FROM inputs UNION SELECT key FROM releases UNION SELECT key FROM statuses"
+
+
+class Scratch:
+    """Filled first, in any order; then `seal`, then asked."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, *, committed: Mapping[Partition, int], event_bytes_max: int
+    ) -> None:
+        self._connection = connection
+        self._committed = committed
+        self._event_bytes_max = event_bytes_max
+        for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.executescript(_TABLES)
+        connection.execute("BEGIN")
+
+    def add_release(self, rows: ReleaseRows) -> None:
+        release_id: UUID = rows.release["id"]
+        key = release_id.bytes
+        entries = [(entry.id.bytes, key, pickle.dumps(entry)) for entry in rows.entries]
+        self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        rest = (rows.release, rows.deployments, rows.base_revisions, rows.settled)
+        self._connection.execute("INSERT INTO releases VALUES (?, ?)", (key, pickle.dumps(rest)))
+        number = _number(*(rows.release[name] for name in _NUMBER))
+        self._connection.execute("INSERT INTO numbers VALUES (?, ?)", (number, key))
+
+    def add_rejection(self, rejection: Rejection) -> None:
+        row = (rejection.id.bytes, pickle.dumps(rejection))
+        self._connection.execute("INSERT INTO rejections VALUES (?, ?)", row)
+
+    def add_input(self, record: Record) -> None:
+        message = self._read(record)
+        place = (record.topic, record.partition, record.offset)
+        row = (message.lane.bytes, message.id.bytes, record.timestamp_ms, record.key, record.value)
+        headers = json.dumps([(name, raw if raw is None else raw.decode("latin-1")) for name, raw in record.headers])
+        self._connection.execute("INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *row, headers))
+
+    def add_status(self, release_id: UUID, status: Status) -> None:
+        row = (release_id.bytes, *status.place, pickle.dumps(status))
+        self._connection.execute("INSERT INTO statuses VALUES (?, ?, ?, ?, ?)", row)
+
+    def add_letter(self, letter: Letter, digest: bytes) -> None:
+        row = (letter.rejection_id.bytes, *letter.of, pickle.dumps(letter), digest)
+        self._connection.execute("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    def seal(self) -> None:
+        """Nothing is added any more."""
+        self._connection.execute("COMMIT")
+        self._connection.executescript(_INDEXES)
+
+    def histories(self, extents: Extents) -> Iterator[History]:
+        """Each release, and each event of none, once."""
+        for (key,) in self._connection.execute(_KEYS):
+            yield self._history(key, extents)
+
+    def orphans(self) -> Iterator[Letter | Rejection]:
+        """Rejections of events of which no record was read, and dead letters that belong to no such record."""
+        for (pickled,) in self._connection.execute(
+            "SELECT rejection FROM rejections r WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.event = r.id)"
+        ):
+            yield pickle.loads(pickled)
+        for (pickled,) in self._connection.execute(
+            "SELECT letter FROM letters l WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.topic = l.topic "
+            "AND i.partition = l.partition AND i.offset = l.offset AND i.event = l.rejection_id)"
+        ):
+            yield pickle.loads(pickled)
+
+    def _history(self, key: bytes, extents: Extents) -> History:
+        rows = self._rows(key)
+        inputs = tuple(self._inputs(key))
+        logged = {entry.id for entry in rows.entries} if rows else set()
+        unlogged = {one.id for one in inputs} - logged
+        rejections = {id_: found for id_ in {one.id for one in inputs} if (found := self._rejection(id_)) is not None}
+        letters = tuple(letter for one in inputs if one.id in rejections for letter in self._letters(one))
+        places = {one.place for one in inputs}
+        return History(
+            key=UUID(bytes=key),
+            rows=rows,
+            inputs=inputs,
+            rejections=rejections,
+            letters=letters,
+            statuses=tuple(self._statuses(key)),
+            elsewhere=dict(self._elsewhere(key, unlogged, rejections, places, extents)),
+            numbers_taken=frozenset(self._numbers_taken(key, inputs, rejections, letters)),
+        )
+
+    def _rows(self, key: bytes) -> ReleaseRows | None:
+        found = self._one("SELECT rows FROM releases WHERE key = ?", key)
+        if found is None:
+            return None
+        release, deployments, base_revisions, settled = pickle.loads(found)
+        entries = self._connection.execute("SELECT entry FROM entries WHERE key = ?", (key,))
+        return ReleaseRows(
+            release=release,
+            deployments=deployments,
+            base_revisions=base_revisions,
+            entries=tuple(pickle.loads(entry) for (entry,) in entries),
+            settled=settled,
+        )
+
+    def _inputs(self, key: bytes) -> Iterator[Input]:
+        found = self._connection.execute(
+            "SELECT topic, partition, offset, timestamp_ms, record_key, value, headers FROM inputs WHERE key = ? "
+            "ORDER BY topic, partition, offset",
+            (key,),
+        )
+        for row in found:
+            record = _record(*row)
+            committed = self._committed.get(Partition(record.topic, record.partition), 0)
+            yield Input(message=self._read(record), in_flight=record.offset >= committed)
+
+    def _rejection(self, event: UUID) -> Rejection | None:
+        found = self._one("SELECT rejection FROM rejections WHERE id = ?", event.bytes)
+        return None if found is None else pickle.loads(found)
+
+    def _letters(self, one: Input) -> Iterator[Letter]:
+        digest = digest_of(one.message.record)
+        found = self._connection.execute(
+            "SELECT letter, digest FROM letters WHERE rejection_id = ? AND topic = ? AND partition = ? AND offset = ?",
+            (one.id.bytes, *one.place),
+        )
+        for pickled, its_digest in found:
+            letter: Letter = pickle.loads(pickled)
+            yield Letter(
+                place=letter.place,
+                rejection_id=letter.rejection_id,
+                of=letter.of,
+                reason=letter.reason,
+                same=digest == its_digest,
+            )
+
+    def _statuses(self, key: bytes) -> Iterator[Status]:
+        found = self._connection.execute(
+            "SELECT status FROM statuses WHERE key = ? ORDER BY topic, partition, offset", (key,)
+        )
+        for (pickled,) in found:
+            yield pickle.loads(pickled)
+
+    def _elsewhere(
+        self,
+        key: bytes,
+        unlogged: Iterable[UUID],
+        rejections: Mapping[UUID, Rejection],
+        places: set[Place],
+        extents: Extents,
+    ) -> Iterator[tuple[UUID, Place]]:
+        for event in unlogged:
+            pickled = self._one("SELECT entry FROM entries WHERE id = ? AND key <> ?", event.bytes, key)
+            if pickled is not None and (cause := cause_of(pickle.loads(pickled))) is not None:
+                yield event, cause[2]
+            elif (
+                event in rejections
+                and (place := place_of(rejections[event])) not in places
+                and (not extents.readable(place) or self._holds(event, place))
+            ):
+                yield event, place
+
+    def _holds(self, event: UUID, place: Place) -> bool:
+        sql = "SELECT 1 FROM inputs WHERE topic = ? AND partition = ? AND offset = ? AND event = ?"
+        return self._one(sql, *place, event.bytes) is not None
+
+    def _numbers_taken(
+        self, key: bytes, inputs: Iterable[Input], rejections: Mapping[UUID, Rejection], letters: Iterable[Letter]
+    ) -> Iterator[UUID]:
+        conflicts = {id_ for id_, rejection in rejections.items() if rejection.reason == Reason.RELEASE_CONFLICT}
+        conflicts |= {letter.rejection_id for letter in letters if letter.reason == Reason.RELEASE_CONFLICT}
+        for one in inputs if conflicts else ():
+            if one.id in conflicts and (number := _wanted_number(one.message)) is not None:
+                sql = "SELECT 1 FROM numbers WHERE number = ? AND key <> ?"
+                if self._one(sql, number, key) is not None:
+                    yield one.id
+
+    def _one(self, sql: str, *parameters: object) -> Any:
+        row = self._connection.execute(sql, parameters).fetchone()
+        return None if row is None else row[0]
+
+    def _read(self, record: Record) -> Message:
+        return read(record, event_bytes_max=self._event_bytes_max)
+
+
+@contextmanager
+def scratch(folder: Path | None, *, committed: Mapping[Partition, int], event_bytes_max: int) -> Iterator[Scratch]:
+    """A scratch file in a new folder of `folder` (None: where temporary files go), which is deleted at the end."""
+    with (
+        TemporaryDirectory(prefix="rudder-verify-", dir=folder) as own_folder,
+        closing(sqlite3.connect(Path(own_folder) / "scratch.sqlite3", isolation_level=None)) as connection,
+    ):
+        yield Scratch(connection, committed=committed, event_bytes_max=event_bytes_max)
+
+
+def digest_of(record: Record) -> bytes:
+    """Of key, value and headers."""
+    return digest(record.key, record.value, record.headers)
+
+
+def digest(key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
+    return blake2b(repr((key, value, tuple(headers))).encode(), digest_size=16).digest()
+
+
+_NUMBER = ("release_date", "release_number", "component_id", "deployment_track_id")
+
+
+def _number(*parts: object) -> str:
+    return "\n".join(map(str, parts))
+
+
+def _wanted_number(message: Message) -> str | None:
+    data = message.content.data if isinstance(message.content, Event) else None
+    block = data if isinstance(data, ReleaseCreated) else data.release if isinstance(data, DeploymentChange) else None
+    return None if block is None else _number(*(getattr(block, name) for name in _NUMBER))
+
+
+def _record(
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: str,
+) -> Record:
+    return Record(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=timestamp_ms,
+        key=key,
+        value=value,
+        headers=tuple((name, raw if raw is None else raw.encode("latin-1")) for name, raw in json.loads(headers)),
+    )
