@@ -1,0 +1,346 @@
+"""`rudder-worker verify` beside a real worker: a sound system passes, and each harm done to it is named where it is."""
+
+import asyncio
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition as AioPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from tests.conformance.contents import insert_environments
+from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
+from tests.end_to_end.days import day_of
+from tests.end_to_end.events import Story
+from tests.end_to_end.stage import PARTITIONS, Stage
+from tests.end_to_end.worker_process import WorkerProcess
+from tests.servers.topics import delete_topics
+from worker.demo.topics import create_topics
+from worker.domain.identity import entry_id
+from worker.handling.verify.verification import COUNTS
+
+SEED = 2026
+ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
+LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
+
+
+async def verified(stage: Stage, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """The report of the command, run as a process."""
+    (stage.folder / "verify.out").unlink(missing_ok=True)
+    arguments = ("verify", "--json", *arguments)
+    with WorkerProcess(*arguments, settings=stage.settings, folder=stage.folder, name="verify") as process:
+        assert await process.ended() == code, process.told()
+        report = json.loads(process.stdout)
+    assert isinstance(report, dict)
+    return report
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """A deployed release, then at the last offset an event that is rejected; all by one partition."""
+
+    stage: Stage
+    story: Story
+    partition: int
+    last_offset: int
+
+    @classmethod
+    async def on(cls, stage: Stage) -> "Told":
+        story = Story()
+        records = [*story.approved(), *(story.deploy(step) for step in ("requested", "started", "succeeded"))]
+        with stage.worker() as worker:
+            await stage.send([*records, story.tell("release.rejected")])
+            await stage.caught_up(worker)
+            assert await worker.stop() == 0
+        last = (await stage.read(stage.topics.events))[-1]
+        return cls(stage=stage, story=story, partition=_number(last.partition()), last_offset=_number(last.offset()))
+
+    def entry(self, told: int, position: int = 0) -> str:
+        """The id of a row of the log: of the event that was told as number `told`, counted from 1."""
+        event_id = f"{self.story.release_id}/{told}"
+        return str(entry_id(source="https://ci.example/end-to-end", event_id=event_id, position=position))
+
+    def finding(self, kind: str, *, table: str | None, row: str | None, offset: int | None) -> dict[str, Any]:
+        """A finding about an input record, or about a row alone."""
+        return {
+            "kind": kind,
+            "topic": None if offset is None else self.stage.topics.events,
+            "partition": None if offset is None else self.partition,
+            "offset": offset,
+            "table": table,
+            "row": row,
+        }
+
+
+def _number(of: int | None) -> int:
+    assert of is not None
+    return of
+
+
+def without_words(report: dict[str, Any]) -> list[dict[str, Any]]:
+    words = {"expected", "found", "release"}
+    return [{name: value for name, value in one.items() if name not in words} for one in report["findings"]]
+
+
+async def test_a_day_of_a_sound_system_has_no_findings(stage: Stage) -> None:
+    """Repeats, rejections, redrives and late events and all; nothing is left unchecked, and nothing is written."""
+    day = day_of(SEED, releases=60)
+    await insert_environments(stage.database_url, SEED)
+    with stage.worker() as worker:
+        await stage.send(day.daytime)
+        await stage.caught_up(worker)
+        await stage.send(day.evening)
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    before = await stage.rows()
+    report = await verified(stage)
+    assert (report["ok"], report["findings"]) == (True, [])
+    counts = report["counts"]
+    assert list(counts) == list(COUNTS)
+    assert counts["records"] == len(day.daytime) + len(day.evening)
+    assert [counts[name] for name in ("uncommitted", "pending", "unverifiable", "foreign")] == [0] * 4
+    assert min(counts["releases"], counts["rejections"], counts["status_events"], counts["dead_letters"]) > 0
+    assert await stage.rows() == before
+    assert await stage.committed()
+
+
+@pytest.mark.parametrize(
+    ("pair", "killed"), [("embedded+sqlite", False), ("apache+postgresql", True)], indirect=["pair"]
+)
+async def test_a_system_at_work_raises_no_false_alarm(stage: Stage, killed: bool) -> None:
+    """Looked at again and again while workers work a day off, one after the other."""
+    day = day_of(SEED, releases=100)
+    slow = {"RUDDER_CONCURRENCY": "1"}
+    uncommitted = []
+    with stage.worker(**slow) as worker:
+        await worker.ready()
+        await stage.send(day.daytime)
+        for _ in range(2):
+            report = await verified(stage)
+            assert report["findings"] == []
+            uncommitted.append(report["counts"]["uncommitted"])
+        if killed:
+            worker.kill()  # what it had under way is written and not published, or published and not committed
+        else:
+            assert await worker.stop() == 0
+    report = await verified(stage)
+    assert report["findings"] == []
+    with stage.worker("heir", **slow) as heir:
+        await heir.ready()
+        while report["counts"]["uncommitted"]:
+            assert heir.exit_code is None, heir.told()
+            report = await verified(stage)
+            assert report["findings"] == []
+        assert await heir.stop() == 0
+    assert (await verified(stage))["findings"] == []
+    assert max(uncommitted) > 0
+
+
+def harmed(path: Path, *statements: str) -> None:
+    """What somebody does to the database by hand; its guards stand."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+            assert connection.total_changes, statement
+
+
+@ON_SQLITE
+async def test_each_harm_to_the_tables_is_named_with_its_record_and_row(stage: Stage) -> None:
+    """One harm at a time, to a copy of the file; nothing else is said than what was done."""
+    told = await Told.on(stage)
+    release = str(told.story.release_id)
+    [deployment] = (await stage.rows())["release_deployments"]
+    rejection = told.entry(7)
+    copied = f"SELECT '00000000-0000-0000-0000-000000000001', {_LOG_COLUMNS} FROM {LOG} WHERE id = '{told.entry(5)}'"
+    harms: dict[str, dict[str, Any]] = {
+        f"DELETE FROM {LOG} WHERE id = '{told.entry(5)}'": told.finding("lost", table=LOG, row=told.entry(5), offset=4),
+        f"DELETE FROM {REJECTIONS}": told.finding("lost", table=REJECTIONS, row=rejection, offset=6),
+        "UPDATE release_deployments SET status = 'ROLLED_BACK'": told.finding(
+            "contradictory", table="release_deployments", row=str(deployment["id"]), offset=None
+        ),
+        "UPDATE releases SET created_by = 'nobody'": told.finding(
+            "contradictory", table="releases", row=release, offset=None
+        ),
+        f"UPDATE {LOG} SET status = 'FAILED' WHERE id = '{told.entry(5)}'": told.finding(
+            "contradictory", table=LOG, row=told.entry(5), offset=4
+        ),
+        f"UPDATE {REJECTIONS} SET resolved_at = created_at": told.finding(
+            "contradictory", table=REJECTIONS, row=rejection, offset=6
+        ),
+        f"INSERT INTO {LOG} (id, {_LOG_COLUMNS}) {copied}": told.finding(
+            "doubled", table=LOG, row="00000000-0000-0000-0000-000000000001", offset=4
+        ),
+        f"INSERT INTO release_apim_base_revisions VALUES ('{release}', 'orders', 'a', 'r', 'public')": told.finding(
+            "invented", table="release_apim_base_revisions", row=None, offset=None
+        ),
+    }
+    sound = stage.folder / "rudder.sqlite3"
+    for number, (statement, expected) in enumerate(harms.items()):
+        path = stage.folder / f"harmed-{number}.sqlite3"
+        shutil.copy(sound, path)
+        harmed(path, statement)
+        copy = replace(stage, database_url=f"sqlite+aiosqlite:///{path}")
+        report = await verified(copy, code=1)
+        assert without_words(report) == [expected], statement
+        assert report["findings_total"] == 1
+        assert report["findings_by_kind"][expected["kind"]] == 1
+
+
+_LOG_COLUMNS = (
+    "created_at, updated_at, release_deployment_id, release_mgt_id, environment_id, "
+    "activity_type, activity_data, status"
+)
+
+
+def as_sent(message: Message, **changes: Any) -> ToSend:
+    key, value = message.key(), message.value()
+    assert isinstance(key, bytes)
+    assert isinstance(value, bytes)
+    return replace(ToSend(key=key, value=value, headers=headers_of(message)), **changes)
+
+
+async def publish(stage: Stage, topic: str, records: Iterable[ToSend]) -> list[tuple[int, int]]:
+    """What somebody else publishes there; where it stands."""
+    known = {_place(message) for message in await stage.read(topic)}
+    await asyncio.to_thread(send, stage.bootstrap_servers, topic, list(records))
+    return [place for message in await stage.read(topic) if (place := _place(message)) not in known]
+
+
+def _place(message: Message) -> tuple[int, int]:
+    return _number(message.partition()), _number(message.offset())
+
+
+@ON_SQLITE
+async def test_each_odd_record_in_an_output_topic_is_named_with_its_place(stage: Stage) -> None:
+    """A repeat with other content, an event with an id of its own, a dead letter of a record that was applied."""
+    told = await Told.on(stage)
+    statuses, letters = stage.topics.deployment_status, stage.topics.dead_letters
+    [first, *_] = await stage.read(statuses)
+    [letter] = await stage.read(letters)
+    first_value = first.value()
+    assert isinstance(first_value, bytes)
+    changed = as_sent(first, value=first_value.replace(b'"PENDING"', b'"FAILED"'))
+    other_id = tuple((name, b"another" if name == "ce_id" else text) for name, text in headers_of(first))
+    of_applied = tuple(
+        (name, str(told.last_offset - 1).encode() if name == "rudder-offset" else text)
+        for name, text in headers_of(letter)
+    )
+    assert await publish(stage, statuses, [as_sent(first)])  # a mere repeat
+    [contradictory] = await publish(stage, statuses, [changed])
+    [invented] = await publish(stage, statuses, [as_sent(first, headers=other_id)])
+    [of_another] = await publish(stage, letters, [as_sent(letter, headers=of_applied)])
+    report = await verified(stage, code=1)
+    found = {(one["kind"], one["topic"], one["partition"], one["offset"]) for one in report["findings"]}
+    assert found == {
+        ("contradictory", statuses, *contradictory),
+        ("invented", statuses, *invented),
+        ("invented", letters, *of_another),
+    }
+    assert report["findings_total"] == 3
+    [cut] = (await verified(stage, "--findings-max", "1", code=1))["findings"]
+    assert cut in report["findings"]
+
+
+@ON_SQLITE
+async def test_a_status_topic_in_another_order_or_with_a_gap_is_told(stage: Stage) -> None:
+    """The same events written to a topic anew: two of them changed places, or one left out."""
+    told = await Told.on(stage)
+    first, second, third = map(as_sent, await stage.read(stage.topics.deployment_status))
+    for kind, records, finding in (
+        ("out_of_order", [second, first, third], None),
+        ("lost", [first, third], told.finding("lost", table=LOG, row=told.entry(5), offset=4)),
+    ):
+        topic = f"{stage.topics.deployment_status}.{kind}"
+        rewritten = replace(stage, topics=replace(stage.topics, deployment_status=topic))
+        await create_topics(stage.bootstrap_servers, {topic: 1})
+        try:
+            places = await publish(stage, topic, records)
+            [found] = without_words(await verified(rewritten, code=1))
+        finally:
+            await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+        if finding is None:
+            assert (found["kind"], found["topic"], found["partition"], found["offset"]) == (kind, topic, *places[1])
+        else:
+            assert found == finding
+
+
+@ON_SQLITE
+async def test_a_record_that_the_group_committed_and_nobody_handled_is_lost(stage: Stage) -> None:
+    """As if an operator had set the group's offsets past it."""
+    told = await Told.on(stage)
+    await stage.send([told.story.tell("activity.recorded", {"activity_type": "X", "activity_data": {}})])
+    report = await verified(stage)
+    assert (report["counts"]["uncommitted"], report["counts"]["pending"]) == (1, 1)
+    await asyncio.to_thread(skip_to_the_end, stage)
+    report = await verified(stage, code=1)
+    assert without_words(report) == [told.finding("lost", table=LOG, row=told.entry(8), offset=7)]
+
+
+def skip_to_the_end(stage: Stage) -> None:
+    settings = {"bootstrap.servers": stage.bootstrap_servers, "group.id": stage.group_id, "enable.auto.commit": False}
+    consumer = Consumer(settings)
+    try:
+        partitions = [TopicPartition(stage.topics.events, number) for number in range(PARTITIONS)]
+        ends = [consumer.get_watermark_offsets(partition, timeout=WAIT_SECONDS) for partition in partitions]
+        for partition, end in zip(partitions, ends, strict=True):
+            assert end is not None
+            partition.offset = end[1]
+        consumer.commit(offsets=partitions, asynchronous=False)
+    finally:
+        consumer.close()
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+async def test_what_retention_took_is_counted_and_no_finding(stage: Stage) -> None:
+    """Of the input, half of a release; of the outputs, all that there was so far."""
+    told = await Told.on(stage)
+    topics = stage.topics
+    await delete_before(stage, {topics.events: 4})
+    report = await verified(stage)
+    assert (report["findings"], report["counts"]["unverifiable"]) == ([], 5)
+    ends = {topic: len(await stage.read(topic)) for topic in (topics.release_status, topics.dead_letters)}
+    await delete_before(stage, ends)
+    report = await verified(stage)
+    assert report["findings"] == []
+    assert report["counts"]["dead_letters"] == 0
+    assert told.last_offset == 6
+
+
+async def delete_before(stage: Stage, offsets: Mapping[str, int]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap_servers)
+    await admin.start()
+    try:
+        consumed = {topic: await stage.read(topic) for topic in offsets}
+        await admin.delete_records(
+            {
+                AioPartition(topic, partition): RecordsToDelete(before_offset=before)
+                for topic, before in offsets.items()
+                for partition in {message.partition() for message in consumed[topic]}
+            }
+        )
+    finally:
+        await admin.close()
+
+
+@ON_SQLITE
+@pytest.mark.parametrize("settings", ["topic", "broker", "tables"])
+async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str) -> None:
+    """Exit code 2, no traceback, and no topic is made by asking for it."""
+    wrong = {
+        "topic": {"RUDDER_INPUT_TOPICS": f"{stage.topics.events}.none"},
+        "broker": {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
+        "tables": {"RUDDER_DATABASE_URL": f"sqlite+aiosqlite:///{stage.folder / 'none.sqlite3'}"},
+    }[settings]
+    with WorkerProcess("verify", settings=stage.settings | wrong, folder=stage.folder, name="verify") as process:
+        assert await process.ended() == 2, process.told()
+        assert process.stdout == ""
+        [line] = [line for line in process.stderr.splitlines() if line.startswith("rudder-worker: ")]
+        assert "Traceback" not in process.stderr
+    assert {"topic": "RUDDER_INPUT_TOPICS", "broker": "127.0.0.1:1", "tables": "migrate"}[settings] in line
