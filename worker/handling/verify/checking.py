@@ -38,7 +38,7 @@ class Checked:
 
 def check(history: History, extents: Extents, topics: Topics) -> Checked:
     """What is wrong with one history."""
-    recorded = Recorded(history)
+    recorded = Recorded(history, extents)
     checked = Checked(pending=sum(_is_pending(one, recorded) for one in history.inputs))
     unreadable = [entry for entry in history.entries if not _readable(entry, extents)]
     if unreadable or (history.rows and not history.rows.settled):
@@ -99,7 +99,7 @@ class _Replay:
     ) -> None:
         self._history, self._recorded, self._extents, self._topics = history, recorded, extents, topics
         self._without = without
-        self._ledger = Ledger()
+        self._ledger = Ledger(recorded.remembered)
         self._refused: list[Refused] = []
         self._judged: set[object] = set()
         self._findings: list[Finding] = []

@@ -1,7 +1,7 @@
 """One record: what the rules make of it, beside what the log and the rejections say it came to."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from worker.domain.identity import ENTRIES_MAX, entry_id, entry_ids
 from worker.domain.rows import Entry
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale
 from worker.handling.verify.findings import Finding, Kind, Place
-from worker.handling.verify.history import History, Input, cause_of, place_of
+from worker.handling.verify.history import Extents, History, Input, cause_of, place_of
 from worker.handling.verify.ledger import Ledger
 
 LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
@@ -40,7 +40,7 @@ class Verdict:
 class Recorded:
     """What a history's log and rejections say, by the event that they say it of."""
 
-    def __init__(self, history: History) -> None:
+    def __init__(self, history: History, extents: Extents) -> None:
         self.history = history
         self.entries = {entry.id: entry for entry in history.entries}
         self.effects: dict[UUID, Place] = {}
@@ -51,6 +51,12 @@ class Recorded:
                 self.effects.setdefault(entry_id(source=source, event_id=event_id), place)
         self._events = {one.place: one.id for one in history.inputs}
         self._redrives = {one.place for one in history.inputs if one.message.redrive}
+        self.remembered = {
+            event: replace(rejection, resolved_at=None)
+            for event, rejection in history.rejections.items()
+            if not extents.readable(place_of(rejection))
+        }
+        """As they were before a redrive that can be read."""
         self._reasons = {(letter.rejection_id, letter.of): letter.reason for letter in history.letters}
 
     def by(self, event: UUID, place: Place) -> bool:

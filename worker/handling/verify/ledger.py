@@ -4,7 +4,9 @@ It says again what `worker.db.writing` writes, in columns and without a database
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, replace
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -17,15 +19,17 @@ _UNSAID = {"comment": None, "config_mapping_revision": 0, "schema_based_config_r
 
 
 class Ledger:
-    """One release from nothing; also the state that its next event is judged in."""
+    """One release from nothing; also the state that its next event is judged in. `remembered`: the rejections that
+    records made which nobody can read any more.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
         self.release: dict[str, Any] | None = None
         self.deployments: dict[UUID, dict[str, Any]] = {}
         self.base_revisions: Counter[BaseRevision] = Counter()
         self.entries: dict[UUID, tuple[Entry, ...]] = {}
         """By event, in the order of the events."""
-        self.rejections: dict[UUID, Rejection] = {}
+        self.rejections: dict[UUID, Rejection] = dict(remembered)
         self._state: ReleaseState | None = None
         self._attempts: dict[UUID, Deployment] = {}
 

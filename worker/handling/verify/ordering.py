@@ -44,7 +44,7 @@ def in_order(recorded: Recorded) -> Sequence[Input]:
 
 
 def _search(queues: list[Queue], recorded: Recorded) -> list[Input] | None:
-    heads, ledger, path = [0] * len(queues), Ledger(), list[Input]()
+    heads, ledger, path = [0] * len(queues), Ledger(recorded.remembered), list[Input]()
     branches: deque[_Branch] = deque(maxlen=_BRANCHES_MAX)
     length = sum(map(len, queues))
     for _ in range(length * _TRIES_A_RECORD):

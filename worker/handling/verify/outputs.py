@@ -93,7 +93,9 @@ def status_findings(history: History, due: Sequence[Due], extents: Extents) -> I
         first[index] = status
         # Of two input partitions, and in two partitions of a status topic, nothing promises an order.
         order = (status.place.topic, status.place[:2], one.cause[:2])
-        if index < latest[order]:
+        if index < latest[order] and one.topic in extents.trimmed:
+            yield None  # the first of its kind may be gone, and this be a repeat
+        elif index < latest[order]:
             before = due[latest[order]].event
             yield _of_status(
                 Kind.OUT_OF_ORDER, status, history, f"to come before {before.id}, {_change(before)}", _summary(status)

@@ -138,6 +138,15 @@ def test_what_is_missed_in_a_trimmed_topic_is_counted_and_proves_nothing() -> No
     assert first.id != third.id
 
 
+def test_a_repeat_in_a_trimmed_topic_proves_no_other_order() -> None:
+    """What was published first is gone, and what is left of it is its repeat."""
+    history = Scene.of_deployed_release().history()
+    first, second, third = statuses_of(history, DEPLOYMENTS)
+    trimmed = replace(EXTENTS, trimmed=frozenset({DEPLOYMENTS}))
+    came_to = checked(with_statuses(history, DEPLOYMENTS, third, first, second), trimmed)
+    assert (came_to.findings, came_to.unverifiable) == ([], 2)
+
+
 def test_a_missing_dead_letter_is_lost() -> None:
     history = Scene.with_a_rejection().history()
     found = only(replace(history, letters=()))

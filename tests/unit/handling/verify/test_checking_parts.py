@@ -67,6 +67,20 @@ def test_a_release_some_of_whose_records_are_gone_is_not_judged_but_accounted_fo
     assert (found.kind, found.place) == (Kind.LOST, at(4))
 
 
+def test_a_redrive_whose_rejected_record_is_gone_has_no_findings() -> None:
+    """Retention took the record; its rejection tells what it came to, and a repeat before the redrive is one of it."""
+    scene = Scene()
+    scene.tell(E.RELEASE_SUBMITTED, id="x")
+    scene.tell(E.RELEASE_CREATED)
+    scene.tell(E.RELEASE_SUBMITTED, id="x")
+    scene.tell(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
+    history = scene.history()
+    letters = tuple(letter for letter in history.letters if letter.of != at(0))
+    gone = replace(history, inputs=history.inputs[1:], letters=letters)
+    assert findings(gone, Extents(begins={(TOPIC, 0): 1, (TOPIC, 1): 0})) == []
+    assert findings(gone) != []
+
+
 def test_of_a_release_that_cannot_be_judged_what_was_published_is_checked_all_the_same() -> None:
     """By its entries and its rejections, which are all that there is."""
     scene = Scene.with_a_rejection()
