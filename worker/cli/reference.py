@@ -19,6 +19,7 @@ from schemas.reasons import Reason
 from schemas.types import EventType, StatusEventType
 from worker.cli.exits import EXIT_PROBLEM, EXIT_USAGE, complain
 from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
+from worker.handling.verify.findings import Kind
 from worker.settings import PREFIX, SECRETS, Settings
 from worker.telemetry import METRICS, LogEvent, Metric
 
@@ -40,6 +41,7 @@ def blocks() -> Mapping[str, str]:
         "metrics": _table(("metric", "kind", "labels", "meaning"), map(_metric_row, METRICS)),
         "log-events": _table(("event", "meaning"), ((f"`{event}`", event.meaning) for event in LogEvent)),
         "reasons": _table(("reason", "meaning"), ((f"`{reason}`", reason.meaning) for reason in Reason)),
+        "findings": _table(("finding", "meaning"), ((f"`{kind}`", kind.meaning) for kind in Kind)),
         "event-types": _event_types(),
         "deployment-states": _state_diagram(DEPLOYMENT_TRANSITIONS),
         "release-states": _state_diagram(RELEASE_TRANSITIONS),

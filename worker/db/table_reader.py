@@ -132,7 +132,7 @@ async def _counts(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID
     release = _LOG.c.release_mgt_id
     found = await connection.execute(select(release, func.count()).where(release.in_(ids)).group_by(release))
     counts: dict[UUID, int] = defaultdict(int)
-    counts.update(dict(found.tuples().all()))
+    counts.update({row[0]: row[1] for row in found})
     return counts
 
 

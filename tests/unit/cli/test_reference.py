@@ -13,7 +13,16 @@ from worker.settings import SECRETS, Settings
 from worker.telemetry import METRICS, LogEvent, Metrics
 
 REPOSITORY = Path(__file__).parents[3]
-NAMES = ("settings", "metrics", "log-events", "reasons", "event-types", "deployment-states", "release-states")
+NAMES = (
+    "settings",
+    "metrics",
+    "log-events",
+    "reasons",
+    "findings",
+    "event-types",
+    "deployment-states",
+    "release-states",
+)
 
 
 def page_with(*names: str) -> str:
@@ -160,6 +169,6 @@ def test_the_diagrams_hold_every_allowed_change_and_no_other(name: str, transiti
 
 def test_a_bar_in_a_meaning_does_not_break_its_table() -> None:
     """Every row has as many cells as its heads."""
-    for name in ("settings", "metrics", "log-events", "reasons", "event-types"):
+    for name in ("settings", "metrics", "log-events", "reasons", "findings", "event-types"):
         widths = {row.replace("\\|", "").count("|") for row in blocks()[name].splitlines()}
         assert len(widths) == 1, name

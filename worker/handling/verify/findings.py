@@ -5,10 +5,10 @@ A damaged system may have a million findings; what is kept of them is bounded, w
 
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
+from schemas.described import Described
 from schemas.detail import printable
 
 _SAID_CHARS_MAX = 600
@@ -28,12 +28,18 @@ class Place(NamedTuple):
         return self[:2] == other[:2]
 
 
-class Kind(StrEnum):
-    LOST = "lost"  # what had to be there is not
-    DOUBLED = "doubled"  # one event's effect is there twice
-    INVENTED = "invented"  # nothing that was read explains it
-    OUT_OF_ORDER = "out_of_order"  # it is there, and came before what it had to come after
-    CONTRADICTORY = "contradictory"  # it is there, and says something else
+class Kind(Described):
+    LOST = (
+        "lost",
+        (
+            "what had to be there is not: a committed record that is in neither the log nor the rejections, a row, a "
+            "status event, a dead letter"
+        ),
+    )
+    DOUBLED = "doubled", "one event's effect is there twice: in the log and the rejections, or in the log once more"
+    INVENTED = "invented", "a row, a status event or a dead letter that no record explains"
+    OUT_OF_ORDER = "out_of_order", "it is there, and came before what it had to come after"
+    CONTRADICTORY = "contradictory", "it is there, and says something else than what the records come to"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
