@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
 from tests.conformance.contents import insert_environments
 from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
@@ -359,3 +359,21 @@ async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str
         [line] = [line for line in process.stderr.splitlines() if line.startswith("rudder-worker: ")]
         assert "Traceback" not in process.stderr
     assert {"topic": "RUDDER_INPUT_TOPICS", "broker": "127.0.0.1:1", "tables": "migrate"}[settings] in line
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+async def test_what_a_publisher_took_back_was_never_there(stage: Stage) -> None:
+    """An aborted transaction at the end of the input: its records are not read, nor waited for."""
+    told = await Told.on(stage)
+    await asyncio.to_thread(publish_and_take_back, stage, told.partition)
+    report = await compared(stage)
+    assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
+
+
+def publish_and_take_back(stage: Stage, partition: int) -> None:
+    producer = Producer({"bootstrap.servers": stage.bootstrap_servers, "transactional.id": stage.group_id})
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.produce(stage.topics.events, value=b"{}", partition=partition)
+    assert producer.flush(WAIT_SECONDS) == 0
+    producer.abort_transaction()
