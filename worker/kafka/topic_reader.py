@@ -19,6 +19,9 @@ _POLL_TIMEOUT_MS = 500
 _RECORDS_MAX = 1_000
 _PARTITION_FETCH_BYTES = 256 * 1024
 _FETCH_BYTES = 8 * 1024 * 1024
+_PARTITIONS_MAX = 32
+"""Read at the same time: each may have a fetch in memory, and topics may have thousands."""
+
 _STOP_TIMEOUT_SECONDS = 5.0
 
 
@@ -86,12 +89,18 @@ class KafkaTopicReader:
         return {Partition(*partition): offset for partition, offset in found.items()}
 
     async def records(self, ends: Mapping[Partition, int]) -> AsyncIterator[Record]:
+        there = sorted(partition for partition, end in ends.items() if end > 0)
+        for first in range(0, len(there), _PARTITIONS_MAX):
+            some = there[first : first + _PARTITIONS_MAX]
+            async for record in self._together({partition: ends[partition] for partition in some}):
+                yield record
+
+    async def _together(self, ends: Mapping[Partition, int]) -> AsyncIterator[Record]:
         consumer = self._of_consumer()
-        open_ends = {TopicPartition(*partition): end for partition, end in ends.items() if end > 0}
+        open_ends = {TopicPartition(*partition): end for partition, end in ends.items()}
         with self._translated("records"):
             consumer.assign(list(open_ends))
-            if open_ends:
-                await consumer.seek_to_beginning(*open_ends)
+            await consumer.seek_to_beginning(*open_ends)
         loop = asyncio.get_running_loop()
         heard_at_seconds = loop.time()
         while open_ends:
