@@ -1,0 +1,53 @@
+"""How the contract spells things: ids, times, JSON, release names, and when two names are alike."""
+
+import json
+import unicodedata
+import uuid
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+
+def deployment_id(namespace: uuid.UUID, release: str, environment: str, config_revision: int, attempt: int) -> str:
+    """Ids are UUIDv5 under one fixed namespace: deployment `{release}/{environment}/{config_revision}/{attempt}`."""
+    return str(uuid.uuid5(namespace, f"{release}/{environment}/{config_revision}/{attempt}"))
+
+
+def entry_id(namespace: uuid.UUID, source: str, id: str, n: int = 0) -> str:
+    r"""Activity log `{source}\n{id}` for an event's first entry, with `\n{n}` added for its further ones."""
+    return str(uuid.uuid5(namespace, f"{source}\n{id}" if n == 0 else f"{source}\n{id}\n{n}"))
+
+
+def place_id(namespace: uuid.UUID, topic: str, partition: int, offset: int) -> str:
+    """Of `{topic}/{partition}/{offset}` where the record has no identity."""
+    return str(uuid.uuid5(namespace, f"{topic}/{partition}/{offset}"))
+
+
+def instant(timestamp_ms: int) -> datetime:
+    """The record's timestamp, UTC."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=timestamp_ms)
+
+
+def time_text(time: datetime) -> str:
+    """Event time, UTC, to the microsecond."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S.%fZ").zfill(27)
+
+
+def compact(value: Any) -> str | None:
+    """JSON columns: compact, key order as received, non-ASCII as is; null where there is nothing."""
+    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def release_name(release_date: date, release_number: int) -> str:
+    """`YYYYMMDD-<release_number>`."""
+    return f"{release_date.year:04}{release_date.month:02}{release_date.day:02}-{release_number}"
+
+
+def likeness(name: str) -> str:
+    """Two names are alike where this is equal: what is left without case, width, accents and blanks."""
+    decomposed = unicodedata.normalize("NFKD", name.casefold())
+    return "".join(c for c in decomposed if not unicodedata.combining(c) and not c.isspace())
+
+
+def utf16_units(text: str) -> int:
+    """Lengths are counted in UTF-16 units, as SQL Server's `nvarchar` does."""
+    return sum(2 if ord(c) > 0xFFFF else 1 for c in text)
