@@ -38,24 +38,38 @@ def read(record: Record) -> Event | Unreadable:
 
 
 def _read(record: Record, told: dict[str, Any]) -> Event:
-    # Value at most `RUDDER_EVENT_BYTES_MAX` (1 MiB).
+    # Value at most `RUDDER_EVENT_BYTES_MAX` (1 MiB). What headers say of the event is known all the same.
     if record.value is not None and len(record.value) > EVENT_BYTES_MAX:
+        if _is_binary(record):
+            _tell(told, _header_attributes(record), NOTHING)
         raise _Fault("too_large")
     attributes, data = _envelope(record)
+    _tell(told, attributes, _data_if_any(attributes, data))
     _check_attributes(attributes)
     # `time` missing: the Kafka record's timestamp.
     time = _time(attributes.get("time")) or instant(record.timestamp_ms)
-    named = {"source": attributes["source"], "id": attributes["id"], "type": attributes["type"], "time": time}
-    told.update(named)
-    if named["type"] not in machines.EVENTS_IN:
+    if attributes["type"] not in machines.EVENTS_IN:
         raise _Fault("unsupported_type")
     value = _data(attributes, data)
-    if isinstance(value, dict) and not shapes.uuid_text(value.get("release_id")):
-        told["release_id"] = value["release_id"].lower()
-    wrong = shapes.faults(named["type"], value)
+    wrong = shapes.faults(attributes["type"], value)
     if wrong:
         raise _Fault("invalid_data", *wrong)
-    return Event(**named, data=shapes.filled(shapes.members_of(named["type"]), value))
+    named = {name: attributes[name] for name in ("source", "id", "type")}
+    return Event(**named, time=time, data=shapes.filled(shapes.members_of(attributes["type"]), value))
+
+
+def _tell(told: dict[str, Any], attributes: dict[str, Any], data: Any) -> None:
+    """An event's identity is (`source`, `id`): half of one is none."""
+    sound = {name: attributes[name] for name in ("source", "id", "type") if _is_sound(name, attributes.get(name))}
+    if not {"source", "id"} <= set(sound):
+        sound = {name: text for name, text in sound.items() if name == "type"}
+    told.update(sound)
+    try:
+        told["time"] = _time(attributes.get("time"))
+    except _Fault:
+        told["time"] = None
+    if isinstance(data, dict) and not shapes.uuid_text(data.get("release_id")):
+        told["release_id"] = data["release_id"].lower()
 
 
 def _envelope(record: Record) -> tuple[dict[str, Any], Any]:
@@ -68,14 +82,10 @@ def _envelope(record: Record) -> tuple[dict[str, Any], Any]:
     # Structured (`content-type` begins with `application/cloudevents`, any case).
     if content_type.lower().startswith("application/cloudevents"):
         return _structured(record.value)
-    # Binary (`ce_*` headers, JSON data).
-    attributes: dict[str, Any] = {
-        name.removeprefix("ce_"): value.decode() for name, value in headers.items() if name.startswith("ce_")
-    }
-    if attributes:
-        if content_type:
-            attributes["datacontenttype"] = content_type
-        return attributes, NOTHING if record.value is None else record.value
+    if _is_binary(record):
+        return _header_attributes(record), record.value or NOTHING
+    if not record.value:
+        raise _Fault("not_a_cloudevent")
     # A record with neither, whose value is a JSON object with `specversion`, `id`, `source` and `type`, counts as
     # structured.
     attributes, data = _structured(record.value)
@@ -84,34 +94,55 @@ def _envelope(record: Record) -> tuple[dict[str, Any], Any]:
     return attributes, data
 
 
+def _is_binary(record: Record) -> bool:
+    """Binary (`ce_*` headers, JSON data)."""
+    names = {name for name, value in record.headers if value is not None}
+    structured = any(
+        name == "content-type" and value is not None and value.lower().startswith(b"application/cloudevents")
+        for name, value in record.headers
+    )
+    return not structured and any(name.startswith("ce_") for name in names)
+
+
+def _header_attributes(record: Record) -> dict[str, Any]:
+    headers = {name: value for name, value in record.headers if value is not None}
+    attributes: dict[str, Any] = {
+        name.removeprefix("ce_"): value.decode() for name, value in headers.items() if name.startswith("ce_")
+    }
+    if "content-type" in headers:
+        attributes["datacontenttype"] = headers["content-type"].decode("utf-8", "replace")
+    return attributes
+
+
 def _structured(value: bytes | None) -> tuple[dict[str, Any], Any]:
-    if value is None:
-        raise _Fault("not_a_cloudevent")
-    event = _json(value)
+    event = _json(value or b"")
     if not isinstance(event, dict):
         raise _Fault("not_a_cloudevent")
-    encoded = event.get("data_base64")
+    encoded, data = event.get("data_base64"), event.get("data")
     if encoded is None:
-        return event, event.get("data", NOTHING)
-    if "data" in event:
+        return event, NOTHING if data is None else data
+    if data is not None:
         raise _Fault("not_a_cloudevent", "/data_base64")
     try:
         return event, base64.b64decode(encoded, validate=True)
     except (TypeError, binascii.Error, ValueError):
-        raise _Fault("not_a_cloudevent", "/data_base64") from None
+        raise _Fault("invalid_data", "/data_base64") from None
+
+
+def _is_sound(name: str, text: Any) -> bool:
+    # `id` (≤ 255), `source` (≤ 1,024), `type`. An event's id and source hold no control characters.
+    units_max = 1024 if name == "source" else 255
+    return isinstance(text, str) and 1 <= utf16_units(text) <= units_max and not CONTROL_CHARACTER.search(text)
 
 
 def _check_attributes(attributes: dict[str, Any]) -> None:
     # Required: `specversion` 1.0, `id` (≤ 255), `source` (≤ 1,024), `type`.
     if attributes.get("specversion") != "1.0":
         raise _Fault("not_a_cloudevent", "/specversion")
-    for name, units_max in (("id", 255), ("source", 1024), ("type", None)):
-        text = attributes.get(name)
-        if not isinstance(text, str) or not text:
+    for name in ("id", "source", "type"):
+        if not _is_sound(name, attributes.get(name)):
             raise _Fault("not_a_cloudevent", f"/{name}")
-        # An event's id and source hold no control characters.
-        if units_max is not None and (utf16_units(text) > units_max or CONTROL_CHARACTER.search(text)):
-            raise _Fault("not_a_cloudevent", f"/{name}")
+    _time(attributes.get("time"))
 
 
 def _time(text: Any) -> datetime | None:
@@ -119,14 +150,17 @@ def _time(text: Any) -> datetime | None:
     if text is None:
         return None
     match = TIME_TEXT.fullmatch(text) if isinstance(text, str) else None
-    if match is None or text.startswith(("0000", "9999")):
+    if match is None:
         raise _Fault("not_a_cloudevent", "/time")
     day, clock, fraction, zone = match.groups()
     try:
         time = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '')[:6]:0<6}{zone.upper()}")
-        return time.astimezone(UTC)
+        time = time.astimezone(UTC)
     except (ValueError, OverflowError):
         raise _Fault("not_a_cloudevent", "/time") from None
+    if time.year > 9998:
+        raise _Fault("not_a_cloudevent", "/time")
+    return time
 
 
 def _data(attributes: dict[str, Any], data: Any) -> Any:
@@ -136,6 +170,14 @@ def _data(attributes: dict[str, Any], data: Any) -> Any:
     if data is NOTHING:
         raise _Fault("invalid_data", "/data")
     return _json(data) if isinstance(data, bytes) else data
+
+
+def _data_if_any(attributes: dict[str, Any], data: Any) -> Any:
+    """For whose release a rejection is, the data of a broken envelope is good enough."""
+    try:
+        return _data(attributes, data)
+    except _Fault:
+        return data
 
 
 def _json(value: bytes) -> Any:

@@ -87,7 +87,7 @@ class Decision:
         for revision in fields["apim_base_revisions"]:
             known = {key: revision[key] for key in ("endpoint_name", "api_id", "revision_id", "access_mode")}
             self.content.base_revisions.append({"release_mgt_id": self.release_id, **known})
-        self._release_entry("RELEASE_CREATED", release, None)
+        self._release_entry("RELEASE_CREATED", release, None, comment=self.data["comment"])
         return release
 
     def _release_moves(self, release: Row, status: str) -> str:
@@ -97,13 +97,13 @@ class Decision:
             return self._stale(release, None)
         if status not in machines.RELEASE[release["status"]]:
             raise Refused("invalid_transition")
-        self._set_release_status(release, status)
+        self._set_release_status(release, status, comment=self.data["comment"])
         return "Applied"
 
-    def _set_release_status(self, release: Row, status: str) -> None:
+    def _set_release_status(self, release: Row, status: str, *, comment: str | None = None) -> None:
         before = release["status"]
         release.update(status=status, updated_at=self.event.time)
-        self._release_entry("RELEASE_STATUS_CHANGED", release, before)
+        self._release_entry("RELEASE_STATUS_CHANGED", release, before, comment=comment)
 
     def _release_follows(self, release: Row) -> None:
         # 8. The release's status follows its deployments. […] any active → DEPLOYING; else any FAILED → FAILED; else
@@ -192,7 +192,7 @@ class Decision:
         if latest is not None and latest["status"] in ACTIVE:
             before = latest["status"]
             latest.update(status="CANCELLED", updated_at=self.event.time)
-            self._deployment_entry(latest, before)
+            self._deployment_entry(latest, before, comment=None)
         attempt = 1 if latest is None else latest["attempt"] + 1
         environment, config_revision = self.data["environment_id"], self.data["config_revision"]
         row = {
@@ -230,7 +230,7 @@ class Decision:
         if row["status"] == "SUCCESS":
             row.update(deployed_at=self.event.time, deployed_by=self.data["actor"])
             self._point(release, row)
-        self._deployment_entry(row, before)
+        self._deployment_entry(row, before, comment=self.data["comment"])
         self._release_follows(release)
         return "Applied"
 
@@ -249,7 +249,6 @@ class Decision:
             ):
                 name = names.release_name(release["release_date"], release["release_number"])
                 environment.update(
-                    updated_at=self.event.time,
                     release_mgt_release_id=self.release_id,
                     release_mgt_deployment_id=row["id"],
                     # `YYYYMMDD-<number>.<attempt>`
@@ -278,28 +277,28 @@ class Decision:
             wanted = self.data["attempt"] or max(attempts, default=None)
             row = attempts.get(wanted) if wanted is not None else None
         status = release["status"] if row is None else row["status"]
-        self._entry(self.data["activity_type"], row, status, (status, status), custom=self.data["activity_data"])
+        self._entry(self.data["activity_type"], row, status, None, custom=self.data["activity_data"])
         return "Applied"
 
     def _stale(self, release: Row, row: Row | None) -> str:
         # Stale (logged, no status change).
         status = release["status"] if row is None else row["status"]
-        self._entry("EVENT_STALE", row, status, (status, status))
+        self._entry("EVENT_STALE", row, status, None)
         return "Stale"
 
-    def _release_entry(self, activity_type: str, release: Row, before: str | None) -> None:
+    def _release_entry(self, activity_type: str, release: Row, before: str | None, *, comment: str | None) -> None:
         entry = self._entry(activity_type, None, release["status"], (before, release["status"]))
         data = {
             "release_id": self.release_id,
             "organization_id": release["organization_id"],
             "previous_status": before,
             "status": release["status"],
-            "comment": self.data["comment"],
+            "comment": comment,
             "cause": self._cause(),
         }
         self.published.append(Published(machines.RELEASE_STATUS_CHANGED, entry, self.release_id, data))
 
-    def _deployment_entry(self, row: Row, before: str | None) -> None:
+    def _deployment_entry(self, row: Row, before: str | None, *, comment: str | None) -> None:
         entry = self._entry("DEPLOYMENT_STATUS_CHANGED", row, row["status"], (before, row["status"]))
         deployed_at = row["deployed_at"]
         data = {
@@ -313,7 +312,7 @@ class Decision:
             "status": row["status"],
             "deployed_at": None if deployed_at is None else names.time_text(deployed_at),
             "deployed_by": row["deployed_by"],
-            "comment": row["comment"],
+            "comment": comment,
             "cause": self._cause(),
         }
         self.published.append(Published(machines.DEPLOYMENT_STATUS_CHANGED, entry, self.release_id, data))
@@ -323,11 +322,16 @@ class Decision:
         activity_type: str,
         row: Row | None,
         status: str,
-        change: tuple[str | None, str],
+        change: tuple[str | None, str] | None,
         *,
         custom: dict[str, Any] | None = None,
     ) -> str:
         # Applied and Stale append to `release_activity_logs`.
+        # An activity may name an attempt that is not there (yet).
+        named = self.data.get("attempt") if self.event.type == machines.ACTIVITY_RECORDED else None
+        attempt = named if row is None else row["attempt"]
+        # Where there is no row, the environment is the one that an activity names; a release has none.
+        place = self.data.get("environment_id") if self.event.type == machines.ACTIVITY_RECORDED else None
         entry = names.entry_id(self.namespace, self.event.source, self.event.id, self.entries)
         self.entries += 1
         self.content.activity_logs[entry] = {
@@ -336,7 +340,7 @@ class Decision:
             "updated_at": self.event.time,
             "release_deployment_id": None if row is None else row["id"],
             "release_mgt_id": self.release_id,
-            "environment_id": self.data.get("environment_id") if row is None else row["environment_id"],
+            "environment_id": place if row is None else row["environment_id"],
             "activity_type": activity_type,
             # `event` {source, id, type, time}, `record` {topic, partition, offset}, `change` {from, to}, `attempt`,
             # and the custom data.
@@ -347,8 +351,8 @@ class Decision:
                     "partition": self.record.partition,
                     "offset": self.record.offset,
                 },
-                "change": {"from": change[0], "to": change[1]},
-                "attempt": None if row is None else row["attempt"],
+                "change": None if change is None else {"from": change[0], "to": change[1]},
+                "attempt": attempt,
                 "custom": custom,
             },
             # `status`: the status after the event.

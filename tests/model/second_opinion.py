@@ -17,6 +17,7 @@ class SecondOpinion:
         self.namespace = namespace
         self.content = Content(environments=[dict(row) for row in environments or []])
         self.published: list[Published] = []
+        self._judged: set[tuple[str, int, int]] = set()
 
     def handle(self, record: Record) -> str:
         """`Applied`, `Duplicate`, `Stale` or `Rejected <reason>`."""
@@ -24,9 +25,12 @@ class SecondOpinion:
         known_id = self._id_of(letter, record)
         # 1. Already known (same identity in the activity log or among the rejections): Duplicate. Nothing changes;
         # what it caused, status events or a dead letter, is published again with the same ids.
-        if known_id in self.content.activity_logs or (known_id in self.content.rejections and not _is_redriven(record)):
-            self.published += self.content.caused[known_id]
+        if known_id in self.content.activity_logs or (
+            known_id in self.content.rejections and not self._is_redriven(record)
+        ):
+            self.published += self._again(known_id, record)
             return "Duplicate"
+        self._judged.add((record.topic, record.partition, record.offset))
         outcome, caused = self._judge(letter, known_id, record)
         self.content.caused[known_id] = caused
         self.published += caused
@@ -45,7 +49,7 @@ class SecondOpinion:
         # Judged afresh only when it comes back with the header `rudder-redrive`; then its rejection is marked resolved
         # in the same transaction.
         if id in changed.rejections:
-            changed.rejections[id]["resolved_at"] = letter.time
+            changed.rejections[id]["resolved_at"] = names.instant(record.timestamp_ms)
         self.content = changed
         return outcome, decision.published
 
@@ -90,6 +94,14 @@ class SecondOpinion:
             return names.place_id(self.namespace, record.topic, record.partition, record.offset)
         return names.entry_id(self.namespace, letter.source, letter.id)
 
+    def _is_redriven(self, record: Record) -> bool:
+        # No outcome depends on […] how often the worker was restarted: a redrive that is only delivered again was
+        # judged when it was its turn.
+        judged = (record.topic, record.partition, record.offset) in self._judged
+        return not judged and any(name == "rudder-redrive" for name, _ in record.headers)
 
-def _is_redriven(record: Record) -> bool:
-    return any(name == "rudder-redrive" for name, _ in record.headers)
+    def _again(self, known_id: str, record: Record) -> list[Published]:
+        # A dead letter that is published again has the same id and reason, and the record that came now.
+        if known_id in self.content.activity_logs:
+            return self.content.caused[known_id]
+        return [self._dead_letter(self.content.rejections[known_id]["reason"], known_id, record)]
