@@ -109,25 +109,40 @@ def rarely(value: Any, *, otherwise: Any) -> st.SearchStrategy[Any]:
     return st.sampled_from([otherwise] * 7 + [value])
 
 
-STEPS = st.builds(
+ABOUT_RELEASES = [kind for kind in KINDS if kind.startswith("release")]
+LATE = [0, 0, 0, 0, 1, 2, 5, -1]
+ANY = st.builds(
     Step,
-    kind=st.sampled_from([*DEPLOYMENTS * 4, *["deployment.requested", "deployment.succeeded"] * 4, *KINDS]),
+    kind=st.sampled_from([*DEPLOYMENTS * 4, *KINDS, *ABOUT_RELEASES * 2]),
     release=st.sampled_from([1, 1, 2, 3]),
-    late=st.sampled_from([0, 0, 0, 0, 1, 2, 5, -1]),
+    late=st.sampled_from(LATE),
     environment=st.sampled_from([*["prod"] * 8, "test", "test", *ENVIRONMENTS]),
     config_revision=st.sampled_from([1, 1, 1, 2]),
     attempt=st.sampled_from([None, None, None, None, 1, 2, 3]),
     track=rarely("Main", otherwise="main"),
     number=rarely(1, otherwise=None),
-    block=rarely(False, otherwise=True),
+    block=st.sampled_from([True, True, True, True, False]),
     mode=st.sampled_from(["binary", "binary", "structured", "bare"]),
     edit=st.one_of(st.none(), st.none(), st.none(), st.none(), st.sampled_from(EDITS)),
     identity=st.sampled_from([None] * 11 + [0]),
-    repeats=st.sampled_from([0] * 14 + [1, 2, 5]),
-    redelivered=st.booleans(),
+    repeats=st.sampled_from([0] * 12 + [1, 2, 3, 5]),
+    redelivered=rarely(True, otherwise=False),
     redrive=st.booleans(),
 )
-STORIES = st.one_of(st.lists(STEPS, max_size=6), st.lists(STEPS, min_size=8, max_size=24))
+BUSY = st.builds(
+    Step,
+    kind=st.sampled_from([*DEPLOYMENTS, "deployment.requested", "deployment.succeeded", "release.approved"]),
+    release=st.sampled_from([1, 1, 2]),
+    late=st.sampled_from(LATE),
+    environment=st.sampled_from(["prod", "prod", "prod", "test"]),
+    config_revision=st.sampled_from([1, 1, 1, 2]),
+    attempt=st.sampled_from([None, None, None, None, 1, 2]),
+    edit=st.one_of(*[st.none()] * 12, st.sampled_from(EDITS)),
+)
+"""Little is refused of it: attempts become many, and statuses move."""
+STORIES = st.one_of(
+    st.lists(ANY, max_size=6), st.lists(BUSY, min_size=3, max_size=24), st.lists(ANY, min_size=8, max_size=24)
+)
 
 
 def told(steps: Sequence[Step], *, unknown_nul: bool = False) -> list[Record]:
@@ -151,6 +166,15 @@ def placed(value: bytes | None, headers: Headers, offset: int, *, partition: int
     )
 
 
+_REVISION = {"endpoint_name": "orders", "api_id": "a1", "revision_id": "r12", "access_mode": "EXTERNAL"}
+MORE: dict[int, dict[str, Any]] = {
+    1: {},
+    2: {"description": "Größer", "commit_hash": "9fceb02", "apim_base_revisions": [_REVISION, _REVISION]},
+    3: {"image_tag": "shop:1", "metadata": {"b": 1, "a": [0.25, None]}, "apim_base_revisions": [_REVISION]},
+}
+"""What a release may say beside what it must."""
+
+
 def fields(step: Step) -> dict[str, Any]:
     return {
         "project_id": str(UUID(int=0xD)),
@@ -159,6 +183,7 @@ def fields(step: Step) -> dict[str, Any]:
         "release_date": "2026-03-01",
         "release_number": step.number or step.release,
         "created_by": "maria",
+        **MORE[step.release],
     }
 
 
