@@ -43,9 +43,9 @@ def release_name(release_date: date, release_number: int) -> str:
 
 
 def likeness(name: str) -> str:
-    """Two names are alike where this is equal: what is left without case, width, accents and blanks."""
+    """Two names are alike where this is equal: what is left without case, width, accents and blanks around."""
     decomposed = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c) and not c.isspace())
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).strip()
 
 
 def utf16_units(text: str) -> int:

@@ -115,7 +115,7 @@ def _header_attributes(record: Record) -> dict[str, Any]:
 
 
 def _structured(value: bytes | None) -> tuple[dict[str, Any], Any]:
-    event = _json(value or b"")
+    event = _json(value or b"", levels_max=LEVELS_MAX + 1)  # its data may be as deep as in binary mode
     if not isinstance(event, dict):
         raise _Fault("not_a_cloudevent")
     encoded, data = event.get("data_base64"), event.get("data")
@@ -180,7 +180,7 @@ def _data_if_any(attributes: dict[str, Any], data: Any) -> Any:
         return data
 
 
-def _json(value: bytes) -> Any:
+def _json(value: bytes, *, levels_max: int = LEVELS_MAX) -> Any:
     """`malformed_json`: the value, or the event's data, is not JSON as RFC 7493 (I-JSON) has it."""
 
     def members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def _json(value: bytes) -> Any:
     except (ValueError, RecursionError):
         raise _Fault("malformed_json") from None
     # JSON may be 64 levels deep.
-    if _levels(parsed) > LEVELS_MAX:
+    if _levels(parsed) > levels_max:
         raise _Fault("malformed_json")
     return parsed
 

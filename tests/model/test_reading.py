@@ -75,8 +75,8 @@ def test_the_same_event_is_read_in_each_content_mode() -> None:
         (b"[]", (("content-type", b"application/cloudevents-batch+json"),), "not_a_cloudevent"),
         (b"x" * (1024 * 1024 + 1), (), "too_large"),
         (json.dumps(event(type="dev.rudder.release.forgotten.v1")).encode(), (), "unsupported_type"),
-        (b"[" * 65 + b"]" * 65, STRUCTURED, "malformed_json"),
-        (b"[" * 64 + b"]" * 64, STRUCTURED, "not_a_cloudevent"),
+        (b"[" * 66 + b"]" * 66, STRUCTURED, "malformed_json"),
+        (b"[" * 65 + b"]" * 65, STRUCTURED, "not_a_cloudevent"),
     ],
 )
 def test_what_is_no_event_says_why(value: bytes | None, headers: Any, reason: str) -> None:
