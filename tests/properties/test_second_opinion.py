@@ -43,6 +43,7 @@ from worker.domain.identity import NAMESPACE as WORKERS_NAMESPACE
 from worker.handling.process import process, read
 
 EXAMPLES = int(os.environ.get("RUDDER_TEST_EXAMPLES", "400"))
+pytestmark = pytest.mark.timeout(max(300, EXAMPLES))  # seconds: a long search takes long
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 # What the model once had wrong, or had to be told.
