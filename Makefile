@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+DB ?=
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
@@ -60,8 +61,8 @@ lock: ## Pin again, with hashes (needs uv)
 wheel: $(STAMP) ## dist/*.whl
 	$(BIN)/python -m hatchling build -t wheel
 
-bench: $(BENCH_STAMP) ## Against others, on one broker and one PostgreSQL (ARGS=--quick: does it work?)
-	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
+bench: $(BENCH_STAMP) ## Against others, on one broker and one PostgreSQL (ARGS=--quick: does it work? DB=mssql: on a TDS server)
+	$(BENCH_VENV)/bin/python -m benchmarks $(if $(DB),--db $(DB)) $(ARGS)
 
 $(BENCH_STAMP): requirements/bench.txt pyproject.toml
 	$(PYTHON) -m venv $(BENCH_VENV)

@@ -4,6 +4,7 @@ Progress goes to standard error, results to standard output and to `bench-output
 """
 
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from benchmarks.contenders.lineup import CONCURRENCY
+from benchmarks.databases import BenchmarkDatabase, Postgres, Tds
 from benchmarks.goals import goals
 from benchmarks.pgbench import PgbenchFailed
 from benchmarks.program import MEASUREMENTS, WrongHistory, run
@@ -22,12 +24,17 @@ from benchmarks.tables import markdown
 from benchmarks.topics import TopicsFailed
 from tests.servers.child import ServerFailed
 from tests.servers.kafka_jars import KafkaUnavailable
+from tests.servers.mssql import MssqlUnavailable
 from tests.servers.postgres import PostgresUnavailable
 
 OUTPUT: Final = Path("bench-output")
+ON_TDS: Final = ("throughput", "partitions", "skew")
+"""The others look at PostgreSQL itself."""
+
 _FAILURES: Final = (
     ContenderFailed,
     KafkaUnavailable,
+    MssqlUnavailable,
     PgbenchFailed,
     PostgresUnavailable,
     ServerFailed,
@@ -45,6 +52,11 @@ class What(StrEnum):
     SKEW = "skew"
 
 
+class Db(StrEnum):
+    POSTGRESQL = "postgresql"
+    MSSQL = "mssql"
+
+
 def main(
     what: Annotated[What, typer.Argument(help="Which measurement.")] = What.ALL,
     *,
@@ -54,6 +66,9 @@ def main(
     backlog: Annotated[
         int | None, typer.Option(min=100, help="Events of the backlog that memory is watched by.")
     ] = None,
+    db: Annotated[Db, typer.Option(help="PostgreSQL, or the TDS server that RUDDER_TEST_MSSQL_URL names.")] = (
+        Db.POSTGRESQL
+    ),
     concurrency: Annotated[int, typer.Option(min=1, help="The worker's, wherever it runs alone.")] = CONCURRENCY,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, one round: does it work?")] = False,
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
@@ -62,10 +77,14 @@ def main(
     given: dict[str, Any] = {"rounds": rounds, "events": events, "slow_events": slow_events, "backlog_events": backlog}
     sizes = replace(QUICK if quick else Sizes(), **{name: value for name, value in given.items() if value is not None})
     wanted = tuple(each for each in MEASUREMENTS if what in (What.ALL, each))
+    if db is Db.MSSQL:
+        wanted = tuple(each for each in wanted if each in ON_TDS)
+        if not wanted:
+            raise typer.BadParameter(f"on a TDS server there are only {', '.join(ON_TDS)}", param_hint="WHAT")
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     report, wrong = "", True
     try:
-        for results in run(wanted, sizes, command=command, concurrency=concurrency, say=_say):
+        for results in run(wanted, sizes, command=command, concurrency=concurrency, say=_say, database=_DATABASES[db]):
             texts = _texts(results)
             _keep(what, texts)
             report, wrong = texts["json" if as_json_ else "md"], bool(results.differences)
@@ -75,6 +94,9 @@ def main(
     typer.echo(report)
     if wrong:
         raise typer.Exit(1)
+
+
+_DATABASES: Final[dict[Db, Callable[[], BenchmarkDatabase]]] = {Db.POSTGRESQL: Postgres, Db.MSSQL: Tds}
 
 
 def _texts(results: Results) -> dict[str, str]:

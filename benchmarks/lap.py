@@ -50,10 +50,12 @@ class Glances:
     contender: Running
     warm: tuple[float, "Meters"] | None = None
     done: tuple[float, "Meters"] | None = None
-    _servers: tuple[int, int] = field(init=False)
+    _broker: int = field(init=False)
+    _database: tuple[int, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._servers = process_with(self.stage.kafka.mark), process_with(self.stage.postgres.mark)
+        self._broker = process_with(self.stage.kafka.mark)
+        self._database = tuple(map(process_with, self.stage.database.marks))
 
     def note(self, share: float) -> None:
         """`share` of the status records is there."""
@@ -63,8 +65,9 @@ class Glances:
             self.done = share, self.read()
 
     def read(self) -> "Meters":
-        kafka, postgres = self._servers
-        return Meters(contender=self.contender.usage(), broker=usage_of(kafka), database=usage_of(postgres))
+        return Meters(
+            contender=self.contender.usage(), broker=usage_of(self._broker), database=usage_of(*self._database)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,7 +117,7 @@ def variables(stage: Stage, course: Course, place: Place) -> dict[str, str]:
         "RUDDER_DATABASE_URL": place.database_url,
         "RUDDER_HTTP_PORT": "0",
         "RUDDER_LOG_LEVEL": "warning",
-        "BENCH_JDBC_URL": f"jdbc:postgresql://127.0.0.1:{stage.postgres.port}/{place.database}?user=postgres",
+        "BENCH_JDBC_URL": stage.database.jdbc_url(place.database),
         "BENCH_INPUT_RECORDS": str(course.events),
         "BENCH_STATUS_RECORDS": str(course.status_records),
     }

@@ -8,6 +8,7 @@ from typing import Final, Literal, assert_never
 
 from benchmarks.contenders.contender import Contender
 from benchmarks.contenders.lineup import CONCURRENCIES, lineup, plain_loop, this_worker
+from benchmarks.databases import BenchmarkDatabase, Postgres
 from benchmarks.goals import HALF_OF_PLAIN
 from benchmarks.lap import run_at, run_lap
 from benchmarks.latency import WARM_UP_EVENTS, Latency, Load, measure_latency
@@ -15,7 +16,7 @@ from benchmarks.machine import this_machine
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.results import Results
 from benchmarks.scaling import against_partitions, against_skew
-from benchmarks.servers import kafka_description, postgres_description
+from benchmarks.servers import kafka_description
 from benchmarks.sizes import Sizes
 from benchmarks.stage import Course, Ground, Stage
 from benchmarks.stream import Traffic, records
@@ -26,6 +27,7 @@ Measurement = Literal["throughput", "latency", "memory", "partitions", "skew"]
 MEASUREMENTS: Final[tuple[Measurement, ...]] = ("throughput", "latency", "partitions", "skew", "memory")
 SHARES: Final = (0.1, 0.5, 0.9)
 LOAD_SHARE_MAX: Final = 0.25
+ON_EVERY_DATABASE: Final = frozenset({"worker", "plain", "faststream"})
 
 
 class WrongHistory(Exception):
@@ -41,7 +43,13 @@ class Capacities:
 
 
 def run(
-    wanted: tuple[Measurement, ...], sizes: Sizes, *, command: str, concurrency: int, say: Callable[[str], None]
+    wanted: tuple[Measurement, ...],
+    sizes: Sizes,
+    *,
+    command: str,
+    concurrency: int,
+    say: Callable[[str], None],
+    database: Callable[[], BenchmarkDatabase] = Postgres,
 ) -> Iterator[Results]:
     """Run what is wanted on one stage, and yield all that is known after each measurement.
 
@@ -55,15 +63,15 @@ def run(
     if machine.load > machine.cores * LOAD_SHARE_MAX:
         say(f"others are at work on this machine (load {machine.load}): figures and ratios will be off")
     worker = this_worker(concurrency=concurrency)
-    with Stage(say=say) as stage:
-        say("the servers run; making the history")
-        ground = _ground(stage, worker, sizes)
+    with Stage(say=say, database=database) as stage:
+        say("the servers run; making the history" if stage.database.keeps_history else "the servers run")
+        ground = _ground(stage, worker, sizes) if stage.database.keeps_history else stage.empty
         results = Results(
             command=command,
             seconds=0.0,
             machine=machine,
             broker=kafka_description(),
-            database=postgres_description(stage.postgres),
+            database=stage.database.description,
             sizes=sizes,
         )
         for measurement in wanted:
@@ -90,9 +98,9 @@ def _traffic(sizes: Sizes) -> Traffic:
     return Traffic(releases_active=sizes.releases_active)
 
 
-def _stream(sizes: Sizes) -> Iterator[RawRecord]:
-    """What follows on the history."""
-    return itertools.islice(records(_traffic(sizes)), sizes.history_events, None)
+def _stream(sizes: Sizes, ground: Ground) -> Iterator[RawRecord]:
+    """What follows on the history, where there is one."""
+    return itertools.islice(records(_traffic(sizes)), len(ground.records), None)
 
 
 def _ground(stage: Stage, worker: Contender, sizes: Sizes) -> Ground:
@@ -107,8 +115,8 @@ def _ground(stage: Stage, worker: Contender, sizes: Sizes) -> Ground:
 
 def _courses(stage: Stage, sizes: Sizes, ground: Ground) -> tuple[Course, Course]:
     return (
-        stage.course(itertools.islice(_stream(sizes), sizes.events), ground=ground),
-        stage.course(itertools.islice(_stream(sizes), sizes.slow_events), ground=ground),
+        stage.course(itertools.islice(_stream(sizes, ground), sizes.events), ground=ground),
+        stage.course(itertools.islice(_stream(sizes, ground), sizes.slow_events), ground=ground),
     )
 
 
@@ -116,12 +124,19 @@ def _throughput(stage: Stage, sizes: Sizes, ground: Ground) -> tuple[Standing, .
     course, slow_course = _courses(stage, sizes, ground)
     return compare(
         stage,
-        [contender for contender in lineup() if not sizes.quick or _is_typical(contender)],
+        [contender for contender in _everyone(stage) if not sizes.quick or _is_typical(contender)],
         course=course,
         slow_course=slow_course,
         rounds=sizes.rounds,
-        pgbench_seconds=sizes.pgbench_seconds,
+        pgbench_seconds=sizes.pgbench_seconds if isinstance(stage.database, Postgres) else None,
     )
+
+
+def _everyone(stage: Stage) -> tuple[Contender, ...]:
+    """Without a Java contender and the bare broker where the database is not PostgreSQL, whose statements they have."""
+    if isinstance(stage.database, Postgres):
+        return lineup()
+    return tuple(each for each in lineup() if each.kind in ON_EVERY_DATABASE and each.concurrency != CONCURRENCIES[-1])
 
 
 def _memory(stage: Stage, worker: Contender, sizes: Sizes) -> Memory:
@@ -163,7 +178,7 @@ def _latencies(
     for contender, rate, why in loads:
         load = Load(events_per_second=rate, seconds=sizes.latency_seconds, why=why)
         stage.say(f"latency: {contender.name} at {rate:,.0f} events/s, {why}")
-        stream = list(itertools.islice(_stream(sizes), load.events + WARM_UP_EVENTS))
+        stream = list(itertools.islice(_stream(sizes, ground), load.events + WARM_UP_EVENTS))
         latency = measure_latency(stage, contender, load, records=stream, ground=ground)
         stage.say(f"    p50 {latency.p50_ms:,.1f} ms, p99 {latency.p99_ms:,.1f} ms, unanswered {latency.lost}")
         yield latency

@@ -1,4 +1,4 @@
-"""A PostgreSQL database's rows in a SQLite one in memory: the recount reads no other kind, and asks for its texts."""
+"""A database's rows in a SQLite one in memory: the recount reads no other kind, and asks for its texts."""
 
 import asyncio
 import sqlite3
@@ -9,6 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
+
+from tests.conformance.contents import contents
+from worker.db.models import Base
 
 TABLES: Final = (
     "releases",
@@ -44,7 +47,12 @@ def as_text(value: Any) -> Any:
             return value
 
 
-async def _read(database_url: str) -> dict[str, tuple[list[str], list[tuple[Any, ...]]]]:
+Tables = dict[str, tuple[list[str], list[tuple[Any, ...]]]]
+
+
+async def _read(database_url: str) -> Tables:
+    if not database_url.startswith("postgresql"):
+        return await _read_as_mapped(database_url)
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:
         found = {}
@@ -56,3 +64,11 @@ async def _read(database_url: str) -> dict[str, tuple[list[str], list[tuple[Any,
         return found
     finally:
         await connection.close()
+
+
+async def _read_as_mapped(database_url: str) -> Tables:
+    """In the types of the worker's models, where the driver's own are others."""
+    return {
+        name: (list(Base.metadata.tables[name].columns.keys()), [tuple(map(as_text, row.values())) for row in rows])
+        for name, rows in (await contents(database_url, *TABLES)).items()
+    }

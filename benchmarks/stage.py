@@ -6,8 +6,6 @@ second week mostly moves deployments on. The history is made once, by this worke
 
 import itertools
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -16,15 +14,13 @@ from pathlib import Path
 from typing import Final, Self
 
 from benchmarks.check import Expectation, Published, expectation
-from benchmarks.running import ROOT, ContenderFailed
+from benchmarks.databases import EMPTY, BenchmarkDatabase, Postgres
 from benchmarks.servers import BenchmarkKafka, BenchmarkPostgres
 from benchmarks.topics import Outputs, create_input, create_outputs, fill, read_topic
 from tests.servers.topics import delete_topics
 from worker.demo.record import RawRecord, TopicRecord
 
 PARTITIONS: Final = 16
-_EMPTY: Final = "empty"
-_MIGRATE_TIMEOUT_SECONDS: Final = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +58,9 @@ class Place:
 class Stage:
     """The servers, started; leaving the context ends them and removes all that they held."""
 
-    def __init__(self, *, say: Callable[[str], None]) -> None:
+    def __init__(self, *, say: Callable[[str], None], database: Callable[[], BenchmarkDatabase]) -> None:
         self.say = say
+        self._database = database
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-bench-"))
         self._numbers = itertools.count(1)
 
@@ -71,19 +68,25 @@ class Stage:
         try:
             self.kafka = BenchmarkKafka()
             self.kafka.start()
-            self.postgres = BenchmarkPostgres()
-            self.postgres.start()
-            self._migrate(self.postgres.create_database(_EMPTY))
+            self.database = self._database()
+            self.database.prepare(self._folder)
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        for name in ("kafka", "postgres"):
+        for name in ("kafka", "database"):
             with suppress(AttributeError):  # it was never made
                 getattr(self, name).close()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    @property
+    def postgres(self) -> BenchmarkPostgres:
+        """For the measurements that know PostgreSQL only."""
+        if not isinstance(self.database, Postgres):
+            raise TypeError("only PostgreSQL is measured so")
+        return self.database.server
 
     @property
     def bootstrap_servers(self) -> str:
@@ -92,7 +95,7 @@ class Stage:
     @property
     def empty(self) -> Ground:
         """The tables, and nothing in them."""
-        return Ground(database=_EMPTY)
+        return Ground(database=EMPTY)
 
     def course(
         self, records: Iterable[RawRecord], *, ground: Ground, partitions: int = PARTITIONS, checked: bool = True
@@ -119,26 +122,23 @@ class Stage:
         name = f"lap-{next(self._numbers)}"
         folder = self._folder / name
         folder.mkdir()
-        place = Place(
+        return Place(
             name=name,
             outputs=create_outputs(self.bootstrap_servers, name, partitions=course.partitions),
             database=name,
-            database_url=self.postgres.create_database(name, template=course.ground.database),
+            database_url=self.database.copy(name, of=course.ground.database),
             folder=folder,
         )
-        self.postgres.execute("checkpoint")
-        return place
 
     def clear(self, place: Place) -> None:
         """Give back what the lap took."""
-        self.postgres.drop_database(place.database)
+        self.database.drop(place.database)
         delete_topics(self.bootstrap_servers, [*place.outputs.status, place.outputs.dead_letters])
         shutil.rmtree(place.folder, ignore_errors=True)
 
     def keep_as_ground(self, course: Course, place: Place, seen: Published) -> Ground:
         """Make a lap's database the ground of later ones."""
-        self.postgres.connections_gone(place.database)
-        self.postgres.execute("vacuum (analyze)", database=place.database)
+        self.database.keep(place.database)
         records = tuple(read_topic(self.bootstrap_servers, course.topic))
         return Ground(database=place.database, records=records, published=seen)
 
@@ -148,16 +148,3 @@ class Stage:
         path.write_text(text, "utf-8")
         self._folder.chmod(0o755)
         return path
-
-    def _migrate(self, database_url: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", "migrate"],
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=self._folder,
-            env={"PYTHONPATH": str(ROOT), "RUDDER_DATABASE_URL": database_url},
-            timeout=_MIGRATE_TIMEOUT_SECONDS,
-        )
-        if done.returncode != 0:
-            raise ContenderFailed(f"rudder-worker migrate ended with {done.returncode}: {done.stderr}")

@@ -47,22 +47,24 @@ def compare(
     course: Course,
     slow_course: Course,
     rounds: int,
-    pgbench_seconds: int,
+    pgbench_seconds: int | None,
 ) -> tuple[Standing, ...]:
-    """What a contender did wrongly stands in its standing, as does that it did not get to the end."""
+    """What a contender did wrongly stands in its standing, as does that it did not get to the end. Without
+    `pgbench_seconds` there is no ceiling.
+    """
     everyone = tuple(contenders)
     tallies = {contender.name: _Tally() for contender in everyone}
-    ceilings = {clients: _Tally() for clients in CLIENTS}
+    ceilings = {clients: _Tally() for clients in (CLIENTS if pgbench_seconds is not None else ())}
     for number in range(1, rounds + 1):
         for contender in everyone:
             if contender.missing is None:
                 stage.say(f"round {number} of {rounds}: {contender.name}")
                 _lap(stage, contender, slow_course if contender.slow else course, tallies[contender.name])
-        for clients in CLIENTS:
+        for clients, tally in ceilings.items():
             stage.say(f"round {number} of {rounds}: pgbench, {clients} clients")
-            ceiling = run_pgbench(stage, course.ground, clients=clients, seconds=pgbench_seconds)
-            ceilings[clients].speeds.append(ceiling.events_per_second)
-            ceilings[clients].costs.append(ceiling.costs)
+            ceiling = run_pgbench(stage, course.ground, clients=clients, seconds=pgbench_seconds or 0)
+            tally.speeds.append(ceiling.events_per_second)
+            tally.costs.append(ceiling.costs)
     return (
         *(_standing(contender, tallies[contender.name]) for contender in everyone),
         *(_ceiling(clients, tally) for clients, tally in ceilings.items()),

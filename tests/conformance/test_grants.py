@@ -13,7 +13,7 @@ from tests.conformance.catalogue import catalogue, execute_script, run
 from tests.conformance.contents import contents
 from tests.conformance.stores import opened
 from tests.conformance.test_store_day import Outcomes, day_of, one_by_one, prepare
-from tests.servers.mssql import administer
+from tests.servers import mssql
 from worker.db import migration
 from worker.db.engine import dialect_of
 from worker.db.models import Base
@@ -40,9 +40,9 @@ def login(database_url: str) -> Iterator[URL]:
             run(database_url, f'DROP OWNED BY "{name}"', f'DROP ROLE "{name}"')
         case "mssql":
             quoted = f"[{name}]"
-            administer(f"CREATE LOGIN {quoted} WITH PASSWORD = '{password}'")
+            mssql.server().execute(f"CREATE LOGIN {quoted} WITH PASSWORD = '{password}'")
             yield url.set(username=name, password=password)
-            administer(f"DROP LOGIN {quoted}")  # its user goes with the database
+            mssql.server().execute(f"DROP LOGIN {quoted}")  # its user goes with the database
         case _:
             pytest.skip("SQLite knows no logins")
 

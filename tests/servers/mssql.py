@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
-from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
@@ -16,53 +16,82 @@ from sqlalchemy.pool import NullPool
 from tests.servers.availability import unavailable
 from worker.db.engine import completed_url
 
-_DROP_TIMEOUT_SECONDS = 30.0
-
 VARIABLE = "RUDDER_TEST_MSSQL_URL"
 
+_DROP_TIMEOUT_SECONDS = 30.0
 
-def administer(statement: str) -> None:
-    """On the server, outside of any transaction."""
 
-    async def execute() -> None:
-        engine = create_async_engine(_server(), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        try:
-            async with engine.connect() as connection:
-                await connection.exec_driver_sql(statement)
-        finally:
-            await engine.dispose()
+class MssqlUnavailable(Exception):
+    """No server is named; the message says by what it could be."""
 
-    # In a thread, since the test may have an event loop of its own.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        thread.submit(asyncio.run, execute()).result()
+
+class MssqlServer:
+    """Databases on it are made and dropped by whom the URL names."""
+
+    def __init__(self) -> None:
+        named = os.environ.get(VARIABLE)
+        if not named:
+            raise MssqlUnavailable(f"{VARIABLE} names no SQL Server")
+        self._url = completed_url(named)
+
+    def execute(self, statement: str) -> Any:
+        """Outside of any transaction; the first value of the first row, where there is one."""
+
+        async def execute() -> Any:
+            engine = create_async_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+            try:
+                async with engine.connect() as connection:
+                    result = await connection.exec_driver_sql(statement)
+                    return result.scalar() if result.returns_rows else None
+            finally:
+                await engine.dispose()
+
+        # In a thread, since the caller may have an event loop of its own.
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(asyncio.run, execute()).result()
+
+    def version(self) -> str:
+        """The first line of what it says of itself."""
+        return str(self.execute("SELECT @@VERSION")).splitlines()[0]
+
+    def create(self) -> str:
+        """The name of a new, empty database."""
+        name = f"rudder_test_{uuid.uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name}")
+        return name
+
+    def url(self, name: str) -> str:
+        """Complete, with its password."""
+        return self._url.set(database=name).render_as_string(hide_password=False)
+
+    def drop(self, name: str) -> None:
+        """Whoever was killed is still connected for as long as the server has not noticed."""
+        give_up_at_seconds = time.monotonic() + _DROP_TIMEOUT_SECONDS
+        while True:
+            try:
+                self.execute(f"DROP DATABASE {name}")
+            except DBAPIError as error:
+                if "in use" not in str(error) or time.monotonic() > give_up_at_seconds:
+                    raise
+            else:
+                return
+            time.sleep(0.5)
+
+
+def server() -> MssqlServer:
+    """Skips the test where there is none."""
+    try:
+        return MssqlServer()
+    except MssqlUnavailable as error:
+        unavailable("mssql", str(error))
 
 
 @contextmanager
 def empty_database() -> Iterator[str]:
-    """Its URL, complete; skips the test where there is no server."""
-    server = _server()
-    name = f"rudder_test_{uuid.uuid4().hex}"
-    administer(f"CREATE DATABASE {name}")
+    """Its URL; skips the test where there is no server."""
+    one = server()
+    name = one.create()
     try:
-        yield server.set(database=name).render_as_string(hide_password=False)
+        yield one.url(name)
     finally:
-        _drop(name)
-
-
-def _drop(name: str) -> None:
-    """Whoever was killed is still connected for as long as the server has not noticed."""
-    give_up_at_seconds = time.monotonic() + _DROP_TIMEOUT_SECONDS
-    while True:
-        try:
-            return administer(f"DROP DATABASE {name}")
-        except DBAPIError as error:
-            if "in use" not in str(error) or time.monotonic() > give_up_at_seconds:
-                raise
-        time.sleep(0.5)
-
-
-def _server() -> URL:
-    server = os.environ.get(VARIABLE)
-    if not server:
-        unavailable("mssql", f"{VARIABLE} names no SQL Server")
-    return completed_url(server)
+        one.drop(name)
