@@ -3,6 +3,9 @@
 from typing import NamedTuple
 
 _CLOUDEVENTS = "application/cloudevents"
+_PARAMETERS_MAX = 32
+"""How many are looked at: nobody writes so many, and a header may be megabytes of semicolons."""
+
 _JSON_FORMATS = frozenset({_CLOUDEVENTS, _CLOUDEVENTS + "+json"})
 
 
@@ -31,7 +34,7 @@ class MediaType(NamedTuple):
 
 def parse_media_type(text: str) -> MediaType:
     """Never fails: what is no media type is simply none of those that are asked for."""
-    name, *parameters = text.lower().split(";")
+    name, *parameters = text.lower().split(";", _PARAMETERS_MAX)
     charset = None
     for parameter in parameters:
         key, _, value = parameter.partition("=")

@@ -50,3 +50,11 @@ def test_json_data_types_are_recognised(name: str) -> None:
 def test_other_data_types_are_not_json(name: str) -> None:
     """What is no media type is no JSON either."""
     assert not is_json(name)
+
+
+def test_megabytes_of_parameters_are_not_looked_at() -> None:
+    """The thirty-third is none; what they stand behind is recognised all the same."""
+    media_type = parse_media_type("application/cloudevents+json;" + ";" * 1_000_000 + "charset=utf-7")
+    assert media_type.is_structured
+    assert media_type.charset is None
+    assert parse_media_type("application/cloudevents+json" + ";x=y" * 31 + ";charset=utf-7").charset == "utf-7"
