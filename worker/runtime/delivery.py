@@ -12,6 +12,7 @@ from typing import Protocol
 
 import structlog
 
+from schemas.detail import printable
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.message import Message
 from worker.domain.retry import Backoff
@@ -216,6 +217,8 @@ def _position(message: Message) -> dict[str, object]:
 
 
 def _name(error: Exception) -> str:
-    """The error on one line, bounded: it goes into a row, a header and a log line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:_NAME_LENGTH_MAX]
+    """The error on one line, bounded and printable: it goes into a row, a header and a log line, and may quote what a
+    publisher wrote.
+    """
+    text = " ".join(str(error)[: 2 * _NAME_LENGTH_MAX].split())
+    return printable(f"{type(error).__name__}: {text}")[:_NAME_LENGTH_MAX]

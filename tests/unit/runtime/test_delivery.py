@@ -93,6 +93,18 @@ async def test_values_that_the_database_refuses_are_rejected_at_once() -> None:
     assert scene.store.begun == 2
 
 
+async def test_what_a_refusal_quotes_of_the_event_fits_a_row_a_header_and_a_line() -> None:
+    """A driver's words may repeat the value: no control character, no lone surrogate, no length of it gets further."""
+    scene = Scene(Unprocessable('refused: "a\0b\x1b[2J\r\nrudder-reason: \u202e\ud800' + "x" * 2_000))
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    detail = outcome.rejection.detail
+    assert detail.startswith('Unprocessable: refused: "a\\u0000b\\u001b[2J rudder-reason: \\u202e\\ud800x')
+    assert len(detail) == 500
+    assert detail.isprintable()
+    assert ("rudder-detail", detail.encode()) in scene.publisher.published[0].headers
+
+
 async def test_a_conflict_is_decided_afresh() -> None:
     scene = Scene(Conflict("somebody was first"), Conflict("again"))
     assert isinstance(await scene.deliver(), Applied)
