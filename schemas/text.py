@@ -17,6 +17,7 @@ from schemas.times import YEAR_MAX
 
 NAME_UNITS_MAX = 255
 SOURCE_UNITS_MAX = 1024
+PROSE_UNITS_MAX = 2**30 - 1
 INT_MAX = 2**31 - 1
 BIGINT_MAX = 2**63 - 1
 
@@ -97,8 +98,14 @@ Source = Annotated[
 ]
 """A CloudEvents source: 1 to 1,024 UTF-16 units."""
 
-Prose = Annotated[str, WithJsonSchema({"type": "string", "pattern": _NO_NUL_PATTERN})]
-"""Text for people, nvarchar(max): bounded by the event's size only."""
+Prose = Annotated[
+    str,
+    Field(max_length=PROSE_UNITS_MAX),
+    WithJsonSchema({"type": "string", "maxLength": PROSE_UNITS_MAX, "pattern": _NO_NUL_PATTERN}),
+]
+"""Text for people, nvarchar(max). The event's size is the bound that is met first: no text has more UTF-16 units than
+its event has bytes, and RUDDER_EVENT_BYTES_MAX cannot be set as high.
+"""
 
 Uuid = Annotated[UUID, _UuidText(), WithJsonSchema({"type": "string", "format": "uuid", "pattern": UUID_PATTERN})]
 Date = Annotated[
@@ -112,4 +119,6 @@ Ordinal = Annotated[int, Field(ge=1, le=INT_MAX)]
 Attempt = Annotated[int, Field(ge=1, le=BIGINT_MAX)]
 Revision = Annotated[int, Field(ge=0, le=INT_MAX)]
 JsonObject = dict[str, object]
-"""A free-form object: kept as received, key order included."""
+"""A free-form object: kept as received, key order included. Its bounds are those of all JSON: the event's size, the
+depth, and what a number may be (`schemas.json_text`).
+"""

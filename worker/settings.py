@@ -31,6 +31,10 @@ SECRETS = ("database_url", "kafka_sasl_password", "kafka_ssl_keyfile_password")
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):([0-9]{1,5})")
 _PORT_MAX = 65_535
+_EVENT_BYTES_LIMIT = 256 * 1024 * 1024
+"""JSON may be four times as long when it is written again (`1e15` is `1000000000000000.0`), and SQL Server's
+nvarchar(max) takes 2^30 - 1 characters.
+"""
 
 
 def topic_name(name: str) -> str:
@@ -123,7 +127,9 @@ class Settings(BaseSettings):
     event_source: str = Field(
         "/rudder-worker", min_length=1, max_length=1024, description="CloudEvents source of what is published"
     )
-    event_bytes_max: PositiveInt = Field(1_048_576, description="bytes of the largest value that is read")
+    event_bytes_max: PositiveInt = Field(
+        1_048_576, le=_EVENT_BYTES_LIMIT, description="bytes of the largest value that is read"
+    )
 
     concurrency: PositiveInt = Field(16, description="releases worked on at the same time")
     processes: PositiveInt = Field(

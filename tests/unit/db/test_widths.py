@@ -1,0 +1,201 @@
+"""The widest events there are fit their columns: every value of every statement, against the type it is written to.
+
+What a server does with a text that is too long differs, from cutting it to refusing it for ever; none may come to it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import DATE, BigInteger, Integer, String
+
+from schemas.decode import decode
+from schemas.detail import DETAIL_CHARS_MAX
+from schemas.event import Event
+from schemas.reasons import Reason
+from schemas.record import Headers, Record
+from schemas.text import BIGINT_MAX, INT_MAX, NAME_UNITS_MAX, SOURCE_UNITS_MAX, utf16_units
+from schemas.types import EventType as E
+from tests.properties.world import World
+from worker.db.models import Base
+from worker.db.pointers import Pointers
+from worker.db.types import Guid, UtcTimestamp
+from worker.db.writing import Write, writes
+from worker.domain.decide import reject
+from worker.domain.message import Message
+from worker.domain.state import Outcome
+
+POINTERS = Pointers(component_is_uuid=True)
+ID = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
+
+
+def wide(text: str, units: int = NAME_UNITS_MAX) -> str:
+    """As wide as it may be, and of the characters that count twice, but for the beginning that tells it from others."""
+    return text + "\U0001d11e" * ((units - len(text)) // 2) + "x" * ((units - len(text)) % 2)
+
+
+RELEASE: dict[str, Any] = {
+    "project_id": ID,
+    "component_id": ID,
+    "deployment_track_id": wide("track"),
+    "release_date": "9998-12-31",
+    "release_number": INT_MAX,
+    "created_by": wide("creator"),
+    "description": wide("description", 100_001),
+    "commit_hash": wide("commit"),
+    "image_tag": wide("image"),
+    "metadata": {wide("metadata", 10_000): 1e300},
+    "apim_base_revisions": [
+        {name: wide(name) for name in ("endpoint_name", "api_id", "revision_id", "access_mode")} for _ in range(101)
+    ],
+}
+DEPLOYMENT: dict[str, Any] = {
+    "environment_id": wide("environment"),
+    "config_revision": INT_MAX,
+    "config_mapping_revision": INT_MAX,
+    "schema_based_config_revision": INT_MAX,
+    "api_settings": {"a": int("9" * 4300)},
+}
+ACTIVITY: dict[str, Any] = {
+    "environment_id": wide("elsewhere"),
+    "config_revision": INT_MAX,
+    "attempt": BIGINT_MAX,
+    "activity_type": wide("activity"),
+    "activity_data": {"a": [1e15] * 10_000},
+}
+REDRIVE: Headers = (("rudder-redrive", b"1"),)
+NEVER: dict[str, Any] = {**DEPLOYMENT, "environment_id": 7, wide("unknown", 9_999): 7, "attempt": wide("no")}
+DAY: list[tuple[E, dict[str, Any]]] = [
+    (E.DEPLOYMENT_REQUESTED, DEPLOYMENT),
+    (E.RELEASE_CREATED, RELEASE),
+    (E.RELEASE_SUBMITTED, {}),
+    (E.RELEASE_APPROVED, {}),
+    (E.RELEASE_APPROVED, {}),
+    (E.DEPLOYMENT_REQUESTED, DEPLOYMENT),
+    (E.DEPLOYMENT_REQUESTED, DEPLOYMENT),
+    (E.DEPLOYMENT_SUCCEEDED, {**DEPLOYMENT, "release": RELEASE}),
+    (E.ACTIVITY_RECORDED, ACTIVITY),
+    (E.DEPLOYMENT_STARTED, {**DEPLOYMENT, "attempt": BIGINT_MAX}),
+    (E.DEPLOYMENT_STARTED, {**DEPLOYMENT, "environment_id": wide("environment").upper()}),
+    (E.DEPLOYMENT_STARTED, NEVER),
+]
+
+
+def message(number: int, *, redriven: bool = False) -> Message:
+    """The day's event of that number. Its record is decoded: what is no event is written as well."""
+    kind, data = DAY[number]
+    envelope = {
+        "specversion": "1.0",
+        "id": wide(f"{number}/"),
+        "source": wide("/ci/", SOURCE_UNITS_MAX),
+        "type": kind.value,
+        "time": f"9998-12-31T23:59:{number:02}.999999999Z",
+        "data": {"release_id": ID, "organization_id": wide("o"), "actor": wide("a"), "comment": "c" * 100_000, **data},
+    }
+    record = Record(
+        topic="t" * 249,
+        partition=INT_MAX,
+        offset=BIGINT_MAX if redriven else BIGINT_MAX - 1,
+        timestamp_ms=BIGINT_MAX,
+        key=None,
+        value=json.dumps(envelope, ensure_ascii=False).encode(),
+        headers=REDRIVE if redriven else (),
+    )
+    return Message(record=record, content=decode(record))
+
+
+def values(write: Write) -> Iterator[tuple[str, str, object]]:
+    """Table, column and value of everything that the statement writes."""
+    if found := re.match(r"INSERT INTO (\w+) \(([^)]*)\) VALUES", write.sql):
+        columns = found[2].split(", ")
+        for index, value in enumerate(write.parameters):
+            yield found[1], columns[index % len(columns)], value
+        return
+    found = re.match(r"UPDATE (\w+) SET (.*?) WHERE", write.sql)
+    assert found is not None, write.sql
+    for (column, kept), value in zip(re.findall(r"(\w+) = (COALESCE\()?\?", found[2]), write.parameters, strict=False):
+        if not (kept and value is None):  # then the column stays as it is
+            yield found[1], column, value
+
+
+def fits(table: str, column: str, value: object) -> bool:
+    column_type = Base.metadata.tables[table].columns[column].type
+    match value:
+        case None:
+            return Base.metadata.tables[table].columns[column].nullable is True
+        case str() if isinstance(column_type, String):
+            return column_type.length is None or utf16_units(value) <= column_type.length
+        case int():
+            bits = 63 if isinstance(column_type, BigInteger) else 31
+            return isinstance(column_type, Integer) and -(2**bits) <= value < 2**bits
+        case UUID():
+            return isinstance(column_type, Guid)
+        case datetime():
+            return isinstance(column_type, UtcTimestamp) and 1 <= value.year <= 9998
+        case date():
+            return isinstance(column_type, DATE) and 1 <= value.year <= 9998
+    return False
+
+
+@pytest.fixture(scope="module")
+def written() -> list[tuple[str, str, object]]:
+    """All that a day of the widest events writes."""
+    world = World(environments=[wide("environment")])
+    messages = [message(number) for number in range(len(DAY))]
+    assert [isinstance(one.content, Event) for one in messages] == [True] * (len(DAY) - 1) + [False]
+    outcomes: list[Outcome] = [world.take(one) for one in messages]
+    outcomes.append(world.take(message(0, redriven=True)))
+    hopeless = message(len(DAY) - 1, redriven=True)
+    outcomes.append(reject(world.load(hopeless), hopeless, Reason.PROCESSING_ERROR, "x" * DETAIL_CHARS_MAX))
+    assert {type(outcome).__name__ for outcome in outcomes} == {"Applied", "Stale", "Rejected"}
+    return [value for outcome in outcomes for write in writes(outcome, POINTERS) for value in values(write)]
+
+
+def test_the_widest_values_fit_their_columns(written: list[tuple[str, str, object]]) -> None:
+    """Texts in UTF-16 units, numbers in bits, days and times in the calendar of every database."""
+    assert {(table, column) for table, column, value in written if not fits(table, column, value)} == set()
+
+
+def test_the_day_writes_to_every_column_and_fills_each_that_has_a_width(
+    written: list[tuple[str, str, object]],
+) -> None:
+    """Else the test above would say nothing of those that it leaves out. `status` and `reason` are the worker's words,
+    a pointer's three texts its ids and names.
+    """
+    told = {(table, column) for table, column, _ in written}
+    own = {"status", "reason", "release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name"}
+    for table in Base.metadata.tables.values():
+        for column in table.columns:
+            if table.name == "app_environments" and not column.name.startswith("release_mgt"):
+                continue  # the worker writes none of its key
+            assert (table.name, column.name) in told, column
+            length = getattr(column.type, "length", None)
+            if length is None or column.name in own:
+                continue
+            widest = max(
+                utf16_units(value)
+                for to_table, to_column, value in written
+                if (to_table, to_column) == (table.name, column.name) and isinstance(value, str)
+            )
+            if column.name != "event_type":  # of what is no event: see test_bounds
+                assert widest == length, column
+
+
+def test_a_rejection_is_as_wide_as_its_row_allows(written: list[tuple[str, str, object]]) -> None:
+    """Some of what is written here was cut to its width by the worker: the detail, which is its own text."""
+    details = [value for table, column, value in written if (table, column) == ("release_event_rejections", "detail")]
+    assert len(details) > 3
+    assert all(isinstance(detail, str) and 0 < utf16_units(detail) <= DETAIL_CHARS_MAX for detail in details)
+
+
+def test_the_comparison_sees_what_does_not_fit() -> None:
+    assert not fits("releases", "created_by", "x" * 256)
+    assert not fits("releases", "created_by", "\U0001d11e" * 128)
+    assert not fits("releases", "created_by", None)
+    assert not fits("releases", "release_number", 2**31)
+    assert not fits("release_deployments", "attempt", 2**63)
+    assert not fits("releases", "release_date", "2026-03-01")
