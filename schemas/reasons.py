@@ -11,6 +11,10 @@ class Reason(Described):
     UNSUPPORTED_TYPE = "unsupported_type", "the event's type is none that the worker accepts"
     INVALID_DATA = "invalid_data", "the data breaks its type's schema; the detail names each JSON pointer"
     TOO_LARGE = "too_large", "the value has more bytes than RUDDER_EVENT_BYTES_MAX"
+    SOURCE_NOT_ALLOWED = (
+        "source_not_allowed",
+        "RUDDER_SOURCES_FILE does not name the event's source for the event's organization",
+    )
     RELEASE_NOT_FOUND = "release_not_found", "the release is unknown and the event brings no release block"
     RELEASE_CONFLICT = "release_conflict", "the release's id, or its date, number, component and track, is taken"
     ORGANIZATION_MISMATCH = "organization_mismatch", "the release belongs to another organization"

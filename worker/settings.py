@@ -127,6 +127,10 @@ class Settings(BaseSettings):
     event_source: str = Field(
         "/rudder-worker", min_length=1, max_length=1024, description="CloudEvents source of what is published"
     )
+    sources_file: Path | None = Field(
+        None,
+        description="TOML file of the event sources that may speak for each organization; any may, if not given",
+    )
     event_bytes_max: PositiveInt = Field(
         1_048_576, le=_EVENT_BYTES_LIMIT, description="bytes of the largest value that is read"
     )

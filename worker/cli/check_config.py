@@ -11,6 +11,7 @@ import typer
 from worker.cli.exits import clear_errors, complain
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.settings import PREFIX, Settings, environment, load, unknown_names
+from worker.sources_file import allowed_sources
 
 _MASK = "********"
 
@@ -30,6 +31,7 @@ def check_config(
         from worker.db.engine import parse_url
 
         parse_url(settings.database_url.get_secret_value())
+        allowed_sources(settings.sources_file)
         values = {PREFIX + name.upper(): _shown(settings, name) for name in Settings.model_fields}
         if as_json:
             print(json.dumps(values, indent=2))

@@ -18,8 +18,10 @@ from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
 from worker.cli.standard_input import standard_input
 from worker.cli.validate import opened
 from worker.domain.errors import Misconfigured
+from worker.domain.sources import AllowedSources
 from worker.handling.drafts import Draft, Problem, complete, drafts, judge, publication
 from worker.settings import Settings, load, topic_name
+from worker.sources_file import allowed_sources
 
 _TYPE_PREFIX, _TYPE_SUFFIX = "dev.rudder.", ".v1"
 
@@ -53,9 +55,10 @@ def publish(
             topic = topic_name(topic or settings.input_topics[0])
         except ValueError as error:
             raise Misconfigured(f"--topic: {error}") from error
+        sources = allowed_sources(settings.sources_file)
         stopped = threading.Event()
         with _drafts(event_type, data, event_id, event_time, file, stopped) as found:
-            judged = _judged(found, source=source, bytes_max=settings.event_bytes_max)
+            judged = _judged(found, source=source, bytes_max=settings.event_bytes_max, sources=sources)
             if event_type is not None or (file is not None and str(file) != "-"):
                 judged = iter(list(judged))  # all of it, before a broker is asked
             asyncio.run(_send(judged, settings, stopped, topic=topic, mode=mode, as_json=as_json))
@@ -110,10 +113,12 @@ def _from_flags(event_type: str, data: str | None, event_id: str | None, event_t
     return Draft(place="the event", value=json.dumps(event, ensure_ascii=False).encode())
 
 
-def _judged(found: Iterator[Draft], *, source: str, bytes_max: int) -> Iterator[tuple[Draft, Event]]:
+def _judged(
+    found: Iterator[Draft], *, source: str, bytes_max: int, sources: AllowedSources | None
+) -> Iterator[tuple[Draft, Event]]:
     for draft in found:
         whole = complete(draft, id=str(uuid4()), source=source, time=datetime.now(UTC))
-        verdict = judge(whole, bytes_max=bytes_max)
+        verdict = judge(whole, bytes_max=bytes_max, sources=sources)
         if isinstance(verdict, Problem):
             raise _InvalidEvent(verdict)
         yield whole, verdict

@@ -104,8 +104,10 @@ async def _watch(settings: Settings) -> signal.Signals | None:
     """Be the parent of several workers; the signal that ended it."""
     from worker.db.engine import parse_url
     from worker.runtime.supervisor import supervise
+    from worker.sources_file import allowed_sources
 
     parse_url(settings.database_url.get_secret_value())
+    allowed_sources(settings.sources_file)
     stop, received = asyncio.Event(), _Received()
     received.install(stop)
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS + _MARGIN_SECONDS

@@ -13,6 +13,7 @@ from worker.cli.exits import EXIT_PROBLEM, clear_errors
 from worker.domain.errors import Misconfigured
 from worker.handling.drafts import Problem, drafts, judge
 from worker.settings import load
+from worker.sources_file import allowed_sources
 
 
 def validate(
@@ -26,12 +27,13 @@ def validate(
     """Check events against the schemas without sending them. Exit code 1 if the worker would reject any."""
     with clear_errors():
         settings = load()
+        sources = allowed_sources(settings.sources_file)
         count = problems = 0
         for path in files or [Path("-")]:
             with opened(path) as lines:
                 for draft in drafts(str(path), lines):
                     count += 1
-                    verdict = judge(draft, bytes_max=settings.event_bytes_max)
+                    verdict = judge(draft, bytes_max=settings.event_bytes_max, sources=sources)
                     if isinstance(verdict, Problem):
                         problems += 1
                         _print_problem(verdict, as_json=as_json)

@@ -21,6 +21,7 @@ from worker.domain.effects import Effects
 from worker.domain.likeness import alike
 from worker.domain.message import Message
 from worker.domain.rows import Deployment, Pointer, Rejection, Release
+from worker.domain.sources import AllowedSources
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale, State
 from worker.domain.transitions import ACTIVE, UNDEPLOYABLE, release_may_become
 
@@ -40,14 +41,19 @@ WANTED_RELEASE_STATUS = {
 }
 
 
-def decide(state: State, message: Message) -> Outcome:
-    """What `message` comes to, given `state`. The same arguments always give the same outcome."""
+def decide(state: State, message: Message, *, sources: AllowedSources | None = None) -> Outcome:
+    """What `message` comes to, given `state`. The same arguments always give the same outcome.
+
+    `sources`: who may speak for which organization; None: everybody.
+    """
     known = duplicate(state, message)  # 1
     if known is not None:
         return known
     content = message.content
     if isinstance(content, Invalid):
         return reject(state, message, content.reason, content.detail)
+    if stranger := unallowed(content, sources):
+        return reject(state, message, Reason.SOURCE_NOT_ALLOWED, stranger)
     match content.data:
         case ReleaseCreated() as data:
             return _release_created(state, message, data)
@@ -96,6 +102,18 @@ def reject(state: State, message: Message, reason: Reason, detail: str) -> Rejec
         offset=record.offset,
     )
     return Rejected(rejection=rejection, again=state.rejection is not None)
+
+
+def unallowed(event: Event, sources: AllowedSources | None) -> str | None:
+    """What there is to say where the event's source may not speak for the organization that the event names; None
+    where it may.
+
+    Before anything is said of the release: a stranger need not learn what there is. That the release belongs to the
+    organization that was judged here is rule 3.
+    """
+    if sources is None or sources.allow(event.source, organization_id=event.data.organization_id):
+        return None
+    return joined([f"{echo(event.source)} is no source of organization {echo(event.data.organization_id)}"])
 
 
 def _foreign(state: State, message: Message, release: Release, organization_id: str) -> Rejected | None:

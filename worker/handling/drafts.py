@@ -12,8 +12,11 @@ from schemas.decode import decode
 from schemas.envelope import STRUCTURED_CONTENT_TYPE, write_binary
 from schemas.event import Event, Invalid
 from schemas.json_text import MalformedJsonError, compact, parse
+from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.times import format_time
+from worker.domain.decide import unallowed
+from worker.domain.sources import AllowedSources
 from worker.ports import Publication
 
 _CONTENT_TYPE = (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
@@ -66,12 +69,14 @@ def complete(draft: Draft, *, id: str, source: str, time: datetime) -> Draft:
     return Draft(place=draft.place, value=compact(completed).encode())
 
 
-def judge(draft: Draft, *, bytes_max: int) -> Event | Problem:
-    """The draft as the worker would decode it."""
+def judge(draft: Draft, *, bytes_max: int, sources: AllowedSources | None = None) -> Event | Problem:
+    """The draft as the worker would decode it; `sources` as in `worker.domain.decide`."""
     record = Record(topic="", partition=0, offset=0, timestamp_ms=0, key=None, value=draft.value, headers=_CONTENT_TYPE)
     match decode(record, bytes_max=bytes_max):
         case Invalid(reason=reason, detail=detail):
             return Problem(place=draft.place, reason=reason.value, detail=detail)
+        case event if stranger := unallowed(event, sources):
+            return Problem(place=draft.place, reason=Reason.SOURCE_NOT_ALLOWED.value, detail=stranger)
         case event:
             return event
 

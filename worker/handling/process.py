@@ -6,7 +6,7 @@ from schemas.record import Record
 from worker.domain.decide import decide, duplicate, reject
 from worker.domain.message import Message
 from worker.domain.state import Outcome, State
-from worker.ports import Store
+from worker.ports import Judge, Store
 
 
 def read(record: Record, *, event_bytes_max: int) -> Message:
@@ -14,15 +14,15 @@ def read(record: Record, *, event_bytes_max: int) -> Message:
     return Message(record=record, content=decode(record, bytes_max=event_bytes_max))
 
 
-async def process(message: Message, store: Store) -> Outcome:
-    """Give the message its effect, in one transaction.
+async def process(message: Message, store: Store, judge: Judge = decide) -> Outcome:
+    """Give the message its effect, in one transaction. `judge`: the rules, with what the operator adds to them.
 
     Raises:
         Conflict: another worker wrote first; process again.
         Unavailable: the database cannot be asked, or its answer to the commit was lost; process again.
         Unprocessable: the database refuses the event's values.
     """
-    return await store.transact(message, decide)
+    return await store.transact(message, judge)
 
 
 async def give_up(message: Message, store: Store, *, detail: str) -> Outcome:

@@ -13,13 +13,14 @@ from typing import Protocol
 import structlog
 
 from schemas.detail import printable
+from worker.domain.decide import decide
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.message import Message
 from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, Rejected
 from worker.handling.process import give_up, process
 from worker.handling.publications import Publications
-from worker.ports import Clock, Publication, Publisher, Store, Tracer
+from worker.ports import Clock, Judge, Publication, Publisher, Store, Tracer
 from worker.telemetry import (
     EVENT_LAG_SECONDS,
     MESSAGES,
@@ -75,6 +76,7 @@ class Delivery:
         publisher: Publisher,
         publications: Publications,
         policy: Policy,
+        judge: Judge = decide,
         tracer: Tracer,
         clock: Clock,
         metrics: Metrics,
@@ -84,6 +86,7 @@ class Delivery:
         self._publisher = publisher
         self._publications = publications
         self._policy = policy
+        self._judge = judge
         self._clock = clock
         self._metrics = metrics
 
@@ -122,7 +125,7 @@ class Delivery:
                 async with place:
                     _still_ours(tenure)
                     if hopeless is None:
-                        outcome = await process(message, self._store)
+                        outcome = await process(message, self._store, self._judge)
                     else:
                         outcome = await give_up(message, self._store, detail=hopeless)
                 # A known event's entries may have been edited by hand into something that cannot be published: then
