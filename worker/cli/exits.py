@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
+from schemas.detail import printable
 from worker.domain.errors import Broken, Misconfigured, Unavailable
 
 EXIT_PROBLEM = 1
@@ -35,4 +36,5 @@ def clear_errors() -> Iterator[None]:
 
 
 def complain(line: str) -> None:
-    print(f"rudder-worker: {' '.join(line.split())}", file=sys.stderr)
+    """Say it in one line; what it quotes cannot steer the terminal."""
+    print(f"rudder-worker: {printable(' '.join(line.split()))}", file=sys.stderr)

@@ -1,17 +1,27 @@
-"""Logs on standard error: JSON lines, or for a person at a terminal, coloured ones. Results go to standard output."""
+"""Logs on standard error: JSON lines, or for a person at a terminal, coloured ones. Results go to standard output.
 
+Much of what is logged was written by somebody else. One event is one line, in ASCII or printable, and nobody's words
+look like a line of their own; only a person's traceback has lines, and each of them is marked as part of one.
+"""
+
+import io
+import json
 import logging
-import re
 import sys
 import time
-from typing import Literal
+from typing import Any, Literal, TextIO
 
 import structlog
+
+from schemas.detail import printable
 
 LogFormat = Literal["json", "console"]
 
 _SILENCE_SECONDS = 60.0
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_TRACEBACK_MARK = "  | "
+_TRACEBACK_CHARS_MAX = 20_000
+"""An error may quote a whole event. Its beginning and its end are what is looked at."""
+
 _QUIET = {
     "aiokafka": logging.WARNING,
     "uvicorn": logging.WARNING,
@@ -35,13 +45,14 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
     if chosen == "json":
         renderers = [
             structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ]  # ASCII: some terminals and readers take U+2028 for a line's end
+            _with_a_short_traceback,
+            structlog.processors.JSONRenderer(serializer=_ascii),
+        ]
     else:
         renderers = [
             _on_one_line,
-            # repr: a value cannot forge a line. Plain: a traceback with variables would show passwords.
-            structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=structlog.dev.plain_traceback),
+            # repr: a value cannot forge a line.
+            structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=_write_traceback),
         ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -87,9 +98,39 @@ class _OnceAMinute(logging.Filter):
 
 
 def _on_one_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-    """A library's own words may quote what came from outside: no control character of it reaches the terminal."""
-    event["event"] = _CONTROLS.sub(lambda match: f"\\x{ord(match[0]):02x}", str(event.get("event", "")))
+    """A library's own words may quote what came from outside: nothing of it steers the terminal."""
+    event["event"] = printable(str(event.get("event", "")))
     return event
+
+
+def _with_a_short_traceback(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    if isinstance(event.get("exception"), str):
+        event["exception"] = _shortened(event["exception"])
+    return event
+
+
+def _write_traceback(out: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """Without variables, one of which may be a password. The error's words may have lines too: none begins like one
+    of the log's own.
+    """
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    lines = _shortened(plain.getvalue()).strip("\n").split("\n")
+    out.write("\n" + "\n".join(_TRACEBACK_MARK + printable(line) for line in lines))
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _TRACEBACK_CHARS_MAX:
+        return text
+    half = _TRACEBACK_CHARS_MAX // 2
+    return f"{text[:half]}… {len(text) - 2 * half} characters left out …{text[-half:]}"
+
+
+def _ascii(event: Any, **options: Any) -> str:
+    """JSON in printable ASCII: some readers take U+2028 for a line's end, and JSON itself does not escape DEL."""
+    return json.dumps(event, **options).replace("\x7f", "\\u007f")
 
 
 def _without_nothing(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import typer
 
+from schemas.detail import printable
 from schemas.event import Event
 from worker.cli import logs
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
@@ -146,7 +147,7 @@ async def _send(
                 written = {"id": event.id, "topic": topic, "partition": partition, "offset": offset}
                 print(json.dumps(written, ensure_ascii=False), flush=True)
             else:
-                print(f"{event.id} {topic}/{partition}@{offset}", flush=True)
+                print(f"{printable(event.id)} {topic}/{partition}@{offset}", flush=True)
     finally:
         stopped.set()  # the thread first: the loop's end waits for it
         await producer.stop()

@@ -1,6 +1,7 @@
 """One log event is one line, whatever its values try: shippers and people read logs line by line."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,14 @@ import pytest
 
 from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment
 
-HOSTILE = 'a\nb\r\nc\x1b[2Jd\x9b2J\u2028e\u2029f\x85g\x00"\\\udcff'
+HOSTILE = (
+    'a\nb\r\nc\x1b[2Jd\x9b2J\u2028e\u2029f\x85g\x00"\\\udcff\x7f\x08\x0b\x0c\x1b]0;title\x07\x1b[8mhidden'
+    "\u202eright to left\u2066\u2069\u061c\u200b\ufeff\U000e0041"
+    '\n2026-01-01T00:00:00Z [info     ] forged\n{"event": "forged"}'
+)
+"""Line ends of every alphabet, escape sequences for the screen, the title and hiding, what turns or hides text, and
+lines that look like the log's own.
+"""
 
 PROGRAM = f"""
 import logging, sys
@@ -18,14 +26,18 @@ from worker.cli import logs
 logs.configure(level="info", log_format=sys.argv[1])
 HOSTILE = {HOSTILE!r}
 log = structlog.get_logger("worker.test")
-{{}}
+STATEMENT
 """
+
+
+STYLE = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
+"""The console's own colours."""
 
 
 def lines_of(statement: str, log_format: str, folder: Path) -> list[str]:
     """What the statement logs, in lines as the strictest reader sees them; nothing may be on standard output."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(statement), log_format],
+        [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), log_format],
         capture_output=True,
         cwd=folder,
         env=process_environment({}),
@@ -42,6 +54,10 @@ HOSTILE_STATEMENTS = [
     "log.info('message.done', value=HOSTILE.encode('utf-8', 'replace'))",
     "log.info('message.done', cause=ValueError(HOSTILE))",
     "logging.getLogger('library').warning('it said %s', HOSTILE)",
+    "logging.getLogger('library').warning(HOSTILE)",
+    "log.info(HOSTILE)",
+    "structlog.contextvars.bind_contextvars(process=HOSTILE); log.info('message.done')",
+    "log.info('message.done', detail=HOSTILE * 100, headers=((HOSTILE, HOSTILE.encode('utf-8', 'replace')),))",
 ]
 
 
@@ -51,8 +67,10 @@ def test_one_event_is_one_line_whatever_its_values(tmp_path: Path, statement: st
     """Neither line ends of any alphabet nor a terminal's escape sequences get through; a library's message, too."""
     lines = lines_of(statement, log_format, tmp_path)
     assert len(lines) == 1, lines
-    assert "\x1b[2J" not in lines[0]
-    assert "\x9b" not in lines[0]
+    assert STYLE.sub("", lines[0]).isprintable(), lines
+    if log_format == "json":
+        assert lines[0].isascii()
+        assert json.loads(lines[0])["level"] in {"info", "warning"}
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
@@ -90,6 +108,27 @@ def test_a_traceback_stays_within_its_json_line(tmp_path: Path, level: str) -> N
     lines = lines_of(statement, "json", tmp_path)
     assert len(lines) == 1, lines
     assert "Traceback" in json.loads(lines[0])["exception"]
+
+
+def test_a_traceback_s_lines_are_marked_on_the_console(tmp_path: Path) -> None:
+    """People read them in lines; what the error says cannot end the traceback and begin a line of the log."""
+    statement = "try: raise ValueError(HOSTILE)\nexcept ValueError: log.exception('failed')"
+    first, *others = lines_of(statement, "console", tmp_path)
+    assert "failed" in first
+    assert any("Traceback" in line for line in others)
+    assert any("forged" in line for line in others)
+    for line in others:
+        assert line.startswith("  | ")
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_error_that_quotes_a_whole_event_does_not_fill_the_log(tmp_path: Path, log_format: str) -> None:
+    """Where it was raised and what it says in the end are kept."""
+    statement = "try: raise ValueError('first' + 'x' * 1_000_000 + 'last')\nexcept ValueError: log.exception('failed')"
+    text = "\n".join(lines_of(statement, log_format, tmp_path))
+    assert len(text) < 30_000
+    assert all(word in text for word in ("Traceback", "first", "last"))
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])

@@ -1,0 +1,69 @@
+"""What publishers put into ids, types, names, keys and headers cannot write lines of the log, nor steer a terminal."""
+
+import json
+import re
+from dataclasses import replace
+from typing import Literal
+
+import pytest
+
+from tests.conformance.producers import ToSend, headers_of
+from tests.end_to_end.events import Story
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.worker_process import WorkerProcess
+
+COLOURS = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
+CONTROLS = "\r\n\x1b[2J\x1b[8m\x1b]0;t\x07\x00\x7f\x85\x9b2J"
+TURNING = "\u202e\u2066\u200b\u2028\u2029\ufeff\U000e0041"
+FORGED = '\n{"event": "forged"}\n2026-01-01T00:00:00Z [info     ] forged'
+HOSTILE = CONTROLS + TURNING + FORGED
+
+
+def spoiled(record: ToSend, **attributes: str) -> ToSend:
+    """The attributes replaced; a hostile key, and headers with hostile names and values beside them."""
+    headers = tuple(
+        (name, attributes.get(name.removeprefix("ce_"), "").encode() or raw) for name, raw in record.headers
+    )
+    more = ((HOSTILE, HOSTILE.encode()), (f"ce_{TURNING}", b"\xff"), ("rudder-reason", HOSTILE.encode()))
+    return replace(record, key=HOSTILE.encode(), headers=(*headers, *more))
+
+
+def records() -> list[ToSend]:
+    """Rejected for every part that is told about: envelope, type, data, rules; and one that is applied."""
+    story = Story()
+    applied = story.deploy("succeeded", release={**story.fields}, comment="\n".join([HOSTILE.replace("\0", "")] * 2))
+    plain = replace(applied, key=HOSTILE.encode(), headers=(*applied.headers, (HOSTILE, HOSTILE.encode())))
+    started = story.deploy("started")
+    return [
+        plain,
+        spoiled(started, id=HOSTILE),
+        spoiled(started, id="1" + TURNING, source="/" + TURNING, type="dev.rudder." + TURNING),
+        replace(spoiled(started), headers=(*started.headers, ("ce_extra", b"\xff"), (HOSTILE, None))),
+        replace(started, headers=(("content-type", f"application/cloudevents+{HOSTILE}".encode()),)),
+        replace(story.deploy("started", environment_id=""), value=json.dumps({HOSTILE: HOSTILE}).encode()),
+        Story().tell("release.submitted", {"organization_id": TURNING}),
+    ]
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+async def test_no_record_writes_a_line_of_the_log(stage: Stage, log_format: Literal["json", "console"]) -> None:
+    """At the level that tells most; the letters' own headers are printable too, and the last of their name."""
+    settings = stage.settings | {"RUDDER_LOG_LEVEL": "debug"}
+    with WorkerProcess("--log-format", log_format, "run", settings=settings, folder=stage.folder) as worker:
+        await stage.send(sent := records())
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    lines = worker.stderr.removesuffix("\n").split("\n")
+    assert sum("message.done" in line for line in lines) == len(sent)
+    for line in lines:
+        assert COLOURS.sub("", line).isprintable(), repr(line)
+        if log_format == "json":
+            assert json.loads(line)["event"] != "forged"
+        else:
+            assert not COLOURS.sub("", line).startswith(("{", "2026-01-01T00:00:00Z"))
+    letters = await stage.read(stage.topics.dead_letters)
+    assert len(letters) == len(sent) - 1
+    for letter in letters:
+        for name, value in headers_of(letter)[-9:]:
+            assert name.startswith("rudder-")
+            assert (value or b"").decode().isprintable(), name
