@@ -10,7 +10,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast check format schemas docs lock wheel bench clean
+.PHONY: help install demo test test-fast fuzz audit check format schemas docs lock wheel bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -32,13 +32,20 @@ test: $(STAMP) ## All tests; servers that can be had are started (ARGS=… goes 
 test-fast: $(STAMP) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/properties $(ARGS)
 
-check: $(STAMP) ## Format, lint, types, layers, generated files
+fuzz: $(STAMP) ## Mutated records through `decode`, ten minutes long (ARGS="--seconds 3600 --seed 1")
+	$(BIN)/python -m tests.fuzzing.decode_fuzzer $(ARGS)
+
+check: $(STAMP) ## Format, lint, types, layers, generated files; known vulnerabilities where they can be asked for
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas.json_schemas --check
 	$(BIN)/python -m worker.cli.reference --check README.md
+	.ci/audit --if-reachable
+
+audit: $(STAMP) ## Known vulnerabilities of what is pinned (needs the advisory service)
+	.ci/audit
 
 format: $(STAMP) ## Rewrite what `check` would complain of
 	$(BIN)/ruff format .
