@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 from schemas.record import Headers
 
@@ -89,7 +89,13 @@ def ends_and_committed(bootstrap_servers: str, topic: str, group_id: str) -> tup
     try:
         ends = _ends(consumer, topic)
         asked = [TopicPartition(topic, partition) for partition in ends]
-        committed = consumer.committed(asked, timeout=WAIT_SECONDS)
+        try:
+            committed = consumer.committed(asked, timeout=WAIT_SECONDS)
+        except KafkaException as error:
+            # A broker that has just begun does not know its groups yet; whoever waits asks again.
+            if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
+                raise
+            return list(ends.values()), [-1 for _ in asked]
         return list(ends.values()), [max(place.offset, 0) for place in committed]
     finally:
         consumer.close()

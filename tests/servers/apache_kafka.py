@@ -143,9 +143,19 @@ class ApacheKafka:
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
             "log.dirs": str(self._folder / "data"),
         }
+        more, arguments = self._more()
+        settings["listeners"] += more.pop("listeners", "")
+        settings["advertised.listeners"] += more.pop("advertised.listeners", "")
+        settings |= more
         self._configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "utf-8")
         cluster_id = uuid.uuid5(uuid.NAMESPACE_URL, "rudder-worker/tests").hex[:22]
-        self.console_tool("kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration))
+        self.console_tool(
+            "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration), *arguments
+        )
+
+    def _more(self) -> tuple[dict[str, str], list[str]]:
+        """Further settings, and arguments of the formatting; listeners are added to those there are."""
+        return {}, []
 
     def _ready(self) -> bool:
         """A broker is in the metadata once it is registered, which is later than its port is open."""

@@ -1,9 +1,11 @@
 """What every Kafka client of the worker is told: where the brokers are and how to be let in."""
 
+import asyncio
 import ssl
 from dataclasses import dataclass
 from typing import Any
 
+from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
@@ -13,7 +15,9 @@ from aiokafka.errors import (
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     InvalidTopicError,
+    KafkaConnectionError,
     KafkaError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
@@ -21,6 +25,9 @@ from aiokafka.errors import (
 from aiokafka.helpers import create_ssl_context
 
 from worker.domain.errors import Misconfigured, Unavailable
+
+_LOOK_SECONDS = 5.0
+"""How long a server is asked why it does not let a client in."""
 
 _OPERATORS_FAULT = (
     AuthenticationFailedError,
@@ -31,6 +38,7 @@ _OPERATORS_FAULT = (
     InvalidGroupIdError,
     InvalidSessionTimeoutError,
     InvalidTopicError,
+    SaslAuthenticationFailed,
     TopicAuthorizationFailedError,
     UnsupportedSaslMechanismError,
     UnsupportedVersionError,
@@ -86,8 +94,34 @@ class Connection:
         return context
 
 
-def at_start(error: KafkaError, *, bootstrap_servers: str) -> Misconfigured | Unavailable:
+async def at_start(error: KafkaError, connection: Connection) -> Misconfigured | Unavailable:
     """What a client's failure to start calls for: other settings, or patience."""
+    bootstrap_servers = connection.bootstrap_servers
+    if isinstance(error, KafkaConnectionError) and connection.security_protocol != "PLAINTEXT":
+        # A client that every server turns away says only that it found none: a wrong password would be waited out.
+        found = await _reason(connection)
+        if isinstance(found, KafkaError):
+            error = found
+        elif isinstance(found, ssl.SSLError):
+            return Unavailable(f"Kafka at {bootstrap_servers} cannot be spoken to over TLS: {found}")
     if isinstance(error, _OPERATORS_FAULT):
         return Misconfigured(f"Kafka at {bootstrap_servers} refuses the worker: {error}")
     return Unavailable(f"Kafka at {bootstrap_servers} does not answer: {error}")
+
+
+async def _reason(connection: Connection) -> Exception | None:
+    """Why the first server that answers does not let this client in; None where none answers, or one lets it in."""
+    arguments = connection.arguments()
+    for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
+        try:
+            async with asyncio.timeout(_LOOK_SECONDS):
+                connected = await create_conn(host, port, **arguments)
+        except KafkaConnectionError:
+            continue
+        except (KafkaError, ssl.SSLError) as error:
+            return error
+        except (OSError, TimeoutError):
+            continue
+        connected.close()
+        return None
+    return None

@@ -135,7 +135,7 @@ class KafkaPublisher:
             await producer.start()
             started = True
         except KafkaError as error:
-            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
+            raise await at_start(error, self._connection) from error
         finally:
             if not started:  # it failed, or was cancelled
                 await _close(producer)

@@ -95,7 +95,7 @@ class KafkaSource:
             await consumer.start()
             self._consumer = consumer
         except KafkaError as error:
-            raise at_start(error, bootstrap_servers=self._connection.bootstrap_servers) from error
+            raise await at_start(error, self._connection) from error
         finally:
             if self._consumer is not consumer:  # it failed, or was cancelled
                 await _close(consumer)
