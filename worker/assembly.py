@@ -8,3 +8,171 @@ from pathlib import Path
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.domain.decide import decide
+from worker.domain.errors import Misconfigured
+from worker.domain.retry import Backoff
+from worker.handling.publications import Publications, Topics
+from worker.handling.verify.verification import Plan
+from worker.kafka.connection import Connection
+from worker.kafka.publisher import KafkaPublisher
+from worker.kafka.source import KafkaSource
+from worker.kafka.topic_reader import KafkaTopicReader
+from worker.ports import Tracer
+from worker.runtime.clock import SystemClock
+from worker.runtime.consumer import Bounds, Consumer
+from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.health import WorkerHealth
+from worker.runtime.silent_tracer import SilentTracer
+from worker.runtime.supervisor import Service
+from worker.runtime.worker import Worker
+from worker.settings import Settings
+from worker.sources_file import allowed_sources
+from worker.telemetry import Metrics
+from worker.version import __version__
+from worker.web.server import Server, application
+
+_POLL_TIMEOUT_SECONDS = 0.25
+"""How long a poll waits for records, and so how soon a stop is noticed."""
+
+_COMMIT_TIMEOUT_SECONDS = 10.0
+_MARGIN_SECONDS = 15.0
+"""What a rebalance has to allow for beyond the drain and its commit: noticing it, and joining again."""
+
+
+def kafka_connection(settings: Settings) -> Connection:
+    password, keyfile_password = settings.kafka_sasl_password, settings.kafka_ssl_keyfile_password
+    return Connection(
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        client_id=settings.kafka_client_id,
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username,
+        sasl_password=password.get_secret_value() if password else None,
+        ssl_cafile=_text(settings.kafka_ssl_cafile),
+        ssl_certfile=_text(settings.kafka_ssl_certfile),
+        ssl_keyfile=_text(settings.kafka_ssl_keyfile),
+        ssl_keyfile_password=keyfile_password.get_secret_value() if keyfile_password else None,
+        request_timeout_seconds=settings.kafka_request_timeout_seconds,
+    )
+
+
+def publisher(settings: Settings) -> KafkaPublisher:
+    return KafkaPublisher(kafka_connection(settings), linger_seconds=settings.kafka_linger_seconds)
+
+
+def store(settings: Settings) -> SqlStore:
+    """Raises Misconfigured as `SqlStore.open`."""
+    return SqlStore.open(
+        settings.database_url.get_secret_value(),
+        connections_max=settings.connections_max,
+        timeout_seconds=settings.database_timeout_seconds,
+    )
+
+
+def output_topics(settings: Settings) -> Topics:
+    return Topics(
+        deployment_status=settings.deployment_status_topic,
+        release_status=settings.release_status_topic,
+        dead_letters=settings.dead_letter_topic,
+    )
+
+
+def topic_reader(settings: Settings) -> KafkaTopicReader:
+    return KafkaTopicReader(kafka_connection(settings), group_id=settings.group_id)
+
+
+def table_reader(settings: Settings) -> SqlTableReader:
+    """Raises Misconfigured as `SqlTableReader.open`."""
+    return SqlTableReader.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: Path | None) -> Plan:
+    return Plan(
+        input_topics=settings.input_topics,
+        topics=output_topics(settings),
+        source=settings.event_source,
+        event_bytes_max=settings.event_bytes_max,
+        findings_max=findings_max,
+        scratch_folder=scratch_folder,
+    )
+
+
+def services(settings: Settings) -> Mapping[str, Service]:
+    """The services of `rudder-worker run`.
+
+    Raises:
+        Misconfigured: the settings name a database or files that cannot be used.
+    """
+    clock, metrics = SystemClock(), Metrics()
+    database, producer = store(settings), publisher(settings)
+    delivery = Delivery(
+        store=database,
+        publisher=producer,
+        publications=Publications(
+            topics=output_topics(settings),
+            content_mode=settings.content_mode,
+            source=settings.event_source,
+            worker=f"rudder-worker/{__version__} {socket.gethostname()}",
+        ),
+        policy=Policy(
+            backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
+            attempts_max=settings.attempts_max,
+        ),
+        judge=partial(decide, sources=allowed_sources(settings.sources_file)),
+        tracer=_tracer(settings),
+        clock=clock,
+        metrics=metrics,
+    )
+    source = KafkaSource(
+        kafka_connection(settings),
+        topics=settings.input_topics,
+        group_id=settings.group_id,
+        group_instance_id=settings.group_instance_id,
+        assignor=settings.partition_assignment_strategy,
+        session_timeout_seconds=settings.session_timeout_seconds,
+        max_poll_interval_seconds=settings.max_poll_interval_seconds,
+        rebalance_timeout_seconds=settings.drain_timeout_seconds + _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
+        commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
+    )
+    consumer = Consumer(source=source, delivery=delivery, bounds=_bounds(settings), clock=clock, metrics=metrics)
+    health = WorkerHealth(store=database, consumer=consumer, clock=clock)
+    worker = Worker(
+        dependencies=(
+            ("database", database.check, database.close),
+            ("broker", producer.start, producer.stop),
+        ),
+        consumer=consumer,
+        startup_timeout_seconds=settings.startup_timeout_seconds,
+        clock=clock,
+    )
+    server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
+    return {"worker": worker, "http": server}
+
+
+def _tracer(settings: Settings) -> Tracer:
+    if settings.tracing == "off":
+        return SilentTracer()
+    try:
+        from worker.otel.tracer import OtelTracer
+    except ImportError as error:
+        raise Misconfigured("RUDDER_TRACING=otlp needs: pip install 'rudder-worker[otel]'") from error
+    return OtelTracer.to_collector()
+
+
+def _bounds(settings: Settings) -> Bounds:
+    return Bounds(
+        concurrency=settings.concurrency,
+        in_flight_records_max=settings.in_flight_records_max,
+        in_flight_bytes_max=settings.in_flight_bytes_max,
+        event_bytes_max=settings.event_bytes_max,
+        commit_interval_seconds=settings.commit_interval_seconds,
+        poll_timeout_seconds=_POLL_TIMEOUT_SECONDS,
+        drain_timeout_seconds=settings.drain_timeout_seconds,
+        trail_records_max=settings.commit_trail_max,
+        keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
+    )
+
+
+def _text(path: object | None) -> str | None:
+    return None if path is None else str(path)

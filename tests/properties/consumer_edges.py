@@ -215,4 +215,5 @@ class Edges(SystemClock):
         self.held.clear()
 
     def _in_time(self, began_seconds: float) -> bool:
-        return self._outside.now_seconds - began_seconds < self._bounds.drain_timeout_seconds
+        """Added as the timer adds it: the difference of two floating-point times may fall short of what was added."""
+        return self._outside.now_seconds < began_seconds + self._bounds.drain_timeout_seconds

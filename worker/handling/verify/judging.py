@@ -16,6 +16,9 @@ from worker.handling.verify.ledger import Ledger
 
 LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
 
+_BELIEVED = (Reason.PROCESSING_ERROR, Reason.SOURCE_NOT_ALLOWED)
+"""Reasons that no rule foresees: what went wrong then, and the list of sources that there was then."""
+
 
 class Fit(IntEnum):
     """How well an outcome and what is recorded go together; the lower, the better."""
@@ -88,8 +91,9 @@ def judge(one: Input, ledger: Ledger, recorded: Recorded) -> Verdict:
     taken = reason == Reason.RELEASE_CONFLICT and event in history.numbers_taken
     state = ledger.state(one.message, number_taken=taken)
     outcome = decide(state, one.message)
-    if reason == Reason.PROCESSING_ERROR and effect != one.place and not isinstance(outcome, Duplicate):
-        outcome = reject(state, one.message, Reason.PROCESSING_ERROR, "")  # no rule foresees it
+    believed = next((each for each in _BELIEVED if each == reason), None)
+    if believed and effect != one.place and not isinstance(outcome, Duplicate):
+        outcome = reject(state, one.message, believed, "")
     match outcome:
         case Applied(changes=changes) | Stale(changes=changes):
             return _applied(one, outcome, changes.entries, recorded)

@@ -349,11 +349,12 @@ def test_a_taken_number_is_a_reason_only_where_another_release_has_it() -> None:
     assert (found.kind, found.place, found.found) == (Kind.CONTRADICTORY, at(3), "rejected as release_conflict")
 
 
-def test_a_processing_error_needs_no_rule() -> None:
-    """No rule foresees it, and it does nothing."""
+@pytest.mark.parametrize("reason", [Reason.PROCESSING_ERROR, Reason.SOURCE_NOT_ALLOWED])
+def test_what_no_rule_foresees_is_believed(reason: Reason) -> None:
+    """It does nothing; and the list of sources may have been another one."""
     scene = Scene.with_a_rejection()
     history = scene.history()
     event = history.inputs[6].id
-    rejection = replace(history.rejections[event], reason=Reason.PROCESSING_ERROR.value)
-    letters = tuple(replace(letter, reason=Reason.PROCESSING_ERROR.value) for letter in history.letters)
+    rejection = replace(history.rejections[event], reason=reason.value)
+    letters = tuple(replace(letter, reason=reason.value) for letter in history.letters)
     assert findings(replace(history, rejections={event: rejection}, letters=letters)) == []
