@@ -1,8 +1,12 @@
 """The databases that every conformance test runs on, each time an empty one."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
+
+from tests.servers.counting_proxy import CountingProxy
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mssql"])
@@ -12,3 +16,12 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite+aiosqlite:///{tmp_path / 'rudder.db'}"
     url: str = request.getfixturevalue("postgres_url" if request.param == "postgresql" else "mssql_url")
     return url
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[CountingProxy]:
+    """Before the test's database, where that is a server."""
+    port = make_url(database_url).port
+    assert port
+    async with CountingProxy.running(port) as proxy:
+        yield proxy

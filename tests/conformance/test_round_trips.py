@@ -29,14 +29,6 @@ WORST_MAX = {"postgresql+asyncpg": 3, "mssql+aioodbc": 4}
 
 
 @pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[CountingProxy]:
-    port = make_url(database_url).port
-    assert port
-    async with CountingProxy.running(port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
     """Before the database stands the proxy. `staging` has a row that deployments are to be pointed at."""
     await migrate(database_url)

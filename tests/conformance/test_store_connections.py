@@ -27,14 +27,6 @@ CONNECTIONS = 6
 
 
 @pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[CountingProxy]:
-    port = make_url(database_url).port
-    assert port
-    async with CountingProxy.running(port) as proxy:
-        yield proxy
-
-
-@pytest.fixture
 async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
     """Before the database stands the proxy."""
     await migrate(database_url)
