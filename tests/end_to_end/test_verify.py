@@ -361,6 +361,14 @@ async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str
     assert {"topic": "RUDDER_INPUT_TOPICS", "broker": "127.0.0.1:1", "tables": "migrate"}[settings] in line
 
 
+@ON_SQLITE
+async def test_nothing_to_compare_is_said(stage: Stage) -> None:
+    """A wrong topic, or a retention that was too quick, looks like a sound system otherwise."""
+    with WorkerProcess("verify", settings=stage.settings, folder=stage.folder, name="verify") as process:
+        assert await process.ended() == 0, process.told()
+        assert "rudder-worker: warning: the input topics hold no record" in process.stderr
+
+
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_what_a_publisher_took_back_was_never_there(stage: Stage) -> None:
     """An aborted transaction at the end of the input: its records are not read, nor waited for."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +38,7 @@ def verify(
         logs.configure(level="warning", log_format=context.obj)
         if scratch is not None and not scratch.is_dir():
             raise Misconfigured(f"--scratch: {scratch} is no folder")
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way the scratch file is deleted
         report = asyncio.run(_verified(settings, findings_max, scratch))
         if as_json:
             print(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
@@ -44,7 +46,9 @@ def verify(
             _print(report)
         if report.findings.total:
             raise typer.Exit(EXIT_PROBLEM)
-        if report.counts["records"] and report.counts["uncommitted"] == report.counts["records"]:
+        if not report.counts["records"]:
+            complain("warning: the input topics hold no record, so that nothing was compared with one")
+        elif report.counts["uncommitted"] == report.counts["records"]:
             complain(f"warning: group {settings.group_id} has committed nothing, so that no record had to have a trace")
 
 
