@@ -13,7 +13,7 @@ from schemas.detail import PAIRS_MAX, echo, joined, pointer
 from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
 from schemas.incoming import DATA_MODELS
-from schemas.json_text import find_nul
+from schemas.json_text import find_nul, may_have_nul
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.text import UUID_TEXT
@@ -51,14 +51,15 @@ def decode(record: Record, *, bytes_max: int = EVENT_BYTES_MAX) -> Event | Inval
         return _invalid(envelope, reason, problems)
     if not isinstance(envelope.data, dict):
         return _invalid(envelope, Reason.INVALID_DATA, ["/data: Input should be an object"])
-    places, count = find_nul(envelope.data, raw=envelope.raw, places_max=PAIRS_MAX)
-    if places:
-        nuls = [f"{pointer(('data', *place))}: has U+0000" for place in places]
-        return _invalid(envelope, Reason.INVALID_DATA, nuls, unsaid=count - len(nuls))
     try:
         data = DATA_MODELS[event_type].model_validate(envelope.data)
     except ValidationError as error:
         return _invalid(envelope, Reason.INVALID_DATA, _problems(error))
+    if may_have_nul(envelope.raw):  # in what is read; other members are nobody's business
+        places, count = find_nul(data.model_dump(mode="json", by_alias=True), places_max=PAIRS_MAX)
+        if places:
+            nuls = [f"{pointer(('data', *place))}: has U+0000" for place in places]
+            return _invalid(envelope, Reason.INVALID_DATA, nuls, unsaid=count - len(nuls))
     return Event(source=source, id=id_, type=event_type, time=time, data=data)
 
 

@@ -60,19 +60,23 @@ def compact(value: object) -> str:
     return _ENCODER.encode(value)
 
 
-def find_nul(value: object, *, raw: bytes, places_max: int) -> tuple[list[Place], int]:
+def may_have_nul(raw: bytes) -> bool:
+    """Whether a text of it may have U+0000. This is the only spelling: unescaped, the parser refuses it."""
+    return b"\\u0000" in raw
+
+
+def find_nul(value: object, *, places_max: int) -> tuple[list[Place], int]:
     """The first places, at most `places_max`, of names and texts with U+0000 in `value`, and how many there are.
 
-    `value` was parsed from `raw`. A name's place ends with itself.
+    A name's place ends with itself.
     """
     places: list[Place] = []
     count = 0
-    if b"\\u0000" in raw:  # the only spelling: unescaped, it is a control character, which the parser refuses
-        for trail, text in _strings(value):
-            if "\0" in text:
-                count += 1
-                if count <= places_max:
-                    places.append(_place(trail))
+    for trail, text in _strings(value):
+        if "\0" in text:
+            count += 1
+            if count <= places_max:
+                places.append(_place(trail))
     return places, count
 
 

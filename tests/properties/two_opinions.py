@@ -14,7 +14,6 @@ from tests.model import records as model_records
 from tests.model.machines import DEPLOYMENT_EVENTS, RELEASE_EVENTS
 from tests.model.records import Published
 from tests.model.second_opinion import SecondOpinion
-from tests.model.shapes import members_of
 from tests.properties.world import World
 from worker.domain.state import Outcome, Rejected
 from worker.handling.process import read
@@ -145,7 +144,7 @@ STORIES = st.one_of(
 )
 
 
-def told(steps: Sequence[Step], *, unknown_nul: bool = False) -> list[Record]:
+def told(steps: Sequence[Step]) -> list[Record]:
     """The steps as records of one partition."""
     records: list[Record] = []
     for offset, step in enumerate(steps):
@@ -153,7 +152,7 @@ def told(steps: Sequence[Step], *, unknown_nul: bool = False) -> list[Record]:
             old = records[-1 - (step.repeats - 1) % len(records)]
             records.append(old if step.redelivered else placed(old.value, old.headers, offset, redrive=step.redrive))
         else:
-            records.append(record_of(step, offset, unknown_nul=unknown_nul))
+            records.append(record_of(step, offset))
     return records
 
 
@@ -187,8 +186,7 @@ def fields(step: Step) -> dict[str, Any]:
     }
 
 
-def record_of(step: Step, offset: int, *, unknown_nul: bool = False) -> Record:
-    """`unknown_nul`: a member that the event's type does not know may hold U+0000."""
+def record_of(step: Step, offset: int) -> Record:
     data: dict[str, Any] = {"release_id": str(UUID(int=0xE0 + step.release)), "organization_id": "acme"}
     data |= {"comment": f"step {offset}", "actor": "ada"} if offset % 2 else {}
     if step.kind in DEPLOYMENTS:
@@ -211,8 +209,6 @@ def record_of(step: Step, offset: int, *, unknown_nul: bool = False) -> Record:
     where, instead = step.edit or ("", None)
     if where == ".value":
         return placed(instead, _headers(event, step.mode), offset)
-    if not unknown_nul and "\\u0000" in json.dumps(instead, default=str) and where not in members_of(event["type"]):
-        where = ""  # the worker looks for NUL in members that it does not know as well: see test_second_opinion.py
     target, member = (event, where[1:]) if where.startswith(".") else (data, where)
     if where and instead is GONE:
         target.pop(member, None)
@@ -261,10 +257,10 @@ def outcome_name(outcome: Outcome) -> str:
     return type(outcome).__name__ + reason
 
 
-def compare(steps: Sequence[Step], *, unknown_nul: bool = False) -> None:
+def compare(steps: Sequence[Step]) -> None:
     """Outcome and publications after each record, every cell after the last one."""
     world, opinion = World(environments=POINTED), model()
-    for record in told(steps, unknown_nul=unknown_nul):
+    for record in told(steps):
         message = read(record, event_bytes_max=BYTES_MAX)
         said = len(opinion.published)
         expected = opinion.handle(as_the_model_has_it(record))

@@ -13,11 +13,13 @@ from tests.unit.schemas.records import (
     DEPLOYMENT_DATA,
     ENVELOPE,
     RELEASE_DATA,
+    RELEASE_FIELDS,
     RELEASE_ID,
     STARTED,
     STRUCTURED,
     SUBMITTED,
     binary,
+    decoded,
     headers,
     record,
     refused,
@@ -129,12 +131,12 @@ def test_data_that_is_no_json_object_is_invalid(given: Record, detail: str) -> N
         ({"attempt": "1"}, "/data/attempt"),
         ({"release": {}}, "/data/release/project_id"),
         ({"comment": "a\0b"}, "/data/comment"),
-        ({"colour/~": {"a": ["\0"]}}, "/data/colour~1~0/a/0"),
-        ({"bad\0name": 1}, "/data/bad\\u0000name"),
+        ({"api_settings": {"colour/~": {"a": ["\0"]}}}, "/data/api_settings/colour~1~0/a/0"),
+        ({"api_settings": {"bad\0name": 1}}, "/data/api_settings/bad\\u0000name"),
     ],
 )
 def test_invalid_data_is_told_by_json_pointer(change: dict[str, object], pointer: str) -> None:
-    """In both modes, with the whole identity; U+0000 counts in fields nobody reads as well."""
+    """In both modes, with the whole identity."""
     data = {**DEPLOYMENT_DATA, **change}
     for given in (binary(data, type=STARTED.encode()), structured(data, type=STARTED)):
         invalid = refused(given)
@@ -149,6 +151,15 @@ def test_invalid_data_is_told_by_json_pointer(change: dict[str, object], pointer
         assert (invalid.release_id is None) == ("release_id" in change)
 
 
+@pytest.mark.parametrize("unknown", [{"colour": "a\0b"}, {"a\0b": 1}, {"colour": {"a\0b": ["\0"]}}])
+def test_what_nobody_reads_may_hold_anything(unknown: dict[str, object]) -> None:
+    """Tolerant reader: unknown fields in input data are ignored, inside the release block as well."""
+    block = {**RELEASE_FIELDS, **unknown}
+    for data in ({**DEPLOYMENT_DATA, **unknown}, {**DEPLOYMENT_DATA, "release": block}):
+        for given in (binary(data, type=STARTED.encode()), structured(data, type=STARTED)):
+            assert decoded(given).type == STARTED
+
+
 def test_many_problems_make_a_bounded_detail() -> None:
     """Ten are told, the rest counted."""
     release: dict[str, object] = {"apim_base_revisions": [{}] * 1000}
@@ -156,7 +167,7 @@ def test_many_problems_make_a_bounded_detail() -> None:
     assert detail.count("; ") == 10
     assert detail.endswith("… and 3996 more")
     nul = "\0" * 50
-    detail = refused(structured({**DEPLOYMENT_DATA, nul: [nul] * 3000}, type=STARTED)).detail
+    detail = refused(structured({**DEPLOYMENT_DATA, "api_settings": {nul: [nul] * 3000}}, type=STARTED)).detail
     assert len(detail) <= 1000
     assert detail.count(": has U+0000") + int(detail.split(" ")[-2]) == 3001
 
@@ -166,7 +177,7 @@ def test_details_repeat_no_long_and_no_unprintable_input() -> None:
     for given in (
         structured(type="x" * 200),
         structured({**RELEASE_DATA, "organization_id": "x" * 300}),
-        structured({**RELEASE_DATA, "x" * 300: "\0"}),
+        structured({**DEPLOYMENT_DATA, "api_settings": {"x" * 300: "\0"}}, type=STARTED),
         record(DATA, (*headers(), ("ce_" + "x" * 300, b"\xff"))),
         record(DATA, (*headers(), ("ce_a\nb\ud800", b"\xff"))),
     ):
