@@ -9,7 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import event, make_url, text
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from tests.conformance.contents import contents, rows
@@ -239,6 +240,34 @@ async def test_a_locked_sqlite_file_is_waited_for_and_then_unavailable(tmp_path:
                 await process(message, store)
             other.execute("ROLLBACK")
         assert isinstance(await process(message, store), Applied)
+
+
+async def test_a_refused_commit_leaves_no_transaction_open(tmp_path: Path) -> None:
+    """Where SQLite cannot have WAL, on a network's disk say, a reader is in the way of a commit: what is to be tried
+    again may neither keep others from writing until then, nor stand in the way of the next message.
+    """
+    path = tmp_path / "rudder.db"
+    url = f"sqlite+aiosqlite:///{path}"
+    await migrate(url)
+    message = Pipeline().created()
+    async with opened(url, check=False, timeout_seconds=0.2) as store:
+        event.listen(store._engine.sync_engine, "connect", _without_wal)
+        await store.check()
+        with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM releases").fetchall()
+            with pytest.raises(Unavailable, match="locked"):
+                await process(message, store)
+        with closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as writer:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("ROLLBACK")
+        assert isinstance(await process(message, store), Applied)
+
+
+def _without_wal(connection: DBAPIConnection, _record: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode = DELETE")
+    cursor.close()
 
 
 async def test_a_sqlite_file_that_cannot_be_opened_is_said_so(tmp_path: Path) -> None:

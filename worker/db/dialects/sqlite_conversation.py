@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.asking import COUNTING, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
@@ -87,7 +88,13 @@ class SqliteConversation:
             result = await self._connection.exec_driver_sql(write.sql, tuple(map(_stored, write.parameters)))
             if write.guarded and not result.rowcount:
                 raise Conflict(f"the {write.guarded} is no longer as it was read")
-        await self._connection.commit()
+        try:
+            await self._connection.commit()
+        except DBAPIError:
+            # Refused for a reader's lock, the transaction is still open, and SQLAlchemy takes it for ended: the next
+            # message would find it, and all that while nobody else could write.
+            await self._connection.invalidate()
+            raise
 
     async def _rows(self, sql: str, parameters: Sequence[Any]) -> Sequence[Row]:
         return (await self._connection.exec_driver_sql(sql, tuple(map(_stored, parameters)))).all()
