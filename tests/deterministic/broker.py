@@ -1,0 +1,115 @@
+"""The broker that a test writes out beforehand: which record appears when, and what processes leave there."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Self
+
+from schemas.record import Record
+from tests.deterministic.wire import LATENCY_SECONDS, Wire
+from worker.domain.errors import Unavailable
+from worker.ports import Partition, Publication
+
+OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Broker:
+    """What outlives a process. `records`: each with the second at which it appears; what one partition holds, in order.
+
+    Once, at `rebalance_seconds` or as soon as somebody polls after that, the group takes the first partition away and
+    gives it back.
+    """
+
+    records: Sequence[tuple[float, Record]]
+    rebalance_seconds: float
+    rebalanced: bool = False
+    published: list[Publication] = field(default_factory=list)
+    committed: dict[Partition, int] = field(default_factory=dict)
+    asked: Counter[str] = field(default_factory=Counter)
+    """How much was asked of it and of the database, by kind: by that, the wire knows when it is to fail."""
+
+    def copy(self) -> Self:
+        return replace(self, published=list(self.published), committed=dict(self.committed), asked=Counter(self.asked))
+
+    @property
+    def partitions(self) -> list[Partition]:
+        return sorted({Partition(record.topic, record.partition) for _, record in self.records})
+
+    @property
+    def finished(self) -> bool:
+        return self.rebalanced and all(
+            self.committed.get(Partition(record.topic, record.partition), 0) > record.offset
+            for _, record in self.records
+        )
+
+
+class ScriptedSource:
+    """`worker.ports.Source`: the group's only member. Its callbacks run inside a poll."""
+
+    def __init__(self, broker: Broker, wire: Wire, now_seconds: Callable[[], float]) -> None:
+        self._broker = broker
+        self._wire = wire
+        self._now_seconds = now_seconds
+        self._positions: dict[Partition, int] = {}
+
+    async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
+        self._on_assigned, self._on_revoked = on_assigned, on_revoked
+        await self._give(self._broker.partitions)
+
+    async def stop(self) -> None:
+        return None
+
+    async def poll(
+        self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
+    ) -> Sequence[Record]:
+        if not self._broker.rebalanced and self._now_seconds() >= self._broker.rebalance_seconds:
+            given = self._broker.partitions[:1]
+            await self._on_revoked(given)
+            await self._give(given)
+            self._broker.rebalanced = True
+        waiting = [
+            (since_seconds, record)
+            for since_seconds, record in self._broker.records
+            if (partition := Partition(record.topic, record.partition)) not in paused
+            and record.offset >= self._positions[partition]
+        ][:records_max]
+        due_seconds = min(
+            (since_seconds for since_seconds, _ in waiting), default=self._now_seconds() + timeout_seconds
+        )
+        await asyncio.sleep(max(LATENCY_SECONDS, min(timeout_seconds, due_seconds - self._now_seconds())))
+        records = [record for since_seconds, record in waiting if since_seconds <= self._now_seconds()]
+        self._positions |= {Partition(record.topic, record.partition): record.offset + 1 for record in records}
+        return records
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        await self._wire.ask("offsets", lambda: self._broker.committed.update(offsets), fail=_down)
+
+    async def _give(self, partitions: Sequence[Partition]) -> None:
+        self._positions |= {one: self._broker.committed.get(one, 0) for one in partitions}
+        await self._on_assigned(partitions)
+
+
+class ScriptedPublisher:
+    """`worker.ports.Publisher`, one record after the other: a process may die with half of them written."""
+
+    def __init__(self, broker: Broker, wire: Wire) -> None:
+        self._broker = broker
+        self._wire = wire
+
+    async def start(self) -> None:
+        return None
+
+    async def stop(self) -> None:
+        return None
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        for one in publications:
+            await self._wire.ask("publication", partial(self._broker.published.append, one), fail=_down)
+
+
+def _down() -> Unavailable:
+    return Unavailable("down")

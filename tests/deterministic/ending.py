@@ -1,0 +1,58 @@
+"""What it all came to: rows, topics and offsets, so that two histories can be compared."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.deterministic.broker import Broker
+from worker.ports import Partition, Publication
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """`told`: what each topic tells of each release, in order, repeats left out."""
+
+    rows: Mapping[str, Sequence[str]]
+    told: Mapping[tuple[str, bytes | None], Sequence[Any]]
+    committed: Mapping[Partition, int]
+
+
+def ending(broker: Broker, path: Path) -> Ending:
+    return Ending(rows(path), _told(broker.published), broker.committed)
+
+
+def rows(path: Path) -> dict[str, list[str]]:
+    with closing(sqlite3.connect(path)) as database:
+        tables = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {table: sorted(map(repr, database.execute(f'SELECT * FROM "{table}"'))) for table in tables}
+
+
+def told_too_early(broker: Broker, path: Path) -> set[str]:
+    """The ids of what is published though no row has it: news of a change that may never come about."""
+    with closing(sqlite3.connect(path)) as database:
+        known = {
+            id_
+            for table in ("release_activity_logs", "release_event_rejections")
+            for (id_,) in database.execute(f"SELECT id FROM {table}")
+        }
+    return {_id(one) for one in broker.published} - known
+
+
+def _told(published: Iterable[Publication]) -> dict[tuple[str, bytes | None], list[Any]]:
+    """A repeat has the id and the content of what it repeats; only a dead letter counts its own tries."""
+    found: dict[tuple[str, bytes | None], list[Any]] = {}
+    for one in published:
+        headers = tuple((name, value) for name, value in one.headers if name != "rudder-attempts")
+        topic, content = found.setdefault((one.topic, one.key), []), (_id(one), one.value, headers)
+        if content not in topic:
+            topic.append(content)
+    return found
+
+
+def _id(publication: Publication) -> str:
+    """The row's that it follows from. A dead letter has the event's own headers before those that the worker added."""
+    ids = [value for name, value in publication.headers if name in {"ce_id", "rudder-id"} and value is not None]
+    return ids[-1].decode()
