@@ -47,7 +47,7 @@ WHERE t.name <> 'alembic_version' AND i.index_id > 0
 UNION ALL
 SELECT CONCAT('check ', name, ' ', {check}) FROM sys.check_constraints
 UNION ALL
-SELECT CONCAT('foreign key ', OBJECT_NAME(parent_object_id), ' ', delete_referential_action_desc) FROM sys.foreign_keys
+SELECT CONCAT('foreign key ', OBJECT_NAME(parent_object_id), ' ', delete_referential_action) FROM sys.foreign_keys
 UNION ALL
 SELECT CONCAT('trigger ', name, ' ', OBJECT_DEFINITION(object_id)) FROM sys.triggers
 """

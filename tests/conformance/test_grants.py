@@ -42,7 +42,7 @@ def login(database_url: str) -> Iterator[URL]:
             quoted = f"[{name}]"
             mssql.server().execute(f"CREATE LOGIN {quoted} WITH PASSWORD = '{password}'")
             yield url.set(username=name, password=password)
-            mssql.server().execute(f"DROP LOGIN {quoted}")  # its user goes with the database
+            mssql.server().execute_when_free(f"DROP LOGIN {quoted}")  # its user goes with the database
         case _:
             pytest.skip("SQLite knows no logins")
 

@@ -14,11 +14,13 @@ from sqlalchemy.pool import NullPool
 
 from tests.conformance.catalogue import ID, ROWS, is_babelfish, run
 from tests.conformance.contents import contents
-from tests.conformance.pipeline import Pipeline
+from tests.conformance.pipeline import COMPONENT, Pipeline
 from tests.conformance.stores import migrate, opened
+from tests.servers import mssql
 from tests.servers.counting_proxy import CountingProxy
 from worker.db.conversation import Basis, Conversations
 from worker.db.dialects.dialect import Dialect, translating
+from worker.db.dialects.mssql import NO_SNAPSHOT
 from worker.db.engine import completed_url, open_engine
 from worker.db.writing import Write
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
@@ -214,3 +216,35 @@ async def test_what_is_said_is_what_a_dba_would_sign(database_url: str) -> None:
     assert "UPDATE RELEASES" in said
     assert [word for word in HINTS if word in said] == []
     assert set(re.findall(r"@P\d+ NVARCHAR\((\w+)\)", said)) == {"255", "4000", "MAX"}
+
+
+async def test_a_foreign_app_environments_in_another_collation_gets_its_pointers(database_url: str) -> None:
+    """Its columns were made elsewhere; to compare them with ours without a word would be error 468."""
+    table = (
+        "CREATE TABLE app_environments (environment_id NVARCHAR(50) COLLATE Latin1_General_BIN2 NOT NULL, "
+        "component_id UNIQUEIDENTIFIER NOT NULL, deployment_track_id NVARCHAR(50) COLLATE Latin1_General_BIN2 NOT NULL)"
+    )
+    await asyncio.to_thread(run, database_url, table)
+    await migrate(database_url)
+    columns = "environment_id, component_id, deployment_track_id"
+    row = f"INSERT INTO app_environments ({columns}) VALUES (N'production', '{COMPONENT}', N'main')"
+    await asyncio.to_thread(run, database_url, row)
+    pipeline = Pipeline()
+    async with opened(database_url) as store:
+        for message in (*pipeline.approved(), pipeline.deploy("succeeded")):
+            assert isinstance(await process(message, store), Applied)
+    pointer = "SELECT release_mgt_release_id FROM app_environments"
+    assert await asyncio.to_thread(run, database_url, pointer) == [(str(pipeline.release_id),)]
+
+
+async def test_reading_without_row_versions_is_advised_against(database_url: str) -> None:
+    """READ_COMMITTED_SNAPSHOT is the database's, and off where nobody thought of it."""
+    await migrate(database_url)
+    if await asyncio.to_thread(is_babelfish, database_url):
+        pytest.skip("Babelfish always reads versions, and has no ALTER DATABASE")
+    async with opened(database_url, check=False) as store:
+        assert await store.advice() == []
+    name = make_url(database_url).database
+    mssql.server().execute_when_free(f"ALTER DATABASE {name} SET READ_COMMITTED_SNAPSHOT OFF WITH ROLLBACK IMMEDIATE")
+    async with opened(database_url, check=False) as store:
+        assert await store.advice() == [NO_SNAPSHOT]

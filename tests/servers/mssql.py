@@ -58,6 +58,8 @@ class MssqlServer:
         """The name of a new, empty database."""
         name = f"rudder_test_{uuid.uuid4().hex}"
         self.execute(f"CREATE DATABASE {name}")
+        if not self.execute("SELECT CAST(SERVERPROPERTY('babelfish') AS INT)"):
+            self.execute(f"ALTER DATABASE {name} SET READ_COMMITTED_SNAPSHOT ON")  # as it should be
         return name
 
     def url(self, name: str) -> str:
@@ -65,13 +67,19 @@ class MssqlServer:
         return self._url.set(database=name).render_as_string(hide_password=False)
 
     def drop(self, name: str) -> None:
-        """Whoever was killed is still connected for as long as the server has not noticed."""
+        self.execute_when_free(f"DROP DATABASE {name}")
+
+    def execute_when_free(self, statement: str) -> None:
+        """Whoever was killed, or has just left, is still connected for as long as the server has not noticed."""
         give_up_at_seconds = time.monotonic() + _DROP_TIMEOUT_SECONDS
         while True:
             try:
-                self.execute(f"DROP DATABASE {name}")
+                self.execute(statement)
             except DBAPIError as error:
-                if "in use" not in str(error) or time.monotonic() > give_up_at_seconds:
+                if (
+                    not any(words in str(error) for words in ("in use", "currently logged in"))
+                    or time.monotonic() > give_up_at_seconds
+                ):
                     raise
             else:
                 return

@@ -83,7 +83,7 @@ def _(_element: database_now, _compiler: Any, **_options: Any) -> str:
 @compiles(database_now, "mssql")
 def _(_element: database_now, _compiler: Any, **_options: Any) -> str:
     # Local time of the server; given by the release-management schema.
-    return "GETDATE()"
+    return "getdate()"  # as the server writes it down
 
 
 @compiles(database_now, "sqlite")

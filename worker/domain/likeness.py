@@ -13,8 +13,13 @@ from functools import lru_cache
 from typing import Final
 
 _BASIC_PLANE_MAX: Final = 0xFFFF
-_EXPANSIONS: Final = str.maketrans({"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ħ": "h"})
+_EXPANSIONS: Final = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "ł": "l", "ħ": "h", "\u0131": "i"}
+)
 """Letters that collations sort as others, and that Unicode does not decompose."""
+
+_HIRAGANA: Final = {katakana: katakana - 0x60 for katakana in range(0x30A1, 0x30F7)}
+"""By the katakana: without KS in its name, a collation takes the one for the other."""
 
 _WEIGHTLESS: Final = frozenset({"Mn", "Mc", "Me", "Cc", "Cf", "Cn", "Co", "Cs", "So", "Sk"})
 """Unicode's categories of marks, controls, formats, what is not assigned, and pictures."""
@@ -34,7 +39,11 @@ def alike(text: str, others: Iterable[str]) -> str | None:
 
 
 def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()).translate(_EXPANSIONS)
+    folded = (
+        unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
+        .translate(_EXPANSIONS)
+        .translate(_HIRAGANA)
+    )
     return "".join(
         character
         for character in folded

@@ -74,7 +74,7 @@ def test_a_base_revision_is_identified_by_all_it_says() -> None:
     [
         (
             mssql.dialect(),  # type: ignore[no-untyped-call]
-            ["UNIQUEIDENTIFIER", "DATETIME2", "NVARCHAR(50)", "NVARCHAR(max)", "GETDATE()"],
+            ["UNIQUEIDENTIFIER", "DATETIME2", "NVARCHAR(50)", "NVARCHAR(max)", "getdate()"],
         ),
         (
             postgresql.dialect(),  # type: ignore[no-untyped-call]

@@ -46,9 +46,14 @@ def test_a_library_that_lacks_another_says_which() -> None:
 
 
 def test_encryption_and_the_caller_s_name_are_on_unless_said_otherwise() -> None:
-    assert options(URL, drivers()) == {"driver": str(LIBRARY), "encrypt": "yes", "app": "rudder-worker"}
+    assert options(URL, drivers()) == {
+        "driver": str(LIBRARY),
+        "encrypt": "yes",
+        "app": "rudder-worker",
+        "connectretrycount": "0",
+    }
     given = options(f"{URL}?Encrypt=strict&APP=night-shift&Driver=Mine", drivers())
-    assert given == {"driver": "Mine", "encrypt": "strict", "app": "night-shift"}
+    assert given == {"driver": "Mine", "encrypt": "strict", "app": "night-shift", "connectretrycount": "0"}
 
 
 def test_a_certificate_is_trusted_only_when_asked_for() -> None:

@@ -61,6 +61,8 @@ def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) ->
         ("22003", Unprocessable),
         ("28000", Misconfigured),
         ("IM002", Misconfigured),
+        ("IMC01", Unavailable),
+        ("IMC06", Unavailable),
         ("08001", Unavailable),
         ("08S01", Unavailable),
         ("HYT00", Unavailable),

@@ -90,8 +90,12 @@ class MssqlDialect:
             connection = pyodbc.connect(dsn, autocommit=False, timeout=math.ceil(timeout_seconds))
             connection.timeout = math.ceil(timeout_seconds) + _ANSWER_TIMEOUT_SECONDS
             connection.maxwrite = _ALL_AT_ONCE_BYTES
-            with connection.cursor() as cursor:
-                cursor.execute(session)
+            try:
+                with connection.cursor() as cursor:
+                    cursor.execute(session)
+            except pyodbc.Error:
+                connection.close()
+                raise
             return connection
 
         return MssqlConnections(

@@ -21,16 +21,23 @@ _AGE_MAX_SECONDS: Final = 1_500.0
 
 _CLOSE_TIMEOUT_SECONDS: Final = 5.0
 
+_BEYOND_THE_DRIVER_SECONDS: Final = 10.0
+"""The driver waits for a statement some seconds longer than the server may wait for a lock."""
+
 T = TypeVar("T")
 
 
 class MssqlSession:
     """One connection and its one cursor; closing a cursor would cost a round trip, in which the server forgets its
-    statement, while the next statement on the same cursor does that by the way.
+    statement, while the next statement on the same cursor does that by the way. `timeout_seconds`: of a turn, longer
+    than the driver's of a statement.
     """
 
-    def __init__(self, connection: Any, *, executor: ThreadPoolExecutor, errors: type[Exception]) -> None:
+    def __init__(
+        self, connection: Any, *, executor: ThreadPoolExecutor, errors: type[Exception], timeout_seconds: float
+    ) -> None:
         self._connection = connection
+        self._timeout_seconds = timeout_seconds
         self._executor = executor
         self._errors = errors
         self._cursor = connection.cursor()
@@ -67,16 +74,22 @@ class MssqlSession:
         """Stop what it is doing and close it, without waiting for either. What was not committed is undone."""
         running = self._running
         if running is None or running.done():
-            self._executor.submit(self.close)
+            self._close_in_a_thread()
             return
         with suppress(self._errors):  # it has just ended by itself
             self._cursor.cancel()
-        running.add_done_callback(lambda _ended: self.close())  # in the thread that was waiting for it
+        running.add_done_callback(lambda _ended: self._close_in_a_thread())
 
     def close(self) -> None:
         """Blocks."""
         with suppress(self._errors):  # closed by the server, or by an error before
             self._connection.close()
+
+    def _close_in_a_thread(self) -> None:
+        try:
+            self._executor.submit(self.close)
+        except RuntimeError:  # there are no threads any more: all is closed
+            self.close()
 
     def _execute(self, sql: str, parameters: Sequence[object]) -> None:
         self._cursor.setinputsizes(sizes(parameters))
@@ -84,7 +97,9 @@ class MssqlSession:
 
     async def _call(self, work: Callable[[], T]) -> T:
         self._running = future = self._executor.submit(work)
-        return await asyncio.wrap_future(future)
+        # The driver's own time-out is of statements; a COMMIT to a peer that fell silent would wait for TCP to give up.
+        async with asyncio.timeout(self._timeout_seconds):
+            return await asyncio.wrap_future(future)
 
 
 class MssqlConnections:
@@ -105,6 +120,8 @@ class MssqlConnections:
         # what was abandoned and has not ended yet.
         self._executor = ThreadPoolExecutor(2 * connections_max, thread_name_prefix="odbc")
         self._idle: list[MssqlSession] = []
+        self._closed = False
+        self._turn_timeout_seconds = timeout_seconds + _BEYOND_THE_DRIVER_SECONDS
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MssqlConversation]:
@@ -121,12 +138,16 @@ class MssqlConnections:
                 if _is_of_the_connection(error):
                     self._abandon_idle()  # made for a server that is gone
                 raise
-            self._idle.append(session)
+            if self._closed:
+                session.abandon()
+            else:
+                self._idle.append(session)
         finally:
             self._places.give_back()
 
     async def close(self) -> None:
         """Say goodbye to a server that listens, for a while."""
+        self._closed = True
         idle, self._idle = self._idle, []
         closing = [asyncio.wrap_future(self._executor.submit(session.close)) for session in idle]
         if closing:
@@ -150,12 +171,14 @@ class MssqlConnections:
         except asyncio.CancelledError:
             connecting.add_done_callback(_close_unwanted)
             raise
-        return MssqlSession(connection, executor=self._executor, errors=self._errors)
+        return MssqlSession(
+            connection, executor=self._executor, errors=self._errors, timeout_seconds=self._turn_timeout_seconds
+        )
 
 
 def _is_of_the_connection(error: BaseException) -> bool:
-    """Class 08 of SQLSTATEs, the first argument of pyodbc's errors."""
-    return bool(error.args) and str(error.args[0]).startswith("08")
+    """By the SQLSTATE, the first argument of pyodbc's errors: class 08, or the driver's own for what it cannot mend."""
+    return bool(error.args) and str(error.args[0]).startswith(("08", "IMC"))
 
 
 def _close_unwanted(connecting: Future[Any]) -> None:

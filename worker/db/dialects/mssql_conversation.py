@@ -40,9 +40,9 @@ def _same(value: Any) -> Any:
 
 _READ = Reader(uuid=_uuid, time=_aware, date=_same)
 
-EXACTLY = "COLUMN = VALUE AND (COLUMN + N'.') COLLATE Latin1_General_100_BIN2 = VALUE + N'.'"
+EXACTLY = "COLUMN = VALUE COLLATE DATABASE_DEFAULT AND (COLUMN + N'.') COLLATE Latin1_General_100_BIN2 = VALUE + N'.'"
 """The first for the index; the second because default collations ignore case, and every one trailing blanks, unless a
-full stop follows them."""
+full stop follows them. The database's own collation is named for an app_environments that has another."""
 
 _WORDS = Words(
     top="TOP (1) ",
@@ -69,7 +69,7 @@ _WORDS = Words(
     exactly=EXACTLY,
     version="@held",
     environment="LEFT JOIN app_environments a ON MEANT",
-    uuid_of_text="TRY_CONVERT(uniqueidentifier, TEXT)",
+    uuid_of_text="CASE WHEN LEN(TEXT + N'.') = 37 THEN TRY_CONVERT(uniqueidentifier, TEXT) END",
     text_of_uuid="LOWER(CONVERT(nvarchar(36), UUID))",
     placed=positional,
 )

@@ -86,6 +86,8 @@ def completed(url: URL, drivers: Drivers | None = None) -> URL:
     # The driver's own default is the same, but not that of its predecessors.
     options.setdefault("encrypt", "yes")
     options.setdefault("app", _APPLICATION)
+    # The worker knows what to do about a lost connection; the driver would mend it unseen, or call it something else.
+    options.setdefault("connectretrycount", "0")
     return url.set(query=options)
 
 

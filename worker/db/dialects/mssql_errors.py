@@ -35,9 +35,11 @@ NUMBERS: Final[dict[int, tuple[Reaction, str]]] = {
     8152: (Unprocessable, "text too long"),
     # What an operator mends.
     208: (Misconfigured, "no such table"),
+    468: (Misconfigured, "app_environments has another collation than the database"),
     229: (Misconfigured, "a permission on a table is missing"),
     230: (Misconfigured, "a permission on a column is missing"),
     916: (Misconfigured, "the login is no user of the database"),
+    1934: (Misconfigured, "a SET option, QUOTED_IDENTIFIER perhaps, forbids writing to an indexed table"),
     18452: (Misconfigured, "the login is from an untrusted domain"),
     18456: (Misconfigured, "login failed"),
     18470: (Misconfigured, "the login is disabled"),
@@ -72,7 +74,7 @@ NUMBERS: Final[dict[int, tuple[Reaction, str]]] = {
     3908: (Unavailable, "the database is in emergency mode"),
     3930: (Unavailable, "the transaction is doomed"),
     3998: (Unavailable, "the transaction was left uncommittable"),
-    4060: (Unavailable, "the database cannot be opened: there is none, or it fails over"),
+    4060: (Unavailable, "the database cannot be opened: there is none, it fails over, or the login is no user of it"),
     4221: (Unavailable, "a secondary waits for row versions"),
     6005: (Unavailable, "the server shuts down"),
     8645: (Unavailable, "no memory grant in time"),
@@ -113,6 +115,7 @@ _STATES: Final[tuple[tuple[str, Reaction], ...]] = (
     ("23", Conflict),  # integrity constraint
     ("22", Unprocessable),  # data exception: the driver's own, before anything is sent
     ("28", Misconfigured),  # authorisation
+    ("IMC", Unavailable),  # the driver's: the connection broke, and could not be recovered
     ("IM", Misconfigured),  # the driver manager: no such driver or data source
 )
 """By the beginnings of SQLSTATEs; any other (08 connection, HYT time-outs) is Unavailable."""
