@@ -19,8 +19,8 @@ def script(login: str, *, revision: str) -> str:
     lines = [
         f"-- What a login needs to run rudder-worker at revision {revision}, and nothing else. The login must exist.",
         "-- To be run by sqlcmd -b, in the worker's database by its owner, after `rudder-worker migrate`. Who is a",
-        "-- user by other means, such as FROM EXTERNAL PROVIDER for Entra ID, is made one before. Whom a restore parted",
-        "-- from the login, ALTER USER ... WITH LOGIN joins with it again.",
+        "-- user by other means, such as FROM EXTERNAL PROVIDER for Entra ID, is made one before. Whom a restore",
+        "-- parted from the login, ALTER USER ... WITH LOGIN joins with it again.",
         f"IF DATABASE_PRINCIPAL_ID({text}) IS NULL CREATE USER {name} FOR LOGIN {name} WITH DEFAULT_SCHEMA = dbo;",
         "GO",
     ]
