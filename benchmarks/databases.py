@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
+from sqlalchemy.exc import DBAPIError
+
 from benchmarks.running import ROOT, ContenderFailed
 from benchmarks.servers import BenchmarkPostgres, postgres_description
 from tests.servers.mssql import MssqlServer
@@ -124,7 +126,7 @@ class Tds:
 
     def close(self) -> None:
         for name in list(self._made):
-            with suppress(Exception):  # it is left to whoever runs the server, who sees its name
+            with suppress(DBAPIError):  # it is left to whoever runs the server, who sees its name
                 self.drop(name)
 
 

@@ -9,7 +9,7 @@ import pytest
 from pytest_asyncio import is_async_test
 
 from tests.servers.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
-from tests.servers.availability import unavailable
+from tests.servers.availability import started, unavailable
 from tests.servers.embedded import embedded_broker_running
 from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.leftovers import tasks_left
@@ -37,15 +37,8 @@ async def _no_task_is_left() -> AsyncIterator[None]:
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """One PostgreSQL for the session. A test may kill it; the next that asks for `postgres_url` finds it running."""
-    try:
-        server = PostgresServer()
-    except PostgresUnavailable as error:
-        unavailable("postgresql", str(error))
-    try:
-        server.start()
+    with started("postgresql", PostgresServer, missing=PostgresUnavailable) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture
@@ -84,15 +77,8 @@ def apache_kafka() -> Iterator[ApacheKafka | ExternalKafka]:
     if external := os.environ.get(EXTERNAL_VARIABLE):
         yield ExternalKafka(external)
         return
-    try:
-        server = ApacheKafka()
-    except KafkaUnavailable as error:
-        unavailable("apache", str(error))
-    try:
-        server.start()
+    with started("apache", ApacheKafka, missing=KafkaUnavailable) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(params=["embedded", "apache"])

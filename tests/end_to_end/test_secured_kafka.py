@@ -8,7 +8,7 @@ import pytest
 from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
-from tests.servers.availability import unavailable
+from tests.servers.availability import started
 from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
 from worker.demo.topics import create_topics
@@ -18,15 +18,8 @@ Settings = dict[str, str]
 
 @pytest.fixture(scope="module")
 def kafka() -> Iterator[SecuredKafka]:
-    try:
-        server = SecuredKafka()
-    except KafkaUnavailable as error:
-        unavailable("apache", str(error))
-    try:
-        server.start()
+    with started("apache", SecuredKafka, missing=KafkaUnavailable) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture

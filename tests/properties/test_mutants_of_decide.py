@@ -55,24 +55,22 @@ def superseding_fails_the_older(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(effects.Effects, "supersede", supersede)
 
 
-def a_late_event_is_applied(patch: pytest.MonkeyPatch) -> None:
+def _chooses_at_another_time(patch: pytest.MonkeyPatch, **changed: int) -> None:
     honest = attempts.choose
 
     def choose(siblings: Any, **named: Any) -> Any:
-        named["event_time"] = named["event_time"].replace(year=2999)
+        named["event_time"] = named["event_time"].replace(**changed)
         return honest(siblings, **named)
 
     patch.setattr(decide, "choose", choose)
+
+
+def a_late_event_is_applied(patch: pytest.MonkeyPatch) -> None:
+    _chooses_at_another_time(patch, year=2999)
 
 
 def an_event_of_the_same_moment_is_late(patch: pytest.MonkeyPatch) -> None:
-    honest = attempts.choose
-
-    def choose(siblings: Any, **named: Any) -> Any:
-        named["event_time"] = named["event_time"].replace(microsecond=0)
-        return honest(siblings, **named)
-
-    patch.setattr(decide, "choose", choose)
+    _chooses_at_another_time(patch, microsecond=0)
 
 
 def the_last_entry_is_forgotten(patch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,37 @@
 """A test whose server cannot be had: it skips and says why, or fails where the server was promised."""
 
 import os
-from typing import NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, Protocol, TypeVar
 
 import pytest
 
 REQUIRE_VARIABLE = "RUDDER_TEST_REQUIRE"
 SERVERS = frozenset({"postgresql", "embedded", "apache", "mssql"})
+
+
+class Startable(Protocol):
+    def start(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+S = TypeVar("S", bound=Startable)
+
+
+@contextmanager
+def started(name: str, make: Callable[[], S], *, missing: type[Exception]) -> Iterator[S]:
+    """A server, started; where making it raises `missing`, it cannot be had."""
+    try:
+        server = make()
+    except missing as error:
+        unavailable(name, str(error))
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
 
 
 def unavailable(name: str, reason: str) -> NoReturn:

@@ -57,6 +57,11 @@ def grants(name: str, *, schema: str = "") -> Iterator[str]:
             yield f"GRANT UPDATE ({', '.join(rights.updated)}) ON {schema}{rights.table} TO {name};"
 
 
+def literal(text: str) -> str:
+    """A text as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def checked_login(login: str, *, length_max: int) -> str:
     """The name of a login, as it is.
 

@@ -8,6 +8,7 @@ long transaction, which would hold back a PostgreSQL's clean-up, and no isolatio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -17,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.db.dialects.dialect import READ_ONLY, Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.models import Base
-from worker.db.reading import ENTRY_COLUMNS, REJECTION_COLUMNS
+from worker.db.reading import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, entry, rejection
 from worker.db.revisions import require_current
 from worker.domain.rows import Entry, Rejection
 from worker.handling.verify.history import ReleaseRows
@@ -26,6 +27,9 @@ _TABLES = Base.metadata.tables
 _RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
 _REVISIONS, _LOG = _TABLES["release_apim_base_revisions"], _TABLES["release_activity_logs"]
 _REJECTIONS = _TABLES["release_event_rejections"]
+
+_READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
+"""The models' types have done it."""
 
 _IDS_MAX = 200
 """Releases in one statement; SQL Server takes no more than 2,100 parameters."""
@@ -79,7 +83,7 @@ class SqlTableReader:
                 found = await connection.execute(asked if last is None else asked.where(_REJECTIONS.c.id > last))
                 rows = found.all()
             for row in rows:
-                yield _rejection(row)
+                yield rejection(row, _READ)
             if not rows:
                 return
             last = rows[-1].id
@@ -172,30 +176,6 @@ def _by_release(rows: Iterable[dict[str, Any]]) -> dict[UUID, list[dict[str, Any
 
 
 def _entry(row: Any) -> Entry:
-    return Entry(
-        id=row.id,
-        created_at=row.created_at,
-        release_id=row.release_mgt_id,
-        deployment_id=row.release_deployment_id,
-        environment_id=row.environment_id,
-        activity_type=row.activity_type,
-        activity_data=row.activity_data or "",
-        status=row.status,
-    )
-
-
-def _rejection(row: Any) -> Rejection:
-    return Rejection(
-        id=row.id,
-        created_at=row.created_at,
-        reason=row.reason,
-        detail=row.detail,
-        event_source=row.event_source,
-        event_id=row.event_id,
-        event_type=row.event_type,
-        release_id=row.release_mgt_id,
-        topic=row.topic,
-        partition=row.topic_partition,
-        offset=row.topic_offset,
-        resolved_at=row.resolved_at,
-    )
+    """Others may have written none of the data, which the worker always has."""
+    found = entry(row, _READ)
+    return found if row.activity_data is not None else replace(found, activity_data="")

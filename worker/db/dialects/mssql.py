@@ -53,13 +53,12 @@ class MssqlDialect:
 
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
-        self._freetds = False
 
     def completed(self, url: URL) -> URL:
         return completed(url)
 
     def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        self._freetds = is_freetds(url)
+        del url
         return {
             # For looking at the tables, at the start. Messages and probes have connections without its layers.
             "poolclass": NullPool,
@@ -104,7 +103,7 @@ class MssqlDialect:
 
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         snapshot = await connection.scalar(text(_SNAPSHOT))
-        return [*([FREETDS] if self._freetds else []), *([] if snapshot else [NO_SNAPSHOT])]
+        return [*([FREETDS] if is_freetds(connection.engine.url) else []), *([] if snapshot else [NO_SNAPSHOT])]
 
     def grants(self, login: str, *, revision: str) -> str:
         return mssql_grants.script(login, revision=revision)

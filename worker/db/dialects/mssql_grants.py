@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from worker.db.rights import checked_login, grants
+from worker.db.rights import checked_login, grants, literal
 
 _LOGIN_LENGTH_MAX: Final = 128
 """Of a sysname."""
@@ -15,7 +15,7 @@ def script(login: str, *, revision: str) -> str:
         Misconfigured: there can be no such login.
     """
     login = checked_login(login, length_max=_LOGIN_LENGTH_MAX)
-    name, text = f"[{login.replace(']', ']]')}]", f"N'{login.replace(chr(39), chr(39) * 2)}'"
+    name, text = f"[{login.replace(']', ']]')}]", f"N{literal(login)}"
     lines = [
         f"-- What a login needs to run rudder-worker at revision {revision}, and nothing else. The login must exist.",
         "-- To be run by sqlcmd -b, in the worker's database by its owner, after `rudder-worker migrate`. Who is a",

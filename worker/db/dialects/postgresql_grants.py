@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from worker.db.rights import checked_login, grants
+from worker.db.rights import checked_login, grants, literal
 from worker.domain.errors import Misconfigured
 
 _ROLE_LENGTH_MAX: Final = 63
@@ -20,7 +20,7 @@ def script(role: str, *, revision: str) -> str:
     role = checked_login(role, length_max=_ROLE_LENGTH_MAX)
     if _QUOTE in role:
         raise Misconfigured(f"a role with {_QUOTE} in its name cannot be written down")
-    name, text = f'"{role.replace(chr(34), chr(34) * 2)}"', f"'{role.replace(chr(39), chr(39) * 2)}'"
+    name, text = '"' + role.replace('"', '""') + '"', literal(role)
     lines = [
         f"-- What a role needs to run rudder-worker at revision {revision}, and nothing else. The role must exist.",
         "-- To be run in the worker's database and schema by their owner, after `rudder-worker migrate`. What PUBLIC",

@@ -9,6 +9,7 @@ import pickle
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -174,13 +175,7 @@ class Scratch:
         )
         for pickled, its_digest in found:
             letter: Letter = pickle.loads(pickled)
-            yield Letter(
-                place=letter.place,
-                rejection_id=letter.rejection_id,
-                of=letter.of,
-                reason=letter.reason,
-                same=digest == its_digest,
-            )
+            yield replace(letter, same=digest == its_digest)
 
     def _statuses(self, key: bytes) -> Iterator[Status]:
         found = self._connection.execute(

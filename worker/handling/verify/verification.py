@@ -181,15 +181,19 @@ class _Verification:
         if not extents.readable(of):
             self._counts["unverifiable"] += 1
             return
-        rejection = isinstance(orphan, Rejection)
+        match orphan:
+            case Rejection():
+                what, place, row, release = "rejection", of, orphan.id, orphan.release_id
+            case Letter():
+                what, place, row, release = "dead letter", orphan.place, orphan.rejection_id, None
         self._findings.add(
             Finding(
                 kind=Kind.INVENTED,
-                place=of if isinstance(orphan, Rejection) else orphan.place,
+                place=place,
                 table=REJECTIONS,
-                row=orphan.id if isinstance(orphan, Rejection) else orphan.rejection_id,
-                release=orphan.release_id if isinstance(orphan, Rejection) else None,
+                row=row,
+                release=release,
                 expected=f"an input record at {of} that is this event",
-                found=f"a {'rejection' if rejection else 'dead letter'} of it, {orphan.reason}",
+                found=f"a {what} of it, {orphan.reason}",
             )
         )
