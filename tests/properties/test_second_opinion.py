@@ -28,7 +28,6 @@ from tests.properties.two_opinions import (
     compare,
     environments,
     expected_of,
-    in_order,
     model,
     outcome_name,
     placed,
@@ -133,18 +132,7 @@ async def _compare_stored(path: Path, steps: list[Step]) -> None:
             assert outcome_name(outcome) == expected, record
             published = PUBLICATIONS.of(outcome, message, attempts=1)
             assert [spoken(one) for one in published] == [expected_of(one) for one in opinion.published[said:]]
-    found, expected_rows = _comparable(await contents(_url(path))), rows_of_model(opinion)
-    for tables in (
-        found,
-        expected_rows,
-    ):  # an event that comes back as another, under its old id: nobody promises which
-        tables["release_event_rejections"] = in_order(
-            [
-                {name: value for name, value in row.items() if name not in {"event_type", "release_mgt_id"}}
-                for row in tables["release_event_rejections"]
-            ]
-        )
-    assert found == expected_rows
+    assert _comparable(await contents(_url(path))) == rows_of_model(opinion)
 
 
 def _comparable(found: dict[str, list[dict[str, Any]]]) -> Tables:
@@ -162,6 +150,17 @@ def _comparable(found: dict[str, list[dict[str, Any]]]) -> Tables:
 def test_a_field_that_nobody_knows_may_hold_anything(value: Any) -> None:
     """Tolerant reader: unknown fields in input data are ignored."""
     compare([Step(kind="release.created"), Step(kind="release.submitted", edit=("colour", value))])
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="the row keeps the type that its event had when it was first rejected"
+)
+def test_a_rejection_tells_of_the_event_that_was_rejected_last(migrated: Path) -> None:
+    """Redriven under its old id, and of another type: the row says why and where that was rejected, not what it was."""
+    path = migrated.with_name("retyped.db")
+    shutil.copy(migrated, path)
+    retyped = Step(kind="deployment.rolled_back", identity=0)
+    asyncio.run(_compare_stored(path, [Step(attempt=2), retyped, Step(repeats=1, redrive=True)]))
 
 
 @pytest.mark.xfail(
