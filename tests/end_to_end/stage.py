@@ -1,7 +1,7 @@
 """Where an end-to-end test plays: a broker's topics, an empty migrated database, and the settings that join them."""
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from uuid import uuid4
@@ -11,7 +11,7 @@ from confluent_kafka import Message
 from tests.conformance.contents import Contents, as_sqlite, contents
 from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend, ends_and_committed, headers_of, read_all, send
-from tests.end_to_end.worker_process import WorkerProcess
+from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from worker.demo.broker import free_port
 from worker.demo.record import RawRecord, TopicRecord
 from worker.demo.recount import Recount, TopicNames, compare
@@ -55,9 +55,9 @@ class Stage:
             "RUDDER_HTTP_PORT": str(free_port()),
         }
 
-    def worker(self, name: str = "worker", **settings: str) -> WorkerProcess:
-        """`rudder-worker run`, started."""
-        return WorkerProcess("run", settings=self.settings | settings, folder=self.folder, name=name)
+    def worker(self, name: str = "worker", *, command: Sequence[str] = MODULE, **settings: str) -> WorkerProcess:
+        """`rudder-worker run`, started. `command`: another program that takes the same arguments."""
+        return WorkerProcess("run", settings=self.settings | settings, folder=self.folder, name=name, command=command)
 
     def over(self, database_url: str) -> "Stage":
         """The same topics read into another database, by another group."""
@@ -78,8 +78,12 @@ class Stage:
 
     async def committed_records(self) -> int:
         """How many records the group has committed; the topic has no gaps."""
+        return sum(await self.committed_offsets())
+
+    async def committed_offsets(self) -> list[int]:
+        """What the group has committed of each partition; 0: nothing."""
         _, committed = await self._ends_and_committed()
-        return sum(committed)
+        return committed
 
     async def _ends_and_committed(self) -> tuple[list[int], list[int]]:
         return await asyncio.to_thread(ends_and_committed, self.bootstrap_servers, self.topics.events, self.group_id)

@@ -1,7 +1,6 @@
 """`rudder-worker verify` beside a real worker: a sound system passes, and each harm done to it is named where it is."""
 
 import asyncio
-import json
 import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
@@ -20,41 +19,15 @@ from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
 from tests.end_to_end.days import day_of
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import PARTITIONS, Stage
+from tests.end_to_end.verifying import LOG, REJECTIONS, compared, verified, without_words
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.topics import delete_topics
-from worker.assembly import table_reader, topic_reader, verification_plan
 from worker.demo.topics import create_topics
 from worker.domain.identity import entry_id
-from worker.handling.verify.verification import COUNTS, verify
-from worker.settings import PREFIX, load
+from worker.handling.verify.verification import COUNTS
 
 SEED = 2026
 ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
-LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
-
-
-async def verified(stage: Stage, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """The report of the command, run as a process."""
-    (stage.folder / "verify.out").unlink(missing_ok=True)
-    arguments = ("verify", "--json", *arguments)
-    with WorkerProcess(*arguments, settings=stage.settings, folder=stage.folder, name="verify") as process:
-        assert await process.ended() == code, process.told()
-        report = json.loads(process.stdout)
-    assert isinstance(report, dict)
-    return report
-
-
-async def compared(stage: Stage, *, findings_max: int = 100) -> dict[str, Any]:
-    """The same report without a process of its own, which would cost a second each time."""
-    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in stage.settings.items()})
-    tables, topics = table_reader(settings), topic_reader(settings)
-    try:
-        await topics.start()
-        plan = verification_plan(settings, findings_max=findings_max, scratch_folder=stage.folder)
-        return dict((await verify(plan, topics, tables)).as_json())
-    finally:
-        await topics.stop()
-        await tables.close()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +70,6 @@ class Told:
 def _number(of: int | None) -> int:
     assert of is not None
     return of
-
-
-def without_words(report: dict[str, Any]) -> list[dict[str, Any]]:
-    words = {"expected", "found", "release"}
-    return [{name: value for name, value in one.items() if name not in words} for one in report["findings"]]
 
 
 async def test_a_day_of_a_sound_system_has_no_findings(stage: Stage) -> None:

@@ -1,0 +1,49 @@
+"""A PostgreSQL that answers every question and takes no row, until it is let go: the moment between the two, held."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+from sqlalchemy import make_url
+
+from tests.conformance.deadlines import until
+
+_WAITING = (
+    "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()"
+)
+
+
+class HeldWrites:
+    """Got by `held_writes`."""
+
+    def __init__(self, connection: "asyncpg.Connection") -> None:
+        self._connection = connection
+
+    async def waited_for(self, count: int = 1) -> None:
+        """Returns when so many want to write; whatever they asked before is answered."""
+
+        async def wait() -> bool:
+            # Within a transaction a server shows the same activity again and again.
+            await self._connection.execute("SELECT pg_stat_clear_snapshot()")
+            return bool(await self._connection.fetchval(f"SELECT count(*) {_WAITING}") == count)
+
+        await until(wait, what=f"{count} connections wait to write")
+
+    async def throw_out(self) -> None:
+        """Ends the connections that wait, which then have written nothing: their server would not notice a dead
+        client, and write for it later.
+        """
+        assert await self._connection.fetch(f"SELECT pg_terminate_backend(pid, 10000) {_WAITING}")
+
+
+@asynccontextmanager
+async def held_writes(database_url: str) -> AsyncIterator[HeldWrites]:
+    """While it lasts, nothing is added to the activity log."""
+    plain = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    connection = await asyncpg.connect(plain)
+    try:
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE release_activity_logs IN SHARE MODE")
+            yield HeldWrites(connection)
+    finally:
+        await connection.close()

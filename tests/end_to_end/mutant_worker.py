@@ -1,0 +1,54 @@
+"""A worker with one fault, as a process of its own: `python -m tests.end_to_end.mutant_worker FAULT run`.
+
+The faults are those that the deterministic tests know, and one that only a real database shows.
+"""
+
+import sys
+from dataclasses import replace
+
+import pytest
+
+from tests.deterministic.mutants import (
+    Mutant,
+    commits_the_offset_before_it_publishes,
+    commits_the_offset_before_the_rows,
+    publishes_before_the_rows_are_there,
+    says_nothing_of_what_it_finds_done,
+    takes_a_failed_try_for_done,
+)
+from worker.cli.app import main
+from worker.db.conversation import Basis
+from worker.db.dialects import postgresql_conversation
+from worker.db.writing import Write
+
+
+def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
+    """On PostgreSQL: neither the version of the release nor what an UPDATE finds is looked at."""
+
+    def unguarded(writes: list[Write], _basis: Basis) -> tuple[list[Write], tuple[()]]:
+        return [replace(write, guarded=None) for write in writes], ()
+
+    patch.setattr(postgresql_conversation, "_guarded", unguarded)
+
+
+FAULTS: dict[str, Mutant] = {
+    fault.__name__: fault
+    for fault in (
+        commits_the_offset_before_the_rows,
+        commits_the_offset_before_it_publishes,
+        says_nothing_of_what_it_finds_done,
+        publishes_before_the_rows_are_there,
+        takes_a_failed_try_for_done,
+        writes_whatever_was_written_meanwhile,
+    )
+}
+
+
+def command(fault: Mutant) -> tuple[str, ...]:
+    """For `WorkerProcess`."""
+    return (sys.executable, "-m", "tests.end_to_end.mutant_worker", fault.__name__)
+
+
+if __name__ == "__main__":
+    FAULTS[sys.argv.pop(1)](pytest.MonkeyPatch())
+    main()

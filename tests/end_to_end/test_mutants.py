@@ -1,0 +1,245 @@
+"""Workers with a fault, among real parts, in the mishap that brings it to light: `verify` says what and where.
+
+A sound worker in the same mishap passes, so what is found is the fault and not the mishap. Nothing here depends on how
+long anything takes: each mishap happens between two steps that are waited for.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from tests.conformance.deadlines import until
+from tests.conformance.producers import ToSend
+from tests.deterministic.mutants import (
+    Mutant,
+    commits_the_offset_before_it_publishes,
+    commits_the_offset_before_the_rows,
+    publishes_before_the_rows_are_there,
+    says_nothing_of_what_it_finds_done,
+    takes_a_failed_try_for_done,
+)
+from tests.end_to_end import mutant_worker
+from tests.end_to_end.events import SOURCE, Story
+from tests.end_to_end.group import members_of
+from tests.end_to_end.held_writes import held_writes
+from tests.end_to_end.mutant_worker import writes_whatever_was_written_meanwhile
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.verifying import LOG, verified, without_words
+from tests.end_to_end.worker_process import MODULE, WorkerProcess
+from tests.servers.topics import delete_topics
+from worker.demo.topics import create_topics
+from worker.domain.identity import entry_id
+
+SETTINGS = {
+    "RUDDER_SESSION_TIMEOUT_SECONDS": "2",  # a dead worker's partitions go to its heir after so long
+    "RUDDER_DATABASE_TIMEOUT_SECONDS": "60",  # nobody gives up while writes are held
+}
+HIS, ANOTHERS = 0, 1
+"""Partitions: of the release that meets the mishap, and of one that does not."""
+
+Start = Callable[..., WorkerProcess]
+"""Starts a worker of the kind under test; see `Stage.worker`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What the mishap leaves: where to look, and what a worker with the fault is found out by."""
+
+    stage: Stage
+    finding: dict[str, Any]
+
+
+Mishap = Callable[[Stage, Start], AbstractAsyncContextManager[Met]]
+
+
+def placed(partition: int, *records: ToSend) -> list[ToSend]:
+    return [replace(record, partition=partition) for record in records]
+
+
+def about_entry(
+    stage: Stage, kind: str, story: Story, told: int, *, offset: int, position: int = 0, partition: int = HIS
+) -> dict[str, Any]:
+    """A finding about the log's entry of the event that was told as number `told`, counted from 1."""
+    row = entry_id(source=SOURCE, event_id=f"{story.release_id}/{told}", position=position)
+    return {
+        "kind": kind,
+        "topic": stage.topics.events,
+        "partition": partition,
+        "offset": offset,
+        "table": LOG,
+        "row": str(row),
+    }
+
+
+class Bystander:
+    """Another release, in another partition: a repeat of its one event needs no row, and so passes what others wait
+    for. Once it is committed, so is all that the worker had done before.
+    """
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        story = Story()
+        self._event = placed(ANOTHERS, story.tell("release.created", story.fields))
+        self._told = 0
+
+    async def tell(self, *workers: WorkerProcess) -> None:
+        self._told += 1
+        await self._stage.send(self._event)
+
+        async def committed() -> bool:
+            for worker in workers:
+                assert worker.exit_code is None, worker.told()
+            return (await self._stage.committed_offsets())[ANOTHERS] == self._told
+
+        await until(committed, what=lambda: "\n".join(["it is committed", *(worker.told() for worker in workers)]))
+
+
+async def finished(stage: Stage, *workers: WorkerProcess) -> None:
+    """All is committed, and the workers are stopped: not before they know what a signal means."""
+    for worker in workers:
+        await worker.ready()
+    await stage.caught_up(*workers)
+    for worker in workers:
+        assert await worker.stop() == 0
+
+
+@asynccontextmanager
+async def dies_before_its_rows(stage: Stage, start: Start) -> AsyncIterator[Met]:
+    """SIGKILL when all is decided and nothing is written yet, and whoever comes after goes on from the offsets."""
+    story, bystander = Story(), Bystander(stage)
+    with start("first") as first:
+        await bystander.tell(first)
+        async with held_writes(stage.database_url) as held:
+            await stage.send(placed(HIS, story.tell("release.created", story.fields)))
+            await held.waited_for()
+            await bystander.tell(first)
+            first.kill()
+            await held.throw_out()
+    with start("heir") as heir:
+        await finished(stage, heir)
+    yield Met(stage, about_entry(stage, "lost", story, 1, offset=0))
+
+
+@asynccontextmanager
+async def is_thrown_out_by_its_database(stage: Stage, start: Start) -> AsyncIterator[Met]:
+    """The connection ends under the statement that writes."""
+    story = Story()
+    with start() as worker:
+        async with held_writes(stage.database_url) as held:
+            await stage.send(placed(HIS, story.tell("release.created", story.fields)))
+            await held.waited_for()
+            await held.throw_out()
+        await finished(stage, worker)
+    yield Met(stage, about_entry(stage, "lost", story, 1, offset=0))
+
+
+@asynccontextmanager
+async def dies_before_it_publishes(stage: Stage, start: Start) -> AsyncIterator[Met]:
+    """SIGKILL when the rows are there, and the topic that it has to tell of them is not yet."""
+    topic = f"deployment-status.{uuid4().hex}"
+    stage = replace(stage, topics=replace(stage.topics, deployment_status=topic))
+    start = partial(start, RUDDER_DEPLOYMENT_STATUS_TOPIC=topic)
+    story, bystander = Story(), Bystander(stage)
+    try:
+        with start("first") as first:
+            await stage.send(placed(HIS, *story.approved()))
+            await bystander.tell(first)
+            await stage.caught_up(first)
+            await stage.send(placed(HIS, story.deploy("requested")))
+
+            async def written() -> bool:
+                assert first.exit_code is None, first.told()
+                return len((await stage.rows())["release_deployments"]) == 1
+
+            await until(written, what=lambda: f"it is written: {first.told()}")
+            await bystander.tell(first)
+            first.kill()
+        await create_topics(stage.bootstrap_servers, {topic: 1})
+        with start("heir") as heir:
+            await finished(stage, heir)
+        yield Met(stage, about_entry(stage, "lost", story, 4, offset=3))
+    finally:
+        await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+
+
+@asynccontextmanager
+async def is_looked_at_before_its_rows(stage: Stage, start: Start) -> AsyncIterator[Met]:
+    """All is decided and nothing is written yet: nobody may have heard of it."""
+    story, topic = Story(), stage.topics.deployment_status
+    with start() as worker:
+        await stage.send(placed(HIS, *story.approved()))
+        await stage.caught_up(worker)
+        async with held_writes(stage.database_url) as held:
+            await stage.send(placed(HIS, story.deploy("requested")))
+            await held.waited_for()
+            places = [(message.partition(), message.offset()) for message in await stage.read(topic)]
+            [(partition, offset)] = places or [(None, None)]
+            place = {"topic": topic, "partition": partition, "offset": offset}
+            yield Met(stage, {"kind": "invented", **place, "table": None, "row": None})
+        await finished(stage, worker)
+
+
+@asynccontextmanager
+async def meets_another_on_a_release(stage: Stage, start: Start) -> AsyncIterator[Met]:
+    """A publisher without keys: two workers decide on what they both read before either wrote."""
+    story = Story()
+    with start("one") as one, start("other") as other:
+        shares = await until(
+            partial(_shares_of_two, stage), what=lambda: f"both have partitions: {one.told()}{other.told()}"
+        )
+        first, second = map(min, shares)
+        # Between two partitions nothing tells verify an order but the times.
+        told = [replace(record, timestamp_ms=minute * 60_000) for minute, record in enumerate(story.approved(), 1)]
+        await stage.send(placed(first, *told))
+        await stage.caught_up(one, other)
+        async with held_writes(stage.database_url) as held:
+            succeeded = story.deploy("succeeded", environment_id="staging")
+            failed = story.deploy("failed", environment_id="production")
+            await stage.send(placed(first, replace(succeeded, timestamp_ms=240_000)))
+            await stage.send(placed(second, replace(failed, timestamp_ms=300_000)))
+            await held.waited_for(2)
+        await finished(stage, one, other)
+    yield Met(stage, about_entry(stage, "contradictory", story, 5, offset=0, position=1, partition=second))
+
+
+async def _shares_of_two(stage: Stage) -> list[frozenset[int]]:
+    """The partitions of each member; none as long as there are not two with some."""
+    shares = list((await members_of(stage.bootstrap_servers, stage.group_id)).values())
+    return shares if len(shares) == 2 and all(shares) else []
+
+
+CASES: dict[Mishap, tuple[Mutant, ...]] = {
+    dies_before_its_rows: (commits_the_offset_before_the_rows,),
+    is_thrown_out_by_its_database: (takes_a_failed_try_for_done,),
+    dies_before_it_publishes: (commits_the_offset_before_it_publishes, says_nothing_of_what_it_finds_done),
+    is_looked_at_before_its_rows: (publishes_before_the_rows_are_there,),
+    meets_another_on_a_release: (writes_whatever_was_written_meanwhile,),
+}
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+@pytest.mark.parametrize("mishap", CASES, ids=lambda mishap: mishap.__name__)
+async def test_a_sound_worker_in_the_mishap_passes(stage: Stage, mishap: Mishap) -> None:
+    async with mishap(stage, partial(stage.worker, command=MODULE, **SETTINGS)) as met:
+        report = await verified(met.stage)
+    assert report["findings"] == []
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+@pytest.mark.parametrize(
+    ("mishap", "fault"),
+    [pytest.param(mishap, fault, id=fault.__name__) for mishap, faults in CASES.items() for fault in faults],
+)
+async def test_a_worker_with_a_fault_is_found_out(stage: Stage, mishap: Mishap, fault: Mutant) -> None:
+    """Exit code 1, a finding of the kind at the place, and none of another kind."""
+    async with mishap(stage, partial(stage.worker, command=mutant_worker.command(fault), **SETTINGS)) as met:
+        report = await verified(met.stage, code=1)
+    found = without_words(report)
+    assert met.finding in found, report["findings"]
+    assert {one["kind"] for one in found} == {met.finding["kind"]}

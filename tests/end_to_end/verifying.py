@@ -1,0 +1,41 @@
+"""`verify` as tests ask it: the command as a process, or the same without one."""
+
+import json
+from typing import Any
+
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.worker_process import WorkerProcess
+from worker.assembly import table_reader, topic_reader, verification_plan
+from worker.handling.verify.verification import verify
+from worker.settings import PREFIX, load
+
+LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
+
+
+async def verified(stage: Stage, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """The report of the command, run as a process."""
+    (stage.folder / "verify.out").unlink(missing_ok=True)
+    arguments = ("verify", "--json", *arguments)
+    with WorkerProcess(*arguments, settings=stage.settings, folder=stage.folder, name="verify") as process:
+        assert await process.ended() == code, process.told()
+        report = json.loads(process.stdout)
+    assert isinstance(report, dict)
+    return report
+
+
+async def compared(stage: Stage, *, findings_max: int = 100) -> dict[str, Any]:
+    """The same report without a process of its own, which would cost a second each time."""
+    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in stage.settings.items()})
+    tables, topics = table_reader(settings), topic_reader(settings)
+    try:
+        await topics.start()
+        plan = verification_plan(settings, findings_max=findings_max, scratch_folder=stage.folder)
+        return dict((await verify(plan, topics, tables)).as_json())
+    finally:
+        await topics.stop()
+        await tables.close()
+
+
+def without_words(report: dict[str, Any]) -> list[dict[str, Any]]:
+    words = {"expected", "found", "release"}
+    return [{name: value for name, value in one.items() if name not in words} for one in report["findings"]]
