@@ -60,6 +60,7 @@ async def member(
     group_id: str | None = None,
     on_assigned: Callable[[list[Partition]], Awaitable[None]] = _nothing,
     on_revoked: Callable[[list[Partition]], Awaitable[None]] = _nothing,
+    rebalance_timeout_seconds: float = 60.0,
 ) -> AsyncIterator[Member]:
     """A started member, which leaves the group at the end. Without a `group_id`, the group is the topic's own."""
     source = KafkaSource(
@@ -67,6 +68,7 @@ async def member(
         topics=[topic],
         group_id=group_id or f"group.{topic}",
         session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
+        rebalance_timeout_seconds=rebalance_timeout_seconds,
     )
     made = Member(source)
 

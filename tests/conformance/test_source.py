@@ -7,6 +7,7 @@ import pytest
 from confluent_kafka import Producer
 
 from tests.conformance.deadlines import until
+from tests.conformance.groups import members_of
 from tests.conformance.members import Member, connection, member
 from tests.conformance.producers import ToSend, send
 from tests.servers.clients import HEADERS
@@ -162,6 +163,56 @@ async def test_a_poll_ends_in_time_though_the_rebalance_does_not(bootstrap_serve
             assert await rebalancing()
         finally:
             given_up.set()
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_a_member_that_is_forgotten_while_it_gives_up_its_partitions_joins_again(
+    bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """UNKNOWN_MEMBER_ID on a rejoin: it drained for longer than the group waits for anybody, and is nobody when it asks
+    to join. Known to hang clients; it is a new member then, and no record is left to nobody.
+    """
+    topic = await topics(partitions=2)
+    group_id = f"group.{topic}"
+    drained = asyncio.Event()
+
+    async def give_up_slowly(revoked: list[Partition]) -> None:
+        if revoked:
+            await drained.wait()
+
+    async with member(bootstrap_servers, topic, on_revoked=give_up_slowly, rebalance_timeout_seconds=1.0) as one:
+
+        async def one_has_both() -> bool:
+            await one.poll()
+            return len(one.partitions) == 2
+
+        await until(one_has_both, what="both partitions are assigned")
+        [known_as] = await members_of(bootstrap_servers, group_id)
+        async with member(bootstrap_servers, topic, rebalance_timeout_seconds=1.0) as other:
+            try:
+
+                async def forgotten() -> bool:
+                    await asyncio.gather(one.poll(), other.poll())
+                    return known_as not in await members_of(bootstrap_servers, group_id)
+
+                await until(forgotten, what="the group goes on without it")
+            finally:
+                drained.set()
+
+            async def shared() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.partitions) == len(other.partitions) == 1
+
+            await until(shared, what=lambda: f"both have one; {one.partitions}, {other.partitions}")
+            await put(bootstrap_servers, topic, *numbered(4, partitions=2))
+
+            async def all_came() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.records) + len(other.records) >= 4
+
+            await until(all_came, what="the records after it")
+            await one.source.commit(dict.fromkeys(one.partitions, 2))
+    assert sorted(values(one) + values(other)) == [0, 1, 2, 3]
 
 
 async def test_partitions_move_when_a_member_joins_and_when_it_leaves(

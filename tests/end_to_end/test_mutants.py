@@ -15,6 +15,7 @@ from uuid import uuid4
 import pytest
 
 from tests.conformance.deadlines import until
+from tests.conformance.groups import members_of
 from tests.conformance.producers import ToSend
 from tests.deterministic.mutants import (
     Mutant,
@@ -26,7 +27,6 @@ from tests.deterministic.mutants import (
 )
 from tests.end_to_end import mutant_worker
 from tests.end_to_end.events import SOURCE, Story
-from tests.end_to_end.group import members_of
 from tests.end_to_end.held_writes import held_writes
 from tests.end_to_end.mutant_worker import writes_whatever_was_written_meanwhile
 from tests.end_to_end.stage import Stage

@@ -13,7 +13,7 @@ from worker.domain.message import Message
 from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, State
 from worker.handling.publications import Publications, Topics
-from worker.ports import Judge, Partition, Publication
+from worker.ports import Judge, Partition, Publication, Store
 from worker.runtime.delivery import Delivery, Policy
 from worker.runtime.silent_tracer import SilentTracer
 from worker.telemetry import Metrics
@@ -139,7 +139,7 @@ class ScriptedSource:
 
 
 def a_delivery(
-    store: ScriptedStore,
+    store: Store,
     publisher: ScriptedPublisher,
     clock: ImpatientClock,
     *,

@@ -1,0 +1,70 @@
+"""A key that somebody else has taken, on every database: the event that needs it is rejected, and the rest goes on."""
+
+import asyncio
+
+from tests.conformance.contents import insert_rows, row, rows
+from tests.conformance.pipeline import SOURCE, Pipeline, minute
+from tests.conformance.stores import migrate, opened
+from tests.unit.runtime.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery
+from worker.domain.identity import entry_id
+from worker.ports import Partition
+from worker.runtime.consumer import Bounds, Consumer
+from worker.telemetry import Metrics
+
+BOUNDS = Bounds(
+    concurrency=1,
+    in_flight_records_max=100,
+    in_flight_bytes_max=1_000_000,
+    event_bytes_max=1_000_000,
+    commit_interval_seconds=0.0,
+    poll_timeout_seconds=0.25,
+    drain_timeout_seconds=5.0,
+    trail_records_max=100,
+    keep_alive_seconds=5.0,
+)
+
+
+async def test_a_key_that_is_taken_freezes_no_partition(database_url: str) -> None:
+    """Seen in trusted systems. An entry has the id that the event's second one needs, and will have it for ever: after
+    a bounded number of tries the event is a rejection with a dead letter, and what is behind it is handled.
+    """
+    await migrate(database_url)
+    release, other = Pipeline(), Pipeline()
+    before = release.approved()
+    frozen = release.deploy("succeeded")
+    behind = [release.deploy("failed"), *other.approved()]
+    taken = entry_id(source=SOURCE, event_id=f"{release.release_id}/{release.told - 1}", position=1)
+    clock, publisher, metrics, stop = ImpatientClock(), ScriptedPublisher(), Metrics(), asyncio.Event()
+    source = ScriptedSource([message.record for message in before])
+    partition = Partition(frozen.record.topic, frozen.record.partition)
+    async with opened(database_url) as store, asyncio.TaskGroup() as group:
+        consumer = Consumer(
+            source=source,
+            delivery=a_delivery(store, publisher, clock, metrics=metrics),
+            bounds=BOUNDS,
+            clock=clock,
+            metrics=metrics,
+        )
+        await consumer.join()
+        group.create_task(consumer.run(stop))
+        await committed(source, partition, before[-1].record.offset + 1)
+        squatter = {"id": taken, "created_at": minute(0), "updated_at": minute(0), "activity_type": "NOTE"}
+        await insert_rows(
+            database_url,
+            "release_activity_logs",
+            [{**squatter, "release_mgt_id": release.release_id, "activity_data": "{}", "status": "APPROVED"}],
+        )
+        source.records += [message.record for message in (frozen, *behind)]
+        await committed(source, partition, behind[-1].record.offset + 1)
+        stop.set()
+    rejected = await row(database_url, "release_event_rejections")
+    assert (rejected["reason"], rejected["topic_offset"]) == ("processing_error", frozen.record.offset)
+    assert len([one for one in publisher.published if one.topic == "dead-letters"]) == 1
+    assert [one["status"] for one in await rows(database_url, "release_deployments")] == ["FAILED"]
+    assert len(await rows(database_url, "releases")) == 2
+
+
+async def committed(source: ScriptedSource, partition: Partition, offset: int) -> None:
+    """Until it is; the test's own timeout bounds it."""
+    while source.committed.get(partition) != offset:
+        await asyncio.sleep(0)
