@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4, uuid5
 
 import pytest
@@ -13,9 +14,11 @@ from tests.conformance.contents import insert_rows, row, rows
 from tests.conformance.pipeline import COMPONENT, Pipeline, minute
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
+from worker.db.table_reader import SqlTableReader
 from worker.domain.identity import NAMESPACE
 from worker.domain.state import Applied
 from worker.handling.process import process
+from worker.handling.verify.history import Pointing
 
 KEY = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
 POINTERS = "release_mgt_release_id, release_mgt_deployment_id, release_mgt_deployment_name"
@@ -133,6 +136,50 @@ async def test_a_foreign_table_with_text_ids_is_pointed(database_url: str) -> No
         await process(again.deploy("succeeded", at=minute(9)), store)
     found = await asyncio.to_thread(run, database_url, f"SELECT title, {POINTERS} FROM app_environments ORDER BY title")
     assert found == [("ours", *pointer_to(again)), ("theirs", None, None, None)]
+
+
+async def test_a_verification_reads_the_rows_whatever_their_table_is_like(database_url: str) -> None:
+    """Without an id, with component ids as text in capitals, and rows that are nobody's."""
+    await asyncio.to_thread(run, database_url, TEXT_TABLE)
+    await migrate(database_url)
+    insert = "INSERT INTO app_environments (title, environment_id, component_id, deployment_track_id) VALUES"
+    components = {"production": str(COMPONENT), "staging": str(COMPONENT).upper(), "none": "nobody"}
+    for environment, component in components.items():
+        await asyncio.to_thread(run, database_url, f"{insert} ('t', '{environment}', '{component}', 'main')")
+    async with opened(database_url) as store:
+        pipeline = await approved(store)
+        await process(pipeline.deploy("succeeded"), store)
+    found = {one.environment: one for one in await pointings(database_url)}
+    release, attempt, name = pointer_to(pipeline)
+    key: dict[str, Any] = {"row": None, "environment": "production", "component": str(COMPONENT), "track": "main"}
+    assert found.pop("production") == Pointing(**key, release=release, attempt=attempt, name=name)
+    assert {(one.component, one.attempt) for one in found.values()} == {(str(COMPONENT), None), ("nobody", None)}
+
+
+async def test_a_verification_reads_every_row_and_its_id(store: SqlStore, database_url: str) -> None:
+    """More than it reads at a time."""
+    keys = [{"id": uuid4(), **KEY, "environment_id": f"dev-{number}"} for number in range(4_100)]
+    for begin in range(0, len(keys), 100):
+        await insert_rows(database_url, "app_environments", keys[begin : begin + 100])
+    found = await pointings(database_url)
+    assert {one.row for one in found} >= {row["id"] for row in keys}
+    assert len(found) == len(keys) + 1
+
+
+async def test_a_verification_leaves_alone_what_the_worker_leaves_alone(database_url: str) -> None:
+    create = "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)"
+    await asyncio.to_thread(run, database_url, create)
+    await asyncio.to_thread(run, database_url, "INSERT INTO app_environments (code, title) VALUES (1, 'theirs')")
+    await migrate(database_url)
+    assert await pointings(database_url) == []
+
+
+async def pointings(url: str) -> list[Pointing]:
+    reader = SqlTableReader.open(url, timeout_seconds=20)
+    try:
+        return [one async for one in reader.pointings()]
+    finally:
+        await reader.close()
 
 
 async def test_a_foreign_table_without_the_key_columns_is_left_alone(database_url: str) -> None:

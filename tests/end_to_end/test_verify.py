@@ -8,13 +8,14 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 
-from tests.conformance.contents import insert_environments
+from tests.conformance.contents import insert_environments, insert_rows
 from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
 from tests.end_to_end.days import day_of
 from tests.end_to_end.events import Story
@@ -23,7 +24,7 @@ from tests.end_to_end.verifying import LOG, REJECTIONS, compared, verified, with
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.topics import delete_topics
 from worker.demo.topics import create_topics
-from worker.domain.identity import entry_id
+from worker.domain.identity import deployment_id, entry_id
 from worker.handling.verify.verification import COUNTS
 
 SEED = 2026
@@ -100,6 +101,7 @@ async def test_a_day_of_a_sound_system_has_no_findings(stage: Stage) -> None:
 async def test_a_system_at_work_raises_no_false_alarm(stage: Stage, killed: bool) -> None:
     """Looked at again and again while workers work a day off, one after the other."""
     day = day_of(SEED, releases=30)
+    await insert_environments(stage.database_url, SEED)
     slow = {"RUDDER_CONCURRENCY": "1"}
     uncommitted = []
     with stage.worker(**slow) as worker:
@@ -180,6 +182,51 @@ _LOG_COLUMNS = (
     "created_at, updated_at, release_deployment_id, release_mgt_id, environment_id, "
     "activity_type, activity_data, status"
 )
+
+
+@ON_SQLITE
+async def test_each_harm_to_the_environments_is_named_with_its_row(stage: Stage) -> None:
+    """Two releases of a component succeeded in one environment, the second later. Whoever sets the pointer of a row to
+    another deployment than the latest is found out; a row that is younger than both is only counted.
+    """
+    first, second = Story(), Story()
+    second.component_id, second.told = first.component_id, 60
+    row = {"id": uuid4(), "component_id": first.component_id, "deployment_track_id": "main"}
+    young = {**row, "id": uuid4(), "environment_id": "production", "deployment_track_id": "other"}
+    await insert_rows(stage.database_url, "app_environments", [{**row, "environment_id": "production"}, young])
+    block = {**second.fields, "release_number": 2}
+    with stage.worker() as worker:
+        await stage.send([*first.approved(), first.deploy("succeeded"), first.deploy("requested")])
+        await stage.send([second.deploy("succeeded", release=block)])
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    [moved] = [one for one in await stage.read(stage.topics.events) if one.key() == str(second.release_id).encode()]
+    harms = {
+        f"release_mgt_release_id = '{first.release_id}', release_mgt_deployment_id = '{deployment_of(first)}', "
+        "release_mgt_deployment_name = '20260317-1.1'": ("contradictory", moved),
+        "release_mgt_deployment_name = NULL": ("contradictory", moved),
+        "release_mgt_deployment_id = '00000000-0000-0000-0000-000000000001'": ("invented", None),
+        f"release_mgt_deployment_id = '{deployment_of(first, attempt=2)}'": ("contradictory", None),
+    }
+    report = await verified(stage)
+    assert (report["findings"], report["counts"]["pointers"], report["counts"]["unpointed"]) == ([], 2, 0)
+    for number, (change, (kind, message)) in enumerate(harms.items()):
+        path = stage.folder / f"harmed-{number}.sqlite3"
+        shutil.copy(stage.folder / "rudder.sqlite3", path)
+        harmed(path, f"UPDATE app_environments SET {change} WHERE id = '{row['id']}'")
+        report = await compared(replace(stage, database_url=f"sqlite+aiosqlite:///{path}"))
+        place = message and (stage.topics.events, message.partition(), message.offset())
+        [found] = without_words(report)
+        assert (found.pop("topic"), found.pop("partition"), found.pop("offset")) == (place or (None, None, None))
+        assert found == {"kind": kind, "table": "app_environments", "row": str(row["id"])}, change
+    harmed(stage.folder / "rudder.sqlite3", "UPDATE app_environments SET deployment_track_id = 'main'")
+    report = await compared(stage)
+    assert (report["findings"], report["counts"]["unpointed"]) == ([], 1)
+
+
+def deployment_of(story: Story, attempt: int = 1) -> str:
+    of = deployment_id(release_id=story.release_id, environment_id="production", config_revision=1, attempt=attempt)
+    return str(of)
 
 
 def as_sent(message: Message, **changes: Any) -> ToSend:

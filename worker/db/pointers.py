@@ -1,8 +1,9 @@
 """The rows of `app_environments`: often another system's table, so its shape is looked up rather than assumed."""
 
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, String, inspect
+from sqlalchemy import ColumnClause, Connection, Select, String, column, inspect, null, select, table
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine, Uuid
 
@@ -63,6 +64,16 @@ class Pointers:
         if move.previous is None:
             return f"{self._move} IS NULL", parameters
         return f"{self._move} = ?", (*parameters, move.previous)
+
+
+async def listing(connection: AsyncConnection, *, exactly: str) -> "Select[Any] | None":
+    """All rows in an order of their own: an id or null, the key, the pointer. None where the worker moves none."""
+    if await Pointers.look_up(connection, exactly=exactly) is None:
+        return None
+    columns = await connection.run_sync(_columns)
+    named: list[ColumnClause[Any]] = [column(name) for name in (*KEY_COLUMNS, *POINTER_COLUMNS)]
+    own_id = column("id") if "id" in columns else null()
+    return select(own_id.label("id"), *named).select_from(table(TABLE)).order_by(*named)
 
 
 def _columns(connection: Connection) -> dict[str, TypeEngine[object]]:

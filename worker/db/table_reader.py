@@ -18,10 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.db.dialects.dialect import READ_ONLY, Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.models import Base
+from worker.db.pointers import listing
 from worker.db.reading import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, entry, rejection
 from worker.db.revisions import require_current
 from worker.domain.rows import Entry, Rejection
-from worker.handling.verify.history import ReleaseRows
+from worker.handling.verify.history import Pointing, ReleaseRows
 
 _TABLES = Base.metadata.tables
 _RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
@@ -36,6 +37,8 @@ _IDS_MAX = 200
 
 _ENTRIES_MAX = 4_000
 """Entries held at a time, unless one release alone has more."""
+
+_POINTINGS_MAX = 4_000
 
 _LOOKS_MAX = 10
 """How often a release is read that changes each time."""
@@ -87,6 +90,21 @@ class SqlTableReader:
             if not rows:
                 return
             last = rows[-1].id
+
+    async def pointings(self) -> AsyncIterator[Pointing]:
+        """The table is often another system's: it may have no id to go by, and rows of one key."""
+        begin = 0
+        while True:
+            async with self._connected() as connection:
+                asked = await listing(connection, exactly=self._dialect.exactly)
+                if asked is None:
+                    return
+                rows = (await connection.execute(asked.offset(begin).limit(_POINTINGS_MAX))).all()
+            for row in rows:
+                yield _pointing(row)
+            if len(rows) < _POINTINGS_MAX:
+                return
+            begin += len(rows)
 
     async def _ids_after(self, last: UUID | None) -> list[UUID]:
         asked = select(_RELEASES.c.id).order_by(_RELEASES.c.id).limit(_IDS_MAX)
@@ -173,6 +191,28 @@ def _by_release(rows: Iterable[dict[str, Any]]) -> dict[UUID, list[dict[str, Any
     for row in rows:
         found[row["release_mgt_id"]].append(row)
     return found
+
+
+def _pointing(row: Any) -> Pointing:
+    id_, environment, component, track, release, attempt, name = row
+    component_id = _uuid(component)
+    return Pointing(
+        row=_uuid(id_),
+        environment=environment or "",
+        component=str(component_id or component),
+        track=track or "",
+        release=release,
+        attempt=attempt,
+        name=name,
+    )
+
+
+def _uuid(value: object) -> UUID | None:
+    """However the driver gives it, or another system's table has it."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
 
 
 def _entry(row: Any) -> Entry:

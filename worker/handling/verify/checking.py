@@ -5,12 +5,12 @@ come to is compared with the rows, the log, the rejections, the status topics an
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from worker.domain.identity import entry_ids
 from worker.domain.rows import Entry
-from worker.domain.state import Duplicate, Rejected
+from worker.domain.state import Applied, Duplicate, Rejected
 from worker.handling.publications import Topics
 from worker.handling.verify.findings import Finding, Kind
 from worker.handling.verify.history import Extents, History, Input, cause_of, place_of
@@ -18,6 +18,7 @@ from worker.handling.verify.judging import LOG, Fit, Recorded, Verdict, judge
 from worker.handling.verify.ledger import Ledger
 from worker.handling.verify.ordering import in_order
 from worker.handling.verify.outputs import Due, Refused, due_of, letter_findings, status_findings
+from worker.handling.verify.pointing import Pointed
 from worker.handling.verify.tables import rejection_findings, release_findings, unexplained_entries
 
 _SWAPS_MAX = 16
@@ -28,12 +29,15 @@ _SWAPS_MAX = 16
 class Checked:
     """`unverifiable`: what is there or missed, and proves nothing, since a part of what it follows from is gone.
 
-    `pending`: records in flight that nothing tells of so far.
+    `pending`: records in flight that nothing tells of so far. `pointed`: what the records had `app_environments` point
+    at, in order; all of it where the history was judged to its end, which `whole` says.
     """
 
     findings: list[Finding] = field(default_factory=list)
     unverifiable: int = 0
     pending: int = 0
+    pointed: list[Pointed] = field(default_factory=list)
+    whole: bool = False
 
 
 def check(history: History, extents: Extents, topics: Topics) -> Checked:
@@ -52,8 +56,7 @@ def check(history: History, extents: Extents, topics: Topics) -> Checked:
         # A row of the log may be gone, or its event may never have had its effect: whichever explains more.
         second = _replayed(history, recorded, extents, topics, inputs, lost)
         first = min(first, second, key=lambda one: len(one.findings))
-    checked.findings, checked.unverifiable = first.findings, checked.unverifiable + first.unverifiable
-    return checked
+    return replace(first, pending=checked.pending)
 
 
 def _replayed(
@@ -102,6 +105,7 @@ class _Replay:
         self._ledger = Ledger(recorded.remembered)
         self._refused: list[Refused] = []
         self._judged: set[object] = set()
+        self._pointed: list[Pointed] = []
         self._findings: list[Finding] = []
         self._whole = inputs is not None
         self._judge_all(list(inputs or ()))
@@ -154,6 +158,17 @@ class _Replay:
         if outcome is not None and one.place not in self._without:
             self._ledger.write(outcome, one.id)
         match outcome:
+            case Applied(changes=changes) if changes.pointer_move is not None and one.place not in self._without:
+                known = self._recorded.effects.get(one.id) == one.place
+                self._pointed.append(
+                    Pointed(
+                        move=changes.pointer_move,
+                        at=one.message.at,
+                        place=one.place,
+                        number=len(self._pointed),
+                        certain=known and not one.in_flight,
+                    )
+                )
             case Rejected(rejection=rejection):
                 recorded = one.id in self._history.rejections  # else the rejection itself is what is lost
                 self._refused.append(
@@ -173,6 +188,7 @@ class _Replay:
 
     def finish(self, checked: Checked) -> None:
         """Compare everything with what the records came to."""
+        checked.pointed, checked.whole = self._pointed, self._whole
         for found in chain(self._findings, self._tables(), self._outputs()):
             if found is None:
                 checked.unverifiable += 1

@@ -50,6 +50,21 @@ class ReleaseRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pointing:
+    """A row of `app_environments`. `row`: its id, None where the table has none. `component`: its id as text, as UUIDs
+    are written. `attempt`: the id of a deployment; it, `release` and `name` are texts that anybody may have written.
+    """
+
+    row: UUID | None
+    environment: str
+    component: str
+    track: str
+    release: str | None
+    attempt: str | None
+    name: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
     """A dead letter. `of`: the record that it says it is; `same`: whether key, value and headers are that record's."""
 

@@ -11,9 +11,21 @@ from typing import Any
 from uuid import UUID
 
 from worker.domain.message import Message
-from worker.domain.rows import BaseRevision, Deployment, DeploymentMove, Entry, NewDeployment, NewRelease, Rejection
+from worker.domain.rows import (
+    BaseRevision,
+    Deployment,
+    DeploymentMove,
+    Entry,
+    NewDeployment,
+    NewRelease,
+    Pointer,
+    Rejection,
+)
 from worker.domain.rows import Release as ReleaseState
 from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
+
+_POINTS_AT_NOTHING = Pointer(deployment_id=None)
+"""As if each environment had its row: whether it has, and what another release made of it, is told afterwards."""
 
 _UNSAID = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
 
@@ -49,6 +61,7 @@ class Ledger:
             release=self._state,
             number_taken=number_taken and self._state is None,
             deployments=tuple(self._attempts.values()),
+            pointer=_POINTS_AT_NOTHING,
         )
 
     def write(self, outcome: Outcome, event: UUID) -> None:

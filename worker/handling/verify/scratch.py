@@ -26,6 +26,7 @@ from worker.domain.rows import Rejection
 from worker.handling.process import read
 from worker.handling.verify.findings import Place
 from worker.handling.verify.history import Extents, History, Input, Letter, ReleaseRows, Status, cause_of, place_of
+from worker.handling.verify.pointing_scratch import PointingScratch
 from worker.ports import Partition
 
 # ruff: noqa: S301 - what is unpickled was pickled by this process, in a folder that is its user's alone
@@ -66,6 +67,7 @@ class Scratch:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             connection.execute(f"PRAGMA {pragma}")
         connection.executescript(_TABLES)
+        self.pointing = PointingScratch(connection)
         connection.execute("BEGIN")
 
     def add_release(self, rows: ReleaseRows) -> None:
@@ -75,6 +77,7 @@ class Scratch:
         self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
         rest = (rows.release, rows.deployments, rows.base_revisions, rows.settled)
         self._connection.execute("INSERT INTO releases VALUES (?, ?)", (key, pickle.dumps(rest)))
+        self.pointing.add_release(rows)
         number = _number(*(rows.release[name] for name in _NUMBER))
         self._connection.execute("INSERT INTO numbers VALUES (?, ?)", (number, key))
 

@@ -5,7 +5,7 @@ from typing import Protocol
 
 from schemas.record import Record
 from worker.domain.rows import Rejection
-from worker.handling.verify.history import ReleaseRows
+from worker.handling.verify.history import Pointing, ReleaseRows
 from worker.ports import Partition
 
 
@@ -37,3 +37,7 @@ class TableReader(Protocol):
         ...
 
     def rejections(self) -> AsyncIterator[Rejection]: ...
+
+    def pointings(self) -> AsyncIterator[Pointing]:
+        """The rows of `app_environments`; none where the worker leaves the table alone."""
+        ...

@@ -6,9 +6,10 @@ then publishes, then commits:
 1. the group's commits: a record below them has had all of its effects, for good, before anything else is read;
 2. the ends of the output topics: what those records caused is below them, and what is below them was written to the
    tables before it was published, so
-3. the tables, read now, hold the cause of each published record, and the effects of each committed one, and perhaps of
+3. the rows of app_environments: what they point at is in the tables, which are read later;
+4. the tables, read now, hold the cause of each published record, and the effects of each committed one, and perhaps of
    some that are not committed yet;
-4. the ends of the input topics: whatever the tables tell of was read from below them.
+5. the ends of the input topics: whatever the tables tell of was read from below them.
 
 Then the topics are read up to those ends, however long that takes. What retention deletes meanwhile is asked for last.
 """
@@ -74,6 +75,8 @@ COUNTS = {
     "rejections": "rejections",
     "status_events": "status events",
     "dead_letters": "dead letters",
+    "pointers": "rows of app_environments",
+    "unpointed": "of them without a deployment though one succeeded there before the verification: younger, as a rule",
     "foreign": "records of other systems in the output topics, ignored",
     "unverifiable": "entries, rejections and publications that cannot be checked: what they follow from is gone",
 }
@@ -124,6 +127,9 @@ class _Verification:
         return [at.topic for at, begin in begins if begin > 0 or self._read[at] < ends.get(at, 0)]
 
     async def _read_tables(self, store: Scratch) -> None:
+        async for pointing in self._tables.pointings():
+            store.pointing.add_row(pointing)
+            self._counts["pointers"] += 1
         async for rows in self._tables.releases():
             store.add_release(rows)
             self._counts["releases"] += 1
@@ -169,12 +175,19 @@ class _Verification:
             checked = check(history, extents, self._plan.topics)
             self._counts["unverifiable"] += checked.unverifiable
             self._counts["pending"] += checked.pending
+            store.pointing.add_history(history.key, checked.pointed, whole=checked.whole)
             for finding in checked.findings:
                 self._findings.add(finding)
             if number % _BREATH == 0:
                 await asyncio.sleep(0)
         for orphan in store.orphans():
             self._orphan(orphan, extents)
+        for found in store.pointing.findings():
+            if found is None:
+                self._counts["unverifiable"] += 1
+            else:
+                self._findings.add(found)
+        self._counts["unpointed"] = store.pointing.unpointed()
 
     def _orphan(self, orphan: Letter | Rejection, extents: Extents) -> None:
         of = orphan.of if isinstance(orphan, Letter) else place_of(orphan)
