@@ -30,14 +30,14 @@ class Checked:
     """`unverifiable`: what is there or missed, and proves nothing, since a part of what it follows from is gone.
 
     `pending`: records in flight that nothing tells of so far. `pointed`: what the records had `app_environments` point
-    at, in order; all of it where the history was judged to its end, which `whole` says.
+    at, in order; `pointed_all`: it is all there is, since the history was judged to its end, in an order that is sure.
     """
 
     findings: list[Finding] = field(default_factory=list)
     unverifiable: int = 0
     pending: int = 0
     pointed: list[Pointed] = field(default_factory=list)
-    whole: bool = False
+    pointed_all: bool = False
 
 
 def check(history: History, extents: Extents, topics: Topics) -> Checked:
@@ -108,6 +108,8 @@ class _Replay:
         self._pointed: list[Pointed] = []
         self._findings: list[Finding] = []
         self._whole = inputs is not None
+        # An order that explains log and rows may still be another one than that in which the pointers moved.
+        self._order_is_sure = len({one.place[:2] for one in history.inputs}) <= 1
         self._judge_all(list(inputs or ()))
 
     def _judge_all(self, inputs: list[Input]) -> None:
@@ -166,7 +168,7 @@ class _Replay:
                         at=one.message.at,
                         place=one.place,
                         number=len(self._pointed),
-                        certain=known and not one.in_flight,
+                        certain=known and not one.in_flight and self._order_is_sure,
                     )
                 )
             case Rejected(rejection=rejection):
@@ -188,7 +190,7 @@ class _Replay:
 
     def finish(self, checked: Checked) -> None:
         """Compare everything with what the records came to."""
-        checked.pointed, checked.whole = self._pointed, self._whole
+        checked.pointed, checked.pointed_all = self._pointed, self._whole and self._order_is_sure
         for found in chain(self._findings, self._tables(), self._outputs()):
             if found is None:
                 checked.unverifiable += 1

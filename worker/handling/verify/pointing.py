@@ -42,14 +42,14 @@ class Pointed:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
     """What there is to say of a row. `pointed`: how it came to point there, None where no record tells. `owner`: the
-    release that has the deployment, None where none has. `judged`: whether that release, or else the one that the row
-    names, was judged to its end. `latest`: what is certain to have been its environment's; None where it has more than
-    one row as well.
+    release that has the deployment, None where none has. `told`: whether its records tell of all that it had rows point
+    at; where no release has it, whether the one that the row names could be read. `latest`: what is certain to have
+    been its environment's; None where it has more than one row as well.
     """
 
     pointed: Pointed | None
     owner: UUID | None
-    judged: bool
+    told: bool
     latest: Pointed | None
 
 
@@ -72,7 +72,7 @@ def pointing_findings(row: Pointing, known: Known) -> Iterator[Finding | None]:
         elif latest is not None and latest.rank > pointed.rank:
             expected = f"{where}: {_told(*_said(latest.move))} of {latest.at}"
             yield _finding(row, Kind.CONTRADICTORY, expected, f"{_as_found(row)} of {pointed.at}", latest)
-    elif not known.judged:
+    elif not known.told:
         yield None
     elif known.owner is None:
         yield _finding(row, Kind.INVENTED, f"{where}: a deployment that there is", _as_found(row))

@@ -18,6 +18,7 @@ from worker.handling.verify.pointing import Known, Pointed, pointing_findings, p
 _TABLES = """
 CREATE TABLE pointings (environment TEXT, component TEXT, track TEXT, pointing BLOB NOT NULL);
 CREATE TABLE attempts (id BLOB PRIMARY KEY, release BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE unread (release BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE unjudged (release BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE pointed (
     attempt BLOB PRIMARY KEY, environment TEXT, component TEXT, track TEXT,
@@ -43,11 +44,13 @@ class PointingScratch:
 
     def add_release(self, rows: ReleaseRows) -> None:
         release: UUID = rows.release["id"]
+        if not rows.settled:
+            self._connection.execute("INSERT INTO unread VALUES (?)", (release.bytes,))
         attempts = [(row["id"].bytes, release.bytes) for row in rows.deployments]
         self._connection.executemany("INSERT OR REPLACE INTO attempts VALUES (?, ?)", attempts)
 
-    def add_history(self, release: UUID, pointed: Iterable[Pointed], *, whole: bool) -> None:
-        if not whole:
+    def add_history(self, release: UUID, pointed: Iterable[Pointed], *, all_of_it: bool) -> None:
+        if not all_of_it:
             self._connection.execute("INSERT INTO unjudged VALUES (?)", (release.bytes,))
         rows = [
             (
@@ -84,13 +87,15 @@ class PointingScratch:
         pointed = attempt and self._one("SELECT pointed FROM pointed WHERE attempt = ?", attempt.bytes)
         owned = attempt and self._one("SELECT release FROM attempts WHERE id = ?", attempt.bytes)
         owner = UUID(bytes=owned) if owned else None
-        release = owner or named
-        unjudged = release and self._one("SELECT 1 FROM unjudged WHERE release = ?", release.bytes)
+        if owner is not None:
+            untold = self._one("SELECT 1 FROM unjudged WHERE release = ?", owner.bytes)
+        else:
+            untold = named and self._one("SELECT 1 FROM unread WHERE release = ?", named.bytes)
         rows = self._one(f"SELECT count(*) FROM pointings WHERE {_KEY}", *_key(row))  # noqa: S608
         return Known(
             pointed=pickle.loads(pointed) if pointed else None,
             owner=owner,
-            judged=not unjudged,
+            told=not untold,
             latest=self._latest(row) if rows == 1 else None,
         )
 

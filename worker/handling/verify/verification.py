@@ -175,7 +175,7 @@ class _Verification:
             checked = check(history, extents, self._plan.topics)
             self._counts["unverifiable"] += checked.unverifiable
             self._counts["pending"] += checked.pending
-            store.pointing.add_history(history.key, checked.pointed, whole=checked.whole)
+            store.pointing.add_history(history.key, checked.pointed, all_of_it=checked.pointed_all)
             for finding in checked.findings:
                 self._findings.add(finding)
             if number % _BREATH == 0:

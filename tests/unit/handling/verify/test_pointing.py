@@ -105,7 +105,7 @@ def judged(
         store.seal()
         for history in histories:
             made = checked(history, extents)
-            store.pointing.add_history(history.key, made.pointed, whole=made.whole)
+            store.pointing.add_history(history.key, made.pointed, all_of_it=made.pointed_all)
         return list(store.pointing.findings()), store.pointing.unpointed()
 
 
@@ -207,6 +207,20 @@ def test_a_row_that_came_later_than_the_deployments_is_counted() -> None:
 def test_two_rows_of_one_environment_are_not_ranked() -> None:
     """A worker reads one of the two, and moves those that say the same."""
     assert judged(of_two_releases(), [as_of(1), as_of(0)]) == ([], 0)
+
+
+def test_what_came_by_several_partitions_is_not_ranked() -> None:
+    """Nobody can tell in which order its pointers moved; one at no deployment is found all the same."""
+    scene = of_two_releases()
+    scene.tell(E.ACTIVITY_RECORDED, release=2, partition=1)
+    assert judged(scene, [as_of(0)]) == ([], 0)
+    assert judged(scene, [as_of(1)]) == ([], 0)
+    [found], _ = judged(scene, [replace(as_of(1), attempt=str(UUID(int=7)))])
+    assert found is not None
+    assert found.kind is Kind.INVENTED
+    scene.tell(E.DEPLOYMENT_REQUESTED, release=2, environment_id="prod")
+    [attempt] = [one for one in scene.world.attempts(release_id(2)) if one.attempt == 2]
+    assert judged(scene, [replace(as_of(1), attempt=str(attempt.id))]) == ([None], 0)
 
 
 def test_where_records_are_gone_nobody_can_tell() -> None:
