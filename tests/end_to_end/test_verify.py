@@ -1,9 +1,10 @@
 """`rudder-worker verify` beside a real worker: a sound system passes, and each harm done to it is named where it is."""
 
 import asyncio
+import re
 import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from aiokafka import TopicPartition as AioPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from sqlalchemy import URL, make_url
 
 from tests.conformance.contents import insert_environments, insert_rows
 from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
@@ -21,13 +23,15 @@ from tests.end_to_end.days import day_of
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import PARTITIONS, Stage
 from tests.end_to_end.verifying import LOG, REJECTIONS, compared, verified, without_words
-from tests.end_to_end.worker_process import WorkerProcess
+from tests.end_to_end.worker_process import ROOT, WorkerProcess
+from tests.servers.postgres import PostgresServer
 from tests.servers.topics import delete_topics
 from worker.demo.topics import create_topics
 from worker.domain.identity import deployment_id, entry_id
 from worker.handling.verify.verification import COUNTS
 
 SEED = 2026
+README = ROOT / "README.md"
 ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 
@@ -374,6 +378,37 @@ async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str
         [line] = [line for line in process.stderr.splitlines() if line.startswith("rudder-worker: ")]
         assert "Traceback" not in process.stderr
     assert {"topic": "RUDDER_INPUT_TOPICS", "broker": "127.0.0.1:1", "tables": "migrate"}[settings] in line
+
+
+@pytest.fixture
+def reader(pair: tuple[str, str], postgres_server: PostgresServer) -> Iterator[URL]:
+    """The database's URL for a login that may connect, whose transactions are read-only, and that has no right yet."""
+    url = make_url(pair[1])
+    database, name = str(url.database), f"reader_{uuid4().hex}"
+    postgres_server.execute(f'CREATE ROLE "{name}" LOGIN')
+    postgres_server.execute(f'ALTER ROLE "{name}" SET default_transaction_read_only = on')
+    yield url.set(username=name)
+    postgres_server.execute(f'DROP OWNED BY "{name}"', database=database)
+    postgres_server.execute(f'DROP ROLE "{name}"')
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+async def test_to_verify_takes_no_right_but_to_read(stage: Stage, reader: URL, postgres_server: PostgresServer) -> None:
+    """SELECT on the tables that the README names, and on no other; without it, one line says what is missing."""
+    told = await Told.on(stage)
+    asking = replace(stage, database_url=reader.render_as_string(hide_password=False))
+    with WorkerProcess("verify", settings=asking.settings, folder=stage.folder, name="refused") as refused:
+        assert await refused.ended() == 2, refused.told()
+        [line] = [line for line in refused.stderr.splitlines() if line.startswith("rudder-worker: ")]
+        assert "permission denied" in line
+    [sentence] = re.findall(r"no more than SELECT on ([^.]*), and in Kafka", README.read_text("utf-8"))
+    tables = re.findall(r"`(\w+)`", sentence)
+    assert "app_environments" in tables
+    for table in tables:
+        postgres_server.execute(f'GRANT SELECT ON {table} TO "{reader.username}"', database=str(reader.database))
+    report = await verified(asking)
+    assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
+    assert report["counts"]["entries"] > 0
 
 
 @ON_SQLITE
