@@ -124,6 +124,28 @@ async def test_a_redriven_event_that_is_rejected_again_says_why_now(store: SqlSt
     assert await rows(database_url, "release_deployments") == []
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["another release", "no release"])
+async def test_a_rejection_tells_of_the_event_as_it_was_judged_last(
+    store: SqlStore, database_url: str, named: bool
+) -> None:
+    """Redriven under its old id as another type, of another release or none that can be read: as why and where."""
+    pipeline, other = Pipeline(), Pipeline()
+    await process(pipeline.deploy("requested"), store)
+    before = await row(database_url, "release_event_rejections")
+    retyped = other.deploy("failed", release_id=str(other.release_id) if named else 7).record
+    headers = tuple((name, before["event_id"].encode() if name == "ce_id" else raw) for name, raw in retyped.headers)
+    outcome = await process(redriven(message(retyped.value, headers)), store)
+    assert isinstance(outcome, Rejected)
+    assert outcome.again
+    found = await row(database_url, "release_event_rejections")
+    assert (found["event_type"], before["event_type"]) == (
+        "dev.rudder.deployment.failed.v1",
+        "dev.rudder.deployment.requested.v1",
+    )
+    assert found["release_mgt_id"] == (other.release_id if named else None)
+    assert [found[name] for name in ("id", "created_at")] == [before[name] for name in ("id", "created_at")]
+
+
 async def test_a_message_given_up_is_a_processing_error(store: SqlStore, database_url: str) -> None:
     """Unless an earlier try was written after all: then it is known, and stays what it is."""
     pipeline = Pipeline()

@@ -51,6 +51,7 @@ EMPTY_VALUES = [Step(mode=mode, edit=(".value", b"")) for mode in ("binary", "st
 SUPERSEDED = [Step(), Step(), Step(kind="deployment.succeeded")]
 SETTLED = [Step(block=False), Step(kind="release.created"), Step(repeats=2, redrive=True), Step(repeats=1)]
 REDELIVERED = [Step(block=False), Step(repeats=1, redrive=True), Step(), Step(repeats=2, redelivered=True)]
+RETYPED = [Step(attempt=2), Step(kind="deployment.rolled_back", identity=0), Step(repeats=1, redrive=True)]
 NOTED = [Step(), Step(kind="activity.recorded", attempt=3), Step(kind="activity.recorded", block=False)]
 BLANKS = [Step(environment="prod eu"), Step(environment="prodeu"), Step(environment=" Prodeu")]
 DEEP: dict[str, Any] = {}
@@ -74,6 +75,7 @@ def test_the_namespace_of_ids_is_as_it_always_was() -> None:
 @example(steps=SUPERSEDED)
 @example(steps=SETTLED)
 @example(steps=REDELIVERED)
+@example(steps=RETYPED)
 @example(steps=NOTED)
 @example(steps=BLANKS)
 @example(steps=DEEPEST)
@@ -114,6 +116,7 @@ def _url(path: Path) -> str:
 @example(steps=SUPERSEDED)
 @example(steps=SETTLED)
 @example(steps=REDELIVERED)
+@example(steps=RETYPED)
 def test_no_story_tells_the_store_and_the_model_apart(migrated: Path, steps: list[Step]) -> None:
     """The same through the worker's own transaction and a SQLite file, whose every cell is compared."""
     path = migrated.with_name("story.db")
@@ -150,17 +153,6 @@ def _comparable(found: dict[str, list[dict[str, Any]]]) -> Tables:
 def test_a_field_that_nobody_knows_may_hold_anything(value: Any) -> None:
     """Tolerant reader: unknown fields in input data are ignored."""
     compare([Step(kind="release.created"), Step(kind="release.submitted", edit=("colour", value))])
-
-
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="the row keeps the type that its event had when it was first rejected"
-)
-def test_a_rejection_tells_of_the_event_that_was_rejected_last(migrated: Path) -> None:
-    """Redriven under its old id, and of another type: the row says why and where that was rejected, not what it was."""
-    path = migrated.with_name("retyped.db")
-    shutil.copy(migrated, path)
-    retyped = Step(kind="deployment.rolled_back", identity=0)
-    asyncio.run(_compare_stored(path, [Step(attempt=2), retyped, Step(repeats=1, redrive=True)]))
 
 
 @pytest.mark.xfail(

@@ -37,7 +37,16 @@ RIGHTS = (
     Rights("release_activity_logs"),
     Rights(
         "release_event_rejections",
-        updated=("reason", "detail", "topic", "topic_partition", "topic_offset", "resolved_at"),
+        updated=(
+            "reason",
+            "detail",
+            "event_type",
+            "release_mgt_id",
+            "topic",
+            "topic_partition",
+            "topic_offset",
+            "resolved_at",
+        ),
     ),
     Rights(
         "app_environments",

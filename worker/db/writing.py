@@ -85,8 +85,8 @@ _MOVE_DEPLOYMENT = (
 )
 _RESOLVE = "UPDATE release_event_rejections SET resolved_at = ? WHERE id = ?"
 _REJECT_AGAIN = (
-    "UPDATE release_event_rejections SET reason = ?, detail = ?, topic = ?, topic_partition = ?, topic_offset = ? "
-    "WHERE id = ?"
+    "UPDATE release_event_rejections SET reason = ?, detail = ?, event_type = ?, release_mgt_id = ?, "
+    "topic = ?, topic_partition = ?, topic_offset = ? WHERE id = ?"
 )
 
 
@@ -132,8 +132,16 @@ def _changes(changes: Changes, pointers: Pointers | None) -> Iterator[Write]:
 
 
 def _rejection(rejection: Rejection, *, again: bool) -> Write:
-    if again:  # the row is there, and says why it was rejected the time before
-        said_now = (rejection.reason, rejection.detail, rejection.topic, rejection.partition, rejection.offset)
+    if again:  # the row is there, and tells of the time before; what comes back may be of another type or release
+        said_now = (
+            rejection.reason,
+            rejection.detail,
+            rejection.event_type,
+            rejection.release_id,
+            rejection.topic,
+            rejection.partition,
+            rejection.offset,
+        )
         return Write(_REJECT_AGAIN, (*said_now, rejection.id), "rejection")
     row = (
         rejection.id,
