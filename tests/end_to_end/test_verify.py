@@ -252,6 +252,32 @@ def _place(message: Message) -> tuple[int, int]:
 
 
 @ON_SQLITE
+@pytest.mark.parametrize("partition", [0, 1])
+@pytest.mark.parametrize("approved", [True, False], ids=["and applied", "and rejected again"])
+async def test_an_event_that_is_redriven_with_the_right_release_is_no_false_alarm(
+    stage: Stage, approved: bool, partition: int
+) -> None:
+    """Rejected for a release that there is not; an operator mends it, and sends it back under its old id."""
+    wrong, right = Story(), Story()
+    refused, right.told = wrong.deploy("requested"), 60
+    before = right.approved() if approved else []
+    mended = right.deploy("started")
+    event_id = dict(refused.headers)["ce_id"]
+    headers = tuple((name, event_id if name == "ce_id" else text) for name, text in mended.headers)
+    mended = replace(mended, headers=(*headers, ("rudder-redrive", b"")))
+    with stage.worker() as worker:
+        await stage.send([replace(refused, partition=0)])
+        await stage.caught_up(worker)
+        await stage.send([replace(record, partition=partition) for record in (*before, mended)])
+        await worker.ready()
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    [rejection] = (await stage.rows())[REJECTIONS]
+    assert (rejection["resolved_at"] is not None) == approved
+    assert (await compared(stage))["findings"] == []
+
+
+@ON_SQLITE
 async def test_each_odd_record_in_an_output_topic_is_named_with_its_place(stage: Stage) -> None:
     """A repeat with other content, an event with an id of its own, a dead letter of a record that was applied."""
     told = await Told.on(stage)

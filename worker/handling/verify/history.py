@@ -93,7 +93,9 @@ class History:
 
     `inputs` are sorted by topic, partition and offset. `rejections` and `elsewhere` are keyed by the event:
     `elsewhere` has those of `inputs` that have their entries, or their rejection, under another release or by a
-    record that can no longer be read. `numbers_taken`: the events that want a number which another release has.
+    record that can no longer be read. `rejected_before`: the rejections that a record of another release had made, as
+    they were before a redrive came with this one. `numbers_taken`: the events that want a number which another release
+    has.
     """
 
     key: UUID
@@ -103,6 +105,7 @@ class History:
     letters: Sequence[Letter] = ()
     statuses: Sequence[Status] = ()
     elsewhere: Mapping[UUID, Place] = field(default_factory=dict)
+    rejected_before: Mapping[UUID, Rejection] = field(default_factory=dict)
     numbers_taken: frozenset[UUID] = frozenset()
 
     @property

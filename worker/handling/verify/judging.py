@@ -58,7 +58,7 @@ class Recorded:
             event: replace(rejection, resolved_at=None)
             for event, rejection in history.rejections.items()
             if not extents.readable(place_of(rejection))
-        }
+        } | dict(history.rejected_before)
         """As they were before a redrive that can be read."""
         self._reasons = {(letter.rejection_id, letter.of): letter.reason for letter in history.letters}
 

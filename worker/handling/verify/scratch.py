@@ -48,7 +48,7 @@ CREATE TABLE letters (rejection_id BLOB NOT NULL, topic TEXT, partition INT, off
 _INDEXES = """
 CREATE INDEX entries_key ON entries (key);
 CREATE INDEX inputs_key ON inputs (key, topic, partition, offset);
-CREATE INDEX inputs_event ON inputs (event);
+CREATE INDEX inputs_event ON inputs (event, topic, partition, offset);
 CREATE INDEX statuses_key ON statuses (key, topic, partition, offset);
 CREATE INDEX letters_rejection_id ON letters (rejection_id);
 """
@@ -138,6 +138,7 @@ class Scratch:
             letters=letters,
             statuses=tuple(self._statuses(key)),
             elsewhere=dict(self._elsewhere(key, unlogged, rejections, places, extents)),
+            rejected_before=dict(self._rejected_before(key, inputs, rejections)),
             numbers_taken=frozenset(self._numbers_taken(key, inputs, rejections, letters)),
         )
 
@@ -205,6 +206,28 @@ class Scratch:
                 and (not extents.readable(place) or self._holds(event, place))
             ):
                 yield event, place
+
+    def _rejected_before(
+        self, key: bytes, inputs: Iterable[Input], rejections: Mapping[UUID, Rejection]
+    ) -> Iterator[tuple[UUID, Rejection]]:
+        """Of two partitions nobody can tell which came first; but a redrive comes after something."""
+        for first in {one.id: one for one in reversed(tuple(inputs))}.values():
+            if (rejection := rejections.get(first.id)) is None:
+                continue
+            named = (first.id.bytes, key, *first.place[:2])
+            sql = "SELECT topic, partition, offset FROM inputs WHERE event = ? AND key <> ? AND "
+            place = self._connection.execute(
+                sql + "topic = ? AND partition = ? AND offset < ? ORDER BY offset DESC LIMIT 1",
+                (*named, first.place.offset),
+            ).fetchone()
+            if place is None and first.message.redrive:
+                place = self._connection.execute(sql + "(topic <> ? OR partition <> ?) LIMIT 1", named).fetchone()
+            if place is not None:
+                topic, partition, offset = place
+                yield (
+                    first.id,
+                    replace(rejection, topic=topic, partition=partition, offset=offset, resolved_at=None),
+                )
 
     def _holds(self, event: UUID, place: Place) -> bool:
         sql = "SELECT 1 FROM inputs WHERE topic = ? AND partition = ? AND offset = ? AND event = ?"
