@@ -5,8 +5,9 @@ row points at: so the row has the latest of all, in whatever order the releases 
 in the transaction of the event, and the rows are read here before the tables and after the group's commits. So whatever
 a pointer is at must be known, and it cannot be behind an event that was committed.
 
-A row may be younger than the deployments of its environment, and then point at none of them: that is counted, and is
-no finding. Who gives the rows their ids and numbers is another system; two of one environment are not ranked.
+The rows themselves are another system's. One may be younger than the deployments of its environment, and then point at
+none of them: that is counted, and is no finding. Where two have one environment, component and track, a worker may move
+one of them alone, and neither is called late.
 """
 
 from collections.abc import Iterator
