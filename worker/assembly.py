@@ -134,6 +134,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         max_poll_interval_seconds=settings.max_poll_interval_seconds,
         rebalance_timeout_seconds=settings.drain_timeout_seconds + _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
         commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
+        metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
     )
     consumer = Consumer(source=source, delivery=delivery, bounds=_bounds(settings), clock=clock, metrics=metrics)
     health = WorkerHealth(store=database, consumer=consumer, clock=clock)

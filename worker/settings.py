@@ -102,6 +102,9 @@ class Settings(BaseSettings):
     kafka_ssl_keyfile_password: SecretStr | None = Field(None, description="the key's password")
     kafka_request_timeout_seconds: Seconds = Field(40.0, description="how long one request may take")
 
+    kafka_metadata_max_age_seconds: Seconds = Field(
+        60.0, description="how soon partitions that a topic was given are noticed, where nothing else tells"
+    )
     kafka_linger_seconds: NonNegativeFloat = Field(
         0.005,
         description="how long what is published may wait for more; the longest while there is much",

@@ -12,7 +12,9 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.servers.child import Child, ServerFailed
 from worker.demo.broker import free_port
@@ -42,22 +44,25 @@ class PostgresUnavailable(Exception):
 class PostgresServer:
     """One server with its own temporary data folder, on a port of 127.0.0.1 that it keeps over restarts."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, parent: Path | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> None:
+        """`parent`: where its data are, if not with other temporary files. `settings`: PostgreSQL's, beside our own."""
         self._binaries = postgres_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-postgres-"))
+        self._data = Path(tempfile.mkdtemp(prefix="data-", dir=parent or self._folder))
         self._port = free_port()
         self._user, self._group = _unprivileged()
         try:
             if self._user is not None and self._group is not None:
-                os.chown(self._folder, self._user, self._group)
+                for folder in (self._folder, self._data):
+                    os.chown(folder, self._user, self._group)
                 self._binaries = self._readable_binaries()
             self._initialize()
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove()
             raise
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self._port)}.items()]
+        options = [f"--{name}={value}" for name, value in {**_SETTINGS, **settings, "port": str(self._port)}.items()]
         self._child = Child(
-            [str(self._binaries / "postgres"), "-D", str(self._data), *settings],
+            [str(self._binaries / "postgres"), "-D", str(self._data), *options],
             log=self._folder / "postgres.log",
             user=self._user,
             group=self._group,
@@ -98,7 +103,7 @@ class PostgresServer:
     def close(self) -> None:
         """Stops the server and removes its data."""
         self._child.end(signal.SIGINT, grace_seconds=5.0)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._remove()
 
     def create_database(self, name: str, template: str | None = None) -> str:
         """Its asyncpg URL. As a copy of `template` (which nobody may be connected to) if one is named, else empty."""
@@ -132,9 +137,9 @@ class PostgresServer:
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *self._where(database), "-c", statement
         )
 
-    @property
-    def _data(self) -> Path:
-        return self._folder / "data"
+    def _remove(self) -> None:
+        for folder in (self._data, self._folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _where(self, database: str) -> list[str]:
         return ["-h", "127.0.0.1", "-p", str(self._port), "-U", _SUPERUSER, "-d", database]

@@ -65,6 +65,7 @@ class KafkaSource:
         max_poll_interval_seconds: float = 300.0,
         rebalance_timeout_seconds: float = 60.0,
         commit_timeout_seconds: float = 10.0,
+        metadata_max_age_seconds: float = 60.0,
     ) -> None:
         self._connection = connection
         self._topics = tuple(topics)
@@ -77,6 +78,7 @@ class KafkaSource:
             "heartbeat_interval_ms": int(session_timeout_seconds * 1000 / 10),
             "max_poll_interval_ms": int(max_poll_interval_seconds * 1000),
             "rebalance_timeout_ms": int(rebalance_timeout_seconds * 1000),
+            "metadata_max_age_ms": int(metadata_max_age_seconds * 1000),
             "enable_auto_commit": False,
             "auto_offset_reset": "earliest",
             "isolation_level": "read_committed",

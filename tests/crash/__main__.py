@@ -1,0 +1,68 @@
+"""`make test-crash`: many plans, one after the other, each judged; what was found, and how to see it again."""
+
+import argparse
+import asyncio
+import sys
+from collections import Counter
+from collections.abc import Sequence
+
+import pytest
+
+from tests.crash.plans import plan_of
+from tests.crash.playing import Verdict, play
+from tests.crash.servers import Servers
+
+_COMPLAINT_CHARS_MAX = 1_000
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The exit code: 0 nothing was found, 1 something was, 2 the servers cannot be had."""
+    parser = argparse.ArgumentParser(prog="make test-crash")
+    parser.add_argument("--plans", type=int, default=20, help="how many")
+    parser.add_argument("--seed", type=int, default=0, help="of the first; each further one has the next")
+    given = parser.parse_args(arguments)
+    verdicts = []
+    try:
+        with Servers.running() as servers:
+            if servers.disk is None:
+                print("no disk will be full: none can be mounted here")
+            for seed in range(given.seed, given.seed + given.plans):
+                verdict = asyncio.run(play(plan_of(seed, kinds=servers.kinds), servers))
+                _tell(verdict)
+                verdicts.append(verdict)
+    except (pytest.skip.Exception, pytest.fail.Exception) as error:
+        print(f"make test-crash: {error}", file=sys.stderr)
+        return 2
+    return _sum_up(verdicts)
+
+
+def _tell(verdict: Verdict) -> None:
+    said = f", ended by themselves: {list(verdict.ends)}" if verdict.ends else ""
+    outcome = "FOUND" if verdict.complaints else "clean"
+    print(
+        f"plan {verdict.plan.seed}: {outcome}, {verdict.records} records, {verdict.seconds:.1f} s, "
+        f"settled {verdict.settling_seconds:.1f} s after the last harm, {verdict.repeats} published again{said}",
+        flush=True,
+    )
+    if verdict.complaints:
+        for harm in verdict.plan.harms:
+            print(f"    {harm}")
+        for complaint in verdict.complaints[:20]:
+            print(f"    {complaint[:_COMPLAINT_CHARS_MAX]}")
+        print(f"    what the workers said: {verdict.folder}", flush=True)
+
+
+def _sum_up(verdicts: Sequence[Verdict]) -> int:
+    kinds = Counter(str(harm.kind) for verdict in verdicts for harm in verdict.plan.harms)
+    found = [verdict.plan.seed for verdict in verdicts if verdict.complaints]
+    records = sum(verdict.records for verdict in verdicts)
+    again = sum(verdict.repeats for verdict in verdicts)
+    print(
+        f"{len(verdicts)} plans, {records} records, {again} published again; harm done: {dict(sorted(kinds.items()))}"
+    )
+    print(f"found in {len(found)}: {found}; again with --plans 1 --seed N" if found else "nothing found")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

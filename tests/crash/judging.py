@@ -1,0 +1,158 @@
+"""What there is in the end, judged twice: by `verify`, and by the model that knows the contract alone."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+from uuid import UUID
+
+from confluent_kafka import Message
+
+from tests.conformance.contents import WORKERS_TABLES, contents
+from tests.conformance.producers import headers_of
+from tests.end_to_end.stage import Stage
+from tests.model.records import Published, Record
+from tests.model.second_opinion import SecondOpinion
+from tests.properties.two_opinions import in_order, promised, rows_of_model
+from worker.assembly import table_reader, topic_reader, verification_plan
+from worker.handling.verify.verification import verify
+from worker.settings import PREFIX, load
+
+NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
+_POINTERS = "app_environments"
+_POINTED = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
+_FINDINGS_MAX = 20
+
+
+async def complaints(stage: Stage, environments: list[dict[str, Any]]) -> list[str]:
+    """What either of them finds; `environments` are the rows of `app_environments` before the first event."""
+    return [*await _of_verify(stage), *await _of_the_model(stage, environments)]
+
+
+async def repeats(stage: Stage) -> int:
+    """How many records of the output topics were published before: that much harm was felt."""
+    topics = stage.topics
+    ids = [
+        (topic, dict(headers_of(message)).get(name), dict(headers_of(message)).get("rudder-offset"))
+        for topic, name in (
+            (topics.deployment_status, "ce_id"),
+            (topics.release_status, "ce_id"),
+            (topics.dead_letters, "rudder-id"),
+        )
+        for message in await stage.read(topic)
+    ]
+    return len(ids) - len(set(ids))
+
+
+async def _of_verify(stage: Stage) -> list[str]:
+    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in stage.settings.items()})
+    tables, topics = table_reader(settings), topic_reader(settings)
+    try:
+        await topics.start()
+        plan = verification_plan(settings, findings_max=_FINDINGS_MAX, scratch_folder=stage.folder)
+        report = await verify(plan, topics, tables)
+    finally:
+        await topics.stop()
+        await tables.close()
+    told = [f"verify: {finding.line()}" for finding in report.findings.kept]
+    left = {name: report.counts[name] for name in ("uncommitted", "unverifiable", "foreign")}
+    return [*told, *(f"verify: {count} {name}" for name, count in left.items() if count)]
+
+
+async def _of_the_model(stage: Stage, environments: list[dict[str, Any]]) -> list[str]:
+    """All events of a release are in one partition, so their order is told by their places."""
+    topics = stage.topics
+    opinion = SecondOpinion(namespace=NAMESPACE, environments=environments)
+    for message in await stage.read(topics.events):
+        opinion.handle(_record(message))
+    statuses = {topic: await stage.read(topic) for topic in (topics.deployment_status, topics.release_status)}
+    letters = await stage.read(topics.dead_letters)
+    rows = await contents(stage.database_url)
+    return [
+        *(f"model: {line}" for line in _rows_that_differ(opinion, rows)),
+        *(f"model: {line}" for line in _statuses_that_differ(opinion, statuses, topics.deployment_status)),
+        *(f"model: {line}" for line in _letters_that_differ(opinion, letters)),
+    ]
+
+
+def _rows_that_differ(opinion: SecondOpinion, rows: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
+    expected = rows_of_model(opinion)
+    found = promised({table: [dict(row) for row in rows[table]] for table in WORKERS_TABLES})
+    found[_POINTERS] = in_order(rows[_POINTERS])
+    for table in (*WORKERS_TABLES, _POINTERS):
+        for row in found[table]:
+            if row not in expected[table]:
+                yield f"{table}: found {row}"
+        for row in expected[table]:
+            if row not in found[table]:
+                yield f"{table}: missed {row}"
+        if len(found[table]) != len(expected[table]):
+            yield f"{table}: {len(found[table])} rows, expected {len(expected[table])}"
+
+
+def _statuses_that_differ(
+    opinion: SecondOpinion, statuses: Mapping[str, list[Message]], of_deployments: str
+) -> Iterator[str]:
+    """Per release in order, the first of each id; a repeat says the same."""
+    expected: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    said: dict[str, Published] = {}
+    for one in opinion.published:
+        about = "deployment" if ".deployment." in one.kind else "release"
+        if one.kind != "dead-letter" and one.id not in said:
+            said[one.id] = one
+            expected[about, one.key].append(one.id)
+    found: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    first: dict[str, Message] = {}
+    for topic, messages in statuses.items():
+        about = "deployment" if topic == of_deployments else "release"
+        for message in messages:
+            key = (message.key() or b"").decode()  # type: ignore[union-attr]
+            id_ = (dict(headers_of(message))["ce_id"] or b"").decode()
+            if id_ not in first:
+                first[id_] = message
+                found[about, key].append(id_)
+            elif (first[id_].value(), headers_of(first[id_])) != (message.value(), headers_of(message)):
+                yield f"status event {id_} says two things"
+    for about in expected.keys() | found.keys():
+        if found[about] != expected[about]:
+            yield f"status events of {about}: found {found[about]}, expected {expected[about]}"
+
+
+def _letters_that_differ(opinion: SecondOpinion, letters: list[Message]) -> Iterator[str]:
+    """Each rejection's letter is there, for each of its records; further ones repeat one of them."""
+    expected = {
+        (one.id, one.data["rudder-partition"], one.data["rudder-offset"]): one
+        for one in opinion.published
+        if one.kind == "dead-letter"
+    }
+    reasons = {(one.id, one.data["rudder-reason"]) for one in expected.values()}
+    found = set()
+    for message in letters:
+        headers = {name: (text or b"").decode("utf-8", "replace") for name, text in headers_of(message)}
+        place = headers["rudder-id"], int(headers["rudder-partition"]), int(headers["rudder-offset"])
+        found.add(place)
+        one = expected.get(place)
+        if one is None:
+            yield f"dead letter {place}, {headers['rudder-reason']}: not expected"
+        elif (message.key(), message.value() or b"") != (one.data["key"], one.data["value"] or b""):
+            yield f"dead letter {place}: not the original"
+        elif (place[0], headers["rudder-reason"]) not in reasons:
+            yield f"dead letter {place}: not for {headers['rudder-reason']}"
+    for place in expected.keys() - found:
+        yield f"dead letter {place}: missed"
+
+
+def _record(message: Message) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    key, value = message.key(), message.value()
+    return Record(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=message.timestamp()[1],
+        value=None if value is None else bytes(value),  # type: ignore[arg-type]
+        headers=headers_of(message),
+        key=None if key is None else bytes(key),  # type: ignore[arg-type]
+    )

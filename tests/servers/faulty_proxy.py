@@ -1,0 +1,224 @@
+"""Stands between a client and its server, and fails as networks do: slowly, silently, by halves, at the worst moment.
+
+What has been begun stays possible: a connection that lost bytes is never made to look whole again, since TCP would not
+do that either.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+_BYTES_MAX = 65_536
+
+
+class FaultyProxy:
+    """Passes bytes to and fro, until it is told to do worse. `connections` counts those that were let in."""
+
+    def __init__(self, server_port: int, *, seed: int, latency_seconds: float) -> None:
+        self._server_port = server_port
+        self._dice = random.Random(seed)
+        self._links: set[_Link] = set()
+        self._latency_seconds = self._delay_seconds = latency_seconds
+        self._silent = self._refusing = False
+        self._answers_to_lose = self._requests_to_lose = 0
+        self.port = 0
+        self.connections = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def running(
+        cls, server_port: int, *, port: int = 0, seed: int = 0, latency_seconds: float = 0.0
+    ) -> "AsyncIterator[FaultyProxy]":
+        """On a port of 127.0.0.1 (0: any that is free), before a server on another. What passes takes up to
+        `latency_seconds`.
+        """
+        proxy = cls(server_port, seed=seed, latency_seconds=latency_seconds)
+        server = await asyncio.start_server(proxy._serve, "127.0.0.1", port)
+        proxy.port = server.sockets[0].getsockname()[1]
+        try:
+            yield proxy
+        finally:
+            server.close()
+            proxy.cut()
+            while proxy._links:
+                await asyncio.gather(*(link.task for link in proxy._links), return_exceptions=True)
+
+    def cut(self) -> None:
+        """Every connection, without a goodbye to either side."""
+        for link in list(self._links):
+            link.abort()
+
+    def half_close(self, *, towards_server: bool) -> None:
+        """One side of every connection hears that the other has finished, and the other does not hear of it."""
+        for link in self._links:
+            link.half_close(towards_server=towards_server)
+
+    def lose_answers(self, count: int) -> None:
+        """The server does what it is asked the next so many times; its answer, and the connection, are lost."""
+        self._answers_to_lose += count
+
+    def lose_requests(self, count: int) -> None:
+        """The next so many requests arrive in part, or not at all, and their connections are lost."""
+        self._requests_to_lose += count
+
+    @contextmanager
+    def slow(self, delay_seconds: float) -> Iterator[None]:
+        """All that is said takes up to so long."""
+        self._delay_seconds = delay_seconds
+        try:
+            yield
+        finally:
+            self._delay_seconds = self._latency_seconds
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Nothing arrives and nobody is told, as behind a firewall that drops packets; what lost bytes is cut after."""
+        self._silent = True
+        try:
+            yield
+        finally:
+            self._silent = False
+            for link in list(self._links):
+                if link.lossy:
+                    link.abort()
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Nobody is let in, and nobody stays."""
+        self._refusing = True
+        self.cut()
+        try:
+            yield
+        finally:
+            self._refusing = False
+
+    def heal(self) -> None:
+        """What was to happen next, and has not, will not."""
+        self._answers_to_lose = self._requests_to_lose = 0
+
+    async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if self._refusing:
+            to_client.transport.abort()
+            return
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        except OSError:
+            to_client.transport.abort()
+            return
+        self.connections += 1
+        link = _Link(self, (from_client, to_client), (from_server, to_server))
+        self._links.add(link)
+        try:
+            await link.run()
+        finally:
+            self._links.discard(link)
+
+    async def request_passes(self, some: bytes, sink: asyncio.StreamWriter) -> bool:
+        """Whether what the client said is to be passed on; what is lost may have arrived in part."""
+        await self._take_time()
+        if self._requests_to_lose:
+            self._requests_to_lose -= 1
+            sink.write(some[: self._dice.randrange(len(some))])
+            return False
+        return True
+
+    async def answer_passes(self) -> bool:
+        await self._take_time()
+        if self._answers_to_lose:
+            self._answers_to_lose -= 1
+            return False
+        return True
+
+    @property
+    def is_silent(self) -> bool:
+        return self._silent
+
+    async def _take_time(self) -> None:
+        if self._delay_seconds:
+            await asyncio.sleep(self._delay_seconds * self._dice.random())
+
+
+class _Link:
+    """One client's connection, and the one to the server that was made for it."""
+
+    def __init__(
+        self,
+        proxy: FaultyProxy,
+        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        server: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        self._proxy = proxy
+        self._from_client, self._to_client = client
+        self._from_server, self._to_server = server
+        self._shut: set[asyncio.StreamWriter] = set()
+        self.lossy = False
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
+
+    async def run(self) -> None:
+        """Until both sides have finished, or one is gone."""
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._requests())
+                both.create_task(self._answers())
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        for writer in (self._to_client, self._to_server):
+            writer.transport.abort()
+
+    def half_close(self, *, towards_server: bool) -> None:
+        sink = self._to_server if towards_server else self._to_client
+        self._shut.add(sink)
+        _finish(sink)
+
+    async def _requests(self) -> None:
+        while some := await _read(self._from_client):
+            if self._swallows(self._to_server):
+                continue
+            if not await self._proxy.request_passes(some, self._to_server):
+                self.abort()
+                return
+            await _pass_on(some, self._to_server)
+        _finish(self._to_server)
+
+    async def _answers(self) -> None:
+        while some := await _read(self._from_server):
+            if self._swallows(self._to_client):
+                continue
+            if not await self._proxy.answer_passes():
+                self.abort()
+                return
+            await _pass_on(some, self._to_client)
+        _finish(self._to_client)
+
+    def _swallows(self, sink: asyncio.StreamWriter) -> bool:
+        self.lossy |= self._proxy.is_silent
+        return self.lossy or sink in self._shut
+
+
+async def _read(source: asyncio.StreamReader) -> bytes:
+    try:
+        return await source.read(_BYTES_MAX)
+    except OSError:
+        return b""  # hung up without a word
+
+
+async def _pass_on(some: bytes, sink: asyncio.StreamWriter) -> None:
+    try:
+        sink.write(some)
+        await sink.drain()
+    except OSError:
+        sink.transport.abort()  # nobody listens any more, and the other direction will hear of it
+
+
+def _finish(sink: asyncio.StreamWriter) -> None:
+    """Say that nothing more will come, and go on listening."""
+    if not sink.transport.is_closing() and sink.can_write_eof():
+        try:
+            sink.write_eof()
+        except OSError:
+            sink.transport.abort()  # it is gone already
