@@ -10,7 +10,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast fuzz audit check format schemas docs lock wheel bench clean
+.PHONY: help install demo test test-fast test-crash fuzz audit check format schemas docs lock wheel bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -31,6 +31,9 @@ test: $(STAMP) ## All tests; servers that can be had are started (ARGS=… goes 
 
 test-fast: $(STAMP) ## The tests that need no server
 	$(BIN)/python -m pytest tests/unit tests/properties $(ARGS)
+
+test-crash: $(STAMP) ## Seeded plans of harm on real servers, judged (ARGS="--plans 200 --seed 0"; one of them again: --plans 1 --seed N)
+	$(BIN)/python -m tests.crash $(ARGS)
 
 fuzz: $(STAMP) ## Mutated records through `decode`, ten minutes long (ARGS="--seconds 3600 --seed 1")
 	$(BIN)/python -m tests.fuzzing.decode_fuzzer $(ARGS)

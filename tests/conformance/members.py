@@ -69,6 +69,7 @@ async def member(
         group_id=group_id or f"group.{topic}",
         session_timeout_seconds=SESSION_TIMEOUT_SECONDS,
         rebalance_timeout_seconds=rebalance_timeout_seconds,
+        metadata_max_age_seconds=0.5,
     )
     made = Member(source)
 

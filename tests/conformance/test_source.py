@@ -5,8 +5,9 @@ import time
 
 import pytest
 from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions
 
-from tests.conformance.deadlines import until
+from tests.conformance.deadlines import WAIT_SECONDS, until
 from tests.conformance.groups import members_of
 from tests.conformance.members import Member, connection, member
 from tests.conformance.producers import ToSend, send
@@ -248,6 +249,29 @@ async def test_partitions_move_when_a_member_joins_and_when_it_leaves(
                 assert {Partition(topic, r.partition) for r in each.records} == each.partitions
             assert sorted(values(one) + values(other)) == list(range(40))
         await until(one_has_all, what=lambda: f"the partitions come back; happened: {one.happened}")
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_partitions_that_a_topic_is_given_are_read_from_their_beginning(
+    bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Also what was written there before the group had heard of them; nobody else joins who would tell it."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(5))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(5)
+        await one.source.commit({Partition(topic, 0): 5})
+        await asyncio.to_thread(grow, bootstrap_servers, topic, 3)
+        await put(bootstrap_servers, topic, *numbered(6, start=5, partitions=3))
+        await one.take(11)
+        assert sorted(values(one)) == list(range(11))
+        assert one.partitions == {Partition(topic, number) for number in range(3)}
+
+
+def grow(bootstrap_servers: str, topic: str, partitions: int) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    for grown in admin.create_partitions([NewPartitions(topic, partitions)]).values():
+        grown.result(WAIT_SECONDS)
 
 
 @pytest.mark.parametrize("bootstrap_servers", [BROKEN_COMMITS, "apache"], indirect=True)

@@ -41,7 +41,7 @@ def _tell(verdict: Verdict) -> None:
     outcome = "FOUND" if verdict.complaints else "clean"
     print(
         f"plan {verdict.plan.seed}: {outcome}, {verdict.records} records, {verdict.seconds:.1f} s, "
-        f"settled {verdict.settling_seconds:.1f} s after the last harm, {verdict.repeats} published again{said}",
+        f"settled {verdict.settling_seconds:.1f} s after the last harm, {verdict.more_published} published again{said}",
         flush=True,
     )
     if verdict.complaints:
@@ -56,7 +56,7 @@ def _sum_up(verdicts: Sequence[Verdict]) -> int:
     kinds = Counter(str(harm.kind) for verdict in verdicts for harm in verdict.plan.harms)
     found = [verdict.plan.seed for verdict in verdicts if verdict.complaints]
     records = sum(verdict.records for verdict in verdicts)
-    again = sum(verdict.repeats for verdict in verdicts)
+    again = sum(verdict.more_published for verdict in verdicts)
     print(
         f"{len(verdicts)} plans, {records} records, {again} published again; harm done: {dict(sorted(kinds.items()))}"
     )

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -23,24 +24,31 @@ _POINTED = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_
 _FINDINGS_MAX = 20
 
 
-async def complaints(stage: Stage, environments: list[dict[str, Any]]) -> list[str]:
-    """What either of them finds; `environments` are the rows of `app_environments` before the first event."""
-    return [*await _of_verify(stage), *await _of_the_model(stage, environments)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """`complaints`: what either of them finds. `more_published`: how many records of the output topics an undisturbed
+    worker would not have published, as they say again what was said: so much harm was felt.
+    """
+
+    complaints: tuple[str, ...]
+    more_published: int
 
 
-async def repeats(stage: Stage) -> int:
-    """How many records of the output topics were published before: that much harm was felt."""
+async def judged(stage: Stage, environments: list[dict[str, Any]]) -> Judgement:
+    """`environments` are the rows of `app_environments` before the first event."""
+    found = await _of_verify(stage)
     topics = stage.topics
-    ids = [
-        (topic, dict(headers_of(message)).get(name), dict(headers_of(message)).get("rudder-offset"))
-        for topic, name in (
-            (topics.deployment_status, "ce_id"),
-            (topics.release_status, "ce_id"),
-            (topics.dead_letters, "rudder-id"),
-        )
-        for message in await stage.read(topic)
-    ]
-    return len(ids) - len(set(ids))
+    opinion = SecondOpinion(namespace=NAMESPACE, environments=environments)
+    # All events of a release are in one partition, so their order is told by their places.
+    for message in await stage.read(topics.events):
+        opinion.handle(_record(message))
+    statuses = {topic: await stage.read(topic) for topic in (topics.deployment_status, topics.release_status)}
+    letters = await stage.read(topics.dead_letters)
+    found += [f"model: {line}" for line in _rows_that_differ(opinion, await contents(stage.database_url))]
+    found += [f"model: {line}" for line in _statuses_that_differ(opinion, statuses, topics.deployment_status)]
+    found += [f"model: {line}" for line in _letters_that_differ(opinion, letters)]
+    published = sum(map(len, statuses.values())) + len(letters)
+    return Judgement(complaints=tuple(found), more_published=published - len(opinion.published))
 
 
 async def _of_verify(stage: Stage) -> list[str]:
@@ -56,22 +64,6 @@ async def _of_verify(stage: Stage) -> list[str]:
     told = [f"verify: {finding.line()}" for finding in report.findings.kept]
     left = {name: report.counts[name] for name in ("uncommitted", "unverifiable", "foreign")}
     return [*told, *(f"verify: {count} {name}" for name, count in left.items() if count)]
-
-
-async def _of_the_model(stage: Stage, environments: list[dict[str, Any]]) -> list[str]:
-    """All events of a release are in one partition, so their order is told by their places."""
-    topics = stage.topics
-    opinion = SecondOpinion(namespace=NAMESPACE, environments=environments)
-    for message in await stage.read(topics.events):
-        opinion.handle(_record(message))
-    statuses = {topic: await stage.read(topic) for topic in (topics.deployment_status, topics.release_status)}
-    letters = await stage.read(topics.dead_letters)
-    rows = await contents(stage.database_url)
-    return [
-        *(f"model: {line}" for line in _rows_that_differ(opinion, rows)),
-        *(f"model: {line}" for line in _statuses_that_differ(opinion, statuses, topics.deployment_status)),
-        *(f"model: {line}" for line in _letters_that_differ(opinion, letters)),
-    ]
 
 
 def _rows_that_differ(opinion: SecondOpinion, rows: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:

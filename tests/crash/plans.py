@@ -5,6 +5,7 @@ twice equally quick; that is why many plans are run, and each is judged by what 
 """
 
 import random
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -70,8 +71,16 @@ class Plan:
 def plan_of(seed: int, *, kinds: tuple[Kind, ...] = tuple(Kind)) -> Plan:
     """As many plans in a row as there are kinds have each of them at least once."""
     dice = random.Random(f"plan {seed}")
-    chosen = [kinds[seed % len(kinds)], *dice.choices(kinds, k=dice.randrange(2, 7))]
-    harms = [_harm(kind, dice) for kind in chosen]
+    return _plan(seed, [kinds[seed % len(kinds)], *dice.choices(kinds, k=dice.randrange(2, 7))], dice)
+
+
+def sample(number: int, *, of: int, kinds: tuple[Kind, ...] = tuple(Kind)) -> Plan:
+    """One of a few plans that have each kind once between them."""
+    return _plan(number, kinds[number::of], random.Random(f"sample {number} of {of}"))
+
+
+def _plan(seed: int, kinds: Iterable[Kind], dice: random.Random) -> Plan:
+    harms = [_harm(kind, dice) for kind in kinds]
     return Plan(
         seed=seed,
         releases=dice.randrange(20, 60),
@@ -82,7 +91,7 @@ def plan_of(seed: int, *, kinds: tuple[Kind, ...] = tuple(Kind)) -> Plan:
 
 
 def _harm(kind: Kind, dice: random.Random) -> Harm:
-    # Half of all stalls outlast the session, so that a worker comes back whose partitions are somebody else's.
+    # What lasts longest outlasts a session: a stalled worker comes back when its partitions are somebody else's.
     seconds = dice.choice((dice.uniform(0.05, 0.6), dice.uniform(0.6, 2 * SESSION_TIMEOUT_SECONDS + 0.5)))
     return Harm(
         kind=kind,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.crash.harms import do
-from tests.crash.judging import complaints, repeats
+from tests.crash.judging import Judgement, judged
 from tests.crash.plans import Plan
 from tests.crash.scene import Scene
 from tests.crash.servers import Servers
@@ -16,7 +16,7 @@ from tests.crash.servers import Servers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`complaints` is empty where all is as it must be. `repeats`: what was published again. `ends`: exit codes of
+    """`complaints` is empty where all is as it must be. `more_published`: see `Judgement`. `ends`: exit codes of
     workers that gave up by themselves, to be started again. `folder`: what the workers said; gone where there is
     nothing to complain of.
     """
@@ -25,7 +25,7 @@ class Verdict:
     records: int
     seconds: float
     settling_seconds: float
-    repeats: int
+    more_published: int
     ends: tuple[int, ...]
     complaints: tuple[str, ...]
     folder: Path
@@ -46,9 +46,11 @@ async def play(plan: Plan, servers: Servers) -> Verdict:
         done_at_seconds = time.monotonic()
         told = await _settle(scene)
         settled_at_seconds = time.monotonic()
+        judgement = Judgement(complaints=(), more_published=0)
         if not told:
-            told = [*await _stop(scene), *await complaints(scene.stage, scene.environments)]
-        again = await repeats(scene.stage)
+            told = await _stop(scene)
+            judgement = await judged(scene.stage, scene.environments)
+        told += judgement.complaints
         told += [f"worker {number}: {line}" for number, line in _outcries(scene)]
     if not told:
         shutil.rmtree(folder)
@@ -57,7 +59,7 @@ async def play(plan: Plan, servers: Servers) -> Verdict:
         records=publishing.result(),
         seconds=time.monotonic() - began_at_seconds,
         settling_seconds=settled_at_seconds - done_at_seconds,
-        repeats=again,
+        more_published=judgement.more_published,
         ends=tuple(code for berth in scene.berths for code in berth.ends),
         complaints=tuple(told),
         folder=folder,

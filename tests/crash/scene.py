@@ -119,7 +119,7 @@ class Scene:
         stage = Stage(bootstrap_servers=direct, database_url=url, folder=folder, topics=topics)
         await create_topics(direct, dict.fromkeys(names, PARTITIONS), {"max.message.bytes": str(RECORD_BYTES_MAX)})
         await insert_environments(url, plan.seed)
-        environments = [_plain(row) for row in await rows(url, "app_environments")]
+        environments = [plain(row) for row in await rows(url, "app_environments")]
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
             berths = [Berth(number, stage, _settings(stage, links[number])) for number in range(WORKERS)]
@@ -233,7 +233,7 @@ def _settings(stage: Stage, links: Links) -> dict[str, str]:
     }
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
     """As the model has it, whose ids are text."""
     return {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
 

@@ -176,7 +176,7 @@ class _Link:
         _finish(sink)
 
     async def _requests(self) -> None:
-        while some := await _read(self._from_client):
+        while (some := await _read(self._from_client)) and not self._to_server.is_closing():
             if self._swallows(self._to_server):
                 continue
             if not await self._proxy.request_passes(some, self._to_server):
@@ -186,7 +186,7 @@ class _Link:
         _finish(self._to_server)
 
     async def _answers(self) -> None:
-        while some := await _read(self._from_server):
+        while (some := await _read(self._from_server)) and not self._to_client.is_closing():
             if self._swallows(self._to_client):
                 continue
             if not await self._proxy.answer_passes():
