@@ -11,6 +11,9 @@ import pytest
 from tests.crash.plans import plan_of
 from tests.crash.playing import Verdict, play
 from tests.crash.servers import Servers
+from tests.end_to_end import mutant_worker
+from tests.end_to_end.mutant_worker import FAULTS
+from tests.end_to_end.worker_process import MODULE
 
 _COMPLAINT_CHARS_MAX = 1_000
 
@@ -20,14 +23,16 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="make test-crash")
     parser.add_argument("--plans", type=int, default=20, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="of the first; each further one has the next")
+    parser.add_argument("--fault", choices=FAULTS, help="of the worker: it ought to be found")
     given = parser.parse_args(arguments)
+    command = MODULE if given.fault is None else mutant_worker.command(FAULTS[given.fault])
     verdicts = []
     try:
         with Servers.running() as servers:
             if servers.disk is None:
                 print("no disk will be full: none can be mounted here")
             for seed in range(given.seed, given.seed + given.plans):
-                verdict = asyncio.run(play(plan_of(seed, kinds=servers.kinds), servers))
+                verdict = asyncio.run(play(plan_of(seed, kinds=servers.kinds), servers, command=command))
                 _tell(verdict)
                 verdicts.append(verdict)
     except (pytest.skip.Exception, pytest.fail.Exception) as error:

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from tests.crash.judging import Judgement, judged
 from tests.crash.plans import Plan
 from tests.crash.scene import Scene
 from tests.crash.servers import Servers
+from tests.end_to_end.worker_process import MODULE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +33,11 @@ class Verdict:
     folder: Path
 
 
-async def play(plan: Plan, servers: Servers) -> Verdict:
-    """Never raises for what a worker did: that is the verdict's to say."""
+async def play(plan: Plan, servers: Servers, *, command: Sequence[str] = MODULE) -> Verdict:
+    """Never raises for what a worker did: that is the verdict's to say. `command`: what to run instead of a worker."""
     folder = Path(tempfile.mkdtemp(prefix=f"rudder-plan-{plan.seed}-"))
     began_at_seconds = time.monotonic()
-    async with Scene.set(plan, servers, folder) as scene:
+    async with Scene.set(plan, servers, folder, command=command) as scene:
         async with asyncio.TaskGroup() as group:
             publishing = group.create_task(scene.publish())
             for harm in plan.harms:

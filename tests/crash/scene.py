@@ -21,7 +21,7 @@ from tests.crash.plans import PARTITIONS, SESSION_TIMEOUT_SECONDS, WORKERS, Plan
 from tests.crash.servers import Servers
 from tests.end_to_end.days import day_of
 from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, topics_of_a_stage
-from tests.end_to_end.worker_process import WorkerProcess
+from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from tests.servers.child import ServerFailed
 from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.topics import delete_topics
@@ -46,8 +46,9 @@ _PAUSE_SECONDS = 0.05
 class Berth:
     """A worker's place: when its process ends, for whatever reason, another one is started there."""
 
-    def __init__(self, number: int, stage: Stage, settings: dict[str, str]) -> None:
+    def __init__(self, number: int, stage: Stage, settings: dict[str, str], command: Sequence[str]) -> None:
         self._number = number
+        self._command = command
         self._stage = stage
         self._settings = settings
         self._lives = 0
@@ -81,7 +82,7 @@ class Berth:
 
     def _launch(self) -> WorkerProcess:
         self._lives += 1
-        return self._stage.worker(f"worker-{self._number}.{self._lives}", **self._settings)
+        return self._stage.worker(f"worker-{self._number}.{self._lives}", command=self._command, **self._settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,9 @@ class Scene:
 
     @classmethod
     @asynccontextmanager
-    async def set(cls, plan: Plan, servers: Servers, folder: Path) -> AsyncIterator[Self]:
+    async def set(
+        cls, plan: Plan, servers: Servers, folder: Path, *, command: Sequence[str] = MODULE
+    ) -> AsyncIterator[Self]:
         """Topics, a database, links and workers that are ready. Whatever still runs at the end is killed."""
         name = f"plan_{plan.seed}_{uuid4().hex[:8]}"
         url = servers.database(name)
@@ -122,7 +125,7 @@ class Scene:
         environments = [plain(row) for row in await rows(url, "app_environments")]
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
-            berths = [Berth(number, stage, _settings(stage, links[number])) for number in range(WORKERS)]
+            berths = [Berth(number, stage, _settings(stage, links[number]), command) for number in range(WORKERS)]
             keeping = [asyncio.create_task(berth.keep()) for berth in berths]
             try:
                 for berth in berths:

@@ -114,27 +114,25 @@ class FaultyProxy:
         finally:
             self._links.discard(link)
 
-    async def request_passes(self, some: bytes, sink: asyncio.StreamWriter) -> bool:
-        """Whether what the client said is to be passed on; what is lost may have arrived in part."""
-        await self._take_time()
-        if self._requests_to_lose:
-            self._requests_to_lose -= 1
-            sink.write(some[: self._dice.randrange(len(some))])
+    def loses_request(self, some: bytes, sink: asyncio.StreamWriter) -> bool:
+        """Whether what the client said is lost; then it arrives in part."""
+        if not self._requests_to_lose:
             return False
+        self._requests_to_lose -= 1
+        sink.write(some[: self._dice.randrange(len(some))])
         return True
 
-    async def answer_passes(self) -> bool:
-        await self._take_time()
-        if self._answers_to_lose:
-            self._answers_to_lose -= 1
+    def loses_answer(self) -> bool:
+        if not self._answers_to_lose:
             return False
+        self._answers_to_lose -= 1
         return True
 
     @property
     def is_silent(self) -> bool:
         return self._silent
 
-    async def _take_time(self) -> None:
+    async def take_time(self) -> None:
         if self._delay_seconds:
             await asyncio.sleep(self._delay_seconds * self._dice.random())
 
@@ -176,24 +174,33 @@ class _Link:
         _finish(sink)
 
     async def _requests(self) -> None:
-        while (some := await _read(self._from_client)) and not self._to_server.is_closing():
-            if self._swallows(self._to_server):
+        sink = self._to_server
+        while some := await self._said(self._from_client, sink):
+            if self._swallows(sink):
                 continue
-            if not await self._proxy.request_passes(some, self._to_server):
+            if self._proxy.loses_request(some, sink):
                 self.abort()
                 return
-            await _pass_on(some, self._to_server)
-        _finish(self._to_server)
+            await _pass_on(some, sink)
+        _finish(sink)
 
     async def _answers(self) -> None:
-        while (some := await _read(self._from_server)) and not self._to_client.is_closing():
-            if self._swallows(self._to_client):
+        sink = self._to_client
+        while some := await self._said(self._from_server, sink):
+            if self._swallows(sink):
                 continue
-            if not await self._proxy.answer_passes():
+            if self._proxy.loses_answer():
                 self.abort()
                 return
-            await _pass_on(some, self._to_client)
-        _finish(self._to_client)
+            await _pass_on(some, sink)
+        _finish(sink)
+
+    async def _said(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bytes:
+        """What is to be passed on; nothing once there is nobody to pass it on to."""
+        some = await _read(source)
+        if some:
+            await self._proxy.take_time()
+        return b"" if sink.is_closing() else some
 
     def _swallows(self, sink: asyncio.StreamWriter) -> bool:
         self.lossy |= self._proxy.is_silent
