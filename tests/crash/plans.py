@@ -57,14 +57,17 @@ class Harm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`releases`: how many the stream of events tells of. `sent_within_seconds`: 0, all at once, keeps the workers as
-    busy as they can be. `latency_seconds`: of every link, up to; much is then under way at any moment.
+    """`releases`: how many the stream of events tells of. `latency_seconds`: of every link, up to, as long as harm is
+    done: with some, and with little `concurrency`, the workers are busy all the while. `commit_interval_seconds`: the
+    shorter, the sooner a commit that comes too early does harm; the longer, the more comes again.
     """
 
     seed: int
     releases: int
     sent_within_seconds: float
     latency_seconds: float
+    concurrency: int
+    commit_interval_seconds: float
     harms: tuple[Harm, ...]
 
 
@@ -85,7 +88,9 @@ def _plan(seed: int, kinds: Iterable[Kind], dice: random.Random) -> Plan:
         seed=seed,
         releases=dice.randrange(20, 60),
         sent_within_seconds=dice.choice((0.0, HARM_SECONDS / 2, HARM_SECONDS)),
-        latency_seconds=dice.choice((0.0, 0.01, 0.05)),
+        latency_seconds=dice.choice((0.0, 0.02, 0.05)),
+        concurrency=dice.choice((4, 16)),
+        commit_interval_seconds=dice.choice((0.02, 0.2, 1.0)),
         harms=tuple(sorted(harms, key=lambda harm: harm.at_seconds)),
     )
 

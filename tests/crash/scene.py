@@ -34,7 +34,6 @@ HURRIED = {
     "RUDDER_KAFKA_REQUEST_TIMEOUT_SECONDS": "4",
     "RUDDER_KAFKA_METADATA_MAX_AGE_SECONDS": "1",
     "RUDDER_DRAIN_TIMEOUT_SECONDS": "3",
-    "RUDDER_COMMIT_INTERVAL_SECONDS": "1",
 }
 """What takes a company minutes must happen within a plan's few seconds."""
 
@@ -125,7 +124,7 @@ class Scene:
         environments = [plain(row) for row in await rows(url, "app_environments")]
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
-            berths = [Berth(number, stage, _settings(stage, links[number]), command) for number in range(WORKERS)]
+            berths = [Berth(number, stage, _settings(plan, stage, links[number]), command) for number in range(WORKERS)]
             keeping = [asyncio.create_task(berth.keep()) for berth in berths]
             try:
                 for berth in berths:
@@ -227,10 +226,12 @@ async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Pla
     )
 
 
-def _settings(stage: Stage, links: Links) -> dict[str, str]:
+def _settings(plan: Plan, stage: Stage, links: Links) -> dict[str, str]:
     head, _, name = stage.database_url.rpartition("/")
     return {
         **HURRIED,
+        "RUDDER_CONCURRENCY": str(plan.concurrency),
+        "RUDDER_COMMIT_INTERVAL_SECONDS": str(plan.commit_interval_seconds),
         "RUDDER_DATABASE_URL": f"{head.rpartition(':')[0]}:{links.database.port}/{name}",
         "RUDDER_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{links.broker.port}",
     }
