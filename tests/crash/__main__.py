@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--fault", choices=FAULTS, help="of the worker: it ought to be found")
     given = parser.parse_args(arguments)
     command = MODULE if given.fault is None else mutant_worker.command(FAULTS[given.fault])
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers and disks are put away
     verdicts = []
     try:
         with Servers.running() as servers:
