@@ -11,12 +11,10 @@ from confluent_kafka import Message
 from tests.conformance.contents import WORKERS_TABLES, contents
 from tests.conformance.producers import headers_of
 from tests.end_to_end.stage import Stage
+from tests.end_to_end.verifying import compared
 from tests.model.records import Published, Record
 from tests.model.second_opinion import SecondOpinion
 from tests.properties.two_opinions import in_order, promised, rows_of_model
-from worker.assembly import table_reader, topic_reader, verification_plan
-from worker.handling.verify.verification import verify
-from worker.settings import PREFIX, load
 
 NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 _POINTERS = "app_environments"
@@ -52,18 +50,10 @@ async def judged(stage: Stage, environments: list[dict[str, Any]]) -> Judgement:
 
 
 async def _of_verify(stage: Stage) -> list[str]:
-    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in stage.settings.items()})
-    tables, topics = table_reader(settings), topic_reader(settings)
-    try:
-        await topics.start()
-        plan = verification_plan(settings, findings_max=_FINDINGS_MAX, scratch_folder=stage.folder)
-        report = await verify(plan, topics, tables)
-    finally:
-        await topics.stop()
-        await tables.close()
-    told = [f"verify: {finding.line()}" for finding in report.findings.kept]
-    left = {name: report.counts[name] for name in ("uncommitted", "unverifiable", "foreign")}
-    return [*told, *(f"verify: {count} {name}" for name, count in left.items() if count)]
+    report = await compared(stage, findings_max=_FINDINGS_MAX)
+    left = {name: report["counts"][name] for name in ("uncommitted", "unverifiable", "foreign")}
+    found = [f"verify: {finding}" for finding in report["findings"]]
+    return [*found, *(f"verify: {count} {name}" for name, count in left.items() if count)]
 
 
 def _rows_that_differ(opinion: SecondOpinion, rows: Mapping[str, list[dict[str, Any]]]) -> Iterator[str]:
