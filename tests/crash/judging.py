@@ -1,5 +1,6 @@
 """What there is in the end, judged twice: by `verify`, and by the model that knows the contract alone."""
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def _rows_that_differ(opinion: SecondOpinion, rows: Mapping[str, list[dict[str, 
 def _statuses_that_differ(
     opinion: SecondOpinion, statuses: Mapping[str, list[Message]], of_deployments: str
 ) -> Iterator[str]:
-    """Per release in order, the first of each id; a repeat says the same."""
+    """Per release in order, the first of each id, and what it says; a repeat says the same."""
     expected: dict[tuple[str, str | None], list[str]] = defaultdict(list)
     said: dict[str, Published] = {}
     for one in opinion.published:
@@ -92,6 +93,8 @@ def _statuses_that_differ(
             if id_ not in first:
                 first[id_] = message
                 found[about, key].append(id_)
+                if id_ in said and json.loads(message.value() or b"") != said[id_].data:
+                    yield f"status event {id_} says {message.value()!r}, expected {said[id_].data}"
             elif (first[id_].value(), headers_of(first[id_])) != (message.value(), headers_of(message)):
                 yield f"status event {id_} says two things"
     for about in expected.keys() | found.keys():
