@@ -9,6 +9,15 @@ from schemas.record import Headers
 
 WAIT_SECONDS = 60
 _BYTES_MAX = 64 * 1024 * 1024
+_NOT_YET = frozenset(
+    {
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    }
+)
+"""A broker that has just begun does not know its groups and partitions yet; whoever waits asks again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,19 +93,17 @@ def read_all(bootstrap_servers: str, topic: str) -> list[Message]:
 
 
 def ends_and_committed(bootstrap_servers: str, topic: str, group_id: str) -> tuple[list[int], list[int]]:
-    """The end of each partition, and what the group has committed of it (0: nothing). Blocks."""
+    """The end of each partition, and what the group has committed of it (0: nothing; -1: not to be told yet). Blocks."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
+    ends: dict[int, int] = {}
     try:
         ends = _ends(consumer, topic)
-        asked = [TopicPartition(topic, partition) for partition in ends]
-        try:
-            committed = consumer.committed(asked, timeout=WAIT_SECONDS)
-        except KafkaException as error:
-            # A broker that has just begun does not know its groups yet; whoever waits asks again.
-            if error.args[0].code() not in {KafkaError.NOT_COORDINATOR, KafkaError.COORDINATOR_LOAD_IN_PROGRESS}:
-                raise
-            return list(ends.values()), [-1 for _ in asked]
+        committed = consumer.committed([TopicPartition(topic, partition) for partition in ends], timeout=WAIT_SECONDS)
         return list(ends.values()), [max(place.offset, 0) for place in committed]
+    except KafkaException as error:
+        if error.args[0].code() not in _NOT_YET:
+            raise
+        return list(ends.values()) or [0], [-1 for _ in ends] or [-1]
     finally:
         consumer.close()
 
