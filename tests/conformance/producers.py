@@ -93,7 +93,7 @@ def read_all(bootstrap_servers: str, topic: str) -> list[Message]:
 
 
 def ends_and_committed(bootstrap_servers: str, topic: str, group_id: str) -> tuple[list[int], list[int]]:
-    """The end of each partition, and what the group has committed of it (0: nothing; -1: not to be told yet). Blocks."""
+    """Each partition's end, and what the group has committed of it (0: nothing; -1: not to be told yet). Blocks."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
     ends: dict[int, int] = {}
     try:
