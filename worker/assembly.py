@@ -16,13 +16,15 @@ from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
 from worker.kafka.source import KafkaSource
 from worker.kafka.topic_reader import KafkaTopicReader
-from worker.ports import Tracer
+from worker.ports import Clock, Publisher, Store, Tracer
 from worker.runtime.clock import SystemClock
 from worker.runtime.consumer import Bounds, Consumer
 from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.gate import Gate, Gates
 from worker.runtime.health import WorkerHealth
 from worker.runtime.silent_tracer import SilentTracer
 from worker.runtime.supervisor import Service
+from worker.runtime.watch import Watch
 from worker.runtime.worker import Worker
 from worker.settings import Settings
 from worker.sources_file import allowed_sources
@@ -32,6 +34,12 @@ from worker.web.server import Server, application
 
 _POLL_TIMEOUT_SECONDS = 0.25
 """How long a poll waits for records, and so how soon a stop is noticed."""
+
+_PROBE_INITIAL_SECONDS = 0.1
+_PROBE_MAX_SECONDS = 1.0
+"""Between two questions whether a dependency is back: work goes on soon after it is, and nobody is hammered."""
+
+_BROKER_PATIENCE_SECONDS = 5.0
 
 _COMMIT_TIMEOUT_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
@@ -106,6 +114,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     """
     clock, metrics = SystemClock(), Metrics()
     database, producer = store(settings), publisher(settings)
+    gates = _gates(settings, database, producer, clock=clock, metrics=metrics)
     delivery = Delivery(
         store=database,
         publisher=producer,
@@ -119,6 +128,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
             backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
             attempts_max=settings.attempts_max,
         ),
+        gates=gates,
         judge=partial(decide, sources=allowed_sources(settings.sources_file)),
         tracer=_tracer(settings),
         clock=clock,
@@ -136,8 +146,10 @@ def services(settings: Settings) -> Mapping[str, Service]:
         commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
         metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
     )
-    consumer = Consumer(source=source, delivery=delivery, bounds=_bounds(settings), clock=clock, metrics=metrics)
-    health = WorkerHealth(store=database, consumer=consumer, clock=clock)
+    consumer = Consumer(
+        source=source, delivery=delivery, gates=gates, bounds=_bounds(settings), clock=clock, metrics=metrics
+    )
+    health = WorkerHealth(gates=gates, consumer=consumer, clock=clock)
     worker = Worker(
         dependencies=(
             ("database", database.check, database.close),
@@ -148,7 +160,32 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
-    return {"worker": worker, "http": server}
+    return {"worker": worker, "http": server, "watch": Watch(gates.broker, consumer=consumer, clock=clock)}
+
+
+def _gates(settings: Settings, database: Store, producer: Publisher, *, clock: Clock, metrics: Metrics) -> Gates:
+    backoff = Backoff(
+        initial_seconds=min(_PROBE_INITIAL_SECONDS, settings.retry_max_seconds),
+        max_seconds=min(_PROBE_MAX_SECONDS, settings.retry_max_seconds),
+    )
+    return Gates(
+        database=Gate(
+            "database",
+            database.ping,
+            backoff=backoff,
+            patience_seconds=settings.database_timeout_seconds,
+            clock=clock,
+            metrics=metrics,
+        ),
+        broker=Gate(
+            "broker",
+            producer.ping,
+            backoff=backoff,
+            patience_seconds=_BROKER_PATIENCE_SECONDS,
+            clock=clock,
+            metrics=metrics,
+        ),
+    )
 
 
 def _tracer(settings: Settings) -> Tracer:

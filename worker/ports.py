@@ -68,6 +68,14 @@ class Publisher(Protocol):
         """
         ...
 
+    async def ping(self) -> None:
+        """Return if a broker answers.
+
+        Raises:
+            Unavailable: none does.
+        """
+        ...
+
 
 class Source(Protocol):
     """A member of a consumer group."""

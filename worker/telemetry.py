@@ -49,6 +49,12 @@ PARTITIONS_PAUSED = Metric(
     "rudder_partitions_paused", Gauge, "partitions that are not fetched because too much of them is not done"
 )
 PARTITIONS_ASSIGNED = Metric("rudder_partitions_assigned", Gauge, "partitions that this worker has")
+DEPENDENCY_UP = Metric(
+    "rudder_dependency_up",
+    Gauge,
+    "0 from when an outage of the dependency was found until it answers again, else 1",
+    ("dependency",),
+)
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
 
 METRICS = (
@@ -64,6 +70,7 @@ METRICS = (
     COMMIT_TRAIL_SECONDS,
     PARTITIONS_PAUSED,
     PARTITIONS_ASSIGNED,
+    DEPENDENCY_UP,
     COMMITS,
 )
 
@@ -86,10 +93,19 @@ class LogEvent(Described):
         "one record that is not done holds back its partition's commit: topic, partition, offset, for how long",
     )
     OFFSETS_RELEASED = "offsets.released", "the record that held back its partition's commit is done"
-    OFFSETS_COMMIT_FAILED = "offsets.commit_failed", "offsets could not be committed; they will be tried again"
+    OFFSETS_COMMIT_FAILED = (
+        "offsets.commit_failed",
+        "offsets could not be committed; they will be tried again. Once, until they are or it fails in another way",
+    )
     PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
-    DEPENDENCY_AWAITED = "dependency.awaited", "the database or the broker does not answer; waiting for it"
-    DEPENDENCY_READY = "dependency.ready", "the database or the broker answers"
+    DEPENDENCY_AWAITED = (
+        "dependency.awaited",
+        "the database or the broker does not answer; waiting for it: which, cause. Once for each outage",
+    )
+    DEPENDENCY_READY = (
+        "dependency.ready",
+        "the database or the broker answers; after an outage: how long it lasted, how many messages waited for it",
+    )
     POINTERS_OFF = (
         "pointers.off",
         "app_environments lacks the key columns, or has others by their names; it is left alone",
@@ -118,22 +134,25 @@ class Metrics:
         self._labelled: dict[tuple[str, ...], Any] = {}  # prometheus-client looks each up under a lock
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
-        key = (metric.name, *labels)
-        counter = self._labelled.get(key)
-        if counter is None:
-            made = self._made[metric.name]
-            counter = self._labelled[key] = made.labels(*labels) if labels else made
-        counter.inc(by)
+        self._of(metric, labels).inc(by)
 
     def observe(self, metric: Metric, value: float) -> None:
         self._made[metric.name].observe(value)
 
-    def set(self, metric: Metric, value: float) -> None:
-        self._made[metric.name].set(value)
+    def set(self, metric: Metric, value: float, *labels: str) -> None:
+        self._of(metric, labels).set(value)
 
     def watch(self, metric: Metric, value: Callable[[], float]) -> None:
         """Have the gauge ask for its value when it is scraped: what changes with every message costs nothing then."""
         self._made[metric.name].set_function(value)
+
+    def _of(self, metric: Metric, labels: tuple[str, ...]) -> Any:
+        key = (metric.name, *labels)
+        found = self._labelled.get(key)
+        if found is None:
+            made = self._made[metric.name]
+            found = self._labelled[key] = made.labels(*labels) if labels else made
+        return found
 
 
 def _make(metric: Metric, registry: CollectorRegistry) -> Counter | Gauge | Histogram:

@@ -106,6 +106,9 @@ class ScriptedPublisher:
     async def stop(self) -> None:
         return None
 
+    async def ping(self) -> None:
+        return None
+
     async def publish(self, publications: Sequence[Publication]) -> None:
         for one in publications:
             await self._wire.ask("publication", partial(self._broker.published.append, one), fail=_down)

@@ -93,7 +93,7 @@ class _TriedOnceError(Exception):
 
 
 def takes_a_failed_try_for_done(patch: pytest.MonkeyPatch) -> None:
-    async def pause(*_: object) -> None:
+    async def pause(*_: object, **__: object) -> bool:
         raise _TriedOnceError
 
     async def deliver(

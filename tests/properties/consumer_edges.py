@@ -81,7 +81,9 @@ class Edges(SystemClock):
         return written
 
     async def ping(self) -> None:
-        return None
+        """One asks for all who wait at a gate, and that is what it does meanwhile."""
+        with self._ledger.active("pause"):
+            await self._ask("ping", lambda fault, _: _answered(fault))
 
     async def publish(self, publications: Sequence[Publication]) -> None:
         with self._ledger.active("publication"):
@@ -217,3 +219,8 @@ class Edges(SystemClock):
     def _in_time(self, began_seconds: float) -> bool:
         """Added as the timer adds it: the difference of two floating-point times may fall short of what was added."""
         return self._outside.now_seconds < began_seconds + self._bounds.drain_timeout_seconds
+
+
+def _answered(fault: str | None) -> None:
+    if fault is not None:
+        raise Unavailable(fault)

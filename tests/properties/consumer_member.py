@@ -15,6 +15,7 @@ from worker.handling.publications import Publications, Topics
 from worker.ports import Partition
 from worker.runtime.consumer import Bounds, Consumer
 from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.gate import Gate, Gates
 from worker.telemetry import Metrics
 
 POLICY = Policy(
@@ -47,16 +48,31 @@ class Member:
 
     def _assembled(self) -> Consumer:
         metrics, edges = Metrics(), self.edges
+        backoff, patience_seconds = Backoff(initial_seconds=0.1, max_seconds=1.0), 3.0
+        gates = Gates(
+            database=Gate(
+                "database",
+                edges.ping,
+                backoff=backoff,
+                patience_seconds=patience_seconds,
+                clock=edges,
+                metrics=metrics,
+            ),
+            broker=Gate(
+                "broker", edges.ping, backoff=backoff, patience_seconds=patience_seconds, clock=edges, metrics=metrics
+            ),
+        )
         delivery = Delivery(
             store=edges,
             publisher=edges,
             publications=PUBLICATIONS,
             policy=POLICY,
+            gates=gates,
             tracer=self.ledger,
             clock=edges,
             metrics=metrics,
         )
-        return Consumer(source=edges, delivery=delivery, bounds=self._bounds, clock=edges, metrics=metrics)
+        return Consumer(source=edges, delivery=delivery, gates=gates, bounds=self._bounds, clock=edges, metrics=metrics)
 
     async def _run(self) -> None:
         await self._consumer.join()

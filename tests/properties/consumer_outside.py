@@ -30,6 +30,7 @@ FAULTS: Mapping[str, tuple[str, ...]] = {
     "publication": ("down", "answer lost", "half"),
     "commit": ("down", "answer lost", "rebalanced"),
     "poll": ("down",),
+    "ping": ("down",),
 }
 
 T = TypeVar("T")

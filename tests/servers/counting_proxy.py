@@ -15,8 +15,8 @@ _BYTES_MAX = 65_536
 class CountingProxy:
     """Passes bytes to and fro. `round_trips` and `connections` count from the start, over all connections.
 
-    `down`: nobody is let in. `cuts_at`: the round trip whose answer is lost, and with it every connection: the server
-    has done what it was asked. `heard`: what clients say, while it `listens`.
+    `down`: nobody is let in; `turned_away` counts who tries. `cuts_at`: the round trip whose answer is lost, and with
+    it every connection: the server has done what it was asked. `heard`: what clients say, while it `listens`.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -28,16 +28,19 @@ class CountingProxy:
         self.round_trips = 0
         self.connections = 0
         self.down = False
+        self.turned_away = 0
         self.cuts_at: int | None = None
         self.listens = False
         self.heard = bytearray()
 
     @classmethod
     @asynccontextmanager
-    async def running(cls, server_port: int) -> "AsyncIterator[CountingProxy]":
-        """On a free port of 127.0.0.1, before a server on another; whoever is still connected at the end is cut off."""
+    async def running(cls, server_port: int, *, port: int = 0) -> "AsyncIterator[CountingProxy]":
+        """On a port of 127.0.0.1, a free one unless it is named, before a server on another; whoever is still connected
+        at the end is cut off.
+        """
         proxy = cls(server_port)
-        server = await asyncio.start_server(proxy._serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(proxy._serve, "127.0.0.1", port)
         proxy.port = server.sockets[0].getsockname()[1]
         try:
             yield proxy
@@ -47,6 +50,11 @@ class CountingProxy:
                 writer.close()
             await proxy._all_closed.wait()
 
+    def go_down(self) -> None:
+        """As a server that crashes: every connection ends, and nobody is let in."""
+        self.down = True
+        self.cut()
+
     def cut(self) -> None:
         """Every connection, without a goodbye to either side."""
         for writer in list(self._open):
@@ -54,6 +62,7 @@ class CountingProxy:
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self.down:
+            self.turned_away += 1
             to_client.transport.abort()
             return
         self._opened(to_client)

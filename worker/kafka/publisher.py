@@ -15,6 +15,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
 )
+from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import RecordMetadata
 
 from worker.domain.errors import Unavailable
@@ -117,6 +118,23 @@ class KafkaPublisher:
             await self._judge(producer, error)
             raise Unavailable(f"topic {publication.topic}: {error}") from error
         return written.partition, written.offset
+
+    async def ping(self) -> None:
+        """As `worker.ports.Publisher` says. Any broker will do, and it is asked for no topic: that is the least there
+        is to ask, whatever the size of the cluster.
+        """
+        if self._producer is None:
+            raise Unavailable("not connected yet")
+        client = self._producer.client
+        problem = "no broker is known"
+        for broker in client.cluster.brokers():
+            try:
+                await client.send(broker.nodeId, MetadataRequest([]))
+            except (KafkaError, OSError) as error:
+                problem = f"{broker.host}:{broker.port}: {error or type(error).__name__}"
+            else:
+                return
+        raise Unavailable(f"Kafka does not answer: {problem}")
 
     async def _judge(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
         """Replace a producer that this error leaves in a state it cannot get out of."""

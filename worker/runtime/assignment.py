@@ -4,6 +4,7 @@ import asyncio
 
 from worker.domain.offsets import OffsetTracker
 from worker.ports import Partition
+from worker.runtime.ending import Ending
 from worker.runtime.room import Share
 
 
@@ -12,7 +13,7 @@ class Assignment:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self.ended = asyncio.Event()
+        self.ended = Ending()
         """Set when the partition is given up: nothing more is begun, and no try is repeated."""
         self.share = Share()
         self._tracker = OffsetTracker()

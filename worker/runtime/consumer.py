@@ -18,6 +18,7 @@ from worker.handling.process import read
 from worker.ports import Clock, Partition, PartitionsLost, Source
 from worker.runtime.assignment import Assignment
 from worker.runtime.delivery import Delivery
+from worker.runtime.gate import Gates
 from worker.runtime.lanes import Lanes
 from worker.runtime.room import Room
 from worker.telemetry import (
@@ -56,8 +57,11 @@ class Bounds:
 class Consumer:
     """A service: `run` it until `stop` is set."""
 
-    def __init__(self, *, source: Source, delivery: Delivery, bounds: Bounds, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, *, source: Source, delivery: Delivery, gates: Gates, bounds: Bounds, clock: Clock, metrics: Metrics
+    ) -> None:
         self._source = source
+        self._gates = gates
         self._delivery = delivery
         self._bounds = bounds
         self._clock = clock
@@ -69,7 +73,7 @@ class Consumer:
         self._held_back: dict[Partition, int] = {}
         self._identities: dict[UUID, asyncio.Event] = {}  # of what is in flight: set when the last of it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
-        self._awaiting = False
+        self._commit_failure: type[Exception] | None = None
         self._paused: frozenset[Partition] = frozenset()
         metrics.watch(PARTITIONS_PAUSED, lambda: len(self._paused))
         metrics.watch(COMMIT_TRAIL_RECORDS, lambda: max((a.trail for a in self._assignments.values()), default=0))
@@ -104,7 +108,8 @@ class Consumer:
         for record in await self._poll(stop):
             self._dispatch(record, lanes)
         if self._clock.monotonic_seconds() - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
-            await self._commit(self._assignments.values())
+            if not self._gates.broker.away:  # it would be waited for, and nothing be polled meanwhile
+                await self._commit(self._assignments.values())
             self._look_for_what_holds_back()
 
     async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
@@ -123,13 +128,10 @@ class Consumer:
             records = await self._source.poll(
                 timeout_seconds=timeout_seconds, records_max=records_max, paused=self._paused
             )
-        except Unavailable as error:
-            if not self._awaiting:
-                _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency="broker", cause=str(error))
-            self._awaiting = True
+        except Unavailable:
+            self._gates.broker.doubt()
             await self._clock.wait(stop, timeout_seconds=timeout_seconds)
             return ()
-        self._awaiting = False
         return records
 
     def _has_too_much(self, partition: Partition) -> bool:
@@ -151,7 +153,8 @@ class Consumer:
             if told is not None and told != offset:
                 del self._held_back[partition]
                 _log.info(LogEvent.OFFSETS_RELEASED, **partition._asdict(), offset=told)
-            if offset is not None and told != offset and held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS:
+            late = held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS and not self._gates.shut  # which was told
+            if offset is not None and told != offset and late:
                 self._held_back[partition] = offset
                 _log.warning(
                     LogEvent.OFFSETS_HELD_BACK,
@@ -256,8 +259,13 @@ class Consumer:
         except (Unavailable, PartitionsLost) as error:
             # Lost partitions come back with a new assignment, or go to a member that finds duplicates: no harm done.
             self._metrics.count(COMMITS, type(error).__name__)
-            _log.warning(LogEvent.OFFSETS_COMMIT_FAILED, cause=str(error), partitions=len(ready))
+            if type(error) is not self._commit_failure:
+                _log.warning(LogEvent.OFFSETS_COMMIT_FAILED, cause=str(error), partitions=len(ready))
+            self._commit_failure = type(error)
+            if isinstance(error, Unavailable):
+                self._gates.broker.doubt()
             return
+        self._commit_failure = None
         self._metrics.count(COMMITS, "done")
         for assignment, offset in ready:
             assignment.committed(offset)

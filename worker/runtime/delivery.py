@@ -1,10 +1,10 @@
 """One message from its lane to its last acknowledgement: every try, every wait between tries, and the end of both.
 
-What fails for want of a database or a broker is tried for ever. What fails for a reason of its own is tried a bounded
-number of times and then rejected. Nothing is tried once its partition is given up.
+What fails for want of a database or a broker is tried for ever; while they are away nothing is tried at all, and all
+wait at the gate. What fails for a reason of its own is tried a bounded number of times and then rejected. Nothing is
+tried once its partition is given up.
 """
 
-import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -21,6 +21,8 @@ from worker.domain.state import Duplicate, Outcome, Rejected
 from worker.handling.process import give_up, process
 from worker.handling.publications import Publications
 from worker.ports import Clock, Judge, Publication, Publisher, Store, Tracer
+from worker.runtime.ending import Ending
+from worker.runtime.gate import Gate, Gates
 from worker.telemetry import (
     EVENT_LAG_SECONDS,
     MESSAGES,
@@ -45,7 +47,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
 class Tenure(Protocol):
     """The part of an assignment that a delivery needs."""
 
-    ended: asyncio.Event
+    ended: Ending
 
     def enter(self) -> None: ...
 
@@ -76,6 +78,7 @@ class Delivery:
         publisher: Publisher,
         publications: Publications,
         policy: Policy,
+        gates: Gates,
         judge: Judge = decide,
         tracer: Tracer,
         clock: Clock,
@@ -86,6 +89,7 @@ class Delivery:
         self._publisher = publisher
         self._publications = publications
         self._policy = policy
+        self._gates = gates
         self._judge = judge
         self._clock = clock
         self._metrics = metrics
@@ -96,10 +100,11 @@ class Delivery:
         Raises:
             Abandoned: its partition was given up first.
         """
-        began = self._clock.monotonic_seconds()
         tenure.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
         try:
             with self._tracer.span(message) as came_to:
+                await self._admitted(tenure)
+                began = self._clock.monotonic_seconds()
                 outcome, publications, attempts = await self._persist(message, tenure, place)
                 came_to(outcome)
                 if publications:
@@ -116,14 +121,17 @@ class Delivery:
     ) -> tuple[Outcome, tuple[Publication, ...], int]:
         """The outcome, what it publishes, and how many tries it took."""
         policy = self._policy
-        attempts = conflicts = faults = 0
+        attempts = failures = conflicts = faults = 0
         hopeless: str | None = None
         while True:
-            attempts += 1
+            await self._admitted(tenure)
             cause: Exception
             try:
                 async with place:
                     _still_ours(tenure)
+                    if self._gates.shut:
+                        continue  # it was shut while this waited for its place
+                    attempts += 1
                     if hopeless is None:
                         outcome = await process(message, self._store, self._judge)
                     else:
@@ -145,7 +153,9 @@ class Delivery:
                 faults += 1
                 if faults >= policy.attempts_max or isinstance(error, Unprocessable):
                     hopeless = _name(error)
-            await self._pause(message, tenure, cause, attempts)
+            failures += 1
+            if await self._pause(message, tenure, cause, failures, gate=self._gates.database):
+                failures = 0
 
     async def _acknowledge(self, publications: tuple[Publication, ...], message: Message, tenure: Tenure) -> None:
         failures = 0
@@ -154,14 +164,38 @@ class Delivery:
                 await self._publisher.publish(publications)
             except _PATIENCE as error:
                 failures += 1
-                await self._pause(message, tenure, error, failures)
+                if await self._pause(message, tenure, error, failures, gate=self._gates.broker):
+                    failures = 0
             else:
                 return
 
-    async def _pause(self, message: Message, tenure: Tenure, cause: Exception, failures: int) -> None:
+    async def _admitted(self, tenure: Tenure) -> None:
+        """Return when the gates are open. Who waits there does not hold up a drain."""
+        if self._gates.shut:
+            tenure.leave()
+            try:
+                await self._gates.passed(tenure.ended)
+            finally:
+                tenure.enter()
+
+    async def _pause(self, message: Message, tenure: Tenure, cause: Exception, failures: int, *, gate: Gate) -> bool:
+        """Wait before the next try; whether that was for the end of an outage, which says nothing of the message."""
+        self._metrics.count(RETRIES, type(cause).__name__)
+        tenure.leave()
+        try:
+            if isinstance(cause, _PATIENCE):
+                gate.doubt()
+                if await gate.passed(tenure.ended):
+                    return True
+            await self._back_off(message, tenure, cause, failures)
+        finally:
+            tenure.enter()
+        return False
+
+    async def _back_off(self, message: Message, tenure: Tenure, cause: Exception, failures: int) -> None:
+        """The message's own wait, which grows with its failures."""
         backoff = self._policy.conflict_backoff if isinstance(cause, Conflict) else self._policy.backoff
         delay_seconds = backoff.delay_seconds(failures=failures, chance=self._clock.chance())
-        self._metrics.count(RETRIES, type(cause).__name__)
         if failures.bit_count() == 1:  # 1, 2, 4, 8 …: a long outage is told, not poured
             expected = isinstance(cause, (Conflict, *_PATIENCE))
             _log.warning(
@@ -172,12 +206,8 @@ class Delivery:
                 delay_seconds=round(delay_seconds, 3),
                 exc_info=None if expected else cause,  # a fault of the worker's own is worth its traceback
             )
-        tenure.leave()
-        try:
-            if await self._clock.wait(tenure.ended, timeout_seconds=delay_seconds):
-                raise Abandoned
-        finally:
-            tenure.enter()
+        if await self._clock.wait(tenure.ended, timeout_seconds=delay_seconds):
+            raise Abandoned
 
     def _report(self, message: Message, outcome: Outcome, attempts: int, seconds: float) -> None:
         name = type(outcome).__name__.lower()

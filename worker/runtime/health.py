@@ -2,21 +2,21 @@
 
 import asyncio
 
-from worker.domain.errors import Misconfigured, Unavailable
-from worker.ports import Clock, Store
+from worker.ports import Clock
 from worker.runtime.consumer import Consumer
+from worker.runtime.gate import Gate, Gates
 
 _STUCK_AFTER_SECONDS = 60.0
 """Longer than any single step of the loop may take: a commit, a poll, a wait for room."""
 
-_PING_TIMEOUT_SECONDS = 2.0
+_ANSWER_TIMEOUT_SECONDS = 2.0
 
 
 class WorkerHealth:
     """Liveness looks at the loop alone: restarting a worker brings no database back."""
 
-    def __init__(self, *, store: Store, consumer: Consumer, clock: Clock) -> None:
-        self._store = store
+    def __init__(self, *, gates: Gates, consumer: Consumer, clock: Clock) -> None:
+        self._gates = gates
         self._consumer = consumer
         self._clock = clock
 
@@ -25,12 +25,15 @@ class WorkerHealth:
         return beat_seconds is None or self._clock.monotonic_seconds() - beat_seconds < _STUCK_AFTER_SECONDS
 
     async def unready(self) -> dict[str, str]:
-        problems = {}
-        try:
-            async with asyncio.timeout(_PING_TIMEOUT_SECONDS):
-                await self._store.ping()
-        except (Unavailable, Misconfigured, TimeoutError) as error:
-            problems["database"] = str(error) or "does not answer in time"
-        if not self._consumer.joined:
-            problems["partitions"] = "none assigned yet"
-        return problems
+        database, broker = await asyncio.gather(_problem(self._gates.database), _problem(self._gates.broker))
+        partitions = None if self._consumer.joined else "none assigned yet"
+        problems = {"database": database, "broker": broker, "partitions": partitions}
+        return {name: problem for name, problem in problems.items() if problem is not None}
+
+
+async def _problem(gate: Gate) -> str | None:
+    try:
+        async with asyncio.timeout(_ANSWER_TIMEOUT_SECONDS):
+            return await gate.problem()
+    except TimeoutError:
+        return "does not answer in time"

@@ -15,6 +15,7 @@ from worker.domain.state import Duplicate, Outcome, State
 from worker.handling.publications import Publications, Topics
 from worker.ports import Judge, Partition, Publication, Store
 from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.gate import Gate, Gates
 from worker.runtime.silent_tracer import SilentTracer
 from worker.telemetry import Metrics
 
@@ -48,10 +49,14 @@ class ImpatientClock:
 
 
 class ScriptedStore:
-    """Knows no release. `faults` are raised by the next transactions, one each; None lets one through."""
+    """Knows no release. `faults` are raised by the next transactions, one each; None lets one through. `down`: what
+    everything fails with, to be asked whether it is there included.
+    """
 
     def __init__(self, *faults: Exception | None) -> None:
         self.faults = deque(faults)
+        self.down: Exception | None = None
+        self.pings = 0
         self.state = State()
         self.begun = 0
         self.loaded: list[Message] = []
@@ -59,7 +64,7 @@ class ScriptedStore:
 
     async def transact(self, message: Message, judge: Judge) -> Outcome:
         self.begun += 1
-        fault = self.faults.popleft() if self.faults else None
+        fault = self.down or (self.faults.popleft() if self.faults else None)
         if fault is not None:
             raise fault
         self.loaded.append(message)
@@ -69,7 +74,10 @@ class ScriptedStore:
         return outcome
 
     async def ping(self) -> None:
-        return None
+        self.pings += 1
+        await asyncio.sleep(0)
+        if self.down is not None:
+            raise self.down
 
 
 class ScriptedPublisher:
@@ -79,6 +87,8 @@ class ScriptedPublisher:
         self.faults = deque(faults)
         self.gate = asyncio.Event()
         self.gate.set()
+        self.down: Exception | None = None
+        self.pings = 0
         self.published: list[Publication] = []
 
     async def publish(self, publications: Sequence[Publication]) -> None:
@@ -86,6 +96,12 @@ class ScriptedPublisher:
         if self.faults:
             raise self.faults.popleft()
         self.published += publications
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await asyncio.sleep(0)
+        if self.down is not None:
+            raise self.down
 
 
 class ScriptedSource:
@@ -138,15 +154,26 @@ class ScriptedSource:
         return {partition: offset for commit in self.commits for partition, offset in commit.items()}
 
 
+def the_gates(store: ScriptedStore, publisher: ScriptedPublisher, clock: ImpatientClock, metrics: Metrics) -> Gates:
+    backoff = Backoff(initial_seconds=0.25, max_seconds=1.0)
+
+    def gate(name: str, ask: Callable[[], Awaitable[None]]) -> Gate:
+        return Gate(name, ask, backoff=backoff, patience_seconds=5.0, clock=clock, metrics=metrics)
+
+    return Gates(database=gate("database", store.ping), broker=gate("broker", publisher.ping))
+
+
 def a_delivery(
     store: Store,
     publisher: ScriptedPublisher,
     clock: ImpatientClock,
     *,
+    gates: Gates | None = None,
     metrics: Metrics | None = None,
     attempts_max: int = 3,
     conflicts_max: int = 4,
 ) -> Delivery:
+    metrics = metrics or Metrics()
     return Delivery(
         store=store,
         publisher=publisher,
@@ -156,9 +183,10 @@ def a_delivery(
             attempts_max=attempts_max,
             conflicts_max=conflicts_max,
         ),
+        gates=gates or the_gates(store, publisher, clock, metrics),
         tracer=SilentTracer(),
         clock=clock,
-        metrics=metrics or Metrics(),
+        metrics=metrics,
     )
 
 

@@ -19,6 +19,7 @@ from tests.unit.runtime.scripted import (
     ScriptedStore,
     a_delivery,
     created,
+    the_gates,
 )
 from worker.domain.errors import Broken, Unavailable
 from worker.ports import Partition, PartitionsLost, Publication
@@ -40,9 +41,11 @@ class Scene:
         self.clock = ImpatientClock()
         self.metrics = Metrics()
         self.stop = asyncio.Event()
+        self.gates = the_gates(self.store, self.publisher, self.clock, self.metrics)
         self.consumer = Consumer(
             source=self.source,
-            delivery=a_delivery(self.store, self.publisher, self.clock, metrics=self.metrics),
+            delivery=a_delivery(self.store, self.publisher, self.clock, gates=self.gates, metrics=self.metrics),
+            gates=self.gates,
             bounds=Bounds(
                 concurrency=8,
                 in_flight_records_max=records_max,

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.unit.runtime.scripted import (
     ImpatientClock,
@@ -10,6 +11,7 @@ from tests.unit.runtime.scripted import (
     ScriptedStore,
     a_delivery,
     created,
+    the_gates,
 )
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.rows import Entry
@@ -18,7 +20,7 @@ from worker.handling.process import read
 from worker.ports import Partition
 from worker.runtime.assignment import Assignment
 from worker.runtime.delivery import Delivery
-from worker.telemetry import Metrics
+from worker.telemetry import LogEvent, Metrics
 
 
 class Scene:
@@ -31,7 +33,10 @@ class Scene:
         self.metrics = Metrics()
         self.tenure = Assignment(Partition("in", 0))
         self.message = read(created("r", offset=0), event_bytes_max=1_000_000)
-        self.delivery: Delivery = a_delivery(self.store, self.publisher, self.clock, metrics=self.metrics)
+        self.gates = the_gates(self.store, self.publisher, self.clock, self.metrics)
+        self.delivery: Delivery = a_delivery(
+            self.store, self.publisher, self.clock, gates=self.gates, metrics=self.metrics
+        )
 
     async def deliver(self) -> Outcome:
         return await self.delivery.deliver(self.message, self.tenure, asyncio.Semaphore(1))
@@ -66,6 +71,68 @@ async def test_waits_grow_to_a_ceiling() -> None:
     scene = Scene(*[Unavailable("down")] * 6)
     await scene.deliver()
     assert scene.clock.waits_seconds == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
+
+
+async def test_an_outage_is_waited_out_without_a_try_a_warning_or_a_wait_of_its_own() -> None:
+    """What explains the failure is said once, by the gate; and when it is over the message does not wait on top."""
+    scene = Scene(*[Unavailable("a lock")] * 5)
+    with capture_logs() as logs:
+        delivering = asyncio.ensure_future(scene.deliver())
+        while scene.store.begun < 5:
+            await asyncio.sleep(0)
+        scene.store.faults.clear()
+        scene.store.down = Unavailable("connection refused")
+        while scene.store.pings < 50:
+            await asyncio.sleep(0)
+        assert scene.store.begun == 5, "it found out, and tries no more"
+        assert scene.tenure.running == 0
+        scene.store.down = None
+        waited = len(scene.clock.waits_seconds)
+        assert isinstance(await delivering, Applied)
+    assert scene.store.begun == 6
+    assert len(scene.clock.waits_seconds) <= waited + 1
+    assert max(scene.clock.waits_seconds[-20:]) <= 1.0
+    events = [log["event"] for log in logs if log["event"] != LogEvent.MESSAGE_DONE]
+    retried = [LogEvent.MESSAGE_RETRIED] * 3  # of the lock: the first, second and fourth time
+    assert events == [*retried, LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+
+
+async def test_nothing_is_begun_while_a_dependency_is_away() -> None:
+    """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
+    for gate_of in (lambda gates: gates.database, lambda gates: gates.broker):
+        scene = Scene()
+        gate_of(scene.gates).doubt()
+        scene.store.down = scene.publisher.down = Unavailable("away")
+        delivering = asyncio.ensure_future(scene.deliver())
+        while scene.store.pings + scene.publisher.pings < 20:
+            await asyncio.sleep(0)
+        assert (scene.store.begun, scene.tenure.running) == (0, 0)
+        scene.store.down = scene.publisher.down = None
+        assert isinstance(await delivering, Applied)
+
+
+async def test_an_outage_of_the_broker_is_waited_out_between_two_tries_to_publish() -> None:
+    scene = Scene(publisher_faults=(Unavailable("no broker"),))
+    scene.publisher.down = Unavailable("no broker")
+    delivering = asyncio.ensure_future(scene.deliver())
+    while scene.publisher.pings < 20:
+        await asyncio.sleep(0)
+    assert (scene.store.begun, scene.publisher.published) == (1, [])
+    scene.publisher.down = None
+    assert isinstance(await delivering, Applied)
+    assert scene.store.begun == 1
+
+
+async def test_a_wait_at_a_gate_ends_when_the_partition_is_given_up() -> None:
+    scene = Scene()
+    scene.store.down = Unavailable("down")
+    delivering = asyncio.ensure_future(scene.deliver())
+    while scene.store.pings < 10:
+        await asyncio.sleep(0)
+    scene.tenure.ended.set()
+    with pytest.raises(Abandoned):
+        await delivering
+    assert scene.tenure.running == 0
 
 
 async def test_a_fault_of_its_own_is_tried_a_bounded_number_of_times_and_then_rejected() -> None:

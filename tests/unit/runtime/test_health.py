@@ -10,6 +10,7 @@ from tests.unit.runtime.scripted import (
     ScriptedSource,
     ScriptedStore,
     a_delivery,
+    the_gates,
 )
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.ports import Partition
@@ -39,7 +40,6 @@ class PingedStore(ScriptedStore):
         self.ping_error: Exception | None = None
         self.answering = asyncio.Event()
         self.answering.set()
-        self.pings = 0
 
     async def ping(self) -> None:
         self.pings += 1
@@ -55,11 +55,14 @@ class Parts:
         self.clock = ImpatientClock()
         self.store = PingedStore()
         self.source = ScriptedSource()
-        delivery = a_delivery(self.store, ScriptedPublisher(), self.clock)
+        self.publisher = ScriptedPublisher()
+        metrics = Metrics()
+        self.gates = the_gates(self.store, self.publisher, self.clock, metrics)
+        delivery = a_delivery(self.store, self.publisher, self.clock, gates=self.gates)
         self.consumer = Consumer(
-            source=self.source, delivery=delivery, bounds=BOUNDS, clock=self.clock, metrics=Metrics()
+            source=self.source, delivery=delivery, gates=self.gates, bounds=BOUNDS, clock=self.clock, metrics=metrics
         )
-        self.health = WorkerHealth(store=self.store, consumer=self.consumer, clock=self.clock)
+        self.health = WorkerHealth(gates=self.gates, consumer=self.consumer, clock=self.clock)
 
     async def be_assigned(self, *partitions: Partition) -> None:
         await self.consumer.join()
@@ -125,14 +128,31 @@ async def test_a_database_that_does_not_answer_is_named_with_its_cause(parts: Pa
     assert await parts.health.unready() == {"database": str(error)}
 
 
+async def test_a_broker_that_does_not_answer_is_named_with_its_cause(parts: Parts) -> None:
+    await parts.be_assigned()
+    parts.publisher.down = Unavailable("nobody listens")
+    assert await parts.health.unready() == {"broker": "nobody listens"}
+
+
 async def test_everything_that_is_missing_is_said_at_once(parts: Parts) -> None:
-    parts.store.ping_error = Unavailable("down")
-    assert list(await parts.health.unready()) == ["database", "partitions"]
+    parts.store.ping_error = parts.publisher.down = Unavailable("down")
+    assert list(await parts.health.unready()) == ["database", "broker", "partitions"]
+
+
+async def test_whoever_asks_often_hammers_neither_database_nor_broker(parts: Parts) -> None:
+    """An answer counts for a second: a probe is cheap for whoever sends it, not for those it ends at."""
+    await parts.be_assigned()
+    for _ in range(100):
+        assert await parts.health.unready() == {}
+    assert (parts.store.pings, parts.publisher.pings) == (1, 1)
+    parts.clock.now_seconds += 1.0
+    await asyncio.gather(*(parts.health.unready() for _ in range(100)))
+    assert (parts.store.pings, parts.publisher.pings) == (2, 2)
 
 
 async def test_a_database_that_hangs_is_not_waited_for(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe has little patience of its own, and one that gets no answer says nothing to its reader."""
-    monkeypatch.setattr(health_module, "_PING_TIMEOUT_SECONDS", 0.0)
+    monkeypatch.setattr(health_module, "_ANSWER_TIMEOUT_SECONDS", 0.05)
     await parts.be_assigned()
     parts.store.answering.clear()
     assert await parts.health.unready() == {"database": "does not answer in time"}

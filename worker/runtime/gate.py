@@ -1,0 +1,209 @@
+"""The gate before a dependency: while the database or the broker is away, all wait here and one asks.
+
+A message that fails for want of a dependency raises a doubt. Whoever waits at a gate in doubt asks the dependency, one
+for all. If it answers there is no outage: that was one message's trouble, a lock for instance. If it does not, an
+outage is declared, and said once; it is asked again, with growing waits, until it answers, and that is said as well.
+
+Nothing runs in the background: the one who asks is one of those who wait, and when it goes another takes its place.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import structlog
+
+from worker.domain.errors import Abandoned, Misconfigured, Unavailable
+from worker.domain.retry import Backoff
+from worker.ports import Clock
+from worker.runtime.ending import Ending
+from worker.telemetry import DEPENDENCY_UP, LogEvent, Metrics
+
+_FRESH_SECONDS = 1.0
+"""For so long an answer counts for those who only want to know: a dependency cannot be hammered through /readyz."""
+
+_HASTE_SECONDS = 2.0
+_PATIENT_TURNS = 4
+"""One question of so many is asked with all patience: a database that is slow rather than away must be found too."""
+
+_WAIT_SECONDS = 60.0
+"""No wait is without a bound; after so long it is looked again, and waited on."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.gate")
+
+
+@dataclass(slots=True, kw_only=True)
+class Outage:
+    """`failures`: how often it was asked in vain."""
+
+    since_seconds: float
+    cause: str
+    failures: int = 0
+
+
+class Gate:
+    """One dependency's. `ask` returns if it answers; it raises what a `ping` of `worker.ports` does."""
+
+    def __init__(
+        self,
+        name: str,
+        ask: Callable[[], Awaitable[None]],
+        *,
+        backoff: Backoff,
+        patience_seconds: float,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._name = name
+        self._ask = ask
+        self._backoff = backoff
+        self._patience_seconds = patience_seconds
+        self._clock = clock
+        self._metrics = metrics
+        self._waiting: set[asyncio.Event] = set()
+        self._hindered = 0
+        self._doubted = self._led = False
+        self._outage: Outage | None = None
+        self._outages = 0
+        self._asking: asyncio.Event | None = None
+        self._answered_at_seconds = float("-inf")
+        self._answer: str | None = None
+        metrics.set(DEPENDENCY_UP, 1, name)
+
+    @property
+    def shut(self) -> bool:
+        """Whether nothing may be begun: it is away, or somebody doubts that it is there."""
+        return self._doubted or self._outage is not None
+
+    @property
+    def away(self) -> bool:
+        """Whether an outage was declared that is not over."""
+        return self._outage is not None
+
+    def doubt(self) -> None:
+        """Something failed for want of it. Whoever comes to the gate next asks."""
+        self._doubted = True
+
+    async def passed(self, ended: Ending, *, messages: int = 1) -> bool:
+        """Return when it is open; whether that was the end of an outage. `messages`: how many are hindered so long.
+
+        Raises:
+            Abandoned: `ended` was set meanwhile.
+        """
+        if not self.shut:
+            return False
+        before = self._outages - self.away
+        woken = asyncio.Event()
+        self._waiting.add(woken)
+        self._hindered += messages
+        try:
+            with ended.followed_by(woken):
+                while self.shut and not ended.is_set():
+                    if self._led:
+                        await self._clock.wait(woken, timeout_seconds=_WAIT_SECONDS)
+                    else:
+                        await self._lead(ended)
+                    woken.clear()
+        finally:
+            self._waiting.discard(woken)
+            self._hindered -= messages
+        if ended.is_set():  # even if it opened in the same moment: who gave the partition up counts on that
+            raise Abandoned
+        return self._outages > before
+
+    async def problem(self) -> str | None:
+        """Why it cannot be used, in words, or None; for those who want to know and do not wait. No older than a second,
+        or, in an outage, than the last question.
+        """
+        if self._outage is not None and self._led:
+            return self._outage.cause
+        while self._clock.monotonic_seconds() - self._answered_at_seconds >= _FRESH_SECONDS:
+            if self._asking is None:
+                await self._look(patience_seconds=self._patience_seconds)
+            else:
+                await self._asking.wait()  # and if who asked was cancelled, ask
+        return self._answer
+
+    async def _lead(self, ended: Ending) -> None:
+        """Ask for all until it answers, or until `ended`; whoever waits then takes over."""
+        self._led = True
+        try:
+            while self.shut and not ended.is_set():
+                outage = self._outage
+                if outage is not None:
+                    chance = self._clock.chance()
+                    delay_seconds = self._backoff.delay_seconds(failures=outage.failures, chance=chance)
+                    if await self._clock.wait(ended, timeout_seconds=delay_seconds):
+                        return
+                patient = outage is None or outage.failures % _PATIENT_TURNS == 0
+                patience_seconds = self._patience_seconds if patient else _HASTE_SECONDS
+                await self._look(patience_seconds=min(patience_seconds, self._patience_seconds))
+                if self._answer is not None:
+                    self._declare(self._answer)
+        finally:
+            self._led = False
+            self._wake()
+
+    async def _look(self, *, patience_seconds: float) -> None:
+        """Ask, and note the answer. That it does not answer is no outage yet, where nobody is hindered by it."""
+        while self._asking is not None:
+            await self._asking.wait()
+        asking = self._asking = asyncio.Event()
+        try:
+            async with asyncio.timeout(patience_seconds):
+                await self._ask()
+        except (Unavailable, Misconfigured, TimeoutError, MemoryError) as error:
+            self._answer = str(error) or "does not answer in time"
+        else:
+            self._answer = None
+            self._open()
+        finally:
+            self._asking = None
+            asking.set()
+        self._answered_at_seconds = self._clock.monotonic_seconds()
+
+    def _declare(self, cause: str) -> None:
+        if self._outage is None:
+            self._outage = Outage(since_seconds=self._clock.monotonic_seconds(), cause=cause)
+            self._outages += 1
+            self._metrics.set(DEPENDENCY_UP, 0, self._name)
+            _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=self._name, cause=cause)
+        self._outage.cause = cause
+        self._outage.failures += 1
+
+    def _open(self) -> None:
+        outage, self._outage = self._outage, None
+        self._doubted = False
+        if outage is None:
+            return
+        self._metrics.set(DEPENDENCY_UP, 1, self._name)
+        lasted_seconds = round(self._clock.monotonic_seconds() - outage.since_seconds, 3)
+        _log.info(
+            LogEvent.DEPENDENCY_READY, dependency=self._name, lasted_seconds=lasted_seconds, messages=self._hindered
+        )
+
+    def _wake(self) -> None:
+        for woken in self._waiting:
+            woken.set()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gates:
+    """All that a message has to pass before it is begun, and between its tries."""
+
+    database: Gate
+    broker: Gate
+
+    @property
+    def shut(self) -> bool:
+        return self.database.shut or self.broker.shut
+
+    async def passed(self, ended: Ending) -> None:
+        """Return when both are open.
+
+        Raises:
+            Abandoned: `ended` was set meanwhile.
+        """
+        while self.shut:
+            await self.broker.passed(ended)
+            await self.database.passed(ended)
