@@ -104,7 +104,8 @@ class LogEvent(Described):
     )
     DEPENDENCY_READY = (
         "dependency.ready",
-        "the database or the broker answers; after an outage: how long it lasted, how many messages waited for it",
+        "the database or the broker answers; after an outage: how long it lasted, how many messages waited for it, how "
+        "many lines of the Kafka client were left out",
     )
     POINTERS_OFF = (
         "pointers.off",

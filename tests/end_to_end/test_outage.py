@@ -1,16 +1,30 @@
 """A database or a broker that goes away while events flow: waited out, however long; nothing is lost or rejected."""
 
 import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 
 import pytest
+from confluent_kafka import KafkaException
+from sqlalchemy import make_url
 
 from tests.conformance.contents import insert_environments
 from tests.conformance.deadlines import until
+from tests.conformance.producers import ToSend
 from tests.end_to_end.days import day_of
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.events import Story
+from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.apache_kafka import ApacheKafka
+from tests.servers.availability import started
+from tests.servers.counting_proxy import CountingProxy
+from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.postgres import PostgresServer
+from tests.servers.proxied_kafka import ProxiedKafka
+from worker.demo.topics import create_topics
 
 SEED = 5
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
@@ -30,6 +44,15 @@ async def answers(worker: WorkerProcess, path: str, status: int) -> None:
         return await worker.status(path) == status
 
     await until(does, what=lambda: f"{path} answers {status}: {worker.told()}")
+
+
+async def led_again(stage: Stage) -> bool:
+    """A broker that was killed answers before it leads its partitions again."""
+    try:
+        await stage.committed()
+    except KafkaException:
+        return False
+    return True
 
 
 async def assert_all_is_done(stage: Stage, worker: WorkerProcess) -> None:
@@ -79,6 +102,135 @@ async def test_a_broker_that_crashes_in_mid_stream_is_waited_out(stage: Stage, a
         for _ in range(20):
             assert await worker.status("/livez") == 200
         await asyncio.to_thread(apache_kafka.start)
+        await until(lambda: led_again(stage), what="all partitions have a leader")
+        await stage.caught_up(worker)
+        await stage.send(day.evening)
+        await assert_all_is_done(stage, worker)
+
+
+LINES_MAX = 40
+"""Of a worker's whole life with one outage, at `info`: an outage is told, not poured."""
+
+CONCURRENCY = 16
+
+
+def releases(number: int) -> list[ToSend]:
+    """An event each: as many lanes, and so as many messages that could all try at the same time."""
+    stories = [Story() for _ in range(number)]
+    return [story.deploy("succeeded", release={**story.fields}) for story in stories]
+
+
+async def tries_that_failed(worker: WorkerProcess) -> float:
+    return sum(value for (name, _), value in (await samples(worker)).items() if name == "rudder_retries_total")
+
+
+async def is_away(worker: WorkerProcess, dependency: str) -> None:
+    """/readyz names it and nothing else, and an outage is declared; /livez sees nothing of it."""
+
+    async def declared() -> bool:
+        assert worker.exit_code is None, worker.told()
+        return (await samples(worker))["rudder_dependency_up", (("dependency", dependency),)] == 0
+
+    await until(declared, what=lambda: f"the {dependency} is awaited: {worker.told()}")
+    answer = await worker.get("/readyz")
+    assert (answer.status_code, set(answer.json())) == (503, {"status", dependency})
+    assert answer.json()[dependency]
+    assert await worker.status("/livez") == 200
+
+
+def assert_told_once(worker: WorkerProcess, dependency: str) -> None:
+    lines = [json.loads(line) for line in worker.stderr.splitlines()]
+    assert len(lines) <= LINES_MAX, Counter(line["event"] for line in lines)
+    assert not [line for line in lines if line["event"] == "message.retried"], "an outage explains it"
+    [awaited] = [line for line in lines if line["event"] == "dependency.awaited"]
+    [ready] = [line for line in lines if line["event"] == "dependency.ready" and "lasted_seconds" in line]
+    assert awaited["dependency"] == ready["dependency"] == dependency
+    assert awaited["cause"]
+
+
+@ON_APACHE
+async def test_while_the_database_is_away_one_asks_for_all_and_it_is_said_once(stage: Stage) -> None:
+    """Two hundred messages wait, and not one of them tries; when it is back all of them go on."""
+    url = make_url(stage.database_url)
+    assert url.port
+    async with CountingProxy.running(url.port) as proxy:
+        behind = url.set(port=proxy.port).render_as_string(hide_password=False)
+        with stage.worker(RUDDER_DATABASE_URL=behind, RUDDER_LOG_LEVEL="info") as worker:
+            await stage.send(releases(50))
+            await stage.caught_up(worker)
+            proxy.go_down()
+            await stage.send(releases(200))
+            await is_away(worker, "database")
+            for _ in range(3):  # the first may have found some still at their first try
+                asked, failed = proxy.turned_away, await tries_that_failed(worker)
+                await until(lambda asked=asked: proxy.turned_away > asked + 5, what="it is asked again and again")
+            assert await tries_that_failed(worker) == failed
+            assert failed <= 2 * CONCURRENCY
+            assert await stage.read(stage.topics.dead_letters) == []
+            assert await stage.committed_records() == 50
+            proxy.down = False
+            await answers(worker, "/readyz", 200)
+            await assert_all_is_done(stage, worker)
+        assert_told_once(worker, "database")
+
+
+@pytest.fixture(scope="module")
+def proxied_kafka() -> Iterator[ProxiedKafka]:
+    with started("apache", ProxiedKafka, missing=KafkaUnavailable) as server:
+        yield server
+
+
+@pytest.fixture
+async def behind_a_proxy(
+    proxied_kafka: ProxiedKafka, stage: Stage
+) -> AsyncIterator[tuple[Stage, CountingProxy, dict[str, str]]]:
+    """A stage on the broker's own port, the proxy, and the settings of a worker that goes by it."""
+    bootstrap_servers, topics = proxied_kafka.bootstrap_servers, topics_of_a_stage()
+    await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
+    settings = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": proxied_kafka.proxied, "RUDDER_LOG_LEVEL": "info"}
+    async with CountingProxy.running(proxied_kafka.behind_proxy_port, port=proxied_kafka.proxy_port) as proxy:
+        yield replace(stage, bootstrap_servers=bootstrap_servers, topics=topics), proxy, settings
+
+
+@ON_APACHE
+async def test_while_the_broker_is_away_it_is_named_and_said_once(
+    behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
+) -> None:
+    """Found out by an idle worker too; the Kafka client, which tries all the time, is heard once in each kind."""
+    stage, proxy, settings = behind_a_proxy
+    with stage.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
+        await stage.send(releases(50))
+        await stage.caught_up(worker)
+        proxy.go_down()
+        await is_away(worker, "broker")
+        await stage.send(releases(200))
+        asked = proxy.turned_away
+        await until(lambda: proxy.turned_away > asked + 50, what="it is asked again and again")
+        assert await worker.status("/readyz") == 503
+        assert await stage.read(stage.topics.dead_letters) == []
+        proxy.down = False
+        await answers(worker, "/readyz", 200)
+        await assert_all_is_done(stage, worker)
+    assert_told_once(worker, "broker")
+
+
+@ON_APACHE
+async def test_a_broker_that_goes_in_mid_stream_has_everything_when_it_is_back(
+    behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
+) -> None:
+    """Cut off again and again while records are under way: written and not told, told and not acknowledged."""
+    stage, proxy, settings = behind_a_proxy
+    day = day_of(SEED, releases=25)
+    await insert_environments(stage.database_url, SEED)
+    with stage.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
+        await stage.send(day.daytime)
+        for _ in range(3):
+            trips = proxy.round_trips
+            await until(lambda trips=trips: proxy.round_trips > trips + 20, what="work is under way")
+            proxy.go_down()
+            await is_away(worker, "broker")
+            proxy.down = False
+            await answers(worker, "/readyz", 200)
         await stage.caught_up(worker)
         await stage.send(day.evening)
         await assert_all_is_done(stage, worker)

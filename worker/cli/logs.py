@@ -14,6 +14,7 @@ from typing import Any, Literal, TextIO
 import structlog
 
 from schemas.detail import printable
+from worker.telemetry import LogEvent
 
 LogFormat = Literal["json", "console"]
 
@@ -61,7 +62,7 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
-    handler.addFilter(_OnceAMinute())
+    handler.addFilter(_FirstOfItsKind())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -79,22 +80,45 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
     )
 
 
-class _OnceAMinute(logging.Filter):
-    """While a broker is away aiokafka says so fifty times a second; once a minute is enough of each message."""
+class _FirstOfItsKind(logging.Filter):
+    """While a broker is away aiokafka says so seventy times a second: one line of each kind is let through, from when
+    the worker says that it waits for the broker until it says that it is back, and how many were left out. At any other
+    time it is one of each kind a minute.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._said_at_seconds: dict[tuple[str, str], float] = {}
+        self._left_out = 0
+        self._awaited = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("aiokafka"):
+            self._follow(record.msg)
             return True
         template, now_seconds = (record.name, str(record.msg)), time.monotonic()
         said_at_seconds = self._said_at_seconds.get(template)
-        if said_at_seconds is not None and now_seconds - said_at_seconds < _SILENCE_SECONDS:
+        if said_at_seconds is not None and (self._awaited or now_seconds - said_at_seconds < _SILENCE_SECONDS):
+            self._left_out += self._awaited
             return False
         self._said_at_seconds[template] = now_seconds
         return True
+
+    def _follow(self, message: object) -> None:
+        """What the worker itself says of the broker: its events arrive here as they are, before they are rendered."""
+        if not isinstance(message, dict) or message.get("dependency") != "broker":
+            return
+        event = message.get("event")
+        if event == LogEvent.DEPENDENCY_AWAITED:
+            recently_seconds = time.monotonic() - _SILENCE_SECONDS  # what aiokafka said just now, it said of this
+            said = self._said_at_seconds.items()
+            self._said_at_seconds = {kind: at_seconds for kind, at_seconds in said if at_seconds > recently_seconds}
+            self._awaited, self._left_out = True, 0
+        elif event == LogEvent.DEPENDENCY_READY and self._awaited:
+            self._awaited = False
+            self._said_at_seconds.clear()
+            if self._left_out:
+                message["lines_left_out"] = self._left_out
 
 
 def _on_one_line(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:

@@ -29,6 +29,10 @@ from worker.domain.errors import Misconfigured, Unavailable
 _LOOK_SECONDS = 5.0
 """How long a server is asked why it does not let a client in."""
 
+_RETRY_BACKOFF_MS = 300
+"""aiokafka's waits do not grow, and it tries on behalf of each node, topic and group: at its own 100 ms a worker without
+a broker tries to connect 36 times a second. Three times as long is still soon enough when the broker is back."""
+
 _OPERATORS_FAULT = (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
@@ -76,6 +80,7 @@ class Connection:
             "sasl_plain_password": self.sasl_password,
             "ssl_context": self._ssl_context(),
             "request_timeout_ms": int(self.request_timeout_seconds * 1000),
+            "retry_backoff_ms": _RETRY_BACKOFF_MS,
         }
 
     def _ssl_context(self) -> ssl.SSLContext | None:

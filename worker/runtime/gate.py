@@ -178,7 +178,8 @@ class Gate:
             return
         self._metrics.set(DEPENDENCY_UP, 1, self._name)
         lasted_seconds = round(self._clock.monotonic_seconds() - outage.since_seconds, 3)
-        _log.info(
+        # As loud as the news that it is away: who heard that has to hear this.
+        _log.warning(
             LogEvent.DEPENDENCY_READY, dependency=self._name, lasted_seconds=lasted_seconds, messages=self._hindered
         )
 

@@ -43,7 +43,8 @@ async def await_dependency(
             if failures == 1:
                 _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=name, cause=str(error))
         else:
-            _log.info(LogEvent.DEPENDENCY_READY, dependency=name)
+            tell = _log.warning if failures else _log.info  # as loud as what it takes back
+            tell(LogEvent.DEPENDENCY_READY, dependency=name)
             return
         delay_seconds = backoff.delay_seconds(failures=failures, chance=clock.chance())
         if await clock.wait(stop, timeout_seconds=min(delay_seconds, timeout_seconds - waited)):

@@ -152,3 +152,44 @@ def test_the_level_holds_for_the_worker_s_own_lines(tmp_path: Path, level: str, 
 def test_without_a_terminal_and_a_choice_it_is_json(tmp_path: Path) -> None:
     (line,) = lines_of("logs.configure(level='info', log_format=None)\nlog.info('message.done')", "console", tmp_path)
     assert json.loads(line)["event"] == "message.done"
+
+
+AN_OUTAGE = """
+client = logging.getLogger("aiokafka.conn")
+def chatter():
+    for number in range(1000):
+        client.error("Unable to connect to node %s", number)
+        client.warning("No metadata")
+chatter()
+log.warning("dependency.awaited", dependency="DEPENDENCY", cause="down")
+for _ in range(10):
+    chatter()
+    logs._SILENCE_SECONDS = 0.0
+log.warning("dependency.ready", dependency="DEPENDENCY")
+chatter()
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_of_an_outage_the_client_says_each_thing_once_and_the_rest_is_counted(tmp_path: Path, log_format: str) -> None:
+    """However long it lasts: 22,000 lines are four, and after it the client is heard again."""
+    statement = AN_OUTAGE.replace("DEPENDENCY", "broker").replace(
+        'log.warning("dependency.ready"', 'logs._SILENCE_SECONDS = 60.0\nlog.warning("dependency.ready"'
+    )
+    lines = lines_of(statement, log_format, tmp_path)
+    kinds = ("Unable to connect to node 0", "No metadata", "dependency.awaited", "dependency.ready")
+    assert len(lines) == 6
+    for line, kind in zip(lines, (*kinds, *kinds[:2]), strict=True):
+        assert kind in line
+    assert "20000" in STYLE.sub("", lines[3])
+
+
+def test_an_outage_of_the_database_does_not_silence_the_kafka_client(tmp_path: Path) -> None:
+    lines = lines_of(AN_OUTAGE.replace("DEPENDENCY", "database"), "json", tmp_path)
+    assert len(lines) > 10_000
+    assert "lines_left_out" not in json.loads(next(line for line in lines if "dependency.ready" in line))
+
+
+def test_outside_of_an_outage_the_client_says_each_thing_once_a_minute(tmp_path: Path) -> None:
+    statement = "client = logging.getLogger('aiokafka.conn')\nfor number in range(99): client.error('lost %s', number)"
+    assert len(lines_of(statement, "json", tmp_path)) == 1

@@ -63,7 +63,7 @@ async def test_it_is_tried_again_with_growing_waits_and_logged_once() -> None:
     assert all(earlier <= later for earlier, later in pairwise(clock.waits_seconds))
     assert [(log["event"], log["log_level"]) for log in logs] == [
         (LogEvent.DEPENDENCY_AWAITED, "warning"),
-        (LogEvent.DEPENDENCY_READY, "info"),
+        (LogEvent.DEPENDENCY_READY, "warning"),
     ]
     assert logs[0]["cause"] == "connection refused"
 
