@@ -7,6 +7,7 @@ from pathlib import Path
 
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
+from worker.domain.breaker import Breaker
 from worker.domain.decide import decide
 from worker.domain.errors import Misconfigured
 from worker.domain.retry import Backoff
@@ -115,6 +116,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     clock, metrics = SystemClock(), Metrics()
     database, producer = store(settings), publisher(settings)
     gates = _gates(settings, database, producer, clock=clock, metrics=metrics)
+    breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
     delivery = Delivery(
         store=database,
         publisher=producer,
@@ -129,6 +131,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
             attempts_max=settings.attempts_max,
         ),
         gates=gates,
+        breaker=breaker,
         judge=partial(decide, sources=allowed_sources(settings.sources_file)),
         tracer=_tracer(settings),
         clock=clock,
@@ -147,9 +150,15 @@ def services(settings: Settings) -> Mapping[str, Service]:
         metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
     )
     consumer = Consumer(
-        source=source, delivery=delivery, gates=gates, bounds=_bounds(settings), clock=clock, metrics=metrics
+        source=source,
+        delivery=delivery,
+        gates=gates,
+        breaker=breaker,
+        bounds=_bounds(settings),
+        clock=clock,
+        metrics=metrics,
     )
-    health = WorkerHealth(gates=gates, consumer=consumer, clock=clock)
+    health = WorkerHealth(gates=gates, breaker=breaker, consumer=consumer, clock=clock)
     worker = Worker(
         dependencies=(
             ("database", database.check, database.close),

@@ -152,6 +152,15 @@ class Settings(BaseSettings):
     )
     retry_initial_seconds: Seconds = Field(0.1, description="the wait after the first failure; it doubles")
     retry_max_seconds: Seconds = Field(30.0, description="the longest wait between two tries")
+    breaker_events: int = Field(
+        100,
+        ge=0,
+        le=100_000,
+        description="how many of the last events the breaker looks at; 0 switches it off",
+    )
+    breaker_rejected_share_max: float = Field(
+        0.5, ge=0, lt=1, description="the breaker opens when more than this share of them was rejected"
+    )
     commit_interval_seconds: Seconds = Field(1.0, description="how often offsets are committed")
     drain_timeout_seconds: Seconds = Field(
         25.0, description="how long a rebalance or a stop waits for what is being worked on"

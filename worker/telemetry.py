@@ -55,6 +55,9 @@ DEPENDENCY_UP = Metric(
     "0 from when an outage of the dependency was found until it answers again, else 1",
     ("dependency",),
 )
+BREAKER_OPEN = Metric(
+    "rudder_breaker_open", Gauge, "1 from when too many of the last events were rejected until a restart, else 0"
+)
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
 
 METRICS = (
@@ -71,6 +74,7 @@ METRICS = (
     PARTITIONS_PAUSED,
     PARTITIONS_ASSIGNED,
     DEPENDENCY_UP,
+    BREAKER_OPEN,
     COMMITS,
 )
 
@@ -104,8 +108,11 @@ class LogEvent(Described):
     )
     DEPENDENCY_READY = (
         "dependency.ready",
-        "the database or the broker answers; after an outage: how long it lasted, how many messages waited for it, how "
-        "many lines of the Kafka client were left out",
+        "the database or the broker answers; after an outage: its length, messages that waited, lines left out",
+    )
+    BREAKER_OPENED = (
+        "breaker.opened",
+        "too many of the last events were rejected; nothing more is begun: of how many, reasons, position of the last",
     )
     POINTERS_OFF = (
         "pointers.off",

@@ -10,6 +10,7 @@ from tests.properties.consumer_edges import COMMIT_TIMEOUT_SECONDS, Edges
 from tests.properties.consumer_ledger import Ledger
 from tests.properties.consumer_outside import Outside
 from tests.properties.stepped import SteppedLoop
+from worker.domain.breaker import Breaker
 from worker.domain.retry import Backoff
 from worker.handling.publications import Publications, Topics
 from worker.ports import Partition
@@ -62,17 +63,27 @@ class Member:
                 "broker", edges.ping, backoff=backoff, patience_seconds=patience_seconds, clock=edges, metrics=metrics
             ),
         )
+        breaker = Breaker(events=0, rejected_share_max=0.5)
         delivery = Delivery(
             store=edges,
             publisher=edges,
             publications=PUBLICATIONS,
             policy=POLICY,
             gates=gates,
+            breaker=breaker,
             tracer=self.ledger,
             clock=edges,
             metrics=metrics,
         )
-        return Consumer(source=edges, delivery=delivery, gates=gates, bounds=self._bounds, clock=edges, metrics=metrics)
+        return Consumer(
+            source=edges,
+            delivery=delivery,
+            gates=gates,
+            breaker=breaker,
+            bounds=self._bounds,
+            clock=edges,
+            metrics=metrics,
+        )
 
     async def _run(self) -> None:
         await self._consumer.join()

@@ -30,8 +30,8 @@ _LOOK_SECONDS = 5.0
 """How long a server is asked why it does not let a client in."""
 
 _RETRY_BACKOFF_MS = 300
-"""aiokafka's waits do not grow, and it tries on behalf of each node, topic and group: at its own 100 ms a worker without
-a broker tries to connect 36 times a second. Three times as long is still soon enough when the broker is back."""
+"""aiokafka's waits do not grow, and it tries for producer, fetcher and group each: at its own 100 ms a worker without a
+broker tries to connect 36 times a second. Three times as long is still soon enough when the broker is back."""
 
 _OPERATORS_FAULT = (
     AuthenticationFailedError,

@@ -2,9 +2,13 @@
 
 It polls all the time, whether there is room or not: a member that does not poll is thrown out of its group. What it
 has fetched and not finished is bounded in records and bytes; offsets are committed only behind finished work.
+
+When the breaker opens it stands by: what it had is given up, nothing is fetched any more, and it stays in the group. A
+member that left would hand its partitions to others, who would go on where it stopped.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,6 +16,7 @@ from uuid import UUID
 import structlog
 
 from schemas.record import Record
+from worker.domain.breaker import Breaker
 from worker.domain.errors import Abandoned, Unavailable
 from worker.domain.message import Message
 from worker.handling.process import read
@@ -58,10 +63,19 @@ class Consumer:
     """A service: `run` it until `stop` is set."""
 
     def __init__(
-        self, *, source: Source, delivery: Delivery, gates: Gates, bounds: Bounds, clock: Clock, metrics: Metrics
+        self,
+        *,
+        source: Source,
+        delivery: Delivery,
+        gates: Gates,
+        breaker: Breaker,
+        bounds: Bounds,
+        clock: Clock,
+        metrics: Metrics,
     ) -> None:
         self._source = source
         self._gates = gates
+        self._breaker = breaker
         self._delivery = delivery
         self._bounds = bounds
         self._clock = clock
@@ -105,12 +119,25 @@ class Consumer:
     async def run_once(self, lanes: Lanes, stop: asyncio.Event) -> None:
         """Poll once, hand out what came, commit if it is time."""
         self.beat_seconds = self._clock.monotonic_seconds()
+        if self._breaker.tripped is not None:
+            await self._stand_by(stop)
+            return
         for record in await self._poll(stop):
             self._dispatch(record, lanes)
         if self._clock.monotonic_seconds() - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
             if not self._gates.broker.away:  # it would be waited for, and nothing be polled meanwhile
                 await self._commit(self._assignments.values())
             self._look_for_what_holds_back()
+
+    async def _stand_by(self, stop: asyncio.Event) -> None:
+        """Give up what there is, and show the group a sign of life. Partitions that come later are not fetched either;
+        nor is what a poll before this one may still bring begun: it was not committed, so it comes again.
+        """
+        self._paused = frozenset()
+        await self._give_up(tuple(self._assignments))
+        if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
+            with contextlib.suppress(Unavailable):
+                await self._source.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0)
 
     async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
         timeout_seconds = self._bounds.poll_timeout_seconds

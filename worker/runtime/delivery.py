@@ -2,7 +2,7 @@
 
 What fails for want of a database or a broker is tried for ever; while they are away nothing is tried at all, and all
 wait at the gate. What fails for a reason of its own is tried a bounded number of times and then rejected. Nothing is
-tried once its partition is given up.
+tried once its partition is given up, or so much was rejected that the breaker is open.
 """
 
 import logging
@@ -13,6 +13,7 @@ from typing import Protocol
 import structlog
 
 from schemas.detail import printable
+from worker.domain.breaker import Breaker
 from worker.domain.decide import decide
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.message import Message
@@ -24,6 +25,7 @@ from worker.ports import Clock, Judge, Publication, Publisher, Store, Tracer
 from worker.runtime.ending import Ending
 from worker.runtime.gate import Gate, Gates
 from worker.telemetry import (
+    BREAKER_OPEN,
     EVENT_LAG_SECONDS,
     MESSAGES,
     PROCESSING_SECONDS,
@@ -40,6 +42,11 @@ _CONFLICT_BACKOFF = Backoff(initial_seconds=0.005, max_seconds=1.0)
 
 _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
+
+_ADVICE = (
+    "look at what was rejected (rudder-worker dead-letters list); mend the publisher, or raise "
+    "RUDDER_BREAKER_REJECTED_SHARE_MAX, or switch the breaker off with RUDDER_BREAKER_EVENTS=0; then restart"
+)
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
 
@@ -79,6 +86,7 @@ class Delivery:
         publications: Publications,
         policy: Policy,
         gates: Gates,
+        breaker: Breaker,
         judge: Judge = decide,
         tracer: Tracer,
         clock: Clock,
@@ -90,6 +98,7 @@ class Delivery:
         self._publications = publications
         self._policy = policy
         self._gates = gates
+        self._breaker = breaker
         self._judge = judge
         self._clock = clock
         self._metrics = metrics
@@ -98,7 +107,7 @@ class Delivery:
         """Return when the message's transaction is committed and all it publishes is acknowledged.
 
         Raises:
-            Abandoned: its partition was given up first.
+            Abandoned: its partition was given up first, or the breaker opened.
         """
         tenure.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
         try:
@@ -128,7 +137,7 @@ class Delivery:
             cause: Exception
             try:
                 async with place:
-                    _still_ours(tenure)
+                    self._still_to_do(tenure)
                     if self._gates.shut:
                         continue  # it was shut while this waited for its place
                     attempts += 1
@@ -136,6 +145,7 @@ class Delivery:
                         outcome = await process(message, self._store, self._judge)
                     else:
                         outcome = await give_up(message, self._store, detail=hopeless)
+                    self._count(outcome, message)
                 # A known event's entries may have been edited by hand into something that cannot be published: then
                 # this fails, and its release waits, until they are mended.
                 return outcome, self._publications.of(outcome, message, attempts=attempts), attempts
@@ -168,6 +178,25 @@ class Delivery:
                     failures = 0
             else:
                 return
+
+    def _still_to_do(self, tenure: Tenure) -> None:
+        if tenure.ended.is_set() or self._breaker.tripped is not None:
+            raise Abandoned
+
+    def _count(self, outcome: Outcome, message: Message) -> None:
+        """Before the place is given to the next: what is rejected after the breaker opened is in a transaction now."""
+        if not self._breaker.judged(outcome) or self._breaker.tripped is None:
+            return
+        tripped = self._breaker.tripped
+        self._metrics.set(BREAKER_OPEN, 1)
+        _log.error(
+            LogEvent.BREAKER_OPENED,
+            rejected=tripped.rejected,
+            judged=tripped.judged,
+            reasons=tripped.reasons,
+            **_position(message),
+            advice=_ADVICE,
+        )
 
     async def _admitted(self, tenure: Tenure) -> None:
         """Return when the gates are open. Who waits there does not hold up a drain."""
@@ -237,11 +266,6 @@ class Delivery:
             attempts=attempts,
             duration_ms=round(seconds * 1000, 3),
         )
-
-
-def _still_ours(tenure: Tenure) -> None:
-    if tenure.ended.is_set():
-        raise Abandoned
 
 
 def _position(message: Message) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from worker.domain.breaker import Breaker
 from worker.ports import Clock
 from worker.runtime.consumer import Consumer
 from worker.runtime.gate import Gate, Gates
@@ -15,8 +16,9 @@ _ANSWER_TIMEOUT_SECONDS = 2.0
 class WorkerHealth:
     """Liveness looks at the loop alone: restarting a worker brings no database back."""
 
-    def __init__(self, *, gates: Gates, consumer: Consumer, clock: Clock) -> None:
+    def __init__(self, *, gates: Gates, breaker: Breaker, consumer: Consumer, clock: Clock) -> None:
         self._gates = gates
+        self._breaker = breaker
         self._consumer = consumer
         self._clock = clock
 
@@ -27,7 +29,9 @@ class WorkerHealth:
     async def unready(self) -> dict[str, str]:
         database, broker = await asyncio.gather(_problem(self._gates.database), _problem(self._gates.broker))
         partitions = None if self._consumer.joined else "none assigned yet"
-        problems = {"database": database, "broker": broker, "partitions": partitions}
+        tripped = self._breaker.tripped
+        breaker = None if tripped is None else str(tripped)
+        problems = {"database": database, "broker": broker, "partitions": partitions, "breaker": breaker}
         return {name: problem for name, problem in problems.items() if problem is not None}
 
 

@@ -9,6 +9,7 @@ from uuid import UUID, uuid5
 from schemas.envelope import write_binary
 from schemas.record import Record
 from schemas.times import parse_time
+from worker.domain.breaker import Breaker
 from worker.domain.message import Message
 from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, State
@@ -169,6 +170,7 @@ def a_delivery(
     clock: ImpatientClock,
     *,
     gates: Gates | None = None,
+    breaker: Breaker | None = None,
     metrics: Metrics | None = None,
     attempts_max: int = 3,
     conflicts_max: int = 4,
@@ -184,6 +186,7 @@ def a_delivery(
             conflicts_max=conflicts_max,
         ),
         gates=gates or the_gates(store, publisher, clock, metrics),
+        breaker=breaker or Breaker(events=0, rejected_share_max=0.5),
         tracer=SilentTracer(),
         clock=clock,
         metrics=metrics,
@@ -213,4 +216,11 @@ def created(release: str, *, offset: int, partition: int = 0, topic: str = "in")
     )
     return Record(
         topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=None, value=value, headers=headers
+    )
+
+
+def garbage(*, offset: int, partition: int = 0, topic: str = "in") -> Record:
+    """A record that is rejected."""
+    return Record(
+        topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=None, value=b"no JSON", headers=()
     )

@@ -19,8 +19,10 @@ from tests.unit.runtime.scripted import (
     ScriptedStore,
     a_delivery,
     created,
+    garbage,
     the_gates,
 )
+from worker.domain.breaker import Breaker
 from worker.domain.errors import Broken, Unavailable
 from worker.ports import Partition, PartitionsLost, Publication
 from worker.runtime.consumer import Bounds, Consumer
@@ -33,7 +35,12 @@ class Scene:
     """A consumer on scripted edges. `run` keeps it running for the length of a block."""
 
     def __init__(
-        self, *records: Record, records_max: int = 100, bytes_max: int = 1_000_000, trail_records_max: int = 100_000
+        self,
+        *records: Record,
+        records_max: int = 100,
+        bytes_max: int = 1_000_000,
+        trail_records_max: int = 100_000,
+        breaker_events: int = 0,
     ) -> None:
         self.source = ScriptedSource(records)
         self.store = ScriptedStore()
@@ -42,10 +49,19 @@ class Scene:
         self.metrics = Metrics()
         self.stop = asyncio.Event()
         self.gates = the_gates(self.store, self.publisher, self.clock, self.metrics)
+        self.breaker = Breaker(events=breaker_events, rejected_share_max=0.5)
         self.consumer = Consumer(
             source=self.source,
-            delivery=a_delivery(self.store, self.publisher, self.clock, gates=self.gates, metrics=self.metrics),
+            delivery=a_delivery(
+                self.store,
+                self.publisher,
+                self.clock,
+                gates=self.gates,
+                breaker=self.breaker,
+                metrics=self.metrics,
+            ),
             gates=self.gates,
+            breaker=self.breaker,
             bounds=Bounds(
                 concurrency=8,
                 in_flight_records_max=records_max,
@@ -371,3 +387,67 @@ async def test_a_record_that_holds_back_the_commit_is_told_once_and_measured() -
     assert (told["topic"], told["partition"], told["offset"], told["records_behind"]) == ("in", 0, 5, 2)
     [over] = [line for line in logs if line["event"] == LogEvent.OFFSETS_RELEASED]
     assert (over["partition"], over["offset"]) == (0, 5)
+
+
+def is_open(scene: Scene) -> bool:
+    return scene.metrics.registry.get_sample_value("rudder_breaker_open") == 1
+
+
+async def test_an_open_breaker_begins_nothing_more_and_keeps_its_place_in_the_group() -> None:
+    """What is under way is finished and committed, the rest stays in the topic; partitions that come later as well."""
+    good = [created(f"r{offset}", offset=offset) for offset in range(4)]
+    bad = [garbage(offset=offset) for offset in range(4, 100)]
+    scene = Scene(*good, *bad, created("other", offset=0, partition=1), breaker_events=10)
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: is_open(scene) and scene.source.committed.get(P0, 0) >= 10)
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 20)
+            assert set(scene.source.polls[-20:]) == {0}, "it shows that it lives, and fetches nothing"
+            assert not scene.source.stopped
+            assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+            written = len(scene.store.written)
+            assert written <= 10 + 8, "the window, and what was in a transaction"
+            assert scene.source.on_assigned is not None
+            await scene.revoke(P0, P1)
+            scene.source.records.append(created("later", offset=7, partition=1))
+            await scene.source.on_assigned([P1])
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 20)
+            assert len(scene.store.written) == written
+    assert scene.source.stopped, "and it stops in order"
+    done = [log["offset"] for log in logs if log["event"] == LogEvent.MESSAGE_DONE and log["partition"] == 0]
+    assert scene.source.committed[P0] == max(done) + 1 == len(done)
+    assert P1 not in scene.source.committed or scene.source.committed[P1] == 1
+    [opened] = [log for log in logs if log["event"] == LogEvent.BREAKER_OPENED]
+    assert (opened["log_level"], opened["rejected"], opened["judged"]) == ("error", 6, 10)
+    assert opened["reasons"] == {"malformed_json": 6}
+    assert (opened["topic"], opened["partition"]) == ("in", 0)
+    assert "dead-letters list" in opened["advice"]
+
+
+async def test_the_breaker_does_not_open_for_half_of_the_events() -> None:
+    records = [
+        (garbage if offset % 2 else lambda offset: created(f"r{offset}", offset=offset))(offset=offset)
+        for offset in range(60)
+    ]
+    scene = Scene(breaker_events=10)
+    async with scene.running():
+        for record in records:  # one after the other, so that none overtakes another
+            scene.source.records.append(record)
+            await until(lambda record=record: scene.source.committed.get(P0) == record.offset + 1)
+        assert not is_open(scene)
+
+
+async def test_a_breaker_that_opens_while_all_wait_for_a_publication_drains_first() -> None:
+    """As on a revocation: what is written is told before the offsets are committed."""
+    scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: is_open(scene))
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert scene.source.commits == []
+        scene.publisher.gate.set()
+        await until(lambda: bool(scene.source.commits))
+        assert scene.source.committed[P0] == len(scene.store.written) == len(scene.publisher.published)

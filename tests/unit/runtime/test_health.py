@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.unit.domain.test_breaker import a_rejection
 from tests.unit.runtime.scripted import (
     ImpatientClock,
     ScriptedPublisher,
@@ -12,6 +13,7 @@ from tests.unit.runtime.scripted import (
     a_delivery,
     the_gates,
 )
+from worker.domain.breaker import Breaker
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.ports import Partition
 from worker.runtime import health as health_module
@@ -59,10 +61,17 @@ class Parts:
         metrics = Metrics()
         self.gates = the_gates(self.store, self.publisher, self.clock, metrics)
         delivery = a_delivery(self.store, self.publisher, self.clock, gates=self.gates)
+        self.breaker = Breaker(events=1, rejected_share_max=0.5)
         self.consumer = Consumer(
-            source=self.source, delivery=delivery, gates=self.gates, bounds=BOUNDS, clock=self.clock, metrics=metrics
+            source=self.source,
+            delivery=delivery,
+            gates=self.gates,
+            breaker=self.breaker,
+            bounds=BOUNDS,
+            clock=self.clock,
+            metrics=metrics,
         )
-        self.health = WorkerHealth(gates=self.gates, consumer=self.consumer, clock=self.clock)
+        self.health = WorkerHealth(gates=self.gates, breaker=self.breaker, consumer=self.consumer, clock=self.clock)
 
     async def be_assigned(self, *partitions: Partition) -> None:
         await self.consumer.join()
@@ -137,6 +146,15 @@ async def test_a_broker_that_does_not_answer_is_named_with_its_cause(parts: Part
 async def test_everything_that_is_missing_is_said_at_once(parts: Parts) -> None:
     parts.store.ping_error = parts.publisher.down = Unavailable("down")
     assert list(await parts.health.unready()) == ["database", "broker", "partitions"]
+
+
+async def test_an_open_breaker_is_named_with_what_opened_it_and_the_worker_lives(parts: Parts) -> None:
+    """A restart that nobody has looked at would pour on."""
+    await parts.be_assigned()
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    parts.breaker.judged(a_rejection("invalid_data"))
+    assert await parts.health.unready() == {"breaker": "1 of the last 1 events were rejected: invalid_data 1"}
+    assert parts.health.alive()
 
 
 async def test_whoever_asks_often_hammers_neither_database_nor_broker(parts: Parts) -> None:

@@ -1,0 +1,118 @@
+"""A topic full of what can only be rejected: a worker stops at its beginning and says so, rather than pour it over."""
+
+import asyncio
+import json
+from typing import Any
+
+from tests.conformance.deadlines import until
+from tests.conformance.producers import ToSend
+from tests.end_to_end.events import Story
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.test_endpoints import samples
+from tests.end_to_end.worker_process import WorkerProcess
+
+EVENTS, BAD, CONCURRENCY = 50, 1_000, 16
+
+
+def bad_events(number: int) -> list[ToSend]:
+    """Of releases that nobody has told of: as after a database was restored from last week."""
+    return [Story().deploy("started") for _ in range(number)]
+
+
+def good_events(number: int) -> list[ToSend]:
+    stories = [Story() for _ in range(number)]
+    return [story.deploy("succeeded", release={**story.fields}) for story in stories]
+
+
+async def stands_by(worker: WorkerProcess) -> None:
+    """The breaker is open, and all that was under way is done or left."""
+
+    async def does() -> bool:
+        assert worker.exit_code is None, worker.told()
+        counted = await samples(worker)
+        return (counted["rudder_breaker_open", ()], counted["rudder_in_flight_records", ()]) == (1, 0)
+
+    await until(does, what=lambda: f"the breaker is open: {worker.told()}")
+
+
+def lines_of(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
+    return [line for line in map(json.loads, worker.stderr.splitlines()) if line["event"] == event]
+
+
+async def test_a_topic_of_rubbish_is_not_poured_into_the_dead_letters(stage: Stage) -> None:
+    """What was not begun is not committed; once somebody has decided that it is to be handled all the same, it is."""
+    good = good_events(10)
+    await stage.send(good)
+    with stage.worker(RUDDER_BREAKER_EVENTS=str(EVENTS), RUDDER_CONCURRENCY=str(CONCURRENCY)) as worker:
+        await stage.caught_up(worker)
+        await stage.send(bad_events(BAD))
+        await stands_by(worker)
+        answer = await worker.get("/readyz")
+        assert (answer.status_code, set(answer.json())) == (503, {"status", "breaker"})
+        assert answer.json()["breaker"].endswith("release_not_found " + answer.json()["breaker"].split()[0])
+        assert await worker.status("/livez") == 200
+        letters = len(await stage.read(stage.topics.dead_letters))
+        assert EVENTS / 2 < letters <= EVENTS + CONCURRENCY
+        assert await stage.committed_records() <= len(good) + letters
+        committed = await stage.committed_records()
+        await stage.send(good_events(10))  # nothing at all is fetched, be it good or bad
+        for _ in range(20):
+            assert await worker.status("/livez") == 200
+        assert await stage.committed_records() == committed
+        assert len(await stage.read(stage.topics.dead_letters)) == letters
+        assert await worker.stop() == 0
+    [opened] = lines_of(worker, "breaker.opened")
+    assert (opened["level"], opened["judged"], opened["topic"]) == ("error", EVENTS, stage.topics.events)
+    assert opened["reasons"] == {"release_not_found": opened["rejected"]}
+    assert await stage.committed_records() == committed
+    await assert_the_rest_is_handled(stage)
+
+
+async def assert_the_rest_is_handled(stage: Stage) -> None:
+    """By a worker whose breaker is off, and so that neither the model nor `verify` finds anything."""
+    with stage.worker("restarted", RUDDER_BREAKER_EVENTS="0") as worker:
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    assert lines_of(worker, "breaker.opened") == []
+    counted = await stage.recount()
+    assert list(counted.differences[:10]) == []
+    assert len((await stage.rows())["release_event_rejections"]) == BAD
+    with WorkerProcess("verify", settings=stage.settings, folder=stage.folder, name="verify") as verifying:
+        assert await verifying.ended() == 0, verifying.told()
+
+
+async def serves(worker: WorkerProcess) -> None:
+    async def does() -> bool:
+        assert worker.exit_code is None, worker.told()
+        return await worker.status("/livez") == 200
+
+    await until(does, what=lambda: f"it serves: {worker.told()}")
+
+
+async def has_partitions(worker: WorkerProcess, number: int) -> None:
+    async def does() -> bool:
+        assert worker.exit_code is None, worker.told()
+        return (await samples(worker))["rudder_partitions_assigned", ()] == number
+
+    await until(does, what=lambda: f"it has {number} partitions: {worker.told()}")
+
+
+async def test_a_worker_with_an_open_breaker_keeps_its_partitions(stage: Stage) -> None:
+    """If it left the group, the next would get them, pour over as much again, and leave: one worker after another."""
+    settings = {"RUDDER_BREAKER_EVENTS": str(EVENTS), "RUDDER_CONCURRENCY": str(CONCURRENCY)}
+    with stage.worker(**settings) as worker:
+        await worker.ready()
+        await stage.send(bad_events(BAD))
+        await stands_by(worker)
+        letters = len(await stage.read(stage.topics.dead_letters))
+        with stage.worker("second", **settings) as second:
+            await serves(second)
+            await has_partitions(second, 2)
+            await has_partitions(worker, 2)
+            await stands_by(second)  # at the beginning of its own share
+            await asyncio.to_thread(worker.kill)
+            await has_partitions(second, 4)
+            for _ in range(20):
+                assert await second.status("/livez") == 200
+            assert len(await stage.read(stage.topics.dead_letters)) <= letters + EVENTS + CONCURRENCY
+            assert await second.stop() == 0
