@@ -86,7 +86,10 @@ class LogEvent(Described):
         "message.done",
         "a message is done: outcome, ids, position, duration; at `info` if it is rejected, else at `debug`",
     )
-    MESSAGE_RETRIED = "message.retried", "a try failed and will be repeated: cause, failures so far, delay"
+    MESSAGE_RETRIED = (
+        "message.retried",
+        "a try failed and will be repeated, and no outage explains it: cause, failures so far, delay, lines left out",
+    )
     MESSAGE_ABANDONED = "message.abandoned", "a message was left to whoever has its partition next"
     PARTITIONS_ASSIGNED = "partitions.assigned", "the group gave this worker partitions"
     PARTITIONS_REVOKED = "partitions.revoked", "the group took partitions back; what they had under way was drained"

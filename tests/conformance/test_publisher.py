@@ -72,6 +72,13 @@ async def test_a_record_is_acknowledged_with_its_place(publisher: KafkaPublisher
     assert [await publisher.produce(publication) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
 
 
+async def test_a_broker_that_is_there_answers(publisher: KafkaPublisher) -> None:
+    await publisher.ping()
+    await publisher.stop()
+    with pytest.raises(Unavailable):
+        await publisher.ping()
+
+
 async def test_nothing_to_publish_is_published_at_once(publisher: KafkaPublisher) -> None:
     await publisher.publish([])
 

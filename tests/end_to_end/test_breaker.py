@@ -1,6 +1,5 @@
 """A topic full of what can only be rejected: a worker stops at its beginning and says so, rather than pour it over."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -110,7 +109,7 @@ async def test_a_worker_with_an_open_breaker_keeps_its_partitions(stage: Stage) 
             await has_partitions(second, 2)
             await has_partitions(worker, 2)
             await stands_by(second)  # at the beginning of its own share
-            await asyncio.to_thread(worker.kill)
+            assert await worker.stop() == 0
             await has_partitions(second, 4)
             for _ in range(20):
                 assert await second.status("/livez") == 200

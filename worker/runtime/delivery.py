@@ -40,6 +40,8 @@ _NAME_LENGTH_MAX = 500
 
 _CONFLICT_BACKOFF = Backoff(initial_seconds=0.005, max_seconds=1.0)
 
+_RETOLD_AFTER_SECONDS = 10.0
+
 _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
 
@@ -76,7 +78,7 @@ class Policy:
 
 
 class Delivery:
-    """Delivers messages. One for the worker; it keeps nothing between messages."""
+    """Delivers messages. One for the worker; between messages it keeps nothing but when it last told of a retry."""
 
     def __init__(
         self,
@@ -102,6 +104,8 @@ class Delivery:
         self._judge = judge
         self._clock = clock
         self._metrics = metrics
+        self._told_at_seconds = float("-inf")
+        self._left_out = 0
 
     async def deliver(self, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]) -> Outcome:
         """Return when the message's transaction is committed and all it publishes is acknowledged.
@@ -225,18 +229,30 @@ class Delivery:
         """The message's own wait, which grows with its failures."""
         backoff = self._policy.conflict_backoff if isinstance(cause, Conflict) else self._policy.backoff
         delay_seconds = backoff.delay_seconds(failures=failures, chance=self._clock.chance())
-        if failures.bit_count() == 1:  # 1, 2, 4, 8 …: a long outage is told, not poured
-            expected = isinstance(cause, (Conflict, *_PATIENCE))
-            _log.warning(
-                LogEvent.MESSAGE_RETRIED,
-                **_position(message),
-                cause=_name(cause),
-                failures=failures,
-                delay_seconds=round(delay_seconds, 3),
-                exc_info=None if expected else cause,  # a fault of the worker's own is worth its traceback
-            )
+        if failures.bit_count() == 1:  # 1, 2, 4, 8 …: a long trouble is told, not poured
+            self._tell(message, cause, failures, delay_seconds)
         if await self._clock.wait(tenure.ended, timeout_seconds=delay_seconds):
             raise Abandoned
+
+    def _tell(self, message: Message, cause: Exception, failures: int, delay_seconds: float) -> None:
+        if isinstance(cause, _PATIENCE):
+            # The database answers, and will not do: its disk is full, say. That is every message's trouble alike.
+            now_seconds = self._clock.monotonic_seconds()
+            if now_seconds - self._told_at_seconds < _RETOLD_AFTER_SECONDS:
+                self._left_out += 1
+                return
+            self._told_at_seconds = now_seconds
+        left_out, self._left_out = self._left_out, 0
+        expected = isinstance(cause, (Conflict, *_PATIENCE))
+        _log.warning(
+            LogEvent.MESSAGE_RETRIED,
+            **_position(message),
+            cause=_name(cause),
+            failures=failures,
+            delay_seconds=round(delay_seconds, 3),
+            lines_left_out=left_out or None,
+            exc_info=None if expected else cause,  # a fault of the worker's own is worth its traceback
+        )
 
     def _report(self, message: Message, outcome: Outcome, attempts: int, seconds: float) -> None:
         name = type(outcome).__name__.lower()

@@ -20,6 +20,7 @@ from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Question
 from worker.db.reading import Reader, Row
 from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write, is_rejection
+from worker.domain.errors import Unavailable
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
@@ -89,7 +90,9 @@ class PostgresqlConversation:
         return row
 
     async def ping(self) -> None:
-        await self._connection.fetch("SELECT 1")
+        """A server that was made a replica answers every question, and takes no write."""
+        if await self._connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+            raise Unavailable("PostgreSQL is read-only, as a replica is")
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         guarded, conditions = _guarded(writes, basis)

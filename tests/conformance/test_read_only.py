@@ -1,0 +1,59 @@
+"""A PostgreSQL that was made a replica: it answers every question, and takes no write."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from sqlalchemy import make_url
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from tests.conformance.deadlines import until
+from tests.conformance.stores import migrate, opened
+from tests.servers.counting_proxy import CountingProxy
+from worker.db.store import SqlStore
+from worker.domain.errors import Unavailable
+
+pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+
+
+@pytest.fixture
+async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
+    """Before the database stands the proxy."""
+    await migrate(database_url)
+    through = make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
+    async with opened(through) as store:
+        yield store
+
+
+async def test_a_server_that_takes_no_writes_is_not_there(
+    store: SqlStore, proxy: CountingProxy, database_url: str
+) -> None:
+    """One that was made a replica: it answers, and whoever only asked whether it does would go on in vain."""
+    await store.ping()
+    name = make_url(database_url).database
+    engine = create_async_engine(database_url, poolclass=NullPool)
+
+    async def make_read_only(word: str) -> None:
+        async with engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            await connection.exec_driver_sql("SET default_transaction_read_only = off")
+            await connection.exec_driver_sql(f'ALTER DATABASE "{name}" SET default_transaction_read_only = {word}')
+
+    try:
+        await make_read_only("on")
+        proxy.cut()  # as a server does that becomes a replica
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                await store.ping()
+        await make_read_only("off")
+        await until(lambda: answers(store), what="it takes writes again")
+    finally:
+        await engine.dispose()
+
+
+async def answers(store: SqlStore) -> bool:
+    try:
+        await store.ping()
+    except Unavailable:
+        return False
+    return True
