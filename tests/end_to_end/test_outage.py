@@ -234,3 +234,27 @@ async def test_a_broker_that_goes_in_mid_stream_has_everything_when_it_is_back(
         await stage.caught_up(worker)
         await stage.send(day.evening)
         await assert_all_is_done(stage, worker)
+
+
+@ON_APACHE
+async def test_a_worker_can_be_stopped_in_an_outage_and_the_next_one_does_what_it_left(
+    behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
+) -> None:
+    """In order, whatever waits at a gate: it was not begun, so it comes again."""
+    stage, broker, settings = behind_a_proxy
+    url = make_url(stage.database_url)
+    assert url.port
+    async with CountingProxy.running(url.port) as database:
+        behind = url.set(port=database.port).render_as_string(hide_password=False)
+        for name, proxy in (("database", database), ("broker", broker)):
+            with stage.worker(name, **settings, RUDDER_DATABASE_URL=behind) as worker:
+                await worker.ready()
+                proxy.go_down()
+                await stage.send(releases(50))
+                await is_away(worker, name)
+                assert await worker.stop() == 0
+            assert "Traceback" not in worker.stderr
+            proxy.down = False
+        with stage.worker("next", **settings, RUDDER_DATABASE_URL=behind) as worker:
+            await assert_all_is_done(stage, worker)
+    assert len((await stage.rows())["releases"]) == 100

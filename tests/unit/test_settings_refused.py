@@ -128,6 +128,11 @@ def test_a_contradiction_is_refused_in_one_line_that_names_it(
         ("EVENT_BYTES_MAX", "0"),
         ("EVENT_BYTES_MAX", "1 MiB"),
         ("EVENT_BYTES_MAX", "268435457"),  # written again it may be longer than a column takes
+        ("BREAKER_EVENTS", "-1"),
+        ("BREAKER_REJECTED_SHARE_MAX", "-0.1"),
+        ("BREAKER_REJECTED_SHARE_MAX", "1"),  # never exceeded; RUDDER_BREAKER_EVENTS=0 is how to say that
+        ("BREAKER_REJECTED_SHARE_MAX", "50"),
+        ("BREAKER_REJECTED_SHARE_MAX", "nan"),
         ("CONCURRENCY", "0"),
         ("CONCURRENCY", "1.5"),
         ("DATABASE_CONNECTIONS_MAX", "0"),

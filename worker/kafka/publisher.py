@@ -5,6 +5,7 @@ What it cannot survive is a broker that has lost track of its sequence numbers: 
 """
 
 import asyncio
+import random
 from collections.abc import Sequence
 from typing import cast
 
@@ -30,6 +31,7 @@ _REQUEST_BYTES_MAX = 128 * 1024 * 1024
 """A dead letter is as large as what came in; the topic's own limit decides, not the client's."""
 
 _STOP_TIMEOUT_SECONDS = 5.0
+_ANSWER_TIMEOUT_SECONDS = 1.0
 
 _REFUSED_BEFORE_SENDING = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 """Errors that cost the producer no sequence number. Any other leaves a gap that the broker will not forgive."""
@@ -126,11 +128,15 @@ class KafkaPublisher:
         if self._producer is None:
             raise Unavailable("not connected yet")
         client = self._producer.client
+        brokers = list(client.cluster.brokers())
+        random.shuffle(brokers)
         problem = "no broker is known"
-        for broker in client.cluster.brokers():
+        for broker in brokers:
             try:
-                await client.send(broker.nodeId, MetadataRequest([]))
-            except (KafkaError, OSError) as error:
+                # One that says nothing must not pass for all of them; where it is the only one, who asks has patience.
+                async with asyncio.timeout(None if len(brokers) == 1 else _ANSWER_TIMEOUT_SECONDS):
+                    await client.send(broker.nodeId, MetadataRequest([]))
+            except (KafkaError, OSError, TimeoutError) as error:
                 problem = f"{broker.host}:{broker.port}: {error or type(error).__name__}"
             else:
                 return
