@@ -56,7 +56,8 @@ async def _measure(rounds: int, seconds: float) -> None:
             stack.callback(server.close)
             await asyncio.to_thread(server.start)
         url = postgres.create_database("outage")
-        before_kafka = CountingProxy.running(kafka.behind_proxy_port, port=kafka.proxy_port)
+        [way] = kafka.ways
+        before_kafka = CountingProxy.running(way.behind, port=way.port)
         broker = await stack.enter_async_context(before_kafka)
         database = await stack.enter_async_context(CountingProxy.running(postgres.port))
         await migrate(url)
@@ -64,7 +65,7 @@ async def _measure(rounds: int, seconds: float) -> None:
         await create_topics(kafka.bootstrap_servers, partitions_of(topics), {})
         stage = Stage(bootstrap_servers=kafka.bootstrap_servers, database_url=url, folder=folder, topics=topics)
         settings = {name: text for name, text in stage.settings.items() if name not in QUICK} | {
-            "RUDDER_KAFKA_BOOTSTRAP_SERVERS": kafka.proxied,
+            "RUDDER_KAFKA_BOOTSTRAP_SERVERS": way.bootstrap_servers,
             "RUDDER_DATABASE_URL": make_url(url).set(port=database.port).render_as_string(hide_password=False),
             "RUDDER_LOG_LEVEL": "debug",
         }

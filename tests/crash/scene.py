@@ -218,11 +218,11 @@ class Scene:
 
 
 async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Plan) -> Links:
-    listens, told = servers.kafka.ways[number]
+    way = servers.kafka.ways[number]
     nature = {"seed": plan.seed, "latency_seconds": plan.latency_seconds}
     return Links(
         database=await stack.enter_async_context(FaultyProxy.running(servers.postgres.port, **nature)),
-        broker=await stack.enter_async_context(FaultyProxy.running(listens, port=told, **nature)),
+        broker=await stack.enter_async_context(FaultyProxy.running(way.behind, port=way.port, **nature)),
     )
 
 

@@ -186,9 +186,10 @@ async def behind_a_proxy(
 ) -> AsyncIterator[tuple[Stage, CountingProxy, dict[str, str]]]:
     """A stage on the broker's own port, the proxy, and the settings of a worker that goes by it."""
     bootstrap_servers, topics = proxied_kafka.bootstrap_servers, topics_of_a_stage()
+    [way] = proxied_kafka.ways
     await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
-    settings = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": proxied_kafka.proxied, "RUDDER_LOG_LEVEL": "info"}
-    async with CountingProxy.running(proxied_kafka.behind_proxy_port, port=proxied_kafka.proxy_port) as proxy:
+    settings = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": way.bootstrap_servers, "RUDDER_LOG_LEVEL": "info"}
+    async with CountingProxy.running(way.behind, port=way.port) as proxy:
         yield replace(stage, bootstrap_servers=bootstrap_servers, topics=topics), proxy, settings
 
 

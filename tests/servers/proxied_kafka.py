@@ -1,25 +1,39 @@
-"""An Apache Kafka that clients reach by ways of their own, each through a proxy's port: a Kafka client asks its first
-server where the others are, and would leave a proxy that the server does not know of.
+"""An Apache Kafka that clients can be cut off from, while it and the test itself go on.
+
+Clients go where a broker's metadata sends them, so it has a listener for each way by which they may come, and tells
+those the port of that way's proxy.
 """
+
+from typing import NamedTuple
 
 from tests.servers.apache_kafka import ApacheKafka
 from worker.demo.broker import free_port
 
 
-class ProxiedKafka(ApacheKafka):
-    """`ways`: for each, the port on which it listens and the one that it tells clients to come to."""
+class Way(NamedTuple):
+    """`behind`: the port on which the broker listens. `port`: the one that it tells clients; a proxy's."""
 
-    def __init__(self, *, ways: int) -> None:
-        self.ways = tuple((free_port(), free_port()) for _ in range(ways))
+    behind: int
+    port: int
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+class ProxiedKafka(ApacheKafka):
+    """Beside the plain port of `ApacheKafka`, which is for the test itself. It runs the proxies."""
+
+    def __init__(self, *, ways: int = 1) -> None:
+        self.ways = tuple(Way(free_port(), free_port()) for _ in range(ways))
         super().__init__()
 
     def _more(self) -> tuple[dict[str, str], list[str]]:
-        names = [f"WAY{number}" for number in range(len(self.ways))]
-        ports = list(zip(names, self.ways, strict=True))
+        ways = {f"WAY{number}": way for number, way in enumerate(self.ways)}
+        protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *ways))
         return {
-            "listeners": "".join(f",{name}://127.0.0.1:{listens}" for name, (listens, _) in ports),
-            "advertised.listeners": "".join(f",{name}://127.0.0.1:{told}" for name, (_, told) in ports),
-            "listener.security.protocol.map": ",".join(
-                f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *names)
-            ),
+            "listeners": "".join(f",{name}://127.0.0.1:{way.behind}" for name, way in ways.items()),
+            "advertised.listeners": "".join(f",{name}://127.0.0.1:{way.port}" for name, way in ways.items()),
+            "listener.security.protocol.map": ",".join(protocols),
+            "inter.broker.listener.name": "PLAINTEXT",
         }, []
