@@ -10,7 +10,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 from tests.conformance.deadlines import WAIT_SECONDS, until
 from tests.conformance.groups import members_of
 from tests.conformance.members import Member, connection, member
-from tests.conformance.producers import ToSend, send
+from tests.conformance.producers import ToSend, ends_and_committed, send
 from tests.servers.clients import HEADERS
 from tests.servers.topics import MakeTopic
 from worker.demo.broker import free_port
@@ -337,6 +337,21 @@ async def test_a_commit_of_what_is_not_ones_own_is_told(bootstrap_servers: str, 
         with pytest.raises(PartitionsLost):
             await one.source.commit({Partition(topic, 7): 1})
         await one.source.commit({Partition(topic, 0): 1})
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_who_is_no_member_any_more_commits_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """The group is empty, and would take it from anybody who names no generation."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(5))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(5)
+        await one.source.commit({Partition(topic, 0): 5})
+        assert one.source._consumer is not None
+        await one.source._consumer._coordinator._maybe_leave_group()  # as when it has heard that it is forgotten
+        with pytest.raises(PartitionsLost):
+            await one.source.commit({Partition(topic, 0): 3})
+    assert await asyncio.to_thread(ends_and_committed, bootstrap_servers, topic, f"group.{topic}") == ([5], [5])
 
 
 async def test_a_large_record_arrives(bootstrap_servers: str, topics: MakeTopic) -> None:

@@ -93,6 +93,42 @@ async def forgotten(stage: Stage, member_id: str) -> None:
     await until(is_forgotten, what="its session is over")
 
 
+@ON_APACHE
+async def test_a_worker_that_its_group_has_forgotten_takes_back_no_commit_of_its_successor(stage: Stage) -> None:
+    """SIGSTOP with work done and not committed; its successor commits all of it and more, and leaves nobody behind. A
+    group that nobody is in takes a commit from anybody.
+    """
+    story, settings = Story(), SOON_MISSED | {"RUDDER_COMMIT_INTERVAL_SECONDS": "1000"}
+    first = [*story.approved(), story.deploy("requested")]
+    with stage.worker("forgotten", **settings) as worker:
+        await worker.ready()
+        await stage.send(together(first))
+
+        async def all_is_done() -> bool:
+            assert worker.exit_code is None, worker.told()
+            return len(await stage.read(stage.topics.deployment_status)) == 1
+
+        await until(all_is_done, what=lambda: f"all is done: {worker.told()}")
+        assert not await stage.committed()
+        [known_as] = await members_of(stage.bootstrap_servers, stage.group_id)
+        worker.send_signal(signal.SIGSTOP)
+        await forgotten(stage, known_as)
+        with stage.worker("successor", **SOON_MISSED) as successor:
+            await stage.send(together([story.deploy("started"), story.deploy("succeeded")]))
+            await stopped(stage, successor)
+        assert not await members_of(stage.bootstrap_servers, stage.group_id)
+        worker.send_signal(signal.SIGCONT)
+
+        async def is_in_again() -> bool:
+            assert worker.exit_code is None, worker.told()
+            return any((await members_of(stage.bootstrap_servers, stage.group_id)).values())
+
+        await until(is_in_again, what=lambda: f"it has joined again: {worker.told()}")
+        assert await stage.committed()
+        assert await worker.stop() == 0
+    await assert_nothing_is_lost_or_doubled(stage)
+
+
 async def test_an_event_is_known_after_many_others_ten_years_and_a_restart(stage: Stage) -> None:
     """A window of deduplication is none: it ends with time, with a count, or with the process that remembers."""
     story, day = Story(), day_of(SEED, releases=25)

@@ -28,6 +28,7 @@ from schemas.record import Record
 from worker.domain.errors import Broken, Unavailable
 from worker.kafka import lenient_headers
 from worker.kafka.connection import Connection, at_start
+from worker.kafka.membership import commit_as_a_member_only
 from worker.ports import Partition, PartitionsLost
 from worker.telemetry import LogEvent
 
@@ -95,6 +96,7 @@ class KafkaSource:
         try:
             consumer.subscribe(topics=self._topics, listener=_Listener(on_assigned, self._forgetting(on_revoked)))
             await consumer.start()
+            commit_as_a_member_only(consumer)
             self._consumer = consumer
         except KafkaError as error:
             raise await at_start(error, self._connection) from error
