@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from tests.conformance.stores import migrate, opened
 from tests.servers.counting_proxy import CountingProxy
+from worker.db.store import SqlStore
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mssql"])
@@ -25,3 +27,12 @@ async def proxy(database_url: str) -> AsyncIterator[CountingProxy]:
     assert port
     async with CountingProxy.running(port) as proxy:
         yield proxy
+
+
+@pytest.fixture
+async def store_behind_proxy(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
+    """A store over the test's database, migrated, with the proxy between them."""
+    await migrate(database_url)
+    through = make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
+    async with opened(through) as store:
+        yield store

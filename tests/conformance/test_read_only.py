@@ -1,14 +1,11 @@
 """A PostgreSQL that was made a replica: it answers every question, and takes no write."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.conformance.deadlines import until
-from tests.conformance.stores import migrate, opened
 from tests.servers.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
 from worker.domain.errors import Unavailable
@@ -17,12 +14,8 @@ pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=Tr
 
 
 @pytest.fixture
-async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
-    """Before the database stands the proxy."""
-    await migrate(database_url)
-    through = make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
-    async with opened(through) as store:
-        yield store
+def store(store_behind_proxy: SqlStore) -> SqlStore:
+    return store_behind_proxy
 
 
 async def test_a_server_that_takes_no_writes_is_not_there(

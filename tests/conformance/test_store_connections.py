@@ -1,7 +1,6 @@
 """Networks that fail at the worst moments, before the databases that are reached by one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from sqlalchemy import make_url
@@ -11,7 +10,7 @@ from sqlalchemy.pool import NullPool
 from tests.conformance.contents import contents, rows
 from tests.conformance.deadlines import until
 from tests.conformance.pipeline import Pipeline
-from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.stores import process_all
 from tests.conformance.test_round_trips import COMMON_MAX
 from tests.servers.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
@@ -27,12 +26,8 @@ CONNECTIONS = 6
 
 
 @pytest.fixture
-async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
-    """Before the database stands the proxy."""
-    await migrate(database_url)
-    through = make_url(database_url).set(port=proxy.port).render_as_string(hide_password=False)
-    async with opened(through) as store:
-        yield store
+def store(store_behind_proxy: SqlStore) -> SqlStore:
+    return store_behind_proxy
 
 
 async def settled(message: Message, store: SqlStore) -> Outcome:

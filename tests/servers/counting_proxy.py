@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-_BYTES_MAX = 65_536
+from tests.servers.passing import pass_on, some_of
 
 
 class CountingProxy:
@@ -83,23 +83,23 @@ class CountingProxy:
             self._closed(to_client)
 
     async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
-        while some := await _read(source):
+        while some := await some_of(source):
             if self.listens:
                 self.heard += some
             if not turn.clients:
                 turn.clients = True
                 self.round_trips += 1
-            await _pass_on(some, sink)
+            await pass_on(some, sink)
         sink.close()
 
     async def _answers(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
-        while some := await _read(source):
+        while some := await some_of(source):
             if self.cuts_at is not None and self.round_trips >= self.cuts_at:
                 self.cuts_at = None
                 self.cut()
                 return
             turn.clients = False  # before the client can have it, and go on
-            await _pass_on(some, sink)
+            await pass_on(some, sink)
         sink.close()
 
     def _opened(self, writer: asyncio.StreamWriter) -> None:
@@ -118,18 +118,3 @@ class _Turn:
 
     def __init__(self) -> None:
         self.clients = False
-
-
-async def _read(source: asyncio.StreamReader) -> bytes:
-    try:
-        return await source.read(_BYTES_MAX)
-    except OSError:
-        return b""  # hung up without a word
-
-
-async def _pass_on(some: bytes, sink: asyncio.StreamWriter) -> None:
-    try:
-        sink.write(some)
-        await sink.drain()
-    except OSError:
-        sink.close()  # nobody listens any more, and the other direction will hear of it

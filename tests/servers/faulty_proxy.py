@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-_BYTES_MAX = 65_536
+from tests.servers.passing import pass_on, some_of
 
 
 class FaultyProxy:
@@ -182,7 +182,7 @@ class _Link:
             if self._proxy.loses_request(some, sink):
                 self.abort()
                 return
-            await _pass_on(some, sink)
+            await pass_on(some, sink)
         _finish(sink)
 
     async def _answers(self) -> None:
@@ -193,12 +193,12 @@ class _Link:
             if self._proxy.loses_answer():
                 self.abort()
                 return
-            await _pass_on(some, sink)
+            await pass_on(some, sink)
         _finish(sink)
 
     async def _said(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bytes:
         """What is to be passed on; nothing once there is nobody to pass it on to."""
-        some = await _read(source)
+        some = await some_of(source)
         if some:
             await self._proxy.take_time()
         return b"" if sink.is_closing() else some
@@ -206,21 +206,6 @@ class _Link:
     def _swallows(self, sink: asyncio.StreamWriter) -> bool:
         self.lossy |= self._proxy.is_silent
         return self.lossy or sink in self._shut
-
-
-async def _read(source: asyncio.StreamReader) -> bytes:
-    try:
-        return await source.read(_BYTES_MAX)
-    except OSError:
-        return b""  # hung up without a word
-
-
-async def _pass_on(some: bytes, sink: asyncio.StreamWriter) -> None:
-    try:
-        sink.write(some)
-        await sink.drain()
-    except OSError:
-        sink.transport.abort()  # nobody listens any more, and the other direction will hear of it
 
 
 def _finish(sink: asyncio.StreamWriter) -> None:
