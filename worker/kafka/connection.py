@@ -117,6 +117,7 @@ async def at_start(error: KafkaError, connection: Connection) -> Misconfigured |
 async def _reason(connection: Connection) -> Exception | None:
     """Why the first server that answers does not let this client in; None where none answers, or one lets it in."""
     arguments = connection.arguments()
+    del arguments["retry_backoff_ms"]  # a single connection is not tried again
     for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
         try:
             async with asyncio.timeout(_LOOK_SECONDS):
