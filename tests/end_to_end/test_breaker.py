@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import pytest
+
 from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend
 from tests.end_to_end.events import Story
@@ -96,8 +98,12 @@ async def has_partitions(worker: WorkerProcess, number: int) -> None:
     await until(does, what=lambda: f"it has {number} partitions: {worker.told()}")
 
 
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_a_worker_with_an_open_breaker_keeps_its_partitions(stage: Stage) -> None:
-    """If it left the group, the next would get them, pour over as much again, and leave: one worker after another."""
+    """If it left the group, the next would get them, pour over as much again, and leave: one worker after another.
+
+    Members come and go here while offsets are committed, and the embedded broker waits for ever for one that it lost.
+    """
     settings = {"RUDDER_BREAKER_EVENTS": str(EVENTS), "RUDDER_CONCURRENCY": str(CONCURRENCY)}
     with stage.worker(**settings) as worker:
         await worker.ready()
