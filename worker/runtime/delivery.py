@@ -46,8 +46,9 @@ _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
 
 _ADVICE = (
-    "look at what was rejected (rudder-worker dead-letters list); mend the publisher, or raise "
-    "RUDDER_BREAKER_REJECTED_SHARE_MAX, or switch the breaker off with RUDDER_BREAKER_EVENTS=0; then restart"
+    "look at what was rejected, in the table release_event_rejections or the dead letters; "
+    "mend the publisher, or raise RUDDER_BREAKER_REJECTED_SHARE_MAX, "
+    "or switch the breaker off with RUDDER_BREAKER_EVENTS=0; then restart"
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")

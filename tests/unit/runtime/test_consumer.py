@@ -423,7 +423,7 @@ async def test_an_open_breaker_begins_nothing_more_and_keeps_its_place_in_the_gr
     assert (opened["log_level"], opened["rejected"], opened["judged"]) == ("error", 6, 10)
     assert opened["reasons"] == {"malformed_json": 6}
     assert (opened["topic"], opened["partition"]) == ("in", 0)
-    assert "dead-letters list" in opened["advice"]
+    assert "release_event_rejections" in opened["advice"]
 
 
 async def test_the_breaker_does_not_open_for_half_of_the_events() -> None:
