@@ -78,8 +78,8 @@ async def _settle(scene: Scene) -> list[str]:
 
 async def _stop(scene: Scene) -> list[str]:
     """What is asked to stop must do so in order."""
-    codes = await asyncio.gather(*(berth.stop() for berth in scene.berths))
-    return [f"worker {number} stopped with {code}" for number, code in enumerate(codes) if code]
+    codes = await asyncio.gather(*(berth.stop() for berth in scene.berths), return_exceptions=True)
+    return [f"worker {number} stopped with {code!r}" for number, code in enumerate(codes) if code != 0]
 
 
 def _outcries(scene: Scene) -> list[tuple[int, str]]:

@@ -69,7 +69,10 @@ class Berth:
             self.process = self._launch()
 
     async def stop(self) -> int:
-        """Its exit code; nobody takes its place any more."""
+        """Its exit code; nobody takes its place any more. One that has just been started must first be ready: before,
+        it does not know what a signal means. AssertionError if it never is, or does not end.
+        """
+        await self.process.ready()
         self._closed = True
         return await self.process.stop()
 
