@@ -5,7 +5,8 @@ import asyncio
 from tests.conformance.contents import insert_rows, row, rows
 from tests.conformance.pipeline import SOURCE, Pipeline, minute
 from tests.conformance.stores import migrate, opened
-from tests.unit.runtime.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery
+from tests.unit.runtime.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery, the_gates
+from worker.domain.breaker import Breaker
 from worker.domain.identity import entry_id
 from worker.ports import Partition
 from worker.runtime.consumer import Bounds, Consumer
@@ -38,9 +39,12 @@ async def test_a_key_that_is_taken_freezes_no_partition(database_url: str) -> No
     source = ScriptedSource([message.record for message in before])
     partition = Partition(frozen.record.topic, frozen.record.partition)
     async with opened(database_url) as store, asyncio.TaskGroup() as group:
+        gates, breaker = the_gates(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
         consumer = Consumer(
             source=source,
             delivery=a_delivery(store, publisher, clock, metrics=metrics),
+            gates=gates,
+            breaker=breaker,
             bounds=BOUNDS,
             clock=clock,
             metrics=metrics,

@@ -115,6 +115,11 @@ async def _link_silent(harm: Harm, scene: Scene) -> None:
         await asyncio.sleep(harm.seconds)
 
 
+async def _link_forgotten(harm: Harm, scene: Scene) -> None:
+    """Nobody makes this good: the worker has to find out."""
+    _link(harm, scene).forget()
+
+
 async def _link_half_closed(harm: Harm, scene: Scene) -> None:
     _link(harm, scene).half_close(towards_server=harm.times % 2 == 0)
 
@@ -140,6 +145,7 @@ _WAYS: Mapping[Kind, Callable[[Harm, Scene], Awaitable[None]]] = {
     Kind.LINK_REFUSING: _link_refusing,
     Kind.LINK_SLOW: _link_slow,
     Kind.LINK_SILENT: _link_silent,
+    Kind.LINK_FORGOTTEN: _link_forgotten,
     Kind.LINK_HALF_CLOSED: _link_half_closed,
     Kind.REQUESTS_LOST: _requests_lost,
     Kind.ANSWERS_LOST: _answers_lost,

@@ -31,6 +31,7 @@ class Kind(StrEnum):
     LINK_REFUSING = "link refusing"
     LINK_SLOW = "link slow"
     LINK_SILENT = "link silent"
+    LINK_FORGOTTEN = "link forgotten"
     LINK_HALF_CLOSED = "link half-closed"
     REQUESTS_LOST = "requests lost"
     ANSWERS_LOST = "answers lost"

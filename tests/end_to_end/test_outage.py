@@ -21,6 +21,7 @@ from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.availability import started
 from tests.servers.counting_proxy import CountingProxy
+from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.postgres import PostgresServer
 from tests.servers.proxied_kafka import ProxiedKafka
@@ -259,3 +260,27 @@ async def test_a_worker_can_be_stopped_in_an_outage_and_the_next_one_does_what_i
         with stage.worker("next", **settings, RUDDER_DATABASE_URL=behind) as worker:
             await assert_all_is_done(stage, worker)
     assert len((await stage.rows())["releases"]) == 100
+
+
+@ON_APACHE
+async def test_a_broker_whose_connections_were_forgotten_is_reached_anew(
+    proxied_kafka: ProxiedKafka, stage: Stage
+) -> None:
+    """By a firewall that rebooted: nothing arrives, nobody is told, and whoever connects anew is served. A question on
+    the old connection would wait as long as the kernel does, a quarter of an hour.
+    """
+    bootstrap_servers, topics = proxied_kafka.bootstrap_servers, topics_of_a_stage()
+    await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
+    stage = replace(stage, bootstrap_servers=bootstrap_servers, topics=topics)
+    [way] = proxied_kafka.ways
+    async with FaultyProxy.running(way.behind, port=way.port) as proxy:
+        with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=way.bootstrap_servers) as worker:
+            await stage.send(releases(5))
+            await stage.caught_up(worker)
+            connections = proxy.connections
+            proxy.forget()
+            await until(lambda: proxy.connections > connections, what=lambda: f"it connects anew: {worker.told()}")
+            await stage.send(releases(5))
+            await stage.caught_up(worker)
+            await answers(worker, "/readyz", 200)
+            await assert_all_is_done(stage, worker)

@@ -62,6 +62,13 @@ class FaultyProxy:
         """The next so many requests arrive in part, or not at all, and their connections are lost."""
         self._requests_to_lose += count
 
+    def forget(self) -> None:
+        """Every connection, as a firewall does that has rebooted: it stays, and nothing arrives by it any more. Whoever
+        connects anew is served.
+        """
+        for link in self._links:
+            link.lossy = True
+
     @contextmanager
     def slow(self, delay_seconds: float) -> Iterator[None]:
         """All that is said takes up to so long."""

@@ -147,6 +147,22 @@ def _of(proxy: FaultyProxy, line: Line) -> object:
     return next(link for link in proxy._links if link._to_client.get_extra_info("peername")[1] == port)
 
 
+async def test_a_connection_that_is_forgotten_stays_and_is_of_no_use(
+    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
+) -> None:
+    async with connected(proxy, calls) as before:
+        await before.ask()
+        proxy.forget()
+        before.to_server.write(b"question")
+        before.to_client.write(b"answer")
+        async with connected(proxy, calls) as after:
+            await after.ask()
+            await after.answer()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await before.from_client.read()
+
+
 async def test_who_is_refused_is_told_and_who_was_there_is_thrown_out(
     proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
 ) -> None:

@@ -63,6 +63,7 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
         )
     )
     handler.addFilter(_FirstOfItsKind())
+    handler.addFilter(_nobody_waited_for)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -78,6 +79,15 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _nobody_waited_for(record: logging.LogRecord) -> bool:
+    """Not the news, when the garbage collector comes by, that a connection was broken which nobody uses any more: a
+    library leaves such futures behind, and what was asked on that connection was told to who asked.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    left_behind = record.name == "asyncio" and "never retrieved" in record.getMessage()
+    return not (left_behind and isinstance(error, ConnectionError))
 
 
 class _FirstOfItsKind(logging.Filter):

@@ -11,6 +11,7 @@ from typing import cast
 
 import structlog
 from aiokafka import AIOKafkaProducer
+from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     KafkaError,
     TopicAuthorizationFailedError,
@@ -20,6 +21,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import RecordMetadata
 
 from worker.domain.errors import Unavailable
+from worker.kafka import closed_transports
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
 from worker.ports import Publication
@@ -45,6 +47,7 @@ class KafkaPublisher:
         self._pace = Pace(longest_seconds=linger_seconds)
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        closed_transports.install()
 
     async def start(self) -> None:
         """Connect.
@@ -124,6 +127,10 @@ class KafkaPublisher:
     async def ping(self) -> None:
         """As `worker.ports.Publisher` says. Any broker will do, and it is asked for no topic: that is the least there
         is to ask, whatever the size of the cluster.
+
+        It is asked on a connection of its own, where no question waits behind what slow followers have yet to
+        acknowledge. One that does not answer is closed: a connection may be dead without either end having heard of it,
+        and the client finds that out only by a question that it is left to wait for.
         """
         if self._producer is None:
             raise Unavailable("not connected yet")
@@ -132,14 +139,20 @@ class KafkaPublisher:
         random.shuffle(brokers)
         problem = "no broker is known"
         for broker in brokers:
+            answered = False
             try:
                 # One that says nothing must not pass for all of them; where it is the only one, who asks has patience.
                 async with asyncio.timeout(None if len(brokers) == 1 else _ANSWER_TIMEOUT_SECONDS):
-                    await client.send(broker.nodeId, MetadataRequest([]))
+                    await client.send(broker.nodeId, MetadataRequest([]), group=ConnectionGroup.COORDINATION)
+                answered = True
             except (KafkaError, OSError, TimeoutError) as error:
-                problem = f"{broker.host}:{broker.port}: {error or type(error).__name__}"
+                problem = f"{broker.host}:{broker.port}: {str(error) or type(error).__name__}"
             else:
                 return
+            finally:
+                silent = client._conns.get((broker.nodeId, ConnectionGroup.COORDINATION))  # noqa: SLF001
+                if silent is not None and not answered:
+                    silent.close()
         raise Unavailable(f"Kafka does not answer: {problem}")
 
     async def _judge(self, producer: AIOKafkaProducer, error: KafkaError) -> None:

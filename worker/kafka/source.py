@@ -26,7 +26,7 @@ from aiokafka.errors import (
 
 from schemas.record import Record
 from worker.domain.errors import Broken, Unavailable
-from worker.kafka import lenient_headers
+from worker.kafka import closed_transports, lenient_headers
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.membership import commit_as_a_member_only
 from worker.ports import Partition, PartitionsLost
@@ -90,6 +90,7 @@ class KafkaSource:
         self._consumer: AIOKafkaConsumer | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
         lenient_headers.install()
+        closed_transports.install()
 
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
         consumer = AIOKafkaConsumer(**self._connection.arguments(), **self._arguments)

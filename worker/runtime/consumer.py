@@ -87,7 +87,8 @@ class Consumer:
         self._held_back: dict[Partition, int] = {}
         self._identities: dict[UUID, asyncio.Event] = {}  # of what is in flight: set when the last of it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
-        self._commit_failure: type[Exception] | None = None
+        self._commit_failure: tuple[type, type] | None = None
+        self._shut_at_seconds = float("-inf")
         self._paused: frozenset[Partition] = frozenset()
         metrics.watch(PARTITIONS_PAUSED, lambda: len(self._paused))
         metrics.watch(COMMIT_TRAIL_RECORDS, lambda: max((a.trail for a in self._assignments.values()), default=0))
@@ -125,16 +126,21 @@ class Consumer:
         for record in await self._poll(stop):
             self._dispatch(record, lanes)
         if self._clock.monotonic_seconds() - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
-            if not self._gates.broker.away:  # it would be waited for, and nothing be polled meanwhile
-                await self._commit(self._assignments.values())
+            await self._commit(self._assignments.values())
             self._look_for_what_holds_back()
 
     async def _stand_by(self, stop: asyncio.Event) -> None:
-        """Give up what there is, and show the group a sign of life. Partitions that come later are not fetched either;
-        nor is what a poll before this one may still bring begun: it was not committed, so it comes again.
+        """Begin nothing more, give up what is finished, and show the group a sign of life.
+
+        Partitions that come later are not fetched either; nor is what a poll before this one may still bring begun: it
+        was not committed, so it comes again. What is not finished, and may not be while a broker is away, is not waited
+        for here.
         """
         self._paused = frozenset()
-        await self._give_up(tuple(self._assignments))
+        self._metrics.set(COMMIT_TRAIL_SECONDS, 0.0)
+        for assignment in self._assignments.values():
+            assignment.ended.set()
+        await self._give_up([partition for partition, one in self._assignments.items() if not one.running])
         if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
             with contextlib.suppress(Unavailable):
                 await self._source.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0)
@@ -172,6 +178,10 @@ class Consumer:
 
     def _look_for_what_holds_back(self) -> None:
         now_seconds = self._clock.monotonic_seconds()
+        if self._gates.shut:
+            self._shut_at_seconds = now_seconds
+        # What an outage holds back was told with the outage, and needs a while after it.
+        explained = now_seconds - self._shut_at_seconds < _HELD_BACK_TOLD_AFTER_SECONDS
         held_seconds = {a.partition: a.held_back_seconds(now_seconds) for a in self._assignments.values()}
         self._metrics.set(COMMIT_TRAIL_SECONDS, max(held_seconds.values(), default=0.0))
         for partition, assignment in self._assignments.items():
@@ -180,8 +190,8 @@ class Consumer:
             if told is not None and told != offset:
                 del self._held_back[partition]
                 _log.info(LogEvent.OFFSETS_RELEASED, **partition._asdict(), offset=told)
-            late = held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS and not self._gates.shut  # which was told
-            if offset is not None and told != offset and late:
+            late = held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS
+            if offset is not None and told != offset and late and not explained:
                 self._held_back[partition] = offset
                 _log.warning(
                     LogEvent.OFFSETS_HELD_BACK,
@@ -279,16 +289,17 @@ class Consumer:
     async def _commit(self, assignments: Iterable[Assignment]) -> None:
         self._committed_at_seconds = self._clock.monotonic_seconds()
         ready = [(assignment, offset) for assignment in assignments if (offset := assignment.to_commit()) is not None]
-        if not ready:
+        if not ready or self._gates.broker.away:  # it would be waited for in vain, and nothing be polled meanwhile
             return
         try:
             await self._source.commit({assignment.partition: offset for assignment, offset in ready})
         except (Unavailable, PartitionsLost) as error:
             # Lost partitions come back with a new assignment, or go to a member that finds duplicates: no harm done.
             self._metrics.count(COMMITS, type(error).__name__)
-            if type(error) is not self._commit_failure:
+            failure = type(error), type(error.__cause__)
+            if failure != self._commit_failure:
                 _log.warning(LogEvent.OFFSETS_COMMIT_FAILED, cause=str(error), partitions=len(ready))
-            self._commit_failure = type(error)
+            self._commit_failure = failure
             if isinstance(error, Unavailable):
                 self._gates.broker.doubt()
             return

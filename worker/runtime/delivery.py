@@ -41,6 +41,9 @@ _NAME_LENGTH_MAX = 500
 _CONFLICT_BACKOFF = Backoff(initial_seconds=0.005, max_seconds=1.0)
 
 _RETOLD_AFTER_SECONDS = 10.0
+_TROUBLE_CHARS = 80
+"""So much of what a cause says tells one trouble from another."""
+_TROUBLES_MAX = 100
 
 _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
@@ -78,6 +81,14 @@ class Policy:
     conflicts_max: int = 50
 
 
+@dataclass(slots=True, kw_only=True)
+class _Told:
+    """When a trouble was told last, and how many lines were left out since."""
+
+    at_seconds: float
+    left_out: int = 0
+
+
 class Delivery:
     """Delivers messages. One for the worker; between messages it keeps nothing but when it last told of a retry."""
 
@@ -105,8 +116,7 @@ class Delivery:
         self._judge = judge
         self._clock = clock
         self._metrics = metrics
-        self._told_at_seconds = float("-inf")
-        self._left_out = 0
+        self._told: dict[str, _Told] = {}
 
     async def deliver(self, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]) -> Outcome:
         """Return when the message's transaction is committed and all it publishes is acknowledged.
@@ -236,14 +246,18 @@ class Delivery:
             raise Abandoned
 
     def _tell(self, message: Message, cause: Exception, failures: int, delay_seconds: float) -> None:
+        left_out = 0
         if isinstance(cause, _PATIENCE):
             # The database answers, and will not do: its disk is full, say. That is every message's trouble alike.
-            now_seconds = self._clock.monotonic_seconds()
-            if now_seconds - self._told_at_seconds < _RETOLD_AFTER_SECONDS:
-                self._left_out += 1
+            now_seconds, trouble = self._clock.monotonic_seconds(), str(cause)[:_TROUBLE_CHARS]
+            told = self._told.get(trouble)
+            if told is not None and now_seconds - told.at_seconds < _RETOLD_AFTER_SECONDS:
+                told.left_out += 1
                 return
-            self._told_at_seconds = now_seconds
-        left_out, self._left_out = self._left_out, 0
+            if len(self._told) >= _TROUBLES_MAX:  # by then the first is over, or not alone in being told again
+                self._told.clear()
+            self._told[trouble] = _Told(at_seconds=now_seconds)
+            left_out = told.left_out if told is not None else 0
         expected = isinstance(cause, (Conflict, *_PATIENCE))
         _log.warning(
             LogEvent.MESSAGE_RETRIED,

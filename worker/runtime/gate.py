@@ -42,7 +42,9 @@ class Outage:
 
 
 class Gate:
-    """One dependency's. `ask` returns if it answers; it raises what a `ping` of `worker.ports` does."""
+    """One dependency's. `ask` returns if it answers; it raises what a `ping` of `worker.ports` does. Whatever else it
+    raises is no answer either.
+    """
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Gate:
         self._asking: asyncio.Event | None = None
         self._answered_at_seconds = float("-inf")
         self._answer: str | None = None
+        self._fault: Exception | None = None
         metrics.set(DEPENDENCY_UP, 1, name)
 
     @property
@@ -153,9 +156,11 @@ class Gate:
             async with asyncio.timeout(patience_seconds):
                 await self._ask()
         except (Unavailable, Misconfigured, TimeoutError, MemoryError) as error:
-            self._answer = str(error) or "does not answer in time"
+            self._answer, self._fault = str(error) or "does not answer in time", None
+        except Exception as error:  # noqa: BLE001 - nothing that is asked for all may end the worker
+            self._answer, self._fault = f"{type(error).__name__}: {error}", error
         else:
-            self._answer = None
+            self._answer = self._fault = None
             self._open()
         finally:
             self._asking = None
@@ -167,7 +172,8 @@ class Gate:
             self._outage = Outage(since_seconds=self._clock.monotonic_seconds(), cause=cause)
             self._outages += 1
             self._metrics.set(DEPENDENCY_UP, 0, self._name)
-            _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=self._name, cause=cause)
+            # A fault of the worker's own, or of a library's, is worth its traceback.
+            _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=self._name, cause=cause, exc_info=self._fault)
         self._outage.cause = cause
         self._outage.failures += 1
 

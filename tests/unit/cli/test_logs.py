@@ -193,3 +193,20 @@ def test_an_outage_of_the_database_does_not_silence_the_kafka_client(tmp_path: P
 def test_outside_of_an_outage_the_client_says_each_thing_once_a_minute(tmp_path: Path) -> None:
     statement = "client = logging.getLogger('aiokafka.conn')\nfor number in range(99): client.error('lost %s', number)"
     assert len(lines_of(statement, "json", tmp_path)) == 1
+
+
+LEFT_BEHIND = """
+import asyncio, gc
+async def leave(error):
+    asyncio.get_running_loop().create_future().set_exception(error)
+    gc.collect()
+for error in (ConnectionResetError(104, "reset by peer"), ValueError("a fault")):
+    asyncio.run(leave(error))
+"""
+
+
+def test_a_connection_that_broke_unused_is_no_news_and_any_other_fault_left_behind_is(tmp_path: Path) -> None:
+    [line] = lines_of(LEFT_BEHIND, "json", tmp_path)
+    told = json.loads(line)
+    assert (told["logger"], told["level"]) == ("asyncio", "error")
+    assert "ValueError: a fault" in told["exception"]

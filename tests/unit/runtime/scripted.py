@@ -155,7 +155,7 @@ class ScriptedSource:
         return {partition: offset for commit in self.commits for partition, offset in commit.items()}
 
 
-def the_gates(store: ScriptedStore, publisher: ScriptedPublisher, clock: ImpatientClock, metrics: Metrics) -> Gates:
+def the_gates(store: Store, publisher: ScriptedPublisher, clock: ImpatientClock, metrics: Metrics) -> Gates:
     backoff = Backoff(initial_seconds=0.25, max_seconds=1.0)
 
     def gate(name: str, ask: Callable[[], Awaitable[None]]) -> Gate:

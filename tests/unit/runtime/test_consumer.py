@@ -445,9 +445,57 @@ async def test_a_breaker_that_opens_while_all_wait_for_a_publication_drains_firs
     scene.publisher.gate.clear()
     async with scene.running():
         await until(lambda: is_open(scene))
-        for _ in range(200):
-            await asyncio.sleep(0)
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)  # the loop comes round, however long that takes
         assert scene.source.commits == []
         scene.publisher.gate.set()
         await until(lambda: bool(scene.source.commits))
         assert scene.source.committed[P0] == len(scene.store.written) == len(scene.publisher.published)
+
+
+async def test_what_an_open_breaker_leaves_holds_back_no_commit() -> None:
+    """The gauges tell of nothing any more: an alert would never end."""
+    scene = Scene(garbage(offset=0), breaker_events=3)
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: len(scene.source.polls) > 3)
+        scene.clock.now_seconds += 60.0
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 3)
+        assert scene.metrics.registry.get_sample_value("rudder_commit_trail_seconds") == 60.0
+        scene.source.records += [garbage(offset=offset) for offset in range(1, 20)]
+        await until(lambda: is_open(scene))
+        scene.publisher.gate.set()
+        await until(lambda: bool(scene.source.commits))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 2)
+        assert scene.metrics.registry.get_sample_value("rudder_commit_trail_seconds") == 0
+
+
+async def test_a_commit_that_fails_in_another_way_is_told_again() -> None:
+    scene = Scene(created("r", offset=0))
+
+    def failure(cause: Exception) -> Unavailable:
+        error = Unavailable(f"offsets cannot be committed: {cause!r}")
+        error.__cause__ = cause
+        return error
+
+    causes = [TimeoutError(), TimeoutError(), PermissionError(), PermissionError(), TimeoutError()]
+    scene.source.commit_faults.extend(map(failure, causes))
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: scene.source.committed == {P0: 1})
+    told = [log["cause"] for log in logs if log["event"] == LogEvent.OFFSETS_COMMIT_FAILED]
+    assert [cause.rpartition(" ")[2] for cause in told] == ["TimeoutError()", "PermissionError()", "TimeoutError()"]
+
+
+async def test_what_an_outage_holds_back_is_told_with_the_outage() -> None:
+    """And not once more for each partition when it is over, before anything could be done."""
+    scene = Scene(created("r", offset=0))
+    scene.store.down = Unavailable("connection refused")
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: scene.clock.now_seconds > 1000.0 + 3600.0)
+            scene.store.down = None
+            await until(lambda: scene.source.committed == {P0: 1})
+    assert [log for log in logs if log["event"] == LogEvent.OFFSETS_HELD_BACK] == []

@@ -118,6 +118,26 @@ async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
     assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_DONE} for log in logs)
 
 
+async def test_one_trouble_does_not_hide_another() -> None:
+    """Beside what ails every message, and is told of one of them, what ails one alone is told of that one."""
+    scene = Scene()
+    scene.store.faults.extend([Unavailable("disk full")] * 1000)
+    scene.publisher.faults.extend([Unavailable("topic dead-letters: not authorized")] * 4)
+    with capture_logs() as logs:
+        await asyncio.gather(
+            *(
+                scene.delivery.deliver(
+                    read(created(f"r{offset}", offset=offset), event_bytes_max=1_000_000),
+                    scene.tenure,
+                    asyncio.Semaphore(1),
+                )
+                for offset in range(500)
+            )
+        )
+    causes = {log["cause"] for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED}
+    assert causes == {"Unavailable: disk full", "Unavailable: topic dead-letters: not authorized"}
+
+
 async def test_nothing_is_begun_while_a_dependency_is_away() -> None:
     """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
     for gate_of in (lambda gates: gates.database, lambda gates: gates.broker):

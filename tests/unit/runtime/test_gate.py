@@ -112,6 +112,21 @@ def test_a_failure_of_one_message_is_no_outage(scene: Scene) -> None:
     assert scene.up == 1
 
 
+def test_an_error_that_nobody_foresaw_is_no_answer_and_ends_nothing(scene: Scene) -> None:
+    """A library's, say: it would end the worker. It is told with its traceback, once."""
+    scene.error = RuntimeError("the handler is closed")
+    with capture_logs() as logs:
+        message = scene.message()
+        scene.pass_time(60.0)
+        assert not message.done()
+        scene.error = None
+        scene.pass_time(BACKOFF.max_seconds)
+    assert message.result() is True
+    assert told(logs) == [LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+    assert logs[0]["cause"] == "RuntimeError: the handler is closed"
+    assert isinstance(logs[0]["exc_info"], RuntimeError)
+
+
 def test_in_an_outage_one_asks_for_all_and_all_go_on_at_once(scene: Scene) -> None:
     """A hundred that failed and a hundred that were not begun: one question at a time, one line each way."""
     scene.error = Unavailable("connection refused")
