@@ -21,11 +21,13 @@ _COMPLAINT_CHARS_MAX = 1_000
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code: 0 nothing was found, 1 something was, 2 the servers cannot be had."""
-    parser = argparse.ArgumentParser(prog="make test-crash")
-    parser.add_argument("--plans", type=int, default=20, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="of the first; each further one has the next")
-    parser.add_argument("--fault", choices=FAULTS, help="of the worker: it ought to be found")
+    parser = argparse.ArgumentParser(prog="make test-crash", description=__doc__)
+    parser.add_argument("--plans", type=int, default=20, help="how many plans are played (20)")
+    parser.add_argument("--seed", type=int, default=0, help="the first plan's; the next one has the next number (0)")
+    parser.add_argument("--fault", choices=FAULTS, help="plays a worker with this fault, which plans ought to find")
     given = parser.parse_args(arguments)
+    if given.plans < 1:
+        parser.error("--plans: at least one")
     command = MODULE if given.fault is None else mutant_worker.command(FAULTS[given.fault])
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # servers and disks are put away
     verdicts = []
@@ -40,6 +42,8 @@ def main(arguments: Sequence[str]) -> int:
     except (pytest.skip.Exception, pytest.fail.Exception) as error:
         print(f"make test-crash: {error}", file=sys.stderr)
         return 2
+    if given.fault is not None:
+        print(f"with the fault {given.fault}, which ought to be found:")
     return _sum_up(verdicts)
 
 
@@ -64,9 +68,8 @@ def _sum_up(verdicts: Sequence[Verdict]) -> int:
     found = [verdict.plan.seed for verdict in verdicts if verdict.complaints]
     records = sum(verdict.records for verdict in verdicts)
     again = sum(verdict.more_published for verdict in verdicts)
-    print(
-        f"{len(verdicts)} plans, {records} records, {again} published again; harm done: {dict(sorted(kinds.items()))}"
-    )
+    print(f"harm done: {dict(sorted(kinds.items()))}")
+    print(f"plans: {len(verdicts)}, records: {records}; published again, as harm was felt: {again}")
     print(f"found in {len(found)}: {found}; again with --plans 1 --seed N" if found else "nothing found")
     return 1 if found else 0
 

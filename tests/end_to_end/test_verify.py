@@ -3,6 +3,7 @@
 import asyncio
 import re
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
@@ -18,6 +19,7 @@ from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from sqlalchemy import URL, make_url
 
 from tests.conformance.contents import insert_environments, insert_rows
+from tests.conformance.deadlines import until
 from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
 from tests.end_to_end.days import day_of
 from tests.end_to_end.events import Story
@@ -103,7 +105,7 @@ async def test_a_day_of_a_sound_system_has_no_findings(stage: Stage) -> None:
     ("pair", "killed"), [("embedded+sqlite", False), ("apache+postgresql", True)], indirect=["pair"]
 )
 async def test_a_system_at_work_raises_no_false_alarm(stage: Stage, killed: bool) -> None:
-    """Looked at again and again while workers work a day off, one after the other."""
+    """Looked at again and again while workers work a day off, one after the other; once in the middle of a step."""
     day = day_of(SEED, releases=30)
     await insert_environments(stage.database_url, SEED)
     slow = {"RUDDER_CONCURRENCY": "1"}
@@ -111,8 +113,18 @@ async def test_a_system_at_work_raises_no_false_alarm(stage: Stage, killed: bool
     with stage.worker(**slow) as worker:
         await worker.ready()
         await stage.send(day.daytime)
-        for _ in range(2):
-            report = await compared(stage)
+
+        async def begun() -> bool:
+            return len((await stage.rows())["release_activity_logs"]) > 5
+
+        await until(begun, what=lambda: f"it has begun: {worker.told()}")
+        for held in (True, False):
+            if held:
+                worker.send_signal(signal.SIGSTOP)
+            try:
+                report = await compared(stage)
+            finally:
+                worker.send_signal(signal.SIGCONT)
             assert report["findings"] == []
             uncommitted.append(report["counts"]["uncommitted"])
         if killed:
@@ -390,11 +402,12 @@ async def delete_before(stage: Stage, offsets: Mapping[str, int]) -> None:
 
 
 @ON_SQLITE
-@pytest.mark.parametrize("settings", ["topic", "broker", "tables"])
+@pytest.mark.parametrize("settings", ["topic", "dead letters", "broker", "tables"])
 async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str) -> None:
     """Exit code 2, no traceback, and no topic is made by asking for it."""
     wrong = {
         "topic": {"RUDDER_INPUT_TOPICS": f"{stage.topics.events}.none"},
+        "dead letters": {"RUDDER_DEAD_LETTER_TOPIC": f"{stage.topics.dead_letters}.none"},
         "broker": {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
         "tables": {"RUDDER_DATABASE_URL": f"sqlite+aiosqlite:///{stage.folder / 'none.sqlite3'}"},
     }[settings]
@@ -403,7 +416,13 @@ async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str
         assert process.stdout == ""
         [line] = [line for line in process.stderr.splitlines() if line.startswith("rudder-worker: ")]
         assert "Traceback" not in process.stderr
-    assert {"topic": "RUDDER_INPUT_TOPICS", "broker": "127.0.0.1:1", "tables": "migrate"}[settings] in line
+    named = {
+        "topic": "RUDDER_INPUT_TOPICS",
+        "dead letters": "RUDDER_DEAD_LETTER_TOPIC",
+        "broker": "127.0.0.1:1",
+        "tables": "migrate",
+    }
+    assert named[settings] in line
 
 
 @pytest.fixture

@@ -49,9 +49,9 @@ _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
 
 _ADVICE = (
-    "look at what was rejected, in the table release_event_rejections or the dead letters; "
-    "mend the publisher, or raise RUDDER_BREAKER_REJECTED_SHARE_MAX, "
-    "or switch the breaker off with RUDDER_BREAKER_EVENTS=0; then restart"
+    "look at what was rejected, in the table release_event_rejections or the dead letters. Is it the right database, "
+    "and all in it? If not, leave the breaker as it is: what is rejected stays so when it is read again. If it is a "
+    "publisher, mend it, and restart with RUDDER_BREAKER_EVENTS=0 until the rest of its events is through"
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")

@@ -12,6 +12,11 @@ _STUCK_AFTER_SECONDS = 60.0
 
 _ANSWER_TIMEOUT_SECONDS = 2.0
 
+_UNASSIGNED = (
+    "none assigned yet; the group may be waiting for a member that went without a word, "
+    "for up to RUDDER_SESSION_TIMEOUT_SECONDS: a restart prolongs that"
+)
+
 
 class WorkerHealth:
     """Liveness looks at the loop alone: restarting a worker brings no database back."""
@@ -28,7 +33,7 @@ class WorkerHealth:
 
     async def unready(self) -> dict[str, str]:
         database, broker = await asyncio.gather(_problem(self._gates.database), _problem(self._gates.broker))
-        partitions = None if self._consumer.joined else "none assigned yet"
+        partitions = None if self._consumer.joined else _UNASSIGNED
         tripped = self._breaker.tripped
         breaker = None if tripped is None else str(tripped)
         problems = {"database": database, "broker": broker, "partitions": partitions, "breaker": breaker}

@@ -58,6 +58,6 @@ class Worker:
             start,
             stop=stop,
             timeout_seconds=self._startup_timeout_seconds,
-            backoff=Backoff(initial_seconds=0.2, max_seconds=5.0),
+            backoff=Backoff(initial_seconds=0.1, max_seconds=1.0),
             clock=self._clock,
         )

@@ -24,6 +24,8 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.web")
 
 
 _BACKLOG = 128
+_GRACE_SECONDS = 3
+"""For an answer that is under way when the worker stops; longer than what /readyz asks for may take."""
 
 
 class Health(Protocol):
@@ -58,7 +60,9 @@ class Server:
         self._host = host
         self._port = port
         self._server = _SignalFreeServer(
-            uvicorn.Config(app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=1)
+            uvicorn.Config(
+                app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+            )
         )
 
     async def run(self, stop: asyncio.Event) -> None:

@@ -99,9 +99,7 @@ class _Verification:
         plan = self._plan
         outputs = tuple(dict.fromkeys((plan.topics.deployment_status, plan.topics.release_status)))
         every_output = (*outputs, plan.topics.dead_letters)
-        there = {at.topic for at in await self._topics.begins(plan.input_topics)}
-        if missing := [topic for topic in plan.input_topics if topic not in there]:
-            raise Misconfigured(f"there is no topic {', '.join(missing)}; RUDDER_INPUT_TOPICS names it")
+        await self._require_topics()
         committed = await self._topics.committed(plan.input_topics)
         output_ends = await self._topics.ends(every_output)
         with scratch(plan.scratch_folder, committed=committed, event_bytes_max=plan.event_bytes_max) as store:
@@ -117,6 +115,20 @@ class _Verification:
             store.seal()
             await self._check(store, extents)
         return Report(findings=self._findings, counts=self._counts)
+
+    async def _require_topics(self) -> None:
+        """Of a topic that is misnamed all would be lost."""
+        topics = self._plan.topics
+        named = [(topic, "RUDDER_INPUT_TOPICS") for topic in self._plan.input_topics]
+        named += [
+            (topics.deployment_status, "RUDDER_DEPLOYMENT_STATUS_TOPIC"),
+            (topics.release_status, "RUDDER_RELEASE_STATUS_TOPIC"),
+            (topics.dead_letters, "RUDDER_DEAD_LETTER_TOPIC"),
+        ]
+        there = {at.topic for at in await self._topics.begins([topic for topic, _ in named])}
+        for topic, setting in named:
+            if topic not in there:
+                raise Misconfigured(f"there is no topic {topic}; {setting} names it")
 
     async def _begins(self, topics: tuple[str, ...]) -> list[tuple[Partition, int]]:
         return list((await self._topics.begins(topics)).items())
