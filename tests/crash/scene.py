@@ -72,6 +72,7 @@ class Berth:
         """Its exit code; nobody takes its place any more. One that has just been started must first be ready: before,
         it does not know what a signal means. AssertionError if it never is, or does not end.
         """
+        await until(lambda: self.process.exit_code is None, what="another is started in its place")
         await self.process.ready()
         self._closed = True
         return await self.process.stop()
