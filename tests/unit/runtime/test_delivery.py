@@ -96,21 +96,18 @@ async def test_an_outage_is_waited_out_without_a_try_a_warning_or_a_wait_of_its_
     assert events == [LogEvent.MESSAGE_RETRIED, LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
 
 
+async def deliver_all(scene: Scene, count: int) -> None:
+    """So many messages at the same time, each of a release of its own."""
+    messages = [read(created(f"r{n}", offset=n), event_bytes_max=1_000_000) for n in range(count)]
+    await asyncio.gather(*(scene.delivery.deliver(one, scene.tenure, asyncio.Semaphore(1)) for one in messages))
+
+
 async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
     """A database that answers and will not do, for want of a disk: a thousand messages are one line, and a count."""
     scene = Scene()
     scene.store.faults.extend([Unavailable("disk full")] * 1000)
     with capture_logs() as logs:
-        await asyncio.gather(
-            *(
-                scene.delivery.deliver(
-                    read(created(f"r{offset}", offset=offset), event_bytes_max=1_000_000),
-                    scene.tenure,
-                    asyncio.Semaphore(1),
-                )
-                for offset in range(500)
-            )
-        )
+        await deliver_all(scene, 500)
     told = [log for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED]
     assert told[0]["lines_left_out"] is None
     waited_seconds = scene.clock.now_seconds - 1000.0
@@ -124,16 +121,7 @@ async def test_one_trouble_does_not_hide_another() -> None:
     scene.store.faults.extend([Unavailable("disk full")] * 1000)
     scene.publisher.faults.extend([Unavailable("topic dead-letters: not authorized")] * 4)
     with capture_logs() as logs:
-        await asyncio.gather(
-            *(
-                scene.delivery.deliver(
-                    read(created(f"r{offset}", offset=offset), event_bytes_max=1_000_000),
-                    scene.tenure,
-                    asyncio.Semaphore(1),
-                )
-                for offset in range(500)
-            )
-        )
+        await deliver_all(scene, 500)
     causes = {log["cause"] for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED}
     assert causes == {"Unavailable: disk full", "Unavailable: topic dead-letters: not authorized"}
 
