@@ -25,7 +25,10 @@ class ProxiedKafka(ApacheKafka):
     """Beside the plain port of `ApacheKafka`, which is for the test itself. It runs the proxies."""
 
     def __init__(self, *, ways: int = 1) -> None:
-        self.ways = tuple(Way(free_port(), free_port()) for _ in range(ways))
+        ports: set[int] = set()
+        while len(ports) < 2 * ways:  # a port that nobody listens on yet may be given twice
+            ports.add(free_port())
+        self.ways = tuple(Way(ports.pop(), ports.pop()) for _ in range(ways))
         super().__init__()
 
     def _more(self) -> tuple[dict[str, str], list[str]]:
