@@ -6,7 +6,6 @@ import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
-import pyodbc
 import pytest
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
@@ -26,6 +25,8 @@ from worker.db.writing import Write
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
 from worker.domain.state import Applied
 from worker.handling.process import process
+
+pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
 
 pytestmark = pytest.mark.parametrize("database_url", ["mssql"], indirect=True)
 
