@@ -31,7 +31,8 @@ async def stands_by(worker: WorkerProcess) -> None:
     async def does() -> bool:
         assert worker.exit_code is None, worker.told()
         counted = await samples(worker)
-        return (counted["rudder_breaker_open", ()], counted["rudder_in_flight_records", ()]) == (1, 0)
+        left = [counted[f"rudder_{name}_records", ()] for name in ("in_flight", "commit_trail")]  # nor a commit to make
+        return counted["rudder_breaker_open", ()] == 1 and left == [0, 0]
 
     await until(does, what=lambda: f"the breaker is open: {worker.told()}")
 
