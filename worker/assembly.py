@@ -177,23 +177,10 @@ def _gates(settings: Settings, database: Store, producer: Publisher, *, clock: C
         initial_seconds=min(_PROBE_INITIAL_SECONDS, settings.retry_max_seconds),
         max_seconds=min(_PROBE_MAX_SECONDS, settings.retry_max_seconds),
     )
+    gate = partial(Gate, backoff=backoff, clock=clock, metrics=metrics)
     return Gates(
-        database=Gate(
-            "database",
-            database.ping,
-            backoff=backoff,
-            patience_seconds=settings.database_timeout_seconds,
-            clock=clock,
-            metrics=metrics,
-        ),
-        broker=Gate(
-            "broker",
-            producer.ping,
-            backoff=backoff,
-            patience_seconds=_BROKER_PATIENCE_SECONDS,
-            clock=clock,
-            metrics=metrics,
-        ),
+        database=gate("database", database.ping, patience_seconds=settings.database_timeout_seconds),
+        broker=gate("broker", producer.ping, patience_seconds=_BROKER_PATIENCE_SECONDS),
     )
 
 

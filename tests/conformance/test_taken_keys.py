@@ -42,7 +42,7 @@ async def test_a_key_that_is_taken_freezes_no_partition(database_url: str) -> No
         gates, breaker = the_gates(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
         consumer = Consumer(
             source=source,
-            delivery=a_delivery(store, publisher, clock, metrics=metrics),
+            delivery=a_delivery(store, publisher, clock, gates=gates, breaker=breaker, metrics=metrics),
             gates=gates,
             breaker=breaker,
             bounds=BOUNDS,

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
-from uuid import UUID
 
 from confluent_kafka import Message
 
@@ -15,11 +14,9 @@ from tests.end_to_end.stage import Stage
 from tests.end_to_end.verifying import compared
 from tests.model.records import Published, Record
 from tests.model.second_opinion import SecondOpinion
-from tests.properties.two_opinions import in_order, promised, rows_of_model
+from tests.properties.two_opinions import NAMESPACE, in_order, promised, rows_of_model
 
-NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 _POINTERS = "app_environments"
-_POINTED = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
 _FINDINGS_MAX = 20
 
 

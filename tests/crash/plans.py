@@ -11,7 +11,6 @@ from enum import StrEnum
 from typing import Final
 
 WORKERS: Final = 3
-PARTITIONS: Final = 4
 HARM_SECONDS: Final = 6.0
 """Within so long a time all harm begins."""
 SESSION_TIMEOUT_SECONDS: Final = 2.0

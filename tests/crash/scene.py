@@ -6,26 +6,27 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
+from sqlalchemy import make_url
 
 from tests.conformance.contents import insert_environments, rows
 from tests.conformance.deadlines import until
-from tests.conformance.producers import ToSend, produce
-from tests.crash.plans import PARTITIONS, SESSION_TIMEOUT_SECONDS, WORKERS, Plan
+from tests.conformance.producers import produce
+from tests.crash.plans import SESSION_TIMEOUT_SECONDS, WORKERS, Plan
 from tests.crash.servers import Servers
 from tests.end_to_end.days import day_of
-from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, topics_of_a_stage
+from tests.end_to_end.stage import PARTITIONS, RECORD_BYTES_MAX, Stage, partitions_of, to_send, topics_of_a_stage
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
+from tests.properties.two_opinions import in_order
 from tests.servers.child import ServerFailed
 from tests.servers.faulty_proxy import FaultyProxy
 from tests.servers.topics import delete_topics
-from worker.demo.record import RawRecord
 from worker.demo.topics import create_topics
 
 HURRIED = {
@@ -120,12 +121,12 @@ class Scene:
         name = f"plan_{plan.seed}_{uuid4().hex[:8]}"
         url = servers.database(name)
         topics = topics_of_a_stage()
-        names = (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
+        partitions = partitions_of(topics)
         direct = servers.kafka.bootstrap_servers
         stage = Stage(bootstrap_servers=direct, database_url=url, folder=folder, topics=topics)
-        await create_topics(direct, dict.fromkeys(names, PARTITIONS), {"max.message.bytes": str(RECORD_BYTES_MAX)})
+        await create_topics(direct, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)})
         await insert_environments(url, plan.seed)
-        environments = [plain(row) for row in await rows(url, "app_environments")]
+        environments = in_order(await rows(url, "app_environments"))
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
             berths = [Berth(number, stage, _settings(plan, stage, links[number]), command) for number in range(WORKERS)]
@@ -147,7 +148,7 @@ class Scene:
                 for berth in berths:
                     berth.process.kill()
         await asyncio.to_thread(servers.postgres.drop_database, name)
-        await asyncio.to_thread(delete_topics, direct, list(names))
+        await asyncio.to_thread(delete_topics, direct, list(partitions))
 
     async def publish(self) -> int:
         """The plan's stream, spread over its time; how many records there are. A release stays in the partition that
@@ -171,7 +172,7 @@ class Scene:
         for number, record in enumerate(records):
             await self.moment(self.plan.sent_within_seconds * number / len(records))
             partition = partitions.setdefault(record.key, zlib.crc32(record.key or b"") % self.partitions)
-            produce(producer, self.stage.topics.events, _to_send(record, partition), problems)
+            produce(producer, self.stage.topics.events, replace(to_send(record), partition=partition), problems)
         left = await asyncio.to_thread(producer.flush, _DELIVERED_WITHIN_SECONDS)
         assert (left, problems) == (0, [])
         return len(records)
@@ -231,26 +232,11 @@ async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Pla
 
 
 def _settings(plan: Plan, stage: Stage, links: Links) -> dict[str, str]:
-    head, _, name = stage.database_url.rpartition("/")
+    database_url = make_url(stage.database_url).set(port=links.database.port)
     return {
         **HURRIED,
         "RUDDER_CONCURRENCY": str(plan.concurrency),
         "RUDDER_COMMIT_INTERVAL_SECONDS": str(plan.commit_interval_seconds),
-        "RUDDER_DATABASE_URL": f"{head.rpartition(':')[0]}:{links.database.port}/{name}",
+        "RUDDER_DATABASE_URL": database_url.render_as_string(hide_password=False),
         "RUDDER_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{links.broker.port}",
     }
-
-
-def plain(row: dict[str, Any]) -> dict[str, Any]:
-    """As the model has it, whose ids are text."""
-    return {name: str(value) if isinstance(value, UUID) else value for name, value in row.items()}
-
-
-def _to_send(record: RawRecord, partition: int) -> ToSend:
-    return ToSend(
-        value=record.value,
-        key=record.key,
-        headers=record.headers,
-        timestamp_ms=record.timestamp_ms,
-        partition=partition,
-    )

@@ -65,7 +65,7 @@ class Stage:
 
     async def send(self, records: Iterable[ToSend | RawRecord]) -> None:
         """Into the input topic; returns when all are acknowledged."""
-        given = [_to_send(record) if isinstance(record, RawRecord) else record for record in records]
+        given = [to_send(record) if isinstance(record, RawRecord) else record for record in records]
         await asyncio.to_thread(send, self.bootstrap_servers, self.topics.events, given)
 
     async def read(self, topic: str) -> list[Message]:
@@ -134,7 +134,7 @@ def partitions_of(topics: TopicNames) -> Mapping[str, int]:
     return dict.fromkeys(names, PARTITIONS)
 
 
-def _to_send(record: RawRecord) -> ToSend:
+def to_send(record: RawRecord) -> ToSend:
     return ToSend(value=record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms)
 
 

@@ -11,9 +11,9 @@ import pytest
 from tests.conformance.contents import insert_environments, rows
 from tests.conformance.producers import ToSend, headers_of, send
 from tests.crash.judging import Judgement, judged
-from tests.crash.scene import plain
 from tests.end_to_end.days import day_of
 from tests.end_to_end.stage import Stage
+from tests.properties.two_opinions import in_order
 
 SEED = 3
 HARMS: Mapping[str, str] = {
@@ -28,7 +28,7 @@ HARMS: Mapping[str, str] = {
 async def played(stage: Stage) -> list[dict[str, Any]]:
     """A quiet day; the environments before it."""
     await insert_environments(stage.database_url, SEED)
-    environments = [plain(row) for row in await rows(stage.database_url, "app_environments")]
+    environments = in_order(await rows(stage.database_url, "app_environments"))
     with stage.worker() as worker:
         await stage.send(day_of(SEED, releases=16).daytime)
         await stage.caught_up(worker)

@@ -6,10 +6,13 @@ do that either.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from tests.servers.passing import pass_on, some_of
+
+_Loses = Callable[[bytes, asyncio.StreamWriter], bool]
+"""Whether what was said is lost on its way to where it was to go."""
 
 
 class FaultyProxy:
@@ -130,7 +133,7 @@ class FaultyProxy:
         sink.write(some[: self._dice.randrange(len(some))])
         return True
 
-    def loses_answer(self) -> bool:
+    def loses_answer(self, _some: bytes, _sink: asyncio.StreamWriter) -> bool:
         if not self._answers_to_lose:
             return False
         self._answers_to_lose -= 1
@@ -167,8 +170,8 @@ class _Link:
         """Until both sides have finished, or one is gone."""
         try:
             async with asyncio.TaskGroup() as both:
-                both.create_task(self._requests())
-                both.create_task(self._answers())
+                both.create_task(self._pass(self._from_client, self._to_server, self._proxy.loses_request))
+                both.create_task(self._pass(self._from_server, self._to_client, self._proxy.loses_answer))
         finally:
             self.abort()
 
@@ -181,23 +184,11 @@ class _Link:
         self._shut.add(sink)
         _finish(sink)
 
-    async def _requests(self) -> None:
-        sink = self._to_server
-        while some := await self._said(self._from_client, sink):
+    async def _pass(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, loses: _Loses) -> None:
+        while some := await self._said(source, sink):
             if self._swallows(sink):
                 continue
-            if self._proxy.loses_request(some, sink):
-                self.abort()
-                return
-            await pass_on(some, sink)
-        _finish(sink)
-
-    async def _answers(self) -> None:
-        sink = self._to_client
-        while some := await self._said(self._from_server, sink):
-            if self._swallows(sink):
-                continue
-            if self._proxy.loses_answer():
+            if loses(some, sink):
                 self.abort()
                 return
             await pass_on(some, sink)

@@ -22,7 +22,7 @@ from worker.db.pointers import listing
 from worker.db.reading import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, entry, rejection
 from worker.db.revisions import require_current
 from worker.domain.rows import Entry, Rejection
-from worker.handling.verify.history import Pointing, ReleaseRows
+from worker.handling.verify.history import Pointing, ReleaseRows, uuid_of
 
 _TABLES = Base.metadata.tables
 _RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
@@ -93,12 +93,11 @@ class SqlTableReader:
 
     async def pointings(self) -> AsyncIterator[Pointing]:
         """The table is often another system's: it may have no id to go by, and rows of one key."""
+        async with self._connected() as connection:
+            asked = await listing(connection, exactly=self._dialect.exactly)
         begin = 0
-        while True:
+        while asked is not None:
             async with self._connected() as connection:
-                asked = await listing(connection, exactly=self._dialect.exactly)
-                if asked is None:
-                    return
                 rows = (await connection.execute(asked.offset(begin).limit(_POINTINGS_MAX))).all()
             for row in rows:
                 yield _pointing(row)
@@ -195,9 +194,9 @@ def _by_release(rows: Iterable[dict[str, Any]]) -> dict[UUID, list[dict[str, Any
 
 def _pointing(row: Any) -> Pointing:
     id_, environment, component, track, release, attempt, name = row
-    component_id = _uuid(component)
+    component_id = uuid_of(component)
     return Pointing(
-        row=_uuid(id_),
+        row=uuid_of(id_),
         environment=environment or "",
         component=str(component_id or component),
         track=track or "",
@@ -205,14 +204,6 @@ def _pointing(row: Any) -> Pointing:
         attempt=attempt,
         name=name,
     )
-
-
-def _uuid(value: object) -> UUID | None:
-    """However the driver gives it, or another system's table has it."""
-    try:
-        return UUID(str(value))
-    except ValueError:
-        return None
 
 
 def _entry(row: Any) -> Entry:

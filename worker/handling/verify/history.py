@@ -137,6 +137,14 @@ class Extents:
         return place.offset >= begin
 
 
+def uuid_of(value: object) -> UUID | None:
+    """However a driver gives it, or another system's table has it; None: that is none."""
+    try:
+        return UUID(str(value))
+    except ValueError:
+        return None
+
+
 def cause_of(entry: Entry) -> tuple[str, str, Place] | None:
     """Source and id of the event that an entry names, and its record's place; None: it is not as the worker writes."""
     try:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from worker.handling.verify.findings import Finding
-from worker.handling.verify.history import Pointing, ReleaseRows
+from worker.handling.verify.history import Pointing, ReleaseRows, uuid_of
 from worker.handling.verify.pointing import Known, Pointed, pointing_findings, points_at_nothing
 
 # ruff: noqa: S301 - as in `worker.handling.verify.scratch`
@@ -83,7 +83,7 @@ class PointingScratch:
             yield pickle.loads(pickled)
 
     def _known(self, row: Pointing) -> Known:
-        attempt, named = _uuid(row.attempt), _uuid(row.release)
+        attempt, named = uuid_of(row.attempt), uuid_of(row.release)
         pointed = attempt and self._one("SELECT pointed FROM pointed WHERE attempt = ?", attempt.bytes)
         owned = attempt and self._one("SELECT release FROM attempts WHERE id = ?", attempt.bytes)
         owner = UUID(bytes=owned) if owned else None
@@ -110,10 +110,3 @@ class PointingScratch:
 
 def _key(row: Pointing) -> tuple[str, str, str]:
     return row.environment, row.component, row.track
-
-
-def _uuid(text: str | None) -> UUID | None:
-    try:
-        return UUID(text)
-    except (TypeError, ValueError):
-        return None
