@@ -22,7 +22,7 @@ from worker.db.dialects.postgresql_conversation import PostgresqlConversation
 from worker.db.placeholders import Statement
 from worker.db.pointers import Pointers
 from worker.db.question import Question, question
-from worker.db.writing import writes
+from worker.db.writing import Claim, writes
 from worker.domain.message import Message
 from worker.domain.rows import (
     Deployment,
@@ -115,7 +115,11 @@ def _ask(message: Message) -> Statement:
 def _write(release: str, deployment: str, number: int) -> Statement:
     due = writes(Applied(changes=_changes(release, deployment, number)), _POINTERS)
     basis = Basis(
-        event_id=_name("event"), release_id=_name("release"), found=release != "created", version=_name("version")
+        event_id=_name("entry_0_id"),
+        claim=Claim.APPLY,
+        release_id=_name("release"),
+        found=release != "created",
+        version=_name("version"),
     )
     return _caught(lambda conversation: conversation.write(due, basis))
 

@@ -21,7 +21,7 @@ from worker.db.conversation import Basis, Conversations
 from worker.db.dialects.dialect import Dialect, translating
 from worker.db.dialects.mssql import NO_SNAPSHOT
 from worker.db.engine import completed_url, open_engine
-from worker.db.writing import Write
+from worker.db.writing import Claim, Write
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
 from worker.domain.state import Applied
 from worker.handling.process import process
@@ -31,7 +31,7 @@ pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
 pytestmark = pytest.mark.parametrize("database_url", ["mssql"], indirect=True)
 
 ONE = "SET NOCOUNT ON; UPDATE releases SET description = N'one'; SELECT 1"
-BASIS = Basis(event_id=ID, release_id=ID, found=True, version=None)
+BASIS = Basis(event_id=ID, claim=Claim.APPLY, release_id=ID, found=True, version=None)
 NOTE = "INSERT INTO release_activity_logs (id, release_mgt_id, activity_type) VALUES (NEWID(), ?, ?)"
 HINTS = ("MERGE ", "HOLDLOCK", "UPDLOCK", "READPAST", "NOLOCK", "ROWLOCK", "XLOCK", "TABLOCK", "SERIALIZABLE")
 PROVOKED: dict[str, tuple[str, type[Exception], set[int]]] = {

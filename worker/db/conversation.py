@@ -9,7 +9,7 @@ from uuid import UUID
 from worker.db.pointers import Pointers
 from worker.db.question import Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import Write
+from worker.db.writing import Claim, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,10 +18,11 @@ class Basis:
 
     `event_id`: that of its first log entry and of its rejection. `release_id`: the event's release, None for a record
     that is no event. `found`: whether the release was there. `version`: that of its row, None where the database keeps
-    the row from changing instead.
+    the row from changing instead. `claim`: what else may have become of the event since it was read.
     """
 
     event_id: UUID
+    claim: Claim
     release_id: UUID | None
     found: bool
     version: int | None
@@ -47,8 +48,8 @@ class Conversation(Protocol):
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         """Write all of it and commit, or nothing.
 
-        Where nothing was there to be held or to have a version, a rejection has to look once more whether the event was
-        applied meanwhile, or its release came into being.
+        The event's identity is locked first, and released by the commit; see `Claim`. A rejection of an event whose
+        release was not there looks for the release as well.
 
         Raises:
             Outrun, Conflict: the basis is no longer true, or a guarded statement found nothing.

@@ -15,7 +15,7 @@ from worker.db.pointers import Pointers
 from worker.db.question import question
 from worker.db.reading import Answer, answer, entry, rejection
 from worker.db.revisions import require_current
-from worker.db.writing import writes
+from worker.db.writing import claim_of, writes
 from worker.domain.errors import Misconfigured
 from worker.domain.identity import entry_ids
 from worker.domain.message import Message
@@ -94,7 +94,11 @@ class SqlStore:
                     release = found.state.release
                     release_id = message.content.data.release_id if isinstance(message.content, Event) else None
                     basis = Basis(
-                        event_id=message.id, release_id=release_id, found=release is not None, version=found.version
+                        event_id=message.id,
+                        claim=claim_of(outcome),
+                        release_id=release_id,
+                        found=release is not None,
+                        version=found.version,
                     )
                     await conversation.write(due, basis)
         return outcome

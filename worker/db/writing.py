@@ -6,6 +6,7 @@ same everywhere. Every UPDATE is guarded by what was read.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import cache
 from typing import assert_never
 
@@ -22,6 +23,19 @@ class Write:
     sql: str
     parameters: tuple[object, ...]
     guarded: str | None = None
+
+
+class Claim(Enum):
+    """What a write does with its event's identity. An event is rejected or applied, never both: each write locks the
+    identity until its commit, looks for the opposite under that lock, and fails where it finds it.
+
+    REJECT: looks for the event in the activity log. APPLY: looks for its rejection. APPLY_REDRIVEN: its rejection is
+    known, and is resolved by the same write.
+    """
+
+    REJECT = auto()
+    APPLY = auto()
+    APPLY_REDRIVEN = auto()
 
 
 _RELEASE_COLUMNS = (
@@ -112,6 +126,17 @@ def writes(outcome: Outcome, pointers: Pointers | None) -> list[Write]:
             return []
         case _:
             assert_never(outcome)
+
+
+def claim_of(outcome: Outcome) -> Claim:
+    """What writing the outcome does with the event's identity."""
+    match outcome:
+        case Rejected():
+            return Claim.REJECT
+        case Applied(changes=changes) | Stale(changes=changes) if changes.resolved is not None:
+            return Claim.APPLY_REDRIVEN
+        case _:
+            return Claim.APPLY
 
 
 def _changes(changes: Changes, pointers: Pointers | None) -> Iterator[Write]:

@@ -24,7 +24,7 @@ from worker.db.conversation import Basis
 from worker.db.dialects.postgresql_conversation import PostgresqlConversation
 from worker.db.pointers import Pointers
 from worker.db.question import question
-from worker.db.writing import writes
+from worker.db.writing import Claim, writes
 from worker.domain.message import Message
 from worker.domain.state import Applied, Stale
 from worker.handling.process import read
@@ -119,7 +119,13 @@ async def _turn(message: Message, outcome: Applied | Stale, *, known: bool) -> T
     wire = Wire()
     conversation = PostgresqlConversation(wire)
     await conversation.ask(question(message, pointers=True), POINTERS)
-    basis = Basis(event_id=message.id, release_id=message.release_id, found=known, version=VERSION if known else None)
+    basis = Basis(
+        event_id=message.id,
+        claim=Claim.APPLY,
+        release_id=message.release_id,
+        found=known,
+        version=VERSION if known else None,
+    )
     await conversation.write(writes(outcome, POINTERS), basis)
     asked, written = wire.sent
     return Turn(message=message, outcome=outcome, asked=asked, written=written)

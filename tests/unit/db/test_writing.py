@@ -12,7 +12,7 @@ from worker.db.conversation import Basis
 from worker.db.dialects import mssql_conversation, postgresql_conversation
 from worker.db.pointers import Pointers
 from worker.db.rights import RIGHTS
-from worker.db.writing import HOLD_RELEASE, Write, writes
+from worker.db.writing import HOLD_RELEASE, Write, claim_of, writes
 from worker.domain.state import Duplicate, Outcome
 
 POINTERS = Pointers(component_is_uuid=True)
@@ -105,14 +105,21 @@ def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> Non
     """Its numbers count the parameters, those of the guards too; its release has to be at the version that was read."""
     judged = message(E.DEPLOYMENT_STARTED)
     release_id = judged.release_id
-    basis = Basis(event_id=judged.id, release_id=release_id, found=found, version=7 if found else None)
-    guarded, conditions = postgresql_conversation._guarded(writes(OUTCOMES[kind], POINTERS), basis)
-    sql = postgresql_conversation._folded(
-        tuple((write.sql, write.guarded) for write in guarded), tuple(c for c, _ in conditions)
+    basis = Basis(
+        event_id=judged.id,
+        claim=claim_of(OUTCOMES[kind]),
+        release_id=release_id,
+        found=found,
+        version=7 if found else None,
     )
+    guarded = postgresql_conversation._guarded(writes(OUTCOMES[kind], POINTERS), basis)
+    claim = postgresql_conversation._CLAIMS[basis.claim]
+    sql = postgresql_conversation._folded(tuple((write.sql, write.guarded) for write in guarded), claim)
     numbers = [int(number) for number in re.findall(r"\$(\d+)", sql)]
-    assert numbers == list(range(1, sum(len(write.parameters) for write in guarded) + len(conditions) + 1))
-    assert sql.count("rudder_guard(") == sum(write.guarded is not None for write in guarded) + len(conditions)
+    claimed = postgresql_conversation._claimed(basis)
+    assert numbers == list(range(1, sum(len(write.parameters) for write in guarded) + len(claimed) + 1))
+    assert sql.count("rudder_guard(") == sum(write.guarded is not None for write in guarded)
+    assert sql.count("rudder_claim_") == 1
     if found:
         assert "xmin = $" in guarded[0].sql.replace("?", "$")
         assert 7 in guarded[0].parameters

@@ -1,7 +1,8 @@
 """A message in two round trips on PostgreSQL: one SELECT without a transaction, one statement that writes it all.
 
 Nothing is held between the two, so a worker that stalls or dies stands in nobody's way. What was decided is written
-only if the release's row still has the version that was read; if not, the statement fails as a whole.
+only if the release's row still has the version that was read, and the event has not been decided otherwise; if not,
+the statement fails as a whole.
 """
 
 from collections.abc import Sequence
@@ -19,14 +20,20 @@ from worker.db.placeholders import numbered
 from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Write, is_rejection
+from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Claim, Write
 from worker.domain.errors import Unavailable
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
 _AT_VERSION = " AND xmin = ?::xid"
-_ABSENT = "NOT EXISTS (SELECT 1 FROM releases WHERE id = ?)"
-_UNLOGGED = "NOT EXISTS (SELECT 1 FROM release_activity_logs WHERE id = ?)"
+_CLAIMS = {
+    Claim.REJECT: "rudder_claim_rejection(?, ?)",
+    Claim.APPLY: "rudder_claim_application(?, FALSE)",
+    Claim.APPLY_REDRIVEN: "rudder_claim_application(?, TRUE)",
+}
+"""Functions of the migrations: they lock the event, and then look with a snapshot of their own. The statement's
+snapshot is older than the lock and does not show what was committed while the lock was waited for.
+"""
 
 
 def _aware(value: datetime) -> datetime:
@@ -95,35 +102,36 @@ class PostgresqlConversation:
             raise Unavailable("PostgreSQL is read-only, as a replica is")
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
-        guarded, conditions = _guarded(writes, basis)
-        parts = tuple((write.sql, write.guarded) for write in guarded)
-        sql = _folded(parts, tuple(condition for condition, _ in conditions))
+        guarded = _guarded(writes, basis)
+        sql = _folded(tuple((write.sql, write.guarded) for write in guarded), _CLAIMS[basis.claim])
         parameters = [_naive(value) for write in guarded for value in write.parameters]
-        parameters += [value for _, value in conditions]
-        await self._connection.fetch(sql, *parameters)
+        await self._connection.fetch(sql, *parameters, *_claimed(basis))
 
 
-def _guarded(writes: Sequence[Write], basis: Basis) -> tuple[list[Write], tuple[tuple[str, UUID], ...]]:
-    """The writes with the release's version among them, and what else has to be so of the release, each condition with
-    its parameter.
-    """
+def _claimed(basis: Basis) -> tuple[UUID | None, ...]:
+    """The parameters of the claim: the event, and for a rejection the release that it found absent."""
+    if basis.claim is not Claim.REJECT:
+        return (basis.event_id,)
+    return basis.event_id, None if basis.found else basis.release_id
+
+
+def _guarded(writes: Sequence[Write], basis: Basis) -> list[Write]:
+    """The writes with the release's version among them, where there is a release."""
     if basis.release_id is None or not basis.found:
-        # What creates a release or an entry meets its own primary key; a rejection has to look again.
-        conditions: list[tuple[str, UUID]] = []
-        if any(map(is_rejection, writes)):
-            conditions.append((_UNLOGGED, basis.event_id))
-            if basis.release_id is not None:
-                conditions.append((_ABSENT, basis.release_id))
-        return list(writes), tuple(conditions)
+        return list(writes)  # what creates a release meets its primary key; a rejection's claim looks for the release
     move = next((write for write in writes if write.sql is MOVE_RELEASE), None)
     held = move or Write(HOLD_RELEASE, (basis.release_id,))
     at_version = Write(held.sql + _AT_VERSION, (*held.parameters, basis.version), "release")
-    return [at_version, *(write for write in writes if write is not move)], ()
+    return [at_version, *(write for write in writes if write is not move)]
 
 
 @lru_cache(maxsize=512)
-def _folded(parts: tuple[tuple[str, str | None], ...], conditions: tuple[str, ...]) -> str:
-    """One statement of many: each part a CTE, and a look at what they found. It commits by itself, or fails whole."""
+def _folded(parts: tuple[tuple[str, str | None], ...], claim: str) -> str:
+    """One statement of many: each part a CTE, and a look at what they found. It commits by itself, or fails whole.
+
+    The claim stands first, and so is evaluated before any CTE: whoever waits for an event holds none of its rows. It
+    would be as safe elsewhere, but two workers could then meet in a deadlock.
+    """
     numbers = count(1)
 
     def numbered(sql: str) -> str:
@@ -132,5 +140,4 @@ def _folded(parts: tuple[tuple[str, str | None], ...], conditions: tuple[str, ..
 
     parts_sql = [f"w{at} AS ({numbered(sql)} RETURNING 1)" for at, (sql, _) in enumerate(parts)]
     checks = [f"rudder_guard(EXISTS (SELECT 1 FROM w{at}), '{what}')" for at, (_, what) in enumerate(parts) if what]
-    checks += [f"rudder_guard({numbered(condition)}, 'release')" for condition in conditions]
-    return f"WITH {', '.join(parts_sql)}\nSELECT {', '.join(checks) or '1'}"
+    return f"WITH {', '.join(parts_sql)}\nSELECT {', '.join([numbered(claim), *checks])}"

@@ -10,6 +10,12 @@ _ROLE_LENGTH_MAX: Final = 63
 
 _QUOTE: Final = "$rights$"
 
+_FUNCTIONS: Final = (
+    "rudder_guard(boolean, text)",
+    "rudder_claim_rejection(uuid, uuid)",
+    "rudder_claim_application(uuid, boolean)",
+)
+
 
 def script(role: str, *, revision: str) -> str:
     """Grants to the role, in the schema that is current; to be run again after every migration.
@@ -30,4 +36,5 @@ def script(role: str, *, revision: str) -> str:
         f"    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), {text});",
         f"END {_QUOTE};",
     ]
-    return "\n".join([*lines, *grants(name), f"GRANT EXECUTE ON FUNCTION rudder_guard(boolean, text) TO {name};"])
+    functions = [f"GRANT EXECUTE ON FUNCTION {function} TO {name};" for function in _FUNCTIONS]
+    return "\n".join([*lines, *grants(name), *functions])
