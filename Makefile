@@ -4,13 +4,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
 DB ?=
 STAMP := $(VENV)/.installed
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-crash fuzz audit check format schemas docs lock wheel bench clean
+.PHONY: help install demo test test-fast test-nightly test-crash fuzz audit check format schemas docs lock wheel bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -26,11 +27,16 @@ $(STAMP): requirements/dev.txt pyproject.toml
 demo: $(STAMP) ## A day of CI/CD through a real worker, recounted (ARGS=--serve keeps it up)
 	$(BIN)/rudder-worker demo $(ARGS)
 
-test: $(STAMP) ## All tests; servers that can be had are started (ARGS=… goes to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## All tests, in parallel; starts the servers that are available (ARGS=… goes to pytest; PARALLEL= for one process)
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 test-fast: $(STAMP) ## The tests that need no server
-	$(BIN)/python -m pytest tests/unit tests/properties $(ARGS)
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/properties $(ARGS)
+
+test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tables, 40 fault plans (one to two hours)
+	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties tests/unit/handling $(ARGS)
+	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
+	$(BIN)/python -m tests.crash --plans 40 --seed $$(date +%j)00
 
 test-crash: $(STAMP) ## Seeded plans of harm on real servers, judged (ARGS="--plans 200 --seed 0"; one of them again: --plans 1 --seed N)
 	$(BIN)/python -m tests.crash $(ARGS)

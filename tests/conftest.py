@@ -3,11 +3,13 @@
 import asyncio
 import os
 import uuid
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 from pytest_asyncio import is_async_test
 
+from tests import search
 from tests.servers.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
 from tests.servers.availability import started, unavailable
 from tests.servers.embedded import embedded_broker_running
@@ -18,6 +20,20 @@ from tests.servers.postgres import PostgresServer, PostgresUnavailable
 from tests.servers.topics import MakeTopic, delete_topics
 from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
 from worker.demo.topics import create_topics
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    search.load_profile(config)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line for each reason to skip, with the number of tests: a server that is missing skips a hundred."""
+    skipped = terminalreporter.getreports("skipped")
+    reasons = Counter(report.longrepr[2] for report in skipped if isinstance(report.longrepr, tuple))
+    if reasons:
+        terminalreporter.section("skipped tests by reason")
+    for reason, number in reasons.most_common():
+        terminalreporter.write_line(f"{number:5} {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(autouse=True)

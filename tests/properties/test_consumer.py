@@ -17,6 +17,7 @@ from schemas.envelope import write_binary
 from schemas.record import Record
 from tests.properties.consumer_ledger import Logged
 from tests.properties.consumer_world import Step, World
+from tests.search import examples
 from tests.unit.domain.story import fields, minute, release_id
 from worker.handling.process import read
 from worker.ports import Partition
@@ -160,7 +161,7 @@ def all_is_done(world: World) -> bool:
 
 
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS))
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=examples(200))
 def test_nothing_is_reordered_skipped_or_committed_early(specs: list[Spec], bounds: Bounds, plan: list[Step]) -> None:
     """Step for step; and once nothing fails any more, everything comes to its end and everybody stops in order."""
     with capture_logs(), World(logs(specs), bounds) as world:
@@ -170,7 +171,7 @@ def test_nothing_is_reordered_skipped_or_committed_early(specs: list[Spec], boun
 
 
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS), failing=st.integers(1, RELEASES))
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=examples(60))
 def test_a_release_that_fails_for_ever_blocks_only_itself(
     specs: list[Spec], bounds: Bounds, plan: list[Step], failing: int
 ) -> None:
@@ -192,7 +193,7 @@ def test_a_release_that_fails_for_ever_blocks_only_itself(
 
 
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(CALM), stuck=st.sampled_from(PARTITIONS[:2]))
-@settings(SETTINGS, max_examples=60)
+@settings(SETTINGS, max_examples=examples(60))
 def test_a_partition_whose_only_release_fails_for_ever_stops_no_other(
     specs: list[Spec], bounds: Bounds, plan: list[Step], stuck: Partition
 ) -> None:

@@ -17,6 +17,7 @@ from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus
 from schemas.types import EventType as E
 from tests.properties.world import DEPLOYMENT_MACHINE, ENTRIES_MAX, RELEASE_MACHINE, World
+from tests.search import examples
 from tests.unit.domain.story import REDRIVE, fields, message, release_id, said
 from worker.domain.decide import decide
 from worker.domain.message import Message
@@ -33,7 +34,7 @@ PUBLICATIONS = Publications(
     source="urn:test",
     worker="test",
 )
-SETTINGS = settings(max_examples=100, deadline=None)
+SETTINGS = settings(max_examples=examples(100), deadline=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +149,7 @@ def ids(published: Iterable[Publication]) -> list[bytes | None]:
 
 
 @given(steps=ANY)
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=examples(300))
 def test_no_story_breaks_the_rows(steps: list[Step]) -> None:
     """The world's guards hold at every step: no gap in the attempts, no second active one, no transition that the
     machines do not have, at most four entries; and each event ends in exactly one place.
@@ -300,7 +301,7 @@ def interleavings(draw: st.DrawFn) -> tuple[list[list[Message]], list[Message]]:
 
 
 @given(drawn=interleavings())
-@settings(SETTINGS, max_examples=80)
+@settings(SETTINGS, max_examples=examples(80))
 def test_other_releases_traffic_does_not_matter(drawn: tuple[list[list[Message]], list[Message]]) -> None:
     """A release has the same rows alone and among others, however they come to be mixed."""
     told_apart, mixed = drawn
@@ -330,7 +331,7 @@ def _counted(world: World, release: UUID, environment: str) -> UUID | None:
 
 
 @given(steps=FINISHED)
-@settings(SETTINGS, max_examples=200)
+@settings(SETTINGS, max_examples=examples(200))
 def test_a_success_that_counts_is_shown_unless_a_later_one_is(steps: list[Step]) -> None:
     """With one release: after a success that its environment counts with, `app_environments` shows it, or one that
     was deployed later; any other event leaves the row alone.

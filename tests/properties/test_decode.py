@@ -19,6 +19,7 @@ from schemas.record import Headers, Record
 from schemas.text import BIGINT_MAX, INT_MAX, utf16_units
 from schemas.times import format_time, parse_time
 from schemas.types import EventType
+from tests.search import examples
 
 # --- arbitrary records
 
@@ -67,7 +68,7 @@ def record(value: bytes | None, headers: Headers, *, timestamp_ms: int = 0) -> R
 
 
 @given(value=ANY_VALUE, headers=HEADERS, timestamp_ms=st.integers(-(2**63), 2**63 - 1))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=examples(600), deadline=None)
 def test_no_record_makes_decode_raise(value: bytes | None, headers: Headers, timestamp_ms: int) -> None:
     """The same record always gives the same answer, and a rejection keeps what its row and headers can hold."""
     given_record = record(value, headers, timestamp_ms=timestamp_ms)
@@ -161,7 +162,7 @@ TYPED_DATA = st.sampled_from(EventType).flatmap(lambda event_type: st.tuples(st.
 
 
 @given(typed=TYPED_DATA, source=ATTRIBUTE, id_=ATTRIBUTE, time=TIMES)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_sound_event_reads_the_same_however_it_is_written(
     typed: tuple[EventType, dict[str, Any]], source: str, id_: str, time: datetime
 ) -> None:
@@ -182,7 +183,7 @@ def test_a_sound_event_reads_the_same_however_it_is_written(
 
 
 @given(typed=TYPED_DATA, field=st.data(), broken=ANY_JSON)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_the_modes_agree_about_any_data(
     typed: tuple[EventType, dict[str, Any]], field: st.DataObject, broken: Any
 ) -> None:
@@ -220,7 +221,7 @@ def test_what_is_read_can_be_written_and_read_again(value: Any) -> None:
 
 
 @given(raw=st.text(alphabet='[]{}"\\,:1a ').map(str.encode))
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 def test_the_depth_scan_never_refuses_what_the_parser_can_read(raw: bytes) -> None:
     """Within the bound, strict reading differs from the standard parser's only where names repeat."""
     try:

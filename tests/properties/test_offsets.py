@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from tests.search import examples
 from worker.domain.offsets import OffsetTracker
 
 
@@ -76,12 +77,12 @@ class Tracking(RuleBasedStateMachine):
         assert self.tracker.first_under_way == min(under_way, default=None)
 
 
-Tracking.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Tracking.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 TestTracking = Tracking.TestCase
 
 
 @given(offsets=st.sets(st.integers(0, 50), min_size=1), data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_whatever_the_order_of_completion_everything_is_committed_in_the_end(
     offsets: set[int], data: st.DataObject
 ) -> None:

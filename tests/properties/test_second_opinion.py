@@ -1,11 +1,10 @@
 """Hypothesis looks for a story on which the worker and the model of the contract differ: in an outcome, in what is
 published, or in a single cell.
 
-`RUDDER_TEST_EXAMPLES=20000 make test ARGS=tests/properties/test_second_opinion.py` searches for longer.
+`RUDDER_TEST_SEARCH=50 make test ARGS=tests/properties/test_second_opinion.py` tries 20,000 random stories.
 """
 
 import asyncio
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -38,10 +37,11 @@ from tests.properties.two_opinions import (
     told,
 )
 from tests.properties.world import World
+from tests.search import examples
 from worker.domain.identity import NAMESPACE as WORKERS_NAMESPACE
 from worker.handling.process import process, read
 
-EXAMPLES = int(os.environ.get("RUDDER_TEST_EXAMPLES", "400"))
+EXAMPLES = examples(400)
 pytestmark = pytest.mark.timeout(max(300, EXAMPLES))  # seconds: a long search takes long
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
@@ -112,7 +112,7 @@ def _url(path: Path) -> str:
 
 
 @given(steps=STORIES)
-@settings(SETTINGS, max_examples=max(25, EXAMPLES // 100), derandomize=True)
+@settings(SETTINGS, max_examples=examples(25))
 @example(steps=SUPERSEDED)
 @example(steps=SETTLED)
 @example(steps=REDELIVERED)

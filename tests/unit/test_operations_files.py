@@ -279,6 +279,15 @@ def test_the_workflow_may_only_read_and_ends_in_time(jobs: Mapping[str, Any]) ->
             assert re.fullmatch(r"actions/[a-z-]+@v[0-9]+(\.[0-9]+)*", step.get("uses", "actions/none@v0"))
 
 
+def test_nightly_workflow_may_only_read_and_calls_its_target() -> None:
+    workflow = yaml.safe_load(text_of(".github/workflows/nightly.yml"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert "schedule" in workflow[True]  # YAML 1.1 reads the key `on` as true
+    runs = [step.get("run") for step in workflow["jobs"]["search"]["steps"]]
+    assert "make test-nightly" in runs
+    assert "\ntest-nightly:" in text_of("Makefile")
+
+
 def test_the_workflow_runs_on_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) -> None:
     """Between them the jobs require every kind of server that the tests know."""
     required = {

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from schemas.types import EventType as E
 from tests.properties.world import World
+from tests.search import examples
 from tests.unit.domain.story import COMPONENT, TRACK, fields, release_id
 from tests.unit.handling.verify.scene import EXTENTS, Scene, at, checked
 from worker.handling.verify.findings import Finding, Kind
@@ -110,7 +111,7 @@ def judged(
 
 
 @given(story=STORIES, data=st.data())
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_no_moment_of_a_sound_worker_is_a_false_alarm(story: Sequence[Step], data: st.DataObject) -> None:
     """First come the group's commits, then these rows, then the others; the worker goes on all the while."""
     committed = data.draw(st.integers(0, len(story)), label="committed")
@@ -125,7 +126,7 @@ def test_no_moment_of_a_sound_worker_is_a_false_alarm(story: Sequence[Step], dat
 
 
 @given(story=STORIES, data=st.data())
-@settings(deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_any_other_deployment_than_the_right_one_is_one_finding(story: Sequence[Step], data: st.DataObject) -> None:
     """Another of its own, one of another environment, or none that there is."""
     scene = Scene(world=World(environments=ENVIRONMENTS))

@@ -1,0 +1,30 @@
+"""How far Hypothesis searches.
+
+`make test` tries the same examples each time, so that its result does not depend on luck. `RUDDER_TEST_SEARCH=N` tries
+N times as many, at random, and so does `--hypothesis-seed` (once as many): what they find becomes an explicit example.
+"""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+VARIABLE = "RUDDER_TEST_SEARCH"
+
+
+def factor() -> int:
+    """The value of RUDDER_TEST_SEARCH, 0 where it is not set."""
+    return int(os.environ.get(VARIABLE) or 0)
+
+
+def examples(number: int) -> int:
+    """`max_examples` for a property that gets `number` examples in `make test`."""
+    return number * max(1, factor())
+
+
+def load_profile(config: pytest.Config) -> None:
+    """Select the profile. Call it before test modules are imported: their `settings` start from it."""
+    settings.register_profile("repeatable", derandomize=True, database=None, print_blob=True)
+    settings.register_profile("search", derandomize=False, print_blob=True)
+    seeded = config.getoption("--hypothesis-seed") is not None
+    settings.load_profile("search" if seeded or factor() else "repeatable")
