@@ -44,7 +44,7 @@ _BROKER_PATIENCE_SECONDS = 5.0
 
 _COMMIT_TIMEOUT_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
-"""What a rebalance has to allow for beyond the drain and its commit: noticing it, and joining again."""
+"""What a rebalance has to allow for beyond the drain, the commit under way and the last: noticing it, joining again."""
 
 
 def kafka_connection(settings: Settings) -> Connection:
@@ -145,7 +145,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         assignor=settings.partition_assignment_strategy,
         session_timeout_seconds=settings.session_timeout_seconds,
         max_poll_interval_seconds=settings.max_poll_interval_seconds,
-        rebalance_timeout_seconds=settings.drain_timeout_seconds + _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
+        rebalance_timeout_seconds=settings.drain_timeout_seconds + 2 * _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
         commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
         metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
     )
@@ -158,7 +158,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
         metrics=metrics,
     )
-    health = WorkerHealth(gates=gates, breaker=breaker, consumer=consumer, clock=clock)
+    health = WorkerHealth(gates=gates, breaker=breaker, consumer=consumer, membership=source, clock=clock)
     worker = Worker(
         dependencies=(
             ("database", database.check, database.close),

@@ -121,6 +121,17 @@ class Source(Protocol):
         ...
 
 
+class Membership(Protocol):
+    """What a member of a consumer group knows of itself."""
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the group has dropped this member: it sent no heartbeat, or did not poll, for too long. It joins
+        again by itself. A rebalance alone drops nobody.
+        """
+        ...
+
+
 class PartitionsLost(Exception):
     """The group took partitions away before they could be given up in order."""
 

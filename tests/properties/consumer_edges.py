@@ -41,6 +41,7 @@ class Edges(SystemClock):
         self.stopping_since_seconds: float | None = None  # or since it was thawed, like the next two
         self.quiet_since_seconds: float | None = None
         self.revoking_since_seconds: float | None = None
+        self._committing: list[frozenset[Partition]] = []  # the partitions of each commit that is under way
 
     @property
     def joined(self) -> bool:
@@ -167,11 +168,14 @@ class Edges(SystemClock):
             asked = asyncio.current_task() is not self.rebalance or (holding is not None and holding.ending)
             self._ledger.expect(asked, f"commits {partition}, which is not asked for")
         claims = {partition: (held.get(partition), offset) for partition, offset in offsets.items()}
+        self._ledger.expect(not self._committing, "commits while another commit is under way")
+        self._committing.append(frozenset(offsets))
         try:
             answered = await self._ask(
                 "commit", lambda fault, _: self._outside.commit(claims, fault), timeout_seconds=COMMIT_TIMEOUT_SECONDS
             )
         finally:
+            self._committing.pop()
             if self.quiet_since_seconds is not None:  # an edge's own time, bounded by itself, is not the worker's
                 self.quiet_since_seconds += self._outside.now_seconds - began_seconds
         if not answered:
@@ -201,6 +205,8 @@ class Edges(SystemClock):
         for partition in partitions:
             self.held[partition].ending = True
         await self._callbacks[1](partitions)
+        left = [one for committed in self._committing for one in partitions if one in committed]
+        self._ledger.expect(not left, f"gives up {left} with a commit of them under way")
         self.revoking_since_seconds = None
         for partition in partitions:
             holding = self.held.pop(partition)

@@ -115,7 +115,7 @@ class Member:
     def _check_alive(self) -> None:
         """Whatever is stuck, it polls, gives up what it must, and stops."""
         edges, bounds = self.edges, self._bounds
-        giving_up_seconds = bounds.drain_timeout_seconds + COMMIT_TIMEOUT_SECONDS
+        giving_up_seconds = bounds.drain_timeout_seconds + 2 * COMMIT_TIMEOUT_SECONDS  # one may be under way
         assert self._seconds_since(edges.revoking_since_seconds) <= giving_up_seconds, "holds up the group"
         last_round_seconds = bounds.poll_timeout_seconds * 2 + COMMIT_TIMEOUT_SECONDS
         stopping_seconds = self._seconds_since(edges.stopping_since_seconds)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from uuid import UUID
 
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -170,7 +170,26 @@ def test_nothing_is_reordered_skipped_or_committed_early(specs: list[Spec], boun
         world.stop()
 
 
+NARROW = Bounds(
+    concurrency=2,
+    in_flight_records_max=2,
+    in_flight_bytes_max=1_000_000,
+    event_bytes_max=EVENT_BYTES_MAX,
+    commit_interval_seconds=0.0,
+    poll_timeout_seconds=0.5,
+    drain_timeout_seconds=3.0,
+    trail_records_max=2,
+    keep_alive_seconds=2.0,
+)
+
+
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS), failing=st.integers(1, RELEASES))
+@example(  # a partition is given up while the broker is believed to be away: its last commit was not attempted
+    specs=[Spec(PARTITIONS[0], 2), *[Spec(PARTITIONS[0], 1)] * 15, *[Spec(PARTITIONS[2], 1)] * 2],
+    bounds=NARROW,
+    plan=[*[Step("fetch")] * 3, Step("answer", 1), Step("take", 2), Step("fetch"), Step("down", 1), Step("down", 2)],
+    failing=1,
+)
 @settings(SETTINGS, max_examples=examples(60))
 def test_a_release_that_fails_for_ever_blocks_only_itself(
     specs: list[Spec], bounds: Bounds, plan: list[Step], failing: int

@@ -28,7 +28,7 @@ from schemas.record import Record
 from worker.domain.errors import Broken, Unavailable
 from worker.kafka import closed_transports, lenient_headers
 from worker.kafka.connection import Connection, at_start
-from worker.kafka.membership import commit_as_a_member_only
+from worker.kafka.membership import Membership
 from worker.ports import Partition, PartitionsLost
 from worker.telemetry import LogEvent
 
@@ -88,6 +88,7 @@ class KafkaSource:
             "fetch_max_bytes": _FETCH_BYTES,
         }
         self._consumer: AIOKafkaConsumer | None = None
+        self._membership: Membership | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
         lenient_headers.install()
         closed_transports.install()
@@ -97,7 +98,7 @@ class KafkaSource:
         try:
             consumer.subscribe(topics=self._topics, listener=_Listener(on_assigned, self._forgetting(on_revoked)))
             await consumer.start()
-            commit_as_a_member_only(consumer)
+            self._membership = Membership(consumer)
             self._consumer = consumer
         except KafkaError as error:
             raise await at_start(error, self._connection) from error
@@ -126,17 +127,23 @@ class KafkaSource:
             raise (Unavailable if passing else Broken)(f"no records can be fetched: {error}") from error
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        consumer = self._started()
+        if self._membership is None:
+            raise RuntimeError("the source is not started")
         try:
             async with asyncio.timeout(self._commit_timeout_seconds):
-                await consumer.commit({TopicPartition(*partition): offset for partition, offset in offsets.items()})
+                await self._membership.commit({TopicPartition(*one): offset for one, offset in offsets.items()})
         except (CommitFailedError, IllegalStateError) as error:
             raise PartitionsLost("the group has moved on without this member") from error
         except (KafkaError, TimeoutError) as error:
             raise Unavailable(f"offsets cannot be committed: {error!r}") from error
 
+    @property
+    def dropped(self) -> bool:
+        """As `worker.ports.Membership` says."""
+        return self._membership is not None and self._membership.dropped
+
     async def stop(self) -> None:
-        consumer, self._consumer = self._consumer, None
+        consumer, self._consumer, self._membership = self._consumer, None, None
         polling, self._polling = self._polling, None
         if polling is not None:
             polling.cancel()

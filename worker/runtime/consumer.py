@@ -87,15 +87,16 @@ class Consumer:
         self._held_back: dict[Partition, int] = {}
         self._identities: dict[UUID, asyncio.Event] = {}  # of what is in flight: set when the last of it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
+        self._committing = asyncio.Lock()
         self._commit_failure: tuple[type, type] | None = None
         self._shut_at_seconds = float("-inf")
         self._paused: frozenset[Partition] = frozenset()
         metrics.watch(PARTITIONS_PAUSED, lambda: len(self._paused))
         metrics.watch(COMMIT_TRAIL_RECORDS, lambda: max((a.trail for a in self._assignments.values()), default=0))
         self.beat_seconds: float | None = None
-        """When the loop last came round, on the monotonic clock; None before it began."""
+        """When the loop last came round, on the monotonic clock; None before it began, and once it drains."""
         self.joined = False
-        """Whether the group has told this member which partitions it has; they may be none."""
+        """Whether the group has assigned partitions to this member at least once; they may be none."""
 
     async def join(self) -> None:
         """Join the group.
@@ -112,6 +113,7 @@ class Consumer:
                 lanes = Lanes(group, concurrency=self._bounds.concurrency)
                 while not stop.is_set():
                     await self.run_once(lanes, stop)
+                self.beat_seconds = None
                 await self._give_up(self._assignments.keys())
                 lanes.cancel()
         finally:
@@ -125,22 +127,27 @@ class Consumer:
             return
         for record in await self._poll(stop):
             self._dispatch(record, lanes)
-        if self._clock.monotonic_seconds() - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
-            await self._commit(self._assignments.values())
+        now_seconds = self._clock.monotonic_seconds()
+        if now_seconds - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
+            self._committed_at_seconds = now_seconds
+            await self._commit_all()
             self._look_for_what_holds_back()
 
     async def _stand_by(self, stop: asyncio.Event) -> None:
-        """Begin nothing more, give up what is finished, and show the group a sign of life.
+        """Begin nothing more, commit and forget what is finished, and show the group a sign of life.
 
         Partitions that come later are not fetched either; nor is what a poll before this one may still bring begun: it
         was not committed, so it comes again. What is not finished, and may not be while a broker is away, is not waited
-        for here.
+        for here. A partition whose commit failed is kept, and committed at the next turn.
         """
         self._paused = frozenset()
         self._metrics.set(COMMIT_TRAIL_SECONDS, 0.0)
         for assignment in self._assignments.values():
             assignment.ended.set()
-        await self._give_up([partition for partition, one in self._assignments.items() if not one.running])
+        await self._commit_all()
+        for assignment in tuple(self._assignments.values()):
+            if not assignment.running and assignment.to_commit() is None:
+                self._forget(assignment)
         if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
             with contextlib.suppress(Unavailable):
                 await self._source.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0)
@@ -259,7 +266,6 @@ class Consumer:
 
     async def _revoked(self, partitions: Iterable[Partition]) -> None:
         revoked = [partition for partition in partitions if partition in self._assignments]
-        self.joined = False
         await self._give_up(revoked)
         self._metrics.set(PARTITIONS_ASSIGNED, len(self._assignments))
         _log.info(LogEvent.PARTITIONS_REVOKED, partitions=_names(revoked))
@@ -276,20 +282,35 @@ class Consumer:
         except TimeoutError:
             # What still runs may finish: its guards and ids make that harmless. It is never committed from here.
             _log.warning(LogEvent.DRAIN_TIMED_OUT, running=sum(assignment.running for assignment in given_up))
-        # A stop and a revocation may give up the same partition; whichever comes second has nothing to commit of it.
-        ours = [assignment for assignment in given_up if self._assignments.get(assignment.partition) is assignment]
         try:
-            await self._commit(ours)
+            async with (
+                self._committing
+            ):  # even if the broker seems to be away: it is the last chance, and has a timeout
+                # A stop and a revocation may give up the same partition; the second has nothing to commit of it.
+                await self._commit([one for one in given_up if self._assignments.get(one.partition) is one])
         finally:
-            for assignment in ours:
-                if self._assignments.get(assignment.partition) is assignment:
-                    del self._assignments[assignment.partition]
-                    self._held_back.pop(assignment.partition, None)
+            for assignment in given_up:
+                self._forget(assignment)
+
+    def _forget(self, assignment: Assignment) -> None:
+        if self._assignments.get(assignment.partition) is assignment:
+            del self._assignments[assignment.partition]
+            self._held_back.pop(assignment.partition, None)
+
+    async def _commit_all(self) -> None:
+        """Commit every partition, but while a revocation commits, or the broker is known to be away: nothing would be
+        polled until that commit has timed out.
+        """
+        if not self._committing.locked() and not self._gates.broker.away:
+            async with self._committing:
+                await self._commit(self._assignments.values())
 
     async def _commit(self, assignments: Iterable[Assignment]) -> None:
-        self._committed_at_seconds = self._clock.monotonic_seconds()
+        """Commit what is finished. Callers hold `_committing`: one commit at a time, so that no older one is under way
+        when a partition has been given up.
+        """
         ready = [(assignment, offset) for assignment in assignments if (offset := assignment.to_commit()) is not None]
-        if not ready or self._gates.broker.away:  # it would be waited for in vain, and nothing be polled meanwhile
+        if not ready:
             return
         try:
             await self._source.commit({assignment.partition: offset for assignment, offset in ready})

@@ -3,7 +3,7 @@
 import asyncio
 
 from worker.domain.breaker import Breaker
-from worker.ports import Clock
+from worker.ports import Clock, Membership
 from worker.runtime.consumer import Consumer
 from worker.runtime.gate import Gate, Gates
 
@@ -17,11 +17,19 @@ _UNASSIGNED = (
     "for up to RUDDER_SESSION_TIMEOUT_SECONDS: a restart prolongs that"
 )
 
+_DROPPED = (
+    "the group has dropped this member: no heartbeat for RUDDER_SESSION_TIMEOUT_SECONDS, or no poll for "
+    "RUDDER_MAX_POLL_INTERVAL_SECONDS; it joins again by itself"
+)
+
 
 class WorkerHealth:
     """Liveness looks at the loop alone: restarting a worker brings no database back."""
 
-    def __init__(self, *, gates: Gates, breaker: Breaker, consumer: Consumer, clock: Clock) -> None:
+    def __init__(
+        self, *, gates: Gates, breaker: Breaker, consumer: Consumer, membership: Membership, clock: Clock
+    ) -> None:
+        self._membership = membership
         self._gates = gates
         self._breaker = breaker
         self._consumer = consumer
@@ -33,7 +41,8 @@ class WorkerHealth:
 
     async def unready(self) -> dict[str, str]:
         database, broker = await asyncio.gather(_problem(self._gates.database), _problem(self._gates.broker))
-        partitions = None if self._consumer.joined else _UNASSIGNED
+        dropped = _DROPPED if self._membership.dropped else None
+        partitions = dropped if self._consumer.joined else _UNASSIGNED
         tripped = self._breaker.tripped
         breaker = None if tripped is None else str(tripped)
         problems = {"database": database, "broker": broker, "partitions": partitions, "breaker": breaker}

@@ -115,7 +115,7 @@ class ScriptedSource:
         self.polls: list[int] = []
         self.paused: list[frozenset[Partition]] = []
         self.commits: list[dict[Partition, int]] = []
-        self.stopped = False
+        self.stopped = self.dropped = False
         self.on_assigned: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
         self.on_revoked: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
 

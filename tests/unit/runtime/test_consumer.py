@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from uuid import uuid5
 
@@ -26,6 +26,7 @@ from worker.domain.breaker import Breaker
 from worker.domain.errors import Broken, Unavailable
 from worker.ports import Partition, PartitionsLost, Publication
 from worker.runtime.consumer import Bounds, Consumer
+from worker.runtime.ending import Ending
 from worker.telemetry import LogEvent, Metrics
 
 P0, P1 = Partition("in", 0), Partition("in", 1)
@@ -499,3 +500,54 @@ async def test_what_an_outage_holds_back_is_told_with_the_outage() -> None:
             scene.store.down = None
             await until(lambda: scene.source.committed == {P0: 1})
     assert [log for log in logs if log["event"] == LogEvent.OFFSETS_HELD_BACK] == []
+
+
+@pytest.mark.parametrize("how", ["revocation", "stop"])
+async def test_finished_work_is_committed_at_the_end_although_the_broker_seems_to_be_away(how: str) -> None:
+    """An outage is over before anybody knows: the last commit is attempted in any case, within its timeout."""
+    scene = Scene(created("a", offset=0))
+    scene.source.commit_faults.extend([Unavailable("no coordinator")] * 10_000)  # and so the broker is suspected
+    scene.publisher.down = Unavailable("no broker")
+    async with scene.running():
+        await until(lambda: bool(scene.publisher.published) and len(scene.source.commit_faults) < 10_000)
+        waiting = asyncio.ensure_future(scene.gates.broker.passed(Ending()))
+        await until(lambda: scene.gates.broker.away)
+        scene.source.commit_faults.clear()
+        if how == "revocation":
+            await scene.revoke(P0, P1)
+            assert scene.source.committed == {P0: 1}
+        scene.publisher.down = None
+        await waiting
+    assert scene.source.committed == {P0: 1}
+
+
+async def test_a_revocation_waits_for_the_commit_that_is_under_way() -> None:
+    """An older commit that lands after the partition was given up would take the next member's offsets back."""
+    scene = Scene(created("a", offset=0))
+    answering, asked = asyncio.Event(), asyncio.Event()
+    commit = scene.source.commit
+
+    async def slow(offsets: Mapping[Partition, int]) -> None:
+        asked.set()
+        await answering.wait()
+        await commit(offsets)
+
+    scene.source.commit = slow  # type: ignore[method-assign]
+    async with scene.running():
+        await asked.wait()
+        revoking = asyncio.ensure_future(scene.revoke(P0, P1))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not revoking.done()
+        answering.set()
+        await revoking
+        assert scene.source.commits == [{P0: 1}]
+
+
+async def test_an_open_breaker_keeps_a_partition_until_its_offset_is_committed() -> None:
+    """A commit that fails is made up for; what was finished would otherwise come again after the restart."""
+    scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
+    scene.source.commit_faults.extend([Unavailable("no coordinator")] * 3)
+    async with scene.running():
+        await until(lambda: is_open(scene) and not scene.source.commit_faults and bool(scene.source.commits))
+        assert scene.source.committed[P0] == len(scene.store.written)

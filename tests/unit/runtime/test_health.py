@@ -71,7 +71,13 @@ class Parts:
             clock=self.clock,
             metrics=metrics,
         )
-        self.health = WorkerHealth(gates=self.gates, breaker=self.breaker, consumer=self.consumer, clock=self.clock)
+        self.health = WorkerHealth(
+            gates=self.gates,
+            breaker=self.breaker,
+            consumer=self.consumer,
+            membership=self.source,
+            clock=self.clock,
+        )
 
     async def be_assigned(self, *partitions: Partition) -> None:
         await self.consumer.join()
@@ -125,11 +131,22 @@ async def test_before_the_group_has_answered_it_is_not_ready(parts: Parts) -> No
     assert "RUDDER_SESSION_TIMEOUT_SECONDS" in unready["partitions"]
 
 
-async def test_during_a_rebalance_it_is_not_ready(parts: Parts) -> None:
+async def test_a_rebalance_does_not_make_a_member_unready(parts: Parts) -> None:
+    """Each restart of one worker rebalances all: a rolling update would wait for them one after the other."""
     await parts.be_assigned(Partition("in", 0))
     assert parts.source.on_revoked is not None
     await parts.source.on_revoked([Partition("in", 0)])
-    assert list(await parts.health.unready()) == ["partitions"]
+    assert await parts.health.unready() == {}
+
+
+async def test_a_member_that_the_group_has_dropped_is_not_ready_until_it_joins_again(parts: Parts) -> None:
+    await parts.be_assigned(Partition("in", 0))
+    parts.source.dropped = True
+    unready = await parts.health.unready()
+    assert set(unready) == {"partitions"}
+    assert "RUDDER_MAX_POLL_INTERVAL_SECONDS" in unready["partitions"]
+    parts.source.dropped = False
+    assert await parts.health.unready() == {}
 
 
 @pytest.mark.parametrize("error", [Unavailable("connection refused"), Misconfigured("run migrate first")])
