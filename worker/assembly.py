@@ -107,6 +107,10 @@ def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: 
     )
 
 
+LAST_SERVICES = ("http",)
+"""What is asked to stop when the others have ended: the drain can be watched, and its metrics be scraped."""
+
+
 def services(settings: Settings) -> Mapping[str, Service]:
     """The services of `rudder-worker run`.
 

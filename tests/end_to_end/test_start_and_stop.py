@@ -10,7 +10,9 @@ from tests.conformance.catalogue import run
 from tests.conformance.deadlines import until
 from tests.end_to_end.days import day_of
 from tests.end_to_end.events import Story
+from tests.end_to_end.held_writes import held_writes
 from tests.end_to_end.stage import Stage
+from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.postgres import PostgresServer
 from worker.demo.broker import free_port
@@ -54,6 +56,24 @@ async def test_a_signal_ends_the_worker_in_order(stage: Stage, number: signal.Si
         assert await worker.stop() == 0
     counted = await stage.recount()
     assert counted.differences == ()
+
+
+@APACHE
+async def test_http_is_served_until_the_drain_is_over(stage: Stage) -> None:
+    """An orchestrator sees a worker that is healthy, and its last metrics can be scraped."""
+    with stage.worker(RUDDER_DATABASE_TIMEOUT_SECONDS="30", RUDDER_LOG_LEVEL="info") as worker:
+        await worker.ready()
+        async with held_writes(stage.database_url) as held:
+            story = Story()
+            await stage.send([story.tell("release.created", story.fields)])
+            await held.waited_for()
+            worker.send_signal(signal.SIGTERM)
+            await worker.until(lambda: "worker.stopping" in worker.stderr, what="it stops")
+            for _ in range(30):  # more than one round of the HTTP server
+                assert [await worker.status(path) for path in ("/livez", "/readyz")] == [200, 200]
+                assert (await samples(worker))["rudder_in_flight_records", ()] == 1
+        assert await worker.ended() == 0
+    assert await stage.committed()
 
 
 @EMBEDDED

@@ -19,8 +19,8 @@ from worker.runtime import lifeline
 from worker.settings import Settings, environment, load, unknown_names
 from worker.telemetry import LogEvent
 
-GRACE_SECONDS = 10.0
-"""What a stop may take beyond the drain: committing, leaving the group, closing connections."""
+GRACE_SECONDS = 20.0
+"""What a stop may take beyond the drain: the last commit's timeout, leaving the group, closing connections."""
 
 _MARGIN_SECONDS = 15.0
 """What a process may take beyond that to cancel what hangs and say so; who is then still there is killed."""
@@ -78,7 +78,7 @@ def _run(serving: Coroutine[None, None, signal.Signals | None]) -> None:
 
 async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signals | None:
     """Be a worker; the signal that ended it."""
-    from worker.assembly import services
+    from worker.assembly import LAST_SERVICES, services
     from worker.runtime.supervisor import supervise
 
     stop, received = asyncio.Event(), _Received(supervised=supervised)
@@ -96,7 +96,7 @@ async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signa
 
     if supervised:
         lifeline.when_cut(orphaned)
-    await supervise(working, stop, grace_seconds=grace_seconds)
+    await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
     return received.signal
 
 

@@ -1,7 +1,7 @@
 """Owns the worker's services. None can die unnoticed: whichever ends first, for whatever reason, ends the worker."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Protocol
 
 import structlog
@@ -10,6 +10,9 @@ from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.supervisor")
 
+
+_LAST_SECONDS = 5.0
+"""What is asked to stop last has little to finish: requests that are being answered."""
 
 _CANCELLATION_SECONDS = 10.0
 """How long a cancelled service may take to clean up; what is left then ends with the event loop."""
@@ -25,8 +28,12 @@ class ServiceEnded(Exception):
     """A service returned although nobody had asked it to."""
 
 
-async def supervise(services: Mapping[str, Service], stop: asyncio.Event, *, grace_seconds: float) -> None:
+async def supervise(
+    services: Mapping[str, Service], stop: asyncio.Event, *, grace_seconds: float, last: Collection[str] = ()
+) -> None:
     """Run the services until `stop` is set or one of them ends; then give them `grace_seconds` to finish.
+
+    `last`: the names of those that are asked to stop only when the others have ended, such as what serves metrics.
 
     A task group would not do: it cancels the others as soon as one fails, and they have work to finish.
 
@@ -35,17 +42,25 @@ async def supervise(services: Mapping[str, Service], stop: asyncio.Event, *, gra
         ServiceEnded: a service returned by itself.
     """
     ended: list[asyncio.Task[None]] = []  # in the order of time
-    running = [asyncio.ensure_future(_run(name, service, stop)) for name, service in services.items()]
-    for service_task in running:
-        service_task.add_done_callback(ended.append)
+    end = asyncio.Event()
+    first_tasks: list[asyncio.Task[None]] = []
+    last_tasks: list[asyncio.Task[None]] = []
+    for name, service in services.items():
+        task = asyncio.ensure_future(_run(name, service, end if name in last else stop, failed=stop))
+        task.add_done_callback(ended.append)
+        (last_tasks if name in last else first_tasks).append(task)
+    running = first_tasks + last_tasks
     try:
         await stop.wait()
         _log.info(LogEvent.WORKER_STOPPING)
-        _, hanging = await asyncio.wait(running, timeout=grace_seconds)
-        if hanging:
+        await _ended(first_tasks, timeout_seconds=grace_seconds)
+        end.set()
+        await _ended(last_tasks, timeout_seconds=_LAST_SECONDS)
+        if hanging := [task for task in running if not task.done()]:
             _log.error(LogEvent.DRAIN_TIMED_OUT, grace_seconds=grace_seconds, services=len(hanging))
     finally:
         stop.set()
+        end.set()
         for service_task in running:
             service_task.cancel()
         await asyncio.wait(running, timeout=_CANCELLATION_SECONDS)
@@ -54,10 +69,16 @@ async def supervise(services: Mapping[str, Service], stop: asyncio.Event, *, gra
             raise error
 
 
-async def _run(name: str, service: Service, stop: asyncio.Event) -> None:
+async def _ended(tasks: Collection[asyncio.Task[None]], *, timeout_seconds: float) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=timeout_seconds)
+
+
+async def _run(name: str, service: Service, stop: asyncio.Event, *, failed: asyncio.Event) -> None:
+    """Run it until its own `stop`; however it ends, the whole worker stops."""
     try:
         await service.run(stop)
         if not stop.is_set():
             raise ServiceEnded(f"{name} ended by itself")
     finally:
-        stop.set()
+        failed.set()

@@ -185,3 +185,50 @@ async def test_cancelling_the_supervisor_cancels_every_service(stopping: bool) -
     with pytest.raises(asyncio.CancelledError):
         await supervising
     assert all(service.cleaned_up for service in services.values())
+
+
+class Last(Orderly):
+    """Notes whether another had finished when it was asked to stop."""
+
+    def __init__(self, other: Orderly) -> None:
+        super().__init__()
+        self._other = other
+        self.other_had_finished: bool | None = None
+
+    async def run(self, stop: asyncio.Event) -> None:
+        self.serving.set()
+        await stop.wait()
+        self.other_had_finished = self._other.finished
+
+
+@pytest.mark.parametrize("last_first", [True, False])
+async def test_last_service_stops_when_the_others_have_ended(last_first: bool) -> None:
+    """Whatever serves metrics serves those of the drain."""
+    other = Orderly()
+    last = Last(other)
+    services: dict[str, Service] = {"l": last, "o": other} if last_first else {"o": other, "l": last}
+    stop = asyncio.Event()
+    supervising = asyncio.ensure_future(supervise(services, stop, grace_seconds=GRACE_SECONDS, last=("l",)))
+    await last.serving.wait()
+    stop.set()
+    await supervising
+    assert last.other_had_finished
+
+
+async def test_last_service_stops_when_another_fails_or_hangs() -> None:
+    """Its own end is not the failure that is raised."""
+    hanging, last = Hanging(), Orderly()
+    failing = Failing(Broken("a fault"), after=last)
+    services: dict[str, Service] = {"l": last, "h": hanging, "f": failing}
+    with pytest.raises(Broken, match="a fault"):
+        await supervise(services, asyncio.Event(), grace_seconds=0.0, last=("l",))
+    assert last.finished
+    assert hanging.cleaned_up
+
+
+async def test_last_service_that_fails_ends_the_others() -> None:
+    orderly = Orderly()
+    services: dict[str, Service] = {"l": Failing(Broken("a fault"), after=orderly), "o": orderly}
+    with pytest.raises(Broken, match="a fault"):
+        await supervise(services, asyncio.Event(), grace_seconds=GRACE_SECONDS, last=("l",))
+    assert orderly.finished
