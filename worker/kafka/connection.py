@@ -25,6 +25,7 @@ from aiokafka.errors import (
 from aiokafka.helpers import create_ssl_context
 
 from worker.domain.errors import Misconfigured, Unavailable
+from worker.kafka import topic_creation
 
 _LOOK_SECONDS = 5.0
 """How long a server is asked why it does not let a client in."""
@@ -66,11 +67,12 @@ class Connection:
     request_timeout_seconds: float = 40.0
 
     def arguments(self) -> dict[str, Any]:
-        """Keyword arguments for any aiokafka client.
+        """Keyword arguments for any aiokafka client; none that has them creates topics.
 
         Raises:
             Misconfigured: a certificate file cannot be read.
         """
+        topic_creation.forbid()
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,

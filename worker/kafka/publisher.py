@@ -13,14 +13,16 @@ import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
+    InvalidTopicError,
     KafkaError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
+    for_code,
 )
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import RecordMetadata
 
-from worker.domain.errors import Unavailable
+from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import closed_transports
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
@@ -34,6 +36,7 @@ _REQUEST_BYTES_MAX = 128 * 1024 * 1024
 
 _STOP_TIMEOUT_SECONDS = 5.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
+_TOPIC_WAITS_SECONDS = (0.0, 0.3, 0.7, 1.0)
 
 _REFUSED_BEFORE_SENDING = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 """Errors that cost the producer no sequence number. Any other leaves a gap that the broker will not forgive."""
@@ -123,6 +126,30 @@ class KafkaPublisher:
             await self._judge(producer, error)
             raise Unavailable(f"topic {publication.topic}: {error}") from error
         return written.partition, written.offset
+
+    async def has_topic(self, topic: str) -> bool:
+        """Whether the brokers know the topic. One that was just created may take them a moment.
+
+        Raises:
+            Unavailable: no broker answers.
+            Misconfigured: a broker refuses the question.
+        """
+        if self._producer is None:
+            raise Unavailable("the producer is not started")
+        client = self._producer.client
+        for wait_seconds in _TOPIC_WAITS_SECONDS:
+            await asyncio.sleep(wait_seconds)
+            try:
+                node = client.get_random_node()
+                answer = await client.send(node, MetadataRequest([topic], allow_auto_topic_creation=False))
+            except (KafkaError, OSError, TimeoutError) as error:
+                raise Unavailable(f"Kafka does not answer: {error}") from error
+            code = next(code for code, name, *_ in answer.topics if name == topic)
+            if code in {TopicAuthorizationFailedError.errno, InvalidTopicError.errno}:
+                raise Misconfigured(f"Kafka refuses topic {topic}: {for_code(code).__name__}")
+            if code != UnknownTopicOrPartitionError.errno:
+                return True
+        return False
 
     async def ping(self) -> None:
         """As `worker.ports.Publisher` says. Any broker will do, and it is asked for no topic: that is the least there
