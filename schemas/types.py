@@ -25,3 +25,17 @@ class StatusEventType(StrEnum):
 
     DEPLOYMENT_STATUS_CHANGED = "dev.rudder.deployment.status_changed.v1"
     RELEASE_STATUS_CHANGED = "dev.rudder.release.status_changed.v1"
+
+
+_PREFIX, _SUFFIX = "dev.rudder.", ".v1"
+
+
+def short_type(event_type: str) -> str:
+    """`deployment.succeeded` of `dev.rudder.deployment.succeeded.v1`."""
+    return event_type.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+
+
+def full_type(text: str) -> str:
+    """The accepted type that a text names, with or without its prefix and version; any other text as it is."""
+    full = f"{_PREFIX}{short_type(text)}{_SUFFIX}"
+    return full if full in set(EventType) else text

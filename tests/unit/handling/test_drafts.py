@@ -2,7 +2,6 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,18 @@ from schemas.record import Record
 from schemas.types import EventType
 from tests.unit.schemas.records import DEPLOYMENT_DATA, ENVELOPE, RELEASE_DATA, RELEASE_ID, STARTED
 from tests.unit.schemas.schema_files import EXAMPLES
-from worker.handling.drafts import Draft, Problem, complete, drafts, judge, publication
+from worker.handling.drafts import (
+    Problem,
+    complete,
+    doubts,
+    judge,
+    publication,
+    unlike_published,
+    unsendable,
+    with_full_type,
+    with_id,
+)
+from worker.handling.event_texts import Draft
 from worker.ports import Publication
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
@@ -54,37 +64,6 @@ def decoded(written: Publication) -> Event:
     return event
 
 
-def test_every_line_is_a_draft_and_blank_lines_count_as_lines() -> None:
-    found = list(drafts("a.jsonl", [b"\n", b'{"a":1}\n', b"  \n", b'\t{"b":2} \r\n', b"broken"]))
-    assert found == [
-        Draft(place="a.jsonl:2", value=b'{"a":1}'),
-        Draft(place="a.jsonl:4", value=b'{"b":2}'),
-        Draft(place="a.jsonl:5", value=b"broken"),
-    ]
-
-
-@pytest.mark.parametrize("lines", [[], [b""], [b"\n", b" \r\n"]])
-def test_nothing_is_no_draft(lines: list[bytes]) -> None:
-    assert list(drafts("x", lines)) == []
-
-
-def test_a_text_over_many_lines_is_one_draft_where_it_began() -> None:
-    text = json.dumps({**ENVELOPE, "data": dict(RELEASE_DATA)}, indent=2).encode()
-    (draft,) = drafts("x", [b"\n", *text.splitlines(keepends=True)])
-    assert draft.place == "x:2"
-    assert json.loads(draft.value) == json.loads(text)
-
-
-def test_lines_are_handed_on_as_they_come() -> None:
-    """Standard input may stay open for ever: the first event must not wait for the second."""
-
-    def lines() -> Iterator[bytes]:
-        yield b"{}\n"
-        raise AssertionError("nobody asked for the second line")
-
-    assert next(drafts("-", lines())) == Draft(place="-:1", value=b"{}")
-
-
 def test_an_event_gets_what_its_envelope_lacks() -> None:
     draft = Draft(place="x:1", value=b'{"type":"t","data":{}}')
     assert completed(draft) == {
@@ -101,9 +80,19 @@ def test_an_event_gets_what_its_envelope_lacks() -> None:
 def test_what_an_event_says_of_itself_stays() -> None:
     """What is wrong, too: it is judged, not mended."""
     assert completed(a_draft(extension="x")) == {**ENVELOPE, "data": dict(RELEASE_DATA), "extension": "x"}
-    assert completed(a_draft(id="", specversion="0.3", time=None))["id"] == ""
-    assert completed(a_draft(id="", specversion="0.3", time=None))["specversion"] == "0.3"
-    assert completed(a_draft(time=None))["time"] is None
+    assert completed(a_draft(id="", specversion="0.3"))["id"] == ""
+    assert completed(a_draft(id="", specversion="0.3"))["specversion"] == "0.3"
+    assert completed(a_draft(time="yesterday"))["time"] == "yesterday"
+
+
+def test_null_attribute_is_completed_like_a_missing_one() -> None:
+    """The JSON format of CloudEvents says that null is unset; a null time was published as 1970."""
+    said = completed(a_draft(id=None, source=None, specversion=None, time=None, subject=None))
+    assert said["id"] == "new"
+    assert said["source"] == "/new"
+    assert said["specversion"] == "1.0"
+    assert said["time"] == "2026-03-01T09:30:00.000000Z"
+    assert said["subject"] is None
 
 
 @pytest.mark.parametrize("value", [b"broken", b"[]", b'"text"', b"1", b"null", b"\xff", b'{"a":1,"a":2}'])
@@ -123,7 +112,13 @@ def test_the_judge_is_the_worker_s_own() -> None:
         (Draft(place="x:1", value=b"[]"), "not_a_cloudevent", "no object"),
         (Draft(place="x:1", value=b""), "malformed_json", ""),
         (a_draft(id=...), "not_a_cloudevent", "id: "),
-        (a_draft(type="nope"), "unsupported_type", "nope"),
+        (a_draft(type="nope"), "unsupported_type", "nope is not accepted. Accepted types: dev.rudder."),
+        (
+            a_draft(type="dev.rudder.deployment.suceeded.v1"),
+            "unsupported_type",
+            "did you mean dev.rudder.deployment.succeeded.v1? Accepted types: dev.rudder.deployment.succeeded.v1, ",
+        ),
+        (Draft(place="x:1", value="{}".encode("utf-16")), "malformed_json", "UTF-16"),
         (a_draft(data={**RELEASE_DATA, "organization_id": 1}), "invalid_data", "/data/organization_id: "),
         (a_draft(padding="x" * BYTES_MAX), "too_large", str(BYTES_MAX)),
     ],
@@ -179,11 +174,100 @@ def test_structured_mode_is_the_publisher_s_own_text() -> None:
     assert dict(written.headers)["content-type"] == b"application/cloudevents+json; charset=utf-8"
 
 
-def test_binary_mode_has_the_attributes_as_headers() -> None:
-    draft = a_draft()
+def test_binary_mode_sends_every_attribute_as_it_is() -> None:
+    """`subject` and `time` are the publisher's own; nothing is replaced, dropped or added."""
+    attributes = {
+        "subject": "checkout",
+        "time": "2026-03-01T09:30:00+01:00",
+        "dataschema": "https://acme.example/schema",
+        "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        "tracestate": "acme=1",
+        "partitionkey": "a key",
+        "sequence": 7,
+        "dryrun": False,
+        "team": "Vertriebsgrüße",
+    }
+    draft = a_draft(datacontenttype="application/vnd.acme+json; charset=utf-8", unset=None, **attributes)
     written = publication(draft, accepted(draft), topic="in", content_mode="binary")
-    headers = dict(written.headers)
-    assert headers["ce_id"] == b"run-1"
-    assert headers["ce_source"] == b"https://ci.example.com"
-    assert headers["ce_specversion"] == b"1.0"
+    assert dict(written.headers) == {
+        "ce_specversion": b"1.0",
+        "ce_id": b"run-1",
+        "ce_source": b"https://ci.example.com",
+        "ce_type": b"dev.rudder.release.submitted.v1",
+        **{f"ce_{name}": str(value).encode() for name, value in attributes.items()},
+        "ce_dryrun": b"false",
+        "content-type": b"application/vnd.acme+json; charset=utf-8",
+    }
+    assert written.key == RELEASE_ID.encode()
+
+
+def test_binary_mode_without_subject_sends_none() -> None:
+    draft = a_draft()
+    headers = dict(publication(draft, accepted(draft), topic="in", content_mode="binary").headers)
+    assert "ce_subject" not in headers
     assert headers["content-type"] == b"application/json"
+
+
+def test_base64_data_is_sent_as_its_bytes() -> None:
+    """Fields that the worker does not know included."""
+    data = json.dumps({**RELEASE_DATA, "pipeline": 1}, indent=1).encode()
+    draft = a_draft(..., data_base64=base64.b64encode(data).decode())
+    assert publication(draft, accepted(draft), topic="in", content_mode="binary").value == data
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_redrive_adds_the_header(mode: Literal["binary", "structured"]) -> None:
+    draft = a_draft()
+    headers = publication(draft, accepted(draft), topic="in", content_mode=mode, redrive=True).headers
+    assert headers[-1] == ("rudder-redrive", b"1")
+
+
+def test_invalid_attribute_is_unsendable() -> None:
+    assert unsendable(a_draft(subject="x", other=1)) is None
+    problem = unsendable(a_draft(subject=5, my_own="x"))
+    assert problem is not None
+    assert (problem.place, problem.reason) == ("x:1", "not_a_cloudevent")
+    assert problem.detail.startswith("subject: is no text; my_own: is no attribute name")
+
+
+def test_derived_id_is_used_only_where_the_event_has_none() -> None:
+    def id_of(event: Event) -> str:
+        return f"of {event.data.release_id}"
+
+    whole, derived = with_id(a_draft(id=...), id_of, source="/new", time=NOW)
+    assert (json.loads(whole.value)["id"], derived) == (f"of {RELEASE_ID}", True)
+    whole, derived = with_id(a_draft(id="own"), id_of, source="/new", time=NOW)
+    assert (json.loads(whole.value)["id"], derived) == ("own", False)
+
+
+@pytest.mark.parametrize(
+    "draft", [Draft(place="x:1", value=b"broken"), a_draft(id=..., type="nope"), a_draft({}, id=...)]
+)
+def test_invalid_event_gets_no_derived_id(draft: Draft) -> None:
+    def id_of(event: Event) -> str:
+        raise AssertionError(event)
+
+    whole, derived = with_id(draft, id_of, source="/new", time=NOW)
+    assert not derived
+    assert isinstance(judge(whole, bytes_max=BYTES_MAX), Problem)
+
+
+@pytest.mark.parametrize(
+    "given", ["deployment.started", "deployment.started.v1", "dev.rudder.deployment.started", STARTED]
+)
+def test_short_type_is_completed(given: str) -> None:
+    draft = a_draft(DEPLOYMENT_DATA, type=given)
+    assert completed(draft)["type"] == STARTED
+    assert json.loads(with_full_type(draft).value)["type"] == STARTED
+
+
+def test_short_type_is_a_warning_of_validate() -> None:
+    """The worker itself accepts full names only, and not every publisher is `publish`."""
+    (warning,) = unlike_published(a_draft(DEPLOYMENT_DATA, type="deployment.started"))
+    assert STARTED in warning
+    assert unlike_published(a_draft(DEPLOYMENT_DATA, type=STARTED)) == ()
+
+
+def test_misspelt_field_is_a_doubt() -> None:
+    draft = a_draft({**DEPLOYMENT_DATA, "coment": "x", "pipeline": "ours"}, type=STARTED)
+    assert doubts(draft, accepted(draft)) == ("/data/coment: is no field and is ignored; did you mean comment?",)

@@ -1,0 +1,141 @@
+"""The identity of events that a CI job sends: its source, and ids that are the same when a step sends an event again.
+
+A CI system names each run of a job in environment variables. An id is made of that name and of what the event is about,
+so a step that is repeated within its job sends the id it sent before. A job that is run again is another run: it
+deploys again, so its events have other ids. The names of the variables are the vendors' (docs/publishing.md names the
+pages).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from urllib.parse import quote
+
+from schemas.event import Event
+from schemas.incoming import ActivityRecorded, DeploymentChange
+from schemas.json_text import compact
+from schemas.types import short_type
+
+_DIGEST_CHARS = 32
+_RUN_CHARS_MAX = 120
+_URL_CHARS = "/:@-._~!$&'()*+,;=?%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CiRun:
+    """One run of one job. `parts` tells it from every other run of the system, retries included."""
+
+    system: str
+    source: str
+    parts: tuple[str, ...]
+
+    def event_id(self, event: Event) -> str:
+        """At most 255 characters: the run for people to read, the type, and a digest of all that makes the id.
+
+        Two events of one run differ in their id unless they agree in type, release, environment, config_revision and
+        attempt; two activities unless all their data agree.
+        """
+        short = short_type(event.type)
+        about = (self.system, self.source, *self.parts, short, *_subject(event))
+        digest = sha256("\n".join(map(quote, about)).encode()).hexdigest()[:_DIGEST_CHARS]
+        return f"{quote('/'.join(self.parts), safe='/-._~')[:_RUN_CHARS_MAX]}/{short}/{digest}"
+
+
+def ci_run(environment: Mapping[str, str]) -> CiRun | None:
+    """The run of the CI system whose variables the environment has; None where there is none, or too few of them."""
+    for found in _SYSTEMS:
+        if run := found({name: value for name, value in environment.items() if value}):
+            return run
+    return None
+
+
+def named_run(name: str, *, source: str) -> CiRun:
+    """A run that the publisher names itself, for a CI system that sets no variables."""
+    return CiRun(system="", source=source, parts=(name,))
+
+
+def _subject(event: Event) -> tuple[str, ...]:
+    data = event.data
+    release = str(data.release_id)
+    match data:
+        case DeploymentChange():
+            return (release, data.environment_id, str(data.config_revision), str(data.attempt or ""))
+        case ActivityRecorded():
+            return (release, compact(data.model_dump(mode="json")))
+        case _:
+            return (release,)
+
+
+def _run(system: str, source: str | None, *parts: str | None) -> CiRun | None:
+    known = tuple(part for part in parts if part is not None)
+    if source is None or len(known) < len(parts):
+        return None
+    return CiRun(system=system, source=quote(source.rstrip("/"), safe=_URL_CHARS), parts=known)
+
+
+def _joined(base: str | None, *path: str | None, separator: str = "/") -> str | None:
+    known = [part for part in path if part is not None]
+    return None if base is None or len(known) < len(path) else separator.join([base.rstrip("/"), *known])
+
+
+def _github(given: Mapping[str, str]) -> CiRun | None:
+    if given.get("GITHUB_ACTIONS") != "true":
+        return None
+    source = _joined(given.get("GITHUB_SERVER_URL", "https://github.com"), given.get("GITHUB_REPOSITORY"))
+    attempt = given.get("GITHUB_RUN_ATTEMPT", "1")
+    return _run("GitHub Actions", source, given.get("GITHUB_RUN_ID"), attempt, given.get("GITHUB_JOB"))
+
+
+def _gitlab(given: Mapping[str, str]) -> CiRun | None:
+    if "GITLAB_CI" not in given:
+        return None
+    source = given.get("CI_PROJECT_URL") or _joined(given.get("CI_SERVER_URL", ""), given.get("CI_PROJECT_PATH"))
+    return _run("GitLab CI", source, given.get("CI_JOB_ID"))
+
+
+def _azure(given: Mapping[str, str]) -> CiRun | None:
+    if "TF_BUILD" not in given:
+        return None
+    collection = given.get("SYSTEM_COLLECTIONURI") or given.get("SYSTEM_TEAMFOUNDATIONCOLLECTIONURI", "")
+    source = _joined(collection, given.get("SYSTEM_TEAMPROJECT"))
+    if "RELEASE_RELEASEID" in given:  # a classic release: BUILD_BUILDID is its artifact's
+        names = ["RELEASE_RELEASEID", "RELEASE_ENVIRONMENTID", "RELEASE_ATTEMPTNUMBER"]
+    else:
+        names = ["BUILD_BUILDID", "SYSTEM_JOBID"]
+    return _run("Azure Pipelines", source, *map(given.get, names))
+
+
+def _buildkite(given: Mapping[str, str]) -> CiRun | None:
+    if "BUILDKITE" not in given:
+        return None
+    source = _joined(
+        "https://buildkite.com", given.get("BUILDKITE_ORGANIZATION_SLUG"), given.get("BUILDKITE_PIPELINE_SLUG")
+    )
+    return _run("Buildkite", source, given.get("BUILDKITE_BUILD_NUMBER"), given.get("BUILDKITE_JOB_ID"))
+
+
+def _circleci(given: Mapping[str, str]) -> CiRun | None:
+    if "CIRCLECI" not in given:
+        return None
+    repository = _joined(given.get("CIRCLE_PROJECT_USERNAME"), given.get("CIRCLE_PROJECT_REPONAME"))
+    source = _joined("https://circleci.com", repository or given.get("CIRCLE_PROJECT_ID"))
+    return _run("CircleCI", source, given.get("CIRCLE_WORKFLOW_ID"), given.get("CIRCLE_JOB"))
+
+
+def _jenkins(given: Mapping[str, str]) -> CiRun | None:
+    """The build, not the stage: a stage that is retried within its build sends the same ids."""
+    if not {"JENKINS_URL", "JENKINS_HOME", "BUILD_TAG"} & given.keys():
+        return None
+    # A Jenkins that was not told its own address sets no URLs.
+    source = given.get("JOB_URL") or _joined("/jenkins", given.get("JOB_NAME"))
+    return _run("Jenkins", source, given.get("BUILD_NUMBER"))
+
+
+_SYSTEMS: tuple[Callable[[Mapping[str, str]], CiRun | None], ...] = (
+    _github,
+    _gitlab,
+    _azure,
+    _buildkite,
+    _circleci,
+    _jenkins,  # last: its variables have names that others may use
+)

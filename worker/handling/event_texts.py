@@ -1,0 +1,137 @@
+"""The events in a file or on standard input: JSON lines, JSON texts over many lines, arrays of events, in any mixture.
+
+A text ends where its brackets are balanced, so events are handed on while the input still comes. A broken text must not
+hide the ones after it: each broken line of JSON lines is one draft, and so is a broken text over many lines.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, parse
+
+_BOM = b"\xef\xbb\xbf"
+UTF16_BOMS = (b"\xff\xfe", b"\xfe\xff")
+# A JSON string ends on its line, or never: then it swallows the rest of the line.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_ADJACENT_OBJECTS = re.compile(rb"}\s*{")
+_EVENT_MEMBERS = frozenset({"specversion", "type", "source"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A CloudEvent in structured form, as text; `place` names its file and the line where it begins."""
+
+    place: str
+    value: bytes
+
+
+_Lines = list[tuple[int, bytes]]
+"""Lines with their numbers, as they are but for the line end."""
+
+
+def drafts(name: str, lines: Iterable[bytes]) -> Iterator[Draft]:
+    """The events of one input, called `name`; blank lines separate nothing, but count as lines.
+
+    A byte order mark before a text is dropped. What is no JSON is a draft all the same: `judge` reports it.
+    """
+    pending: _Lines = []
+    depth = 0
+    for number, line in _numbered(lines):
+        if number == 1 and line.startswith(UTF16_BOMS):
+            yield Draft(place=f"{name}:1", value=line)  # the rest is as unreadable
+            return
+        if pending and _begins_anew(pending, line):
+            yield from _broken(name, pending)
+            pending, depth = [], 0
+        text = line if pending else line.removeprefix(_BOM)
+        pending.append((number, text))
+        depth += _depth(text)
+        if depth <= 0 or not pending[0][1].lstrip().startswith((b"{", b"[")):
+            yield from _complete(name, pending)
+            pending, depth = [], 0
+    yield from _broken(name, pending)
+
+
+def _numbered(lines: Iterable[bytes]) -> Iterator[tuple[int, bytes]]:
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, line.rstrip()
+
+
+def _depth(line: bytes) -> int:
+    bare = _STRING.sub(b"", line)
+    return sum(map(bare.count, (b"{", b"["))) - sum(map(bare.count, (b"}", b"]")))
+
+
+def _begins_anew(pending: _Lines, line: bytes) -> bool:
+    """Whether a line cannot belong to the unfinished text before it, which is therefore broken."""
+    if not line.startswith((b"{", b"[", _BOM)):
+        return False
+    first, last = pending[0][1], pending[-1][1]
+    if last in {b"}", b"]"}:  # no JSON text has a bracket after a closing one without a comma
+        return True
+    if first.startswith(b"[") or first == b"{" or _depth(line) != 0:
+        return False
+    try:
+        value = parse(line.removeprefix(_BOM))
+    except MalformedJsonError:
+        return False
+    return isinstance(value, dict) and not _EVENT_MEMBERS.isdisjoint(value)
+
+
+def _broken(name: str, pending: _Lines) -> Iterator[Draft]:
+    """An unfinished text: one draft where it looks like one text over many lines, else one for each line."""
+    if not pending:
+        return
+    first = pending[0][1]
+    wrapped = first in {b"{", b"["} or all(text.startswith((b" ", b"\t", b"}", b"]")) for _, text in pending[1:])
+    if wrapped:
+        yield _draft(name, pending)
+    else:
+        for number, text in pending:
+            yield Draft(place=f"{name}:{number}", value=text.strip())
+
+
+def _complete(name: str, pending: _Lines) -> Iterator[Draft]:
+    draft = _draft(name, pending)
+    if draft.value.startswith(b"["):
+        yield from _elements(draft)
+    elif _ADJACENT_OBJECTS.search(_STRING.sub(b"", draft.value)):
+        yield from _adjacent(draft)
+    else:
+        yield draft
+
+
+def _draft(name: str, pending: _Lines) -> Draft:
+    return Draft(place=f"{name}:{pending[0][0]}", value=b"\n".join(text for _, text in pending).strip())
+
+
+def _elements(draft: Draft) -> Iterator[Draft]:
+    """The events of an array; the array itself where it is no JSON."""
+    try:
+        elements = parse(draft.value, depth_max=DEPTH_MAX + 2)  # of the event, and of the array around it
+    except MalformedJsonError:
+        yield draft
+        return
+    if isinstance(elements, list):
+        for index, element in enumerate(elements):
+            yield Draft(place=f"{draft.place}[{index}]", value=compact(element).encode())
+
+
+def _adjacent(draft: Draft) -> Iterator[Draft]:
+    """Events that follow each other on one line; the whole line where one of them is no JSON."""
+    texts: list[str] = []
+    at = 0
+    try:
+        whole = draft.value.decode()
+        while at < len(whole):
+            _, end = json.JSONDecoder().raw_decode(whole, at)
+            texts.append(whole[at:end])
+            at = end + len(whole[end:]) - len(whole[end:].lstrip())
+    except (ValueError, RecursionError):
+        yield draft
+        return
+    for text in texts:
+        yield Draft(place=draft.place, value=text.encode())

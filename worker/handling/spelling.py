@@ -1,0 +1,76 @@
+"""Names in an event that are probably misspelt: a tolerant reader ignores an unknown field without a word."""
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from difflib import get_close_matches
+
+from pydantic import BaseModel
+
+from schemas.context_attributes import KNOWN_ATTRIBUTES
+from schemas.detail import echo, pointer
+from schemas.incoming import DATA_MODELS, ApimBaseRevision, ReleaseFields
+from schemas.types import EventType, short_type
+
+_LIKE_MIN = 0.75
+_WARNINGS_MAX = 10
+_ENVELOPE = (*KNOWN_ATTRIBUTES, "data", "data_base64")
+_COMMON_EXTENSIONS = frozenset(
+    {"traceparent", "tracestate", "partitionkey", "sequence", "sequencetype", "sampledrate", "dataref", "correlationid"}
+)
+_SEPARATORS = re.compile("[^a-z0-9]")
+
+
+def likely_type(text: str) -> str | None:
+    """The accepted type that a text most resembles."""
+    short = {short_type(event_type): event_type for event_type in EventType}
+    found = likely(short_type(text), short)
+    return None if found is None else str(short[found])
+
+
+def accepted_types(text: str) -> str:
+    """The types that are accepted, the one that a text resembles first."""
+    first = likely_type(text)
+    return ", ".join(sorted(EventType, key=lambda event_type: event_type != first))
+
+
+def likely(name: str, names: Collection[str]) -> str | None:
+    """The one of `names` that `name` most resembles, upper case, `_` and `-` aside; None where none does."""
+    plain = {_plain(candidate): candidate for candidate in names}
+    found = get_close_matches(_plain(name), plain, n=1, cutoff=_LIKE_MIN)
+    return plain[found[0]] if found else None
+
+
+def doubtful_names(event: Mapping[str, object], event_type: EventType) -> tuple[str, ...]:
+    """Up to ten warnings, as `place: what`, about names in a valid event, given as its JSON object."""
+    found = [*_of_envelope(event)]
+    data = event.get("data")
+    if isinstance(data, dict):
+        found += _of_object(data, DATA_MODELS[event_type], ("data",))
+    return tuple(found[:_WARNINGS_MAX])
+
+
+def _of_envelope(event: Mapping[str, object]) -> Iterator[str]:
+    for name in sorted(event.keys() - set(_ENVELOPE) - _COMMON_EXTENSIONS):
+        if found := likely(name, [each for each in _ENVELOPE if each not in event]):
+            yield f"{echo(name)}: is no attribute that CloudEvents defines; did you mean {found}?"
+
+
+def _of_object(members: Mapping[str, object], model: type[BaseModel], place: Sequence[str | int]) -> Iterator[str]:
+    fields = set(model.model_fields)
+    for name in sorted(members.keys() - fields):
+        if found := likely(name, sorted(fields - members.keys())):
+            yield f"{pointer((*place, name))}: is no field and is ignored; did you mean {found}?"
+        elif "release" in fields and name in ReleaseFields.model_fields:
+            yield f"{pointer((*place, name))}: is ignored here; it belongs into {pointer((*place, 'release'))}"
+    release = members.get("release")
+    if "release" in fields and isinstance(release, dict):
+        yield from _of_object(release, ReleaseFields, (*place, "release"))
+    revisions = members.get("apim_base_revisions")
+    if "apim_base_revisions" in fields and isinstance(revisions, list):
+        for index, revision in enumerate(revisions):
+            if isinstance(revision, dict):
+                yield from _of_object(revision, ApimBaseRevision, (*place, "apim_base_revisions", index))
+
+
+def _plain(name: str) -> str:
+    return _SEPARATORS.sub("", name.lower())
