@@ -4,6 +4,7 @@ import array
 import asyncio
 import fcntl
 import json
+import shlex
 import signal
 import subprocess
 import termios
@@ -117,7 +118,7 @@ async def test_one_event_from_flags_arrives_as_it_was_meant(publishing: Publishi
     flags = ["--type", event_type, "--data", json.dumps({**DEPLOYMENT_DATA, "comment": "für alle"})]
     flags += ["--id", "run-7", "--source", "/me", "--time", "2026-03-01T09:30:00+01:00", "--mode", mode]
     ended = await publishing.publish(*flags)
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaint) == (0, f"1 event sent to {publishing.topic}")
     assert ended.out == f"run-7 {publishing.topic}/0@0\n"
     (record,) = await publishing.records()
     assert record.key == RELEASE_ID.encode()
@@ -131,9 +132,11 @@ async def test_one_event_from_flags_arrives_as_it_was_meant(publishing: Publishi
 
 
 async def test_an_event_without_id_and_time_gets_its_own(publishing: Publishing) -> None:
-    """Two calls are two events, not one and its duplicate."""
+    """Two calls are two events, not one and its duplicate; a line says so."""
     flags = ["--type", "release.submitted", "--data", json.dumps(dict(RELEASE_DATA)), "--json"]
-    said = [json.loads((await publishing.publish(*flags)).out) for _ in range(2)]
+    ended = [await publishing.publish(*flags) for _ in range(2)]
+    assert all("1 event without an id got a random one" in each.complaint for each in ended)
+    said = [json.loads(each.out) for each in ended]
     first, second = [decoded(record) for record in await publishing.records()]
     assert first.id != second.id
     assert first.source == "/rudder-worker/publish"
@@ -154,7 +157,7 @@ async def test_the_topic_can_be_named(publishing: Publishing, topics: MakeTopic)
 async def test_a_file_of_lines_is_sent_in_order(publishing: Publishing, as_json: bool) -> None:
     (publishing.folder / "events.jsonl").write_bytes(line("a") + b"\n" + line("b") + line("c"))
     ended = await publishing.publish("--file", "events.jsonl", *(["--json"] if as_json else []))
-    assert (ended.code, ended.err) == (0, "")
+    assert (ended.code, ended.complaint) == (0, f"3 events sent to {publishing.topic}")
     assert await publishing.event_ids() == ["a", "b", "c"]
     if as_json:
         assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "b", "c"]
@@ -187,13 +190,16 @@ async def test_standard_input_is_sent_up_to_the_first_invalid_line(
     assert ended.code == 1
     assert [said.split()[0] for said in ended.out.splitlines()] == ["a", "b"]
     assert ended.complaint.startswith("-:3: unsupported_type: ")
-    assert ended.complaint.endswith("nothing after it was sent")
+    assert ended.complaint.endswith("; 2 events sent, and nothing after it was sent")
     assert await publishing.event_ids() == ["a", "b"]
 
 
 async def test_no_input_sends_nothing(publishing: Publishing) -> None:
     ended = await publishing.publish(stdin=b"\n")
-    assert (ended.code, ended.out, ended.err) == (0, "", "")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.complaint.startswith("standard input has no event; nothing was sent")
+    ended = await publishing.publish("--allow-empty", stdin=b"\n")
+    assert (ended.code, ended.out, ended.complaint) == (0, "", f"0 events sent to {publishing.topic}")
     assert await publishing.records() == ()
 
 
@@ -241,3 +247,84 @@ async def test_an_event_larger_than_the_topic_takes_is_one_clear_line(
         pytest.skip("this broker does not heed max.message.bytes")
     assert ended.out == ""
     assert small in ended.complaint
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+async def test_every_attribute_arrives_as_it_was_written(publishing: Publishing, mode: str) -> None:
+    """In binary mode `subject` was replaced and the extensions were dropped."""
+    extensions = {"subject": "shop", "dataschema": "https://acme.example/s", "traceparent": "00-ab-cd-01", "tries": 3}
+    given = line("a", partitionkey="k", datacontenttype="application/vnd.acme+json", dryrun=True, **extensions)
+    assert (await publishing.publish("--mode", mode, stdin=given)).code == 0
+    (record,) = await publishing.records()
+    headers, value = dict(record.headers), json.loads(record.value or b"")
+    if mode == "structured":
+        assert value == json.loads(given)
+    else:
+        expected = {**extensions, "partitionkey": "k", "dryrun": "true", "time": json.loads(given)["time"]}
+        assert {name: headers[f"ce_{name}"].decode() for name in expected} == {n: str(v) for n, v in expected.items()}
+        assert headers["content-type"] == b"application/vnd.acme+json"
+    assert record.key == RELEASE_ID.encode()
+
+
+CI_JOB = {
+    "GITHUB_ACTIONS": "true",
+    "GITHUB_REPOSITORY": "acme/shop",
+    "GITHUB_RUN_ID": "77",
+    "GITHUB_RUN_ATTEMPT": "1",
+    "GITHUB_JOB": "deploy",
+}
+
+
+async def test_repeated_step_of_a_ci_job_sends_the_same_id(publishing: Publishing) -> None:
+    """A new id each time made a second deployment of one that was reported twice."""
+    publishing.environment |= CI_JOB
+    flags = ["--data", json.dumps(dict(DEPLOYMENT_DATA))]
+    for short in ("deployment.started", "deployment.succeeded", "deployment.succeeded"):
+        ended = await publishing.publish("--type", short, *flags)
+        assert "made from the GitHub Actions run 77/1/deploy" in ended.complaint
+    started, succeeded, again = [decoded(record) for record in await publishing.records()]
+    assert {event.source for event in (started, succeeded, again)} == {"https://github.com/acme/shop"}
+    assert started.id != succeeded.id == again.id
+
+
+async def test_named_run_repeats_its_ids(publishing: Publishing) -> None:
+    events = json.dumps([{"type": f"release.{name}", "data": dict(RELEASE_DATA)} for name in ("submitted", "approved")])
+    for run in ("x7k2p", "x7k2p", "b4d9q"):
+        assert (await publishing.publish("--run", run, "--source", "/tekton/ci", stdin=events.encode())).code == 0
+    ids = await publishing.event_ids()
+    assert ids[:2] == ids[2:4]
+    assert len(set(ids)) == 4
+
+
+async def test_redriven_event_has_the_header(publishing: Publishing) -> None:
+    assert (await publishing.publish("--redrive", stdin=line("a"))).code == 0
+    (record,) = await publishing.records()
+    assert dict(record.headers)["rudder-redrive"] == b"1"
+
+
+async def test_terminal_of_ascii_does_not_decide_what_is_sent(publishing: Publishing) -> None:
+    """Python writes to it in ASCII, and the second event's id is none."""
+    publishing.environment["PYTHONIOENCODING"] = "ascii"
+    given = line("a") + line("grüße 🚀") + line("c")
+    for arguments in ([], ["--json"]):
+        ended = await publishing.publish(*arguments, stdin=given)
+        assert (ended.code, ended.complaint) == (0, f"3 events sent to {publishing.topic}")
+    assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "grüße 🚀", "c"]
+    assert await publishing.event_ids() == ["a", "grüße 🚀", "c"] * 2
+
+
+@pytest.mark.parametrize("redirected", ["| head -1", ">&-", "2>&1 | head -1"])
+async def test_closed_output_does_not_decide_what_is_sent(publishing: Publishing, redirected: str) -> None:
+    """`head` is gone after the first line; 2 of 3,000 events were sent, without a word."""
+    count = 50
+    (publishing.folder / "events.jsonl").write_bytes(b"".join(line(str(number)) for number in range(count)))
+    script = f"set -o pipefail; {shlex.join(command(['publish', '--file', 'events.jsonl']))} {redirected}"
+    shell = await asyncio.create_subprocess_exec(
+        "bash", "-c", script, cwd=publishing.folder, env=process_environment(publishing.environment),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    _, errors = await shell.communicate()
+    assert shell.returncode == 0
+    if "2>&1" not in redirected:
+        assert errors.decode() == f"rudder-worker: {count} events sent to {publishing.topic}\n"
+    assert await publishing.event_ids() == [str(number) for number in range(count)]

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import typer
 
@@ -36,5 +36,8 @@ def clear_errors() -> Iterator[None]:
 
 
 def complain(line: str) -> None:
-    """Say it in one line; what it quotes cannot steer the terminal."""
-    print(f"rudder-worker: {printable(' '.join(line.split()))}", file=sys.stderr)
+    """Write one line to standard error; what it quotes cannot steer the terminal."""
+    if sys.stderr is None:
+        return
+    with suppress(OSError):  # whoever read it is gone, and there is nowhere else to report that
+        print(f"rudder-worker: {printable(' '.join(line.split()))}", file=sys.stderr)

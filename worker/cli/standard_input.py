@@ -1,11 +1,17 @@
-"""Standard input, line by line, for a thread that must be able to stop although nothing more comes."""
+"""Inputs of commands: files, and standard input for a thread that must be able to stop although nothing more comes."""
 
 import os
 import select
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
 
+from worker.domain.errors import Misconfigured
+
+_CLOSED = "standard input is closed; name a file, or pipe the events in"
 _CHUNK_BYTES = 65_536
 _GLANCE_SECONDS = 0.1
 
@@ -14,22 +20,30 @@ def standard_input(stopped: threading.Event) -> Iterator[bytes]:
     """The lines, without their ends, until the input ends or `stopped` is set.
 
     A thread that is blocked in a read keeps the process from ending, so it is asked first whether there is something.
+
+    Raises:
+        Misconfigured: standard input is closed.
     """
+    if sys.stdin is None:
+        raise Misconfigured(_CLOSED)
     try:
         descriptor = sys.stdin.fileno()
     except (OSError, ValueError):  # a stand-in that is no file
         yield from sys.stdin.buffer
         return
-    rest = b""
+    begun: list[bytes] = []  # of the line that has not ended yet: joined once, however long it is
     while not stopped.is_set():
         if not _readable(descriptor):
             continue
         chunk = os.read(descriptor, _CHUNK_BYTES)
         if not chunk:
             break
-        *lines, rest = (rest + chunk).split(b"\n")
-        yield from lines
-    if rest:
+        first, *others = chunk.split(b"\n")
+        begun.append(first)
+        for line in others:
+            yield b"".join(begun)
+            begun = [line]
+    if rest := b"".join(begun):
         yield rest
 
 
@@ -37,3 +51,23 @@ def _readable(descriptor: int) -> bool:
     if sys.platform == "win32":  # select knows sockets only
         return True
     return bool(select.select([descriptor], [], [], _GLANCE_SECONDS)[0])
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """A file, or standard input for `-`.
+
+    Raises:
+        Misconfigured: it cannot be read.
+    """
+    if str(path) == "-":
+        if sys.stdin is None:
+            raise Misconfigured(_CLOSED)
+        yield sys.stdin.buffer
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from error
+    with file:
+        yield file

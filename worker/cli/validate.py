@@ -1,71 +1,100 @@
-"""`rudder-worker validate`: would the worker accept these events?"""
+"""`rudder-worker validate`: could the worker read these events?"""
 
-import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 import typer
 
-from worker.cli.exits import EXIT_PROBLEM, clear_errors
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
+from worker.cli.results import Results
+from worker.cli.standard_input import opened
 from worker.domain.errors import Misconfigured
-from worker.handling.drafts import Problem, drafts, judge
+from worker.domain.sources import AllowedSources
+from worker.handling.drafts import Problem, doubts, judge, unlike_published, with_full_type
+from worker.handling.event_texts import Draft, drafts
 from worker.settings import load
 from worker.sources_file import allowed_sources
 
 
 def validate(
     files: Annotated[
-        list[Path] | None, typer.Argument(help="JSON or JSON lines, each a CloudEvent; none or `-`: standard input.")
+        list[Path] | None,
+        typer.Argument(help="CloudEvents as JSON lines, JSON texts or an array; none or `-`: standard input."),
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Count a warning as a problem.")] = False,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="An input without events is no error.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per problem, and one at the end.")
+        bool, typer.Option("--json", help="Print one JSON object per problem or warning, and one at the end.")
     ] = False,
 ) -> None:
-    """Check events against the schemas without sending them. Exit code 1 if the worker would reject any."""
+    """Check the form of events without sending them: JSON, envelope, type, data, and RUDDER_SOURCES_FILE.
+
+    Exit code 1 if the worker would reject any for its form, or if an input has no event. What the database decides
+    (an unknown release, a taken number, an impossible transition) is not checked.
+    """
     with clear_errors():
         settings = load()
-        sources = allowed_sources(settings.sources_file)
-        count = problems = 0
-        for path in files or [Path("-")]:
+        paths = files or [Path("-")]
+        if paths.count(Path("-")) > 1:
+            raise Misconfigured("standard input (-) can be read only once")
+        report = _Report(
+            bytes_max=settings.event_bytes_max,
+            sources=allowed_sources(settings.sources_file),
+            strict=strict,
+            as_json=as_json,
+        )
+        empty: list[str] = []
+        for path in paths:
+            before = report.events
             with opened(path) as lines:
                 for draft in drafts(str(path), lines):
-                    count += 1
-                    verdict = judge(draft, bytes_max=settings.event_bytes_max, sources=sources)
-                    if isinstance(verdict, Problem):
-                        problems += 1
-                        _print_problem(verdict, as_json=as_json)
-        if as_json:
-            print(json.dumps({"events": count, "invalid": problems}))
-        else:
-            print(f"{count} events, {problems} invalid")
-        if problems:
+                    report.add(draft)
+            if report.events == before:
+                empty.append("standard input" if str(path) == "-" else str(path))
+        report.end()
+        if empty and not allow_empty:
+            complain(f"no event in {', '.join(empty)}; --allow-empty makes that no error")
+        if report.invalid or report.results.failed or (empty and not allow_empty):
             raise typer.Exit(EXIT_PROBLEM)
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """A file, or standard input for `-`.
+@dataclass(slots=True, kw_only=True)
+class _Report:
+    bytes_max: int
+    sources: AllowedSources | None
+    strict: bool
+    as_json: bool
+    events: int = 0
+    invalid: int = 0
+    warnings: int = 0
+    results: Results = field(default_factory=Results)
 
-    Raises:
-        Misconfigured: it cannot be read.
-    """
-    if str(path) == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from error
-    with file:
-        yield file
+    def add(self, draft: Draft) -> None:
+        self.events += 1
+        full = with_full_type(draft)
+        now_ms = time.time_ns() // 1_000_000
+        verdict = judge(full, bytes_max=self.bytes_max, timestamp_ms=now_ms, sources=self.sources)
+        if isinstance(verdict, Problem):
+            self.invalid += 1
+            self._show(verdict)
+            return
+        found = (*unlike_published(draft), *doubts(draft, verdict))
+        self.warnings += len(found)
+        self.invalid += bool(found) and self.strict
+        for doubt in found:
+            self._show(Problem(place=draft.place, reason="strict" if self.strict else "warning", detail=doubt))
 
+    def end(self) -> None:
+        if self.as_json:
+            self.results.json({"events": self.events, "invalid": self.invalid, "warnings": self.warnings})
+        else:
+            warnings = f", {self.warnings} warnings" if self.warnings else ""
+            self.results.line(f"{self.events} events, {self.invalid} invalid{warnings}")
 
-def _print_problem(problem: Problem, *, as_json: bool) -> None:
-    if as_json:
-        said = {"place": problem.place, "reason": problem.reason, "detail": problem.detail}
-        print(json.dumps(said, ensure_ascii=False))
-    else:
-        print(f"{problem.place}: {problem.reason}: {problem.detail}")
+    def _show(self, problem: Problem) -> None:
+        if self.as_json:
+            self.results.json({"place": problem.place, "reason": problem.reason, "detail": problem.detail})
+        else:
+            self.results.line(f"{problem.place}: {problem.reason}: {problem.detail}")

@@ -10,6 +10,7 @@ from tests.unit.schemas.records import RELEASE_DATA
 
 DATA = json.dumps(RELEASE_DATA)
 EVENT = ("--type", "release.submitted", "--data", DATA)
+SUBMISSION = {"type": "release.submitted", "data": dict(RELEASE_DATA)}
 NO_BROKER = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
 
 
@@ -47,6 +48,15 @@ def test_flags_that_make_no_sense_are_one_clear_line(
         ([*EVENT, "--source", ""], "source"),
         ([*EVENT, "--topic", "a/b"], "a/b"),
         (["--file", "event.json"], "event.json:1"),
+        (["--file", "lines.jsonl"], "lines.jsonl:1: malformed_json"),
+        (["--file", "empty.jsonl"], "empty.jsonl has no event; nothing was sent; --allow-empty"),
+        (["--file", "attribute.json"], "attribute.json:1: not_a_cloudevent: my_own: is no attribute name"),
+        (["--file", "misspelt.json", "--strict"], "misspelt.json:1: strict: /data/coment: "),
+        (
+            ["--file", "twice.json", "--run", "7"],
+            "twice.json:1[1]: same_id: the id made for it is that of twice.json:1[0]",
+        ),
+        ([*EVENT, "--redrive"], "--redrive needs the id under which the event was rejected"),
     ],
 )
 def test_what_would_be_rejected_is_said_before_a_broker_is_asked(
@@ -54,6 +64,11 @@ def test_what_would_be_rejected_is_said_before_a_broker_is_asked(
 ) -> None:
     """The line is about the event; that there is no broker does not matter to an event that will not be sent."""
     (tmp_path / "event.json").write_text("{}")
+    (tmp_path / "lines.jsonl").write_text(f'{{"id": \n{json.dumps(SUBMISSION)}\n')
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "attribute.json").write_text(json.dumps({**SUBMISSION, "my_own": "x"}))
+    (tmp_path / "misspelt.json").write_text(json.dumps({**SUBMISSION, "data": {**RELEASE_DATA, "coment": "x"}}))
+    (tmp_path / "twice.json").write_text(json.dumps([SUBMISSION, SUBMISSION]))
     ended = rudder_worker("publish", *arguments, folder=tmp_path, environment=NO_BROKER)
     assert ended.code in {1, 2}
     assert ended.out == ""
@@ -78,6 +93,14 @@ def test_a_broker_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, serve
     ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment={"RUDDER_KAFKA_BOOTSTRAP_SERVERS": servers})
     assert (ended.code, ended.out) == (2, "")
     assert servers in ended.complaint
+    assert ended.complaint.endswith("; nothing was sent")
+
+
+def test_empty_file_that_is_allowed_needs_no_broker(tmp_path: Path) -> None:
+    (tmp_path / "empty.jsonl").write_text("\n")
+    ended = rudder_worker("publish", "--file", "empty.jsonl", "--allow-empty", folder=tmp_path, environment=NO_BROKER)
+    assert (ended.code, ended.out) == (0, "")
+    assert ended.complaint == "0 events sent to rudder.deployment-events"
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,16 @@
-"""`validate` says of every event whether the worker would accept it, and if not where and why."""
+"""`validate` reports of every event whether the worker could read it, and if not where and why."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from schemas.types import EventType
-from tests.unit.cli.command_line import CommandLine
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, CommandLine, command, process_environment, rudder_worker
 from tests.unit.schemas.records import ENVELOPE, RELEASE_DATA
 from tests.unit.schemas.schema_files import EXAMPLES
 
@@ -75,10 +78,22 @@ def test_standard_input_is_read_where_no_file_is_named(command_line: CommandLine
 
 
 @pytest.mark.parametrize("empty", [b"", b"\n", b" \n\t\n\n"])
-def test_an_empty_file_holds_no_events_and_no_problem(command_line: CommandLine, tmp_path: Path, empty: bytes) -> None:
+def test_empty_input_is_a_problem_unless_allowed(command_line: CommandLine, tmp_path: Path, empty: bytes) -> None:
+    """A generator that failed leaves an empty file; a check that passes then checks nothing."""
     (tmp_path / "empty.json").write_bytes(empty)
     ended = command_line("validate", "empty.json")
+    assert (ended.code, ended.out) == (1, "0 events, 0 invalid\n")
+    assert ended.complaint == "no event in empty.json; --allow-empty makes that no error"
+    ended = command_line("validate", "--allow-empty", "empty.json")
     assert (ended.code, ended.out, ended.err) == (0, "0 events, 0 invalid\n", "")
+
+
+def test_empty_file_among_others_is_named(command_line: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "one.json").write_bytes(event())
+    (tmp_path / "none.json").write_bytes(b"[]")
+    ended = command_line("validate", "one.json", "none.json", "-")
+    assert (ended.code, ended.out) == (1, "1 events, 0 invalid\n")
+    assert ended.complaint.startswith("no event in none.json, standard input;")
 
 
 def test_json_output_is_one_object_a_line_and_a_count_at_the_end(command_line: CommandLine, tmp_path: Path) -> None:
@@ -90,7 +105,7 @@ def test_json_output_is_one_object_a_line_and_a_count_at_the_end(command_line: C
     problem, count = map(json.loads, ended.out.splitlines())
     assert problem["place"] == "event.json:2"
     assert problem["reason"] == "not_a_cloudevent"
-    assert count == {"events": 2, "invalid": 1}
+    assert count == {"events": 2, "invalid": 1, "warnings": 0}
 
 
 def test_an_event_cannot_steer_the_terminal(command_line: CommandLine) -> None:
@@ -131,3 +146,110 @@ def test_what_the_worker_accepts_does_not_depend_on_where_it_runs(command_line: 
         RUDDER_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", RUDDER_DATABASE_URL="postgresql+asyncpg://x/"
     )
     assert command_line("validate", stdin=event()).code == 0
+
+
+def test_broken_first_line_does_not_hide_the_others(command_line: CommandLine) -> None:
+    ended = command_line("validate", stdin=b"\n".join([event()[:40], event(), event(id="")]))
+    assert ended.code == 1
+    *problems, count = ended.out.splitlines()
+    assert [problem.split(": ")[:2] for problem in problems] == [["-:1", "malformed_json"], ["-:3", "not_a_cloudevent"]]
+    assert count == "3 events, 2 invalid"
+
+
+def test_standard_input_cannot_be_named_twice(command_line: CommandLine) -> None:
+    ended = command_line("validate", "-", "-", stdin=event())
+    assert (ended.code, ended.out) == (2, "")
+    assert "only once" in ended.complaint
+
+
+def test_misspelt_field_is_a_warning(command_line: CommandLine) -> None:
+    given = event(data={**RELEASE_DATA, "coment": "x", "pipeline": "ours"})
+    ended = command_line("validate", stdin=given)
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.splitlines() == [
+        "-:1: warning: /data/coment: is no field and is ignored; did you mean comment?",
+        "1 events, 0 invalid, 1 warnings",
+    ]
+    ended = command_line("validate", "--json", stdin=given)
+    warning, count = map(json.loads, ended.out.splitlines())
+    assert (warning["place"], warning["reason"]) == ("-:1", "warning")
+    assert count == {"events": 1, "invalid": 0, "warnings": 1}
+
+
+def test_strict_makes_a_warning_a_problem(command_line: CommandLine) -> None:
+    ended = command_line("validate", "--strict", stdin=event(data={**RELEASE_DATA, "coment": "x"}) + b"\n" + event())
+    assert ended.code == 1
+    assert ended.out.splitlines()[0].startswith("-:1: strict: /data/coment: ")
+    assert ended.out.splitlines()[1] == "2 events, 1 invalid, 1 warnings"
+
+
+def test_unknown_type_is_answered_with_the_accepted_ones(command_line: CommandLine) -> None:
+    ended = command_line("validate", stdin=event(type="dev.rudder.release.submited.v1"))
+    assert "did you mean dev.rudder.release.submitted.v1? Accepted types: " in ended.out
+    for event_type in EventType:
+        assert event_type in ended.out
+
+
+def test_short_type_is_accepted_with_a_warning(command_line: CommandLine) -> None:
+    ended = command_line("validate", stdin=event(type="release.submitted"))
+    assert ended.code == 0
+    assert "other publishers must write dev.rudder.release.submitted.v1" in ended.out
+
+
+def test_attribute_that_publish_refuses_is_a_warning(command_line: CommandLine) -> None:
+    ended = command_line("validate", stdin=event(my_own="x"))
+    assert ended.code == 0
+    assert "-:1: warning: my_own: is no attribute name" in ended.out
+
+
+def test_terminal_of_ascii_changes_no_verdict(tmp_path: Path) -> None:
+    """An id that the terminal's encoding does not have ended the command with a traceback."""
+    given = b"\n".join([event(type="dev.rudder.gr\u00fc\u00dfe"), event(), event(id="")])
+    (tmp_path / "events.jsonl").write_bytes(given)
+    for arguments in ([], ["--json"]):
+        ended = rudder_worker(
+            "validate", *arguments, "events.jsonl", folder=tmp_path, environment={"PYTHONIOENCODING": "ascii"}
+        )
+        assert (ended.code, ended.err) == (1, "")
+        assert ended.out.isascii()
+        assert len(ended.out.splitlines()) == 3
+    assert [json.loads(line) for line in ended.out.splitlines()][-1]["events"] == 3
+
+
+@pytest.mark.parametrize(("event_id", "code"), [("1", 0), ("", 1)])
+def test_exit_code_is_right_without_a_reader(tmp_path: Path, event_id: str, code: int) -> None:
+    """`| head -1`: the last line decides the exit code, although nobody reads of it."""
+    (tmp_path / "events.jsonl").write_bytes(b"\n".join([event(coment="x")] * 3 + [event(id=event_id)]))
+    reading, writing = os.pipe()
+    os.close(reading)
+    try:
+        done = subprocess.run(
+            command(["validate", "events.jsonl"]), stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
+            env=process_environment({}), timeout=TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writing)
+    assert (done.returncode, done.stderr) == (code, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_full_device_is_one_line_and_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "events.jsonl").write_bytes(event())
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command(["validate", "events.jsonl"]), stdout=full, stderr=subprocess.PIPE, cwd=tmp_path,
+            env=process_environment({}), timeout=TIMEOUT_SECONDS, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert b"standard output cannot be written" in done.stderr
+    assert b"Traceback" not in done.stderr
+
+
+def test_closed_standard_input_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["bash", "-c", f"exec {sys.executable} -m worker validate <&-"], capture_output=True, cwd=tmp_path,
+        env=process_environment({}), timeout=TIMEOUT_SECONDS, check=False,
+    )  # fmt: skip
+    assert done.returncode in {1, 2}
+    assert b"standard input" in done.stderr
+    assert b"Traceback" not in done.stderr
