@@ -122,6 +122,10 @@ class LogEvent(Described):
         "app_environments lacks the key columns, or has others by their names; it is left alone",
     )
     DATABASE_ADVICE = "database.advice", "what an operator or a DBA should know of the driver or the database"
+    CONNECTIONS_LIMITED = (
+        "connections.limited",
+        "the database grants fewer connections than were wanted; the worker uses those it has. Once: wanted, cause",
+    )
     SETTING_UNKNOWN = "setting.unknown", "the environment has a RUDDER_ name that is no setting"
     HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
     WORKER_STARTED = "worker.started", "all services run"

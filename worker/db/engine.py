@@ -1,12 +1,14 @@
 """From a URL to an engine that behaves the same on every supported database."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from worker.db.dialects import postgresql_url, sqlite_url
 from worker.db.dialects.dialect import Dialect
 from worker.db.dialects.mssql import MssqlDialect
 from worker.db.dialects.postgresql import PostgresqlDialect
@@ -18,6 +20,12 @@ _DIALECTS: dict[str, type[Dialect]] = {
     "postgresql+asyncpg": PostgresqlDialect,
     "sqlite+aiosqlite": SqliteDialect,
 }
+
+_CHECKS: dict[str, Callable[[URL], None]] = {
+    "postgresql+asyncpg": postgresql_url.check,
+    "sqlite+aiosqlite": sqlite_url.check,
+}
+"""What the driver would refuse of a URL only when it connects."""
 
 _PORT_MAX = 65_535
 
@@ -31,8 +39,10 @@ def open_engine(url: str, *, timeout_seconds: float) -> tuple[AsyncEngine, Diale
     Raises:
         Misconfigured: the URL is none, names an unsupported driver, or its driver is not installed.
     """
-    whole, dialect = completed_url(url), dialect_of(url)
-    arguments = dialect.engine_arguments(whole, timeout_seconds=timeout_seconds)
+    parsed, dialect = parse_url(url), dialect_of(url)
+    with _its_driver(parsed):
+        whole = dialect.completed(parsed)
+    arguments = dialect.engine_arguments(parsed, timeout_seconds=timeout_seconds)
     with _its_driver(whole):
         engine = create_async_engine(whole, hide_parameters=True, **arguments)
     dialect.prepare(engine)
@@ -48,6 +58,19 @@ def completed_url(url: str) -> URL:
     parsed = parse_url(url)
     with _its_driver(parsed):
         return _DIALECTS[parsed.drivername]().completed(parsed)
+
+
+def connect_arguments(url: str) -> Mapping[str, Any]:
+    """What the driver takes beside the completed URL, without any time-out of statements.
+
+    Raises:
+        Misconfigured: as `parse_url`.
+    """
+    parsed = parse_url(url)
+    if not parsed.drivername.startswith("postgresql"):
+        return {}
+    arguments = postgresql_url.connect_arguments(parsed)
+    return {name: value for name, value in arguments.items() if name != "command_timeout"}
 
 
 @contextmanager
@@ -70,7 +93,7 @@ def parse_url(url: str) -> URL:
         Misconfigured: as `open_engine`; the message does not hold the URL, which may hold a password.
     """
     try:
-        parsed = make_url(url)
+        parsed = make_url(postgresql_url.with_host_list(url))
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
         raise Misconfigured("RUDDER_DATABASE_URL is no database URL") from error
     authority_and_path = url.partition("://")[2].partition("?")[0]
@@ -84,6 +107,8 @@ def parse_url(url: str) -> URL:
     if parsed.drivername not in _DIALECTS:
         supported = ", ".join(SUPPORTED)
         raise Misconfigured(f"RUDDER_DATABASE_URL begins with {parsed.drivername}; supported are {supported}")
+    if check := _CHECKS.get(parsed.drivername):
+        check(parsed)
     return parsed
 
 

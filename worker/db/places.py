@@ -12,6 +12,7 @@ class Places:
         self._database = database
         self._free = asyncio.Semaphore(connections_max)
         self._timeout_seconds = timeout_seconds
+        self._withheld = self._to_withhold = 0
 
     async def take(self) -> None:
         """Raises Unavailable where none becomes free in time."""
@@ -25,4 +26,19 @@ class Places:
             raise Unavailable(f"{self._database}: no connection was free for {self._timeout_seconds:g} s") from error
 
     def give_back(self) -> None:
-        self._free.release()
+        if self._to_withhold:
+            self._to_withhold -= 1
+            self._withheld += 1
+        else:
+            self._free.release()
+
+    def withhold(self) -> None:
+        """The next place that is given back is kept from everybody until `restore`."""
+        self._to_withhold += 1
+
+    def restore(self) -> None:
+        """All places that were withheld are free again."""
+        self._to_withhold = 0
+        withheld, self._withheld = self._withheld, 0
+        for _ in range(withheld):
+            self._free.release()

@@ -16,7 +16,6 @@ from worker.db.question import question
 from worker.db.reading import Answer, answer, entry, rejection
 from worker.db.revisions import require_current
 from worker.db.writing import claim_of, writes
-from worker.domain.errors import Misconfigured
 from worker.domain.identity import entry_ids
 from worker.domain.message import Message
 from worker.domain.state import Outcome, State
@@ -57,12 +56,12 @@ class SqlStore:
             Unavailable: the database does not answer.
             Misconfigured: it lets nobody in, or was not migrated.
         """
+        if not self._conversations.of_the_engine:
+            await self.ping()
         async with self._connected() as connection:
             await require_current(connection)
             self._pointers = await Pointers.look_up(connection, exactly=self._dialect.exactly)
             advice = await self._dialect.advice(connection)
-        if not self._conversations.of_the_engine:
-            await self.ping()
         if self._pointers is None:
             _log.warning(LogEvent.POINTERS_OFF)
         for line in advice:
@@ -119,15 +118,5 @@ class SqlStore:
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction, which is committed at the end; the driver's errors become the worker's."""
         with translating(self._dialect):
-            try:
-                connection = await self._engine.connect()
-            except (
-                TypeError,
-                ValueError,
-            ) as error:  # the driver's words for an option of the URL that it does not know
-                raise Misconfigured(f"the database driver refuses RUDDER_DATABASE_URL: {error}") from error
-            try:
-                async with connection.begin():
-                    yield connection
-            finally:
-                await connection.close()
+            async with self._engine.connect() as connection, connection.begin():
+                yield connection

@@ -146,3 +146,21 @@ def test_an_env_file_that_is_no_text_is_one_clear_line(command_line: CommandLine
     ended = command_line("check-config")
     assert ended.code == 2
     assert ".env" in ended.complaint
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+asyncpg://u:s3cret@h/d?sslmode=s3cret",
+        "postgresql+asyncpg://u:s3cret@h:1/d?port=2",
+        "postgresql+asyncpg://u:s3cret@h/d?keepalives=1",
+        "sqlite+aiosqlite:///f.db?foo=s3cret",
+    ],
+)
+def test_database_url_that_no_driver_takes_is_one_line(command_line: CommandLine, url: str) -> None:
+    """Before anything connects."""
+    command_line.environment(RUDDER_DATABASE_URL=url)
+    ended = command_line("check-config")
+    assert ended.code == 2
+    assert "RUDDER_DATABASE_URL" in ended.complaint
+    assert "s3cret" not in ended.err

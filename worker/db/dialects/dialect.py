@@ -26,7 +26,7 @@ class Dialect(Protocol):
     exactly: str
 
     def completed(self, url: URL) -> URL:
-        """The URL with what it may leave out.
+        """The URL for SQLAlchemy's engine: with what it may leave out, without what `engine_arguments` says.
 
         Raises:
             Misconfigured: it cannot be completed.
@@ -35,7 +35,7 @@ class Dialect(Protocol):
         ...
 
     def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        """Keyword arguments for `create_async_engine`: pool, timeouts, isolation."""
+        """Keyword arguments for `create_async_engine`: pool, timeouts, isolation. `url`: as it was given."""
         ...
 
     def prepare(self, engine: AsyncEngine) -> None:

@@ -1,32 +1,18 @@
-"""PostgreSQL through asyncpg. Error classes: PostgreSQL documentation, appendix A."""
+"""PostgreSQL through asyncpg, directly or through a pooler that gives each client a session."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import asyncpg
-from sqlalchemy import URL
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from worker.db.dialects import postgresql_grants
+from worker.db.dialects import postgresql_default_files, postgresql_grants
 from worker.db.dialects.postgresql_connections import PostgresqlConnections
+from worker.db.dialects.postgresql_errors import reaction
+from worker.db.dialects.postgresql_url import connect_arguments
 from worker.db.pointers import EXACTLY
-from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
-
-_CONFLICT_CLASSES = ("23", "40", "RW")
-"""Integrity constraint violation, transaction rollback (serialisation, deadlock), and the worker's own guards."""
-
-_RELEASE_CHANGED = "RW003"
-
-_UNPROCESSABLE_CLASSES = ("22",)
-"""Data exception: a value that the column cannot hold."""
-
-_MISCONFIGURED_CLASSES = ("28", "3D", "42501")
-"""Invalid authorisation, invalid catalog name, insufficient privilege: nobody is let in, there is no such database, or
-a right is missing.
-"""
-
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
@@ -45,58 +31,58 @@ POINT_LOOKUPS = {
 }
 
 
-def _connect_arguments(timeout_seconds: float) -> dict[str, Any]:
-    return {
-        "timeout": timeout_seconds,
-        "command_timeout": timeout_seconds,
-        "server_settings": {
-            "application_name": "rudder-worker",
-            "TimeZone": "UTC",
-            # A worker that is stopped or cut off must not hold a release against whoever comes next.
-            "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
-            "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
-        },
-    }
-
-
 class PostgresqlDialect:
     """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
 
     advises = False
     exactly = EXACTLY
 
+    def __init__(self) -> None:
+        self._arguments: dict[str, Any] = {}
+        self._timeout_seconds = 0.0
+
     def completed(self, url: URL) -> URL:
-        return url
+        return url.set(query={})
 
     def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        del url
+        postgresql_default_files.install()
+        given = connect_arguments(url)
+        # Only what a pooler lets through is a startup parameter; the rest is set on the connection, once there is one.
+        startup = {"application_name": "rudder-worker", "TimeZone": "UTC", **given.pop("server_settings", {})}
+        self._timeout_seconds = given.setdefault("command_timeout", timeout_seconds)
+        self._arguments = {"timeout": timeout_seconds, **given, "server_settings": startup}
         return {
             # For looking at the tables, at the start. Messages and probes have connections without its layers.
             "poolclass": NullPool,
             "isolation_level": "READ COMMITTED",
-            "connect_args": _connect_arguments(timeout_seconds),
+            "connect_args": self._arguments,
         }
 
     def prepare(self, engine: AsyncEngine) -> None:
-        """Nothing to hook up."""
+        setting = _setting(_of_sessions(self._timeout_seconds))
+
+        def connected(connection: Any, _record: object) -> None:
+            connection.run_async(lambda asyncpg_connection: asyncpg_connection.execute(setting))
+
+        event.listen(engine.sync_engine, "connect", connected)
 
     def conversations(
         self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
     ) -> PostgresqlConnections:
-        _, arguments = engine.dialect.create_connect_args(engine.url)
-        # SQLAlchemy's names for what asyncpg does as well; behind a pooler that shares sessions it has to be 0.
-        arguments.pop("prepared_statement_name_func", None)
-        if "prepared_statement_cache_size" in arguments:
-            arguments["statement_cache_size"] = arguments.pop("prepared_statement_cache_size")
-        arguments.update(_connect_arguments(timeout_seconds))
-        arguments["server_settings"] |= POINT_LOOKUPS
+        del engine
+        milliseconds = str(int(self._timeout_seconds * 1000))
         # The server gives up first: what the client gave up alone would still wait there, and be written one day.
-        arguments["server_settings"]["statement_timeout"] = str(int(timeout_seconds * 1000))
-        arguments["command_timeout"] = timeout_seconds + _ANSWER_TIMEOUT_SECONDS
+        settings = POINT_LOOKUPS | _of_sessions(self._timeout_seconds) | {"statement_timeout": milliseconds}
+        arguments = {**self._arguments, "command_timeout": self._timeout_seconds + _ANSWER_TIMEOUT_SECONDS}
 
-        def connect() -> Awaitable[asyncpg.Connection]:
-            connecting: Awaitable[asyncpg.Connection] = asyncpg.connect(**arguments)
-            return connecting
+        async def connect() -> asyncpg.Connection:
+            connection = await asyncpg.connect(**arguments)
+            try:
+                await connection.execute(_setting(settings))
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
 
         return PostgresqlConnections(connect, connections_max=connections_max, timeout_seconds=timeout_seconds)
 
@@ -108,23 +94,16 @@ class PostgresqlDialect:
         return postgresql_grants.script(login, revision=revision)
 
     def reaction(self, error: BaseException) -> Exception | None:
-        if isinstance(error, DBAPIError):
-            return _by_state(getattr(error.orig, "sqlstate", None), str(error.orig))
-        if isinstance(error, asyncpg.PostgresError):
-            return _by_state(error.sqlstate, str(error))
-        if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError):
-            return Unavailable(f"PostgreSQL: {error!r}")
-        return None
+        return reaction(error)
 
 
-def _by_state(sqlstate: str | None, text: str) -> Exception:
-    state = sqlstate or ""
-    if state == _RELEASE_CHANGED:
-        return Outrun(text)
-    if state.startswith(_CONFLICT_CLASSES):
-        return Conflict(text)
-    if state.startswith(_UNPROCESSABLE_CLASSES):
-        return Unprocessable(text)
-    if state.startswith(_MISCONFIGURED_CLASSES):
-        return Misconfigured(f"PostgreSQL: {text}")
-    return Unavailable(f"PostgreSQL: {text}")
+def _of_sessions(timeout_seconds: float) -> dict[str, str]:
+    return {
+        # A worker that is stopped or cut off must not hold a release against whoever comes next.
+        "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
+        "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
+    }
+
+
+def _setting(settings: Mapping[str, str]) -> str:
+    return "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())
