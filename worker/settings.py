@@ -28,6 +28,22 @@ ENV_FILE = ".env"
 SECRETS = ("database_url", "kafka_sasl_password", "kafka_ssl_keyfile_password")
 """Fields that may also be given as the path of a file that holds them."""
 
+_BYTE_ORDER_MARK = "\ufeff"
+_ENCODING = "utf-8-sig"
+"""UTF-8; a byte order mark, which some editors put before the first character, is dropped."""
+
+_SERVICE_LINK = re.compile(
+    rf"{PREFIX}(?:\w+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT_\d+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)"
+)
+_SERVICE_LINK_URL = re.compile(r"(?:tcp|udp|sctp)://\S+")
+"""Kubernetes gives every pod such variables for each service of its namespace: one named `rudder-http` sets
+RUDDER_HTTP_PORT to `tcp://10.0.0.1:80`."""
+
+_SERVICE_LINK_PROBLEM = (
+    "RUDDER_HTTP_PORT is a Kubernetes service link (tcp://…), not a port number: set `enableServiceLinks: false` in "
+    "the pod's specification, or set RUDDER_HTTP_PORT there"
+)
+
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):([0-9]{1,5})")
 _PORT_MAX = 65_535
@@ -68,7 +84,12 @@ class Settings(BaseSettings):
     """The effective settings. Descriptions are what documentation prints; times are in seconds, sizes in bytes."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_file=ENV_FILE, frozen=True, extra="ignore", hide_input_in_errors=True
+        env_prefix=PREFIX,
+        env_file=ENV_FILE,
+        env_file_encoding=_ENCODING,
+        frozen=True,
+        extra="ignore",
+        hide_input_in_errors=True,
     )
 
     database_url: SecretStr = Field(
@@ -184,10 +205,14 @@ class Settings(BaseSettings):
             return values
         tidy = dict(values)
         for name, value in values.items():
-            if isinstance(value, str) and name not in SECRETS:
-                tidy[name] = value.strip()
+            if isinstance(value, str):
+                text = value.removeprefix(_BYTE_ORDER_MARK)
+                tidy[name] = text if name in SECRETS else text.strip()
             if tidy[name] == "" and name in cls.model_fields and cls.model_fields[name].default is None:
                 tidy[name] = None
+        port = tidy.get("http_port")
+        if isinstance(port, str) and _SERVICE_LINK_URL.fullmatch(port):
+            raise ValueError(_SERVICE_LINK_PROBLEM)
         topics = tidy.get("input_topics")
         if isinstance(topics, str):
             tidy["input_topics"] = tuple(name.strip() for name in topics.split(",") if name.strip())
@@ -238,24 +263,43 @@ def load(**given: Any) -> Settings:
     except ValidationError as error:
         raise Misconfigured(_line(error)) from error
     except UnicodeDecodeError as error:
-        raise Misconfigured(f"{ENV_FILE} is no text in UTF-8") from error
+        raise Misconfigured(f"{ENV_FILE} is not UTF-8 text") from error
+    except OSError as error:
+        raise Misconfigured(f"{ENV_FILE} cannot be read: {error.strerror or error}") from error
 
 
 def environment() -> Mapping[str, str]:
-    """The names that settings are read from: the environment's and the `.env` file's."""
-    named = {name: value or "" for name, value in dotenv_values(ENV_FILE, encoding="utf-8").items()}
+    """The names that settings are read from: the environment's and the `.env` file's. Call `load` first: it reports a
+    `.env` file that cannot be read.
+    """
+    named = {name: value or "" for name, value in dotenv_values(ENV_FILE, encoding=_ENCODING).items()}
     return named | dict(os.environ)
 
 
 def unknown_names(environment: Mapping[str, str]) -> Iterator[str]:
-    """What looks like a setting and is none, each with the nearest name: a typing error would else stay silent."""
+    """A line for each variable that looks like a setting and is none, with the nearest name: a typing error would else
+    stay silent. Kubernetes service links are no typing errors.
+    """
+    if os.path.isdir(ENV_FILE):  # noqa: PTH112 - Path.is_dir raises where the folder may not be searched
+        yield f"{ENV_FILE} is a directory, not a file: no setting is read from it"
     known = {PREFIX + name.upper() for name in Settings.model_fields} | {
         f"{PREFIX}{name.upper()}_FILE" for name in SECRETS
     }
     for name in sorted(environment):
-        if name.startswith(PREFIX) and name not in known and not name.startswith(f"{PREFIX}TEST_"):
+        if (
+            name.startswith(PREFIX)
+            and name not in known
+            and not name.startswith(f"{PREFIX}TEST_")
+            and not _is_service_link(name, environment[name])
+        ):
             near = difflib.get_close_matches(name, known, n=1)
             yield f"{name} is no setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _is_service_link(name: str, value: str) -> bool:
+    if _SERVICE_LINK.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and _SERVICE_LINK_URL.fullmatch(value) is not None
 
 
 def _contradictions(settings: Settings) -> Iterator[str]:
@@ -357,7 +401,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
             if secret in self.current_state:
                 raise Misconfigured(f"{name} and {name}_FILE are both given")
             try:
-                found[secret] = Path(path).read_text(encoding="utf-8").rstrip("\r\n")
+                found[secret] = Path(path).read_text(encoding=_ENCODING).rstrip("\r\n")
             except (OSError, UnicodeDecodeError) as error:
                 raise Misconfigured(f"{name}_FILE cannot be read: {error}") from error
         return found

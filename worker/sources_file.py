@@ -56,7 +56,7 @@ def allowed_sources(path: Path | None) -> AllowedSources | None:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             raise _refusal(path, f"has more than {FILE_BYTES_MAX} bytes")
-        said = _File.model_validate(tomllib.loads(raw.decode()))
+        said = _File.model_validate(tomllib.loads(raw.decode("utf-8-sig")))
     except OSError as error:
         raise _refusal(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
