@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from worker.db.engine import masked
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.domain.breaker import Breaker
@@ -170,10 +171,25 @@ def services(settings: Settings) -> Mapping[str, Service]:
         ),
         consumer=consumer,
         startup_timeout_seconds=settings.startup_timeout_seconds,
+        facts=_facts(settings),
         clock=clock,
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
     return {"worker": worker, "http": server, "watch": Watch(gates.broker, consumer=consumer, clock=clock)}
+
+
+def _facts(settings: Settings) -> Mapping[str, object]:
+    """What tells one worker from another; no secrets."""
+    topics = output_topics(settings)
+    return {
+        "version": __version__,
+        "group": settings.group_id,
+        "client_id": settings.kafka_client_id,
+        "input_topics": list(settings.input_topics),
+        "output_topics": [topics.deployment_status, topics.release_status, topics.dead_letters],
+        "brokers": settings.kafka_bootstrap_servers,
+        "database": masked(settings.database_url.get_secret_value()),
+    }
 
 
 def _gates(settings: Settings, database: Store, producer: Publisher, *, clock: Clock, metrics: Metrics) -> Gates:

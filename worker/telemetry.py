@@ -84,7 +84,7 @@ class LogEvent(Described):
 
     MESSAGE_DONE = (
         "message.done",
-        "a message is done: outcome, ids, position, duration; at `info` if it is rejected, else at `debug`",
+        "a message is done: outcome, ids, position, duration; at `warning` if it is rejected, else at `debug`",
     )
     MESSAGE_RETRIED = (
         "message.retried",
@@ -128,9 +128,18 @@ class LogEvent(Described):
     )
     SETTING_UNKNOWN = "setting.unknown", "the environment has a RUDDER_ name that is no setting"
     HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
-    WORKER_STARTED = "worker.started", "all services run"
-    WORKER_STOPPING = "worker.stopping", "a signal or a failed service asks the worker to stop"
+    WORKER_STARTED = (
+        "worker.started",
+        "all services run: version, group, client id, topics, brokers, database without its password",
+    )
+    WORKER_STOPPING = "worker.stopping", "the worker stops: the cause, a signal or the service that failed"
     WORKER_STOPPED = "worker.stopped", "everything is closed"
+    COMMAND_FAILED = (
+        "command.failed",
+        "the command ends with an error, at `critical`: the problem, or the traceback of a fault of the worker's own",
+    )
+    COMMAND_WARNING = "command.warning", "the command found what an operator should know: the problem"
+    COMMAND_NOTE = "command.note", "what a command has to say of its work beside its results: the note"
     PROCESS_STARTED = "process.started", "one of several worker processes was started: which, its pid"
     PROCESS_DIED = (
         "process.died",

@@ -51,4 +51,4 @@ def command(fault: Mutant) -> tuple[str, ...]:
 
 if __name__ == "__main__":
     FAULTS[sys.argv.pop(1)](pytest.MonkeyPatch())
-    main()
+    sys.exit(main())

@@ -3,7 +3,6 @@
 import json
 import os
 import socket
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -108,8 +107,3 @@ def runs(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def complaints(stderr: str) -> Sequence[str]:
-    """The lines that are no log lines."""
-    return [line for line in stderr.splitlines() if not line.startswith("{")]

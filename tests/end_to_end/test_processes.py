@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.complaints import complaints
 from tests.conformance.contents import insert_environments
 from tests.conformance.deadlines import until
 from tests.end_to_end.days import Day, day_of
-from tests.end_to_end.process_family import SIZE, ProcessFamily, complaints, runs
+from tests.end_to_end.process_family import SIZE, ProcessFamily, runs
 from tests.end_to_end.stage import Stage
 from tests.servers.postgres import PostgresServer
 
@@ -116,8 +117,9 @@ def _of_each(family: ProcessFamily, number: signal.Signals) -> None:
         (_of_the_parent, signal.SIGINT, 130),
         (_of_its_process_group, signal.SIGINT, 130),
         (_of_each, signal.SIGTERM, 0),
+        (_of_each, signal.SIGHUP, 0),
     ],
-    ids=["SIGTERM", "SIGINT", "Ctrl-C", "SIGTERM-to-each"],
+    ids=["SIGTERM", "SIGINT", "Ctrl-C", "SIGTERM-to-each", "SIGHUP-to-each"],
 )
 async def test_a_signal_ends_all_in_order(
     stage: Stage, addressed: Callable[[ProcessFamily, signal.Signals], None], number: signal.Signals, exit_code: int

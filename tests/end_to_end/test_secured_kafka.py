@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.complaints import complaints
 from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
@@ -98,7 +99,7 @@ async def test_a_worker_that_is_not_let_in_says_so_in_one_line(stage: Stage, kaf
         settings[full] = kafka.file(value) if value.endswith(".pem") else value
     with stage.worker(RUDDER_STARTUP_TIMEOUT_SECONDS="0", **settings) as worker:
         assert await worker.ended() == 2, worker.told()
-    own = [line for line in worker.stderr.splitlines() if not line.startswith("{")]
+    own = complaints(worker.stderr)
     assert len(own) == 1, worker.told()
     assert own[0].startswith("rudder-worker: "), worker.told()
     assert words in own[0], worker.told()

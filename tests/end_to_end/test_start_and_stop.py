@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.complaints import complaints
 from tests.conformance.catalogue import run
 from tests.conformance.deadlines import until
 from tests.end_to_end.days import day_of
@@ -24,7 +25,7 @@ AT_ONCE = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "0"}
 
 def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
     assert worker.exit_code == 2, worker.told()
-    own = [line for line in worker.stderr.splitlines() if not line.startswith("{")]
+    own = complaints(worker.stderr)
     assert len(own) == 1, worker.told()
     assert own[0].startswith("rudder-worker: "), worker.told()
     assert all(word in own[0] for word in words), worker.told()
@@ -33,7 +34,9 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["SIGTERM", "SIGINT"]
+    ("number", "exit_code"),
+    [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0), (signal.SIGQUIT, 0)],
+    ids=["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"],
 )
 async def test_a_signal_ends_the_worker_in_order(stage: Stage, number: signal.Signals, exit_code: int) -> None:
     """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""

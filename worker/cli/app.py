@@ -1,10 +1,17 @@
 """The command `rudder-worker`: its subcommands and its global options."""
 
-from typing import Annotated, Literal
+import errno
+import os
+import sys
+from itertools import pairwise
+from typing import Annotated
 
 import typer
+from typer.exceptions import TyperException
 
-from worker.cli import check_config, demo, migrate, publish, run, validate, verify
+from worker.cli import check_config, demo, logs, migrate, publish, run, validate, verify
+from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, complain
+from worker.cli.log_format import LogFormatOption, with_log_format
 from worker.version import __version__
 
 app = typer.Typer(
@@ -13,15 +20,16 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help and errors are plain text, whatever they are printed to
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("run")(run.run)
-app.command("demo")(demo.demo)
-app.command("migrate")(migrate.migrate)
-app.command("check-config")(check_config.check_config)
-app.command("publish")(publish.publish)
-app.command("validate")(validate.validate)
-app.command("verify")(verify.verify)
+app.command("run")(with_log_format(run.run))
+app.command("demo")(with_log_format(demo.demo))
+app.command("migrate")(with_log_format(migrate.migrate))
+app.command("check-config")(with_log_format(check_config.check_config))
+app.command("publish")(with_log_format(publish.publish))
+app.command("validate")(with_log_format(validate.validate))
+app.command("verify")(with_log_format(verify.verify))
 
 
 def _version(wanted: bool) -> None:
@@ -32,18 +40,53 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def options(
-    context: typer.Context,
-    log_format: Annotated[
-        Literal["json", "console"] | None,
-        typer.Option(help="How logs look on standard error; console at a terminal, else json."),
-    ] = None,
+    log_format: LogFormatOption = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    del version
-    context.obj = log_format
+    del log_format, version
 
 
-def main() -> None:
-    app(prog_name="rudder-worker")
+def main() -> int:
+    """Run the command that the process was started with; its exit code. The one place where a fault of the worker's own
+    is reported: with its traceback, in the format of the logs.
+    """
+    try:
+        code = _invoked()
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except OSError as error:
+        if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO}:
+            logs.log_fault(error)
+            return EXIT_PROBLEM
+        _give_up_standard_output()
+        if error.errno != errno.EPIPE:  # a reader that has seen enough is no error
+            complain(f"standard output cannot be written: {error.strerror}")
+            return EXIT_USAGE
+        return EXIT_PROBLEM
+    except Exception as error:  # noqa: BLE001 - reported with its traceback
+        logs.log_fault(error)
+        return EXIT_PROBLEM
+    return code
+
+
+def _invoked() -> int:
+    as_json = "--log-format=json" in sys.argv or ("--log-format", "json") in pairwise(sys.argv)
+    try:
+        ended = app(prog_name="rudder-worker", standalone_mode=not as_json)
+    except SystemExit as exit_:
+        ended = exit_.code
+    except TyperException as error:  # wrong usage, which Typer itself would print as text
+        logs.configure(level="info", log_format="json")
+        complain(error.format_message())
+        return error.exit_code
+    return ended if isinstance(ended, int) else 0
+
+
+def _give_up_standard_output() -> None:
+    """What is buffered goes nowhere, or the interpreter would try to write it again."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)

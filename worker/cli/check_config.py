@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.exits import clear_errors, complain
+from worker.cli.exits import clear_errors, warn
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.settings import PREFIX, Settings, environment, load, unknown_names
 from worker.sources_file import allowed_sources
@@ -39,7 +39,7 @@ def check_config(
             for name, value in values.items():
                 print(f"{name}={'' if value is None else value}")
         for problem in (*unknown_names(environment()), *_advice(settings)):
-            complain(f"warning: {problem}")
+            warn(problem)
 
 
 def _advice(settings: Settings) -> Sequence[str]:

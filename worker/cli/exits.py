@@ -2,12 +2,15 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 
+import structlog
 import typer
 
 from schemas.detail import printable
+from worker.cli import logs, signals
 from worker.domain.errors import Broken, Misconfigured, Unavailable
+from worker.telemetry import LogEvent
 
 EXIT_PROBLEM = 1
 """The work found a problem, which it reports."""
@@ -19,10 +22,13 @@ EXIT_INTERRUPTED = 130
 
 
 @contextmanager
-def clear_errors() -> Iterator[None]:
-    """Around a command's work: what an operator can mend is said in one line on standard error."""
+def clear_errors(*, interruptible: bool = True) -> Iterator[None]:
+    """Around a command's work: an error that an operator can correct is one line on standard error, and a signal ends
+    the command. Not `interruptible`: the command handles signals itself.
+    """
     try:
-        yield
+        with signals.interrupting() if interruptible else nullcontext():
+            yield
     except (Misconfigured, Unavailable) as error:
         complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
@@ -36,8 +42,38 @@ def clear_errors() -> Iterator[None]:
 
 
 def complain(line: str) -> None:
-    """Write one line to standard error; what it quotes cannot steer the terminal."""
-    if sys.stderr is None:
-        return
-    with suppress(OSError):  # whoever read it is gone, and there is nowhere else to report that
-        print(f"rudder-worker: {printable(' '.join(line.split()))}", file=sys.stderr)
+    """Why the command failed, in one line: among JSON logs a JSON line, else text that cannot steer a terminal."""
+    text = printable(" ".join(line.split()))
+    if logs.json_chosen():
+        _log().critical(LogEvent.COMMAND_FAILED, problem=text)
+    else:
+        _print(f"rudder-worker: {text}")
+
+
+def warn(line: str) -> None:
+    """What an operator should know although the command did not fail, as `complain` writes it."""
+    text = printable(" ".join(line.split()))
+    if logs.json_chosen():
+        _log().warning(LogEvent.COMMAND_WARNING, problem=text)
+    else:
+        _print(f"rudder-worker: warning: {text}")
+
+
+def note(line: str) -> None:
+    """What the command has to say of its work beside its results, as `complain` writes it."""
+    text = printable(" ".join(line.split()))
+    if logs.json_chosen():
+        _log().info(LogEvent.COMMAND_NOTE, note=text)
+    else:
+        _print(f"rudder-worker: {text}")
+
+
+def _log() -> structlog.stdlib.BoundLogger:
+    logger: structlog.stdlib.BoundLogger = structlog.get_logger("worker.command")
+    return logger
+
+
+def _print(line: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError):  # whoever read it is gone, and there is nowhere else to report that
+            print(line, file=sys.stderr)

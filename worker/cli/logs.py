@@ -7,8 +7,11 @@ look like a line of their own; only a person's traceback has lines, and each of 
 import io
 import json
 import logging
+import os
 import sys
+import threading
 import time
+from types import TracebackType
 from typing import Any, Literal, TextIO
 
 import structlog
@@ -32,9 +35,21 @@ _QUIET = {
 """Libraries that tell at `info` what the worker tells itself, or nobody needs."""
 
 
+_chosen: list[LogFormat] = []
+"""The format in use, once logs are configured."""
+
+
+def json_chosen() -> bool:
+    """Whether standard error is a stream of JSON lines."""
+    return _chosen == ["json"]
+
+
 def configure(*, level: str, log_format: LogFormat | None) -> None:
-    """Set up structlog, and the standard library's logging to end in the same place."""
+    """Set up structlog, and have the standard library's logging, warnings and uncaught exceptions end in the same
+    place.
+    """
     chosen = log_format or ("console" if sys.stderr.isatty() else "json")
+    _chosen[:] = [chosen]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -53,7 +68,13 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
         renderers = [
             _on_one_line,
             # repr: a value cannot forge a line.
-            structlog.dev.ConsoleRenderer(repr_native_str=True, exception_formatter=_write_traceback),
+            # Not sorted: a message's line begins with its outcome and its reason.
+            structlog.dev.ConsoleRenderer(
+                colors=_coloured(sys.stderr),
+                sort_keys=False,
+                repr_native_str=True,
+                exception_formatter=_write_traceback,
+            ),
         ]
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
@@ -69,6 +90,7 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
     root.setLevel(level.upper())
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(max(quiet, root.level))
+    logging.getLogger("worker.command").setLevel(logging.INFO)  # what a command was asked for, whatever the level
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -79,6 +101,41 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    logging.captureWarnings(True)
+    sys.excepthook = _log_fault
+    threading.excepthook = _log_fault_of_thread
+    sys.unraisablehook = _log_ignored_fault
+
+
+def log_fault(error: BaseException) -> None:
+    """The traceback of an error that ends the command and is a fault of the worker's own."""
+    logging.getLogger("worker.command").critical(LogEvent.COMMAND_FAILED, exc_info=error)
+
+
+def _log_fault(_kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+    log_fault(error)
+
+
+def _log_fault_of_thread(arguments: threading.ExceptHookArgs) -> None:
+    error = arguments.exc_value
+    # A driver's thread that has a result when the command is over: nobody waits for it any more.
+    late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
+    if error is not None and not late:
+        logging.getLogger("worker.thread").critical("uncaught exception in a thread", exc_info=error)
+
+
+def _log_ignored_fault(arguments: "sys.UnraisableHookArgs") -> None:
+    message = arguments.err_msg or "exception ignored"
+    logging.getLogger("worker.python").error("%s in %r", message, arguments.object, exc_info=arguments.exc_value)
+
+
+def _coloured(stream: TextIO) -> bool:
+    """By the conventions: https://no-color.org, https://force-color.org, and a terminal that can colour."""
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def _nobody_waited_for(record: logging.LogRecord) -> bool:

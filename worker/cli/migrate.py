@@ -28,6 +28,7 @@ def migrate(
 ) -> None:
     """Create or change the worker's tables in RUDDER_DATABASE_URL."""
     with clear_errors():
+        logs.configure(level="info", log_format=context.obj)
         settings = load()
         logs.configure(level=settings.log_level, log_format=context.obj)
         if grants is not None:

@@ -15,7 +15,7 @@ import typer
 
 from schemas.event import Event
 from worker.cli import logs
-from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, note
 from worker.cli.sending import DEFAULT_SOURCE, Identity, InvalidEvent, Sending
 from worker.cli.standard_input import opened, standard_input
 from worker.domain.errors import Misconfigured
@@ -69,7 +69,7 @@ def publish(
     """
     with clear_errors():
         settings = load()
-        logs.configure(level="warning", log_format=context.obj)
+        logs.configure(level="warning", log_format=context.obj or "console")
         try:
             topic = topic_name(topic or settings.input_topics[0])
         except ValueError as error:
@@ -90,7 +90,7 @@ def publish(
         if not sending.count and not allow_empty:
             complain(f"{file or 'standard input'} has no event; nothing was sent; --allow-empty makes that no error")
             raise typer.Exit(EXIT_PROBLEM)
-        complain(f"{sending.summary()}{identity.note()}")
+        note(f"{sending.summary()}{identity.note()}")
         if sending.results.failed:
             raise typer.Exit(EXIT_PROBLEM)
 
@@ -163,5 +163,5 @@ def _checked(
         for doubt in doubts(draft, verdict):
             if strict:
                 raise InvalidEvent(Problem(place=draft.place, reason="strict", detail=doubt))
-            complain(f"{draft.place}: warning: {doubt}")
+            note(f"{draft.place}: warning: {doubt}")
         yield whole, verdict

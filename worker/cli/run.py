@@ -4,18 +4,19 @@ import asyncio
 import gc
 import math
 import signal
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Annotated
 
 import structlog
 import typer
 
-from worker.cli import logs
+from worker.cli import logs, signals
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, clear_errors
 from worker.cli.processes import NUMBER_OPTION, process_keepers
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.runtime import lifeline
+from worker.runtime.supervisor import Stop, supervise
 from worker.settings import Settings, environment, load, unknown_names
 from worker.telemetry import LogEvent
 
@@ -38,21 +39,24 @@ def run(
     ] = None,
     process_number: Annotated[int | None, typer.Option(NUMBER_OPTION, hidden=True)] = None,
 ) -> None:
-    """Consume events, write rows, publish status changes, until SIGTERM or SIGINT.
+    """Consume events, write rows, publish status changes, until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
-    A second signal does not wait for what is being worked on; nothing is lost, it will be delivered again.
+    A second signal does not wait for work in flight; nothing is lost, the events will be delivered again.
 
     With several processes, this one does no work: it restarts any that dies, and stops them all.
     """
-    with clear_errors(), nullcontext() if process_number is None else _of_several(process_number):
+    with clear_errors(interruptible=False), nullcontext() if process_number is None else _of_several(process_number):
+        logs.configure(level="info", log_format=context.obj)
         settings = load(**({} if processes is None else {"processes": processes}))
         logs.configure(level=settings.log_level, log_format=context.obj)
         if process_number is not None:
-            _run(_work(settings.of_process(process_number), supervised=True))
+            own = settings.of_process(process_number)
+            _run(lambda stop: _work(own, stop, supervised=True), supervised=True)
             return
         for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
-        _run(_work(settings) if settings.processes == 1 else _watch(settings))
+        serve = _work if settings.processes == 1 else _watch
+        _run(lambda stop: serve(settings, stop))
 
 
 @contextmanager
@@ -66,23 +70,32 @@ def _of_several(process_number: int) -> Iterator[None]:
             raise typer.Exit(EXIT_USAGE) from error
 
 
-def _run(serving: Coroutine[None, None, signal.Signals | None]) -> None:
+def _run(serve: Callable[[Stop], Awaitable[None]], *, supervised: bool = False) -> None:
+    """`supervised`: this is one of several processes."""
+
+    async def stoppable() -> signal.Signals | None:
+        # Before anything is imported that takes time, and until the loop is closed.
+        stop, received = Stop(), _Received(supervised=supervised)
+        with received.installed(stop):
+            await serve(stop)
+        return received.signal
+
     try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            received = runner.run(serving)
+        with ExitStack() as closing, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            try:
+                received = runner.run(stoppable())
+            finally:
+                closing.enter_context(signals.bounded_exit(EXIT_PROBLEM))  # the loop waits for a driver's threads
     except asyncio.CancelledError as error:  # by a signal that does not wait
         raise typer.Exit(EXIT_INTERRUPTED) from error
     if received == signal.SIGINT:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signals | None:
-    """Be a worker; the signal that ended it."""
+async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> None:
+    """Be a worker."""
     from worker.assembly import LAST_SERVICES, services
-    from worker.runtime.supervisor import supervise
 
-    stop, received = asyncio.Event(), _Received(supervised=supervised)
-    received.install(stop)
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
     working = services(settings)
     # What is there now stays, so that no collection looks through it again.
@@ -92,30 +105,25 @@ async def _work(settings: Settings, *, supervised: bool = False) -> signal.Signa
     def orphaned() -> None:
         structlog.get_logger("worker.processes").warning(LogEvent.PROCESS_ORPHANED)
         signal.alarm(math.ceil(grace_seconds + _MARGIN_SECONDS))  # nobody else is left to kill this one if it hangs
-        stop.set()
+        stop.ask("the parent process is gone")
 
     if supervised:
         lifeline.when_cut(orphaned)
     await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
-    return received.signal
 
 
-async def _watch(settings: Settings) -> signal.Signals | None:
-    """Be the parent of several workers; the signal that ended it."""
+async def _watch(settings: Settings, stop: Stop) -> None:
+    """Be the parent of several workers."""
     from worker.db.engine import parse_url
-    from worker.runtime.supervisor import supervise
     from worker.sources_file import allowed_sources
 
     parse_url(settings.database_url.get_secret_value())
     allowed_sources(settings.sources_file)
-    stop, received = asyncio.Event(), _Received()
-    received.install(stop)
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS + _MARGIN_SECONDS
     keepers = process_keepers(settings, grace_seconds=grace_seconds)
     await supervise(keepers, stop, grace_seconds=grace_seconds + _MARGIN_SECONDS)
     if any(keeper.failed for keeper in keepers.values()):
         raise typer.Exit(EXIT_PROBLEM)
-    return received.signal
 
 
 class _Received:
@@ -125,11 +133,11 @@ class _Received:
     the parent as well. It is SIGINT that ends it at once.
     """
 
-    def __init__(self, *, supervised: bool = False) -> None:
+    def __init__(self, *, supervised: bool) -> None:
         self._supervised = supervised
         self.signal: signal.Signals | None = None
 
-    def install(self, stop: asyncio.Event) -> None:
+    def installed(self, stop: Stop) -> AbstractContextManager[None]:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def receive(number: signal.Signals) -> None:
@@ -137,10 +145,13 @@ class _Received:
             if at_once and task is not None:
                 task.cancel()
             self.signal = number
-            stop.set()
+            stop.ask(number.name)
 
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, receive, number)
+        def wake(number: signal.Signals) -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(receive, number)
+
+        return signals.handled(wake, always=(signal.SIGTERM, signal.SIGINT))
 
 
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:

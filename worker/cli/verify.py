@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worker.cli import logs
-from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn
 from worker.domain.errors import Misconfigured
 from worker.settings import Settings, load
 
@@ -34,11 +33,10 @@ def verify(
     any of them, and joins no group.
     """
     with clear_errors():
+        logs.configure(level="warning", log_format=context.obj or "console")
         settings = load()
-        logs.configure(level="warning", log_format=context.obj)
         if scratch is not None and not scratch.is_dir():
             raise Misconfigured(f"--scratch: {scratch} is no folder")
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # either way the scratch file is deleted
         report = asyncio.run(_verified(settings, findings_max, scratch))
         if as_json:
             print(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
@@ -47,9 +45,9 @@ def verify(
         if report.findings.total:
             raise typer.Exit(EXIT_PROBLEM)
         if not report.counts["records"]:
-            complain("warning: the input topics hold no record, so that nothing was compared with one")
+            warn("the input topics hold no record, so that nothing was compared with one")
         elif report.counts["uncommitted"] == report.counts["records"]:
-            complain(f"warning: group {settings.group_id} has committed nothing, so that no record had to have a trace")
+            warn(f"group {settings.group_id} has committed nothing, so that no record had to have a trace")
 
 
 async def _verified(settings: Settings, findings_max: int, scratch: Path | None) -> "Report":

@@ -279,7 +279,7 @@ class Delivery:
         )
         if isinstance(outcome, Rejected):
             self._metrics.count(REJECTIONS, outcome.rejection.reason)
-        level = logging.INFO if isinstance(outcome, Rejected) else logging.DEBUG
+        level = logging.WARNING if isinstance(outcome, Rejected) else logging.DEBUG
         if not _log.is_enabled_for(level):
             return  # thousands a second: not even the words are put together
         content = message.content

@@ -33,6 +33,8 @@ async def await_dependency(
     began = clock.monotonic_seconds()
     failures = 0
     while True:
+        if stop.is_set():
+            raise Abandoned
         try:
             await _unless(stop, attempt)
         except Unavailable as error:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from schemas.detail import printable
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.supervisor")
@@ -17,6 +18,8 @@ _LAST_SECONDS = 5.0
 _CANCELLATION_SECONDS = 10.0
 """How long a cancelled service may take to clean up; what is left then ends with the event loop."""
 
+_CAUSE_CHARS_MAX = 500
+
 
 class Service(Protocol):
     async def run(self, stop: asyncio.Event) -> None:
@@ -24,12 +27,26 @@ class Service(Protocol):
         ...
 
 
+class Stop(asyncio.Event):
+    """Asks all services to stop, and says why: the first cause counts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cause: str | None = None
+
+    def ask(self, cause: str) -> None:
+        """`cause`: a signal's name, or what failed; for the log."""
+        if not self.is_set():
+            self.cause = cause
+        self.set()
+
+
 class ServiceEnded(Exception):
     """A service returned although nobody had asked it to."""
 
 
 async def supervise(
-    services: Mapping[str, Service], stop: asyncio.Event, *, grace_seconds: float, last: Collection[str] = ()
+    services: Mapping[str, Service], stop: Stop, *, grace_seconds: float, last: Collection[str] = ()
 ) -> None:
     """Run the services until `stop` is set or one of them ends; then give them `grace_seconds` to finish.
 
@@ -52,7 +69,7 @@ async def supervise(
     running = first_tasks + last_tasks
     try:
         await stop.wait()
-        _log.info(LogEvent.WORKER_STOPPING)
+        _log.info(LogEvent.WORKER_STOPPING, cause=stop.cause)
         await _ended(first_tasks, timeout_seconds=grace_seconds)
         end.set()
         await _ended(last_tasks, timeout_seconds=_LAST_SECONDS)
@@ -74,11 +91,17 @@ async def _ended(tasks: Collection[asyncio.Task[None]], *, timeout_seconds: floa
         await asyncio.wait(tasks, timeout=timeout_seconds)
 
 
-async def _run(name: str, service: Service, stop: asyncio.Event, *, failed: asyncio.Event) -> None:
+async def _run(name: str, service: Service, stop: asyncio.Event, *, failed: Stop) -> None:
     """Run it until its own `stop`; however it ends, the whole worker stops."""
     try:
         await service.run(stop)
+    except Exception as error:
+        cause = printable(" ".join(str(error).split()))[:_CAUSE_CHARS_MAX] or type(error).__name__
+        failed.ask(f"service {name} failed: {cause}")
+        raise
+    else:
         if not stop.is_set():
+            failed.ask(f"service {name} ended by itself")
             raise ServiceEnded(f"{name} ended by itself")
     finally:
         failed.set()

@@ -1,7 +1,7 @@
 """The worker's main service: wait for what it depends on, then consume, then close in reverse."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 
 import structlog
@@ -19,7 +19,9 @@ Step = Callable[[], Awaitable[None]]
 
 
 class Worker:
-    """A service. `dependencies` are opened in order, each with what closes it; the consumer joins last."""
+    """A service. `dependencies` are opened in order, each with what closes it; the consumer joins last. `facts`: what
+    the log says of a worker that has started.
+    """
 
     def __init__(
         self,
@@ -27,8 +29,10 @@ class Worker:
         dependencies: tuple[tuple[str, Step, Step], ...],
         consumer: Consumer,
         startup_timeout_seconds: float,
+        facts: Mapping[str, object],
         clock: Clock,
     ) -> None:
+        self._facts = facts
         self._dependencies = dependencies
         self._consumer = consumer
         self._startup_timeout_seconds = startup_timeout_seconds
@@ -48,7 +52,7 @@ class Worker:
                 await self._await("broker", self._consumer.join, stop)
             except Abandoned:
                 return
-            _log.info(LogEvent.WORKER_STARTED)
+            _log.info(LogEvent.WORKER_STARTED, **self._facts)
             await self._consumer.run(stop)
         _log.info(LogEvent.WORKER_STOPPED)
 

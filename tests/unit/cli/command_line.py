@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.complaints import complaints
+
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 60.0
 """After which a process that should have ended is a failure."""
@@ -31,7 +33,7 @@ class Ended:
     def complaint(self) -> str:
         """The one clear line, without the command's name; an error if there is none, more than one, or a traceback."""
         assert "Traceback" not in self.err, self.err
-        lines = [line for line in self.err.splitlines() if line.startswith("rudder-worker: ")]
+        lines = [line for line in complaints(self.err) if line.startswith("rudder-worker: ")]
         assert len(lines) == 1, self.err
         return lines[0].removeprefix("rudder-worker: ")
 

@@ -1,8 +1,10 @@
 """The command as a whole: its help, its version, and how it refuses what it does not know."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,42 @@ def test_a_reader_that_has_seen_enough_is_no_traceback(tmp_path: Path) -> None:
     finally:
         os.close(writing)
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--log-format", "json", "check-config"],
+        ["check-config", "--log-format", "json"],
+        ["run", "--log-format=json"],
+        ["run"],
+        ["--log-format", "json", "run", "--nope"],
+        ["run", "--nope", "--log-format", "json"],
+    ],
+    ids=" ".join,
+)
+def test_fatal_error_is_a_json_line(tmp_path: Path, arguments: list[str]) -> None:
+    """In either position of the option, and for `run` where standard error is no terminal."""
+    ended = rudder_worker(*arguments, folder=tmp_path, environment={"RUDDER_HTTP_PORT": "nonsense"})
+    assert (ended.code, ended.out) == (2, "")
+    [line] = [json.loads(line) for line in ended.err.splitlines()]
+    assert (line["event"], line["level"]) == ("command.failed", "critical")
+    assert "RUDDER_HTTP_PORT" in line["problem"] or "--nope" in line["problem"]
+
+
+def test_console_is_the_format_of_a_fatal_error_when_asked_for(tmp_path: Path) -> None:
+    settings = {"RUDDER_HTTP_PORT": "nonsense"}
+    ended = rudder_worker("run", "--log-format", "console", folder=tmp_path, environment=settings)
+    assert ended.err.startswith("rudder-worker: RUDDER_HTTP_PORT: ")
+
+
+def test_demo_without_its_folder_or_its_extra_is_one_line(
+    command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    ended = command_line("demo", "--output", "file/below")
+    assert (ended.code, ended.complaint) == (2, "--output: file/below cannot be made: Not a directory")
+    monkeypatch.setitem(sys.modules, "noida_db", None)  # as if it were not installed
+    ended = command_line("demo")
+    assert ended.code == 2
+    assert "pip install 'rudder-worker[demo]'" in ended.complaint

@@ -1,10 +1,14 @@
 """One log event is one line, whatever its values try: shippers and people read logs line by line."""
 
+import contextlib
 import json
+import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -34,13 +38,15 @@ STYLE = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
 """The console's own colours."""
 
 
-def lines_of(statement: str, log_format: str, folder: Path) -> list[str]:
+def lines_of(
+    statement: str, log_format: str, folder: Path, variables: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
     """What the statement logs, in lines as the strictest reader sees them; nothing may be on standard output."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), log_format],
         capture_output=True,
         cwd=folder,
-        env=process_environment({}),
+        env=process_environment(variables),
         timeout=TIMEOUT_SECONDS,
         check=True,
     )
@@ -210,3 +216,92 @@ def test_a_connection_that_broke_unused_is_no_news_and_any_other_fault_left_behi
     told = json.loads(line)
     assert (told["logger"], told["level"]) == ("asyncio", "error")
     assert "ValueError: a fault" in told["exception"]
+
+
+COLOURS = [
+    ({}, False),
+    ({"NO_COLOR": "1"}, False),
+    ({"TERM": "dumb"}, False),
+    ({"FORCE_COLOR": "1"}, True),
+    ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+]
+
+
+@pytest.mark.parametrize(("variables", "coloured"), COLOURS, ids=str)
+def test_redirected_console_logs_have_no_escape_codes(
+    tmp_path: Path, variables: dict[str, str], coloured: bool
+) -> None:
+    text = "\n".join(lines_of("log.warning('message.done', outcome='rejected')", "console", tmp_path, variables))
+    assert ("\x1b" in text) == coloured
+
+
+TERMINALS = [({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"TERM": "xterm"}, True)]
+
+
+@pytest.mark.parametrize(("variables", "coloured"), TERMINALS, ids=str)
+def test_terminal_logs_have_colours_where_wanted(tmp_path: Path, variables: dict[str, str], coloured: bool) -> None:
+    assert (b"\x1b" in at_terminal(["-c", PROGRAM.replace("STATEMENT", "log.warning('x')"), "console"], variables)) == (
+        coloured
+    )
+
+
+@pytest.mark.parametrize("arguments", [["run", "--help"], ["--nope"]])
+@pytest.mark.parametrize(
+    "variables", [{"TERM": "xterm-256color"}, {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true"}], ids=str
+)
+def test_help_and_usage_errors_have_no_escape_codes(arguments: list[str], variables: dict[str, str]) -> None:
+    """Whatever they are printed to."""
+    text = at_terminal(["-m", "worker", *arguments], variables)
+    assert b"Usage: rudder-worker" in text
+    assert b"\x1b" not in text
+
+
+def at_terminal(arguments: list[str], variables: dict[str, str]) -> bytes:
+    """What Python with these arguments writes to a terminal."""
+    own, its = os.openpty()
+    try:
+        environment = process_environment({"TERM": "xterm", **variables})
+        with subprocess.Popen(
+            [sys.executable, *arguments], stdin=its, stdout=its, stderr=its, env=environment
+        ) as process:
+            os.close(its)
+            text = b""
+            with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
+                while read := os.read(own, 65_536):
+                    text += read
+            process.wait(TIMEOUT_SECONDS)
+    finally:
+        os.close(own)
+    return text
+
+
+def test_rejection_s_console_line_begins_with_outcome_and_reason(tmp_path: Path) -> None:
+    statement = "log.warning('message.done', outcome='rejected', reason='invalid_data', attempts=1, detail='x')"
+    (line,) = lines_of(statement, "console", tmp_path)
+    assert re.search(r"message\.done +\[worker\.test\] outcome='rejected' reason='invalid_data' attempts=1", line), line
+
+
+@pytest.mark.parametrize(
+    ("statement", "level", "words"),
+    [
+        ("import warnings; warnings.warn('old way')", "warning", "old way"),
+        ("import threading; t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()", "critical", "division"),
+        ("class C:\n def __del__(self): 1 / 0\nC()", "error", "division"),
+        ("1 / 0", "critical", "division"),
+    ],
+    ids=["warning", "thread", "ignored", "uncaught"],
+)
+def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, level: str, words: str) -> None:
+    """Nothing else may stand in a stream of JSON lines."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), "json"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=process_environment({}),
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    (line,) = done.stderr.decode().splitlines()
+    said = json.loads(line)
+    assert said["level"] == level
+    assert words in said["event"] + said.get("exception", "")

@@ -161,7 +161,7 @@ def test_what_the_processes_find_is_one_line_too(tmp_path: Path) -> None:
     logged = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
     started = [line for line in logged if line["event"] == "process.started"]
     assert sorted(line["process"] for line in started) == [0, 1, 2]
-    assert len(logged) == len(ended.err.splitlines()) - 1
+    assert len(logged) == len(ended.err.splitlines())
     for line in started:
         with pytest.raises(ProcessLookupError):
             os.kill(line["pid"], 0)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from worker.runtime.supervisor import Service, ServiceEnded, supervise
+from worker.runtime.supervisor import Service, ServiceEnded, Stop, supervise
 from worker.telemetry import LogEvent
 
 GRACE_SECONDS = 30.0
@@ -80,7 +80,7 @@ async def _no_service_is_left(nothing_is_left_running: None) -> AsyncIterator[No
 
 async def test_a_stop_ends_every_service_in_order() -> None:
     services = {"a": Orderly(), "b": Orderly()}
-    stop = asyncio.Event()
+    stop = Stop()
     supervising = asyncio.ensure_future(supervise(services, stop, grace_seconds=GRACE_SECONDS))
     for service in services.values():
         await service.serving.wait()
@@ -91,7 +91,7 @@ async def test_a_stop_ends_every_service_in_order() -> None:
 
 
 async def test_a_stop_before_the_start_ends_at_once() -> None:
-    stop = asyncio.Event()
+    stop = Stop()
     stop.set()
     service = Orderly()
     await supervise({"a": service}, stop, grace_seconds=GRACE_SECONDS)
@@ -104,7 +104,7 @@ async def test_a_service_that_fails_ends_the_others_and_its_error_is_raised(fail
     orderly = Orderly()
     failing = Failing(Broken("a fault"), after=orderly)
     services: dict[str, Service] = {"f": failing, "o": orderly} if failing_first else {"o": orderly, "f": failing}
-    stop = asyncio.Event()
+    stop = Stop()
     with pytest.raises(Broken, match="a fault"):
         await supervise(services, stop, grace_seconds=GRACE_SECONDS)
     assert stop.is_set()
@@ -115,7 +115,7 @@ async def test_a_service_that_returns_by_itself_is_a_failure_with_its_name() -> 
     """No silent death."""
     orderly = Orderly()
     with pytest.raises(ServiceEnded, match="http ended by itself"):
-        await supervise({"worker": orderly, "http": Returning()}, asyncio.Event(), grace_seconds=GRACE_SECONDS)
+        await supervise({"worker": orderly, "http": Returning()}, Stop(), grace_seconds=GRACE_SECONDS)
     assert orderly.finished
 
 
@@ -128,12 +128,12 @@ async def test_the_first_failure_is_told_and_not_what_followed_from_it() -> None
         "http": Failing(Broken("cause"), after=orderly),
     }
     with pytest.raises(Broken, match="cause"):
-        await supervise(services, asyncio.Event(), grace_seconds=GRACE_SECONDS)
+        await supervise(services, Stop(), grace_seconds=GRACE_SECONDS)
 
 
 async def test_a_failure_while_stopping_is_raised() -> None:
     """A last commit that failed is no success."""
-    stop = asyncio.Event()
+    stop = Stop()
     stop.set()
     with pytest.raises(Broken):
         await supervise({"a": Orderly(), "b": Failing(Broken())}, stop, grace_seconds=GRACE_SECONDS)
@@ -141,7 +141,7 @@ async def test_a_failure_while_stopping_is_raised() -> None:
 
 async def test_a_service_that_hangs_is_cancelled_after_the_grace_and_that_is_logged() -> None:
     """It is let clean up: when `supervise` returns, it is over."""
-    hanging, orderly, stop = Hanging(), Orderly(), asyncio.Event()
+    hanging, orderly, stop = Hanging(), Orderly(), Stop()
     with capture_logs() as logs:
         supervising = asyncio.ensure_future(supervise({"h": hanging, "o": orderly}, stop, grace_seconds=0.0))
         await hanging.serving.wait()
@@ -158,12 +158,12 @@ async def test_a_failure_is_raised_even_if_another_service_hangs() -> None:
     hanging, orderly = Hanging(), Orderly()
     failing = Failing(Broken("a fault"), after=orderly)
     with pytest.raises(Broken, match="a fault"):
-        await supervise({"h": hanging, "o": orderly, "f": failing}, asyncio.Event(), grace_seconds=0.0)
+        await supervise({"h": hanging, "o": orderly, "f": failing}, Stop(), grace_seconds=0.0)
     assert hanging.cleaned_up
 
 
 async def test_stopping_is_logged_once() -> None:
-    stop = asyncio.Event()
+    stop = Stop()
     stop.set()
     with capture_logs() as logs:
         await supervise({"a": Orderly(), "b": Orderly()}, stop, grace_seconds=GRACE_SECONDS)
@@ -174,7 +174,7 @@ async def test_stopping_is_logged_once() -> None:
 async def test_cancelling_the_supervisor_cancels_every_service(stopping: bool) -> None:
     """A second signal: before the stop or while it waits for the grace to end."""
     services = {"a": Hanging(), "b": Hanging()}
-    stop = asyncio.Event()
+    stop = Stop()
     supervising = asyncio.ensure_future(supervise(services, stop, grace_seconds=GRACE_SECONDS))
     for service in services.values():
         await service.serving.wait()
@@ -207,7 +207,7 @@ async def test_last_service_stops_when_the_others_have_ended(last_first: bool) -
     other = Orderly()
     last = Last(other)
     services: dict[str, Service] = {"l": last, "o": other} if last_first else {"o": other, "l": last}
-    stop = asyncio.Event()
+    stop = Stop()
     supervising = asyncio.ensure_future(supervise(services, stop, grace_seconds=GRACE_SECONDS, last=("l",)))
     await last.serving.wait()
     stop.set()
@@ -221,7 +221,7 @@ async def test_last_service_stops_when_another_fails_or_hangs() -> None:
     failing = Failing(Broken("a fault"), after=last)
     services: dict[str, Service] = {"l": last, "h": hanging, "f": failing}
     with pytest.raises(Broken, match="a fault"):
-        await supervise(services, asyncio.Event(), grace_seconds=0.0, last=("l",))
+        await supervise(services, Stop(), grace_seconds=0.0, last=("l",))
     assert last.finished
     assert hanging.cleaned_up
 
@@ -230,5 +230,5 @@ async def test_last_service_that_fails_ends_the_others() -> None:
     orderly = Orderly()
     services: dict[str, Service] = {"l": Failing(Broken("a fault"), after=orderly), "o": orderly}
     with pytest.raises(Broken, match="a fault"):
-        await supervise(services, asyncio.Event(), grace_seconds=GRACE_SECONDS, last=("l",))
+        await supervise(services, Stop(), grace_seconds=GRACE_SECONDS, last=("l",))
     assert orderly.finished

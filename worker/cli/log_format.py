@@ -1,0 +1,43 @@
+"""The option `--log-format`, before a command's name and behind it."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, Literal
+
+import typer
+
+from worker.cli import logs
+
+
+def _choose(context: typer.Context, log_format: logs.LogFormat | None) -> logs.LogFormat | None:
+    if log_format is not None:
+        context.obj = log_format
+        logs.configure(level="info", log_format=log_format)  # for what goes wrong before the command does it
+    return log_format
+
+
+LogFormatOption = Annotated[
+    Literal["json", "console"] | None,
+    typer.Option(
+        "--log-format",
+        help="How logs and errors look on standard error; for run and migrate json unless at a terminal, else console.",
+        callback=_choose,
+        is_eager=True,
+    ),
+]
+
+
+def with_log_format(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with the option as its last one; what was chosen is the context's `obj`."""
+
+    @wraps(command)
+    def wrapped(*arguments: Any, log_format: logs.LogFormat | None = None, **options: Any) -> None:
+        del log_format
+        command(*arguments, **options)
+
+    signature = inspect.signature(command)
+    option = inspect.Parameter("log_format", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=LogFormatOption)
+    wrapped.__signature__ = signature.replace(parameters=[*signature.parameters.values(), option])  # type: ignore[attr-defined]  # what `inspect` and Typer read
+    wrapped.__annotations__ = {**command.__annotations__, "log_format": LogFormatOption}
+    return wrapped
