@@ -21,9 +21,10 @@ from worker.kafka.topic_reader import KafkaTopicReader
 from worker.ports import Clock, Publisher, Store, Tracer
 from worker.runtime.clock import SystemClock
 from worker.runtime.consumer import Bounds, Consumer
-from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.delivery import Delivery
 from worker.runtime.gate import Gate, Gates
 from worker.runtime.health import WorkerHealth
+from worker.runtime.retries import Policy
 from worker.runtime.silent_tracer import SilentTracer
 from worker.runtime.supervisor import Service
 from worker.runtime.watch import Watch

@@ -29,10 +29,17 @@ PROCESSING_SECONDS = Metric(
     "from the start of a message's first try to its last acknowledgement, in seconds",
 )
 EVENT_LAG_SECONDS = Metric(
-    "rudder_event_lag_seconds", Histogram, "from the record's timestamp to its last acknowledgement, in seconds"
+    "rudder_event_lag_seconds",
+    Histogram,
+    "from the record's timestamp to its last acknowledgement, in seconds; records without a plausible one are left out",
 )
 RETRIES = Metric("rudder_retries", Counter, "tries that failed and were repeated, by cause", ("cause",))
 PUBLISHED = Metric("rudder_published", Counter, "records acknowledged, by topic", ("topic",))
+UNPUBLISHED = Metric(
+    "rudder_unpublished",
+    Counter,
+    "messages whose status events could not be published; a dead letter was published instead",
+)
 IN_FLIGHT_RECORDS = Metric("rudder_in_flight_records", Gauge, "records fetched and not done")
 IN_FLIGHT_BYTES = Metric("rudder_in_flight_bytes", Gauge, "bytes of the values of records fetched and not done")
 COMMIT_TRAIL_RECORDS = Metric(
@@ -67,6 +74,7 @@ METRICS = (
     EVENT_LAG_SECONDS,
     RETRIES,
     PUBLISHED,
+    UNPUBLISHED,
     IN_FLIGHT_RECORDS,
     IN_FLIGHT_BYTES,
     COMMIT_TRAIL_RECORDS,
@@ -89,6 +97,10 @@ class LogEvent(Described):
     MESSAGE_RETRIED = (
         "message.retried",
         "a try failed and will be repeated, and no outage explains it: cause, failures so far, delay, lines left out",
+    )
+    MESSAGE_UNPUBLISHABLE = (
+        "message.unpublishable",
+        "what a message publishes failed for a reason of its own every time: cause, position, what is done about it",
     )
     MESSAGE_ABANDONED = "message.abandoned", "a message was left to whoever has its partition next"
     PARTITIONS_ASSIGNED = "partitions.assigned", "the group gave this worker partitions"

@@ -5,6 +5,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from worker.domain.breaker import Counted
 from worker.domain.decide import decide
 from worker.domain.errors import Abandoned
 from worker.domain.message import Message
@@ -12,21 +13,27 @@ from worker.domain.state import Duplicate, Outcome, State
 from worker.handling.publications import Publications
 from worker.ports import Publication
 from worker.runtime.assignment import Assignment
-from worker.runtime.delivery import Delivery, Tenure
+from worker.runtime.delivery import Delivery
+from worker.runtime.publishing import Published, Publishing
+from worker.runtime.retries import Retries, Tenure
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
-_deliver, _acknowledge, _of = Delivery.deliver, Delivery._acknowledge, Publications.of
+_deliver, _publish, _of = Delivery.deliver, Publishing.publish, Publications.of
 
 
 def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
     done_early = _done_early(patch)
 
     async def deliver(
-        self: Delivery, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]
+        self: Delivery,
+        message: Message,
+        tenure: Tenure,
+        place: AbstractAsyncContextManager[None],
+        counted: Counted | None = None,
     ) -> Outcome:
         done_early(tenure, message)
-        return await _deliver(self, message, tenure, place)
+        return await _deliver(self, message, tenure, place, counted)
 
     patch.setattr(Delivery, "deliver", deliver)
 
@@ -34,13 +41,13 @@ def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
 def commits_the_offset_before_it_publishes(patch: pytest.MonkeyPatch) -> None:
     done_early = _done_early(patch)
 
-    async def acknowledge(
-        self: Delivery, publications: tuple[Publication, ...], message: Message, tenure: Tenure
-    ) -> None:
+    async def publish(
+        self: Publishing, outcome: Outcome, message: Message, tenure: Tenure, *, attempts: int
+    ) -> Published:
         done_early(tenure, message)
-        await _acknowledge(self, publications, message, tenure)
+        return await _publish(self, outcome, message, tenure, attempts=attempts)
 
-    patch.setattr(Delivery, "_acknowledge", acknowledge)
+    patch.setattr(Publishing, "publish", publish)
 
 
 def _done_early(patch: pytest.MonkeyPatch) -> Callable[[Tenure, Message], None]:
@@ -70,7 +77,11 @@ def says_nothing_of_what_it_finds_done(patch: pytest.MonkeyPatch) -> None:
 
 def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
     async def deliver(
-        self: Delivery, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]
+        self: Delivery,
+        message: Message,
+        tenure: Tenure,
+        place: AbstractAsyncContextManager[None],
+        counted: Counted | None = None,
     ) -> Outcome:
         if tenure.ended.is_set():
             raise Abandoned
@@ -81,9 +92,8 @@ def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
             return Duplicate(entries=(), rejection=None)  # and so nothing is written
 
         await self._store.transact(message, rehearse)
-        publications = self._publications.of(foreseen[0], message, attempts=1)
-        await self._acknowledge(publications, message, tenure)
-        return await _deliver(self, message, tenure, place)
+        await self._publishing.publish(foreseen[0], message, tenure, attempts=1)
+        return await _deliver(self, message, tenure, place, counted)
 
     patch.setattr(Delivery, "deliver", deliver)
 
@@ -97,14 +107,18 @@ def takes_a_failed_try_for_done(patch: pytest.MonkeyPatch) -> None:
         raise _TriedOnceError
 
     async def deliver(
-        self: Delivery, message: Message, tenure: Tenure, place: AbstractAsyncContextManager[None]
+        self: Delivery,
+        message: Message,
+        tenure: Tenure,
+        place: AbstractAsyncContextManager[None],
+        counted: Counted | None = None,
     ) -> Outcome:
         try:
-            return await _deliver(self, message, tenure, place)
+            return await _deliver(self, message, tenure, place, counted)
         except _TriedOnceError:
             return Duplicate(entries=(), rejection=None)
 
-    patch.setattr(Delivery, "_pause", pause)
+    patch.setattr(Retries, "_pause", pause)
     patch.setattr(Delivery, "deliver", deliver)
 
 

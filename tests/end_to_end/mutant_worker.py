@@ -5,8 +5,10 @@ The faults are those that the deterministic tests know, and one that only a real
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from tests.deterministic.mutants import (
     Mutant,
@@ -21,6 +23,8 @@ from worker.db.conversation import Basis
 from worker.db.dialects import postgresql_conversation
 from worker.db.writing import Write
 
+UNPUBLISHABLE = b"unpublishable"
+
 
 def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
     """On PostgreSQL: neither the version of the release nor what an UPDATE finds is looked at."""
@@ -29,6 +33,18 @@ def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
         return [replace(write, guarded=None) for write in writes], ()
 
     patch.setattr(postgresql_conversation, "_guarded", unguarded)
+
+
+def fails_to_publish_what_is_marked(patch: pytest.MonkeyPatch) -> None:
+    """The Kafka client raises an error that it does not document, for any record whose value holds the mark."""
+    send = AIOKafkaProducer.send
+
+    async def failing(self: AIOKafkaProducer, topic: str, value: bytes | None = None, **options: Any) -> Any:
+        if UNPUBLISHABLE in (value or b"") and b"previous_status" in (value or b""):
+            raise LookupError("a fault in the client")
+        return await send(self, topic, value=value, **options)
+
+    patch.setattr(AIOKafkaProducer, "send", failing)
 
 
 FAULTS: dict[str, Mutant] = {
@@ -40,6 +56,7 @@ FAULTS: dict[str, Mutant] = {
         publishes_before_the_rows_are_there,
         takes_a_failed_try_for_done,
         writes_whatever_was_written_meanwhile,
+        fails_to_publish_what_is_marked,
     )
 }
 

@@ -15,8 +15,9 @@ from worker.domain.retry import Backoff
 from worker.handling.publications import Publications, Topics
 from worker.ports import Partition
 from worker.runtime.consumer import Bounds, Consumer
-from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.delivery import Delivery
 from worker.runtime.gate import Gate, Gates
+from worker.runtime.retries import Policy
 from worker.telemetry import Metrics
 
 POLICY = Policy(

@@ -5,6 +5,7 @@ there to hear it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -24,10 +25,13 @@ class Bug(Exception):
     """A fault of the worker's own: none of the errors that a port may raise."""
 
 
+PUBLISHING_FAULTS_MIN = 3
+"""So often is publishing attempted that fails for a reason of its own."""
+
 ANSWERED = (Unavailable, Conflict, Unprocessable, PartitionsLost, Bug)
 FAULTS: Mapping[str, tuple[str, ...]] = {
     "transaction": ("down", "answer lost", "conflict", "refused", "bug"),
-    "publication": ("down", "answer lost", "half"),
+    "publication": ("down", "answer lost", "half", "bug"),
     "commit": ("down", "answer lost", "rebalanced"),
     "poll": ("down",),
     "ping": ("down",),
@@ -72,6 +76,7 @@ class Outside:
     causes: dict[str, Logged] = field(default_factory=dict)  # what is to be published: its id, and for which record
     written: dict[str, None] = field(default_factory=dict)
     acknowledged: set[str] = field(default_factory=set)
+    faults: Counter[str] = field(default_factory=Counter)  # of publishing, by the id of what was published first
     at_fault: set[UUID] = field(default_factory=set)  # messages that met more than an outage
     committed: dict[Partition, int] = field(default_factory=dict)
     owners: dict[Partition, Holding] = field(default_factory=dict)
@@ -105,7 +110,7 @@ class Outside:
         if isinstance(outcome, Rejected) and outcome.rejection.reason == Reason.PROCESSING_ERROR.value:
             assert message.id in self.at_fault, "given up for an outage"
         self.rows.write(outcome)
-        for name in self.owed(message):
+        for name in (str(message.id), *self.owed(message)):
             self.causes[name] = logged
 
     def known(self, message: Message) -> bool:
@@ -127,12 +132,27 @@ class Outside:
         if fault == "down":
             raise Unavailable("down")
         names = [_name(publication) for publication in publications]
+        if fault == "bug":
+            self.faults[str(self.causes[names[0]].message.id)] += 1
+            raise Bug("a bug in publishing")
+        for publication in publications:
+            names += self._replaced(publication)
         for name in names[: len(names) // 2] if fault == "half" else names:
             if name not in self.written:
                 self._appear(name)
         if fault is not None:
             raise Unavailable("not all is acknowledged")
         self.acknowledged.update(names)
+
+    def _replaced(self, publication: Publication) -> list[str]:
+        """What is published no more, because a dead letter says that it cannot be."""
+        message = self.causes[_name(publication)].message
+        reasons = [value for name, value in publication.headers if name == "rudder-reason"]
+        if not reasons or message.id not in self.rows.entries:
+            return []
+        assert reasons[-1] == Reason.PROCESSING_ERROR.value.encode(), "a dead letter of an event that was not rejected"
+        assert self.faults[str(message.id)] >= PUBLISHING_FAULTS_MIN, "not published, and not for a fault"
+        return self.owed(message)
 
     def _appear(self, name: str) -> None:
         """For the first time. Subscribers see a release's changes in the order of its records."""

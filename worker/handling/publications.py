@@ -1,6 +1,7 @@
 """What an outcome tells the world: status events, or a dead letter."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Literal, assert_never
 
 from schemas.envelope import write_binary, write_structured
@@ -63,6 +64,20 @@ class Publications:
         deployment = event.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
         topic = self.topics.deployment_status if deployment else self.topics.release_status
         return Publication(topic=topic, key=str(event.release_id).encode(), value=value, headers=headers)
+
+    def letter(self, rejection: Rejection, message: Message, *, attempts: int, bare: bool) -> Publication:
+        """A dead letter in place of what cannot be published. `bare`: with nothing of the record, in case that its
+        content is what fails.
+        """
+        whole = self._dead_letter(rejection, message, attempts)
+        if not bare:
+            return whole
+        value, added = message.record.value or b"", whole.headers[len(message.record.headers) :]
+        omitted: Headers = (
+            ("rudder-value-omitted", str(len(value)).encode()),
+            ("rudder-value-sha256", sha256(value).hexdigest().encode()),
+        )
+        return replace(whole, key=str(rejection.id).encode(), value=None, headers=(*omitted, *added))
 
     def _dead_letter(self, rejection: Rejection, message: Message, attempts: int) -> Publication:
         """The record as it came, and why it ends here. A repeat's letter has the same `rudder-id`."""

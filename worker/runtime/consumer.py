@@ -16,7 +16,7 @@ from uuid import UUID
 import structlog
 
 from schemas.record import Record
-from worker.domain.breaker import Breaker
+from worker.domain.breaker import Breaker, Counted, Position
 from worker.domain.errors import Abandoned, Unavailable
 from worker.domain.message import Message
 from worker.handling.process import read
@@ -224,24 +224,26 @@ class Consumer:
         assignment.start(record.offset)
         self._room.take(record, assignment.share)
         message = read(record, event_bytes_max=self._bounds.event_bytes_max)
+        counted = self._breaker.expect(Position(record.topic, record.partition, record.offset))
         # Two records with one identity may name different releases; the first of them must be judged first all the
         # same. A record waits only for one that was dispatched before it, so no two can wait for each other.
         earlier, done = self._identities.get(message.id), asyncio.Event()
         self._identities[message.id] = done
-        lanes.submit(message.lane, lambda: self._deliver(message, assignment, lanes, earlier, done))
+        lanes.submit(message.lane, lambda: self._deliver(message, assignment, lanes, counted, earlier, done))
 
     async def _deliver(
         self,
         message: Message,
         assignment: Assignment,
         lanes: Lanes,
+        counted: Counted,
         earlier: asyncio.Event | None,
         done: asyncio.Event,
     ) -> None:
         try:
             if earlier is not None:
                 await earlier.wait()
-            await self._delivery.deliver(message, assignment, lanes.place)
+            await self._delivery.deliver(message, assignment, lanes.place, counted)
         except Abandoned:
             _log.debug(
                 LogEvent.MESSAGE_ABANDONED,

@@ -15,8 +15,9 @@ from worker.domain.retry import Backoff
 from worker.domain.state import Duplicate, Outcome, State
 from worker.handling.publications import Publications, Topics
 from worker.ports import Judge, Partition, Publication, Store
-from worker.runtime.delivery import Delivery, Policy
+from worker.runtime.delivery import Delivery
 from worker.runtime.gate import Gate, Gates
+from worker.runtime.retries import Policy
 from worker.runtime.silent_tracer import SilentTracer
 from worker.telemetry import Metrics
 

@@ -269,15 +269,51 @@ async def test_a_fault_of_the_workers_own_ends_it() -> None:
     scene = Scene(created("a", offset=0))
 
     async def broken(*_: object) -> None:
-        raise LookupError("a fault in publishing")
+        raise LookupError("a fault in the worker")
 
-    scene.publisher.publish = broken  # type: ignore[method-assign]
+    scene.consumer._delivery.deliver = broken  # type: ignore[assignment,method-assign]
     with pytest.raises(ExceptionGroup) as raised:
         async with scene.running():
             await asyncio.Event().wait()
     assert raised.group_contains(LookupError)
     assert scene.source.stopped
     assert scene.source.commits == []
+
+
+async def test_fault_in_the_publisher_ends_neither_worker_nor_partition() -> None:
+    """What cannot be published of one release is a dead letter, and the releases beside and behind it go on."""
+    scene = Scene(created("a", offset=0), created("b", offset=1), created("a", offset=2))
+    publish = scene.publisher.publish
+
+    async def broken_for_a(publications: Sequence[Publication]) -> None:
+        if any(one.topic == "releases" and one.key == str(uuid5(NAMESPACE, "a")).encode() for one in publications):
+            raise LookupError("a fault in the publisher")
+        await publish(publications)
+
+    scene.publisher.publish = broken_for_a  # type: ignore[method-assign]
+    with capture_logs():
+        async with scene.running():
+            await until(lambda: scene.source.committed == {P0: 3})
+    assert [one.topic for one in scene.publisher.published].count("dead-letters") == 2
+    assert scene.metrics.registry.get_sample_value("rudder_unpublished_total") == 2
+
+
+async def test_breaker_opens_for_events_that_cannot_be_published() -> None:
+    """A fault of the worker's own must not turn a topic into dead letters."""
+    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(60)), breaker_events=10)
+    publish = scene.publisher.publish
+
+    async def broken(publications: Sequence[Publication]) -> None:
+        if any(one.topic == "releases" for one in publications):
+            raise LookupError("a fault in the publisher")
+        await publish(publications)
+
+    scene.publisher.publish = broken  # type: ignore[method-assign]
+    with capture_logs():
+        async with scene.running():
+            await until(lambda: is_open(scene))
+    assert scene.breaker.tripped is not None
+    assert scene.breaker.tripped.reasons == {"processing_error": scene.breaker.tripped.rejected}
 
 
 async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_offsets() -> None:
@@ -432,11 +468,9 @@ async def test_the_breaker_does_not_open_for_half_of_the_events() -> None:
         (garbage if offset % 2 else lambda offset: created(f"r{offset}", offset=offset))(offset=offset)
         for offset in range(60)
     ]
-    scene = Scene(breaker_events=10)
+    scene = Scene(*records, breaker_events=10)
     async with scene.running():
-        for record in records:  # one after the other, so that none overtakes another
-            scene.source.records.append(record)
-            await until(lambda record=record: scene.source.committed.get(P0) == record.offset + 1)
+        await until(lambda: scene.source.committed.get(P0) == len(records))
         assert not is_open(scene)
 
 

@@ -1,6 +1,9 @@
 """A delivery tries what may succeed for ever, what fails by itself a few times, and nothing that was given up."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,13 +14,14 @@ from tests.unit.runtime.scripted import (
     ScriptedStore,
     a_delivery,
     created,
+    garbage,
     the_gates,
 )
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.rows import Entry
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, State
 from worker.handling.process import read
-from worker.ports import Partition
+from worker.ports import Partition, Publication
 from worker.runtime.assignment import Assignment
 from worker.runtime.delivery import Delivery
 from worker.telemetry import LogEvent, Metrics
@@ -248,21 +252,160 @@ async def test_a_known_event_is_published_again_from_its_entries() -> None:
     assert again.publisher.published == first.publisher.published
 
 
-async def test_an_entry_that_cannot_be_published_holds_its_release_back_until_it_is_mended() -> None:
-    """Somebody edited the log by hand. Nothing is dead-lettered or skipped, and the worker lives."""
+def header(publication: Publication, name: str) -> str | None:
+    """The last of that name: a dead letter's own come behind those of its record."""
+    values = [value for key, value in publication.headers if key == name]
+    return None if not values or values[-1] is None else values[-1].decode()
+
+
+class FaultyPublisher(ScriptedPublisher):
+    """Fails with a fault of its own for what `refuses` says."""
+
+    def __init__(self, refuses: Callable[[Publication], bool]) -> None:
+        super().__init__()
+        self.refuses = refuses
+        self.refused: list[Publication] = []
+
+    async def publish(self, publications: Sequence[Publication]) -> None:
+        for publication in publications:
+            if self.refuses(publication):
+                self.refused.append(publication)
+                raise LookupError("a fault in the publisher")
+        await super().publish(publications)
+
+
+def over(publisher: ScriptedPublisher) -> Scene:
+    scene = Scene()
+    scene.publisher = publisher
+    scene.delivery = a_delivery(scene.store, publisher, scene.clock, gates=scene.gates, metrics=scene.metrics)
+    return scene
+
+
+async def test_status_event_that_cannot_be_published_becomes_a_dead_letter() -> None:
+    """After as many attempts as a transaction has. The event stays in the log, and in no rejection."""
+    publisher = FaultyPublisher(lambda publication: publication.topic == "releases")
+    scene = over(publisher)
+    with capture_logs() as logs:
+        assert isinstance(await scene.deliver(), Applied)
+    assert len(publisher.refused) == 3
+    assert scene.store.begun == len(scene.store.written) == 1
+    [letter] = publisher.published
+    assert (letter.topic, letter.value) == ("dead-letters", scene.message.record.value)
+    assert header(letter, "rudder-id") == str(scene.message.id)
+    assert header(letter, "rudder-reason") == "processing_error"
+    assert header(letter, "rudder-attempts") == "4"
+    detail = header(letter, "rudder-detail") or ""
+    assert "status events cannot be published: LookupError: a fault in the publisher" in detail
+    [reported] = [log for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE]
+    assert (reported["log_level"], reported["topic"], reported["offset"]) == ("error", "in", 0)
+    assert "rudder-redrive" in reported["action"]
+    assert scene.metrics.registry.get_sample_value("rudder_unpublished_total") == 1
+    assert scene.metrics.registry.get_sample_value("rudder_rejections_total", {"reason": "processing_error"}) is None
+
+
+async def test_fault_that_passes_costs_a_retry_and_no_dead_letter() -> None:
+    scene = Scene(publisher_faults=(LookupError("once"), LookupError("twice")))
+    assert isinstance(await scene.deliver(), Applied)
+    assert [publication.topic for publication in scene.publisher.published] == ["releases"]
+
+
+@pytest.mark.parametrize("rejected", [True, False])
+async def test_dead_letter_that_cannot_be_published_is_sent_without_the_record(rejected: bool) -> None:
+    """Whatever of the record it is that fails, nothing of it is left in this one."""
+    publisher = FaultyPublisher(lambda publication: publication.topic == "releases" or publication.value is not None)
+    scene = over(publisher)
+    if rejected:
+        scene.message = read(garbage(offset=0), event_bytes_max=1_000_000)
+    with capture_logs() as logs:
+        await scene.deliver()
+    [letter] = publisher.published
+    value = scene.message.record.value or b""
+    assert letter.key == str(scene.message.id).encode()
+    assert header(letter, "rudder-reason") == ("malformed_json" if rejected else "processing_error")
+    assert header(letter, "rudder-value-omitted") == str(len(value))
+    assert header(letter, "rudder-value-sha256") == sha256(value).hexdigest()
+    assert all(name.startswith("rudder-") for name, _ in letter.headers)
+    assert len(publisher.refused) == (3 if rejected else 6)
+    actions = [log["action"] for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE]
+    assert len(actions) == (1 if rejected else 2)
+    assert "without anything of the record" in actions[-1]
+
+
+async def test_publisher_that_fails_with_everything_is_waited_for() -> None:
+    """Then it is no record's fault: to skip any would lose all. It is logged, and its partition stays where it is."""
+    publisher = FaultyPublisher(lambda _: True)
+    scene = over(publisher)
+    with capture_logs() as logs:
+        delivering = asyncio.ensure_future(scene.deliver())
+        while len(publisher.refused) < 12:
+            await asyncio.sleep(0)
+        assert not delivering.done()
+        assert "offset stays" in [log for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE][2]["action"]
+        publisher.refuses = lambda _: False
+        assert isinstance(await delivering, Applied)
+    assert [header(letter, "rudder-reason") for letter in publisher.published] == ["processing_error"]
+
+
+async def test_wait_for_a_faulty_publisher_ends_when_the_partition_is_given_up() -> None:
+    publisher = FaultyPublisher(lambda _: True)
+    scene = over(publisher)
+    delivering = asyncio.ensure_future(scene.deliver())
+    while len(publisher.refused) < 12:
+        await asyncio.sleep(0)
+    scene.tenure.ended.set()
+    with pytest.raises(Abandoned):
+        await delivering
+    assert scene.tenure.running == 0
+
+
+async def test_entry_that_cannot_be_published_becomes_a_dead_letter() -> None:
+    """Somebody edited the log by hand. No record stops its partition for good; a redrive publishes what was mended."""
     good = Scene()
     outcome = await good.deliver()
     assert isinstance(outcome, Applied)
     (entry,) = outcome.changes.entries
     broken = Scene()
     broken.store.state = State(entries=(_edited(entry),))
-    delivering = asyncio.ensure_future(broken.deliver())
-    while len(broken.clock.waits_seconds) < 20:
-        await asyncio.sleep(0)
-    assert broken.publisher.published == []
-    broken.store.state = State(entries=(entry,))
-    assert isinstance(await delivering, Duplicate)
-    assert broken.publisher.published == good.publisher.published
+    assert isinstance(await broken.deliver(), Duplicate)
+    assert broken.reasons() == ["processing_error"]
+    mended = Scene()
+    mended.store.state = State(entries=(entry,))
+    assert isinstance(await mended.deliver(), Duplicate)
+    assert mended.publisher.published == good.publisher.published
+
+
+DAY_MS = 86_400_000
+NOW_MS = 1_780_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("timestamp_ms", "lag_seconds"),
+    [
+        (NOW_MS, 0.0),
+        (NOW_MS - 1_500, 1.5),
+        (NOW_MS - 365 * DAY_MS, 365 * 86_400.0),  # a replay
+        (NOW_MS + 1_000, 0.0),  # another clock
+        (NOW_MS + DAY_MS, 0.0),
+        (NOW_MS + DAY_MS + 1, None),
+        (-1, None),
+        (0, None),
+        (NOW_MS // 1000, None),  # seconds
+        (NOW_MS * 1000, None),  # microseconds
+        (-(2**63), None),
+        (2**63 - 1, None),
+    ],
+)
+async def test_lag_is_observed_of_plausible_timestamps_only(timestamp_ms: int, lag_seconds: float | None) -> None:
+    """Kafka says -1 where a record has none; a publisher may say anything."""
+    scene = Scene()
+    scene.clock.now_seconds = NOW_MS / 1000
+    scene.message = read(replace(created("r", offset=0), timestamp_ms=timestamp_ms), event_bytes_max=1_000_000)
+    await scene.deliver()
+    observed = [
+        scene.metrics.registry.get_sample_value(f"rudder_event_lag_seconds_{name}") for name in ("count", "sum")
+    ]
+    assert observed == ([0, 0] if lag_seconds is None else [1, pytest.approx(lag_seconds)])
+    assert scene.metrics.registry.get_sample_value("rudder_processing_seconds_count") == 1
 
 
 async def test_nothing_is_begun_once_the_partition_is_given_up() -> None:
