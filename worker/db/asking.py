@@ -62,8 +62,8 @@ class Words:
 
 
 @cache
-def asking(parts: Parts, words: Words, *, component_is_uuid: bool) -> Statement:
-    """The SELECT for these parts, in the columns that `worker.db.reading` expects."""
+def asking(parts: Parts, words: Words, *, component_is_uuid: bool, component_case_matters: bool = False) -> Statement:
+    """The SELECT for these parts, in the columns that `worker.db.reading` expects. `component_…`: as in `Pointers`."""
     known = f"{_exists('release_activity_logs', 'id = :event')}, {_exists('release_event_rejections', 'id = :event')}"
     if not parts.release:
         return words.placed(f"SELECT {known}, {_nulls(COLUMNS - 2)}")
@@ -85,7 +85,9 @@ def asking(parts: Parts, words: Words, *, component_is_uuid: bool) -> Statement:
     if parts.attempts:
         sql += f"\nLEFT JOIN (\n{_attempts(parts, words)}\n) d ON 1 = 1"
     if parts.pointer:
-        sql += _pointer(parts, words, component_is_uuid=component_is_uuid)
+        sql += _pointer(
+            parts, words, component_is_uuid=component_is_uuid, component_case_matters=component_case_matters
+        )
     return words.placed(sql)
 
 
@@ -122,17 +124,19 @@ def _attempts(parts: Parts, words: Words) -> str:
     return "\nUNION ALL\n".join(selects)
 
 
-def _pointer(parts: Parts, words: Words, *, component_is_uuid: bool) -> str:
-    component, track = "r.component_id", "r.deployment_track_id"
+def _pointer(parts: Parts, words: Words, *, component_is_uuid: bool, component_case_matters: bool) -> str:
+    own, component, track = "a.component_id", "r.component_id", "r.deployment_track_id"
     if parts.number:  # a release that is still to be created is the block's
         component, track = f"COALESCE({component}, :component)", f"COALESCE({track}, :track)"
-    if not component_is_uuid:
+    if component_case_matters:
+        own = words.uuid_of_text.replace("TEXT", own)
+    elif not component_is_uuid:
         component = words.text_of_uuid.replace("UUID", component)
     # Anybody may have written anything into the pointer: only what looks like an id is taken for one.
     pointed = words.uuid_of_text.replace("TEXT", "a.release_mgt_deployment_id")
     environment = words.exactly.replace("COLUMN", "a.environment_id").replace("VALUE", ":environment")
     track = words.exactly.replace("COLUMN", "a.deployment_track_id").replace("VALUE", track)
-    meant = f"{environment} AND a.component_id = {component} AND {track}"
+    meant = f"{environment} AND {own} = {component} AND {track}"
     joined = words.environment.replace("MEANT", meant)
     return f"\n{joined}\nLEFT JOIN release_deployments p ON p.id = {pointed}"
 

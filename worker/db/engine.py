@@ -8,7 +8,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from worker.db.dialects import postgresql_url, sqlite_url
+from worker.db.dialects import mssql_driver, postgresql_url, sqlite_url
 from worker.db.dialects.dialect import Dialect
 from worker.db.dialects.mssql import MssqlDialect
 from worker.db.dialects.postgresql import PostgresqlDialect
@@ -22,6 +22,7 @@ _DIALECTS: dict[str, type[Dialect]] = {
 }
 
 _CHECKS: dict[str, Callable[[URL], None]] = {
+    "mssql+aioodbc": mssql_driver.check_url,
     "postgresql+asyncpg": postgresql_url.check,
     "sqlite+aiosqlite": sqlite_url.check,
 }

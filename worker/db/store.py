@@ -60,7 +60,7 @@ class SqlStore:
             await self.ping()
         async with self._connected() as connection:
             await require_current(connection)
-            self._pointers = await Pointers.look_up(connection, exactly=self._dialect.exactly)
+            self._pointers = await Pointers.look_up(connection, fragments=self._dialect.keys)
             advice = await self._dialect.advice(connection)
         if self._pointers is None:
             _log.warning(LogEvent.POINTERS_OFF)

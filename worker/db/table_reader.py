@@ -32,8 +32,12 @@ _REJECTIONS = _TABLES["release_event_rejections"]
 _READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
 """The models' types have done it."""
 
-_IDS_MAX = 200
-"""Releases in one statement; SQL Server takes no more than 2,100 parameters."""
+_ID_COUNTS = (1, 20, 200)
+"""How many releases one statement names: few numbers, since a database keeps a plan for each. SQL Server takes no more
+than 2,100 parameters.
+"""
+
+_IDS_MAX = _ID_COUNTS[-1]
 
 _ENTRIES_MAX = 4_000
 """Entries held at a time, unless one release alone has more."""
@@ -94,7 +98,7 @@ class SqlTableReader:
     async def pointings(self) -> AsyncIterator[Pointing]:
         """The table is often another system's: it may have no id to go by, and rows of one key."""
         async with self._connected() as connection:
-            asked = await listing(connection, exactly=self._dialect.exactly)
+            asked = await listing(connection, fragments=self._dialect.keys)
         begin = 0
         while asked is not None:
             async with self._connected() as connection:
@@ -149,9 +153,15 @@ class SqlTableReader:
                     yield connection
 
 
+def _padded(ids: Sequence[UUID]) -> list[UUID]:
+    """As many as the next of _ID_COUNTS, the last of them repeated."""
+    count = next(count for count in _ID_COUNTS if len(ids) <= count)
+    return [*ids, *[ids[-1]] * (count - len(ids))]
+
+
 async def _counts(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, int]:
     release = _LOG.c.release_mgt_id
-    found = await connection.execute(select(release, func.count()).where(release.in_(ids)).group_by(release))
+    found = await connection.execute(select(release, func.count()).where(release.in_(_padded(ids))).group_by(release))
     counts: dict[UUID, int] = defaultdict(int)
     counts.update({row[0]: row[1] for row in found})
     return counts
@@ -161,7 +171,7 @@ async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, 
     """The log first: what is written after it was read shows in its count."""
     columns = [_LOG.c[name] for name in ENTRY_COLUMNS]
     entries: dict[UUID, list[Entry]] = defaultdict(list)
-    for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(ids))):
+    for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(_padded(ids)))):
         entries[row.release_mgt_id].append(_entry(row))
     releases = {row["id"]: row for row in await _mappings(connection, _RELEASES, "id", ids)}
     deployments = _by_release(await _mappings(connection, _DEPLOYMENTS, "release_mgt_id", ids))
@@ -181,7 +191,7 @@ async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, 
 async def _mappings(
     connection: AsyncConnection, table: Table, key: str, ids: Sequence[UUID]
 ) -> Iterator[dict[str, Any]]:
-    found = await connection.execute(select(table).where(table.c[key].in_(ids)))
+    found = await connection.execute(select(table).where(table.c[key].in_(_padded(ids))))
     return (dict(row) for row in found.mappings())
 
 

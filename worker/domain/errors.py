@@ -29,3 +29,9 @@ class Broken(Exception):
 
 class Misconfigured(Exception):
     """What the operator must change before the worker can run. React: say so in one line and exit 2."""
+
+
+class LoginRefused(Misconfigured):
+    """The database refused the login, which one that fails over does for a moment. React: a few attempts at start, then
+    as Misconfigured; never many, since some databases lock an account for them.
+    """

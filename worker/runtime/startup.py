@@ -5,12 +5,16 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 
-from worker.domain.errors import Abandoned, Misconfigured, Unavailable
+from worker.domain.errors import Abandoned, LoginRefused, Misconfigured, Unavailable
 from worker.domain.retry import Backoff
 from worker.ports import Clock
 from worker.telemetry import LogEvent
 
 _MOMENT_SECONDS = 0.5
+
+_LOGINS_MAX = 3
+_LOGIN_DELAY_SECONDS = 5.0
+"""A failover refuses logins for some seconds; after more than a few refusals a database may lock the account."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.startup")
 
@@ -27,20 +31,27 @@ async def await_dependency(
     """Repeat `attempt` until it succeeds.
 
     Raises:
-        Misconfigured: it never will, or did not within `timeout_seconds`; one line that an operator understands.
+        Misconfigured: it never will, or did not within `timeout_seconds`, or refused the login _LOGINS_MAX times; one
+            line that an operator understands.
         Abandoned: `stop` was set first.
     """
     began = clock.monotonic_seconds()
-    failures = 0
+    failures = refusals = 0
     while True:
         if stop.is_set():
             raise Abandoned
         try:
             await _unless(stop, attempt)
-        except Unavailable as error:
+        except (LoginRefused, Unavailable) as error:
             failures += 1
+            delay_seconds = backoff.delay_seconds(failures=failures, chance=clock.chance())
             waited = clock.monotonic_seconds() - began
-            if waited >= timeout_seconds:
+            if isinstance(error, LoginRefused):
+                refusals += 1
+                delay_seconds = _LOGIN_DELAY_SECONDS
+                if refusals >= _LOGINS_MAX or waited + delay_seconds > timeout_seconds:
+                    raise Misconfigured(f"the {name} refused the login {refusals} times: {error}") from error
+            elif waited >= timeout_seconds:
                 raise Misconfigured(f"gave up on the {name} after {waited:.0f} s: {error}") from error
             if failures == 1:
                 _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=name, cause=str(error))
@@ -48,7 +59,6 @@ async def await_dependency(
             tell = _log.warning if failures else _log.info  # as loud as what it takes back
             tell(LogEvent.DEPENDENCY_READY, dependency=name)
             return
-        delay_seconds = backoff.delay_seconds(failures=failures, chance=clock.chance())
         if await clock.wait(stop, timeout_seconds=min(delay_seconds, timeout_seconds - waited)):
             raise Abandoned
 

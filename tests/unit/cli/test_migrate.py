@@ -174,8 +174,10 @@ def test_grants_are_printed_and_nothing_is_connected_to(
     monkeypatch.setenv("RUDDER_DATABASE_URL", url)
     ended = command_line("migrate", "--grants", login)
     assert ended.code == 0
-    assert f"GRANT UPDATE (status, updated_at) ON {'dbo.' * url.startswith('mssql')}releases TO {quoted};" in ended.out
+    table = "' + @schema + N'.releases" if url.startswith("mssql") else "releases"  # the schema is looked up
+    assert f"GRANT UPDATE (status, updated_at) ON {table} TO {quoted};" in ended.out
     assert "DELETE" not in ended.out
+    assert "dbo" not in ended.out
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.db.dialects.mssql_errors import NUMBERS, reaction
-from worker.domain.errors import Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
+from worker.db.dialects.mssql_errors import NUMBERS, kind_of, reaction
+from worker.domain.errors import Conflict, LoginRefused, Misconfigured, Outrun, Unavailable, Unprocessable
 
 HEAD = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -20,7 +20,7 @@ def error(state: str, *messages: tuple[str, int], call: str = "SQLExecDirectW") 
 @pytest.mark.parametrize("number", NUMBERS)
 def test_a_known_number_has_its_reaction(number: int) -> None:
     found = reaction(error("42000", ("something", number)))
-    assert type(found) is NUMBERS[number][0]
+    assert type(found) is NUMBERS[number][0].reaction
     assert str(number) in str(found)
 
 
@@ -44,13 +44,18 @@ def test_a_known_number_has_its_reaction(number: int) -> None:
         (515, Unprocessable),
         (8152, Unprocessable),
         (2628, Unprocessable),
-        (18456, Misconfigured),
-        (229, Misconfigured),
+        (18456, LoginRefused),
+        *((number, Misconfigured) for number in (18452, 18470, 18486, 18487, 18488)),
+        *((number, Misconfigured) for number in (40532, 40615, 40914, 40915, 47072, 47073)),
+        *((number, Misconfigured) for number in (207, 208, 911, 1934)),
+        *((number, Misconfigured) for number in (229, 230, 262, 916)),
+        *((number, Unavailable) for number in (615, 976, 3906, 10928, 10929, 40197, 42108, 49919)),
+        *((number, Unavailable) for number in (64, 121, 233, 10053, 10054, 10060)),
     ],
 )
 def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) -> None:
     """Written down a second time, since the table could be changed without a thought."""
-    assert NUMBERS[number][0] is expected
+    assert NUMBERS[number][0].reaction is expected
 
 
 @pytest.mark.parametrize(
@@ -59,7 +64,8 @@ def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) ->
         ("40001", Conflict),
         ("23000", Conflict),
         ("22003", Unprocessable),
-        ("28000", Misconfigured),
+        ("28000", LoginRefused),
+        ("FA001", Misconfigured),
         ("IM002", Misconfigured),
         ("IMC01", Unavailable),
         ("IMC06", Unavailable),
@@ -96,6 +102,7 @@ def test_a_number_in_somebody_s_text_is_none_of_the_server_s() -> None:
     [
         "[01000] [unixODBC][Driver Manager]Can't open lib 'x' : file not found (0) (SQLDriverConnect)",
         f"[08001] {HEAD}SSL Provider: [certificate verify failed:self-signed certificate] (-1) (SQLDriverConnect)",
+        "[08001] [Microsoft]Invalid value specified for connection string attribute 'Encrypt' (0) (SQLDriverConnect)",
     ],
 )
 def test_what_an_operator_mends_is_said_so(text: str) -> None:
@@ -105,3 +112,29 @@ def test_what_an_operator_mends_is_said_so(text: str) -> None:
 def test_an_error_of_no_known_form_is_waited_out() -> None:
     assert type(reaction(OdbcError("what?"))) is Unavailable
     assert str(reaction(OdbcError())) == "SQL Server: OdbcError()"
+
+
+@pytest.mark.parametrize(
+    ("state", "number", "elsewhere"),
+    [
+        ("08S01", 10054, True),
+        ("HYT00", 0, True),
+        ("HYT01", 0, True),
+        ("HY000", 3906, True),
+        ("42000", 976, True),
+        ("HYT00", 1222, False),
+        ("40001", 1205, False),
+        ("42000", 9002, False),
+        ("23000", 2627, False),
+    ],
+)
+def test_lost_server_makes_idle_connections_useless(state: str, number: int, elsewhere: bool) -> None:
+    """A time-out too: the server gives up on a lock first, so one that does not answer then is gone."""
+    assert kind_of(error(state, ("something", number))).elsewhere is elsewhere
+
+
+def test_configuration_error_is_explained() -> None:
+    """The server's own text names neither the firewall's kind nor what to do."""
+    assert str(reaction(error("42000", ("Cannot open server.", 40914)))).endswith(
+        "no virtual network rule for this subnet"
+    )

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.runtime.scripted import ImpatientClock
-from worker.domain.errors import Abandoned, Misconfigured, Unavailable
+from worker.domain.errors import Abandoned, LoginRefused, Misconfigured, Unavailable
 from worker.domain.retry import Backoff
 from worker.runtime.startup import await_dependency
 from worker.telemetry import LogEvent
@@ -96,6 +96,24 @@ async def test_what_will_never_come_up_is_not_waited_for() -> None:
     with pytest.raises(Misconfigured, match=r"^wrong password$"):
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (1, [])
+
+
+async def test_refused_login_is_repeated_after_seconds() -> None:
+    """A database that fails over refuses logins for a moment."""
+    clock, database = ImpatientClock(), Database(refusals=2, error=LoginRefused("login failed"))
+    with capture_logs() as logs:
+        await wait_for(database, clock)
+    assert (database.attempts, clock.waits_seconds) == (3, [5.0, 5.0])
+    assert [log["event"] for log in logs] == [LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+
+
+@pytest.mark.parametrize(("timeout_seconds", "attempts"), [(math.inf, 3), (60.0, 3), (5.0, 2), (0.0, 1)])
+async def test_refused_login_ends_the_start(timeout_seconds: float, attempts: int) -> None:
+    """After few attempts, whatever the timeout: some databases lock an account that fails often."""
+    clock, database = ImpatientClock(), Database(refusals=math.inf, error=LoginRefused("login failed"))
+    with pytest.raises(Misconfigured, match=rf"^the database refused the login {attempts} times: login failed$"):
+        await wait_for(database, clock, timeout_seconds=timeout_seconds)
+    assert database.attempts == attempts
 
 
 async def test_a_fault_is_not_waited_out() -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.conversation import Conversations
+from worker.db.pointers import KeyFragments
 from worker.domain.errors import Unavailable
 
 READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
@@ -19,11 +20,11 @@ READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "post
 class Dialect(Protocol):
     """One module beside this one implements it per database.
 
-    `advises`: whether there may ever be any `advice`. `exactly`: that `COLUMN` is the text `VALUE`, to the letter.
+    `advises`: whether there may ever be any `advice`. `keys`: for the key of `app_environments`.
     """
 
     advises: bool
-    exactly: str
+    keys: KeyFragments
 
     def completed(self, url: URL) -> URL:
         """The URL for SQLAlchemy's engine: with what it may leave out, without what `engine_arguments` says.

@@ -1,5 +1,6 @@
 """SQL Server through pyodbc and Microsoft's ODBC driver 18: in threads for messages, under aioodbc for the rest."""
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
@@ -10,12 +11,16 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from worker.db.dialects import mssql_grants
+from worker.db.dialects import mssql_advice, mssql_grants
 from worker.db.dialects.mssql_connections import MssqlConnections
-from worker.db.dialects.mssql_conversation import EXACTLY
+from worker.db.dialects.mssql_conversation import EXACTLY, UUID_OF_TEXT
 from worker.db.dialects.mssql_driver import completed, is_freetds
 from worker.db.dialects.mssql_errors import reaction
+from worker.db.pointers import KeyFragments
 from worker.domain.errors import Misconfigured, Unavailable
+
+_RESOLUTION_TIMEOUT_SECONDS: Final = 10
+"""The driver's login timeout does not count the resolution of the host name."""
 
 _ANSWER_TIMEOUT_SECONDS: Final = 5
 """How long an answer may take beyond what the server may wait for a lock: then it will not come."""
@@ -26,15 +31,16 @@ _ALL_AT_ONCE_BYTES: Final = 2**31 - 1
 _SESSION: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET XACT_ABORT ON; SET LOCK_TIMEOUT {milliseconds};"
 """The server gives up first: what the client gave up alone would still wait there, and be written one day."""
 
-_SNAPSHOT: Final = "SELECT is_read_committed_snapshot_on FROM sys.databases WHERE database_id = DB_ID()"
+_SNAPSHOT: Final = "SELECT is_read_committed_snapshot_on FROM sys.databases WHERE name = DB_NAME()"
+"""By name: on Azure SQL Database DB_ID() need not be the database_id in sys.databases."""
 
 FREETDS: Final = (
     "RUDDER_DATABASE_URL names FreeTDS, which is not supported: after a transaction that the server aborted its roll "
     "back fails, and statements may commit by themselves; leave the driver out, or name ODBC Driver 18 for SQL Server"
 )
 NO_SNAPSHOT: Final = (
-    "READ_COMMITTED_SNAPSHOT is off: whoever reads the worker's tables waits for it, and it for them; "
-    "ALTER DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE, while nobody works"
+    "READ_COMMITTED_SNAPSHOT is off: readers of the worker's tables and the worker wait for each other; run ALTER "
+    "DATABASE CURRENT SET READ_COMMITTED_SNAPSHOT ON WITH ROLLBACK IMMEDIATE, which ends the other transactions"
 )
 
 
@@ -45,11 +51,29 @@ def _bounded(timeout_seconds: float) -> Callable[[Any], Awaitable[None]]:
     return bound
 
 
+def _connecting(timeout_seconds: float) -> Callable[..., Awaitable[Any]]:
+    """aioodbc's `connect`, which waits for a thread, with a bound."""
+    bound_seconds = math.ceil(timeout_seconds) + _RESOLUTION_TIMEOUT_SECONDS
+
+    async def connect(*args: Any, **options: Any) -> Any:
+        import aioodbc  # of the extra `mssql`: the engine could not have been made without it
+
+        try:
+            async with asyncio.timeout(bound_seconds):
+                return await aioodbc.connect(*args, **options)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"SQL Server: no connection after {bound_seconds} s; the host name may not resolve"
+            ) from error
+
+    return connect
+
+
 class MssqlDialect:
     """READ COMMITTED; the release's row serialises what must be."""
 
     advises = True
-    exactly = EXACTLY
+    keys = KeyFragments(exactly=EXACTLY, order="CONVERT(varbinary(8000), COLUMN)", uuid_of_text=UUID_OF_TEXT)
 
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
@@ -64,6 +88,7 @@ class MssqlDialect:
             "poolclass": NullPool,
             "isolation_level": "READ COMMITTED",
             "connect_args": {
+                "async_creator_fn": _connecting(timeout_seconds),
                 "timeout": math.ceil(timeout_seconds),  # of the login
                 "after_created": _bounded(timeout_seconds),
             },
@@ -102,8 +127,11 @@ class MssqlDialect:
         )
 
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
-        snapshot = await connection.scalar(text(_SNAPSHOT))
-        return [*([FREETDS] if is_freetds(connection.engine.url) else []), *([] if snapshot else [NO_SNAPSHOT])]
+        return [
+            *([FREETDS] if is_freetds(connection.engine.url) else []),
+            *([NO_SNAPSHOT] if await connection.scalar(text(_SNAPSHOT)) is False else []),
+            *await mssql_advice.of_pointers(connection),
+        ]
 
     def grants(self, login: str, *, revision: str) -> str:
         return mssql_grants.script(login, revision=revision)

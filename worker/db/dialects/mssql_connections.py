@@ -12,9 +12,11 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeVar
 
 from worker.db.dialects.mssql_conversation import MssqlConversation
+from worker.db.dialects.mssql_errors import kind_of
 from worker.db.dialects.mssql_parameters import bound, sizes
 from worker.db.places import Places
 from worker.db.reading import Row
+from worker.domain.errors import Unavailable
 
 _AGE_MAX_SECONDS: Final = 1_500.0
 """Azure's gateways drop what was idle for 30 minutes."""
@@ -22,7 +24,8 @@ _AGE_MAX_SECONDS: Final = 1_500.0
 _CLOSE_TIMEOUT_SECONDS: Final = 5.0
 
 _BEYOND_THE_DRIVER_SECONDS: Final = 10.0
-"""The driver waits for a statement some seconds longer than the server may wait for a lock."""
+"""The driver waits for a statement some seconds longer than the server may wait for a lock. Its login timeout does not
+count the resolution of the host name, for which a thread can wait much longer."""
 
 T = TypeVar("T")
 
@@ -70,10 +73,15 @@ class MssqlSession:
     async def rollback(self) -> None:
         await self._call(self._connection.rollback)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether the server has not answered the last call."""
+        return self._running is not None and not self._running.done()
+
     def abandon(self) -> None:
         """Stop what it is doing and close it, without waiting for either. What was not committed is undone."""
         running = self._running
-        if running is None or running.done():
+        if running is None or running.done() or running.cancel():  # cancelled: no thread had begun it
             self._close_in_a_thread()
             return
         with suppress(self._errors):  # it has just ended by itself
@@ -134,9 +142,9 @@ class MssqlConnections:
                 await conversation.end()
             except BaseException as error:
                 # What a failed batch or an unanswered commit left behind is not to be trusted with a roll back.
+                if session.unanswered or self._is_elsewhere(error):
+                    self._abandon_idle()  # connected to the same server, which is gone or no longer the primary
                 session.abandon()
-                if _is_of_the_connection(error):
-                    self._abandon_idle()  # made for a server that is gone
                 raise
             if self._closed:
                 session.abandon()
@@ -154,6 +162,9 @@ class MssqlConnections:
             await asyncio.wait(closing, timeout=_CLOSE_TIMEOUT_SECONDS)
         self._executor.shutdown(wait=False)
 
+    def _is_elsewhere(self, error: BaseException) -> bool:
+        return isinstance(error, TimeoutError) or (isinstance(error, self._errors) and kind_of(error).elsewhere)
+
     def _abandon_idle(self) -> None:
         idle, self._idle = self._idle, []
         for session in idle:
@@ -167,18 +178,19 @@ class MssqlConnections:
             session.abandon()
         connecting = self._executor.submit(self._connect)
         try:
-            connection = await asyncio.wrap_future(connecting)
+            async with asyncio.timeout(self._turn_timeout_seconds):
+                connection = await asyncio.wrap_future(connecting)
+        except TimeoutError as error:
+            connecting.add_done_callback(_close_unwanted)
+            raise Unavailable(
+                f"SQL Server: no connection after {self._turn_timeout_seconds:g} s; the host name may not resolve"
+            ) from error
         except asyncio.CancelledError:
             connecting.add_done_callback(_close_unwanted)
             raise
         return MssqlSession(
             connection, executor=self._executor, errors=self._errors, timeout_seconds=self._turn_timeout_seconds
         )
-
-
-def _is_of_the_connection(error: BaseException) -> bool:
-    """By the SQLSTATE, the first argument of pyodbc's errors: class 08, or the driver's own for what it cannot mend."""
-    return bool(error.args) and str(error.args[0]).startswith(("08", "IMC"))
 
 
 def _close_unwanted(connecting: Future[Any]) -> None:

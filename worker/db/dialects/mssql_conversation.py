@@ -44,6 +44,8 @@ EXACTLY = "COLUMN = VALUE COLLATE DATABASE_DEFAULT AND (COLUMN + N'.') COLLATE L
 """The first for the index; the second because default collations ignore case, and every one trailing blanks, unless a
 full stop follows them. The database's own collation is named for an app_environments that has another."""
 
+UUID_OF_TEXT = "CASE WHEN LEN(TEXT + N'.') = 37 THEN TRY_CONVERT(uniqueidentifier, TEXT) END"
+
 _WORDS = Words(
     top="TOP (1) ",
     limit="",
@@ -69,8 +71,8 @@ _WORDS = Words(
     exactly=EXACTLY,
     version="@held",
     environment="LEFT JOIN app_environments a ON MEANT",
-    uuid_of_text="CASE WHEN LEN(TEXT + N'.') = 37 THEN TRY_CONVERT(uniqueidentifier, TEXT) END",
-    text_of_uuid="LOWER(CONVERT(nvarchar(36), UUID))",
+    uuid_of_text=UUID_OF_TEXT,
+    text_of_uuid="LOWER(CONVERT(varchar(36), UUID))",  # varchar: no column has to be converted for it
     placed=positional,
 )
 _HOLD = f"SET NOCOUNT ON;\n{HOLD_RELEASE.replace('?', ':release')};\nDECLARE @held int = @@ROWCOUNT;\n"
@@ -80,8 +82,8 @@ _REJECTION = positional(REJECTION).sql
 
 
 @cache
-def _asking(parts: Parts, *, component_is_uuid: bool) -> Statement:
-    asked = asking(parts, _WORDS, component_is_uuid=component_is_uuid)
+def _asking(parts: Parts, *, component_is_uuid: bool, component_case_matters: bool) -> Statement:
+    asked = asking(parts, _WORDS, component_is_uuid=component_is_uuid, component_case_matters=component_case_matters)
     if not parts.release:
         return asked
     # More environments than the 100 levels that a recursion has by default.
@@ -116,7 +118,11 @@ class MssqlConversation:
 
     async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
         self._begun = True
-        asked = _asking(question.parts, component_is_uuid=pointers is None or pointers.component_is_uuid)
+        asked = _asking(
+            question.parts,
+            component_is_uuid=pointers is None or pointers.component_is_uuid,
+            component_case_matters=pointers is not None and pointers.component_case_matters,
+        )
         rows = await self._rows(asked.sql, asked.parameters(question.values))
         if question.parts.release and rows[0][FACTS] is not None and not rows[0][_VERSION_COLUMN]:
             raise Outrun("the release came into being while it was looked for")

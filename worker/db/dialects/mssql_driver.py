@@ -17,6 +17,7 @@ from typing import Final
 
 from sqlalchemy import URL
 
+from worker.db.dialects.mssql_keywords import check_connection_string, check_options
 from worker.domain.errors import Misconfigured
 
 REGISTERED_NAME: Final = "ODBC Driver 18 for SQL Server"
@@ -89,6 +90,19 @@ def completed(url: URL, drivers: Drivers | None = None) -> URL:
     # The worker knows what to do about a lost connection; the driver would mend it unseen, or call it something else.
     options.setdefault("connectretrycount", "0")
     return url.set(query=options)
+
+
+def check_url(url: URL) -> None:
+    """Look at what the URL says without loading any driver.
+
+    Raises:
+        Misconfigured: a keyword is given twice, is unknown, or has a value that it cannot have.
+    """
+    options = _options(url)
+    if "odbc_connect" in options:
+        check_connection_string(options["odbc_connect"])
+    else:
+        check_options(options, data_source=_names_a_dsn(url, options))
 
 
 def is_freetds(url: URL) -> bool:

@@ -12,7 +12,7 @@ from worker.db.dialects import postgresql_default_files, postgresql_grants
 from worker.db.dialects.postgresql_connections import PostgresqlConnections
 from worker.db.dialects.postgresql_errors import reaction
 from worker.db.dialects.postgresql_url import connect_arguments
-from worker.db.pointers import EXACTLY
+from worker.db.pointers import KeyFragments
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
@@ -35,7 +35,7 @@ class PostgresqlDialect:
     """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
 
     advises = False
-    exactly = EXACTLY
+    keys = KeyFragments(order='COLUMN COLLATE "C"')
 
     def __init__(self) -> None:
         self._arguments: dict[str, Any] = {}

@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.dialects.sqlite_conversation import SqliteConversations
-from worker.db.pointers import EXACTLY
+from worker.db.pointers import KeyFragments
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
 
 
@@ -18,7 +18,7 @@ class SqliteDialect:
     """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
 
     advises = False
-    exactly = EXACTLY
+    keys = KeyFragments(order="COLUMN COLLATE BINARY")
 
     def completed(self, url: URL) -> URL:
         return url
