@@ -79,6 +79,7 @@ async def write(server: tuple[Dialect, Conversations, AsyncEngine], *writes: Wri
     dialect, conversations, _ = server
     with translating(dialect):
         async with conversations.begin() as conversation:
+            await conversation.rejection(ID)  # a write follows a question, which begins the transaction
             await conversation.write(writes, BASIS)
 
 

@@ -134,11 +134,7 @@ RACES = (
 
 @pytest.mark.parametrize(
     "database_url",
-    [
-        "sqlite",
-        "postgresql",
-        pytest.param("mssql", marks=pytest.mark.xfail(strict=True, reason="the event's identity is not locked yet")),
-    ],
+    ["sqlite", "postgresql", "mssql"],
     indirect=True,
 )
 @pytest.mark.parametrize("race", RACES, ids=lambda race: race.__name__.strip("_"))

@@ -104,11 +104,6 @@ _REJECT_AGAIN = (
 )
 
 
-def is_rejection(write: Write) -> bool:
-    """Whether it remembers a rejected event for the first time."""
-    return write.sql.startswith("INSERT INTO release_event_rejections ")
-
-
 @cache
 def _insert(table: str, columns: Sequence[str], rows: int = 1) -> str:
     row = f"({', '.join('?' * len(columns))})"

@@ -12,7 +12,7 @@ from worker.db.conversation import Basis
 from worker.db.dialects import mssql_conversation, postgresql_conversation
 from worker.db.pointers import Pointers
 from worker.db.rights import RIGHTS
-from worker.db.writing import HOLD_RELEASE, Write, claim_of, writes
+from worker.db.writing import HOLD_RELEASE, Claim, Write, claim_of, writes
 from worker.domain.state import Duplicate, Outcome
 
 POINTERS = Pointers(component_is_uuid=True)
@@ -123,6 +123,28 @@ def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> Non
     if found:
         assert "xmin = $" in guarded[0].sql.replace("?", "$")
         assert 7 in guarded[0].parameters
+
+
+@pytest.mark.parametrize(
+    ("claim", "found", "looks"),
+    [
+        (Claim.APPLY, True, ["release_event_rejections"]),
+        (Claim.APPLY, False, ["release_event_rejections"]),
+        (Claim.APPLY_REDRIVEN, True, []),
+        (Claim.REJECT, True, ["release_activity_logs"]),
+        (Claim.REJECT, False, ["release_activity_logs", "releases"]),
+    ],
+)
+def test_write_locks_its_event_first_on_sql_server(claim: Claim, found: bool, looks: list[str]) -> None:
+    """And looks for what excludes it under that lock. A lock that was not granted is an error, not a result."""
+    judged = message(E.DEPLOYMENT_STARTED)
+    basis = Basis(event_id=judged.id, claim=claim, release_id=judged.release_id, found=found, version=None)
+    lock, *claimed = mssql_conversation._claimed(basis)
+    assert "sp_getapplock" in lock.sql
+    assert lock.parameters == (f"rudder event {judged.id}",)
+    assert lock.sql.count("THROW") == 3
+    assert [re.findall(r"FROM (\w+)", write.sql) for write in claimed] == [[table] for table in looks]
+    assert all("THROW" in write.sql for write in claimed)
 
 
 def test_a_none_is_written_into_the_batch_on_sql_server() -> None:

@@ -163,7 +163,9 @@ class MssqlConnections:
         self._executor.shutdown(wait=False)
 
     def _is_elsewhere(self, error: BaseException) -> bool:
-        return isinstance(error, TimeoutError) or (isinstance(error, self._errors) and kind_of(error).elsewhere)
+        return isinstance(error, TimeoutError | Unavailable) or (
+            isinstance(error, self._errors) and kind_of(error).elsewhere
+        )
 
     def _abandon_idle(self) -> None:
         idle, self._idle = self._idle, []

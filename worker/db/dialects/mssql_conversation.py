@@ -1,13 +1,14 @@
 """A message in three round trips on SQL Server: a batch that asks, a batch that writes, the commit.
 
 The first statement writes the release's row without changing it: whoever else works on that release waits, and what is
-read after it stays true until the commit. No lock hints, no MERGE.
+read after it stays true until the commit. The writing batch first locks the event itself, so that two workers cannot
+reject and apply it. No lock hints, no MERGE.
 """
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 from uuid import UUID
 
 from worker.db.asking import COUNTING, ENTRIES, REJECTION, Words, asking
@@ -17,8 +18,10 @@ from worker.db.placeholders import Statement, positional
 from worker.db.pointers import Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Parts, Question
 from worker.db.reading import FACTS, Reader, Row
-from worker.db.writing import HOLD_RELEASE, Write, is_rejection
-from worker.domain.errors import Outrun
+from worker.db.writing import HOLD_RELEASE, Claim, Write
+from worker.domain.errors import Outrun, Unavailable
+
+_UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), N'Updateability') AS nvarchar(20))"
 
 _PARAMETERS_MAX = 2_000
 """Of one batch; the server takes 2,100."""
@@ -77,6 +80,14 @@ _WORDS = Words(
 )
 _HOLD = f"SET NOCOUNT ON;\n{HOLD_RELEASE.replace('?', ':release')};\nDECLARE @held int = @@ROWCOUNT;\n"
 _LOGGED = "SELECT 1 FROM release_activity_logs WHERE id = ?"
+_REJECTED = "SELECT 1 FROM release_event_rejections WHERE id = ?"
+_LOCK_EVENT = """DECLARE @claimed int;
+EXEC @claimed = sp_getapplock @Resource = ?, @LockMode = N'Exclusive', @LockOwner = N'Transaction';
+IF @claimed = -1 BEGIN; THROW 51005, N'another transaction keeps the lock of this event', 1; END;
+IF @claimed IN (-2, -3) BEGIN; THROW 51006, N'deadlock on the lock of this event', 1; END;
+IF @claimed < 0 BEGIN; THROW 51007, N'sp_getapplock does not lock this event', 1; END"""
+"""It waits as long as the session waits for any lock. It reports a failure by its result alone."""
+
 _PRESENT = "SELECT 1 FROM releases WHERE id = ?"
 _REJECTION = positional(REJECTION).sql
 
@@ -136,12 +147,12 @@ class MssqlConversation:
         return rows[0] if rows else None
 
     async def ping(self) -> None:
-        await self._rows("SELECT 1", ())
+        rows = await self._rows(_UPDATEABILITY, ())
+        if rows[0][0] == "READ_ONLY":
+            raise Unavailable("SQL Server: the database is read-only, as a secondary is after a failover")
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
-        # What was held is true until the commit. What was not there could not be held.
-        absent = () if basis.found else tuple(_still_absent(writes, basis))
-        await self._session.commit_all([_batch_of(some) for some in _batches((*absent, *writes))])
+        await self._session.commit_all([_batch_of(some) for some in _batches((*_claimed(basis), *writes))])
         self._begun = False
 
     async def end(self) -> None:
@@ -154,15 +165,26 @@ class MssqlConversation:
         return await self._session.rows(nulls, [value for value in parameters if value is not None])
 
 
-def _still_absent(writes: Sequence[Write], basis: Basis) -> Iterable[Write]:
-    if any(map(is_rejection, writes)):
-        yield Write(_outrun_if(_LOGGED), (basis.event_id,))
-        if basis.release_id is not None:
-            yield Write(_outrun_if(_PRESENT), (basis.release_id,))
+def _claimed(basis: Basis) -> Iterable[Write]:
+    """The event's lock, held until the commit, and what is looked at again under it; see `Claim`. The release was held
+    by the question's first statement; what was not there could not be held.
+    """
+    yield Write(_LOCK_EVENT, (f"rudder event {basis.event_id}",))
+    match basis.claim:
+        case Claim.REJECT:
+            yield Write(_throw_if(_LOGGED, 51003, "the release is no longer as it was read"), (basis.event_id,))
+            if basis.release_id is not None and not basis.found:
+                yield Write(_throw_if(_PRESENT, 51003, "the release is no longer as it was read"), (basis.release_id,))
+        case Claim.APPLY:
+            yield Write(_throw_if(_REJECTED, 51004, "the event was rejected meanwhile"), (basis.event_id,))
+        case Claim.APPLY_REDRIVEN:
+            pass
+        case _:
+            assert_never(basis.claim)
 
 
-def _outrun_if(found: str) -> str:
-    return f"IF EXISTS ({found}) BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END"
+def _throw_if(found: str, number: int, message: str) -> str:
+    return f"IF EXISTS ({found}) BEGIN; THROW {number}, N'{message}', 1; END"
 
 
 def _batch_of(writes: Sequence[Write]) -> tuple[str, Sequence[object]]:

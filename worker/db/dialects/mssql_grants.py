@@ -13,7 +13,7 @@ _SCHEMA: Final = "$(schema)"
 _FIND_SCHEMA: Final = """DECLARE @schema nvarchar(258);
 SELECT @schema = QUOTENAME(s.name) FROM sys.tables t JOIN sys.schemas s ON s.schema_id = t.schema_id
 WHERE t.name = N'release_activity_logs';
-IF @@ROWCOUNT <> 1 THROW 51005, N'not exactly one schema has the table release_activity_logs', 1;"""
+IF @@ROWCOUNT <> 1 THROW 51010, N'not exactly one schema has the table release_activity_logs', 1;"""
 
 
 def script(login: str, *, revision: str) -> str:
