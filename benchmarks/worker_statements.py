@@ -194,6 +194,7 @@ def _new_release() -> NewRelease:
         deployment_track_id=_name("track"),
         release_date=_name("date"),
         release_number=_name("number"),
+        updated_at=_name("at"),
     )
     return NewRelease(
         release=release,
@@ -221,6 +222,7 @@ def _deployment(prefix: str, *, deployed: bool = True) -> Deployment:
         config_revision=_name("config_revision"),
         attempt=_name("deployment_attempt"),
         status=_name(f"{prefix}status"),
+        created_at=_name("at"),
         updated_at=_name("at"),
         deployed_at=_name("deployed_at") if deployed else None,
         deployed_by=_name("deployed_by") if deployed else None,

@@ -5,6 +5,7 @@ data. Every message runs through here, so it does each thing once: JSON is parse
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -17,10 +18,11 @@ from schemas.json_text import find_nul, may_have_nul
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.text import UUID_TEXT
-from schemas.times import time_of_timestamp
+from schemas.times import seconds_after, time_of_timestamp
 from schemas.types import EventType
 
 EVENT_BYTES_MAX = 1_048_576
+EVENT_AHEAD_MAX_SECONDS = 86_400
 
 _TYPES = {str(event_type): event_type for event_type in EventType}
 # Pydantic speaks Python; publishers do not.
@@ -32,8 +34,14 @@ _MESSAGES = {
 }
 
 
-def decode(record: Record, *, bytes_max: int = EVENT_BYTES_MAX) -> Event | Invalid:
-    """The event that the record holds, or the reason why it holds none. `bytes_max` bounds the value."""
+def decode(
+    record: Record, *, bytes_max: int = EVENT_BYTES_MAX, ahead_seconds_max: int = EVENT_AHEAD_MAX_SECONDS
+) -> Event | Invalid:
+    """The event that the record holds, or the reason why it holds none. `bytes_max` bounds the value.
+
+    `ahead_seconds_max`: how far the event's time may be after the record's timestamp; 0: however far. A record without
+    a timestamp (-1) has nothing to compare with, and its event's time is taken as it is.
+    """
     envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
     source, id_, type_, event_time, _ = envelope.attributes
     if envelope.fault is not None:
@@ -51,16 +59,30 @@ def decode(record: Record, *, bytes_max: int = EVENT_BYTES_MAX) -> Event | Inval
         return _invalid(envelope, reason, problems)
     if not isinstance(envelope.data, dict):
         return _invalid(envelope, Reason.INVALID_DATA, ["/data: Input should be an object"])
+    ahead = _ahead(event_time, record.timestamp_ms, ahead_seconds_max)
     try:
         data = DATA_MODELS[event_type].model_validate(envelope.data)
     except ValidationError as error:
-        return _invalid(envelope, Reason.INVALID_DATA, _problems(error))
+        return _invalid(envelope, Reason.INVALID_DATA, [*ahead, *_problems(error)])
+    if ahead:
+        return _invalid(envelope, Reason.INVALID_DATA, ahead)
     if may_have_nul(envelope.raw):  # in what is read; other members are nobody's business
         places, count = find_nul(data.model_dump(mode="json", by_alias=True), places_max=PAIRS_MAX)
         if places:
             nuls = [f"{pointer(('data', *place))}: has U+0000" for place in places]
             return _invalid(envelope, Reason.INVALID_DATA, nuls, unsaid=count - len(nuls))
     return Event(source=source, id=id_, type=event_type, time=time, data=data)
+
+
+def _ahead(event_time: datetime | None, timestamp_ms: int, seconds_max: int) -> list[str]:
+    """One wrong clock must not make all later events of a release stale (docs/contract.md#envelope)."""
+    if not seconds_max or event_time is None:
+        return []
+    seconds = seconds_after(event_time, timestamp_ms)
+    if seconds is None or seconds <= seconds_max:
+        return []
+    limit = f"RUDDER_EVENT_AHEAD_MAX_SECONDS={seconds_max}"
+    return [f"/time: is {seconds:.0f} seconds after the record's timestamp ({limit}); check the publisher's clock"]
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -9,7 +9,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 class Record:
     """One consumed record.
 
-    `timestamp_ms` is the record's timestamp in milliseconds since 1970, UTC.
+    `timestamp_ms` is the record's timestamp in milliseconds since 1970, UTC; -1 where it has none.
     `headers` keep their order and repetitions, as Kafka does.
     """
 
@@ -20,3 +20,11 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+
+    @property
+    def is_tombstone(self) -> bool:
+        """Whether the value is null, whatever the headers hold: no event, but a compacted topic's way to delete a key.
+
+        An empty value is none.
+        """
+        return self.value is None

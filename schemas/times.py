@@ -45,6 +45,12 @@ def format_time(time: datetime) -> str:
     return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
+def seconds_after(time: datetime, timestamp_ms: int) -> float | None:
+    """How long after a record's timestamp an event's time is, in seconds; None where the record has no timestamp."""
+    recorded_at = time_of_timestamp(timestamp_ms)
+    return None if recorded_at is None else (time - recorded_at).total_seconds()
+
+
 def time_of_timestamp(timestamp_ms: int) -> datetime | None:
     """A Kafka timestamp as an aware UTC time; None where it holds none (Kafka says -1) or is out of range."""
     if timestamp_ms < 0:

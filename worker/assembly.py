@@ -104,6 +104,7 @@ def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: 
         topics=output_topics(settings),
         source=settings.event_source,
         event_bytes_max=settings.event_bytes_max,
+        event_ahead_max_seconds=settings.event_ahead_max_seconds,
         findings_max=findings_max,
         scratch_folder=scratch_folder,
     )
@@ -221,6 +222,7 @@ def _bounds(settings: Settings) -> Bounds:
         in_flight_records_max=settings.in_flight_records_max,
         in_flight_bytes_max=settings.in_flight_bytes_max,
         event_bytes_max=settings.event_bytes_max,
+        event_ahead_max_seconds=settings.event_ahead_max_seconds,
         commit_interval_seconds=settings.commit_interval_seconds,
         poll_timeout_seconds=_POLL_TIMEOUT_SECONDS,
         drain_timeout_seconds=settings.drain_timeout_seconds,

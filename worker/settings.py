@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from dotenv import dotenv_values
-from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -157,6 +166,9 @@ class Settings(BaseSettings):
     )
     event_bytes_max: PositiveInt = Field(
         1_048_576, le=_EVENT_BYTES_LIMIT, description="bytes of the largest value that is read"
+    )
+    event_ahead_max_seconds: NonNegativeInt = Field(
+        86_400, description="how far an event's time may be after its record's timestamp; 0: unlimited"
     )
 
     concurrency: PositiveInt = Field(16, description="releases worked on at the same time")

@@ -23,6 +23,12 @@ class Metric:
 
 MESSAGES = Metric("rudder_messages", Counter, "messages done, by outcome", ("outcome",))
 REJECTIONS = Metric("rudder_rejections", Counter, "messages rejected for the first time, by reason", ("reason",))
+IDENTITY_REUSED = Metric(
+    "rudder_identity_reused",
+    Counter,
+    "duplicates whose type or release differs from the first event with their source and id: events that are lost",
+)
+TOMBSTONES = Metric("rudder_tombstones", Counter, "records with a null value, which are skipped")
 PROCESSING_SECONDS = Metric(
     "rudder_processing_seconds",
     Histogram,
@@ -70,6 +76,8 @@ COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("resul
 METRICS = (
     MESSAGES,
     REJECTIONS,
+    IDENTITY_REUSED,
+    TOMBSTONES,
     PROCESSING_SECONDS,
     EVENT_LAG_SECONDS,
     RETRIES,
@@ -93,6 +101,10 @@ class LogEvent(Described):
     MESSAGE_DONE = (
         "message.done",
         "a message is done: outcome, ids, position, duration; at `warning` if it is rejected, else at `debug`",
+    )
+    IDENTITY_REUSED = (
+        "identity.reused",
+        "an event has the source and id of another event and is lost: both types and releases, lines left out",
     )
     MESSAGE_RETRIED = (
         "message.retried",

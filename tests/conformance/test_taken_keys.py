@@ -17,6 +17,7 @@ BOUNDS = Bounds(
     in_flight_records_max=100,
     in_flight_bytes_max=1_000_000,
     event_bytes_max=1_000_000,
+    event_ahead_max_seconds=86_400,
     commit_interval_seconds=0.0,
     poll_timeout_seconds=0.25,
     drain_timeout_seconds=5.0,

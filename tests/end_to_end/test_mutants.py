@@ -26,7 +26,7 @@ from tests.deterministic.mutants import (
     takes_a_failed_try_for_done,
 )
 from tests.end_to_end import mutant_worker
-from tests.end_to_end.events import SOURCE, Story
+from tests.end_to_end.events import MOMENT, SOURCE, Story
 from tests.end_to_end.held_writes import held_writes
 from tests.end_to_end.mutant_worker import writes_whatever_was_written_meanwhile
 from tests.end_to_end.stage import Stage
@@ -195,14 +195,15 @@ async def meets_another_on_a_release(stage: Stage, start: Start) -> AsyncIterato
         )
         first, second = map(min, shares)
         # Between two partitions nothing tells verify an order but the times.
-        told = [replace(record, timestamp_ms=minute * 60_000) for minute, record in enumerate(story.approved(), 1)]
+        began_ms = int(MOMENT.timestamp() * 1000)
+        told = [replace(record, timestamp_ms=began_ms + n * 60_000) for n, record in enumerate(story.approved(), 1)]
         await stage.send(placed(first, *told))
         await stage.caught_up(one, other)
         async with held_writes(stage.database_url) as held:
             succeeded = story.deploy("succeeded", environment_id="staging")
             failed = story.deploy("failed", environment_id="production")
-            await stage.send(placed(first, replace(succeeded, timestamp_ms=240_000)))
-            await stage.send(placed(second, replace(failed, timestamp_ms=300_000)))
+            await stage.send(placed(first, replace(succeeded, timestamp_ms=began_ms + 240_000)))
+            await stage.send(placed(second, replace(failed, timestamp_ms=began_ms + 300_000)))
             await held.waited_for(2)
         await finished(stage, one, other)
     yield Met(stage, about_entry(stage, "contradictory", story, 5, offset=0, position=1, partition=second))

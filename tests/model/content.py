@@ -44,7 +44,7 @@ class Content:
 
 
 def last_event(row: Row) -> datetime:
-    """A release's and a deployment's `updated_at` is the time of the last event that changed it."""
+    """A release's and a deployment's `updated_at` is the latest time among the events that changed it."""
     time: datetime = row["updated_at"]
     return time
 

@@ -1,4 +1,4 @@
-"""The two status machines, as the contract's section of that name draws them, and what each event type asks for."""
+"""The status machines as the contract draws them: deployments, the review, and what each event type asks for."""
 
 DEPLOYMENT = {
     "PENDING": {"IN_PROGRESS", "SUCCESS", "FAILED", "CANCELLED"},
@@ -8,17 +8,23 @@ DEPLOYMENT = {
     "CANCELLED": set[str](),
     "ROLLED_BACK": set[str](),
 }
-RELEASE = {
-    "DRAFT": {"IN_REVIEW"},
-    "IN_REVIEW": {"APPROVED", "REJECTED", "DRAFT"},
-    "REJECTED": {"DRAFT", "IN_REVIEW"},
-    "APPROVED": {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"},
-    "DEPLOYING": {"DEPLOYED", "FAILED", "ROLLED_BACK", "APPROVED"},
-    "DEPLOYED": {"DEPLOYING", "FAILED", "ROLLED_BACK"},
-    "FAILED": {"DEPLOYING", "DEPLOYED", "ROLLED_BACK"},
-    "ROLLED_BACK": {"DEPLOYING", "DEPLOYED", "FAILED"},
-}
 ACTIVE = {"PENDING", "IN_PROGRESS"}
+# *Progress* orders statuses: PENDING < IN_PROGRESS < SUCCESS = FAILED = CANCELLED < ROLLED_BACK.
+PROGRESS = ({"PENDING"}, {"IN_PROGRESS"}, {"SUCCESS", "FAILED", "CANCELLED"}, {"ROLLED_BACK"})
+
+
+def progress(status: str) -> int:
+    return next(step for step, statuses in enumerate(PROGRESS) if status in statuses)
+
+
+# Release events move only through the review.
+REVIEW = {
+    "IN_REVIEW": {"DRAFT", "REJECTED"},
+    "APPROVED": {"IN_REVIEW"},
+    "REJECTED": {"IN_REVIEW"},
+    "DRAFT": {"IN_REVIEW", "REJECTED"},
+}
+"""By the status that the event wants: those from which it is allowed."""
 
 RELEASE_CREATED = "dev.rudder.release.created.v1"
 ACTIVITY_RECORDED = "dev.rudder.activity.recorded.v1"

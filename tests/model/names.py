@@ -17,9 +17,9 @@ def entry_id(namespace: uuid.UUID, source: str, id: str, n: int = 0) -> str:
     return str(uuid.uuid5(namespace, f"{source}\n{id}" if n == 0 else f"{source}\n{id}\n{n}"))
 
 
-def place_id(namespace: uuid.UUID, topic: str, partition: int, offset: int) -> str:
-    """Of `{topic}/{partition}/{offset}` where the record has no identity."""
-    return str(uuid.uuid5(namespace, f"{topic}/{partition}/{offset}"))
+def place_id(namespace: uuid.UUID, topic: str, partition: int, offset: int, timestamp_ms: int) -> str:
+    """A record without identity: `{topic}/{partition}/{offset}/{timestamp in ms}`."""
+    return str(uuid.uuid5(namespace, f"{topic}/{partition}/{offset}/{timestamp_ms}"))
 
 
 def instant(timestamp_ms: int) -> datetime:

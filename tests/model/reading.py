@@ -4,7 +4,7 @@ import base64
 import binascii
 import json
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.model import machines, shapes
@@ -12,6 +12,7 @@ from tests.model.names import instant, utf16_units
 from tests.model.records import Event, Record, Unreadable
 
 EVENT_BYTES_MAX = 1024 * 1024
+EVENT_AHEAD_MAX_SECONDS = 86_400
 LEVELS_MAX = 64
 TIME_TEXT = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -51,7 +52,10 @@ def _read(record: Record, told: dict[str, Any]) -> Event:
     if attributes["type"] not in machines.EVENTS_IN:
         raise _Fault("unsupported_type")
     value = _data(attributes, data)
-    wrong = shapes.faults(attributes["type"], value)
+    wrong = {*shapes.faults(attributes["type"], value)}
+    # A `time` more than `RUDDER_EVENT_AHEAD_MAX_SECONDS` (86,400) after the record's timestamp is `invalid_data`.
+    if record.timestamp_ms >= 0 and time > instant(record.timestamp_ms) + timedelta(seconds=EVENT_AHEAD_MAX_SECONDS):
+        wrong.add("/time")
     if wrong:
         raise _Fault("invalid_data", *wrong)
     named = {name: attributes[name] for name in ("source", "id", "type")}

@@ -3,11 +3,12 @@
 The checks come in this order; the first that applies decides.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from tests.model import machines, names
-from tests.model.content import Content, Row, counting_attempt, last_event
+from tests.model.content import Attempts, Content, Row, counting_attempt, last_event
 from tests.model.machines import ACTIVE
 from tests.model.records import Event, Published, Record, Refused
 
@@ -91,18 +92,19 @@ class Decision:
         return release
 
     def _release_moves(self, release: Row, status: str) -> str:
-        # 9. A release event moves the release if the transition is allowed; to the status it already has: Stale;
-        # otherwise rejected `invalid_transition`.
-        if release["status"] == status:
+        # 9. Release events move only through the review. To the status it already has, or `approved` for a release that
+        # is beyond approval (DEPLOYING, DEPLOYED, FAILED, ROLLED_BACK): Stale. Otherwise rejected `invalid_transition`.
+        beyond = {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"}
+        if release["status"] == status or (status == "APPROVED" and release["status"] in beyond):
             return self._stale(release, None)
-        if status not in machines.RELEASE[release["status"]]:
+        if release["status"] not in machines.REVIEW[status]:
             raise Refused("invalid_transition")
         self._set_release_status(release, status, comment=self.data["comment"])
         return "Applied"
 
     def _set_release_status(self, release: Row, status: str, *, comment: str | None = None) -> None:
         before = release["status"]
-        release.update(status=status, updated_at=self.event.time)
+        release.update(status=status, updated_at=self._latest_time(release))
         self._release_entry("RELEASE_STATUS_CHANGED", release, before, comment=comment)
 
     def _release_follows(self, release: Row) -> None:
@@ -139,7 +141,25 @@ class Decision:
         row = attempts.get(self.data["attempt"])
         if row is None:
             return self._with_new_attempt(release, latest, status)
-        return self._with_known_attempt(release, row, status, superseded=row is not latest)
+        return self._with_known_attempt(release, attempts, row, status, superseded=row is not latest)
+
+    def _is_late(self, attempts: Attempts, row: Row, status: str) -> bool:
+        time = self.event.time
+        # Except that `succeeded`, `failed` and `cancelled` are late for an *active* attempt only if their time is more
+        # than 10 seconds earlier than the attempt's first event (its `created_at`), or not later than the last event
+        # of the attempt before it.
+        if row["status"] in ACTIVE and status in {"SUCCESS", "FAILED", "CANCELLED"}:
+            if row["created_at"] - time > timedelta(seconds=10):
+                return True
+            return row["attempt"] - 1 in attempts and not time > last_event(attempts[row["attempt"] - 1])
+        # An event is *late* for an attempt if its time is earlier than the attempt's last event time, or its time
+        # equals it, and the event's status is not further in progress than the attempt's.
+        if time < last_event(row):
+            return True
+        return time == last_event(row) and not machines.progress(status) > machines.progress(row["status"])
+
+    def _latest_time(self, row: Row) -> datetime:
+        return max(last_event(row), self.event.time)
 
     def _refuse_what_is_only_alike(self) -> None:
         environment = self.data["environment_id"]
@@ -148,11 +168,10 @@ class Decision:
         if alike and environment not in alike:
             raise Refused("invalid_data")
 
-    def _with_known_attempt(self, release: Row, row: Row, status: str, *, superseded: bool) -> str:
-        # 4. `attempt` given and the row exists: same status, older than the row's last event, or superseded
-        # (CANCELLED, and a later attempt exists): Stale; a transition that is allowed is applied; otherwise rejected
-        # `invalid_transition`. "Older" means a strictly earlier event time.
-        if row["status"] == status or self.event.time < last_event(row):
+    def _with_known_attempt(self, release: Row, attempts: Attempts, row: Row, status: str, *, superseded: bool) -> str:
+        # 4. `attempt` given and the row exists: same status, late, or superseded (CANCELLED, and a later attempt
+        # exists): Stale; a transition that is allowed is applied; otherwise rejected `invalid_transition`.
+        if row["status"] == status or self._is_late(attempts, row, status):
             return self._stale(release, row)
         if row["status"] == "CANCELLED" and superseded:
             return self._stale(release, row)
@@ -168,8 +187,8 @@ class Decision:
         return self._open(release, latest, status)
 
     def _without_attempt(self, release: Row, attempts: dict[int, Row], latest: Row | None, status: str) -> str:
-        # 6. No `attempt`: an event older than latest's last event is Stale.
-        if latest is not None and self.event.time < last_event(latest):
+        # 6. No `attempt`: an event that is late for latest is Stale.
+        if latest is not None and self._is_late(attempts, latest, status):
             return self._stale(release, latest)
         # `rolled_back` goes to the latest attempt that may become ROLLED_BACK, else rejected `invalid_transition`.
         if status == "ROLLED_BACK":
@@ -191,7 +210,7 @@ class Decision:
         # with its own log entry and status event.
         if latest is not None and latest["status"] in ACTIVE:
             before = latest["status"]
-            latest.update(status="CANCELLED", updated_at=self.event.time)
+            latest.update(status="CANCELLED", updated_at=self._latest_time(latest))
             self._deployment_entry(latest, before, comment=None)
         attempt = 1 if latest is None else latest["attempt"] + 1
         environment, config_revision = self.data["environment_id"], self.data["config_revision"]
@@ -216,7 +235,7 @@ class Decision:
 
     def _move(self, release: Row, row: Row, status: str) -> str:
         before = row["status"]
-        row.update(status=status, updated_at=self.event.time)
+        row.update(status=status, updated_at=self._latest_time(row))
         return self._changed(release, row, before)
 
     def _changed(self, release: Row, row: Row, before: str | None) -> str:

@@ -88,10 +88,9 @@ class SecondOpinion:
         return Published("dead-letter", id, None, data)
 
     def _id_of(self, letter: Event | Unreadable, record: Record) -> str:
-        # UUIDv5 of the event's identity as in the activity log; of `{topic}/{partition}/{offset}` where the record has
-        # no identity.
+        # UUIDv5 of the event's identity as in the activity log; of the record's position where it has none.
         if letter.source is None or letter.id is None:
-            return names.place_id(self.namespace, record.topic, record.partition, record.offset)
+            return names.place_id(self.namespace, record.topic, record.partition, record.offset, record.timestamp_ms)
         return names.entry_id(self.namespace, letter.source, letter.id)
 
     def _is_redriven(self, record: Record) -> bool:

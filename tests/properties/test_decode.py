@@ -63,7 +63,7 @@ ANY_VALUE = st.one_of(
 )
 
 
-def record(value: bytes | None, headers: Headers, *, timestamp_ms: int = 0) -> Record:
+def record(value: bytes | None, headers: Headers, *, timestamp_ms: int = -1) -> Record:
     return Record(topic="t", partition=0, offset=0, timestamp_ms=timestamp_ms, key=None, value=value, headers=headers)
 
 

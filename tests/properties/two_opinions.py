@@ -47,7 +47,7 @@ class Step:
 
     kind: str = "deployment.requested"
     release: int = 1
-    late: int = 0
+    late: float = 0
     environment: str = "prod"
     config_revision: int = 1
     attempt: int | None = None
@@ -110,7 +110,8 @@ def rarely(value: Any, *, otherwise: Any) -> st.SearchStrategy[Any]:
 
 
 ABOUT_RELEASES = [kind for kind in KINDS if kind.startswith("release")]
-LATE = [0, 0, 0, 0, 1, 2, 5, -1]
+LATE = [0, 0, 0, 0, 0, 0, 1, 2, 5, -1, 0.1, 10 / 60, 11 / 60]
+"""Minutes; ends have ten seconds of leeway."""
 ANY = st.builds(
     Step,
     kind=st.sampled_from([*DEPLOYMENTS * 4, *KINDS, *ABOUT_RELEASES * 2]),

@@ -195,9 +195,9 @@ class World:
         row = self.releases[move.id]
         guard(row.release.status is move.previous, f"the release is {row.release.status}, not {move.previous}")
         guard(move.status in RELEASE_MACHINE[move.previous].split(), f"release: {move.previous} to {move.status}")
-        self.releases[move.id] = replace(
-            row, release=replace(row.release, status=move.status), updated_at=move.updated_at
-        )
+        guard(move.updated_at >= row.updated_at, "a release's last event time goes back")
+        moved = replace(row.release, status=move.status, updated_at=move.updated_at)
+        self.releases[move.id] = replace(row, release=moved, updated_at=move.updated_at)
 
     def _insert_deployment(self, new: NewDeployment) -> None:
         opened = new.deployment
@@ -209,7 +209,8 @@ class World:
         guard(not (active and opened.status in ACTIVE), "a second active attempt")
         said = {name: value for name, value in asdict(new.particulars).items() if value is not None}
         defaults: dict[str, Any] = {"config_mapping_revision": 0, "schema_based_config_revision": 0}
-        row = DeploymentRow(new.release_id, opened, opened.updated_at, Particulars(**(defaults | said)))
+        guard(opened.created_at == opened.updated_at, "a new attempt was changed before it was created")
+        row = DeploymentRow(new.release_id, opened, opened.created_at, Particulars(**(defaults | said)))
         self.deployments[opened.id] = row
         self._attempts[new.release_id].append(opened.id)
 
@@ -221,6 +222,8 @@ class World:
         guard(moved.status in DEPLOYMENT_MACHINE[move.previous].split(), f"{move.previous} to {moved.status}")
         key = (before.environment_id, before.config_revision, before.attempt)
         guard((moved.environment_id, moved.config_revision, moved.attempt) == key, "an attempt changes its key")
+        guard(moved.created_at == before.created_at, "an attempt changes its first event")
+        guard(moved.updated_at >= before.updated_at, "an attempt's last event time goes back")
         said = {name: value for name, value in asdict(move.particulars).items() if value is not None}
         self.deployments[moved.id] = replace(row, deployment=moved, particulars=replace(row.particulars, **said))
 

@@ -22,7 +22,7 @@ from worker.domain.errors import Misconfigured
 from worker.domain.sources import AllowedSources
 from worker.handling.drafts import Problem, doubts, judge, unsendable, with_id
 from worker.handling.event_texts import Draft, drafts
-from worker.settings import load, topic_name
+from worker.settings import Settings, load, topic_name
 from worker.sources_file import allowed_sources
 
 
@@ -79,9 +79,7 @@ def publish(
         sending = Sending(topic=topic, mode=mode, redrive=redrive, as_json=as_json)
         stopped, streamed = threading.Event(), event_type is None and (file is None or str(file) == "-")
         with _drafts(event_type, data, event_id, event_time, file, stopped) as found, sending.counted():
-            events = _checked(
-                found, identity, bytes_max=settings.event_bytes_max, sources=sources, strict=strict, stopped=stopped
-            )
+            events = _checked(found, identity, settings, sources=sources, strict=strict, stopped=stopped)
             if not streamed:
                 checked = list(events)  # all of it, before a broker is asked
                 events = iter(checked)
@@ -136,8 +134,8 @@ def _from_flags(event_type: str, data: str | None, event_id: str | None, event_t
 def _checked(
     found: Iterator[Draft],
     identity: Identity,
+    settings: Settings,
     *,
-    bytes_max: int,
     sources: AllowedSources | None,
     strict: bool,
     stopped: threading.Event,
@@ -152,7 +150,13 @@ def _checked(
         if stopped.is_set():
             return  # what is left of the input ends within an event
         whole, derived = with_id(draft, identity.id_of, source=identity.source, time=datetime.now(UTC))
-        verdict = judge(whole, bytes_max=bytes_max, timestamp_ms=time.time_ns() // 1_000_000, sources=sources)
+        verdict = judge(
+            whole,
+            bytes_max=settings.event_bytes_max,
+            ahead_seconds_max=settings.event_ahead_max_seconds,
+            timestamp_ms=time.time_ns() // 1_000_000,
+            sources=sources,
+        )
         if isinstance(verdict, Problem):
             raise InvalidEvent(verdict)
         if problem := unsendable(whole):

@@ -41,6 +41,7 @@ def validate(
             raise Misconfigured("standard input (-) can be read only once")
         report = _Report(
             bytes_max=settings.event_bytes_max,
+            ahead_seconds_max=settings.event_ahead_max_seconds,
             sources=allowed_sources(settings.sources_file),
             strict=strict,
             as_json=as_json,
@@ -63,6 +64,7 @@ def validate(
 @dataclass(slots=True, kw_only=True)
 class _Report:
     bytes_max: int
+    ahead_seconds_max: int
     sources: AllowedSources | None
     strict: bool
     as_json: bool
@@ -75,7 +77,13 @@ class _Report:
         self.events += 1
         full = with_full_type(draft)
         now_ms = time.time_ns() // 1_000_000
-        verdict = judge(full, bytes_max=self.bytes_max, timestamp_ms=now_ms, sources=self.sources)
+        verdict = judge(
+            full,
+            bytes_max=self.bytes_max,
+            ahead_seconds_max=self.ahead_seconds_max,
+            timestamp_ms=now_ms,
+            sources=self.sources,
+        )
         if isinstance(verdict, Problem):
             self.invalid += 1
             self._show(verdict)

@@ -38,14 +38,14 @@ environment straight to the next."""
 class Words:
     """What one database says in its own way.
 
-    `top`, `limit`: `first row only`, before the columns or at the end. `environments`: a CTE of that name with the
-    release's environments and a null, found without reading every attempt. `counting`: of each of them the attempts of
-    the latest events that are not cancelled, OWN_COUNTING_MAX of the event's own environment, and one row of nulls
-    where there are none. `tracks`: the join of up to TRACKS_MAX rows `n` of releases, none where there is an `r`,
-    `MEANT` standing for the condition. `exactly`: that `COLUMN` is the text `VALUE`, to the letter. `version`: of a
-    release's row. `environment`: the join of `app_environments a`, `MEANT` standing for the condition. `uuid_of_text`:
-    a CASE or function that makes no error of any text, `TEXT` standing for it. `text_of_uuid`: for comparing with text,
-    `UUID` standing for it. `placed`: the driver's placeholders.
+    `top`, `limit`: `the first {rows} rows only`, before the columns or at the end. `environments`: a CTE of that
+    name with the release's environments and a null, found without reading every attempt. `counting`: of each of
+    them the attempts of the latest events that are not cancelled, OWN_COUNTING_MAX of the event's own environment,
+    and one row of nulls where there are none. `tracks`: the join of up to TRACKS_MAX rows `n` of releases, none
+    where there is an `r`, `MEANT` standing for the condition. `exactly`: that `COLUMN` is the text `VALUE`, to the
+    letter. `version`: of a release's row. `environment`: the join of `app_environments a`, `MEANT` standing for the
+    condition. `uuid_of_text`: a CASE or function that makes no error of any text, `TEXT` standing for it.
+    `text_of_uuid`: for comparing with text, `UUID` standing for it. `placed`: the driver's placeholders.
     """
 
     top: str
@@ -109,16 +109,18 @@ _SIBLINGS = (
 
 
 def _attempts(parts: Parts, words: Words) -> str:
-    def highest(name: str, condition: str = "") -> str:
-        select = f"SELECT {words.top}{DEPLOYMENT} FROM {_SIBLINGS}{condition} ORDER BY d.attempt DESC{words.limit}"
+    def highest(name: str, condition: str = "", *, rows: int = 2) -> str:
+        top, limit = words.top.format(rows=rows), words.limit.format(rows=rows)
+        select = f"SELECT {top}{DEPLOYMENT} FROM {_SIBLINGS}{condition} ORDER BY d.attempt DESC{limit}"
         return f"SELECT * FROM ({select}) {name}"
 
-    # Up to the named one, rather than equal to it: the same index as the others, whatever the statistics say. Where
-    # the named one is missing this is the one below, which the decision knows or has no use for.
+    # Two of each: whether the end of an attempt is late depends on the attempt before it. Up to the named one, rather
+    # than equal to it: the same index as the others, whatever the statistics say. Where the named one is missing these
+    # are the ones below, which the decision knows or has no use for.
     selects = [highest("latest"), highest("named", " AND d.attempt <= :attempt")]
     if parts.fallback:
         able = ", ".join(f"'{status}'" for status in ABLE_TO_ROLL_BACK)
-        selects.append(highest("fallback", f" AND d.status IN ({able})"))
+        selects.append(highest("fallback", f" AND d.status IN ({able})", rows=1))
     if parts.counting:
         selects.append(words.counting)
     return "\nUNION ALL\n".join(selects)

@@ -1,8 +1,8 @@
 """What is asked of the database before a message is judged: the few rows that a decision can depend on.
 
 A release may have thousands of attempts and log entries. A decision looks at the latest attempt of one environment and
-config revision, at the one that the event names, and at what each environment counts with; so that is what is read,
-and reading it costs the same however long the history is.
+config revision, at the one that the event names, at the attempt before each, and at what each environment counts with;
+so that is what is read, and reading it costs the same however long the history is.
 """
 
 from collections.abc import Mapping
@@ -33,9 +33,9 @@ class Parts(NamedTuple):
     """Which parts of the question a message needs; the same parts give the same statement.
 
     `release`: the event's release. `attempts`: the latest and the named attempt of its environment and config
-    revision. `counting`: the release's environments, and what each counts with. `fallback`: the highest attempt that
-    may become ROLLED_BACK. `number`: whether the number of the release it would create is taken, and on which tracks.
-    `pointer`: the environment's `app_environments` row.
+    revision, and the one before each. `counting`: the release's environments, and what each counts with. `fallback`:
+    the highest attempt that may become ROLLED_BACK. `number`: whether the number of the release it would create is
+    taken, and on which tracks. `pointer`: the environment's `app_environments` row.
     """
 
     release: bool = False

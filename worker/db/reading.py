@@ -25,6 +25,7 @@ RELEASE_COLUMNS = (
     "deployment_track_id",
     "release_date",
     "release_number",
+    "updated_at",
 )
 DEPLOYMENT_COLUMNS = (
     "id",
@@ -35,6 +36,7 @@ DEPLOYMENT_COLUMNS = (
     "updated_at",
     "deployed_at",
     "deployed_by",
+    "created_at",
 )
 ENTRY_COLUMNS = (
     "id",
@@ -133,6 +135,7 @@ def _release(row: Row, read: Reader) -> Release:
         deployment_track_id=row[FACTS + 4],
         release_date=read.date(row[FACTS + 5]),
         release_number=row[FACTS + 6],
+        updated_at=read.time(row[FACTS + 7]),
     )
 
 
@@ -148,6 +151,7 @@ def _deployment(row: Row, read: Reader) -> Deployment:
         updated_at=read.time(row[at + 5]),
         deployed_at=None if deployed_at is None else read.time(deployed_at),
         deployed_by=row[at + 7],
+        created_at=read.time(row[at + 8]),
     )
 
 

@@ -218,7 +218,7 @@ def _new_deployment(new: NewDeployment) -> Write:
     deployment, said = new.deployment, new.particulars
     row = (
         deployment.id,
-        deployment.updated_at,
+        deployment.created_at,
         deployment.updated_at,
         new.release_id,
         deployment.environment_id,

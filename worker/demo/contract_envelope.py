@@ -16,6 +16,7 @@ Identity = tuple[str, str]
 """(`source`, `id`)"""
 
 EVENT_BYTES_MAX: Final = 1_048_576
+EVENT_AHEAD_MAX: Final = timedelta(seconds=86_400)
 ID_CHARACTERS_MAX: Final = 255
 SOURCE_CHARACTERS_MAX: Final = 1_024
 
@@ -91,6 +92,8 @@ def read(record: RawRecord, *, event_bytes_max: int = EVENT_BYTES_MAX) -> Event 
     if fields is None:
         return refused("unsupported_type")
     if identity is None or not _satisfies(body, fields):
+        return refused("invalid_data")
+    if record.timestamp_ms >= 0 and time - recorded_at > EVENT_AHEAD_MAX:
         return refused("invalid_data")
     return Event(identity=identity, kind=kind, time=time, release_id=body["release_id"].lower(), data=body)
 

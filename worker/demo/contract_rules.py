@@ -4,14 +4,18 @@ Written from the contract alone. The numbers in comments are those of its sectio
 """
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Final
 
 from worker.demo.contract_envelope import ACTIVITY, CREATED, DEPLOYMENT_TARGETS, RELEASE_TARGETS, Event
 from worker.demo.contract_state import (
     ACTIVE,
+    BEYOND_APPROVAL,
     DEPLOYMENT_MOVES,
+    ENDED,
     NOT_DEPLOYABLE,
-    RELEASE_MOVES,
+    PROGRESS,
+    REVIEW_MOVES,
     Deployment,
     Entry,
     Outcome,
@@ -24,6 +28,9 @@ class Verdict:
     outcome: Outcome
     reason: str | None = None
 
+
+LENIENCE: Final = timedelta(seconds=10)
+"""How far behind the clock may be that stamps the end of an attempt."""
 
 APPLIED: Final = Verdict("applied")
 STALE: Final = Verdict("stale")
@@ -67,9 +74,9 @@ def decide_existing(turn: Turn) -> Verdict:
     if event.kind == CREATED:  # 9
         return Verdict("rejected", "release_conflict")
     target = RELEASE_TARGETS[event.kind]
-    if target == release.status:
+    if target == release.status or (target == "APPROVED" and release.status in BEYOND_APPROVAL):
         return STALE
-    if target not in RELEASE_MOVES[release.status]:
+    if target not in REVIEW_MOVES.get(release.status, ()):
         return Verdict("rejected", "invalid_transition")
     _move_release(turn, target)
     return APPLIED
@@ -96,7 +103,7 @@ def _numbered(turn: Turn, rows: dict[int, Deployment]) -> Verdict:
         _open(turn, rows)
         return APPLIED
     superseded = row.status == "CANCELLED" and latest > attempt
-    if target == row.status or event.time < row.updated_at or superseded:  # 4
+    if target == row.status or superseded or _late(event, rows, row, target):  # 4
         return STALE
     if target not in DEPLOYMENT_MOVES[row.status]:
         return Verdict("rejected", "invalid_transition")
@@ -108,7 +115,7 @@ def _unnumbered(turn: Turn, rows: dict[int, Deployment]) -> Verdict:
     event = turn.event
     target = DEPLOYMENT_TARGETS[event.kind]
     latest = rows.get(max(_attempts(rows)))
-    if latest and event.time < latest.updated_at:  # 6, for every type
+    if latest and _late(event, rows, latest, target):  # 6, for every type
         return STALE
     if target == "ROLLED_BACK":
         able = [row for row in rows.values() if target in DEPLOYMENT_MOVES[row.status]]
@@ -124,12 +131,25 @@ def _unnumbered(turn: Turn, rows: dict[int, Deployment]) -> Verdict:
     return APPLIED
 
 
+def _late(event: Event, rows: dict[int, Deployment], row: Deployment, target: str) -> bool:
+    """Whether the event comes too late for the row."""
+    if target in ENDED and row.status in ACTIVE:
+        # Another clock may have stamped the end; what the attempt before ended with may be notified once more.
+        too_early = event.time + LENIENCE < row.created_at
+        before = rows.get(row.attempt - 1)
+        return too_early or (before is not None and event.time <= before.updated_at)
+    if event.time != row.updated_at:
+        return event.time < row.updated_at
+    return PROGRESS[target] <= PROGRESS[row.status]
+
+
 def _open(turn: Turn, rows: dict[int, Deployment]) -> None:
     """Open the next attempt in the event's status, 7: over the active one, which it supersedes."""
     event, data, latest = turn.event, turn.event.data, max(_attempts(rows))
     if latest and rows[latest].status in ACTIVE:
         older = rows[latest]
-        turn.release.deployments[older.key] = replace(older, status="CANCELLED", updated_at=event.time)
+        last = max(older.updated_at, event.time)
+        turn.release.deployments[older.key] = replace(older, status="CANCELLED", updated_at=last)
         _log_deployment(turn, older.status, turn.release.deployments[older.key])
     row = Deployment(
         environment_id=data["environment_id"],
@@ -149,7 +169,8 @@ def _open(turn: Turn, rows: dict[int, Deployment]) -> None:
 
 def _move(turn: Turn, row: Deployment, target: str) -> None:
     said = {name: turn.event.data[name] for name in row.settings if turn.event.data.get(name) is not None}
-    moved = replace(row, status=target, updated_at=turn.event.time, settings=row.settings | said)
+    last = max(row.updated_at, turn.event.time)
+    moved = replace(row, status=target, updated_at=last, settings=row.settings | said)
     _put(turn, row.status, moved)
 
 
@@ -187,7 +208,7 @@ def _move_release(turn: Turn, status: str) -> None:
     turn.entries.append(
         Entry(activity_type="RELEASE_STATUS_CHANGED", about="release", previous=release.status, status=status)
     )
-    release.status, release.updated_at = status, turn.event.time
+    release.status, release.updated_at = status, max(release.updated_at, turn.event.time)
 
 
 def _log_deployment(turn: Turn, previous: str | None, row: Deployment) -> None:

@@ -10,16 +10,13 @@ from typing import Any, Final, Literal
 from worker.demo.contract_envelope import Identity
 from worker.demo.record import TopicRecord
 
-RELEASE_MOVES: Final = {
+REVIEW_MOVES: Final[dict[str, set[str]]] = {
     "DRAFT": {"IN_REVIEW"},
     "IN_REVIEW": {"APPROVED", "REJECTED", "DRAFT"},
     "REJECTED": {"DRAFT", "IN_REVIEW"},
-    "APPROVED": {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"},
-    "DEPLOYING": {"DEPLOYED", "FAILED", "ROLLED_BACK", "APPROVED"},
-    "DEPLOYED": {"DEPLOYING", "FAILED", "ROLLED_BACK"},
-    "FAILED": {"DEPLOYING", "DEPLOYED", "ROLLED_BACK"},
-    "ROLLED_BACK": {"DEPLOYING", "DEPLOYED", "FAILED"},
 }
+"""What release events may change; a status that is not here changes with the deployments only."""
+BEYOND_APPROVAL: Final = ("DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK")
 DEPLOYMENT_MOVES: Final[dict[str, set[str]]] = {
     "PENDING": {"IN_PROGRESS", "SUCCESS", "FAILED", "CANCELLED"},
     "IN_PROGRESS": {"SUCCESS", "FAILED", "CANCELLED", "ROLLED_BACK"},
@@ -29,6 +26,13 @@ DEPLOYMENT_MOVES: Final[dict[str, set[str]]] = {
     "ROLLED_BACK": set(),
 }
 ACTIVE: Final = ("PENDING", "IN_PROGRESS")
+ENDED: Final = ("SUCCESS", "FAILED", "CANCELLED")
+PROGRESS: Final = {
+    **dict.fromkeys(["PENDING"], 1),
+    **dict.fromkeys(["IN_PROGRESS"], 2),
+    **dict.fromkeys(ENDED, 3),
+    **dict.fromkeys(["ROLLED_BACK"], 4),
+}
 NOT_DEPLOYABLE: Final = ("DRAFT", "IN_REVIEW", "REJECTED")
 
 Outcome = Literal["applied", "duplicate", "stale", "rejected"]
@@ -38,7 +42,7 @@ DeploymentKey = tuple[str, int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One attempt; `updated_at` is also the time of its last event."""
+    """One attempt; `created_at` is the time of its first event, `updated_at` the latest time among its events."""
 
     environment_id: str
     config_revision: int

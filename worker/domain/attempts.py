@@ -5,12 +5,15 @@ Rules 4 to 8 of the contract's section "What an event does", on nothing but the 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from worker.domain.rows import Deployment
-from worker.domain.transitions import ACTIVE, deployment_may_become
+from worker.domain.transitions import ACTIVE, ENDS, PROGRESS, deployment_may_become
+
+_CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)
+"""How far the clock that stamps the end of an attempt may be behind the clock that stamped its first event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,22 +53,33 @@ def choose(
 ) -> Step:
     """What an event that wants the status `wanted` means to `siblings`, the attempts of its environment and
     config revision. `attempt` is the one that the event names, if any.
+
+    Of `siblings` it needs the two highest attempts, the named one and the one before it, and, for a roll-back that
+    names none, the highest attempt that may become ROLLED_BACK.
     """
     by_attempt = {sibling.attempt: sibling for sibling in siblings}
     latest = by_attempt[max(by_attempt)] if by_attempt else None
     if attempt is None:
         return _unnamed(by_attempt, latest, wanted=wanted, event_time=event_time)
     if attempt in by_attempt:
-        return _named(by_attempt[attempt], latest, wanted=wanted, event_time=event_time)
+        return _named(by_attempt, attempt, latest, wanted=wanted, event_time=event_time)
     following = latest.attempt + 1 if latest else 1
     if attempt == following:
         return Open(attempt)
     return Refuse(Reason.ATTEMPT_GAP, f"attempt {attempt} is neither known nor the next one, which is {following}")
 
 
-def _named(target: Deployment, latest: Deployment | None, *, wanted: DeploymentStatus, event_time: datetime) -> Step:
+def _named(
+    by_attempt: dict[int, Deployment],
+    attempt: int,
+    latest: Deployment | None,
+    *,
+    wanted: DeploymentStatus,
+    event_time: datetime,
+) -> Step:
+    target = by_attempt[attempt]
     superseded = target.status is DeploymentStatus.CANCELLED and target is not latest
-    if target.status is wanted or event_time < target.updated_at or superseded:
+    if target.status is wanted or superseded or _late(target, by_attempt, wanted=wanted, event_time=event_time):
         return Ignore(target)
     if deployment_may_become(current=target.status, wanted=wanted):
         return Move(target)
@@ -75,7 +89,7 @@ def _named(target: Deployment, latest: Deployment | None, *, wanted: DeploymentS
 def _unnamed(
     by_attempt: dict[int, Deployment], latest: Deployment | None, *, wanted: DeploymentStatus, event_time: datetime
 ) -> Step:
-    if latest and event_time < latest.updated_at:
+    if latest and _late(latest, by_attempt, wanted=wanted, event_time=event_time):
         return Ignore(latest)
     if wanted is DeploymentStatus.ROLLED_BACK:
         able = [n for n, sibling in by_attempt.items() if deployment_may_become(current=sibling.status, wanted=wanted)]
@@ -85,6 +99,23 @@ def _unnamed(
     if latest and latest.status in ACTIVE and wanted is not DeploymentStatus.PENDING:
         return Ignore(latest) if latest.status is wanted else Move(latest)
     return Open(latest.attempt + 1 if latest else 1)
+
+
+def _late(
+    target: Deployment, by_attempt: dict[int, Deployment], *, wanted: DeploymentStatus, event_time: datetime
+) -> bool:
+    """Whether an event is late for `target` (docs/contract.md#decision, "late").
+
+    An end may be stamped by another clock than the attempt that it ends; a repeated notification of the end of the
+    attempt before must not end this one.
+    """
+    if target.status in ACTIVE and wanted in ENDS:
+        before = by_attempt.get(target.attempt - 1)
+        repeated = before is not None and event_time <= before.updated_at
+        return repeated or event_time < target.created_at - _CLOCK_DIFFERENCE_MAX
+    if event_time == target.updated_at:
+        return PROGRESS[wanted] <= PROGRESS[target.status]
+    return event_time < target.updated_at
 
 
 def counting(deployments: Iterable[Deployment]) -> dict[str, Deployment]:

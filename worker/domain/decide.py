@@ -17,13 +17,13 @@ from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.domain.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
-from worker.domain.effects import Effects
+from worker.domain.effects import Effects, event_type_of
 from worker.domain.likeness import alike
 from worker.domain.message import Message
 from worker.domain.rows import Deployment, Pointer, Rejection, Release
 from worker.domain.sources import AllowedSources
-from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale, State
-from worker.domain.transitions import ACTIVE, UNDEPLOYABLE, release_may_become
+from worker.domain.state import Applied, Duplicate, FirstUse, Outcome, Rejected, Stale, State
+from worker.domain.transitions import ACTIVE, BEYOND_APPROVAL, UNDEPLOYABLE, review_may_become
 
 WANTED_DEPLOYMENT_STATUS = {
     EventType.DEPLOYMENT_REQUESTED: DeploymentStatus.PENDING,
@@ -70,10 +70,20 @@ def decide(state: State, message: Message, *, sources: AllowedSources | None = N
 def duplicate(state: State, message: Message) -> Duplicate | None:
     """Rule 1. A redrive has a rejected event judged afresh, but never one that already had its effect."""
     if state.entries:
-        return Duplicate(entries=state.entries)
-    if state.rejection is not None and not (message.redrive and _is_later(message, state.rejection)):
-        return Duplicate(rejection=state.rejection)
+        entry = state.entries[0]
+        first = FirstUse(type=event_type_of(entry), release_id=entry.release_id)
+        return Duplicate(entries=state.entries, reused=_if_other(first, message))
+    rejection = state.rejection
+    if rejection is not None and not (message.redrive and _is_later(message, rejection)):
+        first = FirstUse(type=rejection.event_type, release_id=rejection.release_id)
+        return Duplicate(rejection=rejection, reused=_if_other(first, message))
     return None
+
+
+def _if_other(first: FirstUse, message: Message) -> FirstUse | None:
+    """`first`, if the message is another event under the same identity, as far as both are known."""
+    pairs = ((first.type, message.content.type), (first.release_id, message.release_id))
+    return first if any(None not in pair and pair[0] != pair[1] for pair in pairs) else None
 
 
 def _is_later(message: Message, rejection: Rejection) -> bool:
@@ -153,10 +163,11 @@ def _release_transition(state: State, message: Message, event: Event) -> Outcome
         return foreign  # 3
     wanted = WANTED_RELEASE_STATUS[event.type]
     effects = Effects(state, message)
-    if release.status is wanted:  # 9
+    approved_before = wanted is ReleaseStatus.APPROVED and release.status in BEYOND_APPROVAL
+    if release.status is wanted or approved_before:  # 9
         effects.note_stale(release)
         return Stale(changes=effects.changes())
-    if not release_may_become(current=release.status, wanted=wanted):
+    if not review_may_become(current=release.status, wanted=wanted):
         detail = f"the release is {release.status} and may not become {wanted}"
         return reject(state, message, Reason.INVALID_TRANSITION, detail)
     effects.move_release(release, wanted, comment=event.data.comment)
@@ -224,7 +235,7 @@ def _newer(release: Release, target: Deployment, pointer: Pointer) -> bool:
     """
     if pointer.release_id is None or pointer.deployed_at is None or pointer.release_id == release.id:
         return True
-    return (target.updated_at, release.id) > (pointer.deployed_at, pointer.release_id)
+    return (target.deployed_at, release.id) > (pointer.deployed_at, pointer.release_id)
 
 
 def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome:

@@ -10,7 +10,7 @@ from typing import Any
 
 from schemas.event import Event
 from schemas.incoming import ActivityRecorded, DeploymentChange, EventData, ReleaseFields
-from schemas.json_text import compact
+from schemas.json_text import DEPTH_MAX, compact, parse
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import format_time
 from worker.domain.identity import deployment_id, entry_id
@@ -36,6 +36,16 @@ DEPLOYMENT_STATUS_CHANGED = "DEPLOYMENT_STATUS_CHANGED"
 EVENT_STALE = "EVENT_STALE"
 
 _NOTHING_SAID = Particulars()
+
+
+def event_type_of(entry: Entry) -> str | None:
+    """The type of the event that made the entry; None where the entry does not say it, as after an edit by hand."""
+    try:
+        data = entry.said or parse(entry.activity_data.encode(), depth_max=DEPTH_MAX + 1)
+        event_type = data["event"]["type"]  # type: ignore[index]
+    except (ValueError, KeyError, TypeError, IndexError):
+        return None
+    return event_type if isinstance(event_type, str) else None
 
 
 class Effects:
@@ -84,6 +94,7 @@ class Effects:
             deployment_track_id=fields.deployment_track_id,
             release_date=fields.release_date,
             release_number=fields.release_number,
+            updated_at=self._at,
         )
         self._new_release = NewRelease(
             release=release,
@@ -113,7 +124,10 @@ class Effects:
         if self._new_release is not None:
             self._new_release = replace(self._new_release, release=replace(release, status=status))
         else:
-            self._release_move = ReleaseMove(id=release.id, previous=release.status, status=status, updated_at=self._at)
+            updated_at = max(release.updated_at, self._at)
+            self._release_move = ReleaseMove(
+                id=release.id, previous=release.status, status=status, updated_at=updated_at
+            )
 
     def supersede(self, release: Release, active: Deployment) -> None:
         self._move(release, active, DeploymentStatus.CANCELLED, particulars=_NOTHING_SAID)
@@ -137,6 +151,7 @@ class Effects:
             config_revision=data.config_revision,
             attempt=attempt,
             status=status,
+            created_at=self._at,
             updated_at=self._at,
             **self._deployed(status),
         )
@@ -167,7 +182,8 @@ class Effects:
     def _move(
         self, release: Release, target: Deployment, status: DeploymentStatus, *, particulars: Particulars
     ) -> Deployment:
-        moved = replace(target, status=status, updated_at=self._at, **self._deployed(status))
+        updated_at = max(target.updated_at, self._at)
+        moved = replace(target, status=status, updated_at=updated_at, **self._deployed(status))
         self._moves.append(DeploymentMove(deployment=moved, previous=target.status, particulars=particulars))
         self._note_deployment(release, moved, target.status, particulars.comment)
         return moved

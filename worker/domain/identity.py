@@ -30,6 +30,9 @@ def entry_ids(*, source: str, event_id: str) -> tuple[UUID, ...]:
     return tuple(entry_id(source=source, event_id=event_id, position=position) for position in range(ENTRIES_MAX))
 
 
-def position_id(*, topic: str, partition: int, offset: int) -> UUID:
-    """The id of the rejection of a record that has no identity of its own."""
-    return uuid5(NAMESPACE, f"{topic}/{partition}/{offset}")
+def position_id(*, topic: str, partition: int, offset: int, timestamp_ms: int) -> UUID:
+    """The id of the rejection of a record that has no identity of its own.
+
+    The timestamp is in it, since a topic can be deleted and created again: its offsets then begin anew.
+    """
+    return uuid5(NAMESPACE, f"{topic}/{partition}/{offset}/{timestamp_ms}")

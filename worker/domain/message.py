@@ -1,18 +1,26 @@
 """One record on its way through the worker: what it says, and where and when it was delivered."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from functools import cached_property
 from uuid import UUID
 
 from schemas.event import Event, Invalid
+from schemas.incoming import DeploymentChange, ReleaseFields
 from schemas.record import Record
 from schemas.times import time_of_timestamp
 from worker.domain.identity import entry_id, position_id
+from worker.domain.likeness import likeness
 
 REDRIVE_HEADER = "rudder-redrive"
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+Claim = UUID | tuple[date, int, UUID, str]
+"""What two records can both want, though they are of different releases: an identity, as the id that is derived from
+it, or a release's date, number, component and track. Tracks that some database takes for one have one `likeness`.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +34,13 @@ class Message:
     def id(self) -> UUID:
         """The id of the event's first activity log entry, and of its rejection."""
         if self.content.source is None or self.content.id is None:
-            return position_id(topic=self.record.topic, partition=self.record.partition, offset=self.record.offset)
+            record = self.record
+            return position_id(
+                topic=record.topic,
+                partition=record.partition,
+                offset=record.offset,
+                timestamp_ms=record.timestamp_ms,
+            )
         return entry_id(source=self.content.source, event_id=self.content.id)
 
     @property
@@ -37,6 +51,16 @@ class Message:
     def lane(self) -> UUID:
         """What this message must stay in order with: its release; without one, its own repeats."""
         return self.release_id or self.id
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """Records with a common claim are decided in the order of their offsets, whatever their lanes are."""
+        data = self.content.data if isinstance(self.content, Event) else None
+        block = data.release if isinstance(data, DeploymentChange) else data
+        if not isinstance(block, ReleaseFields):
+            return (self.id,)
+        track = likeness(block.deployment_track_id)
+        return self.id, (block.release_date, block.release_number, block.component_id, track)
 
     @property
     def redrive(self) -> bool:

@@ -23,6 +23,7 @@ class Release:
     deployment_track_id: str
     release_date: date
     release_number: int
+    updated_at: datetime
 
     @property
     def name(self) -> str:
@@ -67,13 +68,17 @@ class ReleaseMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """The part of a `release_deployments` row that the rules look at: one attempt."""
+    """The part of a `release_deployments` row that the rules look at: one attempt.
+
+    `created_at`: the time of its first event. `updated_at`: the latest time among the events that changed it.
+    """
 
     id: UUID
     environment_id: str
     config_revision: int
     attempt: int
     status: DeploymentStatus
+    created_at: datetime
     updated_at: datetime
     deployed_at: datetime | None = None
     deployed_by: str | None = None
@@ -91,7 +96,7 @@ class Particulars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDeployment:
-    """A `release_deployments` row to insert; created when it was last updated."""
+    """A `release_deployments` row to insert."""
 
     release_id: UUID
     deployment: Deployment

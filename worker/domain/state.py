@@ -81,11 +81,24 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FirstUse:
+    """The type and the release of the event that used an identity first; None where they are not known."""
+
+    type: str | None
+    release_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """The event is known: what it caused then, its entries or its rejection, is published again."""
+    """The event is known: what it caused then, its entries or its rejection, is published again.
+
+    `reused`: the event that is known, where this one differs from it in type or release. It is lost, which is its
+    publisher's fault: one source and id stand for one event.
+    """
 
     entries: tuple[Entry, ...] = field(default=())
     rejection: Rejection | None = None
+    reused: FirstUse | None = None
 
 
 Outcome = Applied | Stale | Rejected | Duplicate

@@ -32,13 +32,30 @@ RELEASE_TRANSITIONS: Mapping[R, frozenset[R]] = {
 ACTIVE = frozenset({D.PENDING, D.IN_PROGRESS})
 """The statuses of an attempt that is still under way."""
 
+ENDS = frozenset({D.SUCCESS, D.FAILED, D.CANCELLED})
+"""The statuses that end an attempt that is still under way."""
+
+PROGRESS: Mapping[D, int] = {
+    D.PENDING: 0,
+    D.IN_PROGRESS: 1,
+    D.SUCCESS: 2,
+    D.FAILED: 2,
+    D.CANCELLED: 2,
+    D.ROLLED_BACK: 3,
+}
+"""The order of the statuses of one attempt; the three ends are equal."""
+
 UNDEPLOYABLE = frozenset({R.DRAFT, R.IN_REVIEW, R.REJECTED})
-"""The statuses in which a release accepts no deployment event."""
+"""The statuses of a release under review: it accepts no deployment event, and only here do release events change it."""
+
+BEYOND_APPROVAL = frozenset({R.DEPLOYING, R.DEPLOYED, R.FAILED, R.ROLLED_BACK})
+"""The statuses of an approved release that follow from its deployments."""
 
 
 def deployment_may_become(*, current: D, wanted: D) -> bool:
     return wanted in DEPLOYMENT_TRANSITIONS[current]
 
 
-def release_may_become(*, current: R, wanted: R) -> bool:
-    return wanted in RELEASE_TRANSITIONS[current]
+def review_may_become(*, current: R, wanted: R) -> bool:
+    """Whether a release event may make the change; deployments make the others."""
+    return current in UNDEPLOYABLE and wanted in RELEASE_TRANSITIONS[current]

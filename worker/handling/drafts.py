@@ -61,7 +61,7 @@ def with_id(draft: Draft, id_of: Callable[[Event], str], *, source: str, time: d
     if said is not None and said.get("id") is not None:
         return complete(draft, id="", source=source, time=time), False
     probe = complete(draft, id=_PLACEHOLDER_ID, source=source, time=time)
-    decoded = decode(_record(probe, timestamp_ms=0), bytes_max=len(probe.value))
+    decoded = decode(_record(probe, timestamp_ms=0), bytes_max=len(probe.value), ahead_seconds_max=0)
     if isinstance(decoded, Invalid):
         return probe, False
     return complete(draft, id=id_of(decoded), source=source, time=time), True
@@ -77,10 +77,18 @@ def with_full_type(draft: Draft) -> Draft:
 
 
 def judge(
-    draft: Draft, *, bytes_max: int, timestamp_ms: int = 0, sources: AllowedSources | None = None
+    draft: Draft,
+    *,
+    bytes_max: int,
+    timestamp_ms: int = 0,
+    ahead_seconds_max: int = 0,
+    sources: AllowedSources | None = None,
 ) -> Event | Problem:
-    """The draft as the worker would decode it from a record of that time; `sources` as in `worker.domain.decide`."""
-    match decode(_record(draft, timestamp_ms=timestamp_ms), bytes_max=bytes_max):
+    """The draft as the worker would decode it from a record of that time; `sources` as in `worker.domain.decide`,
+    `ahead_seconds_max` as in `schemas.decode`.
+    """
+    record = _record(draft, timestamp_ms=timestamp_ms)
+    match decode(record, bytes_max=bytes_max, ahead_seconds_max=ahead_seconds_max):
         case Invalid(reason=Reason.UNSUPPORTED_TYPE, type=str(given)):
             return Problem(place=draft.place, reason=Reason.UNSUPPORTED_TYPE.value, detail=_no_such_type(given))
         case Invalid(reason=Reason.MALFORMED_JSON) if draft.value.startswith(UTF16_BOMS):

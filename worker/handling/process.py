@@ -1,6 +1,6 @@
 """One message's transaction: load, decide, write, commit. What it came to is a value; only trouble is an error."""
 
-from schemas.decode import decode
+from schemas.decode import EVENT_AHEAD_MAX_SECONDS, decode
 from schemas.reasons import Reason
 from schemas.record import Record
 from worker.domain.decide import decide, duplicate, reject
@@ -9,9 +9,10 @@ from worker.domain.state import Outcome, State
 from worker.ports import Judge, Store
 
 
-def read(record: Record, *, event_bytes_max: int) -> Message:
+def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS) -> Message:
     """Decode a record. Never raises: what cannot be read is a message that will be rejected."""
-    return Message(record=record, content=decode(record, bytes_max=event_bytes_max))
+    content = decode(record, bytes_max=event_bytes_max, ahead_seconds_max=event_ahead_max_seconds)
+    return Message(record=record, content=content)
 
 
 async def process(message: Message, store: Store, judge: Judge = decide) -> Outcome:

@@ -11,14 +11,13 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
 import structlog
 
 from schemas.record import Record
 from worker.domain.breaker import Breaker, Counted, Position
 from worker.domain.errors import Abandoned, Unavailable
-from worker.domain.message import Message
+from worker.domain.message import Claim, Message
 from worker.handling.process import read
 from worker.ports import Clock, Partition, PartitionsLost, Source
 from worker.runtime.assignment import Assignment
@@ -32,6 +31,7 @@ from worker.telemetry import (
     COMMITS,
     PARTITIONS_ASSIGNED,
     PARTITIONS_PAUSED,
+    TOMBSTONES,
     LogEvent,
     Metrics,
 )
@@ -50,6 +50,7 @@ class Bounds:
     in_flight_records_max: int
     in_flight_bytes_max: int
     event_bytes_max: int
+    event_ahead_max_seconds: int
     commit_interval_seconds: float
     poll_timeout_seconds: float
     drain_timeout_seconds: float
@@ -85,7 +86,7 @@ class Consumer:
         )
         self._assignments: dict[Partition, Assignment] = {}
         self._held_back: dict[Partition, int] = {}
-        self._identities: dict[UUID, asyncio.Event] = {}  # of what is in flight: set when the last of it is done
+        self._claims: dict[Claim, asyncio.Event] = {}  # of records in flight: set when the last that claims it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
         self._commit_failure: tuple[type, type] | None = None
@@ -222,13 +223,22 @@ class Consumer:
             if given_up:
                 assignment.ended.set()
         assignment.start(record.offset)
+        if record.is_tombstone:
+            assignment.done(record.offset)
+            self._metrics.count(TOMBSTONES)
+            return
         self._room.take(record, assignment.share)
-        message = read(record, event_bytes_max=self._bounds.event_bytes_max)
+        message = read(
+            record,
+            event_bytes_max=self._bounds.event_bytes_max,
+            event_ahead_max_seconds=self._bounds.event_ahead_max_seconds,
+        )
         counted = self._breaker.expect(Position(record.topic, record.partition, record.offset))
-        # Two records with one identity may name different releases; the first of them must be judged first all the
-        # same. A record waits only for one that was dispatched before it, so no two can wait for each other.
-        earlier, done = self._identities.get(message.id), asyncio.Event()
-        self._identities[message.id] = done
+        # Records of different releases may claim one identity or one release number: they are decided in the order of
+        # their offsets. A record waits only for records that were dispatched before it, so no two wait for each other.
+        done = asyncio.Event()
+        earlier = [event for claim in message.claims if (event := self._claims.get(claim)) is not None]
+        self._claims.update(dict.fromkeys(message.claims, done))
         lanes.submit(message.lane, lambda: self._deliver(message, assignment, lanes, counted, earlier, done))
 
     async def _deliver(
@@ -237,12 +247,12 @@ class Consumer:
         assignment: Assignment,
         lanes: Lanes,
         counted: Counted,
-        earlier: asyncio.Event | None,
+        earlier: Sequence[asyncio.Event],
         done: asyncio.Event,
     ) -> None:
         try:
-            if earlier is not None:
-                await earlier.wait()
+            for one in earlier:
+                await one.wait()
             await self._delivery.deliver(message, assignment, lanes.place, counted)
         except Abandoned:
             _log.debug(
@@ -255,8 +265,9 @@ class Consumer:
             assignment.done(message.record.offset)
         finally:
             done.set()
-            if self._identities.get(message.id) is done:
-                del self._identities[message.id]
+            for claim in message.claims:
+                if self._claims.get(claim) is done:
+                    del self._claims[claim]
             self._room.give_back(message.record, assignment.share)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:

@@ -13,16 +13,18 @@ from worker.domain.breaker import Breaker, Counted, Position
 from worker.domain.decide import decide
 from worker.domain.errors import Abandoned
 from worker.domain.message import Message
-from worker.domain.state import Duplicate, Outcome, Rejected
+from worker.domain.state import Duplicate, FirstUse, Outcome, Rejected
 from worker.handling.process import give_up, process
 from worker.handling.publications import Publications
 from worker.ports import Clock, Judge, Publisher, Store, Tracer
 from worker.runtime.gate import Gates
 from worker.runtime.publishing import Publishing
+from worker.runtime.repeated_lines import RepeatedLines
 from worker.runtime.retries import Failed, Policy, Retries, Tenure, position
 from worker.telemetry import (
     BREAKER_OPEN,
     EVENT_LAG_SECONDS,
+    IDENTITY_REUSED,
     MESSAGES,
     PROCESSING_SECONDS,
     PUBLISHED,
@@ -35,6 +37,11 @@ from worker.telemetry import (
 _FIRST_TIMESTAMP_MS = 1_293_840_000_000
 """2011, when Kafka was first released."""
 _AHEAD_MAX_SECONDS = 86_400.0
+
+_REUSE_ADVICE = (
+    "the second event has no effect; its publisher must give each event a source and id of its own, for example the "
+    "run's id and the step's name"
+)
 
 _ADVICE = (
     "look at what was rejected, in the table release_event_rejections or the dead letters. Is it the right database, "
@@ -77,6 +84,7 @@ class Delivery:
         self._judge = judge
         self._clock = clock
         self._metrics = metrics
+        self._repeated_lines = RepeatedLines()
 
     async def deliver(
         self,
@@ -170,6 +178,26 @@ class Delivery:
             finally:
                 tenure.enter()
 
+    def _report_reuse(self, message: Message, first: FirstUse) -> None:
+        self._metrics.count(IDENTITY_REUSED)
+        content = message.content
+        now_seconds = self._clock.monotonic_seconds()
+        left_out = self._repeated_lines.left_out_before(content.source or "", now_seconds=now_seconds)
+        if left_out is None:
+            return
+        _log.warning(
+            LogEvent.IDENTITY_REUSED,
+            source=content.source,
+            id=content.id,
+            type=content.type and str(content.type),
+            release_id=message.release_id and str(message.release_id),
+            first_type=first.type,
+            first_release_id=first.release_id and str(first.release_id),
+            **position(message),
+            lines_left_out=left_out or None,
+            advice=_REUSE_ADVICE,
+        )
+
     def _report(self, message: Message, outcome: Outcome, attempts: int, seconds: float) -> None:
         name = type(outcome).__name__.lower()
         rejection = outcome.rejection if isinstance(outcome, Rejected | Duplicate) else None
@@ -179,6 +207,8 @@ class Delivery:
             self._metrics.observe(EVENT_LAG_SECONDS, lag_seconds)
         if isinstance(outcome, Rejected):
             self._metrics.count(REJECTIONS, outcome.rejection.reason)
+        if isinstance(outcome, Duplicate) and outcome.reused is not None:
+            self._report_reuse(message, outcome.reused)
         level = logging.WARNING if isinstance(outcome, Rejected) else logging.DEBUG
         if not _log.is_enabled_for(level):
             return  # thousands a second: not even the words are put together

@@ -17,16 +17,15 @@ from worker.domain.retry import Backoff
 from worker.ports import Clock
 from worker.runtime.ending import Ending
 from worker.runtime.gate import Gate
+from worker.runtime.repeated_lines import RepeatedLines
 from worker.telemetry import RETRIES, LogEvent, Metrics
 
 _NAME_LENGTH_MAX = 500
 
 _CONFLICT_BACKOFF = Backoff(initial_seconds=0.005, max_seconds=1.0)
 
-_RETOLD_AFTER_SECONDS = 10.0
 _TROUBLE_CHARS = 80
 """So much of what a cause says tells one trouble from another."""
-_TROUBLES_MAX = 100
 
 _PATIENCE = (Unavailable, Misconfigured, MemoryError)
 """What is no fault of any message, and passes or is mended by somebody: a password that was changed, for one."""
@@ -72,14 +71,6 @@ class Failed:
     hopeless: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class _Told:
-    """When a trouble was told last, and how many lines were left out since."""
-
-    at_seconds: float
-    left_out: int = 0
-
-
 class Retries:
     """One for the worker; between messages it keeps nothing but when it last told of a retry."""
 
@@ -87,7 +78,7 @@ class Retries:
         self._policy = policy
         self._clock = clock
         self._metrics = metrics
-        self._told: dict[str, _Told] = {}
+        self._repeated_lines = RepeatedLines()
 
     async def repeat(
         self, attempt: Callable[[Failed], Awaitable[_T]], message: Message, tenure: Tenure, *, gate: Gate
@@ -148,14 +139,10 @@ class Retries:
         if isinstance(cause, _PATIENCE):
             # The database answers, and will not do: its disk is full, say. That is every message's trouble alike.
             now_seconds, trouble = self._clock.monotonic_seconds(), str(cause)[:_TROUBLE_CHARS]
-            told = self._told.get(trouble)
-            if told is not None and now_seconds - told.at_seconds < _RETOLD_AFTER_SECONDS:
-                told.left_out += 1
+            before = self._repeated_lines.left_out_before(trouble, now_seconds=now_seconds)
+            if before is None:
                 return
-            if len(self._told) >= _TROUBLES_MAX:  # by then the first is over, or not alone in being told again
-                self._told.clear()
-            self._told[trouble] = _Told(at_seconds=now_seconds)
-            left_out = told.left_out if told is not None else 0
+            left_out = before
         expected = isinstance(cause, (Conflict, *_PATIENCE))
         _log.warning(
             LogEvent.MESSAGE_RETRIED,

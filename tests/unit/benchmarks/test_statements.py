@@ -100,7 +100,7 @@ async def _turns() -> list[Turn]:
             known = bool(story.world.releases)
             outcome = story.tell(
                 dice.choice(KINDS),
-                at=position + dice.choice((0, 0, 0, 0, -5)),
+                at=position,  # as in the stream: of events out of order rows keep more than one time
                 block=fields() if not known or dice.random() < 0.3 else None,
                 environment_id=dice.choice(ENVIRONMENTS),
                 config_revision=dice.choice((1, 2)),

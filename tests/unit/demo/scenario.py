@@ -55,7 +55,7 @@ class Scenario:
             key=None,
             value=json.dumps(event).encode(),
             headers=(("rudder-redrive", b"1"),) if redrive else (),
-            timestamp_ms=0,
+            timestamp_ms=int(DAY.timestamp() * 1000),
         )
         return self.model.apply(record)
 

@@ -5,11 +5,11 @@ from collections import defaultdict
 
 import pytest
 
+from tests.properties.world import DEPLOYMENT_MACHINE, RELEASE_MACHINE
 from tests.unit.demo.imitation import in_topic
 from worker.demo.company import DAY, app_environments
 from worker.demo.contract_envelope import Event, read
 from worker.demo.contract_model import ContractModel
-from worker.demo.contract_state import DEPLOYMENT_MOVES, RELEASE_MOVES
 from worker.demo.story import EPOCH
 from worker.demo.stream import a_day
 
@@ -107,5 +107,5 @@ def test_no_prediction_breaks_the_status_machines() -> None:
     for record in in_topic(a_day(seed=4)):
         for entry in model.apply(record).judged.entries:
             if entry.previous and entry.status:
-                moves = RELEASE_MOVES if entry.about == "release" else DEPLOYMENT_MOVES
-                assert entry.status in moves[entry.previous]
+                moves = RELEASE_MACHINE if entry.about == "release" else DEPLOYMENT_MACHINE
+                assert entry.status in moves[entry.previous].split()

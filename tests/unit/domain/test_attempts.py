@@ -12,7 +12,7 @@ from worker.domain.identity import deployment_id
 from worker.domain.rows import Deployment
 
 WANTED = (D.PENDING, D.IN_PROGRESS, D.SUCCESS, D.FAILED, D.CANCELLED, D.ROLLED_BACK)
-# The latest attempt is in the row's status; no event says which attempt it means (rule 6).
+# The latest attempt is in the row's status; no event says which attempt it means (rule 6). The event is later.
 UNNAMED = """
             requested started succeeded failed cancelled rolled_back
 PENDING     open      move    move      move   move      refuse
@@ -22,7 +22,17 @@ FAILED      open      open    open      open   open      move
 CANCELLED   open      open    open      open   open      refuse
 ROLLED_BACK open      open    open      open   open      refuse
 """
-# The event names the latest attempt (rule 4).
+# The same at the time of the latest attempt's last event.
+UNNAMED_AT_ONCE = """
+            requested started succeeded failed cancelled rolled_back
+PENDING     stale     move    move      move   move      refuse
+IN_PROGRESS stale     stale   move      move   move      move
+SUCCESS     stale     stale   stale     stale  stale     move
+FAILED      stale     stale   stale     stale  stale     move
+CANCELLED   stale     stale   stale     stale  stale     refuse
+ROLLED_BACK stale     stale   stale     stale  stale     stale
+"""
+# The event names the latest attempt (rule 4), and is later than its last event.
 NAMED = """
             requested started succeeded failed cancelled rolled_back
 PENDING     stale     move    move      move   move      refuse
@@ -32,21 +42,33 @@ FAILED      refuse    refuse  refuse    stale  refuse    move
 CANCELLED   refuse    refuse  refuse    refuse stale     refuse
 ROLLED_BACK refuse    refuse  refuse    refuse refuse    stale
 """
+# The same at the time of its last event.
+NAMED_AT_ONCE = """
+            requested started succeeded failed cancelled rolled_back
+PENDING     stale     move    move      move   move      refuse
+IN_PROGRESS stale     stale   move      move   move      move
+SUCCESS     stale     stale   stale     stale  stale     move
+FAILED      stale     stale   stale     stale  stale     move
+CANCELLED   stale     stale   stale     stale  stale     refuse
+ROLLED_BACK stale     stale   stale     stale  stale     stale
+"""
 
 
-def cells(table: str) -> list[tuple[D, D, str]]:
+def cells(table: str, *, at: float) -> list[tuple[float, D, D, str]]:
+    """Each cell, with the time of the event in minutes."""
     _, *lines = table.strip().splitlines()
     rows = [line.split() for line in lines]
-    return [(D(status), wanted, cell) for status, *row in rows for wanted, cell in zip(WANTED, row, strict=True)]
+    return [(at, D(status), wanted, cell) for status, *row in rows for wanted, cell in zip(WANTED, row, strict=True)]
 
 
-def deployment(attempt: int, status: D, *, at: float = 0) -> Deployment:
+def deployment(attempt: int, status: D, *, at: float = 0, created_at: float | None = None) -> Deployment:
     return Deployment(
         id=deployment_id(release_id=release_id(), environment_id="prod", config_revision=1, attempt=attempt),
         environment_id="prod",
         config_revision=1,
         attempt=attempt,
         status=status,
+        created_at=minute(at if created_at is None else created_at),
         updated_at=minute(at),
     )
 
@@ -66,11 +88,11 @@ def kind(step: Step) -> str:
 NOW: datetime = minute(0)
 
 
-@pytest.mark.parametrize(("status", "wanted", "expected"), cells(UNNAMED))
-def test_without_an_attempt_the_latest_decides(status: D, wanted: D, expected: str) -> None:
-    """Rule 6, at the time of the latest attempt's last event: equal is not older."""
+@pytest.mark.parametrize(("at", "status", "wanted", "expected"), [*cells(UNNAMED, at=1), *cells(UNNAMED_AT_ONCE, at=0)])
+def test_without_an_attempt_the_latest_decides(at: float, status: D, wanted: D, expected: str) -> None:
+    """Rule 6."""
     first, latest = deployment(1, D.CANCELLED, at=-9), deployment(2, status)
-    step = choose([latest, first], wanted=wanted, attempt=None, event_time=NOW)
+    step = choose([latest, first], wanted=wanted, attempt=None, event_time=minute(at))
     assert kind(step) == expected
     assert (
         step
@@ -94,7 +116,7 @@ def test_without_an_attempt_the_first_event_opens_the_first(wanted: D) -> None:
 @pytest.mark.parametrize("status", list(D))
 @pytest.mark.parametrize("wanted", WANTED)
 def test_without_an_attempt_an_event_older_than_the_latest_is_stale(status: D, wanted: D) -> None:
-    """Rule 6: the first thing asked, for every type."""
+    """Rule 6: before all else, for every type."""
     first, latest = deployment(1, D.SUCCESS, at=-9), deployment(2, status)
     assert choose([first, latest], wanted=wanted, attempt=None, event_time=minute(-1)) == Ignore(latest)
 
@@ -110,11 +132,14 @@ def test_a_rollback_goes_to_the_latest_attempt_that_allows_it() -> None:
     assert choose(attempts, wanted=D.ROLLED_BACK, attempt=None, event_time=NOW) == Move(attempts[1])
 
 
-@pytest.mark.parametrize(("status", "wanted", "expected"), cells(NAMED))
-def test_a_named_latest_attempt_moves_where_its_status_allows(status: D, wanted: D, expected: str) -> None:
-    """Rule 4, at the time of the attempt's last event."""
+NAMED_CELLS = [*cells(NAMED, at=1), *cells(NAMED_AT_ONCE, at=0)]
+
+
+@pytest.mark.parametrize(("at", "status", "wanted", "expected"), NAMED_CELLS)
+def test_a_named_latest_attempt_moves_where_its_status_allows(at: float, status: D, wanted: D, expected: str) -> None:
+    """Rule 4."""
     target = deployment(2, status)
-    step = choose([deployment(1, D.FAILED), target], wanted=wanted, attempt=2, event_time=NOW)
+    step = choose([deployment(1, D.FAILED, at=-1), target], wanted=wanted, attempt=2, event_time=minute(at))
     assert kind(step) == expected
     if isinstance(step, Move | Ignore):
         assert step.target is target
@@ -122,11 +147,13 @@ def test_a_named_latest_attempt_moves_where_its_status_allows(status: D, wanted:
         assert step.reason is Reason.INVALID_TRANSITION
 
 
-@pytest.mark.parametrize(("status", "wanted", "expected"), cells(NAMED))
-def test_a_named_earlier_attempt_moves_too_unless_it_is_superseded(status: D, wanted: D, expected: str) -> None:
+@pytest.mark.parametrize(("at", "status", "wanted", "expected"), NAMED_CELLS)
+def test_a_named_earlier_attempt_moves_too_unless_it_is_superseded(
+    at: float, status: D, wanted: D, expected: str
+) -> None:
     """Rule 4: CANCELLED with a later attempt is stale for every event."""
     target = deployment(1, status)
-    step = choose([target, deployment(2, D.PENDING)], wanted=wanted, attempt=1, event_time=NOW)
+    step = choose([target, deployment(2, D.PENDING)], wanted=wanted, attempt=1, event_time=minute(at))
     assert kind(step) == ("stale" if status is D.CANCELLED else expected)
     if isinstance(step, Move | Ignore):
         assert step.target is target
@@ -138,6 +165,41 @@ def test_an_event_older_than_its_attempt_is_stale(status: D, wanted: D) -> None:
     """Rule 4: also where the transition is not allowed, which is asked later."""
     target = deployment(1, status)
     assert choose([target], wanted=wanted, attempt=1, event_time=minute(-1)) == Ignore(target)
+
+
+SECOND = 1 / 60
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("status", [D.PENDING, D.IN_PROGRESS])
+@pytest.mark.parametrize("wanted", [D.SUCCESS, D.FAILED, D.CANCELLED])
+@pytest.mark.parametrize(
+    ("at", "late"), [(3, False), (-10 * SECOND, False), (-10.001 * SECOND, True), (-11 * SECOND, True)]
+)
+def test_end_of_an_active_attempt_may_be_ten_seconds_early(
+    named: bool, status: D, wanted: D, at: float, late: bool
+) -> None:
+    """Ten seconds before the attempt's first event, however much later its last event was."""
+    target = deployment(1, status, at=5, created_at=0)
+    step = choose([target], wanted=wanted, attempt=1 if named else None, event_time=minute(at))
+    assert step == (Ignore(target) if late else Move(target))
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize(("at", "late"), [(-2 * SECOND, False), (-3 * SECOND, True), (-4 * SECOND, True)])
+def test_end_that_repeats_the_previous_attempt_is_stale(named: bool, at: float, late: bool) -> None:
+    """A notification of the attempt before, sent once more, does not end this one."""
+    before, target = deployment(1, D.SUCCESS, at=-3 * SECOND), deployment(2, D.IN_PROGRESS, at=5, created_at=0)
+    step = choose([before, target], wanted=D.SUCCESS, attempt=2 if named else None, event_time=minute(at))
+    assert step == (Ignore(target) if late else Move(target))
+
+
+@pytest.mark.parametrize("at", [-2 * SECOND, 0])
+def test_start_and_request_have_no_leeway(at: float) -> None:
+    """Only ends are stamped by other clocks; a finished attempt takes no end either."""
+    running, finished = deployment(1, D.IN_PROGRESS), deployment(1, D.FAILED)
+    for target, wanted in [(running, D.PENDING), (running, D.IN_PROGRESS), (finished, D.SUCCESS)]:
+        assert choose([target], wanted=wanted, attempt=None, event_time=minute(at)) == Ignore(target)
 
 
 @pytest.mark.parametrize("wanted", WANTED)

@@ -151,7 +151,7 @@ def test_at_equal_times_the_higher_config_revision_counts(story: Story) -> None:
 def test_at_equal_times_and_revisions_the_higher_attempt_counts(story: Story) -> None:
     """Rule 8's last tie-break."""
     story.tell(E.DEPLOYMENT_FAILED, at=1)
-    story.tell(E.DEPLOYMENT_SUCCEEDED, at=1)
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, attempt=2)
     assert (story.statuses(), story.status()) == (["FAILED", "SUCCESS"], "DEPLOYED")
 
 
@@ -220,7 +220,8 @@ def test_staleness_is_asked_before_the_transition(story: Story) -> None:
     """Rule 4: an old event that could not be applied is no error."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=5)
     stale(story.tell(E.DEPLOYMENT_STARTED, attempt=1, at=4))
-    rejected(story.tell(E.DEPLOYMENT_STARTED, attempt=1, at=5), Reason.INVALID_TRANSITION)
+    stale(story.tell(E.DEPLOYMENT_STARTED, attempt=1, at=5))
+    rejected(story.tell(E.DEPLOYMENT_STARTED, attempt=1, at=6), Reason.INVALID_TRANSITION)
 
 
 def test_a_gap_is_a_gap_however_old_the_event_is(story: Story) -> None:

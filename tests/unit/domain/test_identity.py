@@ -1,5 +1,6 @@
 """Ids are names under one namespace. They are data that stands in databases: none of these may ever change."""
 
+from typing import Any
 from uuid import UUID, uuid5
 
 from worker.domain.identity import (
@@ -42,5 +43,7 @@ def test_an_events_further_entries_are_numbered() -> None:
 
 
 def test_a_record_without_identity_is_named_by_its_position() -> None:
-    """`{topic}/{partition}/{offset}`."""
-    assert position_id(topic="t", partition=1, offset=23) == uuid5(FIXED, "t/1/23")
+    """`{topic}/{partition}/{offset}/{timestamp in ms}`; -1 is no timestamp."""
+    named: dict[str, Any] = {"topic": "t", "partition": 1, "offset": 23}
+    assert position_id(**named, timestamp_ms=1772357400123) == uuid5(FIXED, "t/1/23/1772357400123")
+    assert position_id(**named, timestamp_ms=-1) == uuid5(FIXED, "t/1/23/-1")

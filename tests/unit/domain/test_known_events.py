@@ -1,5 +1,7 @@
 """Rule 1: what is known is a duplicate, for ever; only an operator has a rejected event judged afresh."""
 
+from dataclasses import replace
+
 import pytest
 
 from schemas.event import Invalid
@@ -15,10 +17,12 @@ from tests.unit.domain.story import (
     message,
     minute,
     rejected,
+    release_id,
     stale,
 )
+from worker.domain.decide import decide
 from worker.domain.message import Message
-from worker.domain.state import Rejected
+from worker.domain.state import FirstUse, Rejected, State
 
 
 def test_a_repeat_of_an_applied_event_changes_nothing() -> None:
@@ -57,6 +61,47 @@ def test_a_repeat_is_known_by_source_and_id_whatever_else_it_says() -> None:
     story = Story.of_approved_release()
     entries = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).entries
     assert duplicate(story.tell(E.RELEASE_CREATED, id="x", release=2, at=99)).entries == entries
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_duplicate_of_another_type_or_release_tells_the_first(loaded: bool) -> None:
+    """`identity_reused`: from the entries as they were written, and as a database gives them back."""
+    story = Story.of_approved_release()
+    story.tell(E.DEPLOYMENT_STARTED, id="x")
+    if loaded:
+        story.world.entries = {key: replace(entry, said=None) for key, entry in story.world.entries.items()}
+    first = FirstUse(type=E.DEPLOYMENT_STARTED, release_id=release_id())
+    assert duplicate(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
+    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
+    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", at=50, comment="another")).reused is None
+
+
+def test_duplicate_of_a_rejection_of_another_type_or_release_tells_the_first() -> None:
+    """The same for a rejected event, whose columns name both."""
+    story = Story()
+    rejected(story.tell(E.DEPLOYMENT_STARTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    first = FirstUse(type=E.DEPLOYMENT_STARTED, release_id=release_id())
+    assert duplicate(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
+    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
+    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x")).reused is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"event": 5}', '{"event": {"type": null}}', '"' + "x" * 99])
+def test_duplicate_of_an_entry_edited_by_hand_names_no_type(text: str) -> None:
+    """Nothing is compared with what cannot be read, and nothing fails."""
+    story = Story.of_approved_release()
+    entries = applied(story.tell(E.DEPLOYMENT_STARTED, id="x")).entries
+    edited = replace(entries[0], said=None, activity_data=text)
+    told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
+    assert duplicate(decide(State(entries=(edited,)), told)).reused is None
+
+
+def test_duplicate_that_cannot_be_read_reuses_nothing() -> None:
+    """Its type and release are not known."""
+    story = Story.of_approved_release()
+    story.tell(E.DEPLOYMENT_STARTED, id="x")
+    broken = Invalid(reason=Reason.MALFORMED_JSON, detail="wrong", source=SOURCE, id="x")
+    assert duplicate(story.take(Message(record=message(E.DEPLOYMENT_STARTED).record, content=broken))).reused is None
 
 
 def test_the_same_id_from_another_source_is_another_event() -> None:

@@ -10,7 +10,7 @@ from schemas.event import Invalid
 from schemas.reasons import Reason
 from schemas.record import Headers
 from schemas.types import EventType as E
-from tests.unit.domain.story import SOURCE, START, message, minute, release_id
+from tests.unit.domain.story import SOURCE, START, fields, message, minute, release_id
 from worker.domain.identity import entry_id, position_id
 from worker.domain.message import Message
 
@@ -30,7 +30,7 @@ def test_a_message_has_the_id_of_its_first_entry() -> None:
 
 def test_a_record_without_identity_has_the_id_of_its_position() -> None:
     """It is still remembered once, however often it is delivered."""
-    assert invalid().id == position_id(topic="t", partition=2, offset=40)
+    assert invalid().id == position_id(topic="t", partition=2, offset=40, timestamp_ms=RECORD.timestamp_ms)
 
 
 def test_a_message_runs_in_its_releases_lane() -> None:
@@ -76,3 +76,16 @@ def test_a_record_without_a_time_is_of_1970() -> None:
 def test_a_message_knows_no_release_it_was_not_told() -> None:
     assert invalid().release_id is None
     assert message(E.RELEASE_APPROVED, release_id=UUID(int=5)).release_id == UUID(int=5)
+
+
+def test_claims_are_the_identity_and_the_release_number() -> None:
+    """A record claims a number where it could create a release; tracks that a database may take for one are one."""
+    assert len(message(E.RELEASE_APPROVED).claims) == 1
+    assert len(message(E.DEPLOYMENT_STARTED).claims) == 1
+    assert invalid(release_id=release_id(3)).claims == (invalid().id,)
+    created = message(E.RELEASE_CREATED, id="1")
+    block = fields(1, deployment_track_id="Main ")
+    deployed = message(E.DEPLOYMENT_STARTED, id="2", release=2, block=block)
+    assert set(created.claims) & set(deployed.claims) == {created.claims[1]}
+    other = message(E.RELEASE_CREATED, id="3", deployment_track_id="next")
+    assert not set(created.claims) & set(other.claims)

@@ -125,7 +125,7 @@ def test_two_releases_that_succeed_at_one_time_leave_the_same_pointer_in_either_
 def test_of_two_attempts_that_succeed_at_one_time_the_later_attempt_is_shown(story: Story) -> None:
     """Rule 10 points at the environment's attempt of the latest event; at equal times that is the higher attempt."""
     for attempt in range(1, 9):
-        story.tell(E.DEPLOYMENT_SUCCEEDED, at=1)
+        story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, attempt=attempt)
         pointer = story.pointer()
         assert pointer is not None
         assert pointer.deployment_id == story.attempt(attempt).id

@@ -91,6 +91,7 @@ def test_a_new_deployments_row_says_what_its_event_said(story: Story) -> None:
         config_revision=2,
         attempt=1,
         status=new.deployment.status,
+        created_at=minute(5),
         updated_at=minute(5),
     )
     assert new.particulars == Particulars(
@@ -220,7 +221,7 @@ def test_an_unreadable_records_rejection_says_only_where_it_stood() -> None:
     record = replace(message(E.RELEASE_APPROVED, recorded_at=9).record, topic="t", partition=2, offset=40)
     told = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))
     assert rejected(Story().take(told), Reason.MALFORMED_JSON) == Rejection(
-        id=uuid5(NAMESPACE, "t/2/40"),
+        id=uuid5(NAMESPACE, f"t/2/40/{record.timestamp_ms}"),
         created_at=minute(9),
         reason="malformed_json",
         detail="not JSON",

@@ -12,7 +12,7 @@ from worker.domain.transitions import (
     RELEASE_TRANSITIONS,
     UNDEPLOYABLE,
     deployment_may_become,
-    release_may_become,
+    review_may_become,
 )
 
 DEPLOYMENT_TEXT = (
@@ -45,7 +45,20 @@ def test_a_release_may_become_what_the_contract_says(current: ReleaseStatus, wan
     """Every pair, those that stay as they are included."""
     expected = wanted.value in machine(RELEASE_TEXT)[current.value]
     assert (wanted in RELEASE_TRANSITIONS[current]) is expected
-    assert release_may_become(current=current, wanted=wanted) is expected
+
+
+REVIEW_TEXT = (
+    "submitted DRAFT, REJECTED → IN_REVIEW; approved IN_REVIEW → APPROVED; rejected IN_REVIEW → REJECTED; "
+    "reopened IN_REVIEW, REJECTED → DRAFT"
+)
+
+
+@pytest.mark.parametrize(("current", "wanted"), list(itertools.product(ReleaseStatus, repeat=2)))
+def test_review_changes_are_those_of_the_contract(current: ReleaseStatus, wanted: ReleaseStatus) -> None:
+    """Rule 9: every pair."""
+    sides = (part.split(" ", 1)[1].split(" → ") for part in REVIEW_TEXT.split("; "))
+    allowed = {(before, after) for befores, after in sides for before in befores.split(", ")}
+    assert review_may_become(current=current, wanted=wanted) is ((current.value, wanted.value) in allowed)
 
 
 def test_the_machines_know_every_status_and_no_other() -> None:

@@ -54,7 +54,7 @@ def decoded(written: Publication) -> Event:
         topic=written.topic,
         partition=0,
         offset=0,
-        timestamp_ms=0,
+        timestamp_ms=-1,
         key=written.key,
         value=written.value,
         headers=written.headers,

@@ -216,12 +216,24 @@ def created(release: str, *, offset: int, partition: int = 0, topic: str = "in")
         data=data,
     )
     return Record(
-        topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=None, value=value, headers=headers
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=1_772_357_400_000,
+        key=None,
+        value=value,
+        headers=headers,
     )
 
 
 def garbage(*, offset: int, partition: int = 0, topic: str = "in") -> Record:
     """A record that is rejected."""
     return Record(
-        topic=topic, partition=partition, offset=offset, timestamp_ms=0, key=None, value=b"no JSON", headers=()
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=1_772_357_400_000,
+        key=None,
+        value=b"no JSON",
+        headers=(),
     )

@@ -1,9 +1,11 @@
 """The consumer commits only what is done, gives up only in order, and never stops showing the group that it lives."""
 
 import asyncio
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from uuid import uuid5
 
 import pytest
@@ -68,6 +70,7 @@ class Scene:
                 in_flight_records_max=records_max,
                 in_flight_bytes_max=bytes_max,
                 event_bytes_max=1_000_000,
+                event_ahead_max_seconds=86_400,
                 commit_interval_seconds=0.0,
                 poll_timeout_seconds=0.25,
                 drain_timeout_seconds=5.0,
@@ -326,7 +329,7 @@ async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_of
         topic=other.topic,
         partition=other.partition,
         offset=3,
-        timestamp_ms=0,
+        timestamp_ms=other.timestamp_ms,
         key=None,
         value=other.value,
         headers=tuple((name, b"first in/0@2" if name == "ce_id" else value) for name, value in other.headers),
@@ -341,7 +344,51 @@ async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_of
         scene.publisher.gate.set()
         await until(lambda: scene.source.committed == {P0: 4})
     assert [message.record.offset for message in scene.store.loaded] == [0, 2, 3]
-    assert scene.consumer._identities == {}
+    assert scene.consumer._claims == {}
+
+
+def on_track(track: str, record: Record) -> Record:
+    data = json.loads(record.value or b"")
+    return replace(record, value=json.dumps(data | {"deployment_track_id": track}).encode())
+
+
+async def test_records_that_claim_one_release_number_are_decided_in_offset_order() -> None:
+    """Releases have lanes of their own, and the second is free while the first is held: it waits, since only one of
+    them can have the number. Tracks that some database takes for one are one claim.
+    """
+    tracks = {"first": "main", "second": "Main ", "third": "other", "fourth": "ma\u00efn"}
+    records = [on_track(track, created(name, offset=offset)) for offset, (name, track) in enumerate(tracks.items())]
+    scene = Scene(*records)
+    scene.publisher.gate.clear()
+    async with scene.running():
+        await until(lambda: len(scene.store.written) == 2)
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert [message.record.offset for message in scene.store.loaded] == [0, 2]
+        scene.publisher.gate.set()
+        await until(lambda: scene.source.committed == {P0: 4})
+    assert [message.record.offset for message in scene.store.loaded] == [0, 2, 1, 3]
+    assert scene.consumer._claims == {}
+
+
+async def test_tombstones_are_skipped_and_counted() -> None:
+    """Whatever their headers are; an empty value is no tombstone. None takes a lane, a transaction or room."""
+    event = created("a", offset=1)
+    records = [
+        replace(event, offset=0, value=None, headers=()),
+        event,
+        replace(event, offset=2, value=None),
+        replace(event, offset=3, value=b"", headers=()),
+        replace(event, offset=4, value=None, key=b"k", headers=(("rudder-redrive", b""),)),
+    ]
+    scene = Scene(*records, breaker_events=2)
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 5})
+    assert [message.record.offset for message in scene.store.loaded] == [1, 3]
+    assert [publication.topic for publication in scene.publisher.published] == ["releases", "dead-letters"]
+    assert scene.metrics.registry.get_sample_value("rudder_tombstones_total") == 3
+    assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+    assert scene.breaker.tripped is None
 
 
 async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:

@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 from structlog.testing import capture_logs
 
+from schemas.event import Event
 from tests.unit.runtime.scripted import (
     ImpatientClock,
     ScriptedPublisher,
@@ -18,6 +19,7 @@ from tests.unit.runtime.scripted import (
     the_gates,
 )
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
+from worker.domain.message import Message
 from worker.domain.rows import Entry
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, State
 from worker.handling.process import read
@@ -42,8 +44,8 @@ class Scene:
             self.store, self.publisher, self.clock, gates=self.gates, metrics=self.metrics
         )
 
-    async def deliver(self) -> Outcome:
-        return await self.delivery.deliver(self.message, self.tenure, asyncio.Semaphore(1))
+    async def deliver(self, message: Message | None = None) -> Outcome:
+        return await self.delivery.deliver(message or self.message, self.tenure, asyncio.Semaphore(1))
 
     def reasons(self) -> list[str]:
         return [
@@ -117,6 +119,28 @@ async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
     waited_seconds = scene.clock.now_seconds - 1000.0
     assert 1 <= len(told) <= 1 + waited_seconds / 10
     assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_DONE} for log in logs)
+
+
+async def test_reused_identity_is_logged_once_in_a_while_and_counted() -> None:
+    """Both events by type and release; a publisher that does so with each event does not flood the log."""
+    scene = Scene()
+    first = read(created("first", offset=0), event_bytes_max=1_000_000)
+    assert isinstance(first.content, Event)
+    entry_of_first = await scene.deliver(first)
+    assert isinstance(entry_of_first, Applied)
+    scene.store.state = State(entries=entry_of_first.changes.entries)
+    other = created("other", offset=1)
+    headers = tuple((name, first.content.id.encode() if name == "ce_id" else value) for name, value in other.headers)
+    reusing = read(replace(other, headers=headers), event_bytes_max=1_000_000)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert isinstance(await scene.deliver(reusing), Duplicate)
+        assert isinstance(await scene.deliver(first), Duplicate)
+    lines = [log for log in logs if log["event"] == LogEvent.IDENTITY_REUSED]
+    assert [line["log_level"] for line in lines] == ["warning"]
+    assert (lines[0]["first_type"], lines[0]["type"]) == ("dev.rudder.release.created.v1",) * 2
+    assert (lines[0]["first_release_id"], lines[0]["release_id"]) == (str(first.release_id), str(reusing.release_id))
+    assert scene.metrics.registry.get_sample_value("rudder_identity_reused_total") == 3
 
 
 async def test_one_trouble_does_not_hide_another() -> None:

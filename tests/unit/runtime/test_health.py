@@ -26,6 +26,7 @@ BOUNDS = Bounds(
     in_flight_records_max=10,
     in_flight_bytes_max=1000,
     event_bytes_max=1000,
+    event_ahead_max_seconds=86_400,
     commit_interval_seconds=1.0,
     poll_timeout_seconds=0.1,
     drain_timeout_seconds=1.0,

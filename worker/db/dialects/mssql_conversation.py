@@ -50,7 +50,7 @@ full stop follows them. The database's own collation is named for an app_environ
 UUID_OF_TEXT = "CASE WHEN LEN(TEXT + N'.') = 37 THEN TRY_CONVERT(uniqueidentifier, TEXT) END"
 
 _WORDS = Words(
-    top="TOP (1) ",
+    top="TOP ({rows}) ",
     limit="",
     # No aggregate may stand in the recursive part; a row number may.
     environments="""WITH environments (environment_id) AS (

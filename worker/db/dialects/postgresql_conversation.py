@@ -52,7 +52,7 @@ _READ = Reader(uuid=_same, time=_aware, date=_same)
 
 _WORDS = Words(
     top="",
-    limit=" LIMIT 1",
+    limit=" LIMIT {rows}",
     environments=RECURSIVE_ENVIRONMENTS,
     counting=f"""SELECT {COUNTING} FROM environments e LEFT JOIN LATERAL (
     SELECT * FROM release_deployments c

@@ -42,7 +42,7 @@ _READ = Reader(uuid=UUID, time=_time, date=date.fromisoformat)
 
 _WORDS = Words(
     top="",
-    limit=" LIMIT 1",
+    limit=" LIMIT {rows}",
     environments=RECURSIVE_ENVIRONMENTS,
     counting=f"""SELECT {COUNTING} FROM environments e LEFT JOIN release_deployments d ON d.id IN (
     SELECT c.id FROM release_deployments c

@@ -80,7 +80,7 @@ class Ledger:
         if changes.release_move is not None and self.release is not None and self._state is not None:
             move = changes.release_move
             self.release |= {"status": move.status.value, "updated_at": move.updated_at}
-            self._state = replace(self._state, status=move.status)
+            self._state = replace(self._state, status=move.status, updated_at=move.updated_at)
         for deployment_move in changes.deployment_moves:
             self._move(deployment_move)
         if changes.new_deployment is not None:
@@ -118,7 +118,7 @@ class Ledger:
         said = {name: value for name, value in asdict(new.particulars).items() if value is not None}
         self.deployments[opened.id] = {
             "id": opened.id,
-            "created_at": opened.updated_at,
+            "created_at": opened.created_at,
             "release_mgt_id": new.release_id,
             "environment_id": opened.environment_id,
             "attempt": opened.attempt,

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 from uuid import UUID
 
+from schemas.decode import EVENT_AHEAD_MAX_SECONDS
 from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
 from schemas.reasons import Reason
@@ -59,11 +60,17 @@ class Scratch:
     """Filled first, in any order; then `seal`, then asked."""
 
     def __init__(
-        self, connection: sqlite3.Connection, *, committed: Mapping[Partition, int], event_bytes_max: int
+        self,
+        connection: sqlite3.Connection,
+        *,
+        committed: Mapping[Partition, int],
+        event_bytes_max: int,
+        event_ahead_max_seconds: int,
     ) -> None:
         self._connection = connection
         self._committed = committed
         self._event_bytes_max = event_bytes_max
+        self._event_ahead_max_seconds = event_ahead_max_seconds
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             connection.execute(f"PRAGMA {pragma}")
         connection.executescript(_TABLES)
@@ -249,17 +256,32 @@ class Scratch:
         return None if row is None else row[0]
 
     def _read(self, record: Record) -> Message:
-        return read(record, event_bytes_max=self._event_bytes_max)
+        return read(
+            record,
+            event_bytes_max=self._event_bytes_max,
+            event_ahead_max_seconds=self._event_ahead_max_seconds,
+        )
 
 
 @contextmanager
-def scratch(folder: Path | None, *, committed: Mapping[Partition, int], event_bytes_max: int) -> Iterator[Scratch]:
+def scratch(
+    folder: Path | None,
+    *,
+    committed: Mapping[Partition, int],
+    event_bytes_max: int,
+    event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS,
+) -> Iterator[Scratch]:
     """A scratch file in a new folder of `folder` (None: where temporary files go), which is deleted at the end."""
     with (
         TemporaryDirectory(prefix="rudder-verify-", dir=folder) as own_folder,
         closing(sqlite3.connect(Path(own_folder) / "scratch.sqlite3", isolation_level=None)) as connection,
     ):
-        yield Scratch(connection, committed=committed, event_bytes_max=event_bytes_max)
+        yield Scratch(
+            connection,
+            committed=committed,
+            event_bytes_max=event_bytes_max,
+            event_ahead_max_seconds=event_ahead_max_seconds,
+        )
 
 
 def digest_of(record: Record) -> bytes:

@@ -44,6 +44,7 @@ class Plan:
     topics: Topics
     source: str
     event_bytes_max: int
+    event_ahead_max_seconds: int
     findings_max: int
     scratch_folder: Path | None = None
 
@@ -102,7 +103,12 @@ class _Verification:
         await self._require_topics()
         committed = await self._topics.committed(plan.input_topics)
         output_ends = await self._topics.ends(every_output)
-        with scratch(plan.scratch_folder, committed=committed, event_bytes_max=plan.event_bytes_max) as store:
+        with scratch(
+            plan.scratch_folder,
+            committed=committed,
+            event_bytes_max=plan.event_bytes_max,
+            event_ahead_max_seconds=plan.event_ahead_max_seconds,
+        ) as store:
             await self._read_tables(store)
             input_ends = await self._topics.ends(plan.input_topics)
             await self._read_inputs(store, input_ends, committed)

@@ -25,7 +25,9 @@ def created(number: int, **changes: object) -> Record:
     data = {"release_id": str(release_id(number)), "organization_id": "acme", **fields(number), **changes}
     event = {"specversion": "1.0", "id": f"e{number}", "source": "/ci", "type": E.RELEASE_CREATED.value, "data": data}
     value = json.dumps(event, default=str).encode()
-    return Record(topic=TOPIC, partition=0, offset=number, timestamp_ms=0, key=None, value=value, headers=())
+    return Record(
+        topic=TOPIC, partition=0, offset=number, timestamp_ms=1_772_357_400_000, key=None, value=value, headers=()
+    )
 
 
 def rows_of(track: str) -> ReleaseRows:
