@@ -16,7 +16,7 @@ from worker.version import __version__
 
 app = typer.Typer(
     name="rudder-worker",
-    help="Turns what CI/CD systems say about releases and deployments into rows that a company can trust.",
+    help="Consumes CI/CD events about releases and deployments from Kafka and records them in a database.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -44,8 +44,14 @@ async def require_current(connection: AsyncConnection) -> None:
     revision, head = await current_revision(connection), head_revision()
     # A revision that this version does not know is a newer one: a rollout migrates before it restarts.
     if revision != head and (revision is None or revision in known_revisions()):
-        at = f"at revision {revision}" if revision else "without the worker's tables, or shows them to others only"
-        raise Misconfigured(f"the database is {at}; this version needs {head}: run `rudder-worker migrate` first")
+        if revision is None:
+            raise Misconfigured(
+                "the database has no tables of rudder-worker, or this login has no right to see them: "
+                "run `rudder-worker migrate` first, or grant the rights that `rudder-worker migrate --grants` prints"
+            )
+        raise Misconfigured(
+            f"the database is at revision {revision}; this version needs {head}: run `rudder-worker migrate` first"
+        )
 
 
 def _current_revision(connection: Connection) -> str | None:

@@ -3,6 +3,7 @@
 import io
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -11,7 +12,7 @@ from tests.unit.demo.imitation import imitate, in_topic
 from worker.demo.contract_model import ContractModel
 from worker.demo.latency import Quantiles
 from worker.demo.recount import Recount, compare
-from worker.demo.report import Figures, eventful_release, print_report, release_timeline
+from worker.demo.report import Figures, eventful_release, figures_table, print_report, release_timeline
 from worker.demo.stream import a_day
 
 FIGURES = Figures(
@@ -46,6 +47,17 @@ def test_a_day_that_agrees_is_shown_whole(tmp_path: Path) -> None:
     text = printed(tmp_path / "rudder.sqlite3")
     for expected in ("release_not_deployable", "300/s", "410.4 ms", "∅ → DRAFT", "sqlite3 ", "The recount agrees"):
         assert expected in text
+
+
+def test_steady_figure_comes_before_the_cold_burst() -> None:
+    """The first figure read was the waiting time of a burst into a worker that had just started."""
+    figures = replace(FIGURES, steady_latency=Quantiles(count=60, p50_ms=5.5, p99_ms=9.9))
+    console = Console(file=io.StringIO(), width=120)
+    console.print(figures_table(figures))
+    assert isinstance(console.file, io.StringIO)
+    text = console.file.getvalue()
+    assert text.index("steady load") < text.index("5.5 ms") < text.index("cold start, 600 records at once")
+    assert text.index("cold start") < text.index("410.4 ms")
 
 
 def test_differences_and_failures_are_shown_as_they_are(tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from schemas.decode import decode
 from schemas.envelope import write_binary, write_structured
 from schemas.event import Event, Invalid
 from schemas.outgoing import STATUS_MODELS
+from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import parse_time
 from schemas.types import EventType, StatusEventType
 from tests.unit.schemas.records import STRUCTURED, record
 from tests.unit.schemas.schema_files import EXAMPLES, fits_schema
+from worker.domain.decide import WANTED_DEPLOYMENT_STATUS, WANTED_RELEASE_STATUS
+from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 
 BEYOND_JSON_SCHEMA = {
     "release.created.v1/invalid-creator-too-long-in-utf-16": "maxLength counts characters, nvarchar UTF-16 units",
@@ -111,6 +114,24 @@ def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
         data=data,
     )
     assert value.decode() == json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+
+
+@examples(StatusEventType, "valid")
+def test_outgoing_examples_show_possible_changes(path: Path) -> None:
+    """Subscribers build on them: the change is one of the status machine's, and its cause is one that makes it."""
+    data = loaded(path)["data"]
+    cause = EventType(data["cause"]["type"])
+    if path.parent.name == StatusEventType.DEPLOYMENT_STATUS_CHANGED:
+        previous, status = data["previous_status"], DeploymentStatus(data["status"])
+        assert status == WANTED_DEPLOYMENT_STATUS[cause]
+        assert previous is None or status in DEPLOYMENT_TRANSITIONS[DeploymentStatus(previous)]
+        assert (data["deployed_at"] is not None) == (status is DeploymentStatus.SUCCESS)
+    elif data["previous_status"] is None:
+        assert (cause, data["status"]) == (EventType.RELEASE_CREATED, ReleaseStatus.DRAFT)
+    else:
+        status = ReleaseStatus(data["status"])
+        assert status in RELEASE_TRANSITIONS[ReleaseStatus(data["previous_status"])]
+        assert (cause in WANTED_DEPLOYMENT_STATUS) == (status not in WANTED_RELEASE_STATUS.values())
 
 
 @examples(StatusEventType, "invalid")

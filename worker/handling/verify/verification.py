@@ -70,7 +70,7 @@ class Report:
 COUNTS = {
     "records": "input records",
     "uncommitted": "of them not committed by the group when the verification began",
-    "pending": "of these without a trace so far, which is no loss",
+    "pending": "of these not processed yet: no row and no rejection, and none is due",
     "releases": "releases",
     "entries": "entries of the activity log",
     "rejections": "rejections",
