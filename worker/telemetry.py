@@ -100,7 +100,7 @@ class LogEvent(Described):
 
     MESSAGE_DONE = (
         "message.done",
-        "a message is done: outcome, ids, position, duration; at `warning` if it is rejected, else at `debug`",
+        "a message is done: outcome, ids, duration; at `warning` if rejected, now or before, else at `debug`",
     )
     IDENTITY_REUSED = (
         "identity.reused",

@@ -12,7 +12,7 @@ import structlog
 from worker.domain.breaker import Breaker, Counted, Position
 from worker.domain.decide import decide
 from worker.domain.errors import Abandoned
-from worker.domain.message import Message
+from worker.domain.message import REDRIVE_HEADER, Message
 from worker.domain.state import Duplicate, FirstUse, Outcome, Rejected
 from worker.handling.process import give_up, process
 from worker.handling.publications import Publications
@@ -41,6 +41,11 @@ _AHEAD_MAX_SECONDS = 86_400.0
 _REUSE_ADVICE = (
     "the second event has no effect; its publisher must give each event a source and id of its own, for example the "
     "run's id and the step's name"
+)
+
+_REDRIVE_ACTION = (
+    f"the event was rejected before and is not decided again; send it with the header {REDRIVE_HEADER} to have it "
+    "decided afresh (rudder-worker publish --redrive)"
 )
 
 _ADVICE = (
@@ -209,7 +214,8 @@ class Delivery:
             self._metrics.count(REJECTIONS, outcome.rejection.reason)
         if isinstance(outcome, Duplicate) and outcome.reused is not None:
             self._report_reuse(message, outcome.reused)
-        level = logging.WARNING if isinstance(outcome, Rejected) else logging.DEBUG
+        sent_again = _rejected_event_sent_again(outcome, message)
+        level = logging.WARNING if isinstance(outcome, Rejected) or sent_again else logging.DEBUG
         if not _log.is_enabled_for(level):
             return  # thousands a second: not even the words are put together
         content = message.content
@@ -226,7 +232,16 @@ class Delivery:
             **position(message),
             attempts=attempts,
             duration_ms=round(seconds * 1000, 3),
+            action=_REDRIVE_ACTION if sent_again else None,
         )
+
+
+def _rejected_event_sent_again(outcome: Outcome, message: Message) -> bool:
+    """Whether somebody published a rejected event anew: the record itself, delivered again, is at its old position."""
+    if not isinstance(outcome, Duplicate) or outcome.rejection is None or outcome.entries or outcome.reused is not None:
+        return False
+    record, rejection = message.record, outcome.rejection
+    return (record.topic, record.partition, record.offset) != (rejection.topic, rejection.partition, rejection.offset)
 
 
 def _lag_seconds(timestamp_ms: int, now_seconds: float) -> float | None:

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from schemas.event import Event
+from schemas.record import Record
 from tests.unit.runtime.scripted import (
     ImpatientClock,
     ScriptedPublisher,
@@ -18,6 +19,7 @@ from tests.unit.runtime.scripted import (
     garbage,
     the_gates,
 )
+from tests.unit.schemas.records import structured
 from worker.domain.errors import Abandoned, Conflict, Misconfigured, Outrun, Unavailable, Unprocessable
 from worker.domain.message import Message
 from worker.domain.rows import Entry
@@ -380,6 +382,30 @@ async def test_wait_for_a_faulty_publisher_ends_when_the_partition_is_given_up()
     with pytest.raises(Abandoned):
         await delivering
     assert scene.tenure.running == 0
+
+
+@pytest.mark.parametrize(("offset", "advised"), [(7, True), (0, False)])
+async def test_rejected_event_sent_again_is_logged_with_advice(offset: int, advised: bool) -> None:
+    """It is a duplicate, and nothing happens: the line says what to do. The record itself, delivered again after a
+    restart, has none.
+    """
+    first = Scene()
+    first.message = read(submitted(offset=0), event_bytes_max=1_000_000)
+    outcome = await first.deliver()
+    assert isinstance(outcome, Rejected)
+    again = Scene()
+    again.store.state = State(rejection=outcome.rejection)
+    again.message = read(submitted(offset=offset), event_bytes_max=1_000_000)
+    with capture_logs() as logs:
+        assert isinstance(await again.deliver(), Duplicate)
+    lines = [log for log in logs if log["event"] == LogEvent.MESSAGE_DONE and log["log_level"] == "warning"]
+    assert [(log["outcome"], log["reason"]) for log in lines] == [("duplicate", "release_not_found")] * advised
+    assert all("rudder-redrive" in log["action"] for log in lines)
+
+
+def submitted(*, offset: int) -> Record:
+    """An event that is rejected, since its release is unknown."""
+    return replace(structured(), topic="in", offset=offset)
 
 
 async def test_entry_that_cannot_be_published_becomes_a_dead_letter() -> None:
