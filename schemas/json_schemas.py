@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from schemas.incoming import DATA_MODELS
-from schemas.outgoing import STATUS_MODELS
+from schemas.outgoing import SHORTER_STATUS_MODELS, STATUS_MODELS
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX
 from schemas.types import EventType, StatusEventType
 
@@ -39,13 +39,13 @@ class _Untitled(GenerateJsonSchema):
 
 def json_schemas() -> Mapping[str, str]:
     """The text of each file, by its name."""
-    events: list[tuple[EventType | StatusEventType, type[BaseModel], JsonSchemaMode]] = [
-        *((event_type, model, "validation") for event_type, model in DATA_MODELS.items()),
-        *((status_type, model, "serialization") for status_type, model in STATUS_MODELS.items()),
+    events: list[tuple[EventType | StatusEventType, Sequence[type[BaseModel]], JsonSchemaMode]] = [
+        *((event_type, [model], "validation") for event_type, model in DATA_MODELS.items()),
+        *((type_, [model, SHORTER_STATUS_MODELS[type_]], "serialization") for type_, model in STATUS_MODELS.items()),
     ]
     return {
-        f"{event_type}.json": json.dumps(_event_schema(event_type, model, mode), indent=2) + "\n"
-        for event_type, model, mode in events
+        f"{event_type}.json": json.dumps(_event_schema(event_type, models, mode), indent=2) + "\n"
+        for event_type, models, mode in events
     }
 
 
@@ -81,12 +81,16 @@ def main(arguments: Sequence[str]) -> int:
             return 2
 
 
-def _event_schema(event_type: str, model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Any]:
-    data = model.model_json_schema(mode=mode, schema_generator=_Untitled)
-    definitions: dict[str, Any] = data.pop("$defs", {})
-    for definition in (data, *definitions.values()):
+def _event_schema(event_type: str, models: Sequence[type[BaseModel]], mode: JsonSchemaMode) -> dict[str, Any]:
+    """`models`: the forms that `data` may have."""
+    definitions: dict[str, Any] = {}
+    for model in models:
+        data = model.model_json_schema(mode=mode, schema_generator=_Untitled)
+        definitions |= {**data.pop("$defs", {}), model.__name__: data}
+    for definition in definitions.values():
         if "description" in definition:  # a docstring, whose lines are as long as the code's
             definition["description"] = " ".join(definition["description"].split())
+    references = [{"$ref": f"#/$defs/{model.__name__}"} for model in models]
     incoming = mode == "validation"
     return {
         "$schema": DIALECT,
@@ -101,9 +105,9 @@ def _event_schema(event_type: str, model: type[BaseModel], mode: JsonSchemaMode)
             "source": _attribute(SOURCE_UNITS_MAX),
             "type": {"const": event_type},
             **(_optional_attributes() if incoming else _written_attributes()),
-            "data": {"$ref": f"#/$defs/{model.__name__}"},
+            "data": references[0] if len(references) == 1 else {"anyOf": references},
         },
-        "$defs": {**definitions, model.__name__: data},
+        "$defs": definitions,
     }
 
 

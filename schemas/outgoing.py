@@ -4,7 +4,7 @@ A strict writer: every field is always there, null where there is nothing to say
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
@@ -71,7 +71,28 @@ class ReleaseStatusChanged(BaseModel):
     cause: Cause
 
 
+class DeploymentStatusChangedWithoutComment(DeploymentStatusChanged):
+    """The same where the broker refuses the event as too large: its comment is left out."""
+
+    comment: None = None
+    comment_omitted: Literal[True] = True
+
+
+class ReleaseStatusChangedWithoutComment(ReleaseStatusChanged):
+    """The same where the broker refuses the event as too large: its comment is left out."""
+
+    comment: None = None
+    comment_omitted: Literal[True] = True
+
+
 STATUS_MODELS: Mapping[StatusEventType, type[DeploymentStatusChanged] | type[ReleaseStatusChanged]] = {
     StatusEventType.DEPLOYMENT_STATUS_CHANGED: DeploymentStatusChanged,
     StatusEventType.RELEASE_STATUS_CHANGED: ReleaseStatusChanged,
+}
+
+SHORTER_STATUS_MODELS: Mapping[
+    StatusEventType, type[DeploymentStatusChangedWithoutComment] | type[ReleaseStatusChangedWithoutComment]
+] = {
+    StatusEventType.DEPLOYMENT_STATUS_CHANGED: DeploymentStatusChangedWithoutComment,
+    StatusEventType.RELEASE_STATUS_CHANGED: ReleaseStatusChangedWithoutComment,
 }

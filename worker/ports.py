@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from schemas.record import Headers, Record
@@ -24,12 +24,15 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:
-    """One record to produce."""
+    """One record to produce. `shorter` makes the record that is produced instead where the broker refuses this one as
+    too large; None: there is none, and the refusal is an error.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers
+    shorter: Callable[[], "Publication"] | None = field(default=None, compare=False, repr=False)
 
 
 Judge = Callable[[State, Message], Outcome]
@@ -61,7 +64,8 @@ class Store(Protocol):
 
 class Publisher(Protocol):
     async def publish(self, publications: Sequence[Publication]) -> None:
-        """Return when every record is acknowledged by all in-sync replicas, in order within each topic.
+        """Return when every record, or its `shorter` one, is acknowledged by all in-sync replicas, in order within each
+        topic.
 
         Raises:
             Unavailable: at least one is not; any of them may have been written all the same.

@@ -128,6 +128,10 @@ class LogEvent(Described):
         "offsets.commit_failed",
         "offsets could not be committed; they will be tried again. Once, until they are or it fails in another way",
     )
+    RECORD_SHORTENED = (
+        "record.shortened",
+        "a dead letter or status event is too large for its topic, and is sent in a shorter form: topic, size, limit",
+    )
     PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
     DEPENDENCY_AWAITED = (
         "dependency.awaited",

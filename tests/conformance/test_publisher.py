@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from confluent_kafka import Message
+from structlog.testing import capture_logs
 
 from tests.conformance.deadlines import until
 from tests.conformance.members import connection
@@ -17,6 +18,7 @@ from worker.demo.broker import free_port
 from worker.domain.errors import Unavailable
 from worker.kafka.publisher import KafkaPublisher
 from worker.ports import Publication
+from worker.telemetry import LogEvent
 
 SHORT_SECONDS = 2.0
 
@@ -133,6 +135,70 @@ async def test_a_record_too_large_for_its_topic_is_unavailable_and_the_next_is_n
             await publisher.publish([large])
         await publisher.publish(numbered(topic, range(number, number + 1)))
     assert values(await held(bootstrap_servers, topic)) == [0, 1, 2]
+
+
+def with_shorter_forms(topic: str, *values: bytes) -> Publication:
+    first, *others = values
+    shorter = None
+    if others:
+
+        def shorter() -> Publication:
+            return with_shorter_forms(topic, *others)
+
+    return Publication(topic=topic, key=b"key", value=first, headers=(), shorter=shorter)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["the limit is unknown", "the limit is known"])
+async def test_record_too_large_for_its_topic_is_sent_in_a_shorter_form(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic, known: bool
+) -> None:
+    """The longest that the broker takes; the records behind it follow. The log has its size, and the limit."""
+    topic = await topics(configs={"max.message.bytes": "1000"})
+    if known:
+        publisher.limits = {topic: 1000}
+    forms = with_shorter_forms(topic, os.urandom(50_000), os.urandom(2_000), b"-1", b"-2")
+    with capture_logs() as logs:
+        await publisher.publish([*numbered(topic, range(1)), forms, *numbered(topic, range(1, 3))])
+    assert values(await held(bootstrap_servers, topic)) == [0, -1, 1, 2]
+    told = [log for log in logs if log["event"] == LogEvent.RECORD_SHORTENED]
+    assert [log["topic"] for log in told] == [topic, topic]
+    assert told[0]["size_bytes"] > 50_000
+    assert [log["limit_bytes"] for log in told] == [1000 if known else None] * 2
+    replaced = [log for log in logs if log["event"] == LogEvent.PRODUCER_REPLACED]
+    assert not (known and replaced), "the broker was asked although its answer was known"
+
+
+async def test_record_too_large_without_a_shorter_form_names_size_and_limit(
+    publisher: KafkaPublisher, topics: MakeTopic
+) -> None:
+    """What an operator needs to raise the limit."""
+    topic = await topics(configs={"max.message.bytes": "1000"})
+    publisher.limits = {topic: 1000}
+    with pytest.raises(Unavailable, match=r"a record of 5\d\d\d bytes.*max.message.bytes is 1000: raise it"):
+        await publisher.publish([with_shorter_forms(topic, os.urandom(5_000))])
+
+
+async def test_small_records_that_are_too_large_together_are_sent_one_by_one(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """aiokafka sends them in one batch, which the broker measures as a whole; none of them is sent shorter."""
+    topic = await topics(configs={"max.message.bytes": "1500"})
+    contents = [os.urandom(600) for _ in range(8)]
+    together = (publisher.publish([with_shorter_forms(topic, content, b"-1")]) for content in contents)
+    await asyncio.gather(*together)
+    assert sorted(message.value() or b"" for message in await held(bootstrap_servers, topic)) == sorted(contents)
+
+
+async def test_record_beyond_the_client_s_own_limit_is_sent_in_a_shorter_form(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it gets to the broker, which would close the connection without an answer."""
+    topic = await topics()
+    producer = publisher._producer
+    monkeypatch.setattr(producer, "_max_request_size", 100_000)
+    await publisher.publish([with_shorter_forms(topic, bytes(200_000), b"-1")])
+    assert values(await held(bootstrap_servers, topic)) == [-1]
+    assert publisher._producer is producer, "a refusal before sending leaves no gap in the sequence numbers"
 
 
 async def test_a_large_record_holds_up_none_of_another_topic(

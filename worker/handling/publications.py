@@ -1,16 +1,17 @@
 """What an outcome tells the world: status events, or a dead letter."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
-from typing import Literal, assert_never
+from functools import partial
+from typing import Any, Literal, assert_never
 
 from schemas.envelope import write_binary, write_structured
-from schemas.record import Headers
 from schemas.types import StatusEventType
 from worker.domain.message import Message
 from worker.domain.rows import Entry, Rejection
 from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale
 from worker.domain.status_events import StatusEvent, status_events
+from worker.handling.dead_letter import dead_letter
 from worker.ports import Publication
 
 
@@ -52,6 +53,13 @@ class Publications:
         return tuple(self._status_event(event) for event in status_events(entries))
 
     def _status_event(self, event: StatusEvent) -> Publication:
+        whole = self._written(event, event.data)
+        if event.data.get("comment") is None:
+            return whole
+        without_comment = {**event.data, "comment": None, "comment_omitted": True}
+        return replace(whole, shorter=partial(self._written, event, without_comment))
+
+    def _written(self, event: StatusEvent, data: Mapping[str, Any]) -> Publication:
         write = write_structured if self.content_mode == "structured" else write_binary
         value, headers = write(
             source=self.source,
@@ -59,7 +67,7 @@ class Publications:
             type=event.type,
             time=event.time,
             subject=str(event.release_id),
-            data=event.data,
+            data=data,
         )
         deployment = event.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
         topic = self.topics.deployment_status if deployment else self.topics.release_status
@@ -69,15 +77,10 @@ class Publications:
         """A dead letter in place of what cannot be published. `bare`: with nothing of the record, in case that its
         content is what fails.
         """
-        whole = self._dead_letter(rejection, message, attempts)
-        if not bare:
-            return whole
-        value, added = message.record.value or b"", whole.headers[len(message.record.headers) :]
-        omitted: Headers = (
-            ("rudder-value-omitted", str(len(value)).encode()),
-            ("rudder-value-sha256", sha256(value).hexdigest().encode()),
-        )
-        return replace(whole, key=str(rejection.id).encode(), value=None, headers=(*omitted, *added))
+        publication = self._dead_letter(rejection, message, attempts)
+        while bare and publication.shorter is not None:
+            publication = publication.shorter()
+        return publication
 
     def _dead_letter(self, rejection: Rejection, message: Message, attempts: int) -> Publication:
         """The record as it came, and why it ends here. A repeat's letter has the same `rudder-id`."""
@@ -93,5 +96,4 @@ class Publications:
             "rudder-attempts": str(attempts),
             "rudder-worker": self.worker,
         }
-        headers: Headers = (*record.headers, *((name, text.encode()) for name, text in added.items()))
-        return Publication(topic=self.topics.dead_letters, key=record.key, value=record.value, headers=headers)
+        return dead_letter(record, added, topic=self.topics.dead_letters)

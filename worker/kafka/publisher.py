@@ -1,25 +1,34 @@
-"""The idempotent producer: everything the worker tells the world goes through here, and is acknowledged or told again.
+"""The idempotent producer: everything the worker publishes goes through here, until it is acknowledged.
 
 aiokafka's idempotent producer never gives a record up for a broker that is away; it retries until the answer comes.
 What it cannot survive is a broker that has lost track of its sequence numbers: then a new producer takes its place.
+
+A record that the broker refuses as too large is sent again in a batch of its own, as aiokafka sends small records
+together and does not divide a batch; then in its shorter forms, as long as there are any.
 """
 
 import asyncio
 import random
-from collections.abc import Sequence
-from typing import cast
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, cast
 
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
+from aiokafka.codec import zstd_encode
 from aiokafka.errors import (
     InvalidTopicError,
     KafkaError,
+    MessageSizeTooLargeError,
+    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.metadata import MetadataRequest
+from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from worker.domain.errors import Misconfigured, Unavailable
@@ -31,12 +40,22 @@ from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
-_REQUEST_BYTES_MAX = 128 * 1024 * 1024
-"""A dead letter is as large as what came in; the topic's own limit decides, not the client's."""
+_REQUEST_BYTES_MAX = 96 * 1024 * 1024
+"""Before compression. The topic's own limit decides; but a request of more than `socket.request.max.bytes`, by default
+100 MiB, gets no answer from a broker: it closes the connection."""
+
+_BATCH_BYTES_MAX = 16 * 1024
+"""aiokafka's `max_batch_size`, before compression: a larger record has a batch of its own."""
+
+_BATCH_HEADER_BYTES = 61
+_COMPRESSION = "zstd"
 
 _STOP_TIMEOUT_SECONDS = 5.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
 _TOPIC_WAITS_SECONDS = (0.0, 0.3, 0.7, 1.0)
+
+_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
+_KEY_BYTES_LOGGED = 255
 
 _REFUSED_BEFORE_SENDING = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
 """Errors that cost the producer no sequence number. Any other leaves a gap that the broker will not forgive."""
@@ -50,6 +69,8 @@ class KafkaPublisher:
         self._pace = Pace(longest_seconds=linger_seconds)
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
+        self.limits: Mapping[str, int] = {}
+        """`max.message.bytes` of the topics of which it is known."""
         closed_transports.install()
 
     async def start(self) -> None:
@@ -71,20 +92,62 @@ class KafkaPublisher:
         await self._pace.turn(len(publications))
         # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them. What
         # fails in one topic holds up no other.
-        failures: dict[str, KafkaError] = {}
-        rest = list(publications)
-        while rest:
-            first_of_each = {publication.topic: publication for publication in reversed(rest)}
-            failures |= await self._together(tuple(first_of_each.values()))
-            rest = [
-                publication
-                for publication in rest
-                if first_of_each[publication.topic] is not publication and publication.topic not in failures
-            ]
-        for topic, error in failures.items():
-            raise Unavailable(f"topic {topic}: {error}") from error
+        waiting: dict[str, deque[_Attempt]] = {}
+        for publication in publications:
+            waiting.setdefault(publication.topic, deque()).append(self._first_attempt(publication))
+        problems: list[tuple[str, KafkaError]] = []
+        while waiting:
+            attempts = [of_topic.popleft() for of_topic in waiting.values()]
+            failures = await self._together(attempts)
+            for attempt in attempts:
+                topic, error = attempt.publication.topic, failures.get(attempt.publication.topic)
+                following = None if error is None else self._next_attempt(attempt, error)
+                if following is not None:
+                    waiting[topic].appendleft(following)
+                elif error is not None:
+                    problems.append((_described(attempt.publication, error, self.limits), error))
+                    del waiting[topic]
+                elif not waiting[topic]:
+                    del waiting[topic]
+        for problem, error in problems:
+            raise Unavailable(problem) from error
 
-    async def _together(self, publications: Sequence[Publication]) -> dict[str, KafkaError]:
+    def _first_attempt(self, publication: Publication) -> "_Attempt":
+        """The publication in its longest form that the topic's limit, where it is known, lets pass."""
+        size, limit = _size(publication), self.limits.get(publication.topic)
+        if limit is None or size <= limit:
+            return _Attempt(publication, alone=size > _BATCH_BYTES_MAX)
+        while publication.shorter is not None and (compressed := _compressed_size(publication)) > limit:
+            shorter = publication.shorter()
+            self._log_shortened(publication, shorter, compressed)
+            publication = shorter
+        return _Attempt(publication, alone=True)
+
+    def _next_attempt(self, attempt: "_Attempt", error: KafkaError) -> "_Attempt | None":
+        """What is sent in place of a record that is refused as too large; None: nothing."""
+        if not isinstance(error, _TOO_LARGE):
+            return None
+        if not attempt.alone:
+            return _Attempt(attempt.publication, alone=True)
+        if attempt.publication.shorter is None:
+            return None
+        shorter = attempt.publication.shorter()
+        self._log_shortened(attempt.publication, shorter, _compressed_size(attempt.publication))
+        return _Attempt(shorter, alone=True)
+
+    def _log_shortened(self, publication: Publication, shorter: Publication, size: int) -> None:
+        _log.warning(
+            LogEvent.RECORD_SHORTENED,
+            topic=publication.topic,
+            key=None if publication.key is None else publication.key[:_KEY_BYTES_LOGGED].decode("utf-8", "replace"),
+            size_bytes=size,
+            uncompressed_bytes=_size(publication),
+            limit_bytes=self.limits.get(publication.topic),
+            shorter_bytes=_size(shorter),
+            advice=f"raise max.message.bytes of topic {publication.topic} if the whole record is needed there",
+        )
+
+    async def _together(self, attempts: Sequence["_Attempt"]) -> dict[str, KafkaError]:
         """Produce one record a topic; what failed. All are on their way before the first is waited for, and no task is
         needed for that.
         """
@@ -93,12 +156,15 @@ class KafkaPublisher:
             raise Unavailable("the producer is not started")
         sending: list[tuple[str, asyncio.Future[RecordMetadata]]] = []
         failures: dict[str, KafkaError] = {}
+        unsent: set[str] = set()
         try:
-            for publication in publications:
+            for publication, alone in attempts:
                 try:
-                    sending.append((publication.topic, await _queued(producer, publication)))
+                    sending.append((publication.topic, await _queued(producer, publication, alone=alone)))
                 except KafkaError as error:
                     failures[publication.topic] = error
+                    if isinstance(error, _TOO_LARGE):
+                        unsent.add(publication.topic)  # by the client itself, which is as good as new
             for topic, future in sending:
                 try:
                     await future
@@ -107,8 +173,9 @@ class KafkaPublisher:
         finally:
             for _, future in sending:
                 future.cancel()  # where this was cancelled itself: nobody will look at it
-        for failure in failures.values():
-            await self._judge(producer, failure)
+        for topic, failure in failures.items():
+            if topic not in unsent:
+                await self._judge(producer, failure)
         return failures
 
     async def produce(self, publication: Publication) -> tuple[int, int]:
@@ -121,10 +188,10 @@ class KafkaPublisher:
         if producer is None:
             raise Unavailable("the producer is not started")
         try:
-            written = await (await _queued(producer, publication))
+            written = await (await _queued(producer, publication, alone=False))
         except KafkaError as error:
             await self._judge(producer, error)
-            raise Unavailable(f"topic {publication.topic}: {error}") from error
+            raise Unavailable(_described(publication, error, self.limits)) from error
         return written.partition, written.offset
 
     async def has_topic(self, topic: str) -> bool:
@@ -193,6 +260,8 @@ class KafkaPublisher:
             acks="all",
             enable_idempotence=True,
             max_request_size=_REQUEST_BYTES_MAX,
+            max_batch_size=_BATCH_BYTES_MAX,
+            compression_type=_COMPRESSION,
         )
         started = False
         try:
@@ -230,15 +299,54 @@ async def _close(producer: AIOKafkaProducer) -> None:
         await producer.client.close()
 
 
-async def _queued(producer: AIOKafkaProducer, publication: Publication) -> asyncio.Future[RecordMetadata]:
+class _Attempt(NamedTuple):
+    """`alone`: in a batch of its own, so that a refusal is of this record."""
+
+    publication: Publication
+    alone: bool
+
+
+async def _queued(
+    producer: AIOKafkaProducer, publication: Publication, *, alone: bool
+) -> asyncio.Future[RecordMetadata]:
     topic, key, value, headers = publication.topic, publication.key, publication.value, list(publication.headers)
-    if key is None and value is None:
-        # `send` asserts that a record has a key or a value; the letter of a tombstone without a key has neither.
+    if (alone and _size(publication) <= _BATCH_BYTES_MAX) or (key is None and value is None):
+        # `send` adds to an open batch, and asserts that a record has a key or a value; the dead letter of a tombstone
+        # without a key has neither. A larger record is alone anyway, and only `send` checks `max_request_size`.
         batch = producer.create_batch()
-        batch.append(timestamp=None, key=None, value=None, headers=headers)
+        batch.append(timestamp=None, key=key, value=value, headers=headers)
         batch.close()
-        partition = min(await producer.partitions_for(topic))
+        partitions = sorted(await producer.partitions_for(topic))
+        partition = partitions[0] if key is None else DefaultPartitioner()(key, partitions, partitions)
         sending = producer.send_batch(batch, topic, partition=partition)
     else:
         sending = producer.send(topic, value=value, key=key, headers=headers)
     return cast("asyncio.Future[RecordMetadata]", await sending)
+
+
+def _size(publication: Publication) -> int:
+    """Bytes of a batch with only this record, before it is compressed."""
+    record = DefaultRecordBatchBuilder.estimate_size_in_bytes(
+        publication.key, publication.value, list(publication.headers)
+    )
+    return _BATCH_HEADER_BYTES + int(record)
+
+
+def _compressed_size(publication: Publication) -> int:
+    """About as many bytes as the batch has for the broker, which compares them with the topic's limit."""
+    parts = [publication.key or b"", publication.value or b""]
+    for name, raw in publication.headers:
+        parts += name.encode(), raw or b""
+    return min(_size(publication), _BATCH_HEADER_BYTES + len(zstd_encode(b"".join(parts))))
+
+
+def _described(publication: Publication, error: KafkaError, limits: Mapping[str, int]) -> str:
+    topic = publication.topic
+    if not isinstance(error, _TOO_LARGE):
+        return f"topic {topic}: {error}"
+    limit = limits.get(topic)
+    limited = f"its max.message.bytes is {limit}" if limit is not None else "its max.message.bytes is unknown"
+    return (
+        f"topic {topic} refuses a record of {_compressed_size(publication)} bytes as too large; {limited}: raise it "
+        f"({error})"
+    )

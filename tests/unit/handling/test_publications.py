@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from typing import Any, Literal
 
 import pytest
@@ -183,3 +184,57 @@ def test_a_rejected_redrive_is_a_letter_with_the_same_id() -> None:
     assert headers(again)["rudder-id"] == headers(first)["rudder-id"]
     assert headers(again)["rudder-reason"] == b"invalid_transition"
     assert headers(again)["rudder-redrive"] == b"1"
+
+
+def shorter(publication: Publication) -> Publication:
+    assert publication.shorter is not None
+    return publication.shorter()
+
+
+def test_dead_letter_without_value_has_its_length_and_digest() -> None:
+    """Key and headers stay; the record itself is still at its topic, partition and offset."""
+    message = Message(record=RECORD, content=INVALID)
+    (whole,) = publications().of(Story().take(message), message, attempts=4)
+    short = shorter(whole)
+    assert (short.topic, short.key, short.value) == (whole.topic, RECORD.key, None)
+    assert short.headers[: len(whole.headers)] == whole.headers
+    assert dict(short.headers[len(whole.headers) :]) == {
+        "rudder-value-omitted": b"10",
+        "rudder-value-sha256": sha256(b"\x00 not JSON").hexdigest().encode(),
+    }
+
+
+@pytest.mark.parametrize("key", [b"k" * 1_000, b"k" * 1_000_000, None])
+def test_shortest_dead_letter_is_small_whatever_its_record_holds(key: bytes | None) -> None:
+    """A key or headers of a megabyte must not block the partition either."""
+    record = replace(RECORD, key=key, headers=tuple((f"h{n}", b"v" * 1_000) for n in range(1_000)))
+    message = Message(record=record, content=replace(INVALID, detail="d" * 4_000))
+    (whole,) = publications().of(Story().take(message), message, attempts=4)
+    without_headers = shorter(shorter(whole))
+    assert without_headers.key == (None if key is None or len(key) > 1_024 else key)
+    shortest = shorter(without_headers) if without_headers.shorter is not None else without_headers
+    assert shortest.shorter is None
+    assert shortest.key is None
+    assert sum(len(name) + len(raw or b"") for name, raw in shortest.headers) < 1_500
+    added = headers(shortest)
+    assert added["rudder-headers-omitted"] == b"1000"
+    assert added.get("rudder-key-omitted") == (str(len(key)).encode() if key else None)
+    assert (added["rudder-offset"], added["rudder-value-omitted"]) == (b"41", b"10")
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_status_event_that_is_too_large_leaves_its_comment_out(mode: Literal["binary", "structured"]) -> None:
+    """And says so; all else is as it was, the id among it. Without a comment there is no shorter form."""
+    story = Story()
+    outcome = story.tell(E.DEPLOYMENT_STARTED, block=fields(), comment="long " * 1_000)
+    _, deployment, moved = publications(mode).of(outcome, story.messages[-1], attempts=1)
+    assert moved.shorter is None
+    short = shorter(deployment)
+    assert short.headers == deployment.headers
+    assert short.key == deployment.key
+    before, after = (json.loads(one.value or b"") for one in (deployment, short))
+    data_before, data_after = (one if mode == "binary" else one.pop("data") for one in (before, after))
+    assert data_after == {**data_before, "comment": None, "comment_omitted": True}
+    assert short.shorter is None
+    if mode == "structured":
+        assert after == before

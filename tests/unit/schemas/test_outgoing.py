@@ -7,10 +7,11 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from schemas.outgoing import STATUS_MODELS, Cause, DeploymentStatusChanged, ReleaseStatusChanged
+from schemas.outgoing import SHORTER_STATUS_MODELS, STATUS_MODELS, Cause, DeploymentStatusChanged, ReleaseStatusChanged
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import StatusEventType
 from tests.unit.schemas.records import RELEASE_ID
+from tests.unit.schemas.schema_files import EXAMPLES, fits_schema
 
 TIME = datetime(2026, 3, 1, 11, 30, tzinfo=timezone(timedelta(hours=2)))
 CAUSE = Cause(source="https://ci.example.com", id="run-1", type="dev.rudder.deployment.succeeded.v1", time=TIME)
@@ -86,3 +87,15 @@ def test_a_release_has_a_releases_status() -> None:
     assert given.model_dump(mode="json")["status"] == "FAILED"
     with pytest.raises(ValidationError, match="status"):
         ReleaseStatusChanged.model_validate({**dict(given), "status": DeploymentStatus.FAILED})
+
+
+@pytest.mark.parametrize("event_type", StatusEventType)
+def test_schema_allows_an_event_without_its_comment(event_type: StatusEventType) -> None:
+    """Only with `comment_omitted` true, and then without a comment."""
+    [path] = (EXAMPLES / event_type).glob("valid-new.json")
+    event = json.loads(path.read_text(encoding="utf-8"))
+    data = {**event["data"], "comment": None, "comment_omitted": True}
+    SHORTER_STATUS_MODELS[event_type].model_validate_json(json.dumps(data))
+    assert fits_schema(event_type, {**event, "data": data})
+    for wrong in ({"comment": "there after all"}, {"comment_omitted": False}, {"comment_omitted": None}):
+        assert not fits_schema(event_type, {**event, "data": {**data, **wrong}})

@@ -70,6 +70,14 @@ def content_of(event: StatusEvent) -> Mapping[str, object]:
     }
 
 
+def _without_comment(content: Mapping[str, object]) -> Mapping[str, object]:
+    """The same where the broker refused the event as too large."""
+    data = content["data"]
+    if not isinstance(data, Mapping) or data["comment"] is None:
+        return content
+    return {**content, "data": {**data, "comment": None, "comment_omitted": True}}
+
+
 def status_findings(history: History, due: Sequence[Due], extents: Extents) -> Iterator[Finding | None]:
     """None for each one that is missed where that proves nothing."""
     known = {str(entry.id) for entry in history.entries}
@@ -86,7 +94,7 @@ def status_findings(history: History, due: Sequence[Due], extents: Extents) -> I
             continue
         one = due[index]
         content = content_of(one.event)
-        if status.content != content:
+        if status.content not in (content, _without_comment(content)):
             yield _of_status(Kind.CONTRADICTORY, status, history, *_unlike(content, status.content))
         if index in first:
             continue

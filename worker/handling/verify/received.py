@@ -6,18 +6,13 @@ from schemas.envelope import read_envelope
 from schemas.record import Record
 from schemas.text import UUID_TEXT
 from schemas.times import format_time
+from worker.handling.dead_letter import OMISSION_HEADERS, REASON_HEADERS, Content
 from worker.handling.verify.findings import Place
 from worker.handling.verify.history import Letter, Status
 from worker.handling.verify.scratch import digest
 
 _BYTES_MAX = 2**31
 """What was published is read, however large."""
-
-LETTER_HEADERS = tuple(
-    f"rudder-{name}"
-    for name in ("id", "reason", "detail", "topic", "partition", "offset", "timestamp", "attempts", "worker")
-)
-"""What a dead letter adds, in this order, behind the record's own headers."""
 
 
 def status_of(record: Record, *, source: str) -> tuple[UUID | None, Status]:
@@ -46,10 +41,15 @@ def status_of(record: Record, *, source: str) -> tuple[UUID | None, Status]:
 
 
 def letter_of(record: Record) -> tuple[Letter, bytes] | None:
-    """A dead letter, and the digest of the record that it repeats; None: it is none of the worker's."""
-    own, added = record.headers[: -len(LETTER_HEADERS)], record.headers[-len(LETTER_HEADERS) :]
-    if tuple(name for name, _ in added) != LETTER_HEADERS:
+    """A dead letter, and the digest of what it repeats of its record; None: it is none of the worker's."""
+    names = [name for name, _ in record.headers]
+    end = len(names)
+    while end and names[end - 1] in OMISSION_HEADERS:
+        end -= 1
+    start = end - len(REASON_HEADERS)
+    if start < 0 or tuple(names[start:end]) != REASON_HEADERS:
         return None
+    added, omissions = record.headers[start:end], record.headers[end:]
     said = {name: (raw or b"").decode("utf-8", "replace") for name, raw in added}
     try:
         of = Place(said["rudder-topic"], int(said["rudder-partition"]), int(said["rudder-offset"]))
@@ -58,4 +58,5 @@ def letter_of(record: Record) -> tuple[Letter, bytes] | None:
         return None
     place = Place(record.topic, record.partition, record.offset)
     letter = Letter(place=place, rejection_id=rejection_id, of=of, reason=said["rudder-reason"])
-    return letter, digest(record.key, record.value, own)
+    own = record.headers[:start]
+    return letter, digest(Content(key=record.key, value=record.value, headers=own, omissions=omissions))

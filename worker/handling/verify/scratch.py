@@ -20,10 +20,11 @@ from schemas.decode import EVENT_AHEAD_MAX_SECONDS
 from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
 from schemas.reasons import Reason
-from schemas.record import Headers, Record
+from schemas.record import Record
 from worker.domain.likeness import likeness
 from worker.domain.message import Message
 from worker.domain.rows import Rejection
+from worker.handling.dead_letter import Content, contents_of
 from worker.handling.process import read
 from worker.handling.verify.findings import Place
 from worker.handling.verify.history import Extents, History, Input, Letter, ReleaseRows, Status, cause_of, place_of
@@ -179,14 +180,16 @@ class Scratch:
         return None if found is None else pickle.loads(found)
 
     def _letters(self, one: Input) -> Iterator[Letter]:
-        digest = digest_of(one.message.record)
         found = self._connection.execute(
             "SELECT letter, digest FROM letters WHERE rejection_id = ? AND topic = ? AND partition = ? AND offset = ?",
             (one.id.bytes, *one.place),
         )
+        digests: frozenset[bytes] | None = None
         for pickled, its_digest in found:
             letter: Letter = pickle.loads(pickled)
-            yield replace(letter, same=digest == its_digest)
+            if digests is None:
+                digests = frozenset(digest(form) for form in contents_of(one.message.record))
+            yield replace(letter, same=its_digest in digests)
 
     def _statuses(self, key: bytes) -> Iterator[Status]:
         found = self._connection.execute(
@@ -284,13 +287,10 @@ def scratch(
         )
 
 
-def digest_of(record: Record) -> bytes:
-    """Of key, value and headers."""
-    return digest(record.key, record.value, record.headers)
-
-
-def digest(key: bytes | None, value: bytes | None, headers: Headers) -> bytes:
-    return blake2b(repr((key, value, tuple(headers))).encode(), digest_size=16).digest()
+def digest(content: Content) -> bytes:
+    """Of all that a dead letter repeats of its record, or says that it leaves out."""
+    parts = (content.key, content.value, tuple(content.headers), tuple(content.omissions))
+    return blake2b(repr(parts).encode(), digest_size=16).digest()
 
 
 _NUMBER = ("release_date", "release_number", "component_id", "deployment_track_id")

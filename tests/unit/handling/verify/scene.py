@@ -15,12 +15,13 @@ from tests.properties.world import World
 from tests.unit.domain.story import TOPIC, message, release_id
 from worker.domain.message import Message
 from worker.domain.rows import Entry
+from worker.handling.dead_letter import contents_of
 from worker.handling.publications import Publications, Topics
 from worker.handling.verify.checking import Checked, check
 from worker.handling.verify.findings import Finding, Place
 from worker.handling.verify.history import Extents, History, Input, Letter, ReleaseRows, Status, cause_of
 from worker.handling.verify.received import letter_of, status_of
-from worker.handling.verify.scratch import digest_of
+from worker.handling.verify.scratch import digest
 
 TOPICS = Topics(deployment_status="deployment-status", release_status="release-status", dead_letters="dead-letters")
 EXTENTS = Extents(begins={(TOPIC, 0): 0, (TOPIC, 1): 0})
@@ -132,11 +133,16 @@ class Scene:
         )
 
     def _letters(self, told: Iterable[Message]) -> Iterable[Letter]:
-        digests = {(one.record.topic, one.record.partition, one.record.offset): digest_of(one.record) for one in told}
+        digests = {
+            (one.record.topic, one.record.partition, one.record.offset): {
+                digest(form) for form in contents_of(one.record)
+            }
+            for one in told
+        }
         for record in self.published:
             found = letter_of(record) if record.topic == TOPICS.dead_letters else None
             if found is not None and found[0].of in digests:
-                yield replace(found[0], same=found[1] == digests[found[0].of])
+                yield replace(found[0], same=found[1] in digests[found[0].of])
 
     def _statuses(self, key: UUID) -> Iterable[Status]:
         found = [status_of(one, source=SOURCE) for one in self.published if one.topic != TOPICS.dead_letters]

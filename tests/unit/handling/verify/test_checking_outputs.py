@@ -20,6 +20,7 @@ from tests.unit.handling.verify.scene import (
     statuses_of,
     with_entries,
 )
+from worker.handling.dead_letter import VALUE_SHA256, contents_of
 from worker.handling.verify.findings import Kind
 from worker.handling.verify.history import History, Status
 
@@ -197,3 +198,34 @@ def test_a_dead_letter_of_a_record_that_was_applied_is_invented() -> None:
     odd = replace(letter, rejection_id=history.inputs[4].id, of=at(4), place=at(1, topic=LETTERS))
     found = only(replace(history, letters=(letter, odd)))
     assert (found.kind, found.place) == (Kind.INVENTED, odd.place)
+
+
+def test_status_event_without_its_comment_is_no_finding() -> None:
+    """The broker refused it as too large; only an event that has a comment can leave it out."""
+    scene = Scene.of_approved_release()
+    scene.tell(E.DEPLOYMENT_STARTED, comment="long")
+    history = scene.history()
+    first, *others = statuses_of(history, DEPLOYMENTS)
+    without = saying(first, comment=None, comment_omitted=True)
+    assert findings(with_statuses(history, DEPLOYMENTS, without, *others)) == []
+    no_comment = Scene.of_deployed_release().history()
+    first, *others = statuses_of(no_comment, DEPLOYMENTS)
+    assert only(with_statuses(no_comment, DEPLOYMENTS, saying(first, comment_omitted=True), *others)).kind == (
+        Kind.CONTRADICTORY
+    )
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_shorter_dead_letter_of_the_same_record_is_no_finding(times: int) -> None:
+    """The broker refused the whole one as too large. The digest of another value is found."""
+    scene = Scene.with_a_rejection()
+    [whole] = [one for one in scene.published if one.topic == LETTERS]
+    record = scene.told[-1].record
+    form = contents_of(record)[times]
+    added = whole.headers[len(record.headers) :]
+    short = replace(whole, key=form.key, value=None, headers=(*form.headers, *added, *form.omissions))
+    scene.published[scene.published.index(whole)] = short
+    assert findings(scene.history()) == []
+    other = tuple((name, b"0" * 64 if name == VALUE_SHA256 else raw) for name, raw in short.headers)
+    scene.published[scene.published.index(short)] = replace(short, headers=other)
+    assert only(scene.history()).kind == Kind.CONTRADICTORY
