@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from worker.db.engine import masked
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
@@ -14,11 +16,13 @@ from worker.domain.errors import Misconfigured
 from worker.domain.retry import Backoff
 from worker.handling.publications import Publications, Topics
 from worker.handling.verify.verification import Plan
-from worker.kafka.connection import Connection
+from worker.kafka.connection import Connection, Secret
 from worker.kafka.publisher import KafkaPublisher
 from worker.kafka.source import KafkaSource
 from worker.kafka.topic_reader import KafkaTopicReader
+from worker.kafka.topics import KafkaTopics
 from worker.ports import Clock, Publisher, Store, Tracer
+from worker.runtime.broker_monitor import BrokerMonitor
 from worker.runtime.clock import SystemClock
 from worker.runtime.consumer import Bounds, Consumer
 from worker.runtime.delivery import Delivery
@@ -29,7 +33,7 @@ from worker.runtime.silent_tracer import SilentTracer
 from worker.runtime.supervisor import Service
 from worker.runtime.watch import Watch
 from worker.runtime.worker import Worker
-from worker.settings import Settings
+from worker.settings import Settings, read_secret, secret_file
 from worker.sources_file import allowed_sources
 from worker.telemetry import Metrics
 from worker.version import __version__
@@ -50,24 +54,37 @@ _MARGIN_SECONDS = 15.0
 
 
 def kafka_connection(settings: Settings) -> Connection:
-    password, keyfile_password = settings.kafka_sasl_password, settings.kafka_ssl_keyfile_password
     return Connection(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         client_id=settings.kafka_client_id,
         security_protocol=settings.kafka_security_protocol,
         sasl_mechanism=settings.kafka_sasl_mechanism,
         sasl_username=settings.kafka_sasl_username,
-        sasl_password=password.get_secret_value() if password else None,
+        sasl_password=_secret("kafka_sasl_password", settings.kafka_sasl_password),
         ssl_cafile=_text(settings.kafka_ssl_cafile),
         ssl_certfile=_text(settings.kafka_ssl_certfile),
         ssl_keyfile=_text(settings.kafka_ssl_keyfile),
-        ssl_keyfile_password=keyfile_password.get_secret_value() if keyfile_password else None,
+        ssl_keyfile_password=_secret("kafka_ssl_keyfile_password", settings.kafka_ssl_keyfile_password),
         request_timeout_seconds=settings.kafka_request_timeout_seconds,
     )
 
 
-def publisher(settings: Settings) -> KafkaPublisher:
-    return KafkaPublisher(kafka_connection(settings), linger_seconds=settings.kafka_linger_seconds)
+def publisher(settings: Settings, connection: Connection | None = None) -> KafkaPublisher:
+    return KafkaPublisher(connection or kafka_connection(settings), linger_seconds=settings.kafka_linger_seconds)
+
+
+def topic_check(settings: Settings, producer: KafkaPublisher) -> KafkaTopics:
+    """`check` it once the producer has started."""
+    return KafkaTopics(
+        producer,
+        inputs=settings.input_topics,
+        outputs={
+            "RUDDER_DEPLOYMENT_STATUS_TOPIC": settings.deployment_status_topic,
+            "RUDDER_RELEASE_STATUS_TOPIC": settings.release_status_topic,
+            "RUDDER_DEAD_LETTER_TOPIC": settings.dead_letter_topic,
+        },
+        dead_letters=settings.dead_letter_topic,
+    )
 
 
 def store(settings: Settings) -> SqlStore:
@@ -121,7 +138,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
         Misconfigured: the settings name a database or files that cannot be used.
     """
     clock, metrics = SystemClock(), Metrics()
-    database, producer = store(settings), publisher(settings)
+    connection = kafka_connection(settings)
+    database, producer = store(settings), publisher(settings, connection)
     gates = _gates(settings, database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
     delivery = Delivery(
@@ -145,7 +163,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         metrics=metrics,
     )
     source = KafkaSource(
-        kafka_connection(settings),
+        connection,
         topics=settings.input_topics,
         group_id=settings.group_id,
         group_instance_id=settings.group_instance_id,
@@ -165,11 +183,15 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
         metrics=metrics,
     )
-    health = WorkerHealth(gates=gates, breaker=breaker, consumer=consumer, membership=source, clock=clock)
+    monitor = BrokerMonitor(topic_check(settings, producer), refusal=connection.lasting_refusal, clock=clock)
+    health = WorkerHealth(
+        gates=gates, breaker=breaker, consumer=consumer, membership=source, clock=clock, broker_monitor=monitor
+    )
     worker = Worker(
         dependencies=(
             ("database", database.check, database.close),
             ("broker", producer.start, producer.stop),
+            ("topics", monitor.check, None),
         ),
         consumer=consumer,
         startup_timeout_seconds=settings.startup_timeout_seconds,
@@ -177,7 +199,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
-    return {"worker": worker, "http": server, "watch": Watch(gates.broker, consumer=consumer, clock=clock)}
+    watch = Watch(gates.broker, consumer=consumer, clock=clock)
+    return {"worker": worker, "http": server, "watch": watch, "broker": monitor}
 
 
 def _facts(settings: Settings) -> Mapping[str, object]:
@@ -229,6 +252,21 @@ def _bounds(settings: Settings) -> Bounds:
         trail_records_max=settings.commit_trail_max,
         keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
     )
+
+
+def _secret(name: str, value: SecretStr | None) -> Secret:
+    """The secret; if it comes from a file, what reads that anew, as it is changed while the worker runs."""
+    path = secret_file(name)
+    if value is None or path is None:
+        return value.get_secret_value() if value is not None else None
+
+    def read() -> str:
+        try:
+            return read_secret(path)
+        except (OSError, UnicodeDecodeError) as error:
+            raise ValueError(f"RUDDER_{name.upper()}_FILE cannot be read: {error}") from error
+
+    return read
 
 
 def _text(path: object | None) -> str | None:

@@ -81,6 +81,31 @@ class Publisher(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFindings:
+    """Lines for an operator, each naming a topic and its setting: topics that cannot be read, topics that cannot be
+    written, and what should be known of the others.
+    """
+
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+    advice: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return self.inputs + self.outputs
+
+
+class Topics(Protocol):
+    async def check(self) -> TopicFindings:
+        """What is wrong with the worker's topics. It creates none.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        ...
+
+
 class Source(Protocol):
     """A member of a consumer group."""
 
@@ -106,8 +131,9 @@ class Source(Protocol):
         group sees a sign of life.
 
         Raises:
-            Unavailable: no broker answers.
+            Unavailable: no broker answers, or it refuses the worker a right.
             Broken: this member cannot go on.
+            Misconfigured: nor can it after a restart, until a setting is changed.
         """
         ...
 

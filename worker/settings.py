@@ -280,6 +280,16 @@ def load(**given: Any) -> Settings:
         raise Misconfigured(f"{ENV_FILE} cannot be read: {error.strerror or error}") from error
 
 
+def secret_file(name: str) -> str | None:
+    """The path that `RUDDER_<NAME>_FILE` gives for the secret, if any."""
+    return environment().get(f"{PREFIX}{name.upper()}_FILE") or None
+
+
+def read_secret(path: str) -> str:
+    """The secret that the file holds; the last line's end does not count. Raises OSError, UnicodeDecodeError."""
+    return Path(path).read_text(encoding=_ENCODING).rstrip("\r\n")
+
+
 def environment() -> Mapping[str, str]:
     """The names that settings are read from: the environment's and the `.env` file's. Call `load` first: it reports a
     `.env` file that cannot be read.
@@ -413,7 +423,7 @@ class _SecretFiles(PydanticBaseSettingsSource):
             if secret in self.current_state:
                 raise Misconfigured(f"{name} and {name}_FILE are both given")
             try:
-                found[secret] = Path(path).read_text(encoding=_ENCODING).rstrip("\r\n")
+                found[secret] = read_secret(path)
             except (OSError, UnicodeDecodeError) as error:
                 raise Misconfigured(f"{name}_FILE cannot be read: {error}") from error
         return found

@@ -128,6 +128,21 @@ class LogEvent(Described):
         "offsets.commit_failed",
         "offsets could not be committed; they will be tried again. Once, until they are or it fails in another way",
     )
+    TOPIC_UNUSABLE = (
+        "topic.unusable",
+        "a topic that the worker reads or writes does not exist, or may not be used: which, its setting. Once",
+    )
+    TOPICS_USABLE = "topics.usable", "all topics exist and may be used again"
+    TOPIC_ADVICE = "topic.advice", "what an operator should know of a topic's `max.message.bytes`"
+    BROKER_REFUSED = (
+        "broker.refused",
+        "a broker answers, but refuses the worker's login, certificate or rights: cause. Once, until it does not",
+    )
+    BOOTSTRAPPED_AGAIN = (
+        "broker.bootstrapped",
+        "no known broker answered; a bootstrap server did, and named the brokers: how many",
+    )
+    BOOTSTRAP_FAILED = "broker.bootstrap_failed", "a bootstrap server did not answer either; at `debug`"
     RECORD_SHORTENED = (
         "record.shortened",
         "a dead letter or status event is too large for its topic, and is sent in a shorter form: topic, size, limit",

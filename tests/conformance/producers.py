@@ -31,7 +31,7 @@ class ToSend:
     timestamp_ms: int = 0
 
 
-def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend]) -> None:
+def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend], *, compression: str = "none") -> None:
     """Returns when all are acknowledged by all, in their order within each partition. Blocks."""
     problems: list[KafkaError] = []
     producer = Producer(
@@ -40,6 +40,7 @@ def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend]) -> None:
             "enable.idempotence": True,
             "message.max.bytes": _BYTES_MAX,
             "linger.ms": 0,
+            "compression.type": compression,
         }
     )
     for record in records:

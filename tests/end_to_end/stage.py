@@ -63,10 +63,10 @@ class Stage:
         """The same topics read into another database, by another group."""
         return replace(self, database_url=database_url, group_id=f"group.{uuid4().hex}")
 
-    async def send(self, records: Iterable[ToSend | RawRecord]) -> None:
+    async def send(self, records: Iterable[ToSend | RawRecord], *, compression: str = "none") -> None:
         """Into the input topic; returns when all are acknowledged."""
         given = [to_send(record) if isinstance(record, RawRecord) else record for record in records]
-        await asyncio.to_thread(send, self.bootstrap_servers, self.topics.events, given)
+        await asyncio.to_thread(send, self.bootstrap_servers, self.topics.events, given, compression=compression)
 
     async def read(self, topic: str) -> list[Message]:
         return await asyncio.to_thread(read_all, self.bootstrap_servers, topic)

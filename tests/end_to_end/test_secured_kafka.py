@@ -1,11 +1,16 @@
 """A worker at an Apache Kafka that is locked: let in by TLS, client certificate or SCRAM, and clear when it is not."""
 
+import asyncio
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from tests.complaints import complaints
+from tests.conformance.deadlines import until
 from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
@@ -106,3 +111,68 @@ async def test_a_worker_that_is_not_let_in_says_so_in_one_line(stage: Stage, kaf
     assert "Traceback" not in worker.told()
     for secret in (PASSWORD, KEY_PASSWORD, "wr0ng"):
         assert secret not in worker.stderr + worker.stdout
+
+
+async def test_changed_password_is_read_again_from_its_file(stage: Stage, kafka: SecuredKafka) -> None:
+    """A rotation: the broker has the new one first, the file later, and every connection is made anew between. What the
+    broker refuses is a login, in the log and in /readyz, and no outage; the worker goes on without a restart.
+    """
+    name, story = f"rotating-{uuid4().hex}", Story()
+    kafka.set_password(name, "first-pa55")
+    secret = stage.folder / "password"
+    secret.write_text("first-pa55\n", encoding="ascii")
+    settings = scram(kafka) | {"RUDDER_KAFKA_SASL_USERNAME": name, "RUDDER_KAFKA_SASL_PASSWORD_FILE": str(secret)}
+    del settings["RUDDER_KAFKA_SASL_PASSWORD"]
+    with stage.worker(**settings) as worker:
+        await stage.send(story.approved())
+        await stage.caught_up(worker)
+        kafka.set_password(name, "second-pa55")
+        await asyncio.to_thread(kafka.restart)
+        await worker.until(lambda: "broker.refused" in worker.stderr, what="the login is refused")
+        assert "refuses the worker" in worker.stderr
+
+        async def is_said() -> bool:
+            return "refuses the worker" in (await worker.get("/readyz")).text
+
+        await until(is_said, what=lambda: f"/readyz says so: {worker.told()}")
+        secret.write_text("second-pa55\n", encoding="ascii")
+        await stage.send([story.deploy("started")])
+        await stage.caught_up(worker)
+        await worker.ready()
+        assert await worker.stop() == 0
+    for password in ("first-pa55", "second-pa55"):
+        assert password not in worker.stderr
+
+
+async def test_login_that_stays_refused_ends_the_worker_with_one_line(stage: Stage, kafka: SecuredKafka) -> None:
+    """Exit code 2, as at the start."""
+    name = f"refused-{uuid4().hex}"
+    kafka.set_password(name, "first-pa55")
+    settings = scram(kafka) | {"RUDDER_KAFKA_SASL_USERNAME": name, "RUDDER_KAFKA_SASL_PASSWORD": "first-pa55"}
+    command = (sys.executable, "-m", "tests.end_to_end.impatient_worker")
+    with stage.worker(command=command, **settings) as worker:
+        await worker.ready()
+        kafka.set_password(name, "second-pa55")
+        await asyncio.to_thread(kafka.restart)
+        assert await worker.ended() == 2, worker.told()
+    [line] = [line for line in worker.stderr.splitlines() if not line.startswith("{")]
+    assert f"login {name} by SCRAM-SHA-512" in line
+    assert "RUDDER_KAFKA_SASL_USERNAME" in line
+
+
+async def test_changed_client_certificate_is_read_again_from_its_file(stage: Stage, kafka: SecuredKafka) -> None:
+    """What was a certificate of an authority that nobody trusts is replaced by a good one: the start goes on."""
+    certificate, key = stage.folder / "client.pem", stage.folder / "client.key"
+    for path, other in ((certificate, "other.pem"), (key, "other.key")):
+        shutil.copy(kafka.file(other), path)
+    settings = mutual_tls(kafka) | {
+        "RUDDER_KAFKA_SSL_CERTFILE": str(certificate),
+        "RUDDER_KAFKA_SSL_KEYFILE": str(key),
+    }
+    with stage.worker(**settings) as worker:
+        await worker.until(lambda: "cannot be spoken to over TLS" in worker.stderr, what="it is refused")
+        for path, good in ((key, "client.key"), (certificate, "client.pem")):
+            shutil.copy(kafka.file(good), path)
+        await stage.send(Story().approved())
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0

@@ -31,6 +31,16 @@ class ProxiedKafka(ApacheKafka):
         self.ways = tuple(Way(ports.pop(), ports.pop()) for _ in range(ways))
         super().__init__()
 
+    def move(self, number: int) -> Way:
+        """Has the broker tell clients another port of that way from its next start on."""
+        old, new = self.ways[number], self.ways[number]._replace(port=free_port())
+        text = self._configuration.read_text("utf-8")
+        told = f"WAY{number}://127.0.0.1:"
+        assert text.count(f"{told}{old.port}") == 1
+        self._configuration.write_text(text.replace(f"{told}{old.port}", f"{told}{new.port}"), "utf-8")
+        self.ways = (*self.ways[:number], new, *self.ways[number + 1 :])
+        return new
+
     def _more(self) -> tuple[dict[str, str], list[str]]:
         ways = {f"WAY{number}": way for number, way in enumerate(self.ways)}
         protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *ways))

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.kafka_jars import KafkaUnavailable
 from worker.demo.broker import free_port
@@ -31,8 +33,18 @@ class SecuredKafka(ApacheKafka):
         return f"127.0.0.1:{self._ports['SCRAM']}"
 
     def file(self, name: str) -> str:
-        """`ca.pem`; `other-ca.pem`, which nobody here trusts; `client.pem` with `client.key`, encrypted."""
+        """`ca.pem`; `other-ca.pem`, which nobody here trusts; `client.pem` with `client.key`, encrypted; `other.pem`
+        with `other.key`, of the other authority.
+        """
         return str(self._folder / name)
+
+    def set_password(self, user: str, password: str) -> None:
+        """Of a SCRAM user, who is made if there is none. Connections that are logged in stay so."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        mechanism = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
+        wanted = UserScramCredentialUpsertion(user, mechanism, password.encode())
+        for done in admin.alter_user_scram_credentials([wanted]).values():
+            done.result(30)
 
     def _more(self) -> tuple[dict[str, str], list[str]]:
         self._ports = {name: free_port() for name in ("TLS", "MUTUAL", "SCRAM")}
@@ -61,8 +73,9 @@ class SecuredKafka(ApacheKafka):
                 "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={authority}",
                 "-keyout", self.file(f"{authority}.key"), "-out", self.file(f"{authority}.pem"),
             )  # fmt: skip
-        for name in ("server", "client"):
-            protection = ["-passout", f"pass:{KEY_PASSWORD}"] if name == "client" else ["-nodes"]
+        for name in ("server", "client", "other"):
+            authority = "other-ca" if name == "other" else "ca"
+            protection = ["-nodes"] if name == "server" else ["-passout", f"pass:{KEY_PASSWORD}"]
             self._openssl(
                 "req", "-newkey", "rsa:2048", *protection, "-subj", f"/CN={name}",
                 "-keyout", self.file(f"{name}.key"), "-out", self.file(f"{name}.csr"),
@@ -71,7 +84,7 @@ class SecuredKafka(ApacheKafka):
             extensions.write_text("subjectAltName=IP:127.0.0.1\n", encoding="ascii")
             self._openssl(
                 "x509", "-req", "-in", self.file(f"{name}.csr"), "-days", "2", "-extfile", str(extensions),
-                "-CA", self.file("ca.pem"), "-CAkey", self.file("ca.key"), "-CAcreateserial",
+                "-CA", self.file(f"{authority}.pem"), "-CAkey", self.file(f"{authority}.key"), "-CAcreateserial",
                 "-out", self.file(f"{name}.pem"),
             )  # fmt: skip
         parts = [Path(self.file(name)).read_text("ascii") for name in ("server.key", "server.pem", "ca.pem")]

@@ -1,11 +1,11 @@
 """What every Kafka client of the worker is told: where the brokers are and how to be let in."""
 
-import asyncio
+import os
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
-from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     AuthenticationFailedError,
     AuthenticationMethodNotSupported,
@@ -25,10 +25,8 @@ from aiokafka.errors import (
 from aiokafka.helpers import create_ssl_context
 
 from worker.domain.errors import Misconfigured, Unavailable
-from worker.kafka import topic_creation
-
-_LOOK_SECONDS = 5.0
-"""How long a server is asked why it does not let a client in."""
+from worker.kafka import aiokafka_client, topic_creation
+from worker.kafka.refusals import RIGHT_ERRORS, Refusals, is_login_refused, tls_fault
 
 _RETRY_BACKOFF_MS = 300
 """aiokafka's waits do not grow, and it tries for producer, fetcher and group each: at its own 100 ms a worker without a
@@ -50,86 +48,131 @@ _OPERATORS_FAULT = (
 )
 
 
+Secret = str | Callable[[], str] | None
+
+
+class _Read:
+    """What a connection's files held when they were read last, and how the last login ended."""
+
+    ssl_context: ssl.SSLContext | None = None
+    versions: tuple[object, ...] = ()
+    login_error: BaseException | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Plain values, as the settings have them; files are PEM."""
+    """Values as the settings have them; files are PEM. A secret is a text, or a function that reads it anew for each
+    connection; it raises OSError or ValueError.
+    """
 
     bootstrap_servers: str
     client_id: str
     security_protocol: str = "PLAINTEXT"
     sasl_mechanism: str = "PLAIN"
     sasl_username: str | None = None
-    sasl_password: str | None = None
+    sasl_password: Secret = None
     ssl_cafile: str | None = None
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
-    ssl_keyfile_password: str | None = None
+    ssl_keyfile_password: Secret = None
     request_timeout_seconds: float = 40.0
+    logins: Refusals = field(default_factory=Refusals, compare=False, repr=False)
+    rights: Refusals = field(default_factory=Refusals, compare=False, repr=False)
+    _read: _Read = field(default_factory=_Read, compare=False, repr=False)
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments for any aiokafka client; none that has them creates topics.
 
         Raises:
-            Misconfigured: a certificate file cannot be read.
+            Misconfigured: a certificate file or a secret cannot be read.
         """
         topic_creation.forbid()
+        aiokafka_client.install()
+        self._read.login_error = None
+        try:
+            current = self.current()
+        except (OSError, ValueError) as error:
+            raise Misconfigured(str(error)) from error
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,
             "security_protocol": self.security_protocol,
             "sasl_mechanism": self.sasl_mechanism,
             "sasl_plain_username": self.sasl_username,
-            "sasl_plain_password": self.sasl_password,
-            "ssl_context": self._ssl_context(),
+            "sasl_plain_password": current["sasl_plain_password"],
+            "ssl_context": self,
             "request_timeout_ms": int(self.request_timeout_seconds * 1000),
             "retry_backoff_ms": _RETRY_BACKOFF_MS,
         }
 
+    def current(self) -> dict[str, Any]:
+        """As `worker.kafka.aiokafka_client.Credentials` says."""
+        return {"ssl_context": self._ssl_context(), "sasl_plain_password": _text(self.sasl_password)}
+
+    def refused(self, error: BaseException) -> None:
+        self._read.login_error = error
+        self.logins.add(self.refusal(error))
+
+    def accepted(self) -> None:
+        self._read.login_error = None
+        self.logins.end()
+
+    @property
+    def login_error(self) -> BaseException | None:
+        """Why the last connection was refused; None: it was not."""
+        return self._read.login_error
+
+    def refused_cause(self) -> str | None:
+        """Why brokers refuse the worker now, in one line that names the settings; None: they do not."""
+        return self.logins.current or self.rights.current
+
+    def lasting_refusal(self) -> tuple[str, float] | None:
+        """The same, and for how many seconds it has been repeated."""
+        return self.logins.lasting or self.rights.lasting
+
+    def refusal(self, error: BaseException) -> str:
+        """The error in one line that names the settings to look at."""
+        at, fault = self.bootstrap_servers, tls_fault(error)
+        if isinstance(error, OSError | ValueError) and not isinstance(error, ssl.SSLError):
+            return f"the worker cannot log in to Kafka at {at}: {error}"
+        if fault is not None:
+            return f"Kafka at {at} cannot be spoken to over TLS: {fault}; see the RUDDER_KAFKA_SSL_… files"
+        if is_login_refused(error):
+            return (
+                f"Kafka at {at} refuses the worker: {error}; login {self.sasl_username} by {self.sasl_mechanism}, see "
+                "RUDDER_KAFKA_SASL_USERNAME, _PASSWORD and _MECHANISM"
+            )
+        if isinstance(error, RIGHT_ERRORS):
+            return f"Kafka at {at} refuses the worker: {error}; grant login {self.sasl_username} the right"
+        return f"Kafka at {at} refuses the worker: {error}"
+
     def _ssl_context(self) -> ssl.SSLContext | None:
         if self.security_protocol not in {"SSL", "SASL_SSL"}:
             return None
+        files = [file for file in (self.ssl_cafile, self.ssl_certfile, self.ssl_keyfile) if file]
         try:
-            context: ssl.SSLContext = create_ssl_context(
-                cafile=self.ssl_cafile,
-                certfile=self.ssl_certfile,
-                keyfile=self.ssl_keyfile,
-                password=self.ssl_keyfile_password,
-            )
-        except (OSError, ssl.SSLError) as error:
-            given = ", ".join(file for file in (self.ssl_cafile, self.ssl_certfile, self.ssl_keyfile) if file)
-            raise Misconfigured(f"the RUDDER_KAFKA_SSL_… files cannot be used ({given}): {error}") from error
-        return context
+            password = _text(self.ssl_keyfile_password)
+            versions = (password, *((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in map(os.stat, files)))
+            if self._read.ssl_context is None or self._read.versions != versions:
+                self._read.ssl_context = create_ssl_context(
+                    cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile, password=password
+                )
+                self._read.versions = versions
+        except OSError as error:  # an ssl.SSLError among them
+            raise ValueError(f"the RUDDER_KAFKA_SSL_… files cannot be used ({', '.join(files)}): {error}") from error
+        return self._read.ssl_context
 
 
-async def at_start(error: KafkaError, connection: Connection) -> Misconfigured | Unavailable:
+def _text(secret: Secret) -> str | None:
+    return secret() if callable(secret) else secret
+
+
+def at_start(error: KafkaError, connection: Connection) -> Misconfigured | Unavailable:
     """What a client's failure to start calls for: other settings, or patience."""
-    bootstrap_servers = connection.bootstrap_servers
-    if isinstance(error, KafkaConnectionError) and connection.security_protocol != "PLAINTEXT":
-        # A client that every server turns away says only that it found none: a wrong password would be waited out.
-        found = await _reason(connection)
-        if isinstance(found, KafkaError):
-            error = found
-        elif isinstance(found, ssl.SSLError):
-            return Unavailable(f"Kafka at {bootstrap_servers} cannot be spoken to over TLS: {found}")
-    if isinstance(error, _OPERATORS_FAULT):
-        return Misconfigured(f"Kafka at {bootstrap_servers} refuses the worker: {error}")
-    return Unavailable(f"Kafka at {bootstrap_servers} does not answer: {error}")
-
-
-async def _reason(connection: Connection) -> Exception | None:
-    """Why the first server that answers does not let this client in; None where none answers, or one lets it in."""
-    arguments = connection.arguments()
-    del arguments["retry_backoff_ms"]  # a single connection is not tried again
-    for host, port, _ in collect_hosts(arguments.pop("bootstrap_servers")):
-        try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                connected = await create_conn(host, port, **arguments)
-        except KafkaConnectionError:
-            continue
-        except (KafkaError, ssl.SSLError) as error:
-            return error
-        except (OSError, TimeoutError):
-            continue
-        connected.close()
-        return None
-    return None
+    # A client that every server turns away says only that it found none: a wrong password would be waited out.
+    found = connection.login_error if isinstance(error, KafkaConnectionError) else error
+    if isinstance(found, _OPERATORS_FAULT):
+        return Misconfigured(connection.refusal(found))
+    if found is not None and tls_fault(found) is not None:
+        return Unavailable(connection.refusal(found))
+    return Unavailable(f"Kafka at {connection.bootstrap_servers} does not answer: {error}")

@@ -8,6 +8,8 @@ Three traits of aiokafka's commit, each of which can take the group's offsets ba
   member's, whose offsets are taken back.
 - The request is shielded: cancelling the commit leaves it under way. It can be sent after the next commit, and its late
   answer can reset the generation that the member has by then.
+
+And a static member that another has replaced is told so only where it asks by its instance id: see `install`.
 """
 
 import asyncio
@@ -15,8 +17,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import IllegalGenerationError, UnknownMemberIdError
+from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import BrokerResponseError, IllegalGenerationError, UnknownMemberIdError, kafka_errors
 from aiokafka.protocol.commit import OffsetCommitRequest
+from aiokafka.protocol.group import JoinGroupRequest
 
 _NO_GENERATION = OffsetCommitRequest.DEFAULT_GENERATION_ID
 
@@ -63,3 +67,50 @@ class Membership:
             raise IllegalGenerationError(self._coordinator.group_id)
         self._sending = asyncio.current_task()
         await self._send(assignment, offsets)
+
+
+class FencedInstanceIdError(BrokerResponseError):  # type: ignore[misc]  # aiokafka is untyped
+    errno = 82
+    message = "FENCED_INSTANCE_ID"
+    description = "Another member of the group has the same group.instance.id."
+
+
+def install() -> None:
+    """Have every static member of this process end when another takes its place.
+
+    aiokafka's heartbeats and commits name no `group.instance.id`, so that a broker answers UNKNOWN_MEMBER_ID to one
+    that was replaced. aiokafka then joins as a new member, and takes its place back: two workers with one id replace
+    each other for ever. This one joins first under the member id that it had; the broker then tells a member that was
+    replaced (FENCED_INSTANCE_ID) from one that was silent for too long (UNKNOWN_MEMBER_ID), which joins as a new one.
+    """
+    kafka_errors[FencedInstanceIdError.errno] = FencedInstanceIdError
+    GroupCoordinator.reset_generation = _reset_generation
+    GroupCoordinator._send_req = _send_request  # noqa: SLF001
+
+
+def is_fenced(consumer: AIOKafkaConsumer) -> bool:
+    """Whether another member has taken this one's place under its `group.instance.id`."""
+    return getattr(getattr(consumer, "_coordinator", None), "_is_fenced", False)
+
+
+_reset = GroupCoordinator.reset_generation
+_send = GroupCoordinator._send_req  # noqa: SLF001
+
+
+def _reset_generation(self: Any) -> None:
+    if self._group_instance_id is not None and self.member_id:
+        self._earlier_member_id = self.member_id
+    _reset(self)
+
+
+async def _send_request(self: Any, request: Any) -> Any:
+    earlier = getattr(self, "_earlier_member_id", None)
+    if isinstance(request, JoinGroupRequest) and not request._member_id and earlier is not None:  # noqa: SLF001
+        request._member_id = earlier  # noqa: SLF001
+    response = await _send(self, request)
+    code = getattr(response, "error_code", 0)
+    if isinstance(request, JoinGroupRequest):
+        self._earlier_member_id = None
+    if code == FencedInstanceIdError.errno:
+        self._is_fenced = True
+    return response

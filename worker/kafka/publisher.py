@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import structlog
 from aiokafka import AIOKafkaProducer
@@ -35,6 +35,7 @@ from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import closed_transports
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
+from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import Publication
 from worker.telemetry import LogEvent
 
@@ -219,12 +220,20 @@ class KafkaPublisher:
         return False
 
     async def ping(self) -> None:
-        """As `worker.ports.Publisher` says. Any broker will do, and it is asked for no topic: that is the least there
-        is to ask, whatever the size of the cluster.
+        """As `worker.ports.Publisher` says. The request names no topic: the answer is as short as it can be, whatever
+        the size of the cluster.
+        """
+        await self.request(MetadataRequest([]))
 
-        It is asked on a connection of its own, where no question waits behind what slow followers have yet to
-        acknowledge. One that does not answer is closed: a connection may be dead without either end having heard of it,
-        and the client finds that out only by a question that it is left to wait for.
+    async def request(self, request: Any) -> Any:
+        """The answer of any broker to an aiokafka request.
+
+        It goes over a connection of its own, where it does not wait behind what slow followers have yet to acknowledge.
+        A connection without an answer is closed: it may be dead without either end having noticed, which the client
+        finds out only after its request timeout.
+
+        Raises:
+            Unavailable: none answers, or each refuses the worker.
         """
         if self._producer is None:
             raise Unavailable("not connected yet")
@@ -237,20 +246,22 @@ class KafkaPublisher:
             try:
                 # One that says nothing must not pass for all of them; where it is the only one, who asks has patience.
                 async with asyncio.timeout(None if len(brokers) == 1 else _ANSWER_TIMEOUT_SECONDS):
-                    await client.send(broker.nodeId, MetadataRequest([]), group=ConnectionGroup.COORDINATION)
+                    answer = await client.send(broker.nodeId, request, group=ConnectionGroup.COORDINATION)
                 answered = True
             except (KafkaError, OSError, TimeoutError) as error:
                 problem = f"{broker.host}:{broker.port}: {str(error) or type(error).__name__}"
             else:
-                return
+                return answer
             finally:
                 silent = client._conns.get((broker.nodeId, ConnectionGroup.COORDINATION))  # noqa: SLF001
                 if silent is not None and not answered:
                     silent.close()
-        raise Unavailable(f"Kafka does not answer: {problem}")
+        raise Unavailable(self._connection.refused_cause() or f"Kafka does not answer: {problem}")
 
     async def _judge(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
         """Replace a producer that this error leaves in a state it cannot get out of."""
+        if isinstance(error, RIGHT_ERRORS):
+            self._connection.rights.add(self._connection.refusal(error))
         if not error.retriable and not isinstance(error, _REFUSED_BEFORE_SENDING):
             await self._replace(producer, error)
 
@@ -268,7 +279,7 @@ class KafkaPublisher:
             await producer.start()
             started = True
         except KafkaError as error:
-            raise await at_start(error, self._connection) from error
+            raise at_start(error, self._connection) from error
         finally:
             if not started:  # it failed, or was cancelled
                 await _close(producer)

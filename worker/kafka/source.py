@@ -19,16 +19,18 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import (
     CommitFailedError,
     IllegalStateError,
+    InconsistentGroupProtocolError,
     KafkaError,
     KafkaTimeoutError,
     KafkaUnavailableError,
 )
 
 from schemas.record import Record
-from worker.domain.errors import Broken, Unavailable
-from worker.kafka import closed_transports, lenient_headers
+from worker.domain.errors import Broken, Misconfigured, Unavailable
+from worker.kafka import closed_transports, lenient_headers, membership
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.membership import Membership
+from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import Partition, PartitionsLost
 from worker.telemetry import LogEvent
 
@@ -70,6 +72,7 @@ class KafkaSource:
     ) -> None:
         self._connection = connection
         self._topics = tuple(topics)
+        self._assignor = assignor
         self._commit_timeout_seconds = commit_timeout_seconds
         self._arguments = {
             "group_id": group_id,
@@ -92,6 +95,7 @@ class KafkaSource:
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
         lenient_headers.install()
         closed_transports.install()
+        membership.install()
 
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
         consumer = AIOKafkaConsumer(**self._connection.arguments(), **self._arguments)
@@ -101,7 +105,7 @@ class KafkaSource:
             self._membership = Membership(consumer)
             self._consumer = consumer
         except KafkaError as error:
-            raise await at_start(error, self._connection) from error
+            raise self._fatal(consumer, error) or at_start(error, self._connection) from error
         finally:
             if self._consumer is not consumer:  # it failed, or was cancelled
                 await _close(consumer)
@@ -110,6 +114,8 @@ class KafkaSource:
         self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
     ) -> Sequence[Record]:
         consumer = self._started()
+        if (fatal := self._fatal(consumer, None)) is not None:
+            raise fatal
         if self._polling is None:
             self._polling = asyncio.ensure_future(_get(consumer, timeout_seconds, records_max, paused))
         polling = self._polling
@@ -122,6 +128,12 @@ class KafkaSource:
         try:
             return [record_of(record) for record in polling.result()]
         except KafkaError as error:
+            if (fatal := self._fatal(consumer, error)) is not None:
+                raise fatal from error
+            if isinstance(error, RIGHT_ERRORS):  # the grant may come; if it does not, the worker ends
+                cause = self._connection.refusal(error)
+                self._connection.rights.add(cause)
+                raise Unavailable(cause) from error
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
             raise (Unavailable if passing else Broken)(f"no records can be fetched: {error}") from error
@@ -150,6 +162,22 @@ class KafkaSource:
             await asyncio.gather(polling, return_exceptions=True)
         if consumer is not None:
             await _close(consumer)
+
+    def _fatal(self, consumer: AIOKafkaConsumer, error: KafkaError | None) -> Misconfigured | None:
+        """What no other attempt can mend, in a line that names the setting."""
+        group_id = self._arguments["group_id"]
+        if membership.is_fenced(consumer):
+            return Misconfigured(
+                f"another member of group {group_id} has taken this worker's place: both have "
+                f"RUDDER_GROUP_INSTANCE_ID={self._arguments['group_instance_id']}; each worker needs one of its own"
+            )
+        if isinstance(error, InconsistentGroupProtocolError):
+            return Misconfigured(
+                f"the members of group {group_id} (RUDDER_GROUP_ID) have another assignment strategy than this one, "
+                f"RUDDER_PARTITION_ASSIGNMENT_STRATEGY={self._assignor}, or are no consumers: give all the same one, "
+                f"and stop all before it is changed ({error})"
+            )
+        return None
 
     def _forgetting(self, on_revoked: OnRebalance) -> OnRebalance:
         """Before the callback: what was fetched and not taken yet is of partitions that may be somebody else's soon."""
@@ -185,6 +213,11 @@ async def _close(consumer: AIOKafkaConsumer) -> None:
     try:
         async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
             await consumer.stop()
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+        # aiokafka cancels a fetch that waits for its next attempt, and then lets that cancellation out of `stop`.
+        await consumer._client.close()  # noqa: SLF001
     except TimeoutError:  # the group will find out by its session
         _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
 

@@ -56,7 +56,7 @@ class KafkaTopicReader:
             await self._admin.start()
             await self._consumer.start()
         except KafkaError as error:
-            raise await at_start(error, self._connection) from error
+            raise at_start(error, self._connection) from error
 
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None

@@ -4,6 +4,7 @@ import asyncio
 
 from worker.domain.breaker import Breaker
 from worker.ports import Clock, Membership
+from worker.runtime.broker_monitor import BrokerMonitor
 from worker.runtime.consumer import Consumer
 from worker.runtime.gate import Gate, Gates
 
@@ -27,13 +28,21 @@ class WorkerHealth:
     """Liveness looks at the loop alone: restarting a worker brings no database back."""
 
     def __init__(
-        self, *, gates: Gates, breaker: Breaker, consumer: Consumer, membership: Membership, clock: Clock
+        self,
+        *,
+        gates: Gates,
+        breaker: Breaker,
+        consumer: Consumer,
+        membership: Membership,
+        clock: Clock,
+        broker_monitor: BrokerMonitor | None = None,
     ) -> None:
         self._membership = membership
         self._gates = gates
         self._breaker = breaker
         self._consumer = consumer
         self._clock = clock
+        self._broker_monitor = broker_monitor
 
     def alive(self) -> bool:
         beat_seconds = self._consumer.beat_seconds
@@ -42,10 +51,19 @@ class WorkerHealth:
     async def unready(self) -> dict[str, str]:
         database, broker = await asyncio.gather(_problem(self._gates.database), _problem(self._gates.broker))
         dropped = _DROPPED if self._membership.dropped else None
-        partitions = dropped if self._consumer.joined else _UNASSIGNED
+        topics = self._broker_monitor.problem if self._broker_monitor is not None else None
+        # Without its topics no member is assigned anything, and no other member is to blame.
+        unassigned = _UNASSIGNED if topics is None else None
+        partitions = dropped if self._consumer.joined else unassigned
         tripped = self._breaker.tripped
         breaker = None if tripped is None else str(tripped)
-        problems = {"database": database, "broker": broker, "partitions": partitions, "breaker": breaker}
+        problems = {
+            "database": database,
+            "broker": broker,
+            "topics": topics,
+            "partitions": partitions,
+            "breaker": breaker,
+        }
         return {name: problem for name, problem in problems.items() if problem is not None}
 
 

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack
 
 import structlog
 
-from worker.domain.errors import Abandoned
+from worker.domain.errors import Abandoned, Misconfigured
 from worker.domain.retry import Backoff
 from worker.ports import Clock
 from worker.runtime.consumer import Consumer
@@ -19,14 +19,14 @@ Step = Callable[[], Awaitable[None]]
 
 
 class Worker:
-    """A service. `dependencies` are opened in order, each with what closes it; the consumer joins last. `facts`: what
-    the log says of a worker that has started.
+    """A service. `dependencies` are opened in order, each with what closes it, if anything; the consumer joins last.
+    `facts`: what the log says of a worker that has started.
     """
 
     def __init__(
         self,
         *,
-        dependencies: tuple[tuple[str, Step, Step], ...],
+        dependencies: tuple[tuple[str, Step, Step | None], ...],
         consumer: Consumer,
         startup_timeout_seconds: float,
         facts: Mapping[str, object],
@@ -47,13 +47,21 @@ class Worker:
         async with AsyncExitStack() as closing:
             try:
                 for name, start, close in self._dependencies:
-                    closing.push_async_callback(close)
+                    if close is not None:
+                        closing.push_async_callback(close)
                     await self._await(name, start, stop)
                 await self._await("broker", self._consumer.join, stop)
             except Abandoned:
                 return
             _log.info(LogEvent.WORKER_STARTED, **self._facts)
-            await self._consumer.run(stop)
+            try:
+                await self._consumer.run(stop)
+            except ExceptionGroup as group:
+                # What an operator has to mend is one line, without the task group around it.
+                if (misconfigured := group.subgroup(Misconfigured)) is None:
+                    raise
+                error = misconfigured.exceptions[0]
+                raise error from error.__cause__
         _log.info(LogEvent.WORKER_STOPPED)
 
     async def _await(self, name: str, start: Step, stop: asyncio.Event) -> None:

@@ -1,0 +1,73 @@
+"""A broker that comes back under another address, while nobody listens at the old one: the clients find it again."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import pytest
+
+from tests.conformance.deadlines import until
+from tests.conformance.members import connection, member
+from tests.conformance.producers import ToSend, send
+from tests.servers.availability import started
+from tests.servers.faulty_proxy import FaultyProxy
+from tests.servers.kafka_jars import KafkaUnavailable
+from tests.servers.proxied_kafka import ProxiedKafka
+from worker.demo.topics import create_topics
+from worker.domain.errors import Unavailable
+from worker.kafka.publisher import KafkaPublisher
+from worker.ports import Partition, Publication
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[ProxiedKafka]:
+    with started("apache", ProxiedKafka, missing=KafkaUnavailable) as server:
+        yield server
+
+
+async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(kafka: ProxiedKafka) -> None:
+    """Consumer, producer and probe, each within a minute: as a new Kubernetes node or a moved load balancer has it."""
+    topic = f"events.{uuid4().hex}"
+    await create_topics(kafka.bootstrap_servers, {topic: 1})
+    [way] = kafka.ways
+    async with AsyncExitStack() as stack:
+        front = await stack.enter_async_context(FaultyProxy.running(way.behind))
+        at_front = f"127.0.0.1:{front.port}"
+        old = AsyncExitStack()
+        await old.enter_async_context(FaultyProxy.running(way.behind, port=way.port))
+        stack.push_async_callback(old.aclose)
+        publisher = KafkaPublisher(connection(at_front, request_timeout_seconds=10.0))
+        await publisher.start()
+        stack.push_async_callback(publisher.stop)
+        one = await stack.enter_async_context(member(at_front, topic))
+        await asyncio.to_thread(send, kafka.bootstrap_servers, topic, [ToSend(value=b"0")])
+        await one.take(1)
+        await asyncio.to_thread(kafka.kill)
+        await old.aclose()
+        front.cut()
+        moved = kafka.move(0)
+        await stack.enter_async_context(FaultyProxy.running(moved.behind, port=moved.port))
+        await asyncio.to_thread(kafka.start)
+        await asyncio.to_thread(send, kafka.bootstrap_servers, topic, [ToSend(value=b"1")])
+
+        async def answers() -> bool:
+            try:
+                await publisher.ping()
+            except Unavailable:
+                return False
+            return True
+
+        await until(answers, what="the probe is answered")
+        await publisher.publish([Publication(topic=topic, key=None, value=b"2", headers=())])
+        assert [record.value for record in await one.take(3)] == [b"0", b"1", b"2"]
+
+        async def committed() -> bool:
+            await one.poll()
+            try:
+                await one.source.commit({Partition(topic, 0): 3})
+            except Exception:  # noqa: BLE001 - until the group has this member again
+                return False
+            return True
+
+        await until(committed, what="the member commits")

@@ -1,0 +1,181 @@
+"""A worker at a broker that answers, but not as it should: missing topics, members that do not fit together."""
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+from confluent_kafka.admin import AdminClient
+
+from tests.conformance.deadlines import until
+from tests.conformance.groups import members_of
+from tests.conformance.producers import ToSend, headers_of
+from tests.conformance.stores import migrate
+from tests.end_to_end.events import Story
+from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.worker_process import WorkerProcess
+from tests.servers.apache_kafka import ApacheKafka
+from tests.servers.topics import delete_topics
+from worker.demo.topics import create_topics
+
+
+@pytest.fixture
+async def stage(apache_kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[Stage]:
+    """Apache Kafka, with the broker's own limits, and SQLite."""
+    apache_kafka.ensure_running()
+    topics = topics_of_a_stage()
+    await create_topics(apache_kafka.bootstrap_servers, partitions_of(topics))
+    database_url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
+    await migrate(database_url)
+    yield Stage(
+        bootstrap_servers=apache_kafka.bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics
+    )
+    await asyncio.to_thread(delete_topics, apache_kafka.bootstrap_servers, list(partitions_of(topics)))
+
+
+def named(bootstrap_servers: str) -> set[str]:
+    return set(AdminClient({"bootstrap.servers": bootstrap_servers}).list_topics(timeout=10).topics)
+
+
+async def not_ready_for(worker: WorkerProcess, words: str) -> None:
+    async def said() -> bool:
+        assert worker.exit_code is None, worker.told()
+        if await worker.status("/readyz") != 503:
+            return False
+        return words in (await worker.get("/readyz")).text
+
+    await until(said, what=lambda: f"/readyz says {words}: {worker.told()}")
+
+
+@pytest.mark.parametrize("codec", ["zstd", "none"])
+async def test_record_whose_dead_letter_is_too_large_blocks_nothing(stage: Stage, codec: str) -> None:
+    """As large as the topic takes; the dead letter's topic takes no more. The limit is named at the start."""
+    story = Story()
+    large = b" " * 2_097_152 if codec == "zstd" else b"{" + os.urandom(1_048_400)
+    bad = ToSend(value=large, key=b"key", headers=(("a", b"b"),), partition=0)
+    settings = {"RUDDER_EVENT_BYTES_MAX": "4000000"}
+    with stage.worker(**settings) as worker:
+        await worker.until(lambda: "topic.advice" in worker.stderr, what="the limit is named")
+        await stage.send([bad], compression=codec)
+        await stage.send([replace(record, partition=0) for record in story.approved()])
+        await stage.caught_up(worker)
+        assert "producer.replaced" not in worker.stderr
+        assert await worker.stop() == 0
+    assert f"max.message.bytes of topic {stage.topics.dead_letters} (RUDDER_DEAD_LETTER_TOPIC)" in worker.stderr
+    [letter] = await stage.read(stage.topics.dead_letters)
+    headers = dict(headers_of(letter))
+    assert (letter.key(), headers["a"], headers["rudder-offset"]) == (b"key", b"b", b"0")
+    if codec == "zstd":
+        assert letter.value() == large
+    else:
+        assert letter.value() is None
+        assert headers["rudder-value-omitted"] == b"1048401"
+        assert '"limit_bytes": 1048588' in worker.stderr
+
+
+async def test_missing_input_topic_ends_the_start_with_its_name(stage: Stage) -> None:
+    """Named in the log and /readyz while it is waited for; it is not created."""
+    missing = f"events.{uuid4().hex}"
+    settings = {"RUDDER_INPUT_TOPICS": f"{stage.topics.events},{missing}", "RUDDER_STARTUP_TIMEOUT_SECONDS": "5"}
+    with stage.worker(**settings) as worker:
+        await not_ready_for(worker, f"topic {missing} (RUDDER_INPUT_TOPICS) does not exist: create it")
+        assert "silent" not in (await worker.get("/readyz")).text
+        assert await worker.ended() == 2, worker.told()
+    [line] = [line for line in worker.stderr.splitlines() if not line.startswith("{")]
+    assert line.startswith("rudder-worker: gave up on the topics after 5 s: ")
+    assert missing in line
+    assert missing not in await asyncio.to_thread(named, stage.bootstrap_servers)
+
+
+async def test_input_topic_that_comes_during_the_start_is_read(stage: Stage) -> None:
+    """Whoever creates it need not restart the worker."""
+    late = f"events.{uuid4().hex}"
+    stage = replace(stage, topics=replace(stage.topics, events=late))
+    try:
+        with stage.worker() as worker:
+            await worker.until(lambda: f"topic {late}" in worker.stderr, what="it is named")
+            await create_topics(stage.bootstrap_servers, {late: 1})
+            await worker.ready()
+            assert await worker.stop() == 0
+    finally:
+        await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [late])
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["at the start", "while it runs"])
+async def test_missing_output_topic_is_named_until_it_is_there(stage: Stage, deleted: bool) -> None:
+    """In the log and /readyz; what does not need it goes on, and nobody creates it."""
+    topic = f"deployment-status.{uuid4().hex}"
+    stage = replace(stage, topics=replace(stage.topics, deployment_status=topic))
+    words = f"topic {topic} (RUDDER_DEPLOYMENT_STATUS_TOPIC) does not exist: create it"
+    story = Story()
+    if deleted:
+        await create_topics(stage.bootstrap_servers, {topic: 1})
+    try:
+        with stage.worker() as worker:
+            if deleted:
+                await worker.ready()
+                await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+            await not_ready_for(worker, words)
+            assert words in worker.stderr
+            await stage.send([replace(record, partition=0) for record in story.approved()])
+            await stage.caught_up(worker)
+            assert topic not in await asyncio.to_thread(named, stage.bootstrap_servers)
+            await create_topics(stage.bootstrap_servers, {topic: 1})
+            await stage.send([replace(story.deploy("started"), partition=0)])
+            await stage.caught_up(worker)
+            await worker.ready()
+            assert await worker.stop() == 0
+        assert len(await stage.read(topic)) == 1
+    finally:
+        await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+
+
+async def test_second_worker_with_one_instance_id_ends_the_first(stage: Stage) -> None:
+    """With a line that names the setting; the second goes on, and its group is quiet."""
+    settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_LOG_LEVEL": "info"}
+    story = Story()
+    with stage.worker("first", **settings) as first:
+        await first.ready()
+        with stage.worker("second", **settings) as second:
+            assert await first.ended() == 2, first.told()
+            await second.ready()
+            await stage.send(story.approved())
+            await stage.caught_up(second)
+            assert second.stderr.count("partitions.assigned") == 1
+            assert await second.stop() == 0
+    [line] = [line for line in first.stderr.splitlines() if not line.startswith("{")]
+    assert "RUDDER_GROUP_INSTANCE_ID=one" in line
+
+
+async def test_static_member_that_was_silent_too_long_joins_again(stage: Stage) -> None:
+    """Nobody took its place: it is no fault of a setting."""
+    settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
+    with stage.worker(**settings) as worker:
+        await worker.ready()
+        [known_as] = await members_of(stage.bootstrap_servers, stage.group_id)
+        worker.send_signal(signal.SIGSTOP)
+
+        async def forgotten() -> bool:
+            return known_as not in await members_of(stage.bootstrap_servers, stage.group_id)
+
+        await until(forgotten, what="its session is over")
+        worker.send_signal(signal.SIGCONT)
+        await stage.send(Story().approved())
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+
+
+async def test_other_assignment_strategy_than_the_group_s_ends_the_start(stage: Stage) -> None:
+    """The line names both settings."""
+    with stage.worker("first", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="range") as first:
+        await first.ready()
+        with stage.worker("second", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="sticky") as second:
+            assert await second.ended() == 2, second.told()
+        assert await first.stop() == 0
+    [line] = [line for line in second.stderr.splitlines() if not line.startswith("{")]
+    assert "RUDDER_PARTITION_ASSIGNMENT_STRATEGY=sticky" in line
+    assert stage.group_id in line

@@ -1,0 +1,117 @@
+"""What aiokafka's client, on which its consumer, producer and admin client are built, does not do by itself.
+
+It offers no seam for any of this, so that names in its module are replaced.
+
+- It logs in for ever with the password and the certificate that it was made with.
+- It knows only the brokers of its last metadata: when none of these listens any more, it never asks the bootstrap
+  servers again (Kafka's own client does since KIP-899 and KIP-1102).
+"""
+
+import asyncio
+from typing import Any, Protocol
+
+import aiokafka.client
+import structlog
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.protocol.metadata import MetadataRequest
+
+from worker.kafka.refusals import is_login_refused
+from worker.telemetry import LogEvent
+
+_KNOWN_BROKERS_SECONDS = 10.0
+"""How long the known brokers have for an answer before the bootstrap servers are asked as well."""
+
+_CONNECT_SECONDS = 5.0
+"""How long one bootstrap server has."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
+_metadata_of_known_brokers = AIOKafkaClient._metadata_update  # noqa: SLF001
+
+
+class Credentials(Protocol):
+    """What a connection needs, asked for anew for each. aiokafka hands the `ssl_context` of a client to each of its
+    connections without a look, which is how this one gets there.
+    """
+
+    def current(self) -> dict[str, Any]:
+        """The arguments `ssl_context` and `sasl_plain_password`. Raises OSError, ValueError: they cannot be read."""
+        ...
+
+    def refused(self, error: BaseException) -> None:
+        """A broker, or the reading of a file, refused them."""
+        ...
+
+    def accepted(self) -> None: ...
+
+
+def install() -> None:
+    """For every client of this process."""
+    aiokafka.client.create_conn = _connect
+    AIOKafkaClient._metadata_update = _metadata_update  # noqa: SLF001
+
+
+async def _connect(host: str, port: int, *, ssl_context: Any = None, **arguments: Any) -> Any:
+    if not hasattr(ssl_context, "current"):
+        return await create_conn(host, port, ssl_context=ssl_context, **arguments)
+    credentials: Credentials = ssl_context
+    try:
+        arguments |= credentials.current()
+    except (OSError, ValueError) as error:
+        credentials.refused(error)
+        raise KafkaConnectionError(f"Connection at {host}:{port} is not tried: {error}") from error
+    try:
+        connection = await create_conn(host, port, **arguments)
+    except Exception as error:
+        if is_login_refused(error):
+            credentials.refused(error)
+        if isinstance(error, AssertionError | ValueError) and not isinstance(error, OSError):
+            # Its SASL dialogues check in this way what a server answers.
+            raise KafkaConnectionError(f"Connection at {host}:{port} failed: {error!r}") from error
+        raise
+    credentials.accepted()
+    return connection
+
+
+async def _metadata_update(self: AIOKafkaClient, cluster_metadata: Any, topics: Any) -> bool:
+    known = asyncio.ensure_future(_metadata_of_known_brokers(self, cluster_metadata, topics))
+    try:
+        await asyncio.wait((known,), timeout=_KNOWN_BROKERS_SECONDS)
+        if known.done() and (known.result() or not self.cluster.brokers()):
+            return bool(known.result())
+        return await _metadata_of_bootstrap_servers(self, cluster_metadata, topics) or await known
+    finally:
+        known.cancel()
+        await asyncio.gather(known, return_exceptions=True)
+
+
+async def _metadata_of_bootstrap_servers(client: AIOKafkaClient, cluster_metadata: Any, topics: Any) -> bool:
+    request = MetadataRequest(list(topics) if topics else None)
+    for host, port, _ in client.hosts:
+        connection = None
+        try:
+            async with asyncio.timeout(_CONNECT_SECONDS):
+                connection = await _connect(
+                    host,
+                    port,
+                    client_id=client._client_id,  # noqa: SLF001
+                    request_timeout_ms=client._request_timeout_ms,  # noqa: SLF001
+                    ssl_context=client._ssl_context,  # noqa: SLF001
+                    security_protocol=client._security_protocol,  # noqa: SLF001
+                    sasl_mechanism=client._sasl_mechanism,  # noqa: SLF001
+                    sasl_plain_username=client._sasl_plain_username,  # noqa: SLF001
+                    sasl_plain_password=client._sasl_plain_password,  # noqa: SLF001
+                )
+                metadata = await connection.send(request)
+        except (OSError, KafkaError, TimeoutError) as error:
+            _log.debug(LogEvent.BOOTSTRAP_FAILED, server=f"{host}:{port}", cause=str(error) or type(error).__name__)
+            continue
+        finally:
+            if connection is not None:
+                connection.close()
+        if metadata.brokers:
+            cluster_metadata.update_metadata(metadata)
+            _log.warning(LogEvent.BOOTSTRAPPED_AGAIN, server=f"{host}:{port}", brokers=len(metadata.brokers))
+            return True
+    return False
