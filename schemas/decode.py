@@ -42,6 +42,8 @@ def decode(
     `ahead_seconds_max`: how far the event's time may be after the record's timestamp; 0: however far. A record without
     a timestamp (-1) has nothing to compare with, and its event's time is taken as it is.
     """
+    if record.unreadable is not None:
+        return Invalid(reason=record.unreadable.reason, detail=joined([record.unreadable.detail]))
     envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
     source, id_, type_, event_time, _ = envelope.attributes
     if envelope.fault is not None:

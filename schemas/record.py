@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass
 
+from schemas.reasons import Reason
+
 Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """Why a record's key, value and headers could not be read from its batch."""
+
+    reason: Reason
+    detail: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -10,7 +20,7 @@ class Record:
     """One consumed record.
 
     `timestamp_ms` is the record's timestamp in milliseconds since 1970, UTC; -1 where it has none.
-    `headers` keep their order and repetitions, as Kafka does.
+    `headers` keep their order and repetitions, as Kafka does. `unreadable`: key, value and headers are unknown.
     """
 
     topic: str
@@ -20,6 +30,7 @@ class Record:
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    unreadable: Unreadable | None = None
 
     @property
     def is_tombstone(self) -> bool:
@@ -27,4 +38,4 @@ class Record:
 
         An empty value is none.
         """
-        return self.value is None
+        return self.value is None and self.unreadable is None

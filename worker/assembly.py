@@ -17,6 +17,7 @@ from worker.domain.retry import Backoff
 from worker.handling.publications import Publications, Topics
 from worker.handling.verify.verification import Plan
 from worker.kafka.connection import Connection, Secret
+from worker.kafka.lenient_headers import BATCH_BYTES_MAX
 from worker.kafka.publisher import KafkaPublisher
 from worker.kafka.source import KafkaSource
 from worker.kafka.topic_reader import KafkaTopicReader
@@ -105,7 +106,9 @@ def output_topics(settings: Settings) -> Topics:
 
 
 def topic_reader(settings: Settings) -> KafkaTopicReader:
-    return KafkaTopicReader(kafka_connection(settings), group_id=settings.group_id)
+    return KafkaTopicReader(
+        kafka_connection(settings), group_id=settings.group_id, batch_bytes_max=_batch_bytes_max(settings)
+    )
 
 
 def table_reader(settings: Settings) -> SqlTableReader:
@@ -173,6 +176,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         rebalance_timeout_seconds=settings.drain_timeout_seconds + 2 * _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
         commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
         metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
+        batch_bytes_max=_batch_bytes_max(settings),
     )
     consumer = Consumer(
         source=source,
@@ -252,6 +256,11 @@ def _bounds(settings: Settings) -> Bounds:
         trail_records_max=settings.commit_trail_max,
         keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
     )
+
+
+def _batch_bytes_max(settings: Settings) -> int:
+    """Of a batch that is decompressed: `run` and `verify` must take the same records for unreadable."""
+    return max(BATCH_BYTES_MAX, 2 * settings.event_bytes_max)
 
 
 def _secret(name: str, value: SecretStr | None) -> Secret:

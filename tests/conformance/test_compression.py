@@ -1,10 +1,18 @@
-"""Which compression a publisher uses is its own affair: the worker reads them all."""
+"""Which compression a publisher uses is its own affair: the worker reads them all, and past what cannot be read."""
+
+import asyncio
+import contextlib
 
 import pytest
 from confluent_kafka import Producer
 
 from schemas.record import Record
+from tests.conformance.deadlines import until
+from tests.conformance.members import member
+from tests.conformance.producers import ToSend, send
+from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.topics import MakeTopic
+from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection
 from worker.kafka.source import KafkaSource
 
@@ -32,3 +40,26 @@ async def test_a_compressed_record_is_read(bootstrap_servers: str, topics: MakeT
     finally:
         await source.stop()
     assert [record.value for record in records] == [value]
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_batch_that_is_corrupt_in_the_log_does_not_stop_its_partition(
+    bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
+) -> None:
+    """A bad disk: the broker serves what it finds, and its checksum is wrong at every fetch."""
+    topic = await topics()
+    for value in (b"first", b"corrupt", b"last"):
+        await asyncio.to_thread(send, bootstrap_servers, topic, [ToSend(value=value)])
+    apache_kafka.corrupt(topic, b"corrupt", b"carrupt")
+    async with member(bootstrap_servers, topic) as one:
+
+        async def read() -> bool:
+            with contextlib.suppress(Unavailable):
+                await one.poll()
+            return len(one.records) == 3
+
+        await until(read, what=lambda: f"three records; {one.records}")
+    first, corrupt, last = one.records
+    assert (first.value, last.value, corrupt.value) == (b"first", b"last", None)
+    assert corrupt.unreadable is not None
+    assert "offsets 1 to 1 has a wrong checksum" in corrupt.unreadable.detail

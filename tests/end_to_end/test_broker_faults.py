@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,14 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests.conformance.batches import batch_of_zeros, put_batch
 from tests.conformance.deadlines import until
 from tests.conformance.groups import members_of
 from tests.conformance.producers import ToSend, headers_of
 from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.verifying import compared
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.topics import delete_topics
@@ -75,6 +78,27 @@ async def test_record_whose_dead_letter_is_too_large_blocks_nothing(stage: Stage
         assert letter.value() is None
         assert headers["rudder-value-omitted"] == b"1048401"
         assert '"limit_bytes": 1048588' in worker.stderr
+
+
+async def test_batch_that_decompresses_to_gigabytes_is_rejected_by_its_offsets(stage: Stage) -> None:
+    """In a worker that may have 512 MB, with a batch of 419 MB that has 19 KB on disk. What is behind it is handled,
+    and verify, which reads the same topic, agrees.
+    """
+    records, story = 400, Story()
+    raw = batch_of_zeros("zstd", records=records, value_bytes=1_048_000)
+    await put_batch(stage.bootstrap_servers, stage.topics.events, raw, records=records)
+    await stage.send([replace(record, partition=0) for record in story.approved()])
+    command = (sys.executable, "-m", "tests.end_to_end.limited_worker")
+    with stage.worker(command=command, RUDDER_BREAKER_EVENTS="0") as worker:
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    rejections = (await stage.rows())["release_event_rejections"]
+    assert sorted(row["topic_offset"] for row in rejections) == list(range(records))
+    assert {row["reason"] for row in rejections} == {"too_large"}
+    assert "the batch of offsets 0 to 399" in str(rejections[0]["detail"])
+    assert len((await stage.rows())["releases"]) == 1
+    assert len(await stage.read(stage.topics.dead_letters)) == records
+    assert (await compared(stage))["findings"] == []
 
 
 async def test_missing_input_topic_ends_the_start_with_its_name(stage: Stage) -> None:

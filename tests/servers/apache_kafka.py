@@ -109,6 +109,14 @@ class ApacheKafka:
         self._child.end(signal.SIGKILL)
         shutil.rmtree(self._folder, ignore_errors=True)
 
+    def corrupt(self, topic: str, old: bytes, new: bytes) -> None:
+        """Changes bytes of partition 0 in the log, as a bad disk does."""
+        [log] = (self._folder / "data" / f"{topic}-0").glob("*.log")
+        with log.open("r+b") as file:
+            at = file.read().index(old)
+            file.seek(at)
+            file.write(new)
+
     def console_tool(self, class_name: str, *arguments: str, timeout_seconds: float = 60.0) -> str:
         """What one of Kafka's own command-line classes prints, say `org.apache.kafka.tools.consumer.ConsoleConsumer`.
 
@@ -187,6 +195,9 @@ class ExternalKafka:
         self._not_ours()
 
     def console_tool(self, class_name: str, *arguments: str, timeout_seconds: float = 60.0) -> NoReturn:
+        self._not_ours()
+
+    def corrupt(self, topic: str, old: bytes, new: bytes) -> NoReturn:
         self._not_ours()
 
     def ensure_running(self) -> None:

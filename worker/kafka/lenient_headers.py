@@ -1,25 +1,72 @@
-"""Header names that are not UTF-8, which Kafka stores without a look and aiokafka refuses to read.
+"""Reading fetched batches so that no record can stop its partition.
 
-One such record would stop its partition, and every worker that gets it, for ever. Its batch is read once more by
-aiokafka's Python parser, with the bytes that are no UTF-8 written as `\\xe4`; all else of the record is untouched.
+aiokafka's parser raises at a header name that is not UTF-8 and at a batch that is broken, and decompresses a batch
+whatever its length then is. Each would come again with every fetch, to every worker that gets the partition. So here
+
+- a batch is decompressed within a bound, and handed to aiokafka's parser uncompressed;
+- header names that are not UTF-8 are read by aiokafka's Python parser, with such bytes written as `\\xe4`;
+- the records of a batch that cannot be read are handed out by their offsets, with an `Unreadable` for a checksum.
 """
 
 import struct
+from collections import OrderedDict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 import aiokafka.consumer.fetcher
-from aiokafka.record.default_records import _DefaultRecordBatchPy
+from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
+from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
+
+from schemas.reasons import Reason
+from schemas.record import Unreadable
+from worker.kafka.decompression import TooLargeError, decompress
+
+BATCH_BYTES_MAX = 32 * 1024 * 1024
+"""Of a batch that is decompressed, where no larger event is allowed; and of all that one poll decompresses, but for the
+last batch."""
 
 _BATCH_HEAD = struct.Struct(">qi")
 """Base offset, and the length of what follows: the same in every version of the format."""
+_LENGTH = struct.Struct(">i")
+_MAGIC_AT = 16
+_LEGACY_ATTRIBUTES_AT = 17
+_LEGACY_KEY_AT = (18, 26)
+_ATTRIBUTES = struct.Struct(">h")
+_ATTRIBUTES_AT = 21
+_HEADER_BYTES = 61
+_CODEC_MASK = 0x07
+_OFFSETS_MAX = 1_000_000
+"""Of a batch whose header cannot be trusted."""
+
+_CORRUPT_READS = 3
+"""So often the same bytes with a wrong checksum are fetched again: it is the log that is corrupt, not the transport."""
+_CORRUPT_KEPT = 64
+
+_BROKEN = (CorruptRecordException, UnsupportedCodecError, AssertionError, ValueError, IndexError, struct.error)
 
 
-def install() -> None:
+@dataclass(slots=True)
+class _Bounds:
+    batch_bytes_max: int = BATCH_BYTES_MAX
+    polled_bytes: int = 0
+
+
+_bounds = _Bounds()
+_corrupt: OrderedDict[tuple[int, int], int] = OrderedDict()
+
+
+def install(*, batch_bytes_max: int = BATCH_BYTES_MAX) -> None:
     """Have every consumer of this process read so. aiokafka offers no seam for it."""
+    _bounds.batch_bytes_max = batch_bytes_max
     aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+
+
+def begin_poll() -> None:
+    """Before each `getmany`: what it decompresses is counted from 0. What exceeds the bound is fetched again later."""
+    _bounds.polled_bytes = 0
 
 
 class LenientRecords:
@@ -31,21 +78,24 @@ class LenientRecords:
         self._strict: Any = MemoryRecords(raw)
         self._size_in_bytes: int = self._strict.size_in_bytes()
         self._more: bool = self._strict.has_next()
+        self._begun = False
 
     def size_in_bytes(self) -> int:
         return self._size_in_bytes
 
     def has_next(self) -> bool:
-        return self._more
+        # The fetcher looks first, and takes bytes without a batch for a record that is too large to be fetched.
+        begun, self._begun = self._begun, True
+        return self._more and not (begun and _bounds.polled_bytes >= _bounds.batch_bytes_max)
 
     def next_batch(self) -> "_Batch | None":
-        batch = self._strict.next_batch() if self._more else None
-        if batch is None:
+        if not self._more:
             return None
-        self._more = self._strict.has_next()
         _, length = _BATCH_HEAD.unpack_from(self._raw, self._position)
         end = self._position + _BATCH_HEAD.size + length
         raw, self._position = memoryview(self._raw)[self._position : end], end
+        batch = self._strict.next_batch()
+        self._more = self._strict.has_next()
         if not self._more:
             # The fetcher leaves a cycle of itself and its generator behind, until the garbage collector comes by:
             # what was fetched must not hang on it.
@@ -61,6 +111,7 @@ class _Batch:
     def __init__(self, strict: Any, raw: memoryview) -> None:
         self._strict: Any = strict
         self._raw: Any = raw
+        self._corrupt = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._strict, name)
@@ -68,25 +119,107 @@ class _Batch:
     def __next__(self) -> Any:
         return next(self._strict)
 
+    def validate_crc(self) -> bool:
+        """False makes the fetcher fetch the batch again, which helps where it was damaged on its way."""
+        if self._strict.validate_crc():
+            return True
+        key = (len(self._raw), hash(bytes(self._raw)))
+        reads = _corrupt[key] = _corrupt.pop(key, 0) + 1
+        while len(_corrupt) > _CORRUPT_KEPT:
+            _corrupt.popitem(last=False)
+        self._corrupt = reads >= _CORRUPT_READS
+        return self._corrupt
+
     def __iter__(self) -> Iterator[Any]:
         records: Any = self._records()
         last = next(records, None)
         while last is not None:
             following = next(records, None)
             if following is None:
-                self.next_offset = self._strict.next_offset  # all that it is asked for afterwards
+                self.next_offset = self._next_offset()  # all that it is asked for afterwards
                 self._strict = self._raw = records = None
             yield last
             last = following
 
     def _records(self) -> Iterator[Any]:
+        offset = self._first_offset()
+        if self._corrupt:
+            yield from self._unreadable(offset, Reason.NOT_A_CLOUDEVENT, "has a wrong checksum: the log is corrupt")
+            return
+        try:
+            for record in self._readable():
+                offset = record.offset + 1
+                yield record
+        except TooLargeError as error:
+            yield from self._unreadable(offset, Reason.TOO_LARGE, f"decompresses to {error}: publish smaller batches")
+        except _BROKEN as error:
+            yield from self._unreadable(offset, Reason.NOT_A_CLOUDEVENT, f"cannot be read: {error}")
+
+    def _readable(self) -> Iterator[Any]:
+        if self._raw[_MAGIC_AT] < 2:
+            _check_legacy(self._raw)
+            yield from self._strict
+            return
+        strict, raw = self._strict, self._raw
+        codec = _ATTRIBUTES.unpack_from(raw, _ATTRIBUTES_AT)[0] & _CODEC_MASK
+        if codec:
+            raw = decompress(
+                codec, raw[_HEADER_BYTES:], bytes_max=_bounds.batch_bytes_max, head=bytes(raw[:_HEADER_BYTES])
+            )
+            _bounds.polled_bytes += len(raw)
+            (attributes,) = _ATTRIBUTES.unpack_from(raw, _ATTRIBUTES_AT)
+            _ATTRIBUTES.pack_into(raw, _ATTRIBUTES_AT, attributes & ~_CODEC_MASK)
+            strict = DefaultRecordBatch(raw)
         read = 0
         try:
-            for record in self._strict:
+            for record in strict:
                 yield record
                 read += 1
         except UnicodeDecodeError:
-            yield from islice(_LenientBatch(bytes(self._raw)), read, None)
+            yield from islice(_LenientBatch(bytes(raw)), read, None)
+
+    def _unreadable(self, offset: int, reason: Reason, what: str) -> Iterator["_UnreadableRecord"]:
+        first, last = self._first_offset(), self._next_offset() - 1
+        detail = f"the batch of offsets {first} to {last} {what}"
+        timestamp = getattr(self._strict, "first_timestamp", None)
+        for number in range(offset, last + 1):
+            yield _UnreadableRecord(offset=number, timestamp=timestamp, checksum=Unreadable(reason, detail))
+
+    def _first_offset(self) -> int:
+        """Of a compressed set in the first formats only the last offset is known without reading it."""
+        return int(_BATCH_HEAD.unpack_from(self._raw)[0])
+
+    def _next_offset(self) -> int:
+        if not self._corrupt:
+            return int(self._strict.next_offset)
+        first = self._first_offset()
+        return first + min(max(int(self._strict.next_offset) - first, 1), _OFFSETS_MAX)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _UnreadableRecord:
+    """As much of aiokafka's record as the fetcher looks at."""
+
+    offset: int
+    timestamp: int | None
+    checksum: Unreadable
+    timestamp_type: int = 0
+    key: None = None
+    value: None = None
+    headers: tuple[()] = ()
+
+
+def _check_legacy(raw: memoryview) -> None:
+    """Raises as `decompress` for a compressed set of the first formats, which aiokafka decompresses as a whole."""
+    codec = raw[_LEGACY_ATTRIBUTES_AT] & _CODEC_MASK
+    if not codec:
+        return
+    position = _LEGACY_KEY_AT[raw[_MAGIC_AT]]
+    for _ in range(2):  # the key, then the value
+        (length,) = _LENGTH.unpack_from(raw, position)
+        start = position + _LENGTH.size
+        position = start + max(length, 0)
+    _bounds.polled_bytes += len(decompress(codec, raw[start:position], bytes_max=_bounds.batch_bytes_max))
 
 
 class _LenientBatch(_DefaultRecordBatchPy):  # type: ignore[misc]  # aiokafka is untyped

@@ -18,6 +18,7 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
 from aiokafka.errors import (
     CommitFailedError,
+    CorruptRecordException,
     IllegalStateError,
     InconsistentGroupProtocolError,
     KafkaError,
@@ -25,7 +26,7 @@ from aiokafka.errors import (
     KafkaUnavailableError,
 )
 
-from schemas.record import Record
+from schemas.record import Record, Unreadable
 from worker.domain.errors import Broken, Misconfigured, Unavailable
 from worker.kafka import closed_transports, lenient_headers, membership
 from worker.kafka.connection import Connection, at_start
@@ -50,6 +51,9 @@ _FETCH_BYTES = 8 * 1024 * 1024
 _REBALANCE_PATIENCE_SECONDS = 0.5
 _STOP_TIMEOUT_SECONDS = 5.0
 
+_PASSING = (CorruptRecordException, KafkaTimeoutError, KafkaUnavailableError)
+"""A batch with a wrong checksum is fetched again; if that does not help, its records are handed out as unreadable."""
+
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
 
@@ -69,6 +73,7 @@ class KafkaSource:
         rebalance_timeout_seconds: float = 60.0,
         commit_timeout_seconds: float = 10.0,
         metadata_max_age_seconds: float = 60.0,
+        batch_bytes_max: int = lenient_headers.BATCH_BYTES_MAX,
     ) -> None:
         self._connection = connection
         self._topics = tuple(topics)
@@ -93,7 +98,7 @@ class KafkaSource:
         self._consumer: AIOKafkaConsumer | None = None
         self._membership: Membership | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
-        lenient_headers.install()
+        lenient_headers.install(batch_bytes_max=batch_bytes_max)
         closed_transports.install()
         membership.install()
 
@@ -127,6 +132,8 @@ class KafkaSource:
         self._polling = None
         try:
             return [record_of(record) for record in polling.result()]
+        except MemoryError as error:
+            raise Unavailable("there is not enough memory to read a batch") from error
         except KafkaError as error:
             if (fatal := self._fatal(consumer, error)) is not None:
                 raise fatal from error
@@ -135,7 +142,7 @@ class KafkaSource:
                 self._connection.rights.add(cause)
                 raise Unavailable(cause) from error
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
-            passing = error.retriable or isinstance(error, KafkaTimeoutError | KafkaUnavailableError)
+            passing = error.retriable or isinstance(error, _PASSING)
             raise (Unavailable if passing else Broken)(f"no records can be fetched: {error}") from error
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
@@ -232,6 +239,7 @@ async def _get(
     already = consumer.paused()
     consumer.pause(*(wanted - already))
     consumer.resume(*(already & assigned - wanted))
+    lenient_headers.begin_poll()
     batches = await consumer.getmany(
         timeout_ms=int(timeout_seconds * 1000) if records_max else 0, max_records=records_max or 1
     )
@@ -248,4 +256,5 @@ def record_of(record: ConsumerRecord) -> Record:
         key=record.key,
         value=record.value,
         headers=tuple(record.headers),
+        unreadable=record.checksum if isinstance(getattr(record, "checksum", None), Unreadable) else None,
     )

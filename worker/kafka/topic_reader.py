@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import CorruptRecordException, KafkaError
 
 from schemas.record import Record
 from worker.domain.errors import Misconfigured, Unavailable
@@ -28,13 +28,20 @@ _STOP_TIMEOUT_SECONDS = 5.0
 class KafkaTopicReader:
     """`worker.handling.verify.sources.TopicReader` on aiokafka. `silence_seconds`: how long no record may come."""
 
-    def __init__(self, connection: Connection, *, group_id: str, silence_seconds: float = 60.0) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        group_id: str,
+        silence_seconds: float = 60.0,
+        batch_bytes_max: int = lenient_headers.BATCH_BYTES_MAX,
+    ) -> None:
         self._connection = connection
         self._group_id = group_id
         self._silence_seconds = silence_seconds
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
-        lenient_headers.install()
+        lenient_headers.install(batch_bytes_max=batch_bytes_max)
 
     async def start(self) -> None:
         """Connect.
@@ -105,7 +112,11 @@ class KafkaTopicReader:
         heard_at_seconds = loop.time()
         while open_ends:
             with self._translated("records"):
-                batches = await consumer.getmany(*open_ends, timeout_ms=_POLL_TIMEOUT_MS, max_records=_RECORDS_MAX)
+                lenient_headers.begin_poll()
+                try:
+                    batches = await consumer.getmany(*open_ends, timeout_ms=_POLL_TIMEOUT_MS, max_records=_RECORDS_MAX)
+                except CorruptRecordException:
+                    continue  # fetched again; if that does not help, its records are handed out as unreadable
                 if batches:
                     heard_at_seconds = loop.time()
                 for partition in list(open_ends):

@@ -42,7 +42,8 @@ CREATE TABLE entries (id BLOB PRIMARY KEY, key BLOB NOT NULL, entry BLOB NOT NUL
 CREATE TABLE rejections (id BLOB PRIMARY KEY, rejection BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE inputs (
     topic TEXT, partition INT, offset INT, key BLOB NOT NULL, event BLOB NOT NULL,
-    timestamp_ms INT, record_key BLOB, value BLOB, headers TEXT NOT NULL, PRIMARY KEY (topic, partition, offset)
+    timestamp_ms INT, record_key BLOB, value BLOB, headers TEXT NOT NULL, unreadable BLOB,
+    PRIMARY KEY (topic, partition, offset)
 );
 CREATE TABLE statuses (key BLOB NOT NULL, topic TEXT, partition INT, offset INT, status BLOB NOT NULL);
 CREATE TABLE letters (rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, letter BLOB, digest BLOB);
@@ -98,7 +99,10 @@ class Scratch:
         place = (record.topic, record.partition, record.offset)
         row = (message.lane.bytes, message.id.bytes, record.timestamp_ms, record.key, record.value)
         headers = json.dumps([(name, raw if raw is None else raw.decode("latin-1")) for name, raw in record.headers])
-        self._connection.execute("INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *row, headers))
+        unreadable = None if record.unreadable is None else pickle.dumps(record.unreadable)
+        self._connection.execute(
+            "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *row, headers, unreadable)
+        )
 
     def add_status(self, release_id: UUID, status: Status) -> None:
         row = (release_id.bytes, *status.place, pickle.dumps(status))
@@ -166,8 +170,8 @@ class Scratch:
 
     def _inputs(self, key: bytes) -> Iterator[Input]:
         found = self._connection.execute(
-            "SELECT topic, partition, offset, timestamp_ms, record_key, value, headers FROM inputs WHERE key = ? "
-            "ORDER BY topic, partition, offset",
+            "SELECT topic, partition, offset, timestamp_ms, record_key, value, headers, unreadable FROM inputs "
+            "WHERE key = ? ORDER BY topic, partition, offset",
             (key,),
         )
         for row in found:
@@ -315,6 +319,7 @@ def _record(
     key: bytes | None,
     value: bytes | None,
     headers: str,
+    unreadable: bytes | None,
 ) -> Record:
     return Record(
         topic=topic,
@@ -324,4 +329,5 @@ def _record(
         key=key,
         value=value,
         headers=tuple((name, raw if raw is None else raw.encode("latin-1")) for name, raw in json.loads(headers)),
+        unreadable=None if unreadable is None else pickle.loads(unreadable),
     )
