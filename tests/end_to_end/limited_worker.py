@@ -2,7 +2,7 @@
 
 import resource
 
-from worker.cli.app import main
+from worker.__main__ import main
 
 if __name__ == "__main__":
     resource.setrlimit(resource.RLIMIT_DATA, (512 * 1024 * 1024, 512 * 1024 * 1024))

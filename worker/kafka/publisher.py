@@ -16,25 +16,22 @@ from typing import Any, NamedTuple, cast
 import structlog
 from aiokafka import AIOKafkaProducer
 from aiokafka.client import ConnectionGroup
-from aiokafka.codec import zstd_encode
 from aiokafka.errors import (
     InvalidTopicError,
     KafkaError,
-    MessageSizeTooLargeError,
-    RecordListTooLargeError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.metadata import MetadataRequest
-from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.structs import RecordMetadata
 
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import closed_transports
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
+from worker.kafka.record_size import COMPRESSION, TOO_LARGE, compressed_size, described, size
 from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import Publication
 from worker.telemetry import LogEvent
@@ -48,14 +45,11 @@ _REQUEST_BYTES_MAX = 96 * 1024 * 1024
 _BATCH_BYTES_MAX = 16 * 1024
 """aiokafka's `max_batch_size`, before compression: a larger record has a batch of its own."""
 
-_BATCH_HEADER_BYTES = 61
-_COMPRESSION = "zstd"
 
 _STOP_TIMEOUT_SECONDS = 5.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
 _TOPIC_WAITS_SECONDS = (0.0, 0.3, 0.7, 1.0)
 
-_TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 _KEY_BYTES_LOGGED = 255
 
 _REFUSED_BEFORE_SENDING = (TopicAuthorizationFailedError, UnknownTopicOrPartitionError)
@@ -106,7 +100,7 @@ class KafkaPublisher:
                 if following is not None:
                     waiting[topic].appendleft(following)
                 elif error is not None:
-                    problems.append((_described(attempt.publication, error, self.limits), error))
+                    problems.append((described(attempt.publication, error, self.limits), error))
                     del waiting[topic]
                 elif not waiting[topic]:
                     del waiting[topic]
@@ -115,10 +109,10 @@ class KafkaPublisher:
 
     def _first_attempt(self, publication: Publication) -> "_Attempt":
         """The publication in its longest form that the topic's limit, where it is known, lets pass."""
-        size, limit = _size(publication), self.limits.get(publication.topic)
-        if limit is None or size <= limit:
-            return _Attempt(publication, alone=size > _BATCH_BYTES_MAX)
-        while publication.shorter is not None and (compressed := _compressed_size(publication)) > limit:
+        bytes_, limit = size(publication), self.limits.get(publication.topic)
+        if limit is None or bytes_ <= limit:
+            return _Attempt(publication, alone=bytes_ > _BATCH_BYTES_MAX)
+        while publication.shorter is not None and (compressed := compressed_size(publication)) > limit:
             shorter = publication.shorter()
             self._log_shortened(publication, shorter, compressed)
             publication = shorter
@@ -126,25 +120,25 @@ class KafkaPublisher:
 
     def _next_attempt(self, attempt: "_Attempt", error: KafkaError) -> "_Attempt | None":
         """What is sent in place of a record that is refused as too large; None: nothing."""
-        if not isinstance(error, _TOO_LARGE):
+        if not isinstance(error, TOO_LARGE):
             return None
         if not attempt.alone:
             return _Attempt(attempt.publication, alone=True)
         if attempt.publication.shorter is None:
             return None
         shorter = attempt.publication.shorter()
-        self._log_shortened(attempt.publication, shorter, _compressed_size(attempt.publication))
+        self._log_shortened(attempt.publication, shorter, compressed_size(attempt.publication))
         return _Attempt(shorter, alone=True)
 
-    def _log_shortened(self, publication: Publication, shorter: Publication, size: int) -> None:
+    def _log_shortened(self, publication: Publication, shorter: Publication, refused_bytes: int) -> None:
         _log.warning(
             LogEvent.RECORD_SHORTENED,
             topic=publication.topic,
             key=None if publication.key is None else publication.key[:_KEY_BYTES_LOGGED].decode("utf-8", "replace"),
-            size_bytes=size,
-            uncompressed_bytes=_size(publication),
+            size_bytes=refused_bytes,
+            uncompressed_bytes=size(publication),
             limit_bytes=self.limits.get(publication.topic),
-            shorter_bytes=_size(shorter),
+            shorter_bytes=size(shorter),
             advice=f"raise max.message.bytes of topic {publication.topic} if the whole record is needed there",
         )
 
@@ -164,7 +158,7 @@ class KafkaPublisher:
                     sending.append((publication.topic, await _queued(producer, publication, alone=alone)))
                 except KafkaError as error:
                     failures[publication.topic] = error
-                    if isinstance(error, _TOO_LARGE):
+                    if isinstance(error, TOO_LARGE):
                         unsent.add(publication.topic)  # by the client itself, which is as good as new
             for topic, future in sending:
                 try:
@@ -192,7 +186,7 @@ class KafkaPublisher:
             written = await (await _queued(producer, publication, alone=False))
         except KafkaError as error:
             await self._judge(producer, error)
-            raise Unavailable(_described(publication, error, self.limits)) from error
+            raise Unavailable(described(publication, error, self.limits)) from error
         return written.partition, written.offset
 
     async def has_topic(self, topic: str) -> bool:
@@ -272,7 +266,7 @@ class KafkaPublisher:
             enable_idempotence=True,
             max_request_size=_REQUEST_BYTES_MAX,
             max_batch_size=_BATCH_BYTES_MAX,
-            compression_type=_COMPRESSION,
+            compression_type=COMPRESSION,
         )
         started = False
         try:
@@ -321,7 +315,7 @@ async def _queued(
     producer: AIOKafkaProducer, publication: Publication, *, alone: bool
 ) -> asyncio.Future[RecordMetadata]:
     topic, key, value, headers = publication.topic, publication.key, publication.value, list(publication.headers)
-    if (alone and _size(publication) <= _BATCH_BYTES_MAX) or (key is None and value is None):
+    if (alone and size(publication) <= _BATCH_BYTES_MAX) or (key is None and value is None):
         # `send` adds to an open batch, and asserts that a record has a key or a value; the dead letter of a tombstone
         # without a key has neither. A larger record is alone anyway, and only `send` checks `max_request_size`.
         batch = producer.create_batch()
@@ -333,31 +327,3 @@ async def _queued(
     else:
         sending = producer.send(topic, value=value, key=key, headers=headers)
     return cast("asyncio.Future[RecordMetadata]", await sending)
-
-
-def _size(publication: Publication) -> int:
-    """Bytes of a batch with only this record, before it is compressed."""
-    record = DefaultRecordBatchBuilder.estimate_size_in_bytes(
-        publication.key, publication.value, list(publication.headers)
-    )
-    return _BATCH_HEADER_BYTES + int(record)
-
-
-def _compressed_size(publication: Publication) -> int:
-    """About as many bytes as the batch has for the broker, which compares them with the topic's limit."""
-    parts = [publication.key or b"", publication.value or b""]
-    for name, raw in publication.headers:
-        parts += name.encode(), raw or b""
-    return min(_size(publication), _BATCH_HEADER_BYTES + len(zstd_encode(b"".join(parts))))
-
-
-def _described(publication: Publication, error: KafkaError, limits: Mapping[str, int]) -> str:
-    topic = publication.topic
-    if not isinstance(error, _TOO_LARGE):
-        return f"topic {topic}: {error}"
-    limit = limits.get(topic)
-    limited = f"its max.message.bytes is {limit}" if limit is not None else "its max.message.bytes is unknown"
-    return (
-        f"topic {topic} refuses a record of {_compressed_size(publication)} bytes as too large; {limited}: raise it "
-        f"({error})"
-    )

@@ -59,9 +59,11 @@ class BrokerMonitor:
             refusal = self._refusal()
             if refusal is not None and refusal[1] >= REFUSED_SECONDS_MAX:
                 raise Misconfigured(f"{refusal[0]}; refused for {refusal[1]:.0f} s, which is too long")
-            due_seconds = self._checked_at_seconds + _TOPICS_INTERVAL_SECONDS
-            if self._findings is None or self._clock.monotonic_seconds() < due_seconds:
-                continue  # before the first check the start of the worker waits for it
+            if self._findings is None:
+                continue  # the start of the worker makes the first check
+            interval_seconds = _INTERVAL_SECONDS if self._findings.problems else _TOPICS_INTERVAL_SECONDS
+            if self._clock.monotonic_seconds() < self._checked_at_seconds + interval_seconds:
+                continue
             try:
                 async with asyncio.timeout(_TOPICS_INTERVAL_SECONDS):
                     await self._look()

@@ -1,0 +1,100 @@
+"""What a connection is made with is read anew for each, and what a broker refuses is told from an outage."""
+
+import ssl
+from collections.abc import Callable
+
+import pytest
+from aiokafka.errors import (
+    KafkaConnectionError,
+    SaslAuthenticationFailed,
+    TopicAuthorizationFailedError,
+    UnsupportedSaslMechanismError,
+)
+from structlog.testing import capture_logs
+
+from worker.domain.errors import Misconfigured, Unavailable
+from worker.kafka import refusals
+from worker.kafka.connection import Connection, Secret, at_start
+from worker.kafka.refusals import Refusals
+from worker.telemetry import LogEvent
+
+
+def connection(password: Secret = "secret") -> Connection:
+    return Connection(
+        bootstrap_servers="kafka:9093",
+        client_id="tests",
+        security_protocol="SASL_PLAINTEXT",
+        sasl_username="ada",
+        sasl_password=password,
+    )
+
+
+def reading(*secrets: str | Exception) -> Callable[[], str]:
+    left = list(secrets)
+
+    def read() -> str:
+        secret = left.pop(0)
+        if isinstance(secret, Exception):
+            raise secret
+        return secret
+
+    return read
+
+
+def test_secret_is_read_for_each_connection() -> None:
+    """Whoever changes it need not restart the worker."""
+    one = connection(reading("first", "second", "third"))
+    assert one.arguments()["sasl_plain_password"] == "first"
+    assert [one.current()["sasl_plain_password"] for _ in range(2)] == ["second", "third"]
+
+
+def test_secret_that_cannot_be_read_ends_the_start_in_one_line() -> None:
+    with pytest.raises(Misconfigured, match="RUDDER_X_FILE cannot be read"):
+        connection(reading(ValueError("RUDDER_X_FILE cannot be read: gone"))).arguments()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (SaslAuthenticationFailed("wrong"), "login ada by PLAIN, see RUDDER_KAFKA_SASL_USERNAME"),
+        (UnsupportedSaslMechanismError("off"), "_MECHANISM"),
+        (TopicAuthorizationFailedError("events"), "grant login ada the right"),
+        (ssl.SSLCertVerificationError("expired"), "RUDDER_KAFKA_SSL_"),
+        (ValueError("RUDDER_X_FILE cannot be read"), "cannot log in to Kafka at kafka:9093: RUDDER_X_FILE"),
+    ],
+)
+def test_refusal_names_the_settings_to_look_at(error: Exception, words: str) -> None:
+    """And never holds the secret."""
+    line = connection().refusal(error)
+    assert words in line
+    assert "kafka:9093" in line
+    assert "secret" not in line
+
+
+def test_start_without_a_broker_tells_a_refused_login_from_an_outage() -> None:
+    """aiokafka says of both that it cannot bootstrap."""
+    one, error = connection(), KafkaConnectionError("Unable to bootstrap")
+    assert isinstance(at_start(error, one), Unavailable)
+    one.refused(SaslAuthenticationFailed("wrong"))
+    assert isinstance(at_start(error, one), Misconfigured)
+    one.accepted()
+    assert isinstance(at_start(error, one), Unavailable)
+
+
+def test_refusal_lasts_while_it_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Logged once; over when a broker accepts the worker, or when it is not repeated any more."""
+    now_seconds = 1_000.0
+    monkeypatch.setattr(refusals.time, "monotonic", lambda: now_seconds)
+    one = Refusals()
+    with capture_logs() as logs:
+        for _ in range(3):
+            one.add("refused")
+            now_seconds += 30
+    assert one.lasting == ("refused", 60.0)
+    assert [log["event"] for log in logs] == [LogEvent.BROKER_REFUSED]
+    now_seconds += 30
+    assert one.lasting is one.current is None
+    one.add("refused")
+    assert one.lasting == ("refused", 0.0)
+    one.end()
+    assert one.lasting is None
