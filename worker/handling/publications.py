@@ -80,7 +80,7 @@ class Publications:
         publication = self._dead_letter(rejection, message, attempts)
         while bare and publication.shorter is not None:
             publication = publication.shorter()
-        return publication
+        return replace(publication, key=str(rejection.id).encode()) if bare else publication
 
     def _dead_letter(self, rejection: Rejection, message: Message, attempts: int) -> Publication:
         """The record as it came, and why it ends here. A repeat's letter has the same `rudder-id`."""

@@ -59,4 +59,5 @@ def letter_of(record: Record) -> tuple[Letter, bytes] | None:
     place = Place(record.topic, record.partition, record.offset)
     letter = Letter(place=place, rejection_id=rejection_id, of=of, reason=said["rudder-reason"])
     own = record.headers[:start]
-    return letter, digest(Content(key=record.key, value=record.value, headers=own, omissions=omissions))
+    key = None if record.key == str(rejection_id).encode() else record.key  # of one with nothing of its record
+    return letter, digest(Content(key=key, value=record.value, headers=own, omissions=omissions))
