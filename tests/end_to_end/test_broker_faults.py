@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AdminClient
 
+from tests.complaints import complaints
 from tests.conformance.batches import batch_of_zeros, put_batch
 from tests.conformance.deadlines import until
 from tests.conformance.groups import members_of
@@ -109,7 +110,7 @@ async def test_missing_input_topic_ends_the_start_with_its_name(stage: Stage) ->
         await not_ready_for(worker, f"topic {missing} (RUDDER_INPUT_TOPICS) does not exist: create it")
         assert "silent" not in (await worker.get("/readyz")).text
         assert await worker.ended() == 2, worker.told()
-    [line] = [line for line in worker.stderr.splitlines() if not line.startswith("{")]
+    [line] = complaints(worker.stderr)
     assert line.startswith("rudder-worker: gave up on the topics after 5 s: ")
     assert missing in line
     assert missing not in await asyncio.to_thread(named, stage.bootstrap_servers)
@@ -171,7 +172,7 @@ async def test_second_worker_with_one_instance_id_ends_the_first(stage: Stage) -
             await stage.caught_up(second)
             assert second.stderr.count("partitions.assigned") == 1
             assert await second.stop() == 0
-    [line] = [line for line in first.stderr.splitlines() if not line.startswith("{")]
+    [line] = complaints(first.stderr)
     assert "RUDDER_GROUP_INSTANCE_ID=one" in line
 
 
@@ -200,6 +201,6 @@ async def test_other_assignment_strategy_than_the_group_s_ends_the_start(stage: 
         with stage.worker("second", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="sticky") as second:
             assert await second.ended() == 2, second.told()
         assert await first.stop() == 0
-    [line] = [line for line in second.stderr.splitlines() if not line.startswith("{")]
+    [line] = complaints(second.stderr)
     assert "RUDDER_PARTITION_ASSIGNMENT_STRATEGY=sticky" in line
     assert stage.group_id in line
