@@ -6,13 +6,14 @@ that RUDDER_DATABASE_URL_FILE names. Logging is left to the caller: standard out
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from alembic import context
 from alembic.ddl.mssql import MSSQLImpl
 from alembic.util import CommandError
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, event, inspect, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -20,7 +21,8 @@ from sqlalchemy.pool import NullPool
 _OPTIONS: dict[str, Any] = {
     # `alembic check` compares with these; the migrations themselves know nothing of the worker's models.
     "target_metadata": context.config.attributes.get("target_metadata"),
-    "transaction_per_migration": True,
+    # Not Alembic's own name, which another application in the same schema may use.
+    "version_table": "rudder_alembic_version",
     "transactional_ddl": True,
     "compare_server_default": True,
     "render_as_batch": True,
@@ -42,12 +44,24 @@ GO
 
 """
 
-# Replicas that start together may all migrate: one goes first, and the others find nothing left to do. The locks belong
-# to the session and end with it. SQLite has none; a second migration that meets a first one there fails and rolls back.
+# Replicas that start together may all migrate: one goes first, and the others find nothing left to do. The lock ends
+# with the transaction that all revisions are run in, so that none stays in a pooler. SQLite's own lock does the same.
+_LOCK_TIMEOUT_SECONDS = 300
+
 _LOCKS = {
-    "postgresql": "SELECT pg_advisory_lock(hashtext('rudder migrations'))",
-    "mssql": "EXEC sp_getapplock @Resource = 'rudder migrations', @LockMode = 'Exclusive', @LockOwner = 'Session'",
+    "postgresql": "pg_advisory_xact_lock(hashtext('rudder migrations'))",
+    "mssql": """SET NOCOUNT ON;
+DECLARE @result INT;
+EXEC @result = sp_getapplock @Resource = 'rudder migrations', @LockMode = 'Exclusive', @LockOwner = 'Transaction',
+    @LockTimeout = {milliseconds};
+SELECT @result""",
 }
+
+# The version table of earlier versions of the worker: Alembic's own name.
+_FORMER_VERSION_TABLE = "alembic_version"
+
+# By this table a row of that name is known to be the worker's: the first revision makes none of its own.
+_TABLE_OF_THE_WORKER = "release_activity_logs"
 
 
 class _MssqlScripts(MSSQLImpl):
@@ -84,17 +98,34 @@ def _write_sql(url: URL) -> None:
         literal_binds=True,
         dialect_opts={"paramstyle": "named"},
         include_name=_own_names_only,
+        transaction_per_migration=True,
         **_OPTIONS,
     )
+    output = context.get_context().impl.static_output
     header = {"sqlite": f"{_SQLITE_PRAGMA};\n", "mssql": _MSSQL_HEADER}.get(url.get_backend_name())
     if header:
-        context.get_context().impl.static_output(header)
+        output(header)
+    if start := context.get_starting_revision_argument():
+        [revision] = context.script.get_revisions(start)
+        output(_version_table_at(revision.revision, url.get_backend_name()))
     with context.begin_transaction():
         context.run_migrations()
 
 
+def _version_table_at(revision: str, kind: str) -> str:
+    """For a script that does not begin with an empty database, whose version may stand in the former table."""
+    table = _OPTIONS["version_table"]
+    create = f"CREATE TABLE IF NOT EXISTS {table} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+    if kind == "mssql":
+        create = f"IF OBJECT_ID(N'{table}') IS NULL CREATE TABLE {table} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
+    insert = f"INSERT INTO {table} (version_num) SELECT '{revision}' WHERE NOT EXISTS (SELECT 1 FROM {table})"  # noqa: S608 - our names
+    separator = "\n\nGO" if kind == "mssql" else ""
+    return f"{create};{separator}\n\n{insert};{separator}\n"
+
+
 async def _migrate(url: URL) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
+    arguments = dict(context.config.attributes.get("connect_args", {}))
+    engine = create_async_engine(url, poolclass=NullPool, connect_args=arguments)
     if url.get_backend_name() == "sqlite":
         _own_transactions(engine)
     try:
@@ -120,12 +151,53 @@ def _own_transactions(engine: AsyncEngine) -> None:
 
 
 def _run_revisions(connection: Connection) -> None:
-    if lock := _LOCKS.get(connection.dialect.name):
-        connection.exec_driver_sql(lock)
-        connection.commit()
     context.configure(connection=connection, include_name=_own_names_only, **_OPTIONS)
     with context.begin_transaction():
+        _lock(connection)
+        _take_over(connection)
         context.run_migrations()
+
+
+def _lock(connection: Connection) -> None:
+    timeout_seconds = int(context.config.attributes.get("lock_timeout_seconds", _LOCK_TIMEOUT_SECONDS))
+    waiting: Callable[[int], None] = context.config.attributes.get("waiting", lambda _seconds: None)
+    kind = connection.dialect.name
+    if kind == "postgresql":
+        # Of every lock that the migration waits for: a table may be in use, too.
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeout_seconds}s'")
+        if not connection.scalar(text(f"SELECT {_LOCKS[kind].replace('pg_', 'pg_try_', 1)}")):
+            waiting(timeout_seconds)
+            connection.execute(text(f"SELECT {_LOCKS[kind]}"))
+    elif kind == "mssql":
+        connection.exec_driver_sql(f"SET LOCK_TIMEOUT {timeout_seconds * 1_000}")
+        if _mssql_lock(connection, 0) < 0:
+            waiting(timeout_seconds)
+            if (result := _mssql_lock(connection, timeout_seconds * 1_000)) < 0:
+                raise CommandError(f"no lock within {timeout_seconds} s (sp_getapplock returned {result})")
+
+
+def _mssql_lock(connection: Connection, milliseconds: int) -> int:
+    return int(connection.exec_driver_sql(_LOCKS["mssql"].format(milliseconds=milliseconds)).scalar_one())
+
+
+def _take_over(connection: Connection) -> None:
+    """Continue from the version that an earlier version of the worker left in Alembic's own table, which stays as it
+    is for a worker of that version. Another application's table of that name has none of our revisions.
+    """
+    tables = inspect(connection)
+    table = _OPTIONS["version_table"]
+    if tables.has_table(table) or not tables.has_table(_FORMER_VERSION_TABLE):
+        return
+    if not tables.has_table(_TABLE_OF_THE_WORKER):
+        return
+    columns = {column["name"] for column in tables.get_columns(_FORMER_VERSION_TABLE)}
+    if "version_num" not in columns:
+        return
+    found = connection.execute(text(f"SELECT version_num FROM {_FORMER_VERSION_TABLE}")).scalars().all()  # noqa: S608 - our name
+    own = {script.revision for script in context.script.walk_revisions()} & set(found)
+    if len(own) == 1:
+        connection.execute(text(f"CREATE TABLE {table} (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
+        connection.execute(text(f"INSERT INTO {table} (version_num) VALUES (:version)"), {"version": own.pop()})  # noqa: S608 - our name
 
 
 if context.is_offline_mode():

@@ -165,6 +165,10 @@ class LogEvent(Described):
         "app_environments lacks the key columns, or has others by their names; it is left alone",
     )
     DATABASE_ADVICE = "database.advice", "what an operator or a DBA should know of the driver or the database"
+    MIGRATION_WAITING = (
+        "migration.waiting",
+        "another migration of this database is under way; waiting until it ends: for how many seconds at most",
+    )
     CONNECTIONS_LIMITED = (
         "connections.limited",
         "the database grants fewer connections than were wanted; the worker uses those it has. Once: wanted, cause",

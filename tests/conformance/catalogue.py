@@ -16,18 +16,18 @@ from sqlalchemy.pool import NullPool
 from worker.db.models import Release, ReleaseActivityLog, ReleaseApimBaseRevision, ReleaseDeployment
 
 SQLITE = """
-SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master WHERE tbl_name <> 'alembic_version'
+SELECT type || ' ' || name || ' ' || coalesce(sql, '') FROM sqlite_master WHERE tbl_name <> 'rudder_alembic_version'
 """
 
 POSTGRESQL = """
 SELECT concat_ws(' ', 'column', table_name, ordinal_position, column_name, data_type, character_maximum_length,
                  is_nullable, column_default)
-FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'rudder_alembic_version'
 UNION ALL
 SELECT concat_ws(' ', 'constraint', conrelid::regclass, conname, pg_get_constraintdef(oid))
-FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'alembic_version'
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace AND conrelid::regclass::text <> 'rudder_alembic_version'
 UNION ALL
-SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'rudder_alembic_version'
 UNION ALL
 SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL
@@ -39,11 +39,11 @@ SELECT CONCAT('column ', t.name, ' ', c.column_id, ' ', c.name, ' ', TYPE_NAME(c
               ' ', c.is_nullable, ' ', d.definition)
 FROM sys.columns AS c JOIN sys.tables AS t ON t.object_id = c.object_id
 LEFT JOIN sys.default_constraints AS d ON d.parent_object_id = c.object_id AND d.parent_column_id = c.column_id
-WHERE t.name <> 'alembic_version'
+WHERE t.name <> 'rudder_alembic_version'
 UNION ALL
 SELECT CONCAT('index ', t.name, ' ', CASE WHEN i.is_primary_key = 1 THEN 'primary key' ELSE i.name END)
 FROM sys.indexes AS i JOIN sys.tables AS t ON t.object_id = i.object_id
-WHERE t.name <> 'alembic_version' AND i.index_id > 0
+WHERE t.name <> 'rudder_alembic_version' AND i.index_id > 0
 UNION ALL
 SELECT CONCAT('check ', name, ' ', {check}) FROM sys.check_constraints
 UNION ALL

@@ -73,7 +73,7 @@ def forbidden(url: str) -> Iterator[str]:
 
 
 def columns(table: str) -> list[str]:
-    if table == "alembic_version":
+    if table == "rudder_alembic_version":
         return ["version_num"]
     return [column.name for column in Base.metadata.tables[table].columns]
 

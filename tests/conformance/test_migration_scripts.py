@@ -19,7 +19,7 @@ def test_the_script_makes_the_same_schema(database_url: str) -> None:
     """What a DBA runs by hand equals what the worker would have done, and the worker sees it as done."""
     execute_script(database_url, migration.script(database_url))
     by_script = catalogue(database_url)
-    assert run(database_url, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+    assert run(database_url, "SELECT version_num FROM rudder_alembic_version") == [(head_revision(),)]
     migration.downgrade(database_url, "base")
     migration.upgrade(database_url)
     assert catalogue(database_url) == by_script
@@ -47,7 +47,7 @@ def test_a_script_needs_neither_server_nor_driver(kind: str, monkeypatch: pytest
     assert "CREATE TABLE releases" in up
     assert "DROP TABLE releases" in down
     assert "CREATE TRIGGER" in step
-    assert "CREATE TABLE" not in step
+    assert "CREATE TABLE release" not in step
     assert "DROP TRIGGER" in back
     assert migration.script(URLS[kind]) == up
 

@@ -15,7 +15,6 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -23,7 +22,7 @@ from tests.conformance.catalogue import ID, MOMENT, ROWS, catalogue, counts, is_
 from worker.db import migration
 from worker.db.models import AppEnvironment, Base, Release
 from worker.db.models import ReleaseDeployment as Deployment
-from worker.db.revisions import current_revision, head_revision, known_revisions
+from worker.db.revisions import VERSION_TABLE, current_revision, head_revision, known_revisions
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,7 +66,9 @@ def test_models_and_migrated_tables_agree(database_url: str) -> None:
     """Autogenerate, with types and server defaults, finds nothing to do."""
 
     def differences(connection: Connection) -> list[Any]:
-        context = MigrationContext.configure(connection, opts={"compare_server_default": True})
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": True, "version_table": VERSION_TABLE}
+        )
         return list(compare_metadata(context, Base.metadata))
 
     if is_babelfish(database_url):
@@ -103,7 +104,7 @@ def test_a_failed_revision_leaves_no_trace(database_url: str) -> None:
     migration.upgrade(database_url, "0.0.212")
     run(database_url, "CREATE TABLE release_activity_logs (in_the_way INT)")
     before = catalogue(database_url)
-    with pytest.raises(DBAPIError, match="release_activity_logs"):
+    with pytest.raises(migration.MigrationFailed, match="release_activity_logs"):
         migration.upgrade(database_url)
     assert catalogue(database_url) == before
     run(database_url, "DROP TABLE release_activity_logs")
@@ -176,7 +177,7 @@ def test_replicas_may_migrate_at_the_same_time(database_url: str) -> None:
     program = "import sys; from worker.db.migration import upgrade; upgrade(sys.argv[1])"
     replicas = [subprocess.Popen([sys.executable, "-c", program, database_url], cwd=ROOT) for _ in range(3)]
     assert [replica.wait() for replica in replicas] == [0, 0, 0]
-    assert run(database_url, "SELECT version_num FROM alembic_version") == [(head_revision(),)]
+    assert run(database_url, "SELECT version_num FROM rudder_alembic_version") == [(head_revision(),)]
 
 
 @pytest.mark.parametrize("by_file", [False, True], ids=["RUDDER_DATABASE_URL", "RUDDER_DATABASE_URL_FILE"])

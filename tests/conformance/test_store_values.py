@@ -146,7 +146,7 @@ async def test_a_database_at_an_older_revision_is_refused(database_url: str) -> 
 async def test_a_database_at_a_newer_revision_is_accepted(database_url: str) -> None:
     """A rollout migrates first and restarts its workers one by one."""
     await migrate(database_url)
-    await asyncio.to_thread(run, database_url, "UPDATE alembic_version SET version_num = '9.9.999'")
+    await asyncio.to_thread(run, database_url, "UPDATE rudder_alembic_version SET version_num = '9.9.999'")
     async with opened(database_url) as store:
         assert isinstance(await process(Pipeline().created(), store), Applied)
 

@@ -48,14 +48,11 @@ def migrate(
 
         url = settings.database_url.get_secret_value()
         parse_url(url)
-        try:
-            if sql:
-                print(migration.script(url, start=start, revision=revision))
-                return
-            asyncio.run(_answers(settings))
-            (migration.downgrade if down else migration.upgrade)(url, revision)
-        except migration.RevisionUnreachable as error:
-            raise Misconfigured(str(error)) from error
+        if sql:
+            print(migration.script(url, start=start, revision=revision))
+            return
+        asyncio.run(_answers(settings))
+        (migration.downgrade if down else migration.upgrade)(url, revision)
         print(f"the database is at revision {head_revision() if revision == 'head' else revision}")
 
 
@@ -72,6 +69,6 @@ async def _answers(settings: Settings) -> None:
 
     database = store(settings)
     try:
-        await database.ping()
+        await database.connect()
     finally:
         await database.close()

@@ -58,9 +58,7 @@ class Conversation(Protocol):
 
 
 class Conversations(Protocol):
-    """The connections of a store. `of_the_engine`: whether they are those that the tables are looked at with."""
-
-    of_the_engine: bool
+    """The connections of a store."""
 
     def begin(self) -> AbstractAsyncContextManager[Conversation]:
         """A connection for one message. What is not written when it is left is undone."""

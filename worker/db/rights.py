@@ -53,7 +53,7 @@ RIGHTS = (
         inserted=False,
         updated=("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name"),
     ),
-    Rights("alembic_version", inserted=False),
+    Rights("rudder_alembic_version", inserted=False),
 )
 """A test compares the columns with what the worker's statements set."""
 

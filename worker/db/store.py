@@ -56,12 +56,12 @@ class SqlStore:
             Unavailable: the database does not answer.
             Misconfigured: it lets nobody in, or was not migrated.
         """
-        if not self._conversations.of_the_engine:
-            await self.ping()
+        await self.connect()
         async with self._connected() as connection:
             await require_current(connection)
             self._pointers = await Pointers.look_up(connection, fragments=self._dialect.keys)
             advice = await self._dialect.advice(connection)
+        await self.ping()
         if self._pointers is None:
             _log.warning(LogEvent.POINTERS_OFF)
         for line in advice:
@@ -75,6 +75,17 @@ class SqlStore:
         """
         async with self._connected() as connection:
             return await self._dialect.advice(connection)
+
+    async def connect(self) -> None:
+        """Take a connection as a message does, and give it back.
+
+        Raises:
+            Unavailable: the database does not answer.
+            Misconfigured: it lets nobody in, or not in a way that the worker can use.
+        """
+        with translating(self._dialect):
+            async with self._conversations.begin():
+                pass
 
     async def ping(self) -> None:
         with translating(self._dialect):

@@ -83,6 +83,19 @@ _ENTRY_COLUMNS = (
     "activity_data",
     "status",
 )
+TABLES = {
+    "releases": _RELEASE_COLUMNS,
+    "release_apim_base_revisions": _BASE_REVISION_COLUMNS,
+    "release_deployments": _DEPLOYMENT_COLUMNS,
+    "release_activity_logs": _ENTRY_COLUMNS,
+    "release_event_rejections": REJECTION_COLUMNS,
+}
+PRESENT = " UNION ALL ".join(
+    f"SELECT 1 FROM {table} WHERE 1 = 0 AND ({' OR '.join(f'{column} IS NULL' for column in columns)})"  # noqa: S608 - our names
+    for table, columns in TABLES.items()
+)
+"""Finds nothing and reads nothing; fails where a table, a column or the right to read it is missing."""
+
 _ROWS_MAX = 100
 """Of one INSERT: SQL Server takes no more than 2,100 parameters."""
 

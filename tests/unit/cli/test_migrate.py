@@ -24,7 +24,7 @@ TABLES = {
 def tables(folder: Path) -> set[str]:
     with closing(sqlite3.connect(folder / FILE)) as connection:
         rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    return {name for (name,) in rows} - {"alembic_version"}
+    return {name for (name,) in rows} - {"rudder_alembic_version"}
 
 
 def test_an_empty_folder_gets_a_database_at_the_head(command_line: CommandLine, tmp_path: Path) -> None:

@@ -79,7 +79,8 @@ def schema_of(ddl: str) -> dict[str, Table]:
         elif match := re.fullmatch(r"create index (\w+) on (\w+) ?\((.*)\)", statement):
             tables[match[2]]["indexes"] |= {(match[1], columns_in(match[3]))}  # type: ignore[operator]
         else:
-            assert re.match(r"set |begin transaction|commit|update alembic_version", statement), statement
+            own = r"(?:update|insert into|if object_id\(n') ?rudder_alembic_version"
+            assert re.match(rf"set |begin transaction|commit|{own}", statement), statement
     return tables
 
 

@@ -178,4 +178,4 @@ def test_a_login_is_granted_what_is_written_and_no_more() -> None:
             updated[table] |= set(re.findall(r"(\w+) = ", assignments))
     assert {rights.table for rights in RIGHTS if rights.inserted} == inserted
     assert {rights.table: set(rights.updated) for rights in RIGHTS if rights.updated} == updated
-    assert {rights.table for rights in RIGHTS} == inserted | updated.keys() | {"alembic_version"}
+    assert {rights.table for rights in RIGHTS} == inserted | updated.keys() | {"rudder_alembic_version"}

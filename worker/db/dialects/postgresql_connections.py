@@ -31,8 +31,6 @@ class PostgresqlConnections:
     Where the server grants fewer connections than it is asked for, the worker works with those that it has.
     """
 
-    of_the_engine = False
-
     def __init__(
         self, connect: "Callable[[], Awaitable[asyncpg.Connection]]", *, connections_max: int, timeout_seconds: float
     ) -> None:

@@ -20,7 +20,7 @@ from worker.db.placeholders import numbered
 from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Claim, Write
+from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, PRESENT, Claim, Write
 from worker.domain.errors import Unavailable
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
@@ -73,6 +73,7 @@ _WORDS = Words(
 )
 _ENTRIES = f"{ENTRIES} = ANY($1)"
 _REJECTION = numbered(REJECTION).sql
+_PING = f"SELECT current_setting('transaction_read_only') WHERE NOT EXISTS ({PRESENT})"
 
 
 class PostgresqlConversation:
@@ -98,7 +99,7 @@ class PostgresqlConversation:
 
     async def ping(self) -> None:
         """A server that was made a replica answers every question, and takes no write."""
-        if await self._connection.fetchval("SELECT current_setting('transaction_read_only')") == "on":
+        if await self._connection.fetchval(_PING) == "on":
             raise Unavailable("PostgreSQL is read-only, as a replica is")
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:

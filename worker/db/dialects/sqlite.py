@@ -1,17 +1,22 @@
 """SQLite: the embedded database. One writer at a time, so one connection."""
 
+import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
-from worker.db.dialects.sqlite_conversation import SqliteConversations
+from worker.db.dialects.sqlite_conversation import OPENED_FILE, SqliteConversations, file_of
 from worker.db.pointers import KeyFragments
 from worker.domain.errors import Conflict, Misconfigured, Unavailable, Unprocessable
+
+_MISSING: Final = re.compile("no such (?:table|column)")
+_FOR_AN_OPERATOR: Final = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_AUTH")
 
 
 class SqliteDialect:
@@ -56,17 +61,32 @@ class SqliteDialect:
         if isinstance(error, DataError) or (isinstance(error, DBAPIError) and isinstance(error.orig, OverflowError)):
             return Unprocessable(str(error.orig))
         if isinstance(error, DBAPIError):
-            return Unavailable(f"SQLite: {error.orig}")
+            return _of_the_file(error)
         if isinstance(error, PoolTimeoutError | OSError):
             return Unavailable(f"SQLite: {error}")
         return None
 
 
-def _on_connect(connection: DBAPIConnection, _record: object) -> None:
+def _of_the_file(error: DBAPIError) -> Exception:
+    if _MISSING.match(str(error.orig)):
+        return Misconfigured(f"SQLite: {error.orig}: run `rudder-worker migrate`, or put the right file in place")
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name.startswith(_FOR_AN_OPERATOR):
+        return Misconfigured(f"SQLite: {error.orig}")
+    # Which operation failed says more than the text: SHMSIZE, for one, is a disk that is full.
+    return Unavailable(
+        f"SQLite: {error.orig}{f' ({name}): is the disk full?' if name.startswith('SQLITE_IOERR') else ''}"
+    )
+
+
+def _on_connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the driver must not begin transactions of its own
     cursor = connection.cursor()
     for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
         cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA database_list")
+    [path] = [path for _number, name, path in cursor.fetchall() if name == "main"]
+    record.info[OPENED_FILE] = file_of(path)
     cursor.close()
 
 

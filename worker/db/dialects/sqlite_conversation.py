@@ -3,7 +3,8 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.exc import DBAPIError
@@ -15,8 +16,8 @@ from worker.db.placeholders import positional
 from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import Write
-from worker.domain.errors import Conflict
+from worker.db.writing import PRESENT, Write
+from worker.domain.errors import Conflict, Unavailable
 
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 """As SQLAlchemy stores a timestamp there: six digits, so that the text sorts by time."""
@@ -60,6 +61,27 @@ _WORDS = Words(
 _REJECTION = positional(REJECTION).sql
 
 
+OPENED_FILE = "rudder_opened_file"
+"""Where a connection's information has the `File` that it was opened with."""
+
+
+class File(NamedTuple):
+    """A file by its path, and what the file system knows it by."""
+
+    path: str
+    device: int
+    inode: int
+
+
+def file_of(path: str) -> File | None:
+    """None where there is no such file now."""
+    try:
+        found = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return File(path, found.st_dev, found.st_ino)
+
+
 class SqliteConversation:
     """`worker.db.conversation.Conversation` in one transaction."""
 
@@ -80,7 +102,11 @@ class SqliteConversation:
         return rows[0] if rows else None
 
     async def ping(self) -> None:
-        await self._rows("SELECT 1", ())
+        """Reads all tables and writes a page, so that a full disk, a dropped table and a read-only file are found."""
+        await self._rows(PRESENT, ())
+        [[version]] = await self._rows("PRAGMA user_version", ())
+        await self._connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
+        await self._commit()
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         del basis  # true for as long as this transaction has the file for itself
@@ -88,6 +114,9 @@ class SqliteConversation:
             result = await self._connection.exec_driver_sql(write.sql, tuple(map(_stored, write.parameters)))
             if write.guarded and not result.rowcount:
                 raise Conflict(f"the {write.guarded} is no longer as it was read")
+        await self._commit()
+
+    async def _commit(self) -> None:
         try:
             await self._connection.commit()
         except DBAPIError:
@@ -100,10 +129,26 @@ class SqliteConversation:
         return (await self._connection.exec_driver_sql(sql, tuple(map(_stored, parameters)))).all()
 
 
+async def _require_file(connection: AsyncConnection) -> None:
+    """A file that was deleted can still be written to, and is gone with the process.
+
+    Raises:
+        Unavailable: it was deleted, or another one stands in its place, which the next connection opens.
+    """
+    opened = (await connection.get_raw_connection()).info[OPENED_FILE]
+    found = file_of(opened.path)
+    if found == opened:
+        return
+    if found is not None:
+        await connection.invalidate()
+    raise Unavailable(
+        f"SQLite: {opened.path} was {'deleted' if found is None else 'replaced'} while the worker had it open; "
+        "put the file back, or run `rudder-worker migrate` for a new one and restart the worker"
+    )
+
+
 class SqliteConversations:
     """`worker.db.conversation.Conversations`: turns on the engine's one connection."""
-
-    of_the_engine = True
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
@@ -111,6 +156,7 @@ class SqliteConversations:
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[SqliteConversation]:
         async with self._engine.connect() as connection:
+            await _require_file(connection)
             yield SqliteConversation(connection)
 
     async def close(self) -> None:
