@@ -1,5 +1,6 @@
 """The one place that constructs the parts and wires them together. Nothing here waits or decides."""
 
+import platform
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -29,6 +30,7 @@ from worker.runtime.consumer import Bounds, Consumer
 from worker.runtime.delivery import Delivery
 from worker.runtime.gate import Gate, Gates
 from worker.runtime.health import WorkerHealth
+from worker.runtime.lag import LagMonitor
 from worker.runtime.retries import Policy
 from worker.runtime.silent_tracer import SilentTracer
 from worker.runtime.supervisor import Service
@@ -36,7 +38,7 @@ from worker.runtime.watch import Watch
 from worker.runtime.worker import Worker
 from worker.settings import Settings, read_secret, secret_file
 from worker.sources_file import allowed_sources
-from worker.telemetry import Metrics
+from worker.telemetry import BUILD_INFO, Metrics
 from worker.version import __version__
 from worker.web.server import Server, application
 
@@ -141,6 +143,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         Misconfigured: the settings name a database or files that cannot be used.
     """
     clock, metrics = SystemClock(), Metrics()
+    metrics.set(BUILD_INFO, 1, __version__, platform.python_version())
     connection = kafka_connection(settings)
     database, producer = store(settings), publisher(settings, connection)
     gates = _gates(settings, database, producer, clock=clock, metrics=metrics)
@@ -177,6 +180,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
         metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
         batch_bytes_max=_batch_bytes_max(settings),
+        metrics=metrics,
     )
     consumer = Consumer(
         source=source,
@@ -204,7 +208,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
     watch = Watch(gates.broker, consumer=consumer, clock=clock)
-    return {"worker": worker, "http": server, "watch": watch, "broker": monitor}
+    lag = LagMonitor(source, consumer=consumer, gates=gates, breaker=breaker, clock=clock, metrics=metrics)
+    return {"worker": worker, "http": server, "watch": watch, "broker": monitor, "lag": lag}
 
 
 def _facts(settings: Settings) -> Mapping[str, object]:

@@ -162,6 +162,29 @@ class Membership(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogEnd:
+    """A partition's offsets: `position`, the next to be fetched; `stable`, the first that an open transaction may still
+    hold back; `end`, the one that the next record will have.
+    """
+
+    position: int
+    stable: int
+    end: int
+
+
+class LogEnds(Protocol):
+    """How far the partitions that are assigned to this member reach."""
+
+    async def log_ends(self) -> Mapping[Partition, LogEnd]:
+        """Of each assigned partition whose position is known, whether or not records of it are fetched.
+
+        Raises:
+            Unavailable: no broker answers.
+        """
+        ...
+
+
 class PartitionsLost(Exception):
     """The group took partitions away before they could be given up in order."""
 

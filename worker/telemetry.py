@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from schemas.described import Described
 
@@ -62,6 +62,30 @@ PARTITIONS_PAUSED = Metric(
     "rudder_partitions_paused", Gauge, "partitions that are not fetched because too much of them is not done"
 )
 PARTITIONS_ASSIGNED = Metric("rudder_partitions_assigned", Gauge, "partitions that this worker has")
+PARTITION_LAG_RECORDS = Metric(
+    "rudder_partition_lag_records",
+    Gauge,
+    "offsets from the first record that is not completed to the partition's end, also while nothing is fetched",
+    ("topic", "partition"),
+)
+PARTITION_OPEN_TRANSACTION_RECORDS = Metric(
+    "rudder_partition_open_transaction_records",
+    Gauge,
+    "offsets from the last stable offset to the partition's end, which an open transaction at the broker holds back",
+    ("topic", "partition"),
+)
+PARTITION_STALLED_SECONDS = Metric(
+    "rudder_partition_stalled_seconds",
+    Gauge,
+    "for how long the same offset of a partition with lag has been the first that is not completed, in seconds",
+    ("topic", "partition"),
+)
+RECORDS_EXPIRED = Metric(
+    "rudder_records_expired",
+    Counter,
+    "offsets that retention, or somebody, deleted before this worker could consume them",
+    ("topic", "partition"),
+)
 DEPENDENCY_UP = Metric(
     "rudder_dependency_up",
     Gauge,
@@ -72,6 +96,7 @@ BREAKER_OPEN = Metric(
     "rudder_breaker_open", Gauge, "1 from when too many of the last events were rejected until a restart, else 0"
 )
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
+BUILD_INFO = Metric("rudder_build_info", Gauge, "1; the labels are what runs", ("version", "python"))
 
 METRICS = (
     MESSAGES,
@@ -89,9 +114,14 @@ METRICS = (
     COMMIT_TRAIL_SECONDS,
     PARTITIONS_PAUSED,
     PARTITIONS_ASSIGNED,
+    PARTITION_LAG_RECORDS,
+    PARTITION_OPEN_TRANSACTION_RECORDS,
+    PARTITION_STALLED_SECONDS,
+    RECORDS_EXPIRED,
     DEPENDENCY_UP,
     BREAKER_OPEN,
     COMMITS,
+    BUILD_INFO,
 )
 
 
@@ -124,6 +154,19 @@ class LogEvent(Described):
         "one record that is not done holds back its partition's commit: topic, partition, offset, for how long",
     )
     OFFSETS_RELEASED = "offsets.released", "the record that held back its partition's commit is done"
+    RECORDS_EXPIRED = (
+        "records.expired",
+        "records were deleted, by retention for one, before this worker consumed them: partition, from, to, count",
+    )
+    LOG_TRUNCATED = (
+        "log.truncated",
+        "a partition ends before the next offset, as after its topic was created anew: it is read from its start",
+    )
+    PARTITION_STALLED = (
+        "partition.stalled",
+        "a partition has records and does not advance: next offset, last stable offset, log end, for how long, cause",
+    )
+    PARTITION_ADVANCES = "partition.advances", "a partition that was stalled advances again"
     OFFSETS_COMMIT_FAILED = (
         "offsets.commit_failed",
         "offsets could not be committed; they will be tried again. Once, until they are or it fails in another way",
@@ -197,10 +240,11 @@ class LogEvent(Described):
 
 
 class Metrics:
-    """The metrics of one worker process, in a registry of their own."""
+    """The metrics of one worker process, in a registry of their own, beside those of the process (`process_…`)."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
         self._made: dict[str, Any] = {metric.name: _make(metric, self.registry) for metric in METRICS}
         self._labelled: dict[tuple[str, ...], Any] = {}  # prometheus-client looks each up under a lock
 
@@ -212,6 +256,11 @@ class Metrics:
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         self._of(metric, labels).set(value)
+
+    def remove(self, metric: Metric, *labels: str) -> None:
+        """Forget the value of what these labels name: it is no longer this process's to say."""
+        if self._labelled.pop((metric.name, *labels), None) is not None:
+            self._made[metric.name].remove(*labels)
 
     def watch(self, metric: Metric, value: Callable[[], float]) -> None:
         """Have the gauge ask for its value when it is scraped: what changes with every message costs nothing then."""

@@ -39,6 +39,16 @@ async def stands_by(worker: WorkerProcess) -> None:
     await until(does, what=lambda: f"the breaker is open: {worker.told()}")
 
 
+async def shows_lag(worker: WorkerProcess, records: int) -> None:
+    """Although nothing is completed any more."""
+
+    async def does() -> bool:
+        counted = await samples(worker)
+        return sum(value for (name, _), value in counted.items() if name == "rudder_partition_lag_records") == records
+
+    await until(does, what=lambda: f"{records} records of lag: {worker.told()}")
+
+
 def lines_of(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, worker.stderr.splitlines()) if line["event"] == event]
 
@@ -64,6 +74,7 @@ async def test_a_topic_of_rubbish_is_not_poured_into_the_dead_letters(stage: Sta
             assert await worker.status("/livez") == 200
         assert await stage.committed_records() == committed
         assert len(await stage.read(stage.topics.dead_letters)) == letters
+        await shows_lag(worker, len(good) + BAD + 10 - committed)
         assert await worker.stop() == 0
     [opened] = lines_of(worker, "breaker.opened")
     assert (opened["level"], opened["judged"], opened["topic"]) == ("error", EVENTS, stage.topics.events)

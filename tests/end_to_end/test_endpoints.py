@@ -1,5 +1,6 @@
 """What orchestrators and Prometheus ask a running worker, and that its numbers add up."""
 
+import platform
 from collections import Counter
 
 import pytest
@@ -9,6 +10,7 @@ from tests.end_to_end.days import day_of
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.worker_process import WorkerProcess
 from worker.telemetry import METRICS
+from worker.version import __version__
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -35,8 +37,13 @@ async def test_the_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
         assert (await worker.get("/")).status_code == 404
         text = (await worker.get("/metrics")).text
         names = {family.name.removesuffix("_created") for family in text_string_to_metric_families(text)}
-        assert names == {metric.name for metric in METRICS}
-        assert (await samples(worker))["rudder_partitions_assigned", ()] == 4
+        of_process = {name for name in names if name.startswith("process_")}
+        assert names - of_process == {metric.name for metric in METRICS}
+        assert "process_resident_memory_bytes" in of_process
+        counted = await samples(worker)
+        assert counted["rudder_partitions_assigned", ()] == 4
+        [build] = [dict(labels) for name, labels in counted if name == "rudder_build_info"]
+        assert build == {"version": __version__, "python": platform.python_version()}
 
 
 async def test_the_counts_of_a_day_add_up(stage: Stage) -> None:

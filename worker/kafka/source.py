@@ -7,7 +7,6 @@ publisher's transaction took back is never seen.
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from itertools import chain
 from types import MappingProxyType
 
 import structlog
@@ -28,12 +27,13 @@ from aiokafka.errors import (
 
 from schemas.record import Record, Unreadable
 from worker.domain.errors import Broken, Misconfigured, Unavailable
-from worker.kafka import closed_transports, lenient_headers, membership
+from worker.kafka import closed_transports, lenient_headers, log_start, membership
+from worker.kafka import log_ends as partition_ends
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.membership import Membership
 from worker.kafka.refusals import RIGHT_ERRORS
-from worker.ports import Partition, PartitionsLost
-from worker.telemetry import LogEvent
+from worker.ports import LogEnd, Partition, PartitionsLost
+from worker.telemetry import LogEvent, Metrics
 
 OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 
@@ -74,8 +74,10 @@ class KafkaSource:
         commit_timeout_seconds: float = 10.0,
         metadata_max_age_seconds: float = 60.0,
         batch_bytes_max: int = lenient_headers.BATCH_BYTES_MAX,
+        metrics: Metrics | None = None,
     ) -> None:
         self._connection = connection
+        self._metrics = metrics or Metrics()
         self._topics = tuple(topics)
         self._assignor = assignor
         self._commit_timeout_seconds = commit_timeout_seconds
@@ -89,7 +91,7 @@ class KafkaSource:
             "rebalance_timeout_ms": int(rebalance_timeout_seconds * 1000),
             "metadata_max_age_ms": int(metadata_max_age_seconds * 1000),
             "enable_auto_commit": False,
-            "auto_offset_reset": "earliest",
+            "auto_offset_reset": "none",  # see `log_start`
             "isolation_level": "read_committed",
             # What is fetched ahead lies in memory and is not counted as in flight. A larger batch comes all the same.
             "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
@@ -122,7 +124,7 @@ class KafkaSource:
         if (fatal := self._fatal(consumer, None)) is not None:
             raise fatal
         if self._polling is None:
-            self._polling = asyncio.ensure_future(_get(consumer, timeout_seconds, records_max, paused))
+            self._polling = asyncio.ensure_future(self._get(consumer, timeout_seconds, records_max, paused))
         polling = self._polling
         # During a rebalance aiokafka waits for its end, however long that takes. The call is not cancelled: its count
         # of calls under way, by which it knows a consumer that does not poll, would never come down again.
@@ -186,6 +188,24 @@ class KafkaSource:
             )
         return None
 
+    async def _get(
+        self, consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition]
+    ) -> list[ConsumerRecord]:
+        # A paused partition gives nothing and, unlike one that is not polled, counts as polled. It stays paused until
+        # the next poll, as what was fetched ahead of it is thrown away; after a rebalance nothing is paused.
+        assigned = consumer.assignment()
+        wanted = {partition for partition in assigned if partition in paused} if records_max else assigned
+        already = consumer.paused()
+        consumer.pause(*(wanted - already))
+        consumer.resume(*(already & assigned - wanted))
+        lenient_headers.begin_poll()
+        timeout_ms = int(timeout_seconds * 1000) if records_max else 0
+        return await log_start.fetch(consumer, self._metrics, timeout_ms=timeout_ms, max_records=records_max or 1)
+
+    async def log_ends(self) -> Mapping[Partition, LogEnd]:
+        """As `worker.ports.LogEnds` says."""
+        return {} if self._consumer is None else await partition_ends.log_ends(self._consumer)
+
     def _forgetting(self, on_revoked: OnRebalance) -> OnRebalance:
         """Before the callback: what was fetched and not taken yet is of partitions that may be somebody else's soon."""
 
@@ -227,23 +247,6 @@ async def _close(consumer: AIOKafkaConsumer) -> None:
         await consumer._client.close()  # noqa: SLF001
     except TimeoutError:  # the group will find out by its session
         _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
-
-
-async def _get(
-    consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition]
-) -> list[ConsumerRecord]:
-    # A paused partition gives nothing and, unlike one that is not polled, counts as polled. It stays paused until the
-    # next poll, as what was fetched ahead of it is thrown away; after a rebalance nothing is paused.
-    assigned = consumer.assignment()
-    wanted = {partition for partition in assigned if partition in paused} if records_max else assigned
-    already = consumer.paused()
-    consumer.pause(*(wanted - already))
-    consumer.resume(*(already & assigned - wanted))
-    lenient_headers.begin_poll()
-    batches = await consumer.getmany(
-        timeout_ms=int(timeout_seconds * 1000) if records_max else 0, max_records=records_max or 1
-    )
-    return list(chain.from_iterable(batches.values()))
 
 
 def record_of(record: ConsumerRecord) -> Record:

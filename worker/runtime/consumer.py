@@ -86,6 +86,7 @@ class Consumer:
         )
         self._assignments: dict[Partition, Assignment] = {}
         self._held_back: dict[Partition, int] = {}
+        self._left: dict[Partition, int] = {}  # what an open breaker leaves: the first offset that is not completed
         self._claims: dict[Claim, asyncio.Event] = {}  # of records in flight: set when the last that claims it is done
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
@@ -148,10 +149,23 @@ class Consumer:
         await self._commit_all()
         for assignment in tuple(self._assignments.values()):
             if not assignment.running and assignment.to_commit() is None:
+                if assignment.first_under_way is not None:
+                    self._leave(assignment.partition, assignment.first_under_way)
                 self._forget(assignment)
         if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
             with contextlib.suppress(Unavailable):
-                await self._source.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0)
+                for record in await self._source.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0):
+                    self._leave(Partition(record.topic, record.partition), record.offset)
+
+    def _leave(self, partition: Partition, offset: int) -> None:
+        self._left[partition] = min(offset, self._left.get(partition, offset))
+
+    def first_unfinished(self, partition: Partition) -> int | None:
+        """The lowest offset whose record was fetched and is not completed; None if there is none."""
+        assignment = self._assignments.get(partition)
+        under_way = None if assignment is None else assignment.first_under_way
+        left = self._left.get(partition)
+        return min((offset for offset in (under_way, left) if offset is not None), default=None)
 
     async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
         timeout_seconds = self._bounds.poll_timeout_seconds
@@ -278,8 +292,11 @@ class Consumer:
         _log.info(LogEvent.PARTITIONS_ASSIGNED, partitions=_names(self._assignments))
 
     async def _revoked(self, partitions: Iterable[Partition]) -> None:
-        revoked = [partition for partition in partitions if partition in self._assignments]
+        gone = tuple(partitions)
+        revoked = [partition for partition in gone if partition in self._assignments]
         await self._give_up(revoked)
+        for partition in gone:
+            self._left.pop(partition, None)
         self._metrics.set(PARTITIONS_ASSIGNED, len(self._assignments))
         _log.info(LogEvent.PARTITIONS_REVOKED, partitions=_names(revoked))
 
