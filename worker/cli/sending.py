@@ -132,7 +132,7 @@ class Sending:
 
     def _no_such_topic(self, settings: Settings) -> str:
         found = likely(self.topic, settings.input_topics)
-        hint = f" (did you mean {found}?)" if found else ""
+        hint = f" (did you mean {found}?)" if found else " (topics are created by the operator)"
         return f"there is no topic {self.topic} at {settings.kafka_bootstrap_servers}{hint}"
 
     def _show(self, event: Event, partition: int, offset: int) -> None:

@@ -19,7 +19,7 @@ from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, parse
 from schemas.reasons import Reason
 from schemas.record import Headers, Record
 from schemas.times import format_time
-from schemas.types import full_type
+from schemas.types import EventType, full_type
 from worker.domain.decide import unallowed
 from worker.domain.message import REDRIVE_HEADER
 from worker.domain.sources import AllowedSources
@@ -29,6 +29,8 @@ from worker.ports import Publication
 
 _CONTENT_TYPE: Headers = (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
 _PLACEHOLDER_ID = "-"
+_DETAIL_CHARS_HINTED = 500
+"""A longer detail leaves no room for hints."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,9 @@ def judge(
         case Invalid(reason=Reason.MALFORMED_JSON) if draft.value.startswith(UTF16_BOMS):
             detail = "the text is UTF-16; write it as UTF-8"
             return Problem(place=draft.place, reason=Reason.MALFORMED_JSON.value, detail=detail)
+        case Invalid(reason=Reason.INVALID_DATA, type=str(given), detail=detail) if len(detail) < _DETAIL_CHARS_HINTED:
+            hints = doubtful_names(members(draft) or {}, EventType(given))
+            return Problem(place=draft.place, reason=Reason.INVALID_DATA.value, detail=joined([detail, *hints]))
         case Invalid(reason=reason, detail=detail):
             return Problem(place=draft.place, reason=reason.value, detail=detail)
         case event if stranger := unallowed(event, sources):

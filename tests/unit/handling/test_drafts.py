@@ -130,6 +130,15 @@ def test_a_problem_has_its_place_its_reason_and_its_detail(draft: Draft, reason:
     assert detail in problem.detail
 
 
+def test_missing_field_is_hinted_at_where_one_is_misspelt() -> None:
+    problem = judge(a_draft({"release_id": RELEASE_ID, "organisation_id": "acme"}), bytes_max=BYTES_MAX)
+    assert isinstance(problem, Problem)
+    assert problem.detail == (
+        "/data/organization_id: is missing; "
+        "/data/organisation_id: is no field and is ignored; did you mean organization_id?"
+    )
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", VALID, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_is_published_is_what_was_judged(path: Path, mode: Literal["binary", "structured"]) -> None:
