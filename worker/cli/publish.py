@@ -121,14 +121,16 @@ def _from_flags(event_type: str, data: str | None, event_id: str | None, event_t
         raise Misconfigured("--type needs --data, a JSON object")
     try:
         data.encode()
-        body = json.loads(data)
+        json.loads(data)
     except UnicodeEncodeError as error:
         raise Misconfigured("--data is no text in UTF-8") from error
     except ValueError as error:
         raise Misconfigured(f"--data is no JSON: {error}") from error
-    said = {"id": event_id, "type": event_type, "time": event_time, "data": body}
-    event = {name: value for name, value in said.items() if value is not None}
-    return Draft(place="the event", value=json.dumps(event, ensure_ascii=False).encode())
+    said = {"id": event_id, "type": event_type, "time": event_time}
+    given = {name: value for name, value in said.items() if value is not None}
+    # The data's own text: parsed and written again it would lose a member that is named twice.
+    text = f'{json.dumps(given, ensure_ascii=False)[:-1]}, "data": {data}}}'
+    return Draft(place="the event", value=text.encode())
 
 
 def _checked(

@@ -124,7 +124,7 @@ def _circleci(given: Mapping[str, str]) -> CiRun | None:
 
 def _jenkins(given: Mapping[str, str]) -> CiRun | None:
     """The build, not the stage: a stage that is retried within its build sends the same ids."""
-    if not {"JENKINS_URL", "JENKINS_HOME", "BUILD_TAG"} & given.keys():
+    if not {"JENKINS_URL", "JENKINS_HOME"} & given.keys() and not given.get("BUILD_TAG", "").startswith("jenkins-"):
         return None
     # A Jenkins that was not told its own address sets no URLs.
     source = given.get("JOB_URL") or _joined("/jenkins", given.get("JOB_NAME"))

@@ -43,6 +43,10 @@ def test_flags_that_make_no_sense_are_one_clear_line(
         (["--type", "nope", "--data", DATA], "unsupported_type"),
         (["--type", "release.submitted", "--data", "[]"], "/data"),
         (["--type", "release.submitted", "--data", "{}"], "/data/release_id"),
+        (
+            ["--type", "release.submitted", "--data", DATA[:-1] + ', "actor": "a", "actor": "b"}'],
+            "names a member twice",
+        ),
         ([*EVENT, "--time", "yesterday"], "time"),
         ([*EVENT, "--id", ""], "id"),
         ([*EVENT, "--source", ""], "source"),

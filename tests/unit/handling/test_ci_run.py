@@ -154,6 +154,7 @@ def test_id_fits_whatever_the_names() -> None:
         {},
         {"CI": "true", "PATH": "/bin"},
         {"BUILD_NUMBER": "7", "JOB_NAME": "mine"},
+        {"BUILD_NUMBER": "7", "JOB_NAME": "mine", "BUILD_TAG": "v1.2"},
         {**GITHUB, "GITHUB_ACTIONS": "false"},
         {name: value for name, value in GITHUB.items() if name != "GITHUB_RUN_ID"},
         {**GITHUB, "GITHUB_REPOSITORY": ""},
