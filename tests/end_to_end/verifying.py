@@ -1,6 +1,8 @@
 """`verify` as tests ask it: the command as a process, or the same without one."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from tests.end_to_end.stage import Stage
@@ -23,13 +25,16 @@ async def verified(stage: Stage, *arguments: str, code: int = 0) -> dict[str, An
     return report
 
 
-async def compared(stage: Stage, *, findings_max: int = 100) -> dict[str, Any]:
+async def compared(
+    stage: Stage, *, findings_max: int = 100, settings: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """The same report without a process of its own, which would cost a second each time."""
-    settings = load(**{name.removeprefix(PREFIX).lower(): value for name, value in stage.settings.items()})
-    tables, topics = table_reader(settings), topic_reader(settings)
+    given = {**stage.settings, **settings}
+    settings_read = load(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
+    tables, topics = table_reader(settings_read), topic_reader(settings_read)
     try:
         await topics.start()
-        plan = verification_plan(settings, findings_max=findings_max, scratch_folder=stage.folder)
+        plan = verification_plan(settings_read, findings_max=findings_max, scratch_folder=stage.folder)
         return dict((await verify(plan, topics, tables)).as_json())
     finally:
         await topics.stop()

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from schemas.detail import printable
 from worker.cli import logs
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn
 from worker.domain.errors import Misconfigured
@@ -56,13 +58,12 @@ async def _verified(settings: Settings, findings_max: int, scratch: Path | None)
 
     plan = verification_plan(settings, findings_max=findings_max, scratch_folder=scratch)
     tables, topics = table_reader(settings), topic_reader(settings)
-    try:
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(tables.close)
         await tables.check()
+        closing.push_async_callback(topics.stop)
         await topics.start()
         return await verify(plan, topics, tables)
-    finally:
-        await topics.stop()
-        await tables.close()
 
 
 def _print(report: "Report") -> None:
@@ -74,6 +75,8 @@ def _print(report: "Report") -> None:
         print(finding.line())
     if (unlisted := findings.total - len(findings.kept)) > 0:
         print(f"… and {unlisted} more; --findings-max lists them")
+    for gap in report.expired:
+        print(printable(gap.line()))
     for name, meaning in COUNTS.items():
         print(f"{report.counts[name]:>12,} {meaning}")
     by_kind = ", ".join(f"{findings.by_kind[kind]} {kind}" for kind in Kind if findings.by_kind[kind])

@@ -1,9 +1,10 @@
 """Whole topics, from their beginning to where they end, by a client that belongs to no group and writes nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
+import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import CorruptRecordException, KafkaError
@@ -14,6 +15,7 @@ from worker.kafka import lenient_headers
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.source import record_of
 from worker.ports import Partition
+from worker.telemetry import LogEvent
 
 _POLL_TIMEOUT_MS = 500
 _RECORDS_MAX = 1_000
@@ -23,6 +25,9 @@ _PARTITIONS_MAX = 32
 """Read at the same time: each may have a fetch in memory, and topics may have thousands."""
 
 _STOP_TIMEOUT_SECONDS = 5.0
+
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
 
 class KafkaTopicReader:
@@ -68,11 +73,9 @@ class KafkaTopicReader:
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
-        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
-            if consumer is not None:
-                await consumer.stop()
-            if admin is not None:
-                await admin.close()
+        for name, close in (("consumer", consumer and consumer.stop), ("admin", admin and admin.close)):
+            if close is not None:
+                await _close(name, close)
 
     async def committed(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         with self._translated(f"the commits of group {self._group_id}"):
@@ -164,3 +167,14 @@ class KafkaTopicReader:
             raise (Unavailable if passing else Misconfigured)(
                 f"Kafka at {at} does not tell {what}: {error!r}"
             ) from error
+
+
+async def _close(name: str, close: Callable[[], Awaitable[None]]) -> None:
+    """Close a client, whatever became of its connections; what was read is what counts."""
+    try:
+        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
+            await close()
+    except TimeoutError:
+        _log.warning(LogEvent.CLOSE_TIMED_OUT, client=name, timeout_seconds=_STOP_TIMEOUT_SECONDS)
+    except KafkaError as error:
+        _log.warning(LogEvent.CLOSE_TIMED_OUT, client=name, cause=repr(error))

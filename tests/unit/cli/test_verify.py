@@ -3,22 +3,16 @@
 import asyncio
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.unit.cli.command_line import CommandLine
+from worker import assembly
 from worker.cli import verify
+from worker.domain.errors import Unavailable
 from worker.handling.verify.scratch import scratch
 from worker.settings import Settings
-
-
-@pytest.fixture(autouse=True)
-def _handler() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
 
 
 def scratch_files(folder: Path) -> list[str]:
@@ -47,3 +41,40 @@ def test_a_scratch_folder_that_is_none_is_refused(command_line: CommandLine, tmp
     ended = command_line("verify", "--scratch", str(tmp_path / "none"))
     assert ended.code == 2
     assert ended.complaint == f"--scratch: {tmp_path / 'none'} is no folder"
+
+
+@pytest.mark.parametrize("stopping", [None, RuntimeError("the client could not be closed")])
+def test_reader_that_times_out_is_one_line_and_all_is_closed(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, stopping: Exception | None
+) -> None:
+    """Whatever happens at the end of one, the other is closed too."""
+    closed: list[str] = []
+
+    class Tables:
+        async def check(self) -> None:
+            pass
+
+        async def close(self) -> None:
+            closed.append("tables")
+
+    class Topics:
+        async def start(self) -> None:
+            pass
+
+        async def begins(self, _topics: object) -> None:
+            raise Unavailable("Kafka does not tell where topics begin")
+
+        async def stop(self) -> None:
+            closed.append("topics")
+            if stopping is not None:
+                raise stopping
+
+    monkeypatch.setattr(assembly, "table_reader", lambda _settings: Tables())
+    monkeypatch.setattr(assembly, "topic_reader", lambda _settings: Topics())
+    if stopping is None:
+        ended = command_line("verify")
+        assert (ended.code, ended.complaint) == (2, "Kafka does not tell where topics begin")
+    else:
+        with pytest.raises(RuntimeError):
+            command_line("verify")
+    assert closed == ["topics", "tables"]

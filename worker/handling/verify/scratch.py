@@ -13,6 +13,7 @@ from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -21,13 +22,16 @@ from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
 from schemas.reasons import Reason
 from schemas.record import Record
+from worker.domain.errors import Misconfigured
 from worker.domain.likeness import likeness
 from worker.domain.message import Message
 from worker.domain.rows import Rejection
 from worker.handling.dead_letter import Content, contents_of
-from worker.handling.process import read
+from worker.handling.verify import expired, past_limits
+from worker.handling.verify.expired import Expired
 from worker.handling.verify.findings import Place
 from worker.handling.verify.history import Extents, History, Input, Letter, ReleaseRows, Status, cause_of, place_of
+from worker.handling.verify.past_limits import PastLimits
 from worker.handling.verify.pointing_scratch import PointingScratch
 from worker.ports import Partition
 
@@ -38,7 +42,7 @@ _CACHE_KIB = 32 * 1024
 _TABLES = """
 CREATE TABLE releases (key BLOB PRIMARY KEY, rows BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE numbers (number TEXT NOT NULL, key BLOB NOT NULL, PRIMARY KEY (number, key)) WITHOUT ROWID;
-CREATE TABLE entries (id BLOB PRIMARY KEY, key BLOB NOT NULL, entry BLOB NOT NULL);
+CREATE TABLE entries (id BLOB PRIMARY KEY, key BLOB NOT NULL, place TEXT, entry BLOB NOT NULL);
 CREATE TABLE rejections (id BLOB PRIMARY KEY, rejection BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE inputs (
     topic TEXT, partition INT, offset INT, key BLOB NOT NULL, event BLOB NOT NULL,
@@ -66,24 +70,32 @@ class Scratch:
         connection: sqlite3.Connection,
         *,
         committed: Mapping[Partition, int],
+        begins: Mapping[Partition, int],
         event_bytes_max: int,
         event_ahead_max_seconds: int,
     ) -> None:
         self._connection = connection
         self._committed = committed
-        self._event_bytes_max = event_bytes_max
-        self._event_ahead_max_seconds = event_ahead_max_seconds
+        self._limits = PastLimits(
+            connection, event_bytes_max=event_bytes_max, event_ahead_max_seconds=event_ahead_max_seconds
+        )
+        self.expired = Expired(connection, begins=begins)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.executescript(_TABLES)
+        connection.executescript(_TABLES + past_limits.TABLES + expired.TABLES)
         self.pointing = PointingScratch(connection)
         connection.execute("BEGIN")
 
     def add_release(self, rows: ReleaseRows) -> None:
         release_id: UUID = rows.release["id"]
         key = release_id.bytes
-        entries = [(entry.id.bytes, key, pickle.dumps(entry)) for entry in rows.entries]
-        self._connection.executemany("INSERT INTO entries VALUES (?, ?, ?)", entries)
+        for entry in rows.entries:
+            cause = cause_of(entry)
+            place = None if cause is None else cause[2]
+            row = (entry.id.bytes, key, place and str(place), pickle.dumps(entry))
+            self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
+            if place is not None:
+                self.expired.add_trace(place)
         rest = (rows.release, rows.deployments, rows.base_revisions, rows.settled)
         self._connection.execute("INSERT INTO releases VALUES (?, ?)", (key, pickle.dumps(rest)))
         self.pointing.add_release(rows)
@@ -93,9 +105,19 @@ class Scratch:
     def add_rejection(self, rejection: Rejection) -> None:
         row = (rejection.id.bytes, pickle.dumps(rejection))
         self._connection.execute("INSERT INTO rejections VALUES (?, ?)", row)
+        place = place_of(rejection)
+        at = (*place, rejection.id.bytes, rejection.reason, rejection.detail)
+        self._connection.execute("INSERT INTO rejected_at VALUES (?, ?, ?, ?, ?, ?)", at)
+        self.expired.add_trace(place)
+
+    def is_rejected(self, record: Record) -> bool:
+        """Whether a rejection names this record's place."""
+        return self._limits.is_rejected(record)
 
     def add_input(self, record: Record) -> None:
-        message = self._read(record)
+        message = self._limits.read(record)
+        for explained in self._limits.explained(record, message):
+            self._connection.execute("INSERT OR IGNORE INTO explained VALUES (?)", (explained.bytes,))
         place = (record.topic, record.partition, record.offset)
         row = (message.lane.bytes, message.id.bytes, record.timestamp_ms, record.key, record.value)
         headers = json.dumps([(name, raw if raw is None else raw.decode("latin-1")) for name, raw in record.headers])
@@ -125,12 +147,14 @@ class Scratch:
     def orphans(self) -> Iterator[Letter | Rejection]:
         """Rejections of events of which no record was read, and dead letters that belong to no such record."""
         for (pickled,) in self._connection.execute(
-            "SELECT rejection FROM rejections r WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.event = r.id)"
+            "SELECT rejection FROM rejections r WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.event = r.id) "
+            "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = r.id)"
         ):
             yield pickle.loads(pickled)
         for (pickled,) in self._connection.execute(
             "SELECT letter FROM letters l WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.topic = l.topic "
-            "AND i.partition = l.partition AND i.offset = l.offset AND i.event = l.rejection_id)"
+            "AND i.partition = l.partition AND i.offset = l.offset AND i.event = l.rejection_id) "
+            "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = l.rejection_id)"
         ):
             yield pickle.loads(pickled)
 
@@ -177,7 +201,7 @@ class Scratch:
         for row in found:
             record = _record(*row)
             committed = self._committed.get(Partition(record.topic, record.partition), 0)
-            yield Input(message=self._read(record), in_flight=record.offset >= committed)
+            yield Input(message=self._limits.read(record), in_flight=record.offset >= committed)
 
     def _rejection(self, event: UUID) -> Rejection | None:
         found = self._one("SELECT rejection FROM rejections WHERE id = ?", event.bytes)
@@ -262,33 +286,41 @@ class Scratch:
         row = self._connection.execute(sql, parameters).fetchone()
         return None if row is None else row[0]
 
-    def _read(self, record: Record) -> Message:
-        return read(
-            record,
-            event_bytes_max=self._event_bytes_max,
-            event_ahead_max_seconds=self._event_ahead_max_seconds,
-        )
-
 
 @contextmanager
 def scratch(
     folder: Path | None,
     *,
     committed: Mapping[Partition, int],
+    begins: Mapping[Partition, int] = MappingProxyType({}),
     event_bytes_max: int,
     event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS,
 ) -> Iterator[Scratch]:
-    """A scratch file in a new folder of `folder` (None: where temporary files go), which is deleted at the end."""
-    with (
-        TemporaryDirectory(prefix="rudder-verify-", dir=folder) as own_folder,
-        closing(sqlite3.connect(Path(own_folder) / "scratch.sqlite3", isolation_level=None)) as connection,
-    ):
-        yield Scratch(
-            connection,
-            committed=committed,
-            event_bytes_max=event_bytes_max,
-            event_ahead_max_seconds=event_ahead_max_seconds,
-        )
+    """A scratch file in a new folder of `folder` (None: where temporary files go), which is deleted at the end.
+
+    `begins`: the first offset of each partition of the input topics.
+
+    Raises:
+        Misconfigured: the file cannot be made, or not be written to its end.
+    """
+    try:
+        with (
+            TemporaryDirectory(prefix="rudder-verify-", dir=folder) as own_folder,
+            closing(sqlite3.connect(Path(own_folder) / "scratch.sqlite3", isolation_level=None)) as connection,
+        ):
+            yield Scratch(
+                connection,
+                committed=committed,
+                begins=begins,
+                event_bytes_max=event_bytes_max,
+                event_ahead_max_seconds=event_ahead_max_seconds,
+            )
+    except sqlite3.OperationalError as error:
+        raise Misconfigured(f"the scratch file cannot be written: {error}; --scratch names another folder") from error
+    except FileNotFoundError as error:  # what `tempfile` raises where no folder can be written
+        raise Misconfigured(f"no folder for a scratch file: {error.strerror}; --scratch names one") from error
+    except PermissionError as error:
+        raise Misconfigured(f"the scratch file cannot be made: {error}; --scratch names another folder") from error
 
 
 def digest(content: Content) -> bytes:

@@ -16,7 +16,7 @@ Then the topics are read up to those ends, however long that takes. What retenti
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from worker.domain.errors import Misconfigured
 from worker.domain.rows import Rejection
 from worker.handling.publications import Topics
 from worker.handling.verify.checking import check
+from worker.handling.verify.expired import Gap
 from worker.handling.verify.findings import Finding, Findings, Kind, Place
 from worker.handling.verify.history import Extents, Letter, place_of
 from worker.handling.verify.judging import REJECTIONS
@@ -51,10 +52,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`counts`: what was read, by what it is; see `COUNTS`."""
+    """`counts`: what was read, by what it is; see `COUNTS`. `expired`: offsets that were committed, are no longer in
+    their topic and have no row.
+    """
 
     findings: Findings
     counts: Mapping[str, int]
+    expired: Sequence[Gap] = ()
 
     def as_json(self) -> dict[str, object]:
         findings = self.findings
@@ -64,12 +68,15 @@ class Report:
             "findings_total": findings.total,
             "findings_by_kind": {kind.value: findings.by_kind[kind] for kind in Kind},
             "findings": [finding.as_json() for finding in findings.kept],
+            "expired": [gap.as_json() for gap in self.expired],
         }
 
 
 COUNTS = {
     "records": "input records",
-    "uncommitted": "of them not committed by the group when the verification began",
+    "tombstones": "of them tombstones, which are no events",
+    "expired": "records that retention deleted and no row tells of: passed over unread, or repeats",
+    "uncommitted": "input records not committed by the group when the verification began",
     "pending": "of these not processed yet: no row and no rejection, and none is due",
     "releases": "releases",
     "entries": "entries of the activity log",
@@ -100,12 +107,13 @@ class _Verification:
         plan = self._plan
         outputs = tuple(dict.fromkeys((plan.topics.deployment_status, plan.topics.release_status)))
         every_output = (*outputs, plan.topics.dead_letters)
-        await self._require_topics()
+        begins = await self._require_topics()
         committed = await self._topics.committed(plan.input_topics)
         output_ends = await self._topics.ends(every_output)
         with scratch(
             plan.scratch_folder,
             committed=committed,
+            begins=begins,
             event_bytes_max=plan.event_bytes_max,
             event_ahead_max_seconds=plan.event_ahead_max_seconds,
         ) as store:
@@ -120,10 +128,30 @@ class _Verification:
             )
             store.seal()
             await self._check(store, extents)
-        return Report(findings=self._findings, counts=self._counts)
+            expired = self._expired(store, committed)
+        return Report(findings=self._findings, counts=self._counts, expired=expired)
 
-    async def _require_topics(self) -> None:
-        """Of a topic that is misnamed all would be lost."""
+    def _expired(self, store: Scratch, committed: Mapping[Partition, int]) -> Sequence[Gap]:
+        """What retention deleted before the group had read it is lost; of what it may have read, the gaps are told."""
+        for gap in store.expired.unread(committed):
+            self._findings.add(
+                Finding(
+                    kind=Kind.LOST,
+                    place=Place(gap.topic, gap.partition, gap.first),
+                    expected="to be read before retention deletes it",
+                    found=f"offsets {gap.first} to {gap.last} are deleted and not committed ({gap.count})",
+                )
+            )
+            self._counts["expired"] += gap.count
+        kept: list[Gap] = []
+        for gap in store.expired.untraced(committed):
+            self._counts["expired"] += gap.count
+            if len(kept) < self._plan.findings_max:
+                kept.append(gap)
+        return kept
+
+    async def _require_topics(self) -> Mapping[Partition, int]:
+        """Where the partitions of the input topics begin. Of a topic that is misnamed all would be lost."""
         topics = self._plan.topics
         named = [(topic, "RUDDER_INPUT_TOPICS") for topic in self._plan.input_topics]
         named += [
@@ -131,10 +159,12 @@ class _Verification:
             (topics.release_status, "RUDDER_RELEASE_STATUS_TOPIC"),
             (topics.dead_letters, "RUDDER_DEAD_LETTER_TOPIC"),
         ]
-        there = {at.topic for at in await self._topics.begins([topic for topic, _ in named])}
+        begins = await self._topics.begins([topic for topic, _ in named])
+        there = {at.topic for at in begins}
         for topic, setting in named:
             if topic not in there:
                 raise Misconfigured(f"there is no topic {topic}; {setting} names it")
+        return {at: begin for at, begin in begins.items() if at.topic in self._plan.input_topics}
 
     async def _begins(self, topics: tuple[str, ...]) -> list[tuple[Partition, int]]:
         return list((await self._topics.begins(topics)).items())
@@ -162,8 +192,11 @@ class _Verification:
         self, store: Scratch, ends: Mapping[Partition, int], committed: Mapping[Partition, int]
     ) -> None:
         async for record in self._topics.records(ends):
-            store.add_input(record)
             self._counts["records"] += 1
+            if record.is_tombstone and not store.is_rejected(record):  # earlier versions rejected them
+                self._counts["tombstones"] += 1
+                continue
+            store.add_input(record)
             self._counts["uncommitted"] += record.offset >= committed.get(Partition(record.topic, record.partition), 0)
 
     async def _read_statuses(self, store: Scratch, ends: Mapping[Partition, int]) -> None:

@@ -1,6 +1,7 @@
 """What was read comes back release by release, with what other releases have to do with it."""
 
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +12,11 @@ from schemas.types import EventType as E
 from tests.unit.domain.story import TOPIC, fields, release_id
 from tests.unit.handling.verify.scene import EXTENTS, Scene
 from worker.domain.decide import decide
+from worker.domain.errors import Misconfigured
 from worker.domain.state import Rejected, State
 from worker.handling.process import read
+from worker.handling.verify.expired import Gap
+from worker.handling.verify.findings import Place
 from worker.handling.verify.history import ReleaseRows
 from worker.handling.verify.scratch import scratch
 from worker.ports import Partition
@@ -64,3 +68,34 @@ def test_a_record_from_the_commit_on_is_in_flight_and_the_file_is_gone_afterward
         assert list(tmp_path.iterdir())
     assert in_flight == {release_id(1): False, release_id(2): True}
     assert list(tmp_path.iterdir()) == []
+
+
+def test_no_temporary_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(Misconfigured, match="--scratch"), scratch(None, committed={}, event_bytes_max=_BYTES_MAX):
+        pass
+
+
+def test_full_scratch_disk_is_one_line(tmp_path: Path) -> None:
+    def fill() -> None:
+        with scratch(tmp_path, committed={}, event_bytes_max=_BYTES_MAX) as store:
+            store._connection.execute("PRAGMA max_page_count = 100")
+            for number in range(1, 1_000):
+                store.add_input(created(number, description="x" * 10_000))
+
+    with pytest.raises(Misconfigured, match=r"database or disk is full; --scratch"):
+        fill()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gaps_between_rows_of_deleted_records_are_told() -> None:
+    """From the first row on, below the commit and the log start; the rest can still be read."""
+    at = Partition(TOPIC, 0)
+    with scratch(None, committed={at: 10}, begins={at: 8, Partition(TOPIC, 1): 0}, event_bytes_max=_BYTES_MAX) as store:
+        for offset in (2, 3, 6, 9):
+            store.expired.add_trace(Place(TOPIC, 0, offset))
+        assert list(store.expired.untraced({at: 10})) == [Gap(TOPIC, 0, 4, 5), Gap(TOPIC, 0, 7, 7)]
+        assert list(store.expired.untraced({at: 7})) == [Gap(TOPIC, 0, 4, 5)]
+        assert list(store.expired.untraced({})) == []
+        assert list(store.expired.unread({at: 10})) == []
+        assert list(store.expired.unread({at: 5})) == [Gap(TOPIC, 0, 5, 7)]
