@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
 
+from schemas import likely_cause
 from schemas.detail import echo
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX, utf16_units
 from schemas.times import parse_time
@@ -38,12 +39,17 @@ def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -
     """
     problems = [f"{echo(name)}: {fault}" for name, fault in faults.items()]
     if (specversion := given.get("specversion")) != SPECVERSION and "specversion" not in faults:
-        problems.append("specversion: is missing" if specversion is None else f'specversion: is not "{SPECVERSION}"')
+        problems.append("specversion: is missing" if specversion is None else _wrong_version(specversion))
     source = _text("source", given, faults, problems)
     id_ = _text("id", given, faults, problems)
     type_ = _text("type", given, faults, problems)
     time = _time(given.get("time"), problems)
     return Attributes(source, id_, type_, time, tuple(problems))
+
+
+def _wrong_version(specversion: object) -> str:
+    cause = likely_cause.of_quotes(specversion) if isinstance(specversion, str) else "it is no text"
+    return likely_cause.with_cause(f'specversion: is not "{SPECVERSION}"', cause)
 
 
 def _text(name: str, given: Mapping[str, object], faults: Mapping[str, str], problems: list[str]) -> str | None:
@@ -71,11 +77,11 @@ def _text(name: str, given: Mapping[str, object], faults: Mapping[str, str], pro
 def _time(value: object, problems: list[str]) -> datetime | None:
     if value is None:
         return None
-    if not isinstance(value, str):
-        problems.append("time: is no text")
-        return None
     try:
-        return parse_time(value)
+        if isinstance(value, str):
+            return parse_time(value)
+        problem = "is no text"
     except ValueError as error:
-        problems.append(f"time: {error}")
-        return None
+        problem = str(error)
+    problems.append(likely_cause.with_cause(f"time: {problem}", likely_cause.of_no_time(value)))
+    return None

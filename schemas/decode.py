@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from schemas import likely_cause
 from schemas.detail import PAIRS_MAX, echo, joined, pointer
 from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
@@ -55,12 +56,15 @@ def decode(
         return _invalid(envelope, Reason.NOT_A_CLOUDEVENT, ["time: is missing, and the record has no timestamp"])
     event_type = _TYPES.get(type_)
     if event_type is None:
-        return _invalid(envelope, Reason.UNSUPPORTED_TYPE, [f"type: {echo(type_)} is not accepted"])
+        problem = likely_cause.with_cause(f"type: {echo(type_)} is not accepted", likely_cause.of_quotes(type_))
+        return _invalid(envelope, Reason.UNSUPPORTED_TYPE, [problem])
     if envelope.data_fault is not None:
         reason, problems = envelope.data_fault
         return _invalid(envelope, reason, problems)
     if not isinstance(envelope.data, dict):
-        return _invalid(envelope, Reason.INVALID_DATA, ["/data: Input should be an object"])
+        cause = likely_cause.of_no_object(envelope.data)
+        problem = likely_cause.with_cause("/data: Input should be an object", cause)
+        return _invalid(envelope, Reason.INVALID_DATA, [problem])
     ahead = _ahead(event_time, record.timestamp_ms, ahead_seconds_max)
     try:
         data = DATA_MODELS[event_type].model_validate(envelope.data)
@@ -84,7 +88,7 @@ def _ahead(event_time: datetime | None, timestamp_ms: int, seconds_max: int) -> 
     if seconds is None or seconds <= seconds_max:
         return []
     limit = f"RUDDER_EVENT_AHEAD_MAX_SECONDS={seconds_max}"
-    return [f"/time: is {seconds:.0f} seconds after the record's timestamp ({limit}); check the publisher's clock"]
+    return [f"/time: is {seconds:.0f} seconds after the record's timestamp ({limit}): check the publisher's clock"]
 
 
 def _problems(error: ValidationError) -> list[str]:

@@ -3,6 +3,7 @@
 A detail names places and rules. What the publisher wrote is repeated only where a reader needs it, and never at length.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 from schemas.text import utf16_units
@@ -10,6 +11,14 @@ from schemas.text import utf16_units
 DETAIL_CHARS_MAX = 1000
 ECHO_CHARS_MAX = 100
 PAIRS_MAX = 10
+# Controls, formats, private use, surrogates and separators, as Unicode 14 has them. `str.isprintable` would have each
+# interpreter decide by its own Unicode, and a row's text must not depend on that.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f"
+    "\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ud800-\uf8ff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"
+    "\U00013430-\U00013438\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0001\U000e0020-\U000e007f"
+    "\U000f0000-\U000ffffd\U00100000-\U0010fffd]"
+)
 _MORE_CHARS_MAX = 30  # "… and 1000000 more", with its separator
 
 
@@ -19,13 +28,13 @@ def echo(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with every control character, lone surrogate and line separator spelled as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(
-        char if char.isprintable() else f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
-        for char in text
-    )
+    """The text with every control character, lone surrogate and separator but the blank spelled as an escape."""
+    return text if text.isascii() and text.isprintable() else _UNPRINTABLE.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def pointer(place: Sequence[str | int]) -> str:

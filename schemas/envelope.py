@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from pydantic import BaseModel
 
+from schemas import likely_cause
 from schemas.attributes import SPECVERSION, Attributes, read_attributes
 from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, parse
 from schemas.media_type import is_json, parse_media_type
@@ -101,7 +102,8 @@ def write_structured(
 
 
 def _sort_headers(headers: Headers) -> _Headers:
-    content_type: str | None = None
+    """Names in any case. A header that is repeated with the same bytes, as some bridges do, counts once."""
+    content_type: bytes | None = None
     attributes: dict[str, bytes] = {}
     faults: dict[str, str] = {}
     fault: str | None = None
@@ -110,20 +112,21 @@ def _sort_headers(headers: Headers) -> _Headers:
         if raw is None:
             continue
         if name.startswith("ce_"):
-            if name in attributes or name in faults:
-                attributes.pop(name, None)
-                faults[name] = "is repeated"
-            else:
-                attributes[name] = raw
+            if attributes.setdefault(name, raw) != raw:
+                faults[name] = f"the header {name} is repeated with another value"
         elif name == "content-type":
-            if content_type is not None or fault is not None:
-                fault = "content-type: is repeated"
-            else:
-                try:
-                    content_type = raw.decode()
-                except UnicodeDecodeError:
-                    fault = "content-type: is not UTF-8"
-    return _Headers(content_type, attributes, faults, fault)
+            if content_type is not None and content_type != raw:
+                fault = "content-type: the header is repeated with another value"
+            content_type = raw
+    if faults:
+        attributes = {name: raw for name, raw in attributes.items() if name not in faults}
+    text: str | None = None
+    if content_type is not None and fault is None:
+        try:
+            text = content_type.decode()
+        except UnicodeDecodeError:
+            fault = "content-type: is not UTF-8"
+    return _Headers(text, attributes, faults, fault)
 
 
 def _header_attributes(headers: _Headers) -> Attributes:
@@ -148,7 +151,7 @@ def _read_binary(value: bytes, headers: _Headers, *, data_type: str | None) -> E
     try:
         return Envelope(attributes, parse(value), value, fault)
     except MalformedJsonError as error:
-        return Envelope(attributes, fault=fault, data_fault=(Reason.MALFORMED_JSON, (str(error),)))
+        return Envelope(attributes, fault=fault, data_fault=_malformed(value, error))
 
 
 def _read_structured(value: bytes, *, declared: bool) -> Envelope:
@@ -158,9 +161,12 @@ def _read_structured(value: bytes, *, declared: bool) -> Envelope:
     try:
         event = parse(value, depth_max=DEPTH_MAX + 1)  # the data is as deep as in binary mode
     except MalformedJsonError as error:
-        return Envelope(fault=(Reason.MALFORMED_JSON, (str(error),)))
+        return Envelope(fault=_malformed(value, error))
     if not isinstance(event, dict):
-        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, ("the value is no object" if declared else _NOT_STRUCTURED,)))
+        what = "the value is no object" if declared else _NOT_STRUCTURED
+        return Envelope(
+            fault=(Reason.NOT_A_CLOUDEVENT, (likely_cause.with_cause(what, likely_cause.of_no_object(event)),))
+        )
     if not declared and not all(name in event for name in _REQUIRED):
         return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (_NOT_STRUCTURED,)))
     attributes = read_attributes(event, faults={})
@@ -192,12 +198,16 @@ def _read_encoded(encoded: object, attributes: Attributes, fault: Fault | None) 
     try:
         return Envelope(attributes, parse(raw), raw, fault)
     except MalformedJsonError as error:
-        return Envelope(attributes, fault=fault, data_fault=(Reason.MALFORMED_JSON, (f"data_base64: {error}",)))
+        return Envelope(attributes, fault=fault, data_fault=_malformed(raw, error, place="data_base64: "))
 
 
 def _first_fault(problem: str | None, attributes: Attributes) -> Fault | None:
     problems = attributes.problems if problem is None else (problem, *attributes.problems)
     return (Reason.NOT_A_CLOUDEVENT, problems) if problems else None
+
+
+def _malformed(raw: bytes, error: MalformedJsonError, *, place: str = "") -> Fault:
+    return Reason.MALFORMED_JSON, (place + likely_cause.with_cause(str(error), likely_cause.of_no_json(raw)),)
 
 
 def _not_json_type() -> Fault:

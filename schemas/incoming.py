@@ -129,7 +129,7 @@ class ActivityRecorded(EventData):
     @classmethod
     def _is_no_forgery(cls, value: str) -> str:
         # As loosely as a database compares: SQL Server's default collation ignores case, width and trailing blanks.
-        if unicodedata.normalize("NFKC", value).strip().casefold() in _FORGEABLE:
+        if unicodedata.ucd_3_2_0.normalize("NFKC", value).strip().casefold() in _FORGEABLE:
             raise PydanticCustomError("reserved_activity_type", "This activity type is the worker's own")
         return value
 

@@ -6,6 +6,9 @@ _CLOUDEVENTS = "application/cloudevents"
 _PARAMETERS_MAX = 32
 """How many are looked at: nobody writes so many, and a header may be megabytes of semicolons."""
 
+_CHARSETS = frozenset({None, "utf-8", "utf8", "us-ascii", "ascii"})
+"""UTF-8 by its usual names, and its subset."""
+
 _JSON_FORMATS = frozenset({_CLOUDEVENTS, _CLOUDEVENTS + "+json"})
 
 
@@ -27,7 +30,7 @@ class MediaType(NamedTuple):
             return "content-type: is a batch, which the Kafka binding does not have"
         if self.name not in _JSON_FORMATS:
             return "content-type: is a structured format other than JSON"
-        if self.charset not in {None, "utf-8"}:
+        if self.charset not in _CHARSETS:
             return "content-type: has a charset other than utf-8"
         return None
 
@@ -39,7 +42,7 @@ def parse_media_type(text: str) -> MediaType:
     for parameter in parameters:
         key, _, value = parameter.partition("=")
         if key.strip() == "charset":
-            charset = value.strip().strip('"')
+            charset = value.strip().strip("\"'")
     return MediaType(name.strip(), charset)
 
 

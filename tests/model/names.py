@@ -43,9 +43,12 @@ def release_name(release_date: date, release_number: int) -> str:
 
 
 def likeness(name: str) -> str:
-    """Two names are alike where this is equal: what is left without case, width, accents and blanks around."""
+    """Two names are alike where this is equal: what is left without case, width, accents and blanks around, and without
+    what Unicode 3.2 does not have: SQL Server's default collation gives it no weight.
+    """
     decomposed = unicodedata.normalize("NFKD", name.casefold())
-    return "".join(c for c in decomposed if not unicodedata.combining(c)).strip()
+    weighty = [c for c in decomposed if not unicodedata.combining(c) and unicodedata.ucd_3_2_0.category(c) != "Cn"]
+    return "".join(weighty).strip()
 
 
 def utf16_units(text: str) -> int:

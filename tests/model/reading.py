@@ -47,6 +47,8 @@ def _read(record: Record, told: dict[str, Any]) -> Event:
     attributes, data = _envelope(record)
     _tell(told, attributes, _data_if_any(attributes, data))
     _check_attributes(attributes)
+    if _is_binary(record) and _contradictory(record):
+        raise _Fault("not_a_cloudevent")
     # `time` missing: the Kafka record's timestamp.
     time = _time(attributes.get("time")) or instant(record.timestamp_ms)
     if attributes["type"] not in machines.EVENTS_IN:
@@ -74,6 +76,15 @@ def _tell(told: dict[str, Any], attributes: dict[str, Any], data: Any) -> None:
         told["time"] = None
     if isinstance(data, dict) and not shapes.uuid_text(data.get("release_id")):
         told["release_id"] = data["release_id"].lower()
+
+
+def _contradictory(record: Record) -> set[str]:
+    """A header that is given twice with equal bytes counts once; with other bytes nobody knows which is meant."""
+    values: dict[str, set[bytes]] = {}
+    for name, value in record.headers:
+        if value is not None and (name.startswith("ce_") or name == "content-type"):
+            values.setdefault(name, set()).add(value)
+    return {name for name, given in values.items() if len(given) > 1}
 
 
 def _envelope(record: Record) -> tuple[dict[str, Any], Any]:
@@ -109,7 +120,8 @@ def _is_binary(record: Record) -> bool:
 
 
 def _header_attributes(record: Record) -> dict[str, Any]:
-    headers = {name: value for name, value in record.headers if value is not None}
+    unclear = _contradictory(record)
+    headers = {name: value for name, value in record.headers if value is not None and name not in unclear}
     attributes: dict[str, Any] = {
         name.removeprefix("ce_"): value.decode() for name, value in headers.items() if name.startswith("ce_")
     }

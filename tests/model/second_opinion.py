@@ -20,7 +20,10 @@ class SecondOpinion:
         self._judged: set[tuple[str, int, int]] = set()
 
     def handle(self, record: Record) -> str:
-        """`Applied`, `Duplicate`, `Stale` or `Rejected <reason>`."""
+        """`Applied`, `Duplicate`, `Stale` or `Rejected <reason>`; `Skipped` for a tombstone."""
+        # A record with a null value (a tombstone) is no event: it is skipped, without a row or a dead letter.
+        if record.value is None:
+            return "Skipped"
         letter = read(record)
         known_id = self._id_of(letter, record)
         # 1. Already known (same identity in the activity log or among the rejections): Duplicate. Nothing changes;

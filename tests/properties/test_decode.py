@@ -63,7 +63,11 @@ ANY_VALUE = st.one_of(
 )
 
 
-def record(value: bytes | None, headers: Headers, *, timestamp_ms: int = -1) -> Record:
+LAST_DAY_MS = 253_370_678_400_000
+"""The last day of 9998: no time that is drawn is ahead of it."""
+
+
+def record(value: bytes | None, headers: Headers, *, timestamp_ms: int = LAST_DAY_MS) -> Record:
     return Record(topic="t", partition=0, offset=0, timestamp_ms=timestamp_ms, key=None, value=value, headers=headers)
 
 

@@ -131,6 +131,9 @@ async def _compare_stored(path: Path, steps: list[Step]) -> None:
             message = read(record, event_bytes_max=BYTES_MAX)
             said = len(opinion.published)
             expected = opinion.handle(as_the_model_has_it(record))
+            if record.is_tombstone:
+                assert expected == "Skipped"
+                continue
             outcome = await process(message, store)
             assert outcome_name(outcome) == expected, record
             published = PUBLICATIONS.of(outcome, message, attempts=1)

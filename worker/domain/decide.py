@@ -18,7 +18,7 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.domain.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
 from worker.domain.effects import Effects, event_type_of
-from worker.domain.likeness import alike
+from worker.domain.likeness import DIFFERENCES, alike
 from worker.domain.message import Message
 from worker.domain.rows import Deployment, Pointer, Rejection, Release
 from worker.domain.sources import AllowedSources
@@ -138,7 +138,10 @@ def _not_found(state: State, message: Message) -> Rejected:
 
 
 def _number_taken(state: State, message: Message) -> Rejected:
-    detail = "another release has this date and number for the component and track"
+    detail = (
+        "another release has this date and number for the component and track, or for a track that is taken for it: "
+        f"{DIFFERENCES}"
+    )
     return reject(state, message, Reason.RELEASE_CONFLICT, detail)
 
 
@@ -189,9 +192,8 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
     if release.status in UNDEPLOYABLE:
         return reject(state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}")  # 3
     if lookalike := _lookalike(state, data.environment_id):
-        problem = (
-            f"{pointer(('data', 'environment_id'))}: the release has {echo(lookalike)}, which is alike; use its name"
-        )
+        place = pointer(("data", "environment_id"))
+        problem = f"{place}: the release has {echo(lookalike)}, use its name: {DIFFERENCES}"
         return reject(state, message, Reason.INVALID_DATA, joined([problem]))
 
     wanted = WANTED_DEPLOYMENT_STATUS[event.type]

@@ -33,6 +33,13 @@ def test_control_characters_and_lone_surrogates_are_spelled_out() -> None:
     )
 
 
+def test_printable_does_not_depend_on_the_interpreter() -> None:
+    """Characters of Unicode 15 and 16, and code points without a character, are as they are on each interpreter."""
+    text = "\U0001fae8\U0001cd00\U0002ebf0\u0378"
+    assert printable(text) == text
+    assert printable("\u2066\u061c\u00ad\u3000") == "\\u2066\\u061c\\u00ad\\u3000"
+
+
 def test_a_publishers_text_is_repeated_up_to_a_hundred_characters() -> None:
     """A megabyte of type name is not logged."""
     assert echo("x" * 100) == "x" * 100

@@ -13,6 +13,9 @@ from schemas.media_type import is_json, parse_media_type
         "Application/CloudEvents+JSON; Charset=UTF-8",
         'application/cloudevents+json;profile=x; charset="utf-8"',
         " application/cloudevents+json ;",
+        "application/cloudevents+json; charset=utf8",
+        "application/cloudevents+json; charset=US-ASCII",
+        "application/cloudevents+json; charset='utf-8'",
     ],
 )
 def test_structured_json_is_recognised(text: str) -> None:

@@ -1,0 +1,137 @@
+"""Why a value cannot be read, as far as its first bytes tell: what a publisher has most likely done, and what to do.
+
+Only a rejected record comes here. A cause names formats and settings, never the publisher's text, and has no semicolon:
+that is what separates the problems of a detail.
+"""
+
+import base64
+import binascii
+import re
+
+_REGISTRY_FRAME_BYTES = 5  # a zero byte, and a schema's id in four: Confluent's wire format
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\xef\xbb\xbf", "it begins with a byte order mark: write UTF-8 without it"),
+    (b"\xff\xfe", "it is UTF-16 or UTF-32: write UTF-8"),
+    (b"\xfe\xff", "it is UTF-16 or UTF-32: write UTF-8"),
+    (b"\x00\x00\xfe\xff", "it is UTF-16 or UTF-32: write UTF-8"),
+    (b"\x1f\x8b", "it is compressed with gzip: use the producer's compression.type, which the client undoes"),
+    (b"\x28\xb5\x2f\xfd", "it is compressed with zstd: use the producer's compression.type, which the client undoes"),
+    (b"\x04\x22\x4d\x18", "it is compressed with lz4: use the producer's compression.type, which the client undoes"),
+    (b"\x82SNAPPY\x00", "it is compressed with snappy: use the producer's compression.type, which the client undoes"),
+    (b"\xff\x06\x00\x00sNaPpY", "it is compressed with snappy: use the producer's compression.type"),
+    (b"BZh", "it is compressed with bzip2: send the JSON itself"),
+    (b"PK\x03\x04", "it is a ZIP archive: send the JSON itself"),
+    (b"Obj\x01", "it is an Avro file: write JSON"),
+    (b"\xac\xed\x00\x05", "it is a serialised Java object: write JSON, for example with a StringSerializer"),
+    (b"\xd9\xd9\xf7", "it is CBOR: write JSON"),
+)
+_UTF_16_OR_32 = re.compile(rb"\x00[{\[\"]\x00|\x00\x00\x00[{\[\"]\x00\x00\x00|[{\[\"]\x00")
+_FORM = re.compile(rb"[\w.%+\-]{1,200}=[^{}\[\]\s]*(?:&|\Z)")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]{8,}={0,2}\s*")
+_UNQUOTED = re.compile(rb"\s*[{\[]\s*(?:'|[A-Za-z_]\w*\s*:)")
+_SEVERAL = re.compile(rb"[}\]]\s*[{\[]")
+_LOOKED_AT_BYTES = 4_096
+
+
+def of_no_json(raw: bytes) -> str | None:
+    """The likely cause why bytes are no JSON text: None where there is none to name."""
+    for magic, cause in _MAGIC:
+        if raw.startswith(magic):
+            return cause
+    head = raw[:_LOOKED_AT_BYTES]
+    if _UTF_16_OR_32.match(head):
+        return "it is UTF-16 or UTF-32: write UTF-8"
+    if framing := _registry_frame(raw):
+        return framing
+    text = head.strip()
+    if not text:
+        return "it is blank"
+    if text.startswith(b"<"):
+        return "it looks like XML or HTML: write JSON"
+    if text.startswith(b"---"):
+        return "it looks like YAML: write JSON"
+    if _FORM.match(text):
+        return "it looks like a form (application/x-www-form-urlencoded): write JSON"
+    if _is_base64_of_json(text):
+        return "it is JSON in base64: send the JSON itself, or use data_base64 in structured mode"
+    if _UNQUOTED.match(text):
+        return "names and texts of JSON stand in double quotes: write it with a JSON library"
+    if _SEVERAL.search(text):
+        return "it may be several JSON texts: send one record an event"
+    return None
+
+
+def of_no_object(value: object) -> str | None:
+    """The likely cause why a JSON value is no object: None where there is none to name."""
+    if isinstance(value, list):
+        return "it is an array, and batches are not accepted: send one record an event"
+    if isinstance(value, str):
+        text = value.strip()
+        if text.startswith(("{", "[")):
+            return "it is JSON within a JSON text, so it was encoded twice: send the inner one"
+        if _is_base64_of_json(text[:_LOOKED_AT_BYTES].encode("utf-8", "replace")):
+            return "it is JSON in base64: send the JSON itself, or use data_base64 in structured mode"
+    return None
+
+
+def of_quotes(text: str) -> str | None:
+    """That an attribute stands in quotes, as where a header's value was written by a JSON serialiser."""
+    for quote in ('"', "'"):
+        if len(text) > 1 and text.startswith(quote) and text.endswith(quote):
+            return (
+                "it stands in quotes, which are part of the value: write it without them, a header is text and not JSON"
+            )
+    return None
+
+
+def of_no_time(value: object) -> str | None:
+    """The likely cause why an attribute is no RFC 3339 time."""
+    if isinstance(value, int | float):
+        return "it is a number: write a text such as 2026-03-01T09:30:00Z"
+    if not isinstance(value, str):
+        return None
+    if quotes := of_quotes(value):
+        return quotes
+    text = value.strip()
+    if text != value:
+        return "it has blanks around it"
+    if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", text):
+        return "it is a number: write a text such as 2026-03-01T09:30:00Z"
+    if re.match(r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]", text):
+        return "it has a blank in place of T"
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?", text):
+        return "it has no zone: append Z or an offset such as +02:00"
+    if re.search(r"[+-][0-9]{2}(?:[0-9]{2})?$", text) and "T" in text.upper():
+        return "its offset is not written as +02:00"
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
+        return "it is a date without a time"
+    return None
+
+
+def with_cause(problem: str, cause: str | None) -> str:
+    return problem if cause is None else f"{problem} ({cause})"
+
+
+def _registry_frame(raw: bytes) -> str | None:
+    if len(raw) <= _REGISTRY_FRAME_BYTES or raw[0] != 0:
+        return None
+    schema_id = int.from_bytes(raw[1:_REGISTRY_FRAME_BYTES], "big")
+    if raw[_REGISTRY_FRAME_BYTES:].lstrip()[:1] in {b"{", b"["}:
+        return (
+            f"five bytes of schema registry framing (schema {schema_id}) stand before the JSON: "
+            "use a plain JSON serializer"
+        )
+    return (
+        f"it begins with a zero byte, as schema registry framing does (schema {schema_id}): probably Avro or Protobuf, "
+        "write JSON with a plain JSON serializer"
+    )
+
+
+def _is_base64_of_json(text: bytes) -> bool:
+    if not _BASE64.fullmatch(text):
+        return False
+    begin = text[: len(text) // 4 * 4].translate(bytes.maketrans(b"-_", b"+/"))
+    try:
+        return base64.b64decode(begin).lstrip()[:1] in {b"{", b"["}
+    except (binascii.Error, ValueError):
+        return False
