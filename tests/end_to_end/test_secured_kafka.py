@@ -8,6 +8,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from confluent_kafka.admin import AclOperation, ResourceType
 
 from tests.complaints import complaints
 from tests.conformance.deadlines import until
@@ -176,3 +177,29 @@ async def test_changed_client_certificate_is_read_again_from_its_file(stage: Sta
         await stage.send(Story().approved())
         await stage.caught_up(worker)
         assert await worker.stop() == 0
+
+
+@pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
+async def test_right_that_is_taken_away_is_named_until_it_is_back(stage: Stage, kafka: SecuredKafka, what: str) -> None:
+    """In the log and /readyz; then the worker goes on, and nothing is lost."""
+    kind, name, operation = {
+        "input topic": (ResourceType.TOPIC, stage.topics.events, AclOperation.READ),
+        "group": (ResourceType.GROUP, stage.group_id, AclOperation.READ),
+        "output topic": (ResourceType.TOPIC, stage.topics.deployment_status, AclOperation.WRITE),
+    }[what]
+    story = Story()
+    with stage.worker(**scram(kafka)) as worker:
+        await stage.send(story.approved())
+        await stage.caught_up(worker)
+        with kafka.denied(USER, operation, kind, name):
+            await stage.send([story.deploy("started")])
+            await worker.until(lambda: "broker.refused" in worker.stderr, what="it is logged")
+            assert f"grant login {USER} the right" in worker.stderr
+
+            async def is_said() -> bool:
+                return "grant login" in (await worker.get("/readyz")).text
+
+            await until(is_said, what=lambda: f"/readyz says so: {worker.told()}")
+        await stage.caught_up(worker)
+        assert await worker.stop() == 0
+    assert len(await stage.read(stage.topics.deployment_status)) == 1

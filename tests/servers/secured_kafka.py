@@ -5,9 +5,22 @@ Its authority and all certificates are made for it, by the command `openssl`, an
 
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from confluent_kafka.admin import AdminClient, ScramCredentialInfo, ScramMechanism, UserScramCredentialUpsertion
+from confluent_kafka.admin import (
+    AclBinding,
+    AclBindingFilter,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+    ScramCredentialInfo,
+    ScramMechanism,
+    UserScramCredentialUpsertion,
+)
 
 from tests.servers.apache_kafka import ApacheKafka
 from tests.servers.kafka_jars import KafkaUnavailable
@@ -46,6 +59,27 @@ class SecuredKafka(ApacheKafka):
         for done in admin.alter_user_scram_credentials([wanted]).values():
             done.result(30)
 
+    @contextmanager
+    def denied(self, user: str, operation: AclOperation, kind: ResourceType, name: str) -> Iterator[None]:
+        """Takes one right on one topic or group from the user, who has all others."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
+        rule = AclBinding(
+            kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.DENY
+        )
+        anyone = AclBinding(
+            kind, name, ResourcePatternType.LITERAL, "User:*", "*", AclOperation.ALL, AclPermissionType.ALLOW
+        )
+        for created in admin.create_acls([anyone, rule]).values():
+            created.result(30)
+        try:
+            yield
+        finally:
+            found = AclBindingFilter(
+                kind, name, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY
+            )
+            for deleted in admin.delete_acls([found]).values():
+                deleted.result(30)
+
     def _more(self) -> tuple[dict[str, str], list[str]]:
         self._ports = {name: free_port() for name in ("TLS", "MUTUAL", "SCRAM")}
         self._certificates()
@@ -63,6 +97,9 @@ class SecuredKafka(ApacheKafka):
             "ssl.truststore.location": self.file("ca.pem"),
             "listener.name.mutual.ssl.client.auth": "required",
             "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "allow.everyone.if.no.acl.found": "true",
+            "super.users": "User:ANONYMOUS",
             "listener.name.scram.scram-sha-512.sasl.jaas.config": scram,
         }
         return settings, ["--add-scram", f"SCRAM-SHA-512=[name={USER},password={PASSWORD}]"]

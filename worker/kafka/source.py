@@ -18,6 +18,7 @@ from aiokafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitio
 from aiokafka.errors import (
     CommitFailedError,
     CorruptRecordException,
+    GroupAuthorizationFailedError,
     IllegalStateError,
     InconsistentGroupProtocolError,
     KafkaError,
@@ -142,6 +143,9 @@ class KafkaSource:
             if isinstance(error, RIGHT_ERRORS):  # the grant may come; if it does not, the worker ends
                 cause = self._connection.refusal(error)
                 self._connection.rights.add(cause)
+                if isinstance(error, GroupAuthorizationFailedError):
+                    # aiokafka repeats what its heartbeat met for ever; to join again asks the broker anew.
+                    consumer._coordinator.request_rejoin()  # noqa: SLF001
                 raise Unavailable(cause) from error
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, _PASSING)

@@ -38,6 +38,12 @@ class BrokerMonitor:
         found = self._findings
         return None if found is None or not found.problems else "; ".join(found.problems)
 
+    @property
+    def refused(self) -> str | None:
+        """Why a broker that answers refuses the worker."""
+        refusal = self._refusal()
+        return None if refusal is None else refusal[0]
+
     async def check(self) -> None:
         """Look at the topics once.
 

@@ -51,7 +51,9 @@ class WorkerHealth:
     async def unready(self) -> dict[str, str]:
         database, broker = await asyncio.gather(_problem(self._gates.database), _problem(self._gates.broker))
         dropped = _DROPPED if self._membership.dropped else None
-        topics = self._broker_monitor.problem if self._broker_monitor is not None else None
+        topics = None
+        if (monitor := self._broker_monitor) is not None:
+            topics, broker = monitor.problem, broker or monitor.refused
         # Without its topics no member is assigned anything, and no other member is to blame.
         unassigned = _UNASSIGNED if topics is None else None
         partitions = dropped if self._consumer.joined else unassigned
