@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from tests.conformance.catalogue import catalogue, execute_script, run
+from tests.conformance.catalogue import catalogue, execute_script, is_babelfish, run
 from tests.conformance.contents import contents
 from tests.conformance.stores import opened
 from tests.conformance.test_store_day import Outcomes, day_of, one_by_one, prepare
@@ -109,6 +109,28 @@ def test_a_granted_login_can_do_nothing_else(database_url: str, login: URL) -> N
     assert catalogue(database_url) == before
     for rights in RIGHTS:
         assert not is_refused(url, f"SELECT count(*) FROM {rights.table}")  # it is not that nothing works
+
+
+def test_tables_in_a_schema_of_their_own_are_granted(database_url: str, login: URL) -> None:
+    """Those of whoever migrated by a default schema other than dbo; the user is made to find them."""
+    if not database_url.startswith("mssql"):
+        pytest.skip("PostgreSQL's script is run in the schema")
+    owner = f"owner {secrets.token_hex(4)}"
+    password = f"Aa1-{secrets.token_hex(8)}"
+    mssql.server().execute(f"CREATE LOGIN [{owner}] WITH PASSWORD = '{password}'")
+    try:
+        run(database_url, f"CREATE USER [{owner}] FOR LOGIN [{owner}] WITH DEFAULT_SCHEMA = apps")
+        run(database_url, f"CREATE SCHEMA apps AUTHORIZATION [{owner}]")
+        if not is_babelfish(database_url):
+            run(database_url, f"GRANT CREATE TABLE TO [{owner}]")
+        migrated = make_url(database_url).set(username=owner, password=password)
+        migration.upgrade(migrated.render_as_string(hide_password=False))
+        grant(database_url, login)
+        url = login.render_as_string(hide_password=False)
+        assert run(url, "SELECT SCHEMA_NAME(), COUNT(*) FROM releases") == [("apps", 0)]
+        assert is_refused(url, "DELETE FROM releases")
+    finally:
+        mssql.server().execute_when_free(f"DROP LOGIN [{owner}]")
 
 
 def test_a_login_without_grants_is_told_of_it(database_url: str, login: URL) -> None:

@@ -36,9 +36,10 @@ STALL = {
 WAITING = {
     "postgresql": """SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND wait_event_type = 'Lock'""",
-    "mssql": "SELECT count(*) FROM sys.dm_exec_requests WHERE blocking_session_id <> 0",
+    "mssql": """SELECT COUNT(DISTINCT spid) FROM sys.sysprocesses
+    WHERE dbid = DB_ID() AND blocked <> 0 AND (lastwaittype LIKE 'LCK%' OR RTRIM(lastwaittype) = 'Lock')""",
 }
-"""How many sessions wait for a lock."""
+"""How many sessions wait for a lock. Babelfish has PostgreSQL's `Lock` for a wait type."""
 
 
 class Race(NamedTuple):

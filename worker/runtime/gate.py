@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker.domain.errors import Abandoned, Misconfigured, Unavailable
+from worker.domain.errors import Abandoned, LoginRefused, Misconfigured, Unavailable
 from worker.domain.retry import Backoff
 from worker.ports import Clock
 from worker.runtime.ending import Ending
@@ -21,6 +21,9 @@ from worker.telemetry import DEPENDENCY_UP, LogEvent, Metrics
 
 _FRESH_SECONDS = 1.0
 """For so long an answer counts for those who only want to know: a dependency cannot be hammered through /readyz."""
+
+_REFUSED_SECONDS = 30.0
+"""Between two attempts with a login that was refused: some databases lock an account that fails often."""
 
 _HASTE_SECONDS = 2.0
 _PATIENT_TURNS = 4
@@ -71,6 +74,7 @@ class Gate:
         self._answered_at_seconds = float("-inf")
         self._answer: str | None = None
         self._fault: Exception | None = None
+        self._refused = False
         metrics.set(DEPENDENCY_UP, 1, name)
 
     @property
@@ -120,7 +124,8 @@ class Gate:
         """
         if self._outage is not None and self._led:
             return self._outage.cause
-        while self._clock.monotonic_seconds() - self._answered_at_seconds >= _FRESH_SECONDS:
+        fresh_seconds = _REFUSED_SECONDS if self._refused else _FRESH_SECONDS
+        while self._clock.monotonic_seconds() - self._answered_at_seconds >= fresh_seconds:
             if self._asking is None:
                 await self._look(patience_seconds=self._patience_seconds)
             else:
@@ -136,6 +141,8 @@ class Gate:
                 if outage is not None:
                     chance = self._clock.chance()
                     delay_seconds = self._backoff.delay_seconds(failures=outage.failures, chance=chance)
+                    if self._refused:
+                        delay_seconds = _REFUSED_SECONDS
                     if await self._clock.wait(ended, timeout_seconds=delay_seconds):
                         return
                 patient = outage is None or outage.failures % _PATIENT_TURNS == 0
@@ -157,10 +164,13 @@ class Gate:
                 await self._ask()
         except (Unavailable, Misconfigured, TimeoutError, MemoryError) as error:
             self._answer, self._fault = str(error) or "does not answer in time", None
+            self._refused = isinstance(error, LoginRefused)
         except Exception as error:  # noqa: BLE001 - nothing that is asked for all may end the worker
             self._answer, self._fault = f"{type(error).__name__}: {error}", error
+            self._refused = False
         else:
             self._answer = self._fault = None
+            self._refused = False
             self._open()
         finally:
             self._asking = None

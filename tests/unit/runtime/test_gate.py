@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.properties.stepped import SteppedLoop
-from worker.domain.errors import Abandoned, Misconfigured, Unavailable
+from worker.domain.errors import Abandoned, LoginRefused, Misconfigured, Unavailable
 from worker.domain.retry import Backoff
 from worker.runtime.clock import SystemClock
 from worker.runtime.ending import Ending
@@ -275,3 +275,16 @@ def test_who_is_given_up_in_the_moment_of_the_return_goes(scene: Scene) -> None:
     scene.loop.settle()
     assert first.result() is True
     assert isinstance(second.exception(), Abandoned)
+
+
+def test_refused_login_is_repeated_rarely(scene: Scene) -> None:
+    """Some databases lock an account for failed logins: neither a message nor /readyz may cause many."""
+    scene.error = LoginRefused("login failed")
+    message = scene.message()
+    scene.pass_time(65.0)
+    assert [later - earlier for earlier, later in pairwise(scene.asked_at_seconds)] == [30.0, 30.0]
+    assert scene.problem() == "login failed"
+    scene.error = None
+    scene.pass_time(30.0)
+    assert message.result() is True
+    assert scene.problem() is None

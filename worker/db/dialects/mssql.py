@@ -129,7 +129,7 @@ class MssqlDialect:
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         return [
             *([FREETDS] if is_freetds(connection.engine.url) else []),
-            *([NO_SNAPSHOT] if await connection.scalar(text(_SNAPSHOT)) is False else []),
+            *([NO_SNAPSHOT] if await connection.scalar(text(_SNAPSHOT)) in (False, 0) else []),
             *await mssql_advice.of_pointers(connection),
         ]
 

@@ -81,8 +81,9 @@ _WORDS = Words(
 _HOLD = f"SET NOCOUNT ON;\n{HOLD_RELEASE.replace('?', ':release')};\nDECLARE @held int = @@ROWCOUNT;\n"
 _LOGGED = "SELECT 1 FROM release_activity_logs WHERE id = ?"
 _REJECTED = "SELECT 1 FROM release_event_rejections WHERE id = ?"
-_LOCK_EVENT = """DECLARE @claimed int;
-EXEC @claimed = sp_getapplock @Resource = ?, @LockMode = N'Exclusive', @LockOwner = N'Transaction';
+_LOCK_EVENT = """DECLARE @claimed int, @wait int = @@LOCK_TIMEOUT;
+EXEC @claimed = sp_getapplock @Resource = ?, @LockMode = N'Exclusive', @LockOwner = N'Transaction',
+    @LockTimeout = @wait;
 IF @claimed = -1 BEGIN; THROW 51005, N'another transaction keeps the lock of this event', 1; END;
 IF @claimed IN (-2, -3) BEGIN; THROW 51006, N'deadlock on the lock of this event', 1; END;
 IF @claimed < 0 BEGIN; THROW 51007, N'sp_getapplock does not lock this event', 1; END"""
