@@ -2,19 +2,21 @@
 
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from worker.db.engine import masked
+from worker.db.engine import masked, require_driver
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.domain.breaker import Breaker
 from worker.domain.decide import decide
 from worker.domain.errors import Misconfigured
 from worker.domain.retry import Backoff
+from worker.handling.connection_check import Check
 from worker.handling.publications import Publications, Topics
 from worker.handling.verify.verification import Plan
 from worker.kafka.connection import Connection, Secret
@@ -41,6 +43,9 @@ from worker.sources_file import allowed_sources
 from worker.telemetry import BUILD_INFO, Metrics
 from worker.version import __version__
 from worker.web.server import Server, application
+
+if TYPE_CHECKING:
+    from worker.otel.tracer import OtelTracer
 
 _POLL_TIMEOUT_SECONDS = 0.25
 """How long a poll waits for records, and so how soon a stop is noticed."""
@@ -238,14 +243,65 @@ def _gates(settings: Settings, database: Store, producer: Publisher, *, clock: C
     )
 
 
+def require_extras(settings: Settings) -> None:
+    """Look whether the packages are installed that only some settings need.
+
+    Raises:
+        Misconfigured: one is not; the line names the extra.
+    """
+    require_driver(settings.database_url.get_secret_value())
+    if settings.tracing != "off":
+        _otel_tracer()
+
+
+def connection_checks(settings: Settings) -> Sequence[Check]:
+    """What `check-config --connect` looks at. Nothing is written, created or joined.
+
+    Raises:
+        Misconfigured: as `services`.
+    """
+    database, reader = store(settings), topic_reader(settings)
+    connection = kafka_connection(settings)
+    producer = publisher(settings, connection)
+    topics = topic_check(settings, producer)
+
+    async def look_at_database() -> Sequence[str]:
+        await database.check()
+        return await database.advice()
+
+    async def look_at_broker() -> Sequence[str]:
+        await producer.start()
+        return ()
+
+    async def look_at_topics() -> Sequence[str]:
+        findings = await topics.check()
+        if findings.problems:
+            raise Misconfigured("; ".join(findings.problems))
+        return findings.advice
+
+    async def look_at_group() -> Sequence[str]:
+        await reader.start()
+        await reader.committed(settings.input_topics)
+        return ()
+
+    return (
+        Check(name="database", look=look_at_database, close=database.close),
+        Check(name="broker", look=look_at_broker, close=producer.stop),
+        Check(name="topics", look=look_at_topics, needs="broker"),
+        Check(name="group", look=look_at_group, close=reader.stop, needs="broker"),
+    )
+
+
 def _tracer(settings: Settings) -> Tracer:
-    if settings.tracing == "off":
-        return SilentTracer()
+    return SilentTracer() if settings.tracing == "off" else _otel_tracer().to_collector()
+
+
+def _otel_tracer() -> "type[OtelTracer]":
     try:
         from worker.otel.tracer import OtelTracer
     except ImportError as error:
         raise Misconfigured("RUDDER_TRACING=otlp needs: pip install 'rudder-worker[otel]'") from error
-    return OtelTracer.to_collector()
+    return OtelTracer
 
 
 def _bounds(settings: Settings) -> Bounds:

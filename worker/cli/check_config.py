@@ -4,14 +4,19 @@ import asyncio
 import json
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worker.cli.exits import clear_errors, warn
+from schemas.detail import printable
+from worker.cli import logs
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn
 from worker.domain.errors import Misconfigured, Unavailable
 from worker.settings import PREFIX, Settings, environment, load, unknown_names
 from worker.sources_file import allowed_sources
+
+if TYPE_CHECKING:
+    from worker.handling.connection_check import Checked
 
 _MASK = "********"
 
@@ -20,6 +25,11 @@ _LOOK_TIMEOUT_SECONDS = 5.0
 
 
 def check_config(
+    context: typer.Context,
+    connect: Annotated[
+        bool,
+        typer.Option("--connect", help="Also try database, broker, topics and group, without writing; 1 if one fails."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Print the effective settings, secrets masked; refuse contradictions in one line, with exit code 2.
@@ -28,18 +38,34 @@ def check_config(
     """
     with clear_errors():
         settings = load()
-        from worker.db.engine import parse_url
+        from worker.assembly import require_extras
 
-        parse_url(settings.database_url.get_secret_value())
+        require_extras(settings)
         allowed_sources(settings.sources_file)
         values = {PREFIX + name.upper(): _shown(settings, name) for name in Settings.model_fields}
+        checked = _connected(settings, context) if connect else ()
         if as_json:
-            print(json.dumps(values, indent=2))
+            more = {"connections": [one.as_json() for one in checked]} if connect else {}
+            print(json.dumps({**values, **more}, indent=2))
         else:
             for name, value in values.items():
                 print(f"{name}={'' if value is None else value}")
-        for problem in (*unknown_names(environment()), *_advice(settings)):
+            for one in checked:
+                print(printable(one.line()))
+        advice = tuple(line for one in checked for line in one.advice) if connect else _advice(settings)
+        for problem in (*unknown_names(environment()), *advice):
             warn(problem)
+        if any(one.problem is not None for one in checked):
+            raise typer.Exit(EXIT_PROBLEM)
+
+
+def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]":
+    """What became of a look at each; the clients' own lines would say the same again."""
+    from worker.assembly import connection_checks
+    from worker.handling.connection_check import connect
+
+    logs.configure(level="critical", log_format=context.obj or "console")
+    return asyncio.run(connect(connection_checks(settings)))
 
 
 def _advice(settings: Settings) -> Sequence[str]:

@@ -74,6 +74,17 @@ def connect_arguments(url: str) -> Mapping[str, Any]:
     return {name: value for name, value in arguments.items() if name != "command_timeout"}
 
 
+def require_driver(url: str) -> None:
+    """Load the driver and connect to nothing.
+
+    Raises:
+        Misconfigured: as `open_engine`.
+    """
+    whole = completed_url(url)
+    with _its_driver(whole):
+        whole.get_dialect().import_dbapi()
+
+
 @contextmanager
 def _its_driver(url: URL) -> Iterator[None]:
     try:

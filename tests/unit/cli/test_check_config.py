@@ -1,6 +1,7 @@
 """`check-config` shows what holds, hides what is secret, and refuses what contradicts itself."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -164,3 +165,22 @@ def test_database_url_that_no_driver_takes_is_one_line(command_line: CommandLine
     assert ended.code == 2
     assert "RUDDER_DATABASE_URL" in ended.complaint
     assert "s3cret" not in ended.err
+
+
+@pytest.mark.parametrize(
+    ("module", "setting", "value", "extra"),
+    [
+        ("worker.otel.tracer", "RUDDER_TRACING", "otlp", "otel"),
+        ("aioodbc", "RUDDER_DATABASE_URL", "mssql+aioodbc://u:p@127.0.0.1:1/db?driver=x", "mssql"),
+    ],
+)
+def test_missing_extra_is_one_line(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, module: str, setting: str, value: str, extra: str
+) -> None:
+    """As `run` refuses it."""
+    monkeypatch.setitem(sys.modules, module, None)  # what `import` then raises is what it raises of a missing package
+    command_line.environment(**{setting: value})
+    for command in ("check-config", "run"):
+        ended = command_line(command)
+        assert ended.code == 2
+        assert f"pip install 'rudder-worker[{extra}]'" in ended.complaint
