@@ -22,7 +22,7 @@ from worker.db.dialects.postgresql_conversation import PostgresqlConversation
 from worker.db.placeholders import Statement
 from worker.db.pointers import Pointers
 from worker.db.question import Question, question
-from worker.db.writing import Claim, writes
+from worker.db.writing import Claim, NumberClaim, writes
 from worker.domain.message import Message
 from worker.domain.rows import (
     Deployment,
@@ -120,6 +120,7 @@ def _write(release: str, deployment: str, number: int) -> Statement:
         release_id=_name("release"),
         found=release != "created",
         version=_name("version"),
+        number=NumberClaim(_name("date"), _name("number"), _name("component"), 0) if release == "created" else None,
     )
     return _caught(lambda conversation: conversation.write(due, basis))
 

@@ -187,3 +187,35 @@ async def waiting(session: AsyncConnection, kind: str, sessions: int, task: asyn
 
     if kind in WAITING:
         await until(waits, what=f"{sessions} sessions wait for a lock")
+
+
+@pytest.mark.parametrize("track", ["MAIN", "main ", "m\u00e4in", "main"])
+async def test_confusable_tracks_do_not_share_a_number(database_url: str, track: str) -> None:
+    """Also where two workers create their releases at the very same moment."""
+    await migrate(database_url)
+    kind = make_url(database_url).get_backend_name()
+    one_release = Pipeline()
+    other_release = Pipeline(number=one_release.number)
+    async with opened(database_url) as one, opened(database_url) as other:
+        async with stalled(database_url, kind, "releases") as session:
+            first = asyncio.create_task(process_until_settled(one_release.created(), one))
+            await waiting(session, kind, 1, first)
+            second = asyncio.create_task(process_until_settled(other_release.created(deployment_track_id=track), other))
+            await waiting(session, kind, 2, second)
+        outcomes = sorted(type(outcome).__name__ for outcome in await asyncio.gather(first, second))
+    assert outcomes == ["Applied", "Rejected"]
+    assert len(await rows(database_url, "releases")) == 1
+    [rejection] = await rows(database_url, "release_event_rejections")
+    assert rejection["reason"] == "release_conflict"
+
+
+async def test_other_tracks_share_a_number_at_the_same_moment(database_url: str) -> None:
+    """What is not confusable is no conflict, in whichever order they come."""
+    await migrate(database_url)
+    releases = [Pipeline()]
+    releases += [Pipeline(number=releases[0].number) for _ in range(4)]
+    created = [one.created(deployment_track_id=f"track {at}") for at, one in enumerate(releases)]
+    async with opened(database_url) as one, opened(database_url) as other:
+        stores = (one, other, one, other, one)
+        outcomes = await asyncio.gather(*map(process_until_settled, created, stores))
+    assert {type(outcome).__name__ for outcome in outcomes} == {"Applied"}

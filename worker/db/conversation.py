@@ -9,7 +9,7 @@ from uuid import UUID
 from worker.db.pointers import Pointers
 from worker.db.question import Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import Claim, Write
+from worker.db.writing import Claim, NumberClaim, Write
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,7 +18,8 @@ class Basis:
 
     `event_id`: that of its first log entry and of its rejection. `release_id`: the event's release, None for a record
     that is no event. `found`: whether the release was there. `version`: that of its row, None where the database keeps
-    the row from changing instead. `claim`: what else may have become of the event since it was read.
+    the row from changing instead. `claim`: what else may have become of the event since it was read. `number`: what
+    else may have become of the number of a release that is created.
     """
 
     event_id: UUID
@@ -26,6 +27,7 @@ class Basis:
     release_id: UUID | None
     found: bool
     version: int | None
+    number: NumberClaim | None = None
 
 
 class Conversation(Protocol):

@@ -87,12 +87,15 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`logged`, `rejected`: whether the event is known as such; what is known is read only then."""
+    """`logged`, `rejected`: whether the event is known as such; what is known is read only then. `claims`: how many
+    releases have the date, number and component of the one that the event would create.
+    """
 
     logged: bool
     rejected: bool
     version: int | None
     state: State
+    claims: int = 0
 
 
 def answer(rows: Sequence[Row], read: Reader, *, track: str | None) -> Answer:
@@ -123,7 +126,7 @@ def answer(rows: Sequence[Row], read: Reader, *, track: str | None) -> Answer:
         environments=frozenset(environments),
         pointer=pointer,
     )
-    return Answer(bool(logged), bool(rejected), version, state)
+    return Answer(bool(logged), bool(rejected), version, state, len(tracks))
 
 
 def _release(row: Row, read: Reader) -> Release:

@@ -15,7 +15,7 @@ from worker.db.pointers import Pointers
 from worker.db.question import question
 from worker.db.reading import Answer, answer, entry, rejection
 from worker.db.revisions import require_current
-from worker.db.writing import claim_of, writes
+from worker.db.writing import claim_of, number_claim_of, writes
 from worker.domain.identity import entry_ids
 from worker.domain.message import Message
 from worker.domain.state import Outcome, State
@@ -109,6 +109,7 @@ class SqlStore:
                         release_id=release_id,
                         found=release is not None,
                         version=found.version,
+                        number=number_claim_of(outcome, releases=found.claims),
                     )
                     await conversation.write(due, basis)
         return outcome

@@ -6,9 +6,11 @@ same everywhere. Every UPDATE is guarded by what was read.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum, auto
 from functools import cache
 from typing import assert_never
+from uuid import UUID
 
 from worker.db.pointers import Pointers
 from worker.db.reading import REJECTION_COLUMNS
@@ -36,6 +38,20 @@ class Claim(Enum):
     REJECT = auto()
     APPLY = auto()
     APPLY_REDRIVEN = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class NumberClaim:
+    """The number of a release that is created, and how many releases had it with their tracks when that was decided.
+
+    Tracks that SQL Server's default collation takes for one are one on every database, and no constraint of another
+    database compares so: the decision compares, and the write looks whether it compared with all.
+    """
+
+    release_date: date
+    release_number: int
+    component_id: UUID
+    releases: int
 
 
 _RELEASE_COLUMNS = (
@@ -145,6 +161,16 @@ def claim_of(outcome: Outcome) -> Claim:
             return Claim.APPLY_REDRIVEN
         case _:
             return Claim.APPLY
+
+
+def number_claim_of(outcome: Outcome, *, releases: int) -> NumberClaim | None:
+    """None where no release is created. `releases`: as NumberClaim has it."""
+    match outcome:
+        case Applied(changes=changes) | Stale(changes=changes) if changes.new_release is not None:
+            new = changes.new_release.release
+            return NumberClaim(new.release_date, new.release_number, new.component_id, releases)
+        case _:
+            return None
 
 
 def _changes(changes: Changes, pointers: Pointers | None) -> Iterator[Write]:

@@ -24,7 +24,7 @@ from worker.db.conversation import Basis
 from worker.db.dialects.postgresql_conversation import PostgresqlConversation
 from worker.db.pointers import Pointers
 from worker.db.question import question
-from worker.db.writing import Claim, writes
+from worker.db.writing import Claim, number_claim_of, writes
 from worker.domain.message import Message
 from worker.domain.state import Applied, Stale
 from worker.handling.process import read
@@ -125,6 +125,7 @@ async def _turn(message: Message, outcome: Applied | Stale, *, known: bool) -> T
         release_id=message.release_id,
         found=known,
         version=VERSION if known else None,
+        number=number_claim_of(outcome, releases=0),
     )
     await conversation.write(writes(outcome, POINTERS), basis)
     asked, written = wire.sent

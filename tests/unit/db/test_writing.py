@@ -12,7 +12,7 @@ from worker.db.conversation import Basis
 from worker.db.dialects import mssql_conversation, postgresql_conversation
 from worker.db.pointers import Pointers
 from worker.db.rights import RIGHTS
-from worker.db.writing import HOLD_RELEASE, Claim, Write, claim_of, writes
+from worker.db.writing import HOLD_RELEASE, Claim, Write, claim_of, number_claim_of, writes
 from worker.domain.state import Duplicate, Outcome
 
 POINTERS = Pointers(component_is_uuid=True)
@@ -111,15 +111,15 @@ def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> Non
         release_id=release_id,
         found=found,
         version=7 if found else None,
+        number=number_claim_of(OUTCOMES[kind], releases=3),
     )
     guarded = postgresql_conversation._guarded(writes(OUTCOMES[kind], POINTERS), basis)
-    claim = postgresql_conversation._CLAIMS[basis.claim]
-    sql = postgresql_conversation._folded(tuple((write.sql, write.guarded) for write in guarded), claim)
+    claims, claimed = postgresql_conversation._claims(basis)
+    sql = postgresql_conversation._folded(tuple((write.sql, write.guarded) for write in guarded), claims)
     numbers = [int(number) for number in re.findall(r"\$(\d+)", sql)]
-    claimed = postgresql_conversation._claimed(basis)
     assert numbers == list(range(1, sum(len(write.parameters) for write in guarded) + len(claimed) + 1))
     assert sql.count("rudder_guard(") == sum(write.guarded is not None for write in guarded)
-    assert sql.count("rudder_claim_") == 1
+    assert sql.count("rudder_claim_") == 1 + (basis.number is not None)
     if found:
         assert "xmin = $" in guarded[0].sql.replace("?", "$")
         assert 7 in guarded[0].parameters

@@ -104,16 +104,23 @@ class PostgresqlConversation:
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         guarded = _guarded(writes, basis)
-        sql = _folded(tuple((write.sql, write.guarded) for write in guarded), _CLAIMS[basis.claim])
+        claims, claimed = _claims(basis)
+        sql = _folded(tuple((write.sql, write.guarded) for write in guarded), claims)
         parameters = [_naive(value) for write in guarded for value in write.parameters]
-        await self._connection.fetch(sql, *parameters, *_claimed(basis))
+        await self._connection.fetch(sql, *parameters, *claimed)
 
 
-def _claimed(basis: Basis) -> tuple[UUID | None, ...]:
-    """The parameters of the claim: the event, and for a rejection the release that it found absent."""
-    if basis.claim is not Claim.REJECT:
-        return (basis.event_id,)
-    return basis.event_id, None if basis.found else basis.release_id
+def _claims(basis: Basis) -> tuple[str, tuple[object, ...]]:
+    """What locks the event and the number of a new release, and its parameters. A rejection names the release that it
+    found absent.
+    """
+    sql, parameters = _CLAIMS[basis.claim], (basis.event_id,)
+    if basis.claim is Claim.REJECT:
+        return sql, (*parameters, None if basis.found else basis.release_id)
+    if (number := basis.number) is None:
+        return sql, parameters
+    claimed = (number.release_date, number.release_number, number.component_id)
+    return f"{sql}, rudder_claim_number(?, ?, ?, {number.releases:d})", (*parameters, *claimed)
 
 
 def _guarded(writes: Sequence[Write], basis: Basis) -> list[Write]:
@@ -127,10 +134,10 @@ def _guarded(writes: Sequence[Write], basis: Basis) -> list[Write]:
 
 
 @lru_cache(maxsize=512)
-def _folded(parts: tuple[tuple[str, str | None], ...], claim: str) -> str:
+def _folded(parts: tuple[tuple[str, str | None], ...], claims: str) -> str:
     """One statement of many: each part a CTE, and a look at what they found. It commits by itself, or fails whole.
 
-    The claim stands first, and so is evaluated before any CTE: whoever waits for an event holds none of its rows. It
+    The claims stand first, and so are evaluated before any CTE: whoever waits for an event holds none of its rows. It
     would be as safe elsewhere, but two workers could then meet in a deadlock.
     """
     numbers = count(1)
@@ -141,4 +148,4 @@ def _folded(parts: tuple[tuple[str, str | None], ...], claim: str) -> str:
 
     parts_sql = [f"w{at} AS ({numbered(sql)} RETURNING 1)" for at, (sql, _) in enumerate(parts)]
     checks = [f"rudder_guard(EXISTS (SELECT 1 FROM w{at}), '{what}')" for at, (_, what) in enumerate(parts) if what]
-    return f"WITH {', '.join(parts_sql)}\nSELECT {', '.join([numbered(claim), *checks])}"
+    return f"WITH {', '.join(parts_sql)}\nSELECT {', '.join([numbered(claims), *checks])}"

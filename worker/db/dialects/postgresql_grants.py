@@ -14,6 +14,7 @@ _FUNCTIONS: Final = (
     "rudder_guard(boolean, text)",
     "rudder_claim_rejection(uuid, uuid)",
     "rudder_claim_application(uuid, boolean)",
+    "rudder_claim_number(date, integer, uuid, integer)",
 )
 
 
