@@ -14,6 +14,7 @@ from alembic import context
 from alembic.ddl.mssql import MSSQLImpl
 from alembic.util import CommandError
 from sqlalchemy import URL, Connection, event, inspect, make_url, text
+from sqlalchemy.exc import TimeoutError as LockTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -50,11 +51,7 @@ _LOCK_TIMEOUT_SECONDS = 300
 
 _LOCKS = {
     "postgresql": "pg_advisory_xact_lock(hashtext('rudder migrations'))",
-    "mssql": """SET NOCOUNT ON;
-DECLARE @result INT;
-EXEC @result = sp_getapplock @Resource = 'rudder migrations', @LockMode = 'Exclusive', @LockOwner = 'Transaction',
-    @LockTimeout = {milliseconds};
-SELECT @result""",
+    "mssql": "EXEC sp_getapplock 'rudder migrations', 'Exclusive', 'Transaction', {milliseconds}",
 }
 
 # The version table of earlier versions of the worker: Alembic's own name.
@@ -170,14 +167,17 @@ def _lock(connection: Connection) -> None:
             connection.execute(text(f"SELECT {_LOCKS[kind]}"))
     elif kind == "mssql":
         connection.exec_driver_sql(f"SET LOCK_TIMEOUT {timeout_seconds * 1_000}")
-        if _mssql_lock(connection, 0) < 0:
+        # ODBC's implicit transactions begin with a statement that reads a table, and not with an EXEC: without one
+        # there is no transaction that could own the lock.
+        connection.exec_driver_sql("SELECT TOP (1) 1 FROM sys.objects").all()
+        if not connection.scalar(
+            text("SELECT APPLOCK_TEST('public', 'rudder migrations', 'Exclusive', 'Transaction')")
+        ):
             waiting(timeout_seconds)
-            if (result := _mssql_lock(connection, timeout_seconds * 1_000)) < 0:
-                raise CommandError(f"no lock within {timeout_seconds} s (sp_getapplock returned {result})")
-
-
-def _mssql_lock(connection: Connection, milliseconds: int) -> int:
-    return int(connection.exec_driver_sql(_LOCKS["mssql"].format(milliseconds=milliseconds)).scalar_one())
+        connection.exec_driver_sql(_LOCKS[kind].format(milliseconds=timeout_seconds * 1_000))
+        # Its result would come behind others, which a driver may or may not pass over.
+        if connection.scalar(text("SELECT APPLOCK_MODE('public', 'rudder migrations', 'Transaction')")) != "Exclusive":
+            raise LockTimeout(f"another migration has kept its lock for {timeout_seconds} s")
 
 
 def _take_over(connection: Connection) -> None:

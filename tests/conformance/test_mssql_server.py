@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog.testing
 from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -28,6 +29,7 @@ from worker.db.writing import Claim, Write
 from worker.domain.errors import Conflict, LoginRefused, Misconfigured, Unavailable, Unprocessable
 from worker.domain.state import Applied
 from worker.handling.process import process
+from worker.telemetry import LogEvent
 
 pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
 
@@ -329,6 +331,25 @@ async def test_lock_of_an_event_is_waited_for_and_then_unavailable(database_url:
         other.close()
     async with opened(database_url) as store:
         assert isinstance(await process(created, store), Applied)
+
+
+def test_migration_in_progress_is_waited_for_with_a_bound(database_url: str) -> None:
+    """The lock belongs to the transaction, so it needs one: a first statement that reads a table begins it."""
+    other = pyodbc.connect(_dsn(database_url), autocommit=False)
+    lock = "DECLARE @one INT = (SELECT TOP (1) 1 FROM sys.objects); EXEC sp_getapplock 'rudder migrations', 'Exclusive'"
+    try:
+        other.execute(lock)
+        with (
+            structlog.testing.capture_logs() as logs,
+            pytest.raises(
+                migration.MigrationFailed, match="changed nothing: another migration has kept its lock for 1 s"
+            ),
+        ):
+            migration.upgrade(database_url, lock_timeout_seconds=1)
+    finally:
+        other.close()
+    assert [line["event"] for line in logs] == [LogEvent.MIGRATION_WAITING]
+    migration.upgrade(database_url)
 
 
 def test_statements_of_the_page_run(database_url: str) -> None:
