@@ -163,6 +163,10 @@ class _FirstOfItsKind(logging.Filter):
         if not record.name.startswith("aiokafka"):
             self._follow(record.msg)
             return True
+        if record.levelno == logging.ERROR and not record.exc_info:
+            # A refused connection or a group without a coordinator, as at every start beside a broker: the client
+            # tries again, and what lasts is logged by the worker. An alert on `error` must not fire for it.
+            record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         template, now_seconds = (record.name, str(record.msg)), time.monotonic()
         said_at_seconds = self._said_at_seconds.get(template)
         if said_at_seconds is not None and (self._awaited or now_seconds - said_at_seconds < _SILENCE_SECONDS):

@@ -305,3 +305,11 @@ def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, leve
     said = json.loads(line)
     assert said["level"] == level
     assert words in said["event"] + said.get("exception", "")
+
+
+def test_kafka_client_s_error_without_a_traceback_is_a_warning(tmp_path: Path) -> None:
+    """It is about to be tried again; a fault in the client itself stays an error."""
+    statement = "k = logging.getLogger('aiokafka.conn'); k.error('Unable connect to %s', 'x')\n"
+    statement += "try: raise ValueError\nexcept ValueError: k.exception('Unexpected error in fetcher')"
+    levels = [json.loads(line)["level"] for line in lines_of(statement, "json", tmp_path)]
+    assert levels == ["warning", "error"]
