@@ -5,17 +5,21 @@ The seed is fixed, so that the answer is the same on every run.
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
+from schemas import decode, envelope
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from tests.properties import world
 from tests.properties.two_opinions import STORIES, Step, compare
-from worker.domain import attempts, decide, effects
+from worker.domain import attempts, decide, effects, message
+from worker.domain.likeness import alike
 from worker.domain.rows import Deployment
 from worker.domain.state import Applied, Outcome
+from worker.domain.transitions import RELEASE_TRANSITIONS
 from worker.handling import publications
 
 Break = Callable[[pytest.MonkeyPatch], None]
@@ -23,7 +27,7 @@ EXAMPLES_MAX = 600
 
 
 def no_guard_of_transitions(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "release_may_become", lambda **_: True)
+    patch.setattr(decide, "review_may_become", lambda **_: True)
 
 
 def no_guard_of_attempts(patch: pytest.MonkeyPatch) -> None:
@@ -71,6 +75,82 @@ def a_late_event_is_applied(patch: pytest.MonkeyPatch) -> None:
 
 def an_event_of_the_same_moment_is_late(patch: pytest.MonkeyPatch) -> None:
     _chooses_at_another_time(patch, microsecond=0)
+
+
+def _lateness(patch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
+    """`change` makes another rule of the honest one."""
+    patch.setattr(attempts, "_late", change(attempts._late))
+
+
+def every_event_of_one_moment_is_applied(patch: pytest.MonkeyPatch) -> None:
+    def change(honest: Any) -> Any:
+        def late(target: Deployment, *args: Any, event_time: Any, **named: Any) -> Any:
+            return event_time != target.updated_at and honest(target, *args, event_time=event_time, **named)
+
+        return late
+
+    _lateness(patch, change)
+
+
+def an_end_has_no_leeway(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempts, "_CLOCK_DIFFERENCE_MAX", timedelta(0))
+
+
+def an_end_has_leeway_without_bound(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempts, "_CLOCK_DIFFERENCE_MAX", timedelta(days=1))
+
+
+def an_end_is_late_like_any_event(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempts, "ENDS", frozenset())
+
+
+def a_repeated_end_ends_the_next_attempt(patch: pytest.MonkeyPatch) -> None:
+    def change(honest: Any) -> Any:
+        return lambda target, _, **named: honest(target, {}, **named)
+
+    _lateness(patch, change)
+
+
+def all_statuses_are_equally_far(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(attempts, "PROGRESS", dict.fromkeys(DeploymentStatus, 0))
+
+
+def the_last_event_time_goes_back(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(effects, "max", lambda _before, at: at, raising=False)
+
+
+def an_approval_of_an_approved_release_is_refused(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "BEYOND_APPROVAL", frozenset())
+
+
+def a_release_event_moves_what_deployments_made(patch: pytest.MonkeyPatch) -> None:
+    machine = {**RELEASE_TRANSITIONS}
+    patch.setattr(decide, "BEYOND_APPROVAL", frozenset())
+    patch.setattr(decide, "review_may_become", lambda *, current, wanted: wanted in machine[current])
+
+
+def a_time_far_ahead_is_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decode, "_ahead", lambda *_: [])
+
+
+def a_position_is_an_identity_without_its_timestamp(patch: pytest.MonkeyPatch) -> None:
+    honest = message.position_id
+    patch.setattr(message, "position_id", lambda **named: honest(**{**named, "timestamp_ms": 0}))
+
+
+def an_emoji_tells_names_apart(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decide, "alike", lambda text, others: alike(text.encode("unicode_escape").decode(), others))
+
+
+def a_header_given_twice_is_refused(patch: pytest.MonkeyPatch) -> None:
+    honest = envelope._sort_headers
+
+    def sort(headers: Any) -> Any:
+        names = [name for name, _ in headers]
+        found = honest(headers)
+        return found._replace(faults=found.faults | {name: "" for name in names if names.count(name) > 1})
+
+    patch.setattr(envelope, "_sort_headers", sort)
 
 
 def the_last_entry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -133,6 +213,19 @@ MUTANTS: list[Break] = [
     superseding_fails_the_older,
     a_late_event_is_applied,
     an_event_of_the_same_moment_is_late,
+    every_event_of_one_moment_is_applied,
+    an_end_has_no_leeway,
+    an_end_has_leeway_without_bound,
+    an_end_is_late_like_any_event,
+    a_repeated_end_ends_the_next_attempt,
+    all_statuses_are_equally_far,
+    the_last_event_time_goes_back,
+    an_approval_of_an_approved_release_is_refused,
+    a_release_event_moves_what_deployments_made,
+    a_time_far_ahead_is_taken,
+    a_position_is_an_identity_without_its_timestamp,
+    an_emoji_tells_names_apart,
+    a_header_given_twice_is_refused,
     the_last_entry_is_forgotten,
     releases_are_not_announced,
     cancelled_attempts_count,

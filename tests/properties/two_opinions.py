@@ -145,8 +145,18 @@ BUSY = st.builds(
     edit=st.one_of(*[st.none()] * 12, st.sampled_from(EDITS)),
 )
 """Little is refused of it: attempts become many, and statuses move."""
+CLOCKS = st.builds(
+    Step,
+    kind=st.sampled_from(DEPLOYMENTS),
+    late=st.sampled_from([0, 0, 0.1, 10 / 60, 11 / 60, 1]),
+    attempt=st.sampled_from([None, None, 1, 2]),
+)
+"""Of one deployment: equal times, and clocks that are seconds behind."""
 STORIES = st.one_of(
-    st.lists(ANY, max_size=6), st.lists(BUSY, min_size=3, max_size=24), st.lists(ANY, min_size=8, max_size=24)
+    st.lists(ANY, max_size=6),
+    st.lists(BUSY, min_size=3, max_size=24),
+    st.lists(ANY, min_size=8, max_size=24),
+    st.lists(CLOCKS, min_size=2, max_size=6),
 )
 
 

@@ -31,6 +31,7 @@ BEYOND_JSON_SCHEMA = {
     "deployment.requested.v1/invalid-attempt-as-float": "1.0 is an integer to JSON Schema",
     "deployment.started.v1/invalid-lone-surrogate": "a schema sees the value, not the text",
     "deployment.started.v1/invalid-not-a-number": "a schema sees the value, not the text",
+    "deployment.succeeded.v1/invalid-time-far-ahead": "it is ahead of the record's timestamp",
     "activity.recorded.v1/invalid-activity-type-forged": "a text compared without case, width and blanks",
     "activity.recorded.v1/invalid-activity-type-forged-in-disguise": "a text compared without case, width and blanks",
 }
