@@ -29,8 +29,8 @@ UNPUBLISHABLE = b"unpublishable"
 def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
     """On PostgreSQL: neither the version of the release nor what an UPDATE finds is looked at."""
 
-    def unguarded(writes: list[Write], _basis: Basis) -> tuple[list[Write], tuple[()]]:
-        return [replace(write, guarded=None) for write in writes], ()
+    def unguarded(writes: list[Write], _basis: Basis) -> list[Write]:
+        return [replace(write, guarded=None) for write in writes]
 
     patch.setattr(postgresql_conversation, "_guarded", unguarded)
 
