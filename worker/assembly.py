@@ -81,7 +81,7 @@ def publisher(settings: Settings, connection: Connection | None = None) -> Kafka
     return KafkaPublisher(connection or kafka_connection(settings), linger_seconds=settings.kafka_linger_seconds)
 
 
-def topic_check(settings: Settings, producer: KafkaPublisher) -> KafkaTopics:
+def topic_check(settings: Settings, producer: Publisher) -> KafkaTopics:
     """`check` it once the producer has started."""
     return KafkaTopics(
         producer,
