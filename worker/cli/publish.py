@@ -68,10 +68,11 @@ def publish(
     A file is checked whole before its first event is sent; standard input is sent as it comes, until one is invalid.
     """
     with clear_errors():
+        _check_flags(id=event_id, type=event_type, data=data, source=source, time=event_time, run=run)
         settings = load()
         logs.configure(level="warning", log_format=context.obj or "console")
         try:
-            topic = topic_name(topic or settings.input_topics[0])
+            topic = topic_name(settings.input_topics[0] if topic is None else topic)
         except ValueError as error:
             raise Misconfigured(f"--topic: {error}") from error
         sources = allowed_sources(settings.sources_file)
@@ -91,6 +92,18 @@ def publish(
         note(f"{sending.summary()}{identity.note()}")
         if sending.results.failed:
             raise typer.Exit(EXIT_PROBLEM)
+
+
+def _check_flags(**flags: str | None) -> None:
+    for name, text in flags.items():
+        try:
+            (text or "").encode()
+        except UnicodeEncodeError as error:  # how Python keeps a byte that is no UTF-8
+            raise Misconfigured(f"--{name} is no text in UTF-8") from error
+    run = flags["run"]
+    if run is not None and not run.strip():
+        # As where a variable is not set: all runs would have one name, and all but the first be duplicates.
+        raise Misconfigured("--run is empty: it needs a name that each run of the pipeline has for itself")
 
 
 @contextmanager
@@ -120,10 +133,7 @@ def _from_flags(event_type: str, data: str | None, event_id: str | None, event_t
     if data is None:
         raise Misconfigured("--type needs --data, a JSON object")
     try:
-        data.encode()
         json.loads(data)
-    except UnicodeEncodeError as error:
-        raise Misconfigured("--data is no text in UTF-8") from error
     except ValueError as error:
         raise Misconfigured(f"--data is no JSON: {error}") from error
     said = {"id": event_id, "type": event_type, "time": event_time}

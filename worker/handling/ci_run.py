@@ -37,8 +37,8 @@ class CiRun:
         """
         short = short_type(event.type)
         about = (self.system, self.source, *self.parts, short, *_subject(event))
-        digest = sha256("\n".join(map(quote, about)).encode()).hexdigest()[:_DIGEST_CHARS]
-        return f"{quote('/'.join(self.parts), safe='/-._~')[:_RUN_CHARS_MAX]}/{short}/{digest}"
+        digest = sha256("\n".join(map(_quoted, about)).encode()).hexdigest()[:_DIGEST_CHARS]
+        return f"{_quoted('/'.join(self.parts), safe='/-._~')[:_RUN_CHARS_MAX]}/{short}/{digest}"
 
 
 def ci_run(environment: Mapping[str, str]) -> CiRun | None:
@@ -52,6 +52,11 @@ def ci_run(environment: Mapping[str, str]) -> CiRun | None:
 def named_run(name: str, *, source: str) -> CiRun:
     """A run that the publisher names itself, for a CI system that sets no variables."""
     return CiRun(system="", source=source, parts=(name,))
+
+
+def _quoted(text: str, *, safe: str = "/") -> str:
+    """Percent-encoded. A byte of a variable that is no UTF-8, which Python keeps as a surrogate, stays that byte."""
+    return quote(text, safe=safe, errors="surrogateescape")
 
 
 def _subject(event: Event) -> tuple[str, ...]:
@@ -70,7 +75,7 @@ def _run(system: str, source: str | None, *parts: str | None) -> CiRun | None:
     known = tuple(part for part in parts if part is not None)
     if source is None or len(known) < len(parts):
         return None
-    return CiRun(system=system, source=quote(source.rstrip("/"), safe=_URL_CHARS), parts=known)
+    return CiRun(system=system, source=_quoted(source.rstrip("/"), safe=_URL_CHARS), parts=known)
 
 
 def _joined(base: str | None, *path: str | None, separator: str = "/") -> str | None:

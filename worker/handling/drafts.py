@@ -24,7 +24,7 @@ from worker.domain.decide import unallowed
 from worker.domain.message import REDRIVE_HEADER
 from worker.domain.sources import AllowedSources
 from worker.handling.event_texts import UTF16_BOMS, Draft
-from worker.handling.spelling import accepted_types, doubtful_names, likely_type
+from worker.handling.spelling import accepted_types, doubtful_attributes, doubtful_names, likely_type
 from worker.ports import Publication
 
 _CONTENT_TYPE: Headers = (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
@@ -96,6 +96,9 @@ def judge(
         case Invalid(reason=Reason.MALFORMED_JSON) if draft.value.startswith(UTF16_BOMS):
             detail = "the text is UTF-16; write it as UTF-8"
             return Problem(place=draft.place, reason=Reason.MALFORMED_JSON.value, detail=detail)
+        case Invalid(reason=Reason.NOT_A_CLOUDEVENT, detail=detail) if len(detail) < _DETAIL_CHARS_HINTED:
+            hints = doubtful_attributes(members(draft) or {})
+            return Problem(place=draft.place, reason=Reason.NOT_A_CLOUDEVENT.value, detail=joined([detail, *hints]))
         case Invalid(reason=Reason.INVALID_DATA, type=str(given), detail=detail) if len(detail) < _DETAIL_CHARS_HINTED:
             hints = doubtful_names(members(draft) or {}, EventType(given))
             return Problem(place=draft.place, reason=Reason.INVALID_DATA.value, detail=joined([detail, *hints]))

@@ -42,11 +42,18 @@ def likely(name: str, names: Collection[str]) -> str | None:
 
 def doubtful_names(event: Mapping[str, object], event_type: EventType) -> tuple[str, ...]:
     """Up to ten warnings, as `place: what`, about names in a valid event, given as its JSON object."""
-    found = [*_of_envelope(event)]
+    model = DATA_MODELS[event_type]
     data = event.get("data")
-    if isinstance(data, dict):
-        found += _of_object(data, DATA_MODELS[event_type], ("data",))
+    members = data if isinstance(data, dict) else {}
+    found = [*_of_envelope(event), *_of_object(members, model, ("data",))]
+    misplaced = sorted((event.keys() & model.model_fields) - members.keys())
+    found += [f"{name}: is ignored here; it belongs into {pointer(('data',))}" for name in misplaced]
     return tuple(found[:_WARNINGS_MAX])
+
+
+def doubtful_attributes(event: Mapping[str, object]) -> tuple[str, ...]:
+    """Up to ten such warnings about the names of an event's attributes alone."""
+    return tuple(_of_envelope(event))[:_WARNINGS_MAX]
 
 
 def _of_envelope(event: Mapping[str, object]) -> Iterator[str]:

@@ -176,6 +176,14 @@ def test_circleci_without_a_repository_is_named_by_the_project() -> None:
     assert run_of({**kept, "CIRCLE_PROJECT_ID": "3d6f"}).source == "https://circleci.com/3d6f"
 
 
+def test_variable_that_is_no_utf_8_makes_ids_too() -> None:
+    """Python keeps such a byte as a surrogate, which nothing can be made of but the byte."""
+    run = ci_run({"JENKINS_URL": "x", "JOB_NAME": "caf\udce9", "BUILD_NUMBER": "7\udcff"})
+    assert run is not None
+    assert run.source == "/jenkins/caf%E9"
+    assert run.event_id(event()).startswith("7%FF/")
+
+
 def test_named_run_makes_ids_too() -> None:
     run = named_run("shop-deploy-x7k2p", source="/tekton/ci/shop")
     assert run.event_id(event()) == named_run("shop-deploy-x7k2p", source="/tekton/ci/shop").event_id(event())

@@ -139,6 +139,15 @@ def test_missing_field_is_hinted_at_where_one_is_misspelt() -> None:
     )
 
 
+def test_missing_attribute_is_hinted_at_where_one_is_misspelt() -> None:
+    problem = judge(a_draft(source=..., sourc="/x"), bytes_max=BYTES_MAX)
+    assert isinstance(problem, Problem)
+    assert problem.reason == "not_a_cloudevent"
+    assert problem.detail == (
+        "source: is missing; sourc: is no attribute that CloudEvents defines; did you mean source?"
+    )
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", VALID, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_what_is_published_is_what_was_judged(path: Path, mode: Literal["binary", "structured"]) -> None:

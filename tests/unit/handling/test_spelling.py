@@ -48,6 +48,11 @@ def test_field_of_the_publishers_own_is_no_doubt(name: str) -> None:
     assert doubts({name: "x"}) == ()
 
 
+def test_field_beside_the_data_is_sent_to_its_place() -> None:
+    assert doubts({}, actor="ada") == ("actor: is ignored here; it belongs into /data",)
+    assert doubts({"actor": "ada"}, actor="ada") == ()
+
+
 def test_misspelt_envelope_attribute_is_pointed_out() -> None:
     event = {**ENVELOPE, "tiem": "2026-03-01T09:30:00Z", "subjekt": "x", "data": {}}
     del event["time"]
