@@ -53,7 +53,10 @@ def decode(
     time = event_time or time_of_timestamp(record.timestamp_ms)
     if source is None or id_ is None or type_ is None or time is None:
         # Only the time can be what is missing here: anything else is a fault of the envelope.
-        return _invalid(envelope, Reason.NOT_A_CLOUDEVENT, ["time: is missing, and the record has no timestamp"])
+        timestamp = (
+            "no timestamp" if record.timestamp_ms < 0 else f"a timestamp out of range ({record.timestamp_ms} ms)"
+        )
+        return _invalid(envelope, Reason.NOT_A_CLOUDEVENT, [f"time: is missing, and the record has {timestamp}"])
     event_type = _TYPES.get(type_)
     if event_type is None:
         problem = likely_cause.with_cause(f"type: {echo(type_)} is not accepted", likely_cause.of_quotes(type_))

@@ -65,7 +65,7 @@ def read_envelope(value: bytes | None, headers: Headers, *, bytes_max: int) -> E
         return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (sorted_headers.fault,)))
     if structured and media_type is not None and media_type.structured_problem is not None:
         return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (media_type.structured_problem,)))
-    return _read_structured(value or b"", declared=structured)
+    return _read_structured(value or b"", headers, declared=structured)
 
 
 def write_binary(
@@ -154,7 +154,7 @@ def _read_binary(value: bytes, headers: _Headers, *, data_type: str | None) -> E
         return Envelope(attributes, fault=fault, data_fault=_malformed(value, error))
 
 
-def _read_structured(value: bytes, *, declared: bool) -> Envelope:
+def _read_structured(value: bytes, headers: Headers, *, declared: bool) -> Envelope:
     """`declared`: the content type says that this is an event; otherwise the value itself must."""
     if not value and not declared:
         return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, ("an empty value and no CloudEvents headers",)))
@@ -167,8 +167,11 @@ def _read_structured(value: bytes, *, declared: bool) -> Envelope:
         return Envelope(
             fault=(Reason.NOT_A_CLOUDEVENT, (likely_cause.with_cause(what, likely_cause.of_no_object(event)),))
         )
-    if not declared and not all(name in event for name in _REQUIRED):
-        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (_NOT_STRUCTURED,)))
+    if not declared and (missing := [name for name in _REQUIRED if name not in event]):
+        cause = likely_cause.of_http_headers(name for name, _ in headers)
+        if cause is None and len(missing) < len(_REQUIRED):
+            cause = f"it has no {', '.join(missing)}"
+        return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, (likely_cause.with_cause(_NOT_STRUCTURED, cause),)))
     attributes = read_attributes(event, faults={})
     data_type, data, encoded = event.get("datacontenttype"), event.get("data"), event.get("data_base64")
     problem: str | None = None

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn, TypeAlias
 
+from schemas.detail import echo, pointer
+
 DEPTH_MAX = 64
 INTEGER_DIGITS_MAX = 4300
 
@@ -18,6 +20,8 @@ _BOM = b"\xef\xbb\xbf"
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _OPENING = b"[{"
 _BRACKETS = b"[]{}"
+_BLANKS = " \t\n\r"
+_TWICE = object()
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -30,7 +34,7 @@ _Trail: TypeAlias = "tuple[_Trail, str | int] | None"
 
 
 class MalformedJsonError(ValueError):
-    """The bytes are not I-JSON; the message says why and where, and holds none of the text."""
+    """The bytes are not I-JSON; the message says why and where. Of the text it holds names of members, shortened."""
 
 
 def parse(raw: bytes, *, depth_max: int = DEPTH_MAX) -> object:
@@ -48,10 +52,12 @@ def parse(raw: bytes, *, depth_max: int = DEPTH_MAX) -> object:
     except UnicodeDecodeError as error:
         raise MalformedJsonError(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
-        raise MalformedJsonError(f"not JSON at character {error.pos}: {error.msg}") from None
+        raise MalformedJsonError(_not_json(error)) from None
     # Strict UTF-8 has no surrogates, so only an escape can have brought one.
-    if _ESCAPED_SURROGATE.search(raw) and any(_SURROGATE.search(text) for _, text in _strings(value)):
-        raise MalformedJsonError("a lone surrogate")
+    if _ESCAPED_SURROGATE.search(raw):
+        for trail, text in _strings(value):
+            if _SURROGATE.search(text):
+                raise MalformedJsonError(f"a lone surrogate in {pointer(_place(trail)) or 'the text'}")
     return value
 
 
@@ -115,10 +121,22 @@ def _place(trail: _Trail) -> Place:
     return tuple(reversed(steps))
 
 
+def _not_json(error: json.JSONDecodeError) -> str:
+    # Python 3.13 calls this fault by its name and place, and earlier ones by what they expect after it. The text ends
+    # up in rows, which must not depend on the interpreter.
+    before = error.doc[: error.pos].rstrip(_BLANKS)
+    if before.endswith(",") and error.doc[error.pos : error.pos + 1] in {"}", "]"}:
+        return f"not JSON at character {len(before) - 1}: a comma before a closing bracket"
+    if error.msg.startswith("Illegal trailing comma"):
+        return f"not JSON at character {error.pos}: a comma before a closing bracket"
+    return f"not JSON at character {error.pos}: {error.msg}"
+
+
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise MalformedJsonError("an object names a member twice")
+        twice = next(name for name, _ in pairs if members.pop(name, _TWICE) is _TWICE)
+        raise MalformedJsonError(f"an object names the member {echo(twice)} twice")
     return members
 
 

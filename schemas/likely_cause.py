@@ -7,10 +7,11 @@ that is what separates the problems of a detail.
 import base64
 import binascii
 import re
+from collections.abc import Iterable
 
 _REGISTRY_FRAME_BYTES = 5  # a zero byte, and a schema's id in four: Confluent's wire format
 _MAGIC: tuple[tuple[bytes, str], ...] = (
-    (b"\xef\xbb\xbf", "it begins with a byte order mark: write UTF-8 without it"),
+    (b"\xef\xbb\xbf", "write UTF-8 without it"),
     (b"\xff\xfe", "it is UTF-16 or UTF-32: write UTF-8"),
     (b"\xfe\xff", "it is UTF-16 or UTF-32: write UTF-8"),
     (b"\x00\x00\xfe\xff", "it is UTF-16 or UTF-32: write UTF-8"),
@@ -31,6 +32,19 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]{8,}={0,2}\s*")
 _UNQUOTED = re.compile(rb"\s*[{\[]\s*(?:'|[A-Za-z_]\w*\s*:)")
 _SEVERAL = re.compile(rb"[}\]]\s*[{\[]")
 _LOOKED_AT_BYTES = 4_096
+_DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(_DAY), "it is a date without a time"),
+    (re.compile(_DAY + r"[Tt][0-9]{2}:[0-9]{2}(?:[Zz]|[+-][0-9]{2}:[0-9]{2})?"), "it has no seconds"),
+    (re.compile(_DAY + r"[Tt][0-9]{2}:[0-9]{2}:60(?:\.[0-9]+)?\S*"), "leap seconds are not accepted: write :59"),
+    (re.compile(_DAY + r"[Tt]24:\S*"), "the hour is 24: write 00 of the next day"),
+    (re.compile(_DAY + r"[Tt][0-9]{2}:[0-9]{2}:[0-9]{2},\S*"), "it has a comma before the fraction: write a point"),
+    (
+        re.compile(_DAY + r"[Tt][0-9]{2}:[0-9]{2}\S* ?(?:\[[^]]*\]|[A-Za-z]{2,})"),
+        "its zone is a name: write Z or an offset such as +02:00",
+    ),
+)
+"""How other times are often written. Java leaves out seconds that are zero, and appends a region in brackets."""
 
 
 def of_no_json(raw: bytes) -> str | None:
@@ -84,6 +98,13 @@ def of_quotes(text: str) -> str | None:
     return None
 
 
+def of_http_headers(names: Iterable[str]) -> str | None:
+    """That attributes are in headers, but named as in another protocol's binding, as some bridges leave them."""
+    if any(name.lower().startswith(("ce-", "cloudevents")) for name in names):
+        return "the headers are named as in HTTP or AMQP: in Kafka they begin with ce_"
+    return None
+
+
 def of_no_time(value: object) -> str | None:
     """The likely cause why an attribute is no RFC 3339 time."""
     if isinstance(value, int | float):
@@ -93,6 +114,8 @@ def of_no_time(value: object) -> str | None:
     if quotes := of_quotes(value):
         return quotes
     text = value.strip()
+    if not text:
+        return "it is empty"
     if text != value:
         return "it has blanks around it"
     if re.fullmatch(r"-?[0-9]+(?:\.[0-9]+)?", text):
@@ -103,8 +126,9 @@ def of_no_time(value: object) -> str | None:
         return "it has no zone: append Z or an offset such as +02:00"
     if re.search(r"[+-][0-9]{2}(?:[0-9]{2})?$", text) and "T" in text.upper():
         return "its offset is not written as +02:00"
-    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", text):
-        return "it is a date without a time"
+    for form, cause in _TIME_FORMS:
+        if form.fullmatch(text):
+            return cause
     return None
 
 

@@ -26,7 +26,7 @@ def parse_time(text: str) -> datetime:
     1..9998.
     """
     if _RFC3339.fullmatch(text) is None:
-        raise ValueError("is no RFC 3339 time with a zone, or a leap second")
+        raise ValueError("is no RFC 3339 time with a zone")
     try:
         time = datetime.fromisoformat(text.upper())
         if time.tzinfo is not UTC:

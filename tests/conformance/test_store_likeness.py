@@ -15,6 +15,7 @@ from tests.conformance.contents import Contents, contents, insert_rows
 from tests.conformance.pipeline import COMPONENT, Pipeline
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
+from worker.domain.likeness import DIFFERENCES
 from worker.domain.message import Message
 from worker.domain.state import Outcome, Rejected
 
@@ -75,7 +76,7 @@ async def test_an_environment_is_one_spelling_and_no_other(stores: Any) -> None:
     assert environments == {"Prod", "prod2"}
     assert _pointed(found) == [("Prod", "main")]
     details = {row["detail"] for row in found["release_event_rejections"]}
-    assert details == {"/data/environment_id: the release has Prod, which is alike; use its name"}
+    assert details == {f"/data/environment_id: the release has Prod, use its name: {DIFFERENCES}"}
 
 
 async def test_an_environment_without_an_attempt_that_counts_is_known_all_the_same(stores: Any) -> None:

@@ -138,10 +138,7 @@ def _not_found(state: State, message: Message) -> Rejected:
 
 
 def _number_taken(state: State, message: Message) -> Rejected:
-    detail = (
-        "another release has this date and number for the component and track, or for a track that is taken for it: "
-        f"{DIFFERENCES}"
-    )
+    detail = f"another release has this date and number for the component and track: {DIFFERENCES}"
     return reject(state, message, Reason.RELEASE_CONFLICT, detail)
 
 

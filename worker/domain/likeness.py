@@ -19,11 +19,11 @@ from typing import Final
 
 UNICODE_VERSION: Final = unicodedata.ucd_3_2_0.unidata_version
 DIFFERENCES: Final = (
-    "SQL Server's default collations take the two for one: they differ only in case, width, accents, blanks around "
-    f"them, or characters without weight (emoji, marks, invisible ones, and all that Unicode {UNICODE_VERSION} or its "
-    "first 65,536 code points do not have)"
+    "names are one if they differ only in case, width, accents, blanks around them, or characters without weight, as "
+    "SQL Server's default collations compare them (emoji, marks, invisible ones, and all that Unicode "
+    f"{UNICODE_VERSION} or its first 65,536 code points do not have)"
 )
-"""What a detail says of two ids that are alike."""
+"""What a detail says where a name may be alike to another, or the same."""
 
 _unicode: Final = unicodedata.ucd_3_2_0
 _BASIC_PLANE_MAX: Final = 0xFFFF

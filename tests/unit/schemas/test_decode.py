@@ -91,11 +91,16 @@ def test_a_missing_time_is_the_records_timestamp(given: Record) -> None:
     assert decoded(timed).time == TIME.replace(microsecond=123_000)
 
 
-@pytest.mark.parametrize("timestamp_ms", [-1, 2**63 - 1])
-def test_an_event_without_any_time_is_none(timestamp_ms: int) -> None:
+@pytest.mark.parametrize(
+    ("timestamp_ms", "named"),
+    [(-1, "the record has no timestamp"), (2**63 - 1, "a timestamp out of range (9223372036854775807 ms)")],
+)
+def test_an_event_without_any_time_is_none(timestamp_ms: int, named: str) -> None:
     """The clock on the wall is never asked."""
     invalid = refused(record(DATA, headers(time=None), timestamp_ms=timestamp_ms))
     assert (invalid.reason, invalid.id, invalid.time) == (Reason.NOT_A_CLOUDEVENT, "run-1", None)
+    assert invalid.detail.startswith("time: is missing, and ")
+    assert named in invalid.detail
 
 
 def test_data_may_be_as_deep_in_structured_mode_as_in_binary_mode() -> None:

@@ -75,7 +75,11 @@ def test_json_is_read_as_it_stands(raw: bytes, expected: object) -> None:
         (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
         (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
         (b'{"a": }', "not JSON at character 6: Expecting value"),
-        (b'{"a": 1, "a": 2}', "an object names a member twice"),
+        (b'{"a": 1, "b": 3, "a": 2}', "an object names the member a twice"),
+        (b'{"a": 1,}', "not JSON at character 7: a comma before a closing bracket"),
+        (b'["a" , \n ]', "not JSON at character 5: a comma before a closing bracket"),
+        (b'{"a": ["", "\\ud800"]}', "a lone surrogate in /a/1"),
+        (b'"\\ud800"', "a lone surrogate in the text"),
     ],
 )
 def test_the_message_says_what_to_mend(raw: bytes, message: str) -> None:

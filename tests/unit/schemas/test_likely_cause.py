@@ -28,7 +28,7 @@ EVENT = json.dumps({**ENVELOPE, "data": RELEASE_DATA})
     [
         (b"\x00" + struct.pack(">I", 7) + EVENT.encode(), "five bytes of schema registry framing (schema 7)"),
         (b"\x00\x00\x00\x00\x1f\x02\x10run-1", "as schema registry framing does (schema 31): probably Avro"),
-        (b"\xef\xbb\xbf" + EVENT.encode(), "byte order mark: write UTF-8 without it"),
+        (b"\xef\xbb\xbf" + EVENT.encode(), "write UTF-8 without it"),
         (EVENT.encode("utf-16"), "it is UTF-16 or UTF-32: write UTF-8"),
         (EVENT.encode("utf-16-le"), "it is UTF-16 or UTF-32: write UTF-8"),
         (EVENT.encode("utf-16-be"), "it is UTF-16 or UTF-32: write UTF-8"),
@@ -109,6 +109,16 @@ def test_attribute_in_quotes_names_them(name: str, quote: str) -> None:
         ("1772357400", "it is a number"),
         ("1772357400.25", "it is a number"),
         (1772357400, "it is a number"),
+        ("", "it is empty"),
+        (" ", "it is empty"),
+        ("2026-03-01T09:30Z", "it has no seconds"),
+        ("2026-03-01T09:30", "it has no seconds"),
+        ("2026-03-01T09:30+02:00", "it has no seconds"),
+        ("2016-12-31T23:59:60Z", "leap seconds are not accepted"),
+        ("2026-03-01T24:00:00Z", "the hour is 24"),
+        ("2026-03-01T09:30:00,5Z", "a comma before the fraction"),
+        ("2026-03-01T09:30:00 UTC", "its zone is a name"),
+        ("2026-03-01T09:30:00+01:00[Europe/Berlin]", "its zone is a name"),
     ],
 )
 def test_time_of_another_form_names_it(time: object, cause: str) -> None:
@@ -116,3 +126,15 @@ def test_time_of_another_form_names_it(time: object, cause: str) -> None:
     assert detail.startswith("time: is no ")
     assert cause in detail
     assert ";" not in detail
+
+
+@pytest.mark.parametrize("name", ["id", "source", "specversion", "type"])
+def test_missing_attribute_of_an_undeclared_event_is_named(name: str) -> None:
+    event = {key: value for key, value in {**ENVELOPE, "data": RELEASE_DATA}.items() if key != name}
+    assert refused(record(json.dumps(event).encode())).detail.endswith(f" (it has no {name})")
+
+
+@pytest.mark.parametrize("prefix", ["ce-", "Ce-", "cloudEvents:", "cloudEvents_"])
+def test_attribute_headers_of_another_protocol_are_named(prefix: str) -> None:
+    given = record(json.dumps(RELEASE_DATA).encode(), tuple((f"{prefix}{name}", b"x") for name in ENVELOPE))
+    assert "in Kafka they begin with ce_" in refused(given).detail
