@@ -201,7 +201,7 @@ class LogEvent(Described):
     )
     BREAKER_OPENED = (
         "breaker.opened",
-        "too many of the last events were rejected; nothing more is begun: of how many, reasons, position of the last",
+        "too many of the last events were rejected, nothing more is begun: counts by reason and source, last position",
     )
     POINTERS_OFF = (
         "pointers.off",

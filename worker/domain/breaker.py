@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from schemas.detail import printable
 from worker.domain.state import Duplicate, Outcome, Rejected
 
 
@@ -23,9 +24,15 @@ class Position(NamedTuple):
     offset: int
 
 
+SOURCES_MAX = 5
+_SOURCE_CHARS_MAX = 200
+_NO_SOURCE = "records without a source"
+
+
 @dataclass(slots=True, eq=False)
 class Counted:
-    """One event in the breaker's order. `reason`: why it was rejected; `ignored`: it counts neither way.
+    """One event in the breaker's order. `reason`: why it was rejected; `source`: the source of a rejected event, None
+    where the record has none; `ignored`: it counts neither way.
 
     `passed`: it was counted as not rejected before it was decided.
     """
@@ -35,21 +42,27 @@ class Counted:
     ignored: bool = False
     passed: bool = False
     reason: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tripped:
-    """What it was that tripped it: so many of so many, for these reasons, from the first of them to the last."""
+    """Why it tripped: `rejected` of the `judged` events between two positions. `reasons` and `sources`: the number of
+    rejections for each, the most frequent first; at most SOURCES_MAX sources, printable and cut.
+    """
 
     rejected: int
     judged: int
     reasons: Mapping[str, int]
+    sources: Mapping[str, int]
     first: Position
     last: Position
 
     def __str__(self) -> str:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in self.reasons.items())
-        return f"{self.rejected} of the last {self.judged} events were rejected: {reasons}"
+        reasons, sources = (
+            ", ".join(f"{name} {count}" for name, count in counts.items()) for counts in (self.reasons, self.sources)
+        )
+        return f"{self.rejected} of the last {self.judged} events were rejected: {reasons}; from {sources}"
 
 
 class Breaker:
@@ -79,7 +92,9 @@ class Breaker:
         """Note a decision; whether it trips the breaker. A duplicate was decided before, somewhere; a redriven event is
         an operator's.
         """
-        reason = outcome.rejection.reason if isinstance(outcome, Rejected) else None
+        reason = None
+        if isinstance(outcome, Rejected):
+            reason, counted.source = outcome.rejection.reason, outcome.rejection.event_source
         return self._note(counted, reason=reason, ignored=redriven or isinstance(outcome, Duplicate))
 
     def left(self, counted: Counted) -> bool:
@@ -109,13 +124,20 @@ class Breaker:
         self._rejected += counted.reason is not None
         if len(window) < self._events or self._rejected / self._events <= self._rejected_share_max:
             return False
-        reasons = Counter(one.reason for one in window if one.reason is not None)
+        rejected = [(one.reason, _source(one)) for one in window if one.reason is not None]
+        reasons = Counter(reason for reason, _ in rejected)
+        sources = Counter(source for _, source in rejected)
         self.tripped = Tripped(
             rejected=self._rejected,
             judged=len(window),
             reasons=dict(reasons.most_common()),
+            sources=dict(sources.most_common(SOURCES_MAX)),
             first=window[0].position,
             last=window[-1].position,
         )
         self._order.clear()
         return True
+
+
+def _source(counted: Counted) -> str:
+    return _NO_SOURCE if counted.source is None else printable(counted.source[:_SOURCE_CHARS_MAX])

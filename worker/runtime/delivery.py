@@ -170,6 +170,7 @@ class Delivery:
             rejected=tripped.rejected,
             judged=tripped.judged,
             reasons=tripped.reasons,
+            sources=tripped.sources,
             **tripped.last._asdict(),
             advice=_ADVICE,
         )

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.domain.breaker import Breaker, Counted, Position
+from worker.domain.breaker import SOURCES_MAX, Breaker, Counted, Position
 from worker.domain.rows import Rejection
 from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
@@ -16,14 +16,14 @@ APPLIED, STALE, DUPLICATE = Applied(changes=Changes()), Stale(changes=Changes())
 REASONS = ("invalid_data", "release_not_found", "malformed_json")
 
 
-def a_rejection(reason: str) -> Rejected:
+def a_rejection(reason: str, source: str | None = None) -> Rejected:
     return Rejected(
         rejection=Rejection(
             id=UUID(int=1),
             created_at=datetime(2026, 1, 2, tzinfo=UTC),
             reason=reason,
             detail="",
-            event_source=None,
+            event_source=source,
             event_id=None,
             event_type=None,
             release_id=None,
@@ -68,6 +68,26 @@ def test_duplicates_count_neither_way() -> None:
     assert tripped_at(breaker, [BAD, BAD, *[DUPLICATE] * 100, APPLIED, BAD]) == [104]
 
 
+def test_message_names_the_sources_of_the_rejections() -> None:
+    sources = [None, "/a", "/a", "/a", "/b\n", "/b\n", *(f"/{n}" for n in range(6)), "/" + 1000 * "x"]
+    breaker = Breaker(events=len(sources), rejected_share_max=0.5)
+    assert tripped_at(breaker, [a_rejection("invalid_data", source) for source in sources])
+    tripped = breaker.tripped
+    assert tripped is not None
+    assert list(tripped.sources.items())[:2] == [("/a", 3), ("/b\\u000a", 2)]
+    assert len(tripped.sources) == SOURCES_MAX
+    assert str(tripped).startswith("13 of the last 13 events were rejected: invalid_data 13; from /a 3, /b\\u000a 2, ")
+    assert len(str(tripped)) < 1_500
+
+
+def test_message_counts_records_without_a_source() -> None:
+    breaker = Breaker(events=2, rejected_share_max=0.5)
+    assert tripped_at(breaker, [a_rejection("malformed_json", None)] * 2) == [2]
+    assert str(breaker.tripped) == (
+        "2 of the last 2 events were rejected: malformed_json 2; from records without a source 2"
+    )
+
+
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
 def test_switched_off_it_never_trips(share: float) -> None:
     assert tripped_at(Breaker(events=0, rejected_share_max=share), [BAD] * 1000) == []
@@ -85,7 +105,9 @@ def test_it_says_how_many_of_how_many_and_why() -> None:
     breaker = Breaker(events=4, rejected_share_max=0.5)
     outcomes = [APPLIED, a_rejection("malformed_json"), a_rejection("invalid_data"), a_rejection("invalid_data")]
     assert tripped_at(breaker, outcomes) == [4]
-    assert str(breaker.tripped) == "3 of the last 4 events were rejected: invalid_data 2, malformed_json 1"
+    assert str(breaker.tripped) == (
+        "3 of the last 4 events were rejected: invalid_data 2, malformed_json 1; from records without a source 3"
+    )
 
 
 @given(outcomes=OUTCOMES, events=st.integers(0, 12), share=st.sampled_from([0.0, 0.2, 0.5, 0.9]))

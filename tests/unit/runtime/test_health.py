@@ -172,8 +172,10 @@ async def test_an_open_breaker_is_named_with_what_opened_it_and_the_worker_lives
     """A restart that nobody has looked at would pour on."""
     await parts.be_assigned()
     parts.consumer.beat_seconds = parts.clock.now_seconds
-    parts.breaker.decided(parts.breaker.expect(Position("in", 0, 0)), a_rejection("invalid_data"))
-    assert await parts.health.unready() == {"breaker": "1 of the last 1 events were rejected: invalid_data 1"}
+    parts.breaker.decided(parts.breaker.expect(Position("in", 0, 0)), a_rejection("invalid_data", "/ci"))
+    assert await parts.health.unready() == {
+        "breaker": "1 of the last 1 events were rejected: invalid_data 1; from /ci 1"
+    }
     assert parts.health.alive()
 
 
