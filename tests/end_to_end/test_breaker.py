@@ -64,7 +64,7 @@ async def test_a_topic_of_rubbish_is_not_poured_into_the_dead_letters(stage: Sta
         answer = await worker.get("/readyz")
         assert (answer.status_code, set(answer.json())) == (503, {"status", "breaker"})
         message: str = answer.json()["breaker"]
-        rejected = message.split()[0]
+        rejected = message.split(maxsplit=1)[0]
         assert message.endswith(f"release_not_found {rejected}; from https://ci.example/end-to-end {rejected}")
         assert await worker.status("/livez") == 200
         letters = len(await stage.read(stage.topics.dead_letters))
