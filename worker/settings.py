@@ -38,6 +38,7 @@ SECRETS = ("database_url", "kafka_sasl_password", "kafka_ssl_keyfile_password")
 """Fields that may also be given as the path of a file that holds them."""
 
 _BYTE_ORDER_MARK = "\ufeff"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _ENCODING = "utf-8-sig"
 """UTF-8; a byte order mark, which some editors put before the first character, is dropped."""
 
@@ -336,7 +337,10 @@ def _contradictions(settings: Settings) -> Iterator[str]:
 def _form(settings: Settings) -> Iterator[str]:
     for name in type(settings).model_fields:
         value = getattr(settings, name)
-        if isinstance(value, str | Path) and not str(value).isprintable():
+        text = value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+        if _SURROGATE.search(text):  # how Python keeps a byte of a variable that is no UTF-8
+            yield f"{PREFIX}{name.upper()} is no text in UTF-8"
+        elif isinstance(value, str | Path) and not text.isprintable():
             yield f"{PREFIX}{name.upper()} has control characters"
     if " " in settings.event_source:
         yield "RUDDER_EVENT_SOURCE is no URI-reference: it has blanks"

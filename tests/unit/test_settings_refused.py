@@ -46,6 +46,14 @@ def test_a_secret_file_that_cannot_be_read_is_named_by_its_setting(
     assert refusal().startswith("RUDDER_KAFKA_SASL_PASSWORD_FILE cannot be read: ")
 
 
+@pytest.mark.parametrize(
+    "name", ["DATABASE_URL", "KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEYFILE_PASSWORD", "SOURCES_FILE", "GROUP_ID"]
+)
+def test_variable_in_another_encoding_is_refused_by_name(environment: Environment, name: str) -> None:
+    environment.set({f"RUDDER_{name}": f"{SECRET}\udce9"})
+    assert f"RUDDER_{name}" in refusal()
+
+
 CONTRADICTIONS = [
     ({"PARTITION_ASSIGNMENT_STRATEGY": "cooperative-sticky"}, ["PARTITION_ASSIGNMENT_STRATEGY", "GROUP_INSTANCE_ID"]),
     (

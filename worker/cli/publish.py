@@ -32,9 +32,9 @@ def publish(
         str | None, typer.Option("--type", help="One event from flags: its type, e.g. deployment.succeeded.")
     ] = None,
     data: Annotated[str | None, typer.Option(help="One event from flags: its data, a JSON object.")] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(help="Events as JSON lines, JSON texts or an array; `-`, or no --type: standard input."),
+    files: Annotated[
+        list[Path] | None,
+        typer.Option("--file", help="Events as JSON lines, JSON texts or an array; `-`, or no --type: standard input."),
     ] = None,
     event_id: Annotated[
         str | None,
@@ -68,6 +68,9 @@ def publish(
     A file is checked whole before its first event is sent; standard input is sent as it comes, until one is invalid.
     """
     with clear_errors():
+        if files and len(files) > 1:  # the last one would win, and the others be left out without a word
+            raise Misconfigured("--file is given more than once: publish one file after the other")
+        file = files[0] if files and str(files[0]) != "-" else None
         _check_flags(id=event_id, type=event_type, data=data, source=source, time=event_time, run=run)
         settings = load()
         logs.configure(level="warning", log_format=context.obj or "console")
@@ -78,7 +81,9 @@ def publish(
         sources = allowed_sources(settings.sources_file)
         identity = Identity.of(source=source, run=run, environment=os.environ, redrive=redrive)
         sending = Sending(topic=topic, mode=mode, redrive=redrive, as_json=as_json)
-        stopped, streamed = threading.Event(), event_type is None and (file is None or str(file) == "-")
+        stopped, streamed = threading.Event(), event_type is None and file is None
+        if event_type is not None and files:
+            raise Misconfigured("--type and --file exclude each other")
         with _drafts(event_type, data, event_id, event_time, file, stopped) as found, sending.counted():
             events = _checked(found, identity, settings, sources=sources, strict=strict, stopped=stopped)
             if not streamed:
@@ -116,13 +121,11 @@ def _drafts(
     stopped: threading.Event,
 ) -> Iterator[Iterator[Draft]]:
     if event_type is not None:
-        if file is not None:
-            raise Misconfigured("--type and --file exclude each other")
         yield iter([_from_flags(event_type, data, event_id, event_time)])
         return
     if data is not None or event_id is not None or event_time is not None:
         raise Misconfigured("--data, --id and --time describe one event, which needs --type")
-    if file is None or str(file) == "-":
+    if file is None:
         yield drafts("-", standard_input(stopped))
         return
     with opened(file) as lines:

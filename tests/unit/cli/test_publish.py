@@ -26,6 +26,8 @@ NO_BROKER = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
         ([*EVENT, "--file", "x"], "--file"),
         (["--file", "missing.jsonl"], "missing.jsonl"),
         (["--file", "."], "directory"),
+        ([*EVENT, "--file", "-"], "--file"),
+        (["--file", "a.json", "--file", "b.json"], "--file is given more than once"),
         ([*EVENT, "--topic", ""], "--topic: ''"),
         ([*EVENT, "--run", ""], "--run is empty"),
         ([*EVENT, "--run", " "], "--run is empty"),
