@@ -34,7 +34,11 @@ def publish(
     data: Annotated[str | None, typer.Option(help="One event from flags: its data, a JSON object.")] = None,
     files: Annotated[
         list[Path] | None,
-        typer.Option("--file", help="Events as JSON lines, JSON texts or an array; `-`, or no --type: standard input."),
+        typer.Option(
+            "--file",
+            metavar="<path>",
+            help="Events as JSON lines, JSON texts or an array; `-`, or no --type: standard input.",
+        ),
     ] = None,
     event_id: Annotated[
         str | None,
@@ -68,9 +72,7 @@ def publish(
     A file is checked whole before its first event is sent; standard input is sent as it comes, until one is invalid.
     """
     with clear_errors():
-        if files and len(files) > 1:  # the last one would win, and the others be left out without a word
-            raise Misconfigured("--file is given more than once: publish one file after the other")
-        file = files[0] if files and str(files[0]) != "-" else None
+        file = _only(files or [], event_type)
         _check_flags(id=event_id, type=event_type, data=data, source=source, time=event_time, run=run)
         settings = load()
         logs.configure(level="warning", log_format=context.obj or "console")
@@ -82,8 +84,6 @@ def publish(
         identity = Identity.of(source=source, run=run, environment=os.environ, redrive=redrive)
         sending = Sending(topic=topic, mode=mode, redrive=redrive, as_json=as_json)
         stopped, streamed = threading.Event(), event_type is None and file is None
-        if event_type is not None and files:
-            raise Misconfigured("--type and --file exclude each other")
         with _drafts(event_type, data, event_id, event_time, file, stopped) as found, sending.counted():
             events = _checked(found, identity, settings, sources=sources, strict=strict, stopped=stopped)
             if not streamed:
@@ -97,6 +97,15 @@ def publish(
         note(f"{sending.summary()}{identity.note()}")
         if sending.results.failed:
             raise typer.Exit(EXIT_PROBLEM)
+
+
+def _only(files: list[Path], event_type: str | None) -> Path | None:
+    """The file that is given; None for standard input."""
+    if len(files) > 1:  # the last one would win, and the others be left out without a word
+        raise Misconfigured("--file is given more than once: publish one file after the other")
+    if files and event_type is not None:
+        raise Misconfigured("--type and --file exclude each other")
+    return next((file for file in files if str(file) != "-"), None)
 
 
 def _check_flags(**flags: str | None) -> None:
