@@ -32,6 +32,9 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]{8,}={0,2}\s*")
 _UNQUOTED = re.compile(rb"\s*[{\[]\s*(?:'|[A-Za-z_]\w*\s*:)")
 _SEVERAL = re.compile(rb"[}\]]\s*[{\[]")
 _LOOKED_AT_BYTES = 4_096
+_TIME_CHARS_MAX = 100
+"""A longer text resembles no time, and could make the patterns below backtrack for hours."""
+
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(_DAY), "it is a date without a time"),
@@ -109,7 +112,7 @@ def of_no_time(value: object) -> str | None:
     """The likely cause why an attribute is no RFC 3339 time."""
     if isinstance(value, int | float):
         return "it is a number: write a text such as 2026-03-01T09:30:00Z"
-    if not isinstance(value, str):
+    if not isinstance(value, str) or len(value) > _TIME_CHARS_MAX:
         return None
     if quotes := of_quotes(value):
         return quotes
