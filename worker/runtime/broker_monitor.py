@@ -89,5 +89,5 @@ class BrokerMonitor:
             _log.warning(LogEvent.TOPICS_USABLE)
         for advice in found.advice:
             if advice not in self._advised:
-                _log.warning(LogEvent.TOPIC_ADVICE, advice=advice)
+                _log.info(LogEvent.TOPIC_ADVICE, advice=advice)
         self._advised = frozenset(found.advice)
