@@ -21,6 +21,13 @@ _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _OPENING = b"[{"
 _BRACKETS = b"[]{}"
 _BLANKS = " \t\n\r"
+# The parser's messages that a place is meant to follow.
+_PARSER_WORDS = {
+    "Invalid control character at": "a control character in a string, which needs an escape such as \\n",
+    "Unterminated string starting at": "a string without an end begins here",
+    "Invalid \\escape": "a backslash that begins no escape",
+    "Invalid \\uXXXX escape": "a \\u without four hexadecimal digits",
+}
 _TWICE = object()
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -129,7 +136,7 @@ def _not_json(error: json.JSONDecodeError) -> str:
         return f"not JSON at character {len(before) - 1}: a comma before a closing bracket"
     if error.msg.startswith("Illegal trailing comma"):
         return f"not JSON at character {error.pos}: a comma before a closing bracket"
-    return f"not JSON at character {error.pos}: {error.msg}"
+    return f"not JSON at character {error.pos}: {_PARSER_WORDS.get(error.msg, error.msg)}"
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -124,12 +124,15 @@ def _adjacent(draft: Draft) -> Iterator[Draft]:
     """Events that follow each other on one line; the whole line where one of them is no JSON."""
     texts: list[str] = []
     at = 0
+    decoder = json.JSONDecoder()
     try:
         whole = draft.value.decode()
         while at < len(whole):
-            _, end = json.JSONDecoder().raw_decode(whole, at)
+            _, end = decoder.raw_decode(whole, at)
             texts.append(whole[at:end])
-            at = end + len(whole[end:]) - len(whole[end:].lstrip())
+            at = end
+            while whole[at : at + 1].isspace():
+                at += 1
     except (ValueError, RecursionError):
         yield draft
         return
