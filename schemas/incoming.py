@@ -4,13 +4,13 @@ A tolerant reader: unknown fields are ignored, so that publishers can add theirs
 ones are strict: no number for a text, no text for a number. Frozen, because a message in flight is shared.
 """
 
-import unicodedata
 from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
+from schemas.likeness import likeness
 from schemas.text import Attempt, Date, JsonObject, Name, Ordinal, Prose, Revision, Uuid
 from schemas.types import EventType
 
@@ -22,7 +22,7 @@ WORKER_ACTIVITY_TYPES = frozenset(
 """The worker's own entries in the activity log; no publisher may write one."""
 
 _READER = ConfigDict(frozen=True, strict=True, extra="ignore")
-_FORGEABLE = frozenset(name.casefold() for name in WORKER_ACTIVITY_TYPES)
+_FORGEABLE = frozenset(map(likeness, WORKER_ACTIVITY_TYPES))
 
 
 def _not_too_many(value: object) -> object:
@@ -128,8 +128,8 @@ class ActivityRecorded(EventData):
     @field_validator("activity_type")
     @classmethod
     def _is_no_forgery(cls, value: str) -> str:
-        # As loosely as a database compares: SQL Server's default collation ignores case, width and trailing blanks.
-        if unicodedata.ucd_3_2_0.normalize("NFKC", value).strip().casefold() in _FORGEABLE:
+        # As loosely as a database compares.
+        if likeness(value) in _FORGEABLE:
             raise PydanticCustomError("reserved_activity_type", "This activity type is the worker's own")
         return value
 

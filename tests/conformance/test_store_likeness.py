@@ -11,11 +11,11 @@ from uuid import UUID
 
 import pytest
 
+from schemas.likeness import DIFFERENCES
 from tests.conformance.contents import Contents, contents, insert_rows
 from tests.conformance.pipeline import COMPONENT, Pipeline
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
-from worker.domain.likeness import DIFFERENCES
 from worker.domain.message import Message
 from worker.domain.state import Outcome, Rejected
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from schemas import decode, envelope
+from schemas.likeness import alike
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from tests.properties import world
 from tests.properties.two_opinions import STORIES, Step, compare
 from worker.domain import attempts, decide, effects, message
-from worker.domain.likeness import alike
 from worker.domain.rows import Deployment
 from worker.domain.state import Applied, Outcome
 from worker.domain.transitions import RELEASE_TRANSITIONS

@@ -14,11 +14,11 @@ from uuid import UUID
 
 from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated, ReleaseFields
+from schemas.likeness import likeness
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.domain.decide import decide
 from worker.domain.identity import entry_ids
-from worker.domain.likeness import likeness
 from worker.domain.message import Message
 from worker.domain.rows import (
     Deployment,

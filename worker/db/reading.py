@@ -10,8 +10,8 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from schemas.likeness import alike
 from schemas.statuses import DeploymentStatus, ReleaseStatus
-from worker.domain.likeness import alike
 from worker.domain.rows import Deployment, Entry, Pointer, Rejection, Release
 from worker.domain.state import State
 

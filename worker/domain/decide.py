@@ -13,12 +13,12 @@ from schemas.incoming import (
     ReleaseCreated,
     ReleaseTransition,
 )
+from schemas.likeness import DIFFERENCES, alike
 from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.domain.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
 from worker.domain.effects import Effects, event_type_of
-from worker.domain.likeness import DIFFERENCES, alike
 from worker.domain.message import Message
 from worker.domain.rows import Deployment, Pointer, Rejection, Release
 from worker.domain.sources import AllowedSources

@@ -7,10 +7,10 @@ from uuid import UUID
 
 from schemas.event import Event, Invalid
 from schemas.incoming import DeploymentChange, ReleaseFields
+from schemas.likeness import likeness
 from schemas.record import Record
 from schemas.times import time_of_timestamp
 from worker.domain.identity import entry_id, position_id
-from worker.domain.likeness import likeness
 
 REDRIVE_HEADER = "rudder-redrive"
 

@@ -5,10 +5,10 @@ import itertools
 
 import pytest
 
+from schemas.likeness import DIFFERENCES, UNICODE_VERSION, alike, likeness
 from schemas.reasons import Reason
 from schemas.types import EventType as E
 from tests.unit.domain.story import Story
-from worker.domain.likeness import DIFFERENCES, UNICODE_VERSION, alike, likeness
 from worker.domain.state import Applied, Rejected
 
 

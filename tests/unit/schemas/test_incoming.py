@@ -187,9 +187,23 @@ def test_base_revisions_are_an_array(value: object) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(WORKER_ACTIVITY_TYPES))
-@pytest.mark.parametrize("disguise", [str, str.lower, str.title, " {} ".format, "{}\t".format, "\u00a0{}".format])
+@pytest.mark.parametrize(
+    "disguise",
+    [
+        str,
+        str.lower,
+        str.title,
+        " {} ".format,
+        "{}\t".format,
+        "\u00a0{}".format,
+        "\u00ad{}".format,
+        "{}\u200b".format,
+        "{}\u0301".format,
+        "{}\U0001f680".format,
+    ],
+)
 def test_the_workers_own_activity_types_cannot_be_forged(name: str, disguise: Any) -> None:
-    """Case and surrounding blanks do not make another type: databases compare without them."""
+    """Case, blanks around and characters without weight make no other type: databases compare without them."""
     assert problems(ActivityRecorded, {**ACTIVITY, "activity_type": disguise(name)}) == [("activity_type",)]
 
 

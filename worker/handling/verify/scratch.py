@@ -20,10 +20,10 @@ from uuid import UUID
 from schemas.decode import EVENT_AHEAD_MAX_SECONDS
 from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
+from schemas.likeness import likeness
 from schemas.reasons import Reason
 from schemas.record import Record
 from worker.domain.errors import Misconfigured
-from worker.domain.likeness import likeness
 from worker.domain.message import Message
 from worker.domain.rows import Rejection
 from worker.handling.dead_letter import Content, contents_of
