@@ -10,7 +10,7 @@ class Ending(asyncio.Event):
 
     def __init__(self) -> None:
         super().__init__()
-        self._followers: set[asyncio.Event] = set()
+        self._followers: dict[asyncio.Event, None] = {}  # set in the order in which they came
 
     def set(self) -> None:
         super().set()
@@ -20,10 +20,10 @@ class Ending(asyncio.Event):
     @contextmanager
     def followed_by(self, follower: asyncio.Event) -> Iterator[None]:
         """While it lasts, what sets this sets the follower too."""
-        self._followers.add(follower)
+        self._followers[follower] = None
         if self.is_set():
             follower.set()
         try:
             yield
         finally:
-            self._followers.discard(follower)
+            del self._followers[follower]

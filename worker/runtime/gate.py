@@ -65,7 +65,7 @@ class Gate:
         self._patience_seconds = patience_seconds
         self._clock = clock
         self._metrics = metrics
-        self._waiting: set[asyncio.Event] = set()
+        self._waiting: dict[asyncio.Event, None] = {}  # woken in the order in which they came
         self._hindered = 0
         self._doubted = self._led = False
         self._outage: Outage | None = None
@@ -101,7 +101,7 @@ class Gate:
             return False
         before = self._outages - self.away
         woken = asyncio.Event()
-        self._waiting.add(woken)
+        self._waiting[woken] = None
         self._hindered += messages
         try:
             with ended.followed_by(woken):
@@ -112,7 +112,7 @@ class Gate:
                         await self._lead(ended)
                     woken.clear()
         finally:
-            self._waiting.discard(woken)
+            del self._waiting[woken]
             self._hindered -= messages
         if ended.is_set():  # even if it opened in the same moment: who gave the partition up counts on that
             raise Abandoned

@@ -148,6 +148,24 @@ def test_in_an_outage_one_asks_for_all_and_all_go_on_at_once(scene: Scene) -> No
     assert (scene.asking_max, scene.up) == (1, 1)
 
 
+@pytest.mark.parametrize("given_up", [False, True], ids=["open again", "given up"])
+def test_messages_leave_the_gate_in_the_order_in_which_they_came(scene: Scene, *, given_up: bool) -> None:
+    """Which release goes on first must not depend on where the process keeps what in memory."""
+    scene.error = Unavailable("connection refused")
+    ended = Ending()
+    gone: list[int] = []
+    messages = [scene.message(ended=ended) for _ in range(50)]
+    for n, message in enumerate(messages):
+        message.add_done_callback(lambda _, n=n: gone.append(n))
+    if given_up:
+        ended.set()
+    scene.error = None
+    scene.pass_time(BACKOFF.max_seconds)
+    first, *others = range(50)  # the first asks, and so may leave after those whom it wakes
+    assert [n for n in gone if n != first] == others
+    assert all(isinstance(message.exception(), Abandoned) == given_up for message in messages)
+
+
 def test_it_is_asked_with_growing_waits(scene: Scene) -> None:
     scene.error = Unavailable("down")
     scene.message()
