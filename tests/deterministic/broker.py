@@ -22,10 +22,14 @@ class Broker:
 
     Once, at `rebalance_seconds` or as soon as somebody polls after that, the group takes the first partition away and
     gives it back.
+
+    Seconds, and what is `asked`, count from when the group first had a member: which message is under way when
+    something fails must not depend on what a process does at its start.
     """
 
     records: Sequence[tuple[float, Record]]
     rebalance_seconds: float
+    joined_at_seconds: float | None = None
     rebalanced: bool = False
     published: list[Publication] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)
@@ -58,6 +62,9 @@ class ScriptedSource:
 
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
         self._on_assigned, self._on_revoked = on_assigned, on_revoked
+        if self._broker.joined_at_seconds is None:
+            self._broker.joined_at_seconds = self._now_seconds()
+            self._broker.asked.clear()
         await self._give(self._broker.partitions)
 
     async def stop(self) -> None:
@@ -66,14 +73,16 @@ class ScriptedSource:
     async def poll(
         self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
     ) -> Sequence[Record]:
-        if not self._broker.rebalanced and self._now_seconds() >= self._broker.rebalance_seconds:
+        assert self._broker.joined_at_seconds is not None
+        began_seconds = self._broker.joined_at_seconds
+        if not self._broker.rebalanced and self._now_seconds() >= began_seconds + self._broker.rebalance_seconds:
             given = self._broker.partitions[:1]
             await self._on_revoked(given)
             await self._give(given)
             self._broker.rebalanced = True
         waiting = [
-            (since_seconds, record)
-            for since_seconds, record in self._broker.records
+            (began_seconds + seconds, record)
+            for seconds, record in self._broker.records
             if (partition := Partition(record.topic, record.partition)) not in paused
             and record.offset >= self._positions[partition]
         ][:records_max]

@@ -35,8 +35,8 @@ def scenario() -> Broker:
     ]
     appearing = sorted([*zero, *one], key=lambda pair: pair[0])
     return Broker(
-        records=[(BEGAN_SECONDS + seconds, record) for seconds, record in appearing],
-        rebalance_seconds=BEGAN_SECONDS + 0.105,
+        records=appearing,
+        rebalance_seconds=0.070,
     )
 
 
