@@ -10,9 +10,9 @@ import typer
 
 from schemas.detail import printable
 from worker.cli import logs
-from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn, warn_of_unknown_names
 from worker.domain.errors import Misconfigured, Unavailable
-from worker.settings import PREFIX, Settings, environment, load, unknown_names
+from worker.settings import PREFIX, Settings, load
 from worker.sources_file import allowed_sources
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def check_config(
             for one in checked:
                 print(printable(one.line()))
         advice = tuple(line for one in checked for line in one.advice) if connect else _advice(settings)
-        for problem in (*unknown_names(environment()), *advice):
+        warn_of_unknown_names()
+        for problem in advice:
             warn(problem)
         if any(one.problem is not None for one in checked):
             raise typer.Exit(EXIT_PROBLEM)

@@ -10,6 +10,7 @@ import typer
 from schemas.detail import printable
 from worker.cli import logs, signals
 from worker.domain.errors import Broken, Misconfigured, Unavailable
+from worker.settings import environment, unknown_names
 from worker.telemetry import LogEvent
 
 EXIT_PROBLEM = 1
@@ -57,6 +58,12 @@ def warn(line: str) -> None:
         _log().warning(LogEvent.COMMAND_WARNING, problem=text)
     else:
         _print(f"rudder-worker: warning: {text}")
+
+
+def warn_of_unknown_names() -> None:
+    """A warning for each variable that looks like a misspelt setting: the command works with that setting's default."""
+    for problem in unknown_names(environment()):
+        warn(problem)
 
 
 def note(line: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from worker.cli import logs
-from worker.cli.exits import clear_errors
+from worker.cli.exits import clear_errors, warn_of_unknown_names
 from worker.domain.errors import Misconfigured
 from worker.settings import Settings, load
 
@@ -30,6 +30,7 @@ def migrate(
     with clear_errors():
         logs.configure(level="info", log_format=context.obj)
         settings = load()
+        warn_of_unknown_names()
         logs.configure(level=settings.log_level, log_format=context.obj)
         if grants is not None:
             if down or sql or start is not None or revision != "head":

@@ -15,7 +15,7 @@ import typer
 
 from schemas.event import Event
 from worker.cli import logs
-from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, note
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, note, warn_of_unknown_names
 from worker.cli.sending import DEFAULT_SOURCE, Identity, InvalidEvent, Sending
 from worker.cli.standard_input import opened, standard_input
 from worker.domain.errors import Misconfigured
@@ -76,6 +76,7 @@ def publish(
         _check_flags(id=event_id, type=event_type, data=data, source=source, time=event_time, run=run)
         settings = load()
         logs.configure(level="warning", log_format=context.obj or "console")
+        warn_of_unknown_names()
         try:
             topic = topic_name(settings.input_topics[0] if topic is None else topic)
         except ValueError as error:

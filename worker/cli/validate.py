@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, warn_of_unknown_names
 from worker.cli.results import Results
 from worker.cli.standard_input import opened
 from worker.domain.errors import Misconfigured
@@ -36,6 +36,7 @@ def validate(
     """
     with clear_errors():
         settings = load()
+        warn_of_unknown_names()
         paths = files or [Path("-")]
         if paths.count(Path("-")) > 1:
             raise Misconfigured("standard input (-) can be read only once")

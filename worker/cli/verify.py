@@ -10,7 +10,7 @@ import typer
 
 from schemas.detail import printable
 from worker.cli import logs
-from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn
+from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn, warn_of_unknown_names
 from worker.domain.errors import Misconfigured
 from worker.settings import Settings, load
 
@@ -37,6 +37,7 @@ def verify(
     with clear_errors():
         logs.configure(level="warning", log_format=context.obj or "console")
         settings = load()
+        warn_of_unknown_names()
         if scratch is not None and not scratch.is_dir():
             raise Misconfigured(f"--scratch: {scratch} is no folder")
         report = asyncio.run(_verified(settings, findings_max, scratch))

@@ -253,3 +253,11 @@ def test_closed_standard_input_is_one_line(tmp_path: Path) -> None:
     assert done.returncode in {1, 2}
     assert b"standard input" in done.stderr
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("command", [["validate"], ["publish"], ["migrate", "--sql"]], ids=lambda command: command[0])
+def test_misspelt_setting_is_a_warning_of_every_command(command_line: CommandLine, command: list[str]) -> None:
+    """The command works with the default of the setting that was meant."""
+    command_line.environment(RUDDER_SOURCE_FILE="sources.toml", RUDDER_DATABASE_URL="postgresql+asyncpg://x/y")
+    ended = command_line(*command, stdin=b"{}")
+    assert "warning: RUDDER_SOURCE_FILE is no setting; did you mean RUDDER_SOURCES_FILE?" in ended.err
