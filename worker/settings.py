@@ -57,6 +57,8 @@ _SERVICE_LINK_PROBLEM = (
 _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):([0-9]{1,5})")
 _PORT_MAX = 65_535
+_SECONDS_MAX = 2_147_483
+"""24 days: Kafka's requests have times as 32 bits of milliseconds, and so have poll() and SQLite's busy timeout."""
 _EVENT_BYTES_LIMIT = 256 * 1024 * 1024
 """JSON may be four times as long when it is written again (`1e15` is `1000000000000000.0`), and SQL Server's
 nvarchar(max) takes 2^30 - 1 characters.
@@ -86,7 +88,7 @@ def _topic_names(names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(topic_name(name) for name in names)
 
 
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX, allow_inf_nan=False)]
 Topic = Annotated[str, AfterValidator(topic_name)]
 
 
@@ -138,6 +140,7 @@ class Settings(BaseSettings):
     )
     kafka_linger_seconds: NonNegativeFloat = Field(
         0.005,
+        le=60,
         description="how long what is published may wait for more; the longest while there is much",
     )
 

@@ -149,6 +149,10 @@ def test_a_contradiction_is_refused_in_one_line_that_names_it(
         ("STARTUP_TIMEOUT_SECONDS", "-1"),
         ("KAFKA_REQUEST_TIMEOUT_SECONDS", "inf"),  # the client counts whole milliseconds
         ("DATABASE_TIMEOUT_SECONDS", "inf"),
+        ("DATABASE_TIMEOUT_SECONDS", "1e300"),
+        ("SESSION_TIMEOUT_SECONDS", "2147484"),  # Kafka's requests have 32 bits of milliseconds
+        ("MAX_POLL_INTERVAL_SECONDS", "1e300"),
+        ("KAFKA_LINGER_SECONDS", "inf"),
         ("GROUP_ID", ""),
         ("EVENT_SOURCE", "x" * 1025),
         ("LOG_LEVEL", "loud"),
