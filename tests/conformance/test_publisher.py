@@ -16,6 +16,7 @@ from tests.servers.clients import HEADERS
 from tests.servers.topics import MakeTopic
 from worker.demo.broker import free_port
 from worker.domain.errors import Unavailable
+from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
 from worker.ports import Publication
 from worker.telemetry import LogEvent
@@ -228,9 +229,26 @@ async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
     """At the start, which may be tried again."""
     publisher = KafkaPublisher(connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=SHORT_SECONDS))
     for _ in range(2):
-        with pytest.raises(Unavailable, match="does not answer"):
+        with pytest.raises(Unavailable, match=r"does not answer: 127\.0\.0\.1:\d+: .*(?:refused|Connect call failed)"):
             await publisher.start()
     await publisher.stop()
+
+
+@pytest.mark.parametrize("security_protocol", ["SSL", "PLAINTEXT"])
+async def test_port_that_speaks_another_protocol_is_named(security_protocol: str) -> None:
+    """A broker closes the connection of a client that begins in another way; the line names the setting."""
+    async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
+        at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        publisher = KafkaPublisher(
+            Connection(
+                bootstrap_servers=at,
+                client_id="tests",
+                security_protocol=security_protocol,
+                request_timeout_seconds=SHORT_SECONDS,
+            )
+        )
+        with pytest.raises(Unavailable, match=f"{at} does not answer: .*PROTOCOL={security_protocol}"):
+            await publisher.start()
 
 
 async def test_a_publisher_that_is_not_started_is_unavailable() -> None:

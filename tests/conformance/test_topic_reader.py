@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
 
 from tests.conformance.producers import ToSend, send
 from tests.conftest import MakeTopic
@@ -28,3 +30,26 @@ async def test_records_that_do_not_come_end_in_one_error(bootstrap_servers: str,
     finally:
         await reader.stop()
     await reader.stop()  # a second time is harmless
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
+async def test_commits_of_a_new_cluster_are_asked_for_again(
+    bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first question makes it create its offsets topic; until that has a leader there is no coordinator."""
+    answers: list[Exception | None] = [GroupCoordinatorNotAvailableError(), NotCoordinatorForGroupError(), None]
+    upstream = AIOKafkaAdminClient.list_consumer_group_offsets
+
+    async def asked(self: AIOKafkaAdminClient, group_id: str) -> object:
+        if (error := answers.pop(0)) is not None:
+            raise error
+        return await upstream(self, group_id)
+
+    monkeypatch.setattr(AIOKafkaAdminClient, "list_consumer_group_offsets", asked)
+    reader = KafkaTopicReader(Connection(bootstrap_servers=bootstrap_servers, client_id="reader"), group_id="none")
+    await reader.start()
+    try:
+        assert await reader.committed(["topic"]) == {}
+    finally:
+        await reader.stop()
+    assert answers == []

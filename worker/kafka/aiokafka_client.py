@@ -45,6 +45,10 @@ class Credentials(Protocol):
 
     def accepted(self) -> None: ...
 
+    def failed(self, server: str, error: Exception) -> None:
+        """No connection to `host:port`, for whatever reason."""
+        ...
+
 
 def install() -> None:
     """For every client of this process."""
@@ -64,6 +68,7 @@ async def _connect(host: str, port: int, *, ssl_context: Any = None, **arguments
     try:
         connection = await create_conn(host, port, **arguments)
     except Exception as error:
+        credentials.failed(f"{host}:{port}", error)
         if is_login_refused(error):
             credentials.refused(error)
         if isinstance(error, AssertionError | ValueError) and not isinstance(error, OSError):

@@ -1,6 +1,7 @@
 """What every Kafka client of the worker is told: where the brokers are and how to be let in."""
 
 import os
+import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class _Read:
     ssl_context: ssl.SSLContext | None = None
     versions: tuple[object, ...] = ()
     login_error: BaseException | None = None
+    failure: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +90,7 @@ class Connection:
         """
         topic_creation.forbid()
         aiokafka_client.install()
-        self._read.login_error = None
+        self._read.login_error = self._read.failure = None
         try:
             current = self.current()
         except (OSError, ValueError) as error:
@@ -113,14 +115,26 @@ class Connection:
         self._read.login_error = error
         self.logins.add(self.refusal(error))
 
+    def failed(self, server: str, error: Exception) -> None:
+        """No connection to this `host:port`."""
+        cause = str(error) or type(error).__name__
+        if not isinstance(error, ConnectionRefusedError | TimeoutError | socket.gaierror):
+            cause = f"{cause}: does the port expect RUDDER_KAFKA_SECURITY_PROTOCOL={self.security_protocol}?"
+        self._read.failure = f"{server}: {cause}"
+
     def accepted(self) -> None:
-        self._read.login_error = None
+        self._read.login_error = self._read.failure = None
         self.logins.end()
 
     @property
     def login_error(self) -> BaseException | None:
         """Why the last connection was refused; None: it was not."""
         return self._read.login_error
+
+    @property
+    def failure(self) -> str | None:
+        """Why the last connection could not be made, with its server; None: it could."""
+        return self._read.failure
 
     def refused_cause(self) -> str | None:
         """Why brokers refuse the worker now, in one line that names the settings; None: they do not."""
@@ -175,4 +189,6 @@ def at_start(error: KafkaError, connection: Connection) -> Misconfigured | Unava
         return Misconfigured(connection.refusal(found))
     if found is not None and tls_fault(found) is not None:
         return Unavailable(connection.refusal(found))
-    return Unavailable(f"Kafka at {connection.bootstrap_servers} does not answer: {error}")
+    # aiokafka lists the servers that it tried, without a reason.
+    cause = connection.failure if isinstance(error, KafkaConnectionError) else None
+    return Unavailable(f"Kafka at {connection.bootstrap_servers} does not answer: {cause or error}")

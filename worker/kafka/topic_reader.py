@@ -7,7 +7,13 @@ from contextlib import contextmanager
 import structlog
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import CorruptRecordException, KafkaError
+from aiokafka.errors import (
+    CorruptRecordException,
+    GroupCoordinatorNotAvailableError,
+    KafkaError,
+    NotCoordinatorForGroupError,
+)
+from aiokafka.structs import OffsetAndMetadata
 
 from schemas.record import Record
 from worker.domain.errors import Misconfigured, Unavailable
@@ -25,7 +31,8 @@ _PARTITIONS_MAX = 32
 """Read at the same time: each may have a fetch in memory, and topics may have thousands."""
 
 _STOP_TIMEOUT_SECONDS = 5.0
-
+_COORDINATOR_SECONDS = 10.0
+_COORDINATOR_PAUSE_SECONDS = 0.2
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
@@ -79,12 +86,27 @@ class KafkaTopicReader:
 
     async def committed(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         with self._translated(f"the commits of group {self._group_id}"):
-            found = await self._of_admin().list_consumer_group_offsets(self._group_id)
+            found = await self._commits()
         return {
             Partition(*partition): commit.offset
             for partition, commit in found.items()
             if partition.topic in topics and commit.offset >= 0
         }
+
+    async def _commits(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
+        """Asked again for a while: the first question about any group makes a new cluster create its offsets topic."""
+        loop = asyncio.get_running_loop()
+        give_up_at_seconds = loop.time() + _COORDINATOR_SECONDS
+        while True:
+            try:
+                found: Mapping[TopicPartition, OffsetAndMetadata]
+                found = await self._of_admin().list_consumer_group_offsets(self._group_id)
+            except (GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError):
+                if loop.time() > give_up_at_seconds:
+                    raise
+                await asyncio.sleep(_COORDINATOR_PAUSE_SECONDS)
+            else:
+                return found
 
     async def begins(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         partitions = await self._partitions(topics)
