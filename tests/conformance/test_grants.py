@@ -153,3 +153,33 @@ def is_refused(url: str, statement: str) -> bool:
     except DBAPIError as error:
         return bool(REFUSALS.search(str(error.orig)))
     return False
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_ping_names_each_right_that_is_missing(database_url: str, login: URL) -> None:
+    """A right may be taken away while the worker runs: it is not ready then, and the reason names the right."""
+    migration.upgrade(database_url)
+    grant(database_url, login)
+    name, url = f'"{login.username}"', login.render_as_string(hide_password=False)
+
+    async def problem() -> str | None:
+        async with opened(url, check=False) as store:
+            try:
+                await store.check()
+            except Misconfigured as error:
+                return str(error)
+            return None
+
+    assert asyncio.run(problem()) is None
+    for rights in RIGHTS:
+        for right in ("INSERT", "UPDATE"):
+            if not (rights.inserted if right == "INSERT" else rights.updated):
+                continue
+            columns_of = f" ({rights.updated[0]})" if right == "UPDATE" else ""
+            run(database_url, f"REVOKE {right}{columns_of} ON {rights.table} FROM {name}")
+            assert f"lacks {right} on {rights.table}: grant the rights" in str(asyncio.run(problem()))
+            run(database_url, f"GRANT {right}{columns_of} ON {rights.table} TO {name}")
+    run(database_url, "ALTER FUNCTION rudder_guard(boolean, text) RENAME TO hidden")
+    assert "rudder_guard" in str(asyncio.run(problem()))
+    run(database_url, "ALTER FUNCTION hidden(boolean, text) RENAME TO rudder_guard")
+    assert asyncio.run(problem()) is None

@@ -2,12 +2,14 @@
 
 import shutil
 import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tests.conformance.deadlines import until
 from tests.conformance.pipeline import Pipeline
 from tests.conformance.stores import migrate, opened
 from tests.servers.small_disk import DiskUnavailable, SmallDisk
@@ -114,3 +116,15 @@ async def test_file_of_another_kind_is_for_an_operator(other_file: Path) -> None
     with pytest.raises(Misconfigured, match="not a database"):
         async with opened(f"sqlite+aiosqlite:///{other_file}"):
             pass
+
+
+async def test_file_in_a_missing_folder_is_named(tmp_path: Path) -> None:
+    """Waited for, as a volume that is mounted late."""
+    file = tmp_path / "missing" / "rudder.db"
+    with pytest.raises(Unavailable, match=f"unable to open database file {file}: its folder must exist"):
+        async with opened(f"sqlite+aiosqlite:///{file}"):
+            pass
+    # aiosqlite's thread reports to this test's loop for the last time after the connection has failed.
+    await until(
+        lambda: not any("_connection_worker" in thread.name for thread in threading.enumerate()), what="it ends"
+    )

@@ -45,7 +45,12 @@ class Conversation(Protocol):
 
     async def rejection(self, rejection_id: UUID) -> Row | None: ...
 
-    async def ping(self) -> None: ...
+    async def ping(self, pointers: Pointers | None) -> None:
+        """Find an outage, and what else an operator has to restore before the worker can write: a table, a right.
+
+        `pointers`: None where `app_environments` is not written to.
+        """
+        ...
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         """Write all of it and commit, or nothing.

@@ -90,7 +90,7 @@ class SqlStore:
     async def ping(self) -> None:
         with translating(self._dialect):
             async with self._conversations.begin() as conversation:
-                await conversation.ping()
+                await conversation.ping(self._pointers)
 
     async def transact(self, message: Message, judge: Judge) -> Outcome:
         """As `worker.ports.Store` says."""

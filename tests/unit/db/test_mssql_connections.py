@@ -94,17 +94,17 @@ async def test_idle_connections_are_discarded_with_a_broken_one(error: OdbcError
     connections = MssqlConnections(connect, errors=OdbcError, connections_max=3, timeout_seconds=5.0)
     async with AsyncExitStack() as stack:
         for _ in range(3):
-            await (await stack.enter_async_context(connections.begin())).ping()
+            await (await stack.enter_async_context(connections.begin())).ping(None)
     assert len(made) == 3
     for connection in made:
         connection.own_cursor.fails = error
     with pytest.raises(OdbcError):
         async with connections.begin() as conversation:
-            await conversation.ping()
+            await conversation.ping(None)
     for connection in made:
         connection.own_cursor.fails = None
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            await (await stack.enter_async_context(connections.begin())).ping()
+            await (await stack.enter_async_context(connections.begin())).ping(None)
     assert len(made) == (5 if discarded else 3)
     await connections.close()

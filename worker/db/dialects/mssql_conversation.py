@@ -147,7 +147,8 @@ class MssqlConversation:
         rows = await self._rows(_REJECTION, (rejection_id,))
         return rows[0] if rows else None
 
-    async def ping(self) -> None:
+    async def ping(self, pointers: Pointers | None) -> None:
+        del pointers
         rows = await self._rows(_UPDATEABILITY, ())
         if rows[0][0] == "READ_ONLY":
             raise Unavailable("SQL Server: the database is read-only, as a secondary is after a failover")

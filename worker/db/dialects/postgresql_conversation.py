@@ -16,12 +16,14 @@ import asyncpg
 
 from worker.db.asking import COUNTING, ENTRIES, RECURSIVE_ENVIRONMENTS, REJECTION, Words, asking
 from worker.db.conversation import Basis
+from worker.db.dialects.postgresql_errors import GRANTS_ADVICE
+from worker.db.dialects.postgresql_grants import missing_rights
 from worker.db.placeholders import numbered
 from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Question
 from worker.db.reading import Reader, Row
 from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, PRESENT, Claim, Write
-from worker.domain.errors import Unavailable
+from worker.domain.errors import Misconfigured, Unavailable
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
@@ -73,7 +75,10 @@ _WORDS = Words(
 )
 _ENTRIES = f"{ENTRIES} = ANY($1)"
 _REJECTION = numbered(REJECTION).sql
-_PING = f"SELECT current_setting('transaction_read_only') WHERE NOT EXISTS ({PRESENT})"
+_PING, _PING_WITH_POINTERS = (
+    f"SELECT current_setting('transaction_read_only'), {missing_rights(pointers=pointers)} WHERE NOT EXISTS ({PRESENT})"
+    for pointers in (False, True)
+)
 
 
 class PostgresqlConversation:
@@ -97,10 +102,14 @@ class PostgresqlConversation:
         row: Row | None = await self._connection.fetchrow(_REJECTION, rejection_id)
         return row
 
-    async def ping(self) -> None:
-        """A server that was made a replica answers every question, and takes no write."""
-        if await self._connection.fetchval(_PING) == "on":
+    async def ping(self, pointers: Pointers | None) -> None:
+        """Finds what a server that answers may lack: a table, a right, or the state in which it takes writes."""
+        [row] = await self._connection.fetch(_PING if pointers is None else _PING_WITH_POINTERS)
+        read_only, missing = row
+        if read_only == "on":
             raise Unavailable("PostgreSQL is read-only, as a replica is")
+        if missing:
+            raise Misconfigured(f"PostgreSQL: this role lacks {missing}: {GRANTS_ADVICE}")
 
     async def write(self, writes: Sequence[Write], basis: Basis) -> None:
         guarded = _guarded(writes, basis)

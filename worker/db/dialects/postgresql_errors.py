@@ -17,7 +17,11 @@ _CONFLICT: Final = ("23", "40", "RW")
 _UNPROCESSABLE: Final = ("22",)
 """Data exception: a value that the column cannot hold."""
 
-_MISCONFIGURED: Final = ("28", "3D", "42501")
+_NO_RIGHT: Final = "42501"
+
+GRANTS_ADVICE: Final = "grant the rights that `rudder-worker migrate --grants` prints"
+
+_MISCONFIGURED: Final = ("28", "3D", _NO_RIGHT)
 """Invalid authorisation, invalid catalog name, insufficient privilege: nobody is let in, there is no such database, or
 a right is missing.
 """
@@ -92,11 +96,13 @@ def _by_state(sqlstate: str | None, text: str) -> Exception:
     if state.startswith(_UNPREPARED):
         return Misconfigured(f"PostgreSQL: {text}: {TRANSACTION_POOLING}")
     if state.startswith(_MISCONFIGURED) or (state.startswith(_PROTOCOL) and _REFUSED_BY_POOLER.search(text)):
-        return Misconfigured(f"PostgreSQL: {text}{_advice(text)}")
+        return Misconfigured(f"PostgreSQL: {text}{_advice(state, text)}")
     return Unavailable(f"PostgreSQL: {text}")
 
 
-def _advice(text: str) -> str:
+def _advice(state: str, text: str) -> str:
     if "unsupported startup parameter" in text:
         return ": leave it out of RUDDER_DATABASE_URL, or add it to ignore_startup_parameters of PgBouncer"
-    return f": {TRANSACTION_POOLING}" if "statement pooling mode" in text else ""
+    if "statement pooling mode" in text:
+        return f": {TRANSACTION_POOLING}"
+    return f": {GRANTS_ADVICE}" if state == _NO_RIGHT else ""

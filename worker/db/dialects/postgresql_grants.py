@@ -2,7 +2,8 @@
 
 from typing import Final
 
-from worker.db.rights import checked_login, grants, literal
+from worker.db.pointers import TABLE as POINTER_TABLE
+from worker.db.rights import RIGHTS, checked_login, grants, literal
 from worker.domain.errors import Misconfigured
 
 _ROLE_LENGTH_MAX: Final = 63
@@ -39,3 +40,23 @@ def script(role: str, *, revision: str) -> str:
     ]
     functions = [f"GRANT EXECUTE ON FUNCTION {function} TO {name};" for function in _FUNCTIONS]
     return "\n".join([*lines, *grants(name), *functions])
+
+
+def missing_rights(*, pointers: bool) -> str:
+    """An expression: what the current role lacks to write, comma-separated; an empty text where it lacks nothing.
+
+    It fails where a function of the worker is missing. `pointers`: whether `app_environments` is written to.
+    """
+    held: dict[str, str] = {}
+    for rights in RIGHTS:
+        if rights.table == POINTER_TABLE and not pointers:
+            continue
+        if rights.inserted:
+            held[f"INSERT on {rights.table}"] = f"has_any_column_privilege('{rights.table}', 'INSERT')"
+        if rights.updated:
+            columns = (f"has_column_privilege('{rights.table}', '{column}', 'UPDATE')" for column in rights.updated)
+            held[f"UPDATE on {rights.table}"] = " AND ".join(columns)
+    for function in _FUNCTIONS:
+        held[f"EXECUTE on {function}"] = f"has_function_privilege('{function}', 'EXECUTE')"
+    cases = ", ".join(f"CASE WHEN NOT ({holds}) THEN '{right}' END" for right, holds in held.items())
+    return f"concat_ws(', ', {cases})"

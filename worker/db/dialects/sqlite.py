@@ -25,11 +25,14 @@ class SqliteDialect:
     advises = False
     keys = KeyFragments(order="COLUMN COLLATE BINARY")
 
+    def __init__(self) -> None:
+        self._file: str | None = None
+
     def completed(self, url: URL) -> URL:
         return url
 
     def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        del url
+        self._file = url.database
         return {
             "pool_size": 1,  # a second connection could only wait for the first
             "max_overflow": 0,
@@ -61,18 +64,22 @@ class SqliteDialect:
         if isinstance(error, DataError) or (isinstance(error, DBAPIError) and isinstance(error.orig, OverflowError)):
             return Unprocessable(str(error.orig))
         if isinstance(error, DBAPIError):
-            return _of_the_file(error)
+            return _of_the_file(error, self._file)
         if isinstance(error, PoolTimeoutError | OSError):
             return Unavailable(f"SQLite: {error}")
         return None
 
 
-def _of_the_file(error: DBAPIError) -> Exception:
+def _of_the_file(error: DBAPIError, file: str | None) -> Exception:
     if _MISSING.match(str(error.orig)):
         return Misconfigured(f"SQLite: {error.orig}: run `rudder-worker migrate`, or put the right file in place")
     name = getattr(error.orig, "sqlite_errorname", "")
     if name.startswith(_FOR_AN_OPERATOR):
-        return Misconfigured(f"SQLite: {error.orig}")
+        return Misconfigured(f"SQLite: {error.orig} ({file}, see RUDDER_DATABASE_URL)")
+    if name.startswith("SQLITE_CANTOPEN"):
+        return Unavailable(
+            f"SQLite: {error.orig} {file}: its folder must exist and be writable for this user (RUDDER_DATABASE_URL)"
+        )
     # Which operation failed says more than the text: SHMSIZE, for one, is a disk that is full.
     return Unavailable(
         f"SQLite: {error.orig}{f' ({name}): is the disk full?' if name.startswith('SQLITE_IOERR') else ''}"

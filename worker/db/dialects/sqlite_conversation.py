@@ -101,8 +101,9 @@ class SqliteConversation:
         rows = await self._rows(_REJECTION, (rejection_id,))
         return rows[0] if rows else None
 
-    async def ping(self) -> None:
+    async def ping(self, pointers: Pointers | None) -> None:
         """Reads all tables and writes a page, so that a full disk, a dropped table and a read-only file are found."""
+        del pointers
         await self._rows(PRESENT, ())
         [[version]] = await self._rows("PRAGMA user_version", ())
         await self._connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
