@@ -18,6 +18,7 @@ from worker.demo.broker import free_port
 from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
+from worker.kafka.topics import KafkaTopics
 from worker.ports import Publication
 from worker.telemetry import LogEvent
 
@@ -249,6 +250,24 @@ async def test_port_that_speaks_another_protocol_is_named(security_protocol: str
         )
         with pytest.raises(Unavailable, match=f"{at} does not answer: .*PROTOCOL={security_protocol}"):
             await publisher.start()
+
+
+async def test_output_topic_in_which_nothing_fits_is_a_problem(publisher: KafkaPublisher, topics: MakeTopic) -> None:
+    """Everything that goes there would be refused and attempted for ever: /readyz and the log name the topic."""
+    input_topic, usable = await topics(), await topics(configs={"max.message.bytes": "1024"})
+    narrow, letters = [await topics(configs={"max.message.bytes": "1023"}) for _ in range(2)]
+    found = await KafkaTopics(
+        publisher,
+        inputs=[input_topic],
+        outputs={"RUDDER_A_TOPIC": usable, "RUDDER_B_TOPIC": narrow, "RUDDER_C_TOPIC": letters},
+        dead_letters=letters,
+    ).check()
+    problem = "has max.message.bytes=1023, and no record of the worker fits: set it to 16384 or more"
+    assert found.outputs == (
+        f"topic {narrow} (RUDDER_B_TOPIC) {problem}",
+        f"topic {letters} (RUDDER_C_TOPIC) {problem}",
+    )
+    assert [line for line in found.advice if narrow in line or letters in line] == []
 
 
 async def test_a_publisher_that_is_not_started_is_unavailable() -> None:

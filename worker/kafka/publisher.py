@@ -290,7 +290,9 @@ class KafkaPublisher:
                 superfluous = fresh
             else:
                 self._producer = fresh
-                _log.warning(LogEvent.PRODUCER_REPLACED, cause=str(error))
+                # One that is too large is logged as such, and costs a producer at each of its attempts.
+                log = _log.debug if isinstance(error, TOO_LARGE) else _log.warning
+                log(LogEvent.PRODUCER_REPLACED, cause=str(error))
         await _close(superfluous)
 
 

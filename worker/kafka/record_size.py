@@ -36,8 +36,9 @@ def described(publication: Publication, error: KafkaError, limits: Mapping[str, 
     if not isinstance(error, TOO_LARGE):
         return f"topic {topic}: {error}"
     limit = limits.get(topic)
-    limited = f"its max.message.bytes is {limit}" if limit is not None else "its max.message.bytes is unknown"
-    return (
-        f"topic {topic} refuses a record of {compressed_size(publication)} bytes as too large; {limited}: raise it "
-        f"({error})"
-    )
+    refused_bytes = compressed_size(publication)
+    limited = "its max.message.bytes is unknown"
+    if limit is not None:
+        # A limit above the size was lowered since it was looked up.
+        limited = f"its max.message.bytes {'is' if limit < refused_bytes else 'was'} {limit}"
+    return f"topic {topic} refuses a record of {refused_bytes} bytes as too large; {limited}: raise it ({error})"

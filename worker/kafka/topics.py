@@ -20,6 +20,9 @@ _HEADER_BYTES = 16 * 1024
 _STATUS_EVENT_BYTES = 16 * 1024
 """The longest status event without its comment."""
 
+_USABLE_BYTES = 1024
+"""The shortest status events and dead letters have about half as many."""
+
 
 class KafkaTopics:
     """`worker.ports.Topics`. `outputs`: each topic that is published to, by the setting that names it."""
@@ -42,6 +45,11 @@ class KafkaTopics:
         there = [name for name in names if problems.get(name) is None]
         limits, unknown = await self._limits(self._publisher, there)
         self._publisher.limits = limits
+        for topic in self._outputs:
+            if (limit := limits.get(topic, _USABLE_BYTES)) < _USABLE_BYTES:
+                problems[topic] = (
+                    f"has {_LIMIT}={limit}, and no record of the worker fits: set it to {_STATUS_EVENT_BYTES} or more"
+                )
         return TopicFindings(
             inputs=tuple(_named(self._inputs, problems)),
             outputs=tuple(_named(self._outputs, problems)),
@@ -72,7 +80,7 @@ class KafkaTopics:
         largest = max((limits[topic] for topic in self._inputs if topic in limits), default=0)
         for topic, setting in self._outputs.items():
             limit = limits.get(topic)
-            if limit is None:
+            if limit is None or limit < _USABLE_BYTES:
                 continue
             if topic == self._dead_letters and limit < largest + _HEADER_BYTES:
                 yield (
