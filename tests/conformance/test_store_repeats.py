@@ -41,13 +41,13 @@ async def test_a_duplicate_changes_nothing(store: SqlStore, database_url: str) -
 
 
 async def test_a_record_without_an_identity_is_remembered_by_its_place(store: SqlStore, database_url: str) -> None:
-    """And by nothing else: its row is derived from topic, partition and offset, its time is the record's."""
+    """And by nothing else: its row is derived from topic, partition, offset and timestamp, its time is the record's."""
     nameless = message(b"\xff no event")
     assert isinstance(await process(nameless, store), Rejected)
     found = await row(database_url, "release_event_rejections")
     assert found.pop("detail")
     assert found == {
-        "id": uuid5(NAMESPACE, f"{TOPIC}/0/{nameless.record.offset}"),
+        "id": uuid5(NAMESPACE, f"{TOPIC}/0/{nameless.record.offset}/{nameless.record.timestamp_ms}"),
         "created_at": nameless.recorded_at,
         "reason": "malformed_json",
         "event_source": None,

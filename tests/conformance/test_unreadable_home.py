@@ -7,12 +7,13 @@ from pathlib import Path
 PROGRAM = """
 import asyncio, os, pwd, sys
 import asyncpg
-from tests.conformance.stores import opened
+from tests.conformance.stores import migrate, opened
 
 async def connect():
     async with opened(sys.argv[1], check=False) as store:
         await store.ping()
 
+asyncio.run(migrate(sys.argv[1]))
 asyncio.run(connect())  # what is imported by the way must be readable, too
 if os.geteuid() == 0:
     nobody = pwd.getpwnam("nobody")
