@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from worker.domain.identity import entry_ids
+from worker.domain.identity import entry_id, entry_ids
 from worker.domain.rows import Entry
 from worker.domain.state import Applied, Duplicate, Rejected
 from worker.handling.publications import Topics
@@ -44,7 +44,7 @@ def check(history: History, extents: Extents, topics: Topics) -> Checked:
     """What is wrong with one history."""
     recorded = Recorded(history, extents)
     checked = Checked(pending=sum(_is_pending(one, recorded) for one in history.inputs))
-    unreadable = [entry for entry in history.entries if not _readable(entry, extents)]
+    unreadable = [entry for entry in history.entries if not _readable(entry, history, extents)]
     if unreadable or (history.rows and not history.rows.settled):
         checked.unverifiable += len(unreadable) or 1
         _Replay(history, recorded, extents, topics, inputs=None).finish(checked)
@@ -80,9 +80,12 @@ def _is_pending(one: Input, recorded: Recorded) -> bool:
     return rejection is None or place_of(rejection) != one.place
 
 
-def _readable(entry: Entry, extents: Extents) -> bool:
+def _readable(entry: Entry, history: History, extents: Extents) -> bool:
     cause = cause_of(entry)
-    return cause is None or extents.readable(cause[2])
+    if cause is None:
+        return True
+    source, event_id, place = cause
+    return extents.readable(place) and entry_id(source=source, event_id=event_id) not in history.earlier_entries
 
 
 class _Replay:
@@ -235,13 +238,15 @@ class _Replay:
             entries: Sequence[Entry] = list(chain.from_iterable(self._ledger.entries.values()))
         else:
             entries = sorted(self._history.entries, key=_by_record)
-        return due_of(entries, self._topics, self._extents, in_flight)
+        return due_of(entries, self._topics, self._extents, in_flight, self._history.earlier_entries)
 
     def _refused_by_row(self) -> Iterator[Refused]:
         in_flight = {one.place for one in self._history.inputs if one.in_flight}
         places = {one.place for one in self._history.inputs} - in_flight
         for rejection in self._history.rejections.values():
             place = place_of(rejection)
+            if rejection.id in self._history.earlier_rejections:
+                continue
             if place in places and place not in self._judged:
                 yield Refused(place=place, rejection_id=rejection.id, reason=rejection.reason, due=True)
 

@@ -66,13 +66,16 @@ class Pointing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Letter:
-    """A dead letter. `of`: the record that it says it is; `same`: whether key, value and headers are that record's."""
+    """A dead letter. `of`: the record that it says it is; `same`: whether key, value and headers are that record's.
+    `timestamp_ms`: of that record.
+    """
 
     place: Place
     rejection_id: UUID
     of: Place
     reason: str
     same: bool = True
+    timestamp_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +98,8 @@ class History:
     `elsewhere` has those of `inputs` that have their entries, or their rejection, under another release or by a
     record that can no longer be read. `rejected_before`: the rejections that a record of another release had made, as
     they were before a redrive came with this one. `numbers_taken`: the events that want a number which another release
-    has.
+    has. `earlier_entries`, `earlier_rejections`: the events whose rows there are of an earlier log of their topic, see
+    `worker.handling.verify.recreated`.
     """
 
     key: UUID
@@ -107,6 +111,8 @@ class History:
     elsewhere: Mapping[UUID, Place] = field(default_factory=dict)
     rejected_before: Mapping[UUID, Rejection] = field(default_factory=dict)
     numbers_taken: frozenset[UUID] = frozenset()
+    earlier_entries: frozenset[UUID] = frozenset()
+    earlier_rejections: frozenset[UUID] = frozenset()
 
     @property
     def release_id(self) -> UUID | None:

@@ -57,7 +57,7 @@ class Recorded:
         self.remembered = {
             event: replace(rejection, resolved_at=None)
             for event, rejection in history.rejections.items()
-            if not extents.readable(place_of(rejection))
+            if event in history.earlier_rejections or not extents.readable(place_of(rejection))
         } | dict(history.rejected_before)
         """As they were before a redrive that can be read."""
         self._reasons = {(letter.rejection_id, letter.of): letter.reason for letter in history.letters}
@@ -104,7 +104,9 @@ def judge(one: Input, ledger: Ledger, recorded: Recorded) -> Verdict:
 
 
 def _repeat_of_another_release(one: Input, effect: Place, history: History) -> Verdict:
-    if not effect.same_partition(one.place) or effect.offset <= one.place.offset or one.id in history.rejections:
+    if one.id in history.rejections or one.id in history.earlier_entries:
+        return Verdict(fit=Fit.MATCH)
+    if not effect.same_partition(one.place) or effect.offset <= one.place.offset:
         return Verdict(fit=Fit.MATCH)
     finding = _finding(
         Kind.OUT_OF_ORDER, one, expected="the effect of the event's first record", found=f"that of its repeat {effect}"

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from schemas.times import format_time
 from schemas.types import StatusEventType
+from worker.domain.identity import entry_id
 from worker.domain.rows import Entry
 from worker.domain.status_events import StatusEvent, status_events
 from worker.handling.publications import Topics
@@ -21,12 +22,15 @@ from worker.handling.verify.judging import LOG, REJECTIONS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Due:
-    """A status event that has to be there; `cause`: the record it follows from. Not `certain`: that is in flight."""
+    """A status event that has to be there; `cause`: the record it follows from. Not `certain`: that is in flight.
+    `earlier`: it was in a log before its topic was created again; the status topics may be younger too.
+    """
 
     event: StatusEvent
     topic: str
     cause: Place
     certain: bool = True
+    earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,8 +43,16 @@ class Refused:
     due: bool
 
 
-def due_of(entries: Iterable[Entry], topics: Topics, extents: Extents, in_flight: frozenset[Place]) -> list[Due]:
-    """The status events of `entries`, in their order; entries that were edited into something else have none."""
+def due_of(
+    entries: Iterable[Entry],
+    topics: Topics,
+    extents: Extents,
+    in_flight: frozenset[Place],
+    earlier_events: frozenset[UUID] = frozenset(),
+) -> list[Due]:
+    """The status events of `entries`, in their order; entries that were edited into something else have none.
+    `earlier_events`: those whose entries are of an earlier log.
+    """
     found = []
     for entry in entries:
         cause = cause_of(entry)
@@ -53,9 +65,10 @@ def due_of(entries: Iterable[Entry], topics: Topics, extents: Extents, in_flight
         for event in events:
             deployment = event.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
             topic = topics.deployment_status if deployment else topics.release_status
-            place = cause[2]
-            certain = place not in in_flight and place[:2] in extents.begins
-            found.append(Due(event=event, topic=topic, cause=place, certain=certain))
+            source, event_id, place = cause
+            earlier = entry_id(source=source, event_id=event_id) in earlier_events
+            certain = not earlier and place not in in_flight and place[:2] in extents.begins
+            found.append(Due(event=event, topic=topic, cause=place, certain=certain, earlier=earlier))
     return found
 
 
@@ -99,6 +112,8 @@ def status_findings(history: History, due: Sequence[Due], extents: Extents) -> I
         if index in first:
             continue
         first[index] = status
+        if one.earlier:
+            continue  # the offsets of two logs have no order
         # Of two input partitions, and in two partitions of a status topic, nothing promises an order.
         order = (status.place.topic, status.place[:2], one.cause[:2])
         if index < latest[order] and one.topic in extents.trimmed:

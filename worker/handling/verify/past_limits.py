@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from schemas.event import Invalid
 from schemas.reasons import Reason
 from schemas.record import Record
-from worker.domain.identity import NAMESPACE
+from worker.domain.identity import NAMESPACE, position_id
 from worker.domain.message import Message
 from worker.handling.process import read
 from worker.handling.verify.findings import Place
@@ -77,9 +77,17 @@ class PastLimits:
             if then is not None and then.id != message.id:
                 yield then.id
 
+    def unnamed(self, record: Record) -> UUID | None:
+        """The rejection of this very record as one without an identity, if there is one."""
+        own = position_id(
+            topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
+        )
+        return own if any(rejected.id == own for rejected in self._rejected_at(record)) else None
+
     def is_rejected(self, record: Record) -> bool:
-        """Whether a rejection names this record's place."""
-        return next(self._rejected_at(record), None) is not None
+        """Whether this very record was rejected."""
+        event = self._today(record).id
+        return any(rejected.id == event for rejected in self._rejected_at(record))
 
     def _today(self, record: Record) -> Message:
         return self._read(record, self._event_bytes_max, self._event_ahead_max_seconds)
@@ -90,8 +98,8 @@ class PastLimits:
     def _read(self, record: Record, bytes_max: int, ahead_max_seconds: int) -> Message:
         message = read(record, event_bytes_max=bytes_max, event_ahead_max_seconds=ahead_max_seconds)
         if message.content.source is None or message.content.id is None:
-            former = _former_position_id(record)
-            if any(rejected.id == former for rejected in self._rejected_at(record)):
+            former, known = _former_position_id(record), {rejected.id for rejected in self._rejected_at(record)}
+            if former in known and message.id not in known:
                 return _Recorded(record=record, content=message.content, recorded_id=former)
         return message
 

@@ -1,5 +1,6 @@
 """What records of the worker's own output topics say, read back as a subscriber reads them."""
 
+import re
 from uuid import UUID
 
 from schemas.envelope import read_envelope
@@ -57,7 +58,18 @@ def letter_of(record: Record) -> tuple[Letter, bytes] | None:
     except ValueError:
         return None
     place = Place(record.topic, record.partition, record.offset)
-    letter = Letter(place=place, rejection_id=rejection_id, of=of, reason=said["rudder-reason"])
+    letter = Letter(
+        place=place,
+        rejection_id=rejection_id,
+        of=of,
+        reason=said["rudder-reason"],
+        timestamp_ms=_number(said["rudder-timestamp"]),
+    )
     own = record.headers[:start]
     key = None if record.key == str(rejection_id).encode() else record.key  # of one with nothing of its record
     return letter, digest(Content(key=key, value=record.value, headers=own, omissions=omissions))
+
+
+def _number(text: str) -> int | None:
+    """An integer of 64 bits; None: the text is none."""
+    return int(text) if re.fullmatch(r"-?[0-9]{1,18}", text) else None

@@ -24,15 +24,17 @@ from schemas.likeness import likeness
 from schemas.reasons import Reason
 from schemas.record import Record
 from worker.domain.errors import Misconfigured
+from worker.domain.identity import entry_id, entry_ids
 from worker.domain.message import Message
-from worker.domain.rows import Rejection
+from worker.domain.rows import Entry, Rejection
 from worker.handling.dead_letter import Content, contents_of
-from worker.handling.verify import expired, past_limits
+from worker.handling.verify import expired, past_limits, recreated
 from worker.handling.verify.expired import Expired
 from worker.handling.verify.findings import Place
 from worker.handling.verify.history import Extents, History, Input, Letter, ReleaseRows, Status, cause_of, place_of
 from worker.handling.verify.past_limits import PastLimits
 from worker.handling.verify.pointing_scratch import PointingScratch
+from worker.handling.verify.recreated import ENTRY, REJECTION, Recreated
 from worker.ports import Partition
 
 # ruff: noqa: S301 - what is unpickled was pickled by this process, in a folder that is its user's alone
@@ -50,7 +52,9 @@ CREATE TABLE inputs (
     PRIMARY KEY (topic, partition, offset)
 );
 CREATE TABLE statuses (key BLOB NOT NULL, topic TEXT, partition INT, offset INT, status BLOB NOT NULL);
-CREATE TABLE letters (rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, letter BLOB, digest BLOB);
+CREATE TABLE letters (
+    rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, timestamp_ms INT, letter BLOB, digest BLOB
+);
 """
 _INDEXES = """
 CREATE INDEX entries_key ON entries (key);
@@ -82,7 +86,8 @@ class Scratch:
         self.expired = Expired(connection, begins=begins)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.executescript(_TABLES + past_limits.TABLES + expired.TABLES)
+        connection.executescript(_TABLES + past_limits.TABLES + expired.TABLES + recreated.TABLES)
+        self.recreated = Recreated(connection)
         self.pointing = PointingScratch(connection)
         connection.execute("BEGIN")
 
@@ -94,8 +99,9 @@ class Scratch:
             place = None if cause is None else cause[2]
             row = (entry.id.bytes, key, place and str(place), pickle.dumps(entry))
             self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
-            if place is not None:
-                self.expired.add_trace(place)
+            if cause is not None:
+                self.expired.add_trace(cause[2])
+                self._add_named_by_entry(entry, *cause)
         rest = (rows.release, rows.deployments, rows.base_revisions, rows.settled)
         self._connection.execute("INSERT INTO releases VALUES (?, ?)", (key, pickle.dumps(rest)))
         self.pointing.add_release(rows)
@@ -109,15 +115,25 @@ class Scratch:
         at = (*place, rejection.id.bytes, rejection.reason, rejection.detail)
         self._connection.execute("INSERT INTO rejected_at VALUES (?, ?, ?, ?, ?, ?)", at)
         self.expired.add_trace(place)
+        source, event_id = rejection.event_source, rejection.event_id
+        # A row whose id does not follow from its event was edited.
+        if source is None or event_id is None or rejection.id == entry_id(source=source, event_id=event_id):
+            self.recreated.add_row(REJECTION, rejection.id, place)
+
+    def _add_named_by_entry(self, entry: Entry, source: str, event_id: str, place: Place) -> None:
+        if entry.id in entry_ids(source=source, event_id=event_id):  # as above
+            self.recreated.add_row(ENTRY, entry_id(source=source, event_id=event_id), place)
 
     def is_rejected(self, record: Record) -> bool:
-        """Whether a rejection names this record's place."""
+        """Whether this very record was rejected."""
         return self._limits.is_rejected(record)
 
     def add_input(self, record: Record) -> None:
         message = self._limits.read(record)
         for explained in self._limits.explained(record, message):
             self._connection.execute("INSERT OR IGNORE INTO explained VALUES (?)", (explained.bytes,))
+        if (unnamed := self._limits.unnamed(record)) is not None:
+            self.recreated.add_unnamed(unnamed)
         place = (record.topic, record.partition, record.offset)
         row = (message.lane.bytes, message.id.bytes, record.timestamp_ms, record.key, record.value)
         headers = json.dumps([(name, raw if raw is None else raw.decode("latin-1")) for name, raw in record.headers])
@@ -131,13 +147,14 @@ class Scratch:
         self._connection.execute("INSERT INTO statuses VALUES (?, ?, ?, ?, ?)", row)
 
     def add_letter(self, letter: Letter, digest: bytes) -> None:
-        row = (letter.rejection_id.bytes, *letter.of, pickle.dumps(letter), digest)
-        self._connection.execute("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?)", row)
+        row = (letter.rejection_id.bytes, *letter.of, letter.timestamp_ms, pickle.dumps(letter), digest)
+        self._connection.execute("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def seal(self) -> None:
         """Nothing is added any more."""
         self._connection.execute("COMMIT")
         self._connection.executescript(_INDEXES)
+        self.recreated.find()
 
     def histories(self, extents: Extents) -> Iterator[History]:
         """Each release, and each event of none, once."""
@@ -148,13 +165,16 @@ class Scratch:
         """Rejections of events of which no record was read, and dead letters that belong to no such record."""
         for (pickled,) in self._connection.execute(
             "SELECT rejection FROM rejections r WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.event = r.id) "
-            "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = r.id)"
+            "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = r.id) "
+            "AND NOT EXISTS (SELECT 1 FROM earlier e WHERE e.kind = ? AND e.event = r.id)",
+            (REJECTION,),
         ):
             yield pickle.loads(pickled)
         for (pickled,) in self._connection.execute(
             "SELECT letter FROM letters l WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.topic = l.topic "
             "AND i.partition = l.partition AND i.offset = l.offset AND i.event = l.rejection_id) "
-            "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = l.rejection_id)"
+            "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = l.rejection_id) "
+            "AND l.rowid NOT IN (SELECT letter FROM earlier_letters)"
         ):
             yield pickle.loads(pickled)
 
@@ -176,6 +196,8 @@ class Scratch:
             elsewhere=dict(self._elsewhere(key, unlogged, rejections, places, extents)),
             rejected_before=dict(self._rejected_before(key, inputs, rejections)),
             numbers_taken=frozenset(self._numbers_taken(key, inputs, rejections, letters)),
+            earlier_entries=self.recreated.earlier(ENTRY, key),
+            earlier_rejections=self.recreated.earlier(REJECTION, key),
         )
 
     def _rows(self, key: bytes) -> ReleaseRows | None:
@@ -209,7 +231,8 @@ class Scratch:
 
     def _letters(self, one: Input) -> Iterator[Letter]:
         found = self._connection.execute(
-            "SELECT letter, digest FROM letters WHERE rejection_id = ? AND topic = ? AND partition = ? AND offset = ?",
+            "SELECT letter, digest FROM letters WHERE rejection_id = ? AND topic = ? AND partition = ? AND offset = ? "
+            "AND rowid NOT IN (SELECT letter FROM earlier_letters)",
             (one.id.bytes, *one.place),
         )
         digests: frozenset[bytes] | None = None
@@ -241,7 +264,11 @@ class Scratch:
             elif (
                 event in rejections
                 and (place := place_of(rejections[event])) not in places
-                and (not extents.readable(place) or self._holds(event, place))
+                and (
+                    self.recreated.is_earlier(REJECTION, event)
+                    or not extents.readable(place)
+                    or self._holds(event, place)
+                )
             ):
                 yield event, place
 

@@ -3,13 +3,14 @@
 The order in which things are looked at is what makes false alarms impossible, since a worker always writes its rows,
 then publishes, then commits:
 
-1. the group's commits: a record below them has had all of its effects, for good, before anything else is read;
+1. the group's commits: a record below them has had all of its effects, for good, before anything else is read; then
+   the ends of the input topics: a commit beyond its partition's end is of an earlier log of the topic;
 2. the ends of the output topics: what those records caused is below them, and what is below them was written to the
    tables before it was published, so
 3. the rows of app_environments: what they point at is in the tables, which are read later;
 4. the tables, read now, hold the cause of each published record, and the effects of each committed one, and perhaps of
    some that are not committed yet;
-5. the ends of the input topics: whatever the tables tell of was read from below them.
+5. the ends of the input topics again: whatever the tables tell of was read from below them.
 
 Then the topics are read up to those ends, however long that takes. What retention deletes meanwhile is asked for last.
 """
@@ -76,6 +77,7 @@ COUNTS = {
     "records": "input records",
     "tombstones": "of them tombstones, which are no events",
     "expired": "records that retention deleted and no row tells of: passed over unread, or repeats",
+    "recreated": "rows and dead letters of topics that were deleted and created again, from before that: not compared",
     "uncommitted": "input records not committed by the group when the verification began",
     "pending": "of these not processed yet: no row and no rejection, and none is due",
     "releases": "releases",
@@ -108,7 +110,9 @@ class _Verification:
         outputs = tuple(dict.fromkeys((plan.topics.deployment_status, plan.topics.release_status)))
         every_output = (*outputs, plan.topics.dead_letters)
         begins = await self._require_topics()
-        committed = await self._topics.committed(plan.input_topics)
+        every_commit = await self._topics.committed(plan.input_topics)
+        first_ends = await self._topics.ends(plan.input_topics)
+        committed = {at: offset for at, offset in every_commit.items() if offset <= first_ends.get(at, 0)}
         output_ends = await self._topics.ends(every_output)
         with scratch(
             plan.scratch_folder,
@@ -119,6 +123,9 @@ class _Verification:
         ) as store:
             await self._read_tables(store)
             input_ends = await self._topics.ends(plan.input_topics)
+            store.recreated.add_logs(
+                begins, input_ends, recreated={at.topic for at in every_commit if at not in committed}
+            )
             await self._read_inputs(store, input_ends, committed)
             await self._read_statuses(store, {at: end for at, end in output_ends.items() if at.topic in outputs})
             await self._read_letters(store, {at: end for at, end in output_ends.items() if at.topic not in outputs})
@@ -129,6 +136,7 @@ class _Verification:
             store.seal()
             await self._check(store, extents)
             expired = self._expired(store, committed)
+            self._counts["recreated"] = store.recreated.count()
         return Report(findings=self._findings, counts=self._counts, expired=expired)
 
     def _expired(self, store: Scratch, committed: Mapping[Partition, int]) -> Sequence[Gap]:
@@ -195,6 +203,7 @@ class _Verification:
             self._counts["records"] += 1
             if record.is_tombstone and not store.is_rejected(record):  # earlier versions rejected them
                 self._counts["tombstones"] += 1
+                store.recreated.add_tombstone(Place(record.topic, record.partition, record.offset))
                 continue
             store.add_input(record)
             self._counts["uncommitted"] += record.offset >= committed.get(Partition(record.topic, record.partition), 0)
