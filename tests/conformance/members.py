@@ -61,10 +61,11 @@ async def member(
     on_assigned: Callable[[list[Partition]], Awaitable[None]] = _nothing,
     on_revoked: Callable[[list[Partition]], Awaitable[None]] = _nothing,
     rebalance_timeout_seconds: float = 60.0,
+    request_timeout_seconds: float = 40.0,
 ) -> AsyncIterator[Member]:
     """A started member, which leaves the group at the end. Without a `group_id`, the group is the topic's own."""
     source = KafkaSource(
-        connection(bootstrap_servers),
+        connection(bootstrap_servers, request_timeout_seconds=request_timeout_seconds),
         topics=[topic],
         group_id=group_id or f"group.{topic}",
         session_timeout_seconds=SESSION_TIMEOUT_SECONDS,

@@ -1,4 +1,4 @@
-"""A broker that comes back under another address, while nobody listens at the old one: the clients find it again."""
+"""A broker that comes back under another address, while the old one is closed or silent: the clients find it again."""
 
 import asyncio
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.proxied_kafka import ProxiedKafka
 from worker.demo.topics import create_topics
 from worker.domain.errors import Unavailable
+from worker.kafka import aiokafka_client
 from worker.kafka.publisher import KafkaPublisher
 from worker.ports import Partition, Publication
 
@@ -26,8 +27,16 @@ def kafka() -> Iterator[ProxiedKafka]:
         yield server
 
 
-async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(kafka: ProxiedKafka) -> None:
-    """Consumer, producer and probe, each within a minute: as a new Kubernetes node or a moved load balancer has it."""
+@pytest.mark.parametrize("old_address", ["closed", "silent"])
+async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(
+    kafka: ProxiedKafka, old_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Consumer, producer and probe, each within a minute: as a new Kubernetes node or a moved load balancer has it.
+
+    `silent`: connections stay open, new ones are accepted, and nothing is answered. No request times out in this test.
+    """
+    for name in ("_KNOWN_BROKERS_SECONDS", "_UNANSWERED_SECONDS", "_CONNECT_SECONDS"):
+        monkeypatch.setattr(aiokafka_client, name, 1.0)
     topic = f"events.{uuid4().hex}"
     await create_topics(kafka.bootstrap_servers, {topic: 1})
     [way] = kafka.ways
@@ -35,16 +44,19 @@ async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(kafka: Pr
         front = await stack.enter_async_context(FaultyProxy.running(way.behind))
         at_front = f"127.0.0.1:{front.port}"
         old = AsyncExitStack()
-        await old.enter_async_context(FaultyProxy.running(way.behind, port=way.port))
+        at_old = await old.enter_async_context(FaultyProxy.running(way.behind, port=way.port))
         stack.push_async_callback(old.aclose)
-        publisher = KafkaPublisher(connection(at_front, request_timeout_seconds=10.0))
+        publisher = KafkaPublisher(connection(at_front, request_timeout_seconds=600.0))
         await publisher.start()
         stack.push_async_callback(publisher.stop)
-        one = await stack.enter_async_context(member(at_front, topic))
+        one = await stack.enter_async_context(member(at_front, topic, request_timeout_seconds=600.0))
         await asyncio.to_thread(send, kafka.bootstrap_servers, topic, [ToSend(value=b"0")])
         await one.take(1)
+        if old_address == "silent":
+            old.enter_context(at_old.silent())
         await asyncio.to_thread(kafka.kill)
-        await old.aclose()
+        if old_address == "closed":
+            await old.aclose()
         front.cut()
         moved = kafka.move(0)
         await stack.enter_async_context(FaultyProxy.running(moved.behind, port=moved.port))
@@ -53,8 +65,9 @@ async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(kafka: Pr
 
         async def answers() -> bool:
             try:
-                await publisher.ping()
-            except Unavailable:
+                async with asyncio.timeout(1.0):
+                    await publisher.ping()
+            except (Unavailable, TimeoutError):
                 return False
             return True
 

@@ -22,6 +22,7 @@ class FaultyProxy:
         self._server_port = server_port
         self._dice = random.Random(seed)
         self._links: set[_Link] = set()
+        self._unanswered: set[asyncio.StreamWriter] = set()
         self._latency_seconds = self._delay_seconds = latency_seconds
         self._silent = self._refusing = False
         self._answers_to_lose = self._requests_to_lose = 0
@@ -51,6 +52,8 @@ class FaultyProxy:
         """Every connection, without a goodbye to either side."""
         for link in list(self._links):
             link.abort()
+        for writer in self._unanswered:
+            writer.transport.abort()
 
     def half_close(self, *, towards_server: bool) -> None:
         """One side of every connection hears that the other has finished, and the other does not hear of it."""
@@ -83,7 +86,9 @@ class FaultyProxy:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Nothing arrives and nobody is told, as behind a firewall that drops packets; what lost bytes is cut after."""
+        """Nothing arrives and nobody is told, as behind a firewall that drops packets; what lost bytes is cut after.
+        The end of a connection does not arrive either. New connections are accepted, and have no answer.
+        """
         self._silent = True
         try:
             yield
@@ -92,6 +97,8 @@ class FaultyProxy:
             for link in list(self._links):
                 if link.lossy:
                     link.abort()
+            for writer in self._unanswered:
+                writer.transport.abort()
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -115,6 +122,8 @@ class FaultyProxy:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
+            if self._silent:
+                await self._leave_unanswered(from_client, to_client)
             to_client.transport.abort()
             return
         self.connections += 1
@@ -124,6 +133,15 @@ class FaultyProxy:
             await link.run()
         finally:
             self._links.discard(link)
+
+    async def _leave_unanswered(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        """Until the client closes, or the silence ends."""
+        self._unanswered.add(to_client)
+        try:
+            while await some_of(from_client):
+                pass
+        finally:
+            self._unanswered.discard(to_client)
 
     def loses_request(self, some: bytes, sink: asyncio.StreamWriter) -> bool:
         """Whether what the client said is lost; then it arrives in part."""
@@ -192,14 +210,15 @@ class _Link:
                 self.abort()
                 return
             await pass_on(some, sink)
-        _finish(sink)
+        if not self._swallows(sink):
+            _finish(sink)
 
     async def _said(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bytes:
         """What is to be passed on; nothing once there is nobody to pass it on to."""
         some = await some_of(source)
         if some:
             await self._proxy.take_time()
-        return b"" if sink.is_closing() else some
+        return b"" if sink.is_closing() and not self._proxy.is_silent else some
 
     def _swallows(self, sink: asyncio.StreamWriter) -> bool:
         self.lossy |= self._proxy.is_silent

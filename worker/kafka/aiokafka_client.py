@@ -5,6 +5,8 @@ It offers no seam for any of this, so that names in its module are replaced.
 - It logs in for ever with the password and the certificate that it was made with.
 - It knows only the brokers of its last metadata: when none of these listens any more, it never asks the bootstrap
   servers again (Kafka's own client does since KIP-899 and KIP-1102).
+- It keeps a connection to a broker's earlier address until a request on it times out, and has that long to connect.
+  A host that accepts connections and does not answer, or drops packets, takes two such timeouts.
 """
 
 import asyncio
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 import aiokafka.client
 import structlog
 from aiokafka.client import AIOKafkaClient
-from aiokafka.conn import create_conn
+from aiokafka.conn import CloseReason, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.protocol.metadata import MetadataRequest
 
@@ -23,11 +25,20 @@ from worker.telemetry import LogEvent
 _KNOWN_BROKERS_SECONDS = 10.0
 """How long the known brokers have for an answer before the bootstrap servers are asked as well."""
 
-_CONNECT_SECONDS = 5.0
+_BOOTSTRAP_SECONDS = 5.0
 """How long one bootstrap server has."""
+
+_CONNECT_SECONDS = 10.0
+"""How long one connection may take, TLS and login included; Kafka's own client has as long. A client makes one
+connection at a time."""
+
+_UNANSWERED_SECONDS = 10.0
+"""After how long without an answer to a request the metadata is fetched anew, again and again. Also a fetch of records
+is answered within half a second; only the answer to a join of the group may take longer than this."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 _metadata_of_known_brokers = AIOKafkaClient._metadata_update  # noqa: SLF001
+_send = AIOKafkaClient.send
 
 
 class Credentials(Protocol):
@@ -54,6 +65,7 @@ def install() -> None:
     """For every client of this process."""
     aiokafka.client.create_conn = _connect
     AIOKafkaClient._metadata_update = _metadata_update  # noqa: SLF001
+    AIOKafkaClient.send = _send_and_look
 
 
 async def _connect(host: str, port: int, *, ssl_context: Any = None, **arguments: Any) -> Any:
@@ -66,7 +78,8 @@ async def _connect(host: str, port: int, *, ssl_context: Any = None, **arguments
         credentials.refused(error)
         raise KafkaConnectionError(f"Connection at {host}:{port} is not tried: {error}") from error
     try:
-        connection = await create_conn(host, port, **arguments)
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            connection = await create_conn(host, port, **arguments)
     except Exception as error:
         credentials.failed(f"{host}:{port}", error)
         if is_login_refused(error):
@@ -79,16 +92,52 @@ async def _connect(host: str, port: int, *, ssl_context: Any = None, **arguments
     return connection
 
 
-async def _metadata_update(self: AIOKafkaClient, cluster_metadata: Any, topics: Any) -> bool:
-    known = asyncio.ensure_future(_metadata_of_known_brokers(self, cluster_metadata, topics))
+async def _send_and_look(self: AIOKafkaClient, node_id: Any, request: Any, **arguments: Any) -> Any:
+    """Sends a request. While it has no answer, the metadata is fetched: the broker may have another address by now."""
+    loop = asyncio.get_running_loop()
+    timer: asyncio.TimerHandle
+
+    def fetch_metadata() -> None:
+        nonlocal timer
+        self.force_metadata_update()
+        timer = loop.call_later(_UNANSWERED_SECONDS, fetch_metadata)
+
+    timer = loop.call_later(_UNANSWERED_SECONDS, fetch_metadata)
     try:
-        await asyncio.wait((known,), timeout=_KNOWN_BROKERS_SECONDS)
-        if known.done() and (known.result() or not self.cluster.brokers()):
-            return bool(known.result())
-        return await _metadata_of_bootstrap_servers(self, cluster_metadata, topics) or await known
+        return await _send(self, node_id, request, **arguments)
+    finally:
+        timer.cancel()
+
+
+async def _metadata_update(self: AIOKafkaClient, cluster_metadata: Any, topics: Any) -> bool:
+    updated = await _metadata(self, cluster_metadata, topics)
+    if updated and cluster_metadata is self.cluster:
+        _close_old_addresses(self)
+    return updated
+
+
+async def _metadata(client: AIOKafkaClient, cluster_metadata: Any, topics: Any) -> bool:
+    known = asyncio.ensure_future(_metadata_of_known_brokers(client, cluster_metadata, topics))
+    try:
+        while True:
+            await asyncio.wait((known,), timeout=_KNOWN_BROKERS_SECONDS)
+            if known.done() and (known.result() or not client.cluster.brokers()):
+                return bool(known.result())
+            if await _metadata_of_bootstrap_servers(client, cluster_metadata, topics):
+                return True
+            if known.done():
+                return bool(known.result())
     finally:
         known.cancel()
         await asyncio.gather(known, return_exceptions=True)
+
+
+def _close_old_addresses(client: AIOKafkaClient) -> None:
+    """Requests on these connections fail at once, and are sent again to the new address."""
+    for (node_id, _), connection in list(client._conns.items()):  # noqa: SLF001
+        broker = client.cluster.broker_metadata(node_id)
+        if broker is not None and (broker.host, broker.port) != (connection.host, connection.port):
+            connection.close(reason=CloseReason.OUT_OF_SYNC)
 
 
 async def _metadata_of_bootstrap_servers(client: AIOKafkaClient, cluster_metadata: Any, topics: Any) -> bool:
@@ -96,7 +145,7 @@ async def _metadata_of_bootstrap_servers(client: AIOKafkaClient, cluster_metadat
     for host, port, _ in client.hosts:
         connection = None
         try:
-            async with asyncio.timeout(_CONNECT_SECONDS):
+            async with asyncio.timeout(_BOOTSTRAP_SECONDS):
                 connection = await _connect(
                     host,
                     port,

@@ -248,8 +248,10 @@ class KafkaPublisher:
                 return answer
             finally:
                 silent = client._conns.get((broker.nodeId, ConnectionGroup.COORDINATION))  # noqa: SLF001
-                if silent is not None and not answered:
-                    silent.close()
+                if not answered:
+                    client.force_metadata_update()  # the broker may have another address by now
+                    if silent is not None:
+                        silent.close()
         raise Unavailable(self._connection.refused_cause() or f"Kafka does not answer: {problem}")
 
     async def _judge(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
