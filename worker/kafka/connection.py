@@ -1,10 +1,12 @@
 """What every Kafka client of the worker is told: where the brokers are and how to be let in."""
 
+import codecs
 import os
 import socket
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import (
@@ -168,6 +170,8 @@ class Connection:
             password = _text(self.ssl_keyfile_password)
             versions = (password, *((stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in map(os.stat, files)))
             if self._read.ssl_context is None or self._read.versions != versions:
+                for setting in ("ssl_cafile", "ssl_certfile", "ssl_keyfile"):
+                    _require_no_byte_order_mark(setting, getattr(self, setting))
                 self._read.ssl_context = create_ssl_context(
                     cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile, password=password
                 )
@@ -175,6 +179,12 @@ class Connection:
         except OSError as error:  # an ssl.SSLError among them
             raise ValueError(f"the RUDDER_KAFKA_SSL_… files cannot be used ({', '.join(files)}): {error}") from error
         return self._read.ssl_context
+
+
+def _require_no_byte_order_mark(setting: str, file: str | None) -> None:
+    """OpenSSL passes over the first certificate or key of a file that begins with one, without an error of its own."""
+    if file and Path(file).read_bytes().startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"RUDDER_KAFKA_{setting.upper()}: {file} begins with a byte order mark; save it without")
 
 
 def _text(secret: Secret) -> str | None:

@@ -120,6 +120,15 @@ def test_certificate_file_without_a_certificate_is_refused(tmp_path: Path) -> No
         parse_url(f"{PREFIX}u@h/d?sslmode=verify-full&sslrootcert={empty}")
 
 
+@pytest.mark.parametrize("name", ["sslrootcert", "sslcrl", "sslcert", "sslkey"])
+def test_tls_file_with_byte_order_mark_is_one_line(tmp_path: Path, name: str) -> None:
+    """OpenSSL would pass over its first certificate."""
+    file = tmp_path / "file.pem"
+    file.write_bytes(b"\xef\xbb\xbf-----BEGIN CERTIFICATE-----")
+    with pytest.raises(Misconfigured, match=f"{name} names a file that begins with a byte order mark"):
+        parse_url(f"{PREFIX}u@h/d?sslmode=verify-full&{name}={file}")
+
+
 def test_url_without_a_user_needs_one_that_the_system_knows(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container may run under a user id that has no name."""
 

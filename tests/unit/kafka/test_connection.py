@@ -1,7 +1,10 @@
 """What a connection is made with is read anew for each, and what a broker refuses is told from an outage."""
 
+import codecs
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from aiokafka.errors import (
@@ -51,6 +54,17 @@ def test_secret_is_read_for_each_connection() -> None:
 def test_secret_that_cannot_be_read_ends_the_start_in_one_line() -> None:
     with pytest.raises(Misconfigured, match="RUDDER_X_FILE cannot be read"):
         connection(reading(ValueError("RUDDER_X_FILE cannot be read: gone"))).arguments()
+
+
+@pytest.mark.parametrize("setting", ["ssl_cafile", "ssl_certfile", "ssl_keyfile"])
+@pytest.mark.parametrize("mark", [codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
+def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str, mark: bytes) -> None:
+    """OpenSSL would pass over the first certificate, which shows as an unknown authority."""
+    file = tmp_path / "file.pem"
+    file.write_bytes(mark + b"-----BEGIN CERTIFICATE-----")
+    one = replace(connection(), security_protocol="SASL_SSL", **{setting: str(file)})
+    with pytest.raises(Misconfigured, match=f"RUDDER_KAFKA_{setting.upper()}: {file} begins with a byte order mark"):
+        one.arguments()
 
 
 @pytest.mark.parametrize(

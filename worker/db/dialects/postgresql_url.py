@@ -4,6 +4,7 @@ Names and meanings: PostgreSQL documentation, "Parameter Key Words". asyncpg tak
 TLS in a DSN only. SQLAlchemy would pass each on as an argument, and asyncpg would answer with a TypeError.
 """
 
+import codecs
 import getpass
 import os
 import re
@@ -172,10 +173,13 @@ def _text(value: str) -> str:
 
 def _readable(value: str) -> str:
     try:
-        with Path(value).open("rb"):
-            return value
+        with Path(value).open("rb") as file:
+            start = file.read(len(codecs.BOM_UTF8))
     except OSError as error:
         raise ValueError(f"cannot be read: {error.strerror}") from error
+    if start.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError("names a file that begins with a byte order mark; save it without")
+    return value
 
 
 def _checked_tls(tls: Mapping[str, str]) -> Mapping[str, str]:
