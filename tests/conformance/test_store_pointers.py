@@ -15,6 +15,7 @@ from tests.conformance.pipeline import COMPONENT, Pipeline, minute
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
+from worker.domain.errors import Misconfigured
 from worker.domain.identity import NAMESPACE
 from worker.domain.state import Applied
 from worker.handling.process import process
@@ -197,3 +198,26 @@ async def test_a_foreign_table_without_the_key_columns_is_left_alone(database_ur
     found = await asyncio.to_thread(run, database_url, f"SELECT code, title, {POINTERS} FROM app_environments")
     assert found == [(1, "theirs", None, None, None)]
     assert len(await rows(database_url, "release_deployments")) == 2
+
+
+@pytest.mark.parametrize("change", ["dropped", "without a key column"])
+async def test_probe_reports_app_environments_that_is_gone(store: SqlStore, database_url: str, change: str) -> None:
+    """While the worker runs: events would be retried, and the worker would be ready."""
+    await store.ping()
+    sql = "DROP TABLE app_environments"
+    if change != "dropped":
+        sql = "ALTER TABLE app_environments RENAME COLUMN deployment_track_id TO track"
+        if database_url.startswith("mssql"):
+            sql = "EXEC sp_rename 'app_environments.deployment_track_id', 'track', 'COLUMN'"
+    await asyncio.to_thread(run, database_url, sql)
+    with pytest.raises(Misconfigured, match="app_environments" if change == "dropped" else "deployment_track_id"):
+        await store.ping()
+    async with opened(database_url, check=False) as newcomer:
+        if change == "dropped":
+            with pytest.raises(
+                Misconfigured, match="the table app_environments, which the migrations create, is missing"
+            ):
+                await newcomer.check()
+        else:  # it leaves the table alone, and so does its probe
+            await newcomer.check()
+            await newcomer.ping()

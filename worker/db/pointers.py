@@ -5,9 +5,11 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Connection, Select, String, column, inspect, literal_column, null, select, table
+from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine, Uuid
 
+from worker.domain.errors import Misconfigured
 from worker.domain.rows import PointerMove
 
 TABLE = "app_environments"
@@ -59,7 +61,11 @@ class Pointers:
 
     @classmethod
     async def look_up(cls, connection: AsyncConnection, *, fragments: KeyFragments) -> "Pointers | None":
-        """None where the table lacks the columns that would tell which row is meant."""
+        """None where the table lacks the columns that would tell which row is meant.
+
+        Raises:
+            Misconfigured: there is no such table.
+        """
         columns = await connection.run_sync(_columns)
         if not columns.keys() >= {*KEY_COLUMNS, *POINTER_COLUMNS}:
             return None
@@ -113,7 +119,10 @@ async def listing(connection: AsyncConnection, *, fragments: KeyFragments) -> "S
 
 
 def _columns(connection: Connection) -> dict[str, TypeEngine[object]]:
-    return {column["name"]: column["type"] for column in inspect(connection).get_columns(TABLE)}
+    try:
+        return {column["name"]: column["type"] for column in inspect(connection).get_columns(TABLE)}
+    except NoSuchTableError as error:
+        raise Misconfigured(f"the table {TABLE}, which the migrations create, is missing: restore it") from error
 
 
 def _case_matters(column_type: TypeEngine[object]) -> bool:

@@ -12,7 +12,8 @@ from functools import cache
 from typing import assert_never
 from uuid import UUID
 
-from worker.db.pointers import Pointers
+from worker.db.pointers import KEY_COLUMNS, POINTER_COLUMNS, Pointers
+from worker.db.pointers import TABLE as APP_ENVIRONMENTS
 from worker.db.reading import REJECTION_COLUMNS
 from worker.domain.rows import DeploymentMove, Entry, NewDeployment, NewRelease, Rejection, ReleaseMove
 from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
@@ -106,11 +107,20 @@ TABLES = {
     "release_activity_logs": _ENTRY_COLUMNS,
     "release_event_rejections": REJECTION_COLUMNS,
 }
-PRESENT = " UNION ALL ".join(
-    f"SELECT 1 FROM {table} WHERE 1 = 0 AND ({' OR '.join(f'{column} IS NULL' for column in columns)})"  # noqa: S608 - our names
-    for table, columns in TABLES.items()
-)
-"""Finds nothing and reads nothing; fails where a table, a column or the right to read it is missing."""
+
+
+@cache
+def presence(*, environments: bool) -> str:
+    """A query that finds nothing and reads nothing. It fails where a table, a column or the right to read is missing.
+
+    `environments`: whether app_environments is one of the tables.
+    """
+    tables = {**TABLES, **({APP_ENVIRONMENTS: (*KEY_COLUMNS, *POINTER_COLUMNS)} if environments else {})}
+    return " UNION ALL ".join(
+        f"SELECT 1 FROM {table} WHERE 1 = 0 AND ({' OR '.join(f'{column} IS NULL' for column in columns)})"  # noqa: S608 - our names
+        for table, columns in tables.items()
+    )
+
 
 _ROWS_MAX = 100
 """Of one INSERT: SQL Server takes no more than 2,100 parameters."""

@@ -18,7 +18,7 @@ from worker.db.placeholders import Statement, positional
 from worker.db.pointers import Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Parts, Question
 from worker.db.reading import FACTS, Reader, Row
-from worker.db.writing import HOLD_RELEASE, Claim, Write
+from worker.db.writing import HOLD_RELEASE, Claim, Write, presence
 from worker.domain.errors import Outrun, Unavailable
 
 _UPDATEABILITY = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), N'Updateability') AS nvarchar(20))"
@@ -148,8 +148,8 @@ class MssqlConversation:
         return rows[0] if rows else None
 
     async def ping(self, pointers: Pointers | None) -> None:
-        del pointers
-        rows = await self._rows(_UPDATEABILITY, ())
+        tables = presence(environments=pointers is not None)
+        rows = await self._rows(f"{_UPDATEABILITY} WHERE NOT EXISTS ({tables})", ())
         if rows[0][0] == "READ_ONLY":
             raise Unavailable("SQL Server: the database is read-only, as a secondary is after a failover")
 

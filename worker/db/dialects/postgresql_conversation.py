@@ -22,7 +22,7 @@ from worker.db.placeholders import numbered
 from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, TRACKS_MAX, Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, PRESENT, Claim, Write
+from worker.db.writing import HOLD_RELEASE, MOVE_RELEASE, Claim, Write, presence
 from worker.domain.errors import Misconfigured, Unavailable
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
@@ -76,7 +76,8 @@ _WORDS = Words(
 _ENTRIES = f"{ENTRIES} = ANY($1)"
 _REJECTION = numbered(REJECTION).sql
 _PING, _PING_WITH_POINTERS = (
-    f"SELECT current_setting('transaction_read_only'), {missing_rights(pointers=pointers)} WHERE NOT EXISTS ({PRESENT})"
+    f"SELECT current_setting('transaction_read_only'), {missing_rights(pointers=pointers)} "
+    f"WHERE NOT EXISTS ({presence(environments=pointers)})"
     for pointers in (False, True)
 )
 

@@ -16,7 +16,7 @@ from worker.db.placeholders import positional
 from worker.db.pointers import EXACTLY, Pointers
 from worker.db.question import OWN_COUNTING_MAX, Question
 from worker.db.reading import Reader, Row
-from worker.db.writing import PRESENT, Write
+from worker.db.writing import Write, presence
 from worker.domain.errors import Conflict, Unavailable
 
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
@@ -103,8 +103,7 @@ class SqliteConversation:
 
     async def ping(self, pointers: Pointers | None) -> None:
         """Reads all tables and writes a page, so that a full disk, a dropped table and a read-only file are found."""
-        del pointers
-        await self._rows(PRESENT, ())
+        await self._rows(presence(environments=pointers is not None), ())
         [[version]] = await self._rows("PRAGMA user_version", ())
         await self._connection.exec_driver_sql(f"PRAGMA user_version = {int(version)}")
         await self._commit()
