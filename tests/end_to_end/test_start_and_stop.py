@@ -1,10 +1,12 @@
 """How a worker begins and ends: patient with what comes up late, clear about what does not, and in order when told."""
 
 import asyncio
+import json
 import signal
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.complaints import complaints
 from tests.conformance.catalogue import run
@@ -17,9 +19,11 @@ from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.postgres import PostgresServer
 from worker.demo.broker import free_port
+from worker.version import __version__
 
 APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 EMBEDDED = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
+STARTED_FIELDS = ("level", "version", "group", "client_id", "input_topics", "output_topics", "brokers", "database")
 AT_ONCE = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "0"}
 
 
@@ -77,6 +81,31 @@ async def test_http_is_served_until_the_drain_is_over(stage: Stage) -> None:
                 assert (await samples(worker))["rudder_in_flight_records", ()] == 1
         assert await worker.ended() == 0
     assert await stage.committed()
+
+
+@APACHE
+async def test_start_and_stop_are_logged_with_their_fields(stage: Stage) -> None:
+    """What tells one worker from another, without the password of the database; and why the worker stops."""
+    url = make_url(stage.database_url).set(password="s3cret").render_as_string(hide_password=False)
+    settings = {"RUDDER_DATABASE_URL": url, "RUDDER_KAFKA_CLIENT_ID": "worker-7", "RUDDER_LOG_LEVEL": "info"}
+    with stage.worker(**settings) as worker:
+        await worker.until(lambda: "worker.started" in worker.stderr, what="it has started")
+        assert await worker.stop() == 0
+    lines = [json.loads(line) for line in worker.stderr.splitlines()]
+    [started] = [line for line in lines if line["event"] == "worker.started"]
+    assert {name: started.get(name) for name in STARTED_FIELDS} == {
+        "level": "info",
+        "version": __version__,
+        "group": stage.group_id,
+        "client_id": "worker-7",
+        "input_topics": [stage.topics.events],
+        "output_topics": [stage.topics.deployment_status, stage.topics.release_status, stage.topics.dead_letters],
+        "brokers": stage.bootstrap_servers,
+        "database": url.replace("s3cret", "***"),
+    }
+    assert "s3cret" not in worker.told()
+    [stopping] = [line for line in lines if line["event"] == "worker.stopping"]
+    assert (stopping["level"], stopping["cause"]) == ("info", "SIGTERM")
 
 
 @EMBEDDED
