@@ -153,6 +153,15 @@ async def test_a_service_that_hangs_is_cancelled_after_the_grace_and_that_is_log
     assert (LogEvent.DRAIN_TIMED_OUT, "error") in events
 
 
+async def test_failed_service_is_logged_as_the_cause_of_the_stop() -> None:
+    orderly = Orderly()
+    services = {"h": Failing(Broken("a fault"), after=orderly), "o": orderly}
+    with capture_logs() as logs, pytest.raises(Broken):
+        await supervise(services, Stop(), grace_seconds=GRACE_SECONDS)
+    [stopping] = [log for log in logs if log["event"] == LogEvent.WORKER_STOPPING]
+    assert stopping["cause"] == "service h failed: a fault"
+
+
 async def test_a_failure_is_raised_even_if_another_service_hangs() -> None:
     """Otherwise a worker that died of a fault would say it was done."""
     hanging, orderly = Hanging(), Orderly()
