@@ -277,12 +277,12 @@ def connection_checks(settings: Settings) -> Sequence[Check]:
         findings = await topics.check()
         if findings.problems:
             raise Misconfigured("; ".join(findings.problems))
-        return findings.advice
+        return (*findings.advice, *await topics.check_privileges())
 
     async def look_at_group() -> Sequence[str]:
         await reader.start()
         await reader.committed(settings.input_topics)
-        return ()
+        return await reader.check_privileges()
 
     return (
         Check(name="database", look=look_at_database, close=database.close),

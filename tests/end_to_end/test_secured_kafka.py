@@ -1,6 +1,7 @@
 """A worker at an Apache Kafka that is locked: let in by TLS, client certificate or SCRAM, and clear when it is not."""
 
 import asyncio
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from tests.conformance.deadlines import until
 from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.worker_process import WorkerProcess
 from tests.servers.availability import started
 from tests.servers.kafka_jars import KafkaUnavailable
 from tests.servers.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
@@ -203,3 +205,27 @@ async def test_right_that_is_taken_away_is_named_until_it_is_back(stage: Stage, 
         await stage.caught_up(worker)
         assert await worker.stop() == 0
     assert len(await stage.read(stage.topics.deployment_status)) == 1
+
+
+@pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
+async def test_check_config_names_a_missing_right(stage: Stage, kafka: SecuredKafka, what: str) -> None:
+    """Before the worker starts, and without writing to the topics or joining the group."""
+    kind, name, operation, check = {
+        "input topic": (ResourceType.TOPIC, stage.topics.events, AclOperation.READ, "topics"),
+        "group": (ResourceType.GROUP, stage.group_id, AclOperation.READ, "group"),
+        "output topic": (ResourceType.TOPIC, stage.topics.dead_letters, AclOperation.WRITE, "topics"),
+    }[what]
+    settings = stage.settings | scram(kafka)
+    command = ("check-config", "--connect", "--json")
+    with (
+        kafka.denied(USER, operation, kind, name),
+        WorkerProcess(*command, settings=settings, folder=stage.folder, name="denied") as denied,
+    ):
+        assert await denied.ended() == 1, denied.told()
+    problems = {one["name"]: one["problem"] for one in json.loads(denied.stdout)["connections"]}
+    assert f"the worker lacks the right {operation.name.title()} on" in str(problems[check])
+    assert name in denied.stdout
+    assert problems["broker"] is None
+    with WorkerProcess(*command, settings=settings, folder=stage.folder, name="granted") as granted:
+        assert await granted.ended() == 0, granted.told()
+    assert "was not tried" not in granted.stdout

@@ -17,7 +17,7 @@ from aiokafka.structs import OffsetAndMetadata
 
 from schemas.record import Record
 from worker.domain.errors import Misconfigured, Unavailable
-from worker.kafka import lenient_headers
+from worker.kafka import lenient_headers, privileges
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.source import record_of
 from worker.ports import Partition
@@ -107,6 +107,15 @@ class KafkaTopicReader:
                 await asyncio.sleep(_COORDINATOR_PAUSE_SECONDS)
             else:
                 return found
+
+    async def check_privileges(self) -> Sequence[str]:
+        """Which privilege on the group could not be tried.
+
+        Raises:
+            Misconfigured: the worker may not join the group.
+        """
+        with self._translated(f"the rights on group {self._group_id}"):
+            return await privileges.group_advice(self._of_admin(), self._group_id)
 
     async def begins(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         partitions = await self._partitions(topics)

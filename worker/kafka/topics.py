@@ -10,6 +10,7 @@ from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from worker.domain.errors import Unavailable
+from worker.kafka import privileges
 from worker.kafka.publisher import KafkaPublisher
 from worker.ports import Publisher, TopicFindings
 
@@ -54,6 +55,19 @@ class KafkaTopics:
             inputs=tuple(_named(self._inputs, problems)),
             outputs=tuple(_named(self._outputs, problems)),
             advice=(*unknown, *self._advice(limits)),
+        )
+
+    async def check_privileges(self) -> Sequence[str]:
+        """Which privileges could not be tried.
+
+        Raises:
+            Misconfigured: the worker may not read an input topic, or write an output topic.
+        """
+        if not isinstance(self._publisher, KafkaPublisher):
+            return ()
+        return (
+            *await privileges.topic_advice(self._publisher, privileges.READ, self._inputs),
+            *await privileges.topic_advice(self._publisher, privileges.WRITE, self._outputs),
         )
 
     @staticmethod

@@ -1,0 +1,139 @@
+"""What the worker may do with its topics and its group (KIP-430). Nothing is written, created or joined."""
+
+from collections.abc import Mapping
+
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupAuthorizationFailedError, IncompatibleBrokerVersion, KafkaError, for_code
+from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from worker.domain.errors import Misconfigured, Unavailable
+from worker.kafka.publisher import KafkaPublisher
+
+READ, WRITE = "Read", "Write"
+
+_BITS = {READ: 1 << 3, WRITE: 1 << 4}
+"""Of the operations' codes in Kafka's protocol."""
+
+_TOPIC_OPERATIONS = (False, False, True)
+"""No topic is created, the operations on the cluster are not described, those on the topics are."""
+
+_GROUP_OPERATIONS = (True,)
+_NOT_GIVEN = -(2**31)
+_TEXT = String("utf-8")
+
+
+class _MetadataResponse(Response):  # type: ignore[misc]  # aiokafka is untyped
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", _TEXT),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _MetadataRequestStruct(RequestStruct):  # type: ignore[misc]
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", Array(_TEXT)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _AuthorizedOperations(Request[_MetadataRequestStruct]):  # type: ignore[misc]
+    """Metadata of topics in the first version that has these operations; aiokafka has none so new."""
+
+    API_KEY = 3
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_MetadataRequestStruct]) -> _MetadataRequestStruct:
+        return request_struct_class(self._topics, *_TOPIC_OPERATIONS)
+
+
+class _DescribeGroupStruct(DescribeGroupsRequest_v3):  # type: ignore[misc]
+    """aiokafka (0.14) reads the answer to its own as that of version 2, which lacks the operations."""
+
+    RESPONSE_TYPE = DescribeGroupsResponse_v3
+
+
+class _GroupOperations(Request[_DescribeGroupStruct]):  # type: ignore[misc]
+    API_KEY = 15
+
+    def __init__(self, group_id: str) -> None:
+        self._group_id = group_id
+
+    def build(self, request_struct_class: type[_DescribeGroupStruct]) -> _DescribeGroupStruct:
+        return request_struct_class([self._group_id], *_GROUP_OPERATIONS)
+
+
+async def topic_advice(publisher: KafkaPublisher, operation: str, topics: Mapping[str, str]) -> tuple[str, ...]:
+    """What could not be tried, a line each. `topics`: each with the setting that names it.
+
+    Raises:
+        Misconfigured: the worker may not do this with one of them.
+    """
+    try:
+        described = await publisher.request(_AuthorizedOperations(sorted(topics)))
+    except (Unavailable, NotImplementedError, KafkaError) as error:
+        return (f"the right {operation} on the topics was not tried, because the broker does not name it: {error}",)
+    operations = {topic: found for _, topic, _, _, found in described.topics}
+    refused = [topic for topic, found in operations.items() if found != _NOT_GIVEN and not found & _BITS[operation]]
+    if refused:
+        named = ", ".join(f"{topic} ({topics[topic]})" for topic in refused)
+        raise Misconfigured(f"the worker lacks the right {operation} on {named}: grant it")
+    unknown = sorted(topic for topic in topics if operations.get(topic, _NOT_GIVEN) == _NOT_GIVEN)
+    return tuple(
+        f"the right {operation} on topic {topic} was not tried: the broker does not name it" for topic in unknown
+    )
+
+
+async def group_advice(admin: AIOKafkaAdminClient, group_id: str) -> tuple[str, ...]:
+    """What could not be tried.
+
+    Raises:
+        Misconfigured: the worker may not join the group.
+        KafkaError: as aiokafka's.
+    """
+    try:
+        coordinator_id = await admin.find_coordinator(group_id)
+        described = await admin._client.send(coordinator_id, _GroupOperations(group_id))  # noqa: SLF001
+    except (IncompatibleBrokerVersion, NotImplementedError) as error:
+        return (f"the right Read on group {group_id} was not tried, because the broker does not name it: {error}",)
+    [(code, *_, operations)] = described.groups
+    if code == GroupAuthorizationFailedError.errno or (operations != _NOT_GIVEN and not operations & _BITS[READ]):
+        raise Misconfigured(f"the worker lacks the right Read on group {group_id} (RUDDER_GROUP_ID): grant it")
+    if code or operations == _NOT_GIVEN:
+        cause = for_code(code).__name__ if code else "the broker does not name it"
+        return (f"the right Read on group {group_id} was not tried: {cause}",)
+    return ()
