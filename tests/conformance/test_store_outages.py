@@ -184,6 +184,7 @@ def scram(postgres_server: PostgresServer, postgres_url: str) -> Iterator[str]:
 
 async def test_a_wrong_password_is_the_operators_to_mend(scram: str, postgres_url: str) -> None:
     """And never shows in what is said about it."""
+    await migrate(postgres_url)
     wrong = scram.replace("right", "s3cret")
     await migrate(postgres_url)  # the probe looks at the tables
 
