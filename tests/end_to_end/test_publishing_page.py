@@ -1,10 +1,6 @@
 """What the page for publishers tells them to type works as it stands there, and comes to what the page says."""
 
-import asyncio
-import os
 import re
-import sqlite3
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -12,20 +8,16 @@ import pytest
 import yaml
 
 from schemas.reasons import Reason
+from tests.end_to_end.page_commands import blocks, environment_of, languages, outcomes_of_worker, rows_of, run_script
 from tests.servers.topics import MakeTopic
 from worker.domain.message import REDRIVE_HEADER
 
 TEXT = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(language: str) -> list[str]:
-    return [block for found, block in _BLOCK.findall(TEXT) if found == language]
 
 
 def tekton_script() -> str:
     """As Tekton runs it: its own substitutions come before the shell's."""
-    (block,) = blocks("yaml")
+    (block,) = blocks(TEXT, "yaml")
     script: str = yaml.safe_load(block)["steps"][0]["script"]
     return script.replace("$(context.taskRun.name)", "shop-x7k2p").replace("$(context.taskRun.namespace)", "ci")
 
@@ -37,58 +29,24 @@ def test_publishing_page_explains_every_reason() -> None:
 
 
 def test_publishing_page_has_only_blocks_that_are_run() -> None:
-    assert {language for language, _ in _BLOCK.findall(TEXT)} == {"sh", "yaml"}
+    assert languages(TEXT) == {"sh", "yaml"}
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
 async def test_publishing_page_commands_do_what_it_says(
     bootstrap_servers: str, topics: MakeTopic, tmp_path: Path
 ) -> None:
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(tmp_path),
-        "RUDDER_KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
-        "RUDDER_INPUT_TOPICS": await topics(name_hint="in"),
-        "RUDDER_DEPLOYMENT_STATUS_TOPIC": await topics(name_hint="deployments"),
-        "RUDDER_RELEASE_STATUS_TOPIC": await topics(name_hint="releases"),
-        "RUDDER_DEAD_LETTER_TOPIC": await topics(name_hint="letters"),
-        "RUDDER_GROUP_ID": f"publishing {tmp_path.name}",
-        "RUDDER_HTTP_PORT": "0",
-        "RUDDER_LOG_LEVEL": "debug",
-    }
-    script = "\n".join([*blocks("sh"), tekton_script(), "rudder-worker migrate"])
-    shell = await asyncio.create_subprocess_exec(
-        "bash", "-euo", "pipefail", "-c", script, cwd=tmp_path, env=environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    output, errors = await shell.communicate()
-    assert shell.returncode == 0, errors.decode()
-    assert "random" not in errors.decode()
-    assert output.decode().count("1 events, 0 invalid\n") == 2
-    sent = sum(int(count) for count in re.findall(r"(\d+) events? sent", errors.decode()))
+    environment = await environment_of(tmp_path, bootstrap_servers, topics)
+    script = "\n".join([*blocks(TEXT, "sh"), tekton_script(), "rudder-worker migrate"])
+    output, errors = await run_script(script, folder=tmp_path, environment=environment)
+    assert "random" not in errors
+    assert output.count("1 events, 0 invalid\n") == 2
+    sent = sum(int(count) for count in re.findall(r"(\d+) events? sent", errors))
 
-    worker = await asyncio.create_subprocess_exec(
-        "rudder-worker", "run", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.PIPE
-    )
-    outcomes: list[str] = []
-    try:
-        assert worker.stderr is not None
-        async for line in worker.stderr:
-            if b'"message.done"' in line:
-                outcomes += re.findall(r'"outcome": "(\w+)"', line.decode())
-            if len(outcomes) == sent:
-                break
-    finally:
-        worker.terminate()
-        await worker.communicate()
+    outcomes = await outcomes_of_worker(sent, folder=tmp_path, environment=environment)
     # A repeated step is a duplicate; what was rejected is applied once it is redriven.
     assert Counter(outcomes) == {"applied": sent - 2, "duplicate": 1, "rejected": 1}
-
-    rows = sqlite3.connect(tmp_path / "rudder.sqlite3")
-    try:
-        releases = rows.execute("SELECT status FROM releases ORDER BY release_number").fetchall()
-        rejections = rows.execute("SELECT reason, resolved_at IS NOT NULL FROM release_event_rejections").fetchall()
-    finally:
-        rows.close()
+    releases = rows_of(tmp_path, "SELECT status FROM releases ORDER BY release_number")
     assert releases == [("FAILED",), ("DEPLOYED",)]
+    rejections = rows_of(tmp_path, "SELECT reason, resolved_at IS NOT NULL FROM release_event_rejections")
     assert rejections == [("release_not_found", 1)]
