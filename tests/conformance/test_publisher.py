@@ -23,6 +23,7 @@ from worker.ports import Publication
 from worker.telemetry import LogEvent
 
 SHORT_SECONDS = 2.0
+RECORDS_AT_ONCE = 400
 
 
 @pytest.fixture
@@ -113,6 +114,22 @@ async def test_many_messages_publish_at_the_same_time(
 @pytest.mark.parametrize(
     "bootstrap_servers", ["apache"], indirect=True
 )  # the embedded one creates what it is asked for
+async def test_many_records_without_key_and_value_are_published_at_the_same_time(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Each in a batch of its own, as the dead letters of records that cannot be read. None waits for ever."""
+    topic = await topics()
+    headers = [(("n", b"%d" % number),) for number in range(RECORDS_AT_ONCE)]
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            for one in headers:
+                empty = Publication(topic=topic, key=None, value=None, headers=one)
+                group.create_task(publisher.publish([empty]))
+    assert logs == []
+    received = await held(bootstrap_servers, topic)
+    assert sorted(tuple(headers_of(message)) for message in received) == sorted(headers)
+
+
 async def test_an_unknown_topic_is_unavailable(
     impatient: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:

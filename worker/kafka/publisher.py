@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import structlog
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     InvalidTopicError,
@@ -31,6 +31,7 @@ from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import closed_transports
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
+from worker.kafka.producer_queue import queued_batch
 from worker.kafka.record_size import COMPRESSION, TOO_LARGE, compressed_size, described, size
 from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import Publication
@@ -327,7 +328,6 @@ async def _queued(
         batch.close()
         partitions = sorted(await producer.partitions_for(topic))
         partition = partitions[0] if key is None else DefaultPartitioner()(key, partitions, partitions)
-        sending = producer.send_batch(batch, topic, partition=partition)
-    else:
-        sending = producer.send(topic, value=value, key=key, headers=headers)
-    return cast("asyncio.Future[RecordMetadata]", await sending)
+        return queued_batch(producer, batch, TopicPartition(topic, partition))
+    sending = await producer.send(topic, value=value, key=key, headers=headers)
+    return cast("asyncio.Future[RecordMetadata]", sending)
