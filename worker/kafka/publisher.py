@@ -321,8 +321,8 @@ async def _queued(
 ) -> asyncio.Future[RecordMetadata]:
     topic, key, value, headers = publication.topic, publication.key, publication.value, list(publication.headers)
     if (alone and size(publication) <= _BATCH_BYTES_MAX) or (key is None and value is None):
-        # `send` adds to an open batch, and asserts that a record has a key or a value; the dead letter of a tombstone
-        # without a key has neither. A larger record is alone anyway, and only `send` checks `max_request_size`.
+        # `send` adds to an open batch, and asserts that a record has a key or a value; the dead letter of a record that
+        # cannot be read has neither. A larger record is alone anyway, and only `send` checks `max_request_size`.
         batch = producer.create_batch()
         batch.append(timestamp=None, key=key, value=value, headers=headers)
         batch.close()
