@@ -11,7 +11,7 @@ BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-nightly test-crash fuzz audit check format schemas docs lock wheel bench clean
+.PHONY: help install demo test test-fast test-nightly test-crash fuzz audit check format schemas reference docs lock wheel bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -63,8 +63,11 @@ format: $(STAMP) ## Rewrite what `check` would complain of
 schemas: $(STAMP) ## Regenerate schemas/json
 	$(BIN)/python -m schemas.json_schemas
 
-docs: $(STAMP) ## Regenerate the README's tables
+reference: $(STAMP) ## Regenerate the README's tables
 	$(BIN)/python -m worker.cli.reference README.md
+
+docs: $(STAMP) ## The documentation site, in docs/_build/html; offline, warnings are errors
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build/html
 
 lock: ## Pin again, with hashes (needs uv)
 	uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
@@ -87,4 +90,4 @@ $(BENCH_STAMP): requirements/bench.txt pyproject.toml
 	@touch $@
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) $(BENCH_VENV) dist demo-output bench-output .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) dist docs/_build demo-output bench-output .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
