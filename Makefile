@@ -36,10 +36,10 @@ test-fast: $(STAMP) ## The tests that need no server
 test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tables, 40 fault plans (one to two hours)
 	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties tests/unit/handling $(ARGS)
 	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
-	$(BIN)/python -m tests.crash --plans 40 --seed $$(date +%j)00
+	$(BIN)/python -m tests.fault_injection --plans 40 --seed $$(date +%j)00
 
 test-crash: $(STAMP) ## Seeded plans of harm on real servers, judged (ARGS="--plans 200 --seed 0"; one of them again: --plans 1 --seed N)
-	$(BIN)/python -m tests.crash $(ARGS)
+	$(BIN)/python -m tests.fault_injection $(ARGS)
 
 fuzz: $(STAMP) ## Mutated records through `decode`, ten minutes long (ARGS="--seconds 3600 --seed 1")
 	$(BIN)/python -m tests.fuzzing.decode_fuzzer $(ARGS)

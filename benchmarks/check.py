@@ -60,7 +60,7 @@ def expectation(records: Iterable[TopicRecord]) -> Expectation:
     for record in records:
         model.apply(record)
         events += 1
-    status_records = sum(entry.about != "neither" for judged in model.judged for entry in judged.entries)
+    status_records = sum(activity.about != "neither" for judged in model.judged for activity in judged.activities)
     return Expectation(model=model, events=events, status_records=status_records)
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from benchmarks.running import ROOT, ContenderFailed
 from benchmarks.servers import BenchmarkPostgres, postgres_description
-from tests.servers.mssql import MssqlServer
+from tests.testkit.mssql import MssqlServer
 
 EMPTY: Final = "empty"
 """The name of the database with the tables and nothing in them."""

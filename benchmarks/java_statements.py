@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from benchmarks.worker_statements import SESSION, asks, entries, writes_by_shape
+from benchmarks.worker_statements import SESSION, activities, asks, writes_by_shape
 from worker.db.placeholders import Statement
 
 FILE: Final = Path(__file__).parent / "parallel_consumer" / "src" / "main" / "resources" / "statements.json"
@@ -22,7 +22,7 @@ def text() -> str:
     contents = {
         "session": dict(SESSION),
         "asks": _all(asks()),
-        "entries": _one(entries()),
+        "entries": _one(activities()),
         "writes": _all(writes_by_shape()),
     }
     return json.dumps(contents, indent=2) + "\n"

@@ -25,9 +25,9 @@ from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import QUICK, Stage, partitions_of, topics_of_a_stage
 from tests.end_to_end.worker_process import WorkerProcess
-from tests.servers.counting_proxy import CountingProxy
-from tests.servers.postgres import PostgresServer
-from tests.servers.proxied_kafka import ProxiedKafka
+from tests.testkit.counting_proxy import CountingProxy
+from tests.testkit.postgres import PostgresServer
+from tests.testkit.proxied_kafka import ProxiedKafka
 from worker.demo.topics import create_topics
 
 _BEFORE, _DURING = 50, 300

@@ -7,10 +7,10 @@ least and compute least; here both servers run as their makers ship them, but fo
 import signal
 from typing import Final
 
-from tests.servers.apache_kafka import ApacheKafka
-from tests.servers.child import Child
-from tests.servers.kafka_jars import kafka_version
-from tests.servers.postgres import PostgresServer
+from tests.testkit.apache_kafka import ApacheKafka
+from tests.testkit.child import Child
+from tests.testkit.kafka_jars import kafka_version
+from tests.testkit.postgres import PostgresServer
 
 POSTGRES_SETTINGS: Final = {
     "max_connections": "300",

@@ -17,7 +17,7 @@ from benchmarks.check import Expectation, Published, expectation
 from benchmarks.databases import EMPTY, BenchmarkDatabase, Postgres
 from benchmarks.servers import BenchmarkKafka, BenchmarkPostgres
 from benchmarks.topics import Outputs, create_input, create_outputs, fill, read_topic
-from tests.servers.topics import delete_topics
+from tests.testkit.topics import delete_topics
 from worker.demo.record import RawRecord, TopicRecord
 
 PARTITIONS: Final = 16

@@ -18,7 +18,7 @@ from typing import Final
 
 from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
 from worker.db.placeholders import Statement
-from worker.db.reading import DEPLOYMENT_COLUMNS, RELEASE_COLUMNS
+from worker.db.row_decoder import DEPLOYMENT_COLUMNS, RELEASE_COLUMNS
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 

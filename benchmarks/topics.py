@@ -91,7 +91,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[TopicRecord]:
     settings = {"bootstrap.servers": bootstrap_servers, "group.id": "benchmarks.read", "enable.auto.commit": False}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
     try:
-        ends = {partition: end for partition, end in Watch(bootstrap_servers).ends(topic).items() if end}
+        ends = {partition: end for partition, end in BrokerProbe(bootstrap_servers).ends(topic).items() if end}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
         found: list[TopicRecord] = []
         missing = dict(ends)
@@ -112,7 +112,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[TopicRecord]:
         consumer.close()
 
 
-class Watch:
+class BrokerProbe:
     """Asks the broker how far things are; one for a lap, since each is a connection."""
 
     def __init__(self, bootstrap_servers: str) -> None:

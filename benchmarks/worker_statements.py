@@ -16,25 +16,25 @@ from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseFields
 from schemas.record import Record
 from schemas.types import EventType
-from worker.db.conversation import Basis
-from worker.db.dialects.postgresql import POINT_LOOKUPS
-from worker.db.dialects.postgresql_conversation import PostgresqlConversation
 from worker.db.placeholders import Statement
 from worker.db.pointers import Pointers
+from worker.db.postgresql.dialect import POINT_LOOKUPS
+from worker.db.postgresql.unit_of_work import PostgresqlConversation
 from worker.db.question import Question, question
+from worker.db.unit_of_work import Basis
 from worker.db.writing import Claim, NumberClaim, writes
-from worker.domain.message import Message
-from worker.domain.rows import (
+from worker.rules.message import Message
+from worker.rules.rows import (
+    Activity,
     Deployment,
     DeploymentMove,
-    Entry,
     NewDeployment,
     NewRelease,
     Particulars,
     Release,
     ReleaseMove,
 )
-from worker.domain.state import Applied, Changes
+from worker.rules.state import Applied, Changes
 
 SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
 """The settings of the sessions that the worker's statements run in."""
@@ -88,9 +88,9 @@ def asks() -> Mapping[str, Statement]:
     }
 
 
-def entries() -> Statement:
+def activities() -> Statement:
     """What is asked of an event that is known: `entries`, an array of ids, in any order."""
-    return _caught(lambda conversation: conversation.entries(_name("entries")))
+    return _caught(lambda conversation: conversation.activities(_name("entries")))
 
 
 @cache
@@ -182,7 +182,7 @@ def _changes(release: str, deployment: str, number: int) -> Changes:
         release_move=_release_move() if release == "moved" else None,
         new_deployment=opened if deployment in {"opened", "superseded"} else None,
         deployment_moves=moves.get(deployment, ()),
-        entries=tuple(_entry(position) for position in range(number)),
+        activities=tuple(_entry(position) for position in range(number)),
     )
 
 
@@ -230,11 +230,11 @@ def _deployment(prefix: str, *, deployed: bool = True) -> Deployment:
     )
 
 
-def _entry(position: int) -> Entry:
+def _entry(position: int) -> Activity:
     def own(name: str) -> Any:
         return _name(f"entry_{position}_{name}")
 
-    return Entry(
+    return Activity(
         id=own("id"),
         created_at=_name("at"),
         release_id=_name("release"),

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from schemas.likeness import likeness
+from schemas.confusables import confusable_key
 from schemas.text import Attempt, Date, JsonObject, Name, Ordinal, Prose, Revision, Uuid
 from schemas.types import EventType
 
@@ -22,7 +22,7 @@ WORKER_ACTIVITY_TYPES = frozenset(
 """The worker's own entries in the activity log; no publisher may write one."""
 
 _READER = ConfigDict(frozen=True, strict=True, extra="ignore")
-_FORGEABLE = frozenset(map(likeness, WORKER_ACTIVITY_TYPES))
+_FORGEABLE = frozenset(map(confusable_key, WORKER_ACTIVITY_TYPES))
 
 
 def _not_too_many(value: object) -> object:
@@ -129,7 +129,7 @@ class ActivityRecorded(EventData):
     @classmethod
     def _is_no_forgery(cls, value: str) -> str:
         # As loosely as a database compares.
-        if likeness(value) in _FORGEABLE:
+        if confusable_key(value) in _FORGEABLE:
             raise PydanticCustomError("reserved_activity_type", "This activity type is the worker's own")
         return value
 

@@ -1,4 +1,4 @@
-"""The values a status may have. Which change to which is allowed stands in `worker.domain.transitions`."""
+"""The values a status may have. Which change to which is allowed stands in `worker.rules.transitions`."""
 
 from enum import StrEnum
 

@@ -10,14 +10,14 @@ import pytest
 from pytest_asyncio import is_async_test
 
 from tests import search
-from tests.servers.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
-from tests.servers.availability import started, unavailable
-from tests.servers.embedded import embedded_broker_running
-from tests.servers.kafka_jars import KafkaUnavailable
-from tests.servers.leftovers import tasks_left
-from tests.servers.mssql import empty_database
-from tests.servers.postgres import PostgresServer, PostgresUnavailable
-from tests.servers.topics import MakeTopic, delete_topics
+from tests.testkit.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
+from tests.testkit.availability import started, unavailable
+from tests.testkit.embedded import embedded_broker_running
+from tests.testkit.kafka_jars import KafkaUnavailable
+from tests.testkit.leftovers import tasks_left
+from tests.testkit.mssql import empty_database
+from tests.testkit.postgres import PostgresServer, PostgresUnavailable
+from tests.testkit.topics import MakeTopic, delete_topics
 from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
 from worker.demo.topics import create_topics
 

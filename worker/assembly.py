@@ -12,40 +12,40 @@ from pydantic import SecretStr
 from worker.db.engine import masked, require_driver
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
-from worker.domain.breaker import Breaker
-from worker.domain.decide import decide
-from worker.domain.errors import Misconfigured
-from worker.domain.retry import Backoff
-from worker.handling.connection_check import Check
-from worker.handling.publications import Publications, Topics
-from worker.handling.verify.verification import Plan
 from worker.kafka.connection import Connection, Secret
-from worker.kafka.lenient_headers import BATCH_BYTES_MAX
+from worker.kafka.consumer_client import KafkaConsumerClient
 from worker.kafka.publisher import KafkaPublisher
-from worker.kafka.source import KafkaSource
+from worker.kafka.record_batches import BATCH_BYTES_MAX
+from worker.kafka.topic_check import KafkaTopicCheck
 from worker.kafka.topic_reader import KafkaTopicReader
-from worker.kafka.topics import KafkaTopics
+from worker.pipeline.backoff import Backoff
+from worker.pipeline.breaker import Breaker
+from worker.pipeline.consumer import Bounds, Consumer
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
+from worker.pipeline.outgoing import OutgoingRecords, Topics
+from worker.pipeline.retry import RetryPolicy
 from worker.ports import Clock, Publisher, Store, Tracer
-from worker.runtime.broker_monitor import BrokerMonitor
-from worker.runtime.clock import SystemClock
-from worker.runtime.consumer import Bounds, Consumer
-from worker.runtime.delivery import Delivery
-from worker.runtime.gate import Gate, Gates
-from worker.runtime.health import WorkerHealth
-from worker.runtime.lag import LagMonitor
-from worker.runtime.retries import Policy
-from worker.runtime.silent_tracer import SilentTracer
-from worker.runtime.supervisor import Service
-from worker.runtime.watch import Watch
-from worker.runtime.worker import Worker
+from worker.rules.decide import decide
+from worker.rules.errors import ConfigurationError
+from worker.service.broker_monitor import BrokerMonitor
+from worker.service.broker_probe import BrokerProbe
+from worker.service.clock import SystemClock
+from worker.service.connection_check import Check
+from worker.service.health import WorkerHealth
+from worker.service.http import Server, application
+from worker.service.lag import LagMonitor
+from worker.service.no_tracing import NoTracing
+from worker.service.supervisor import Service
+from worker.service.worker import Worker
 from worker.settings import Settings, read_secret, secret_file
 from worker.sources_file import allowed_sources
 from worker.telemetry import BUILD_INFO, Metrics
+from worker.verify.verification import Plan
 from worker.version import __version__
-from worker.web.server import Server, application
 
 if TYPE_CHECKING:
-    from worker.otel.tracer import OtelTracer
+    from worker.service.tracing import OtelTracer
 
 _POLL_TIMEOUT_SECONDS = 0.25
 """How long a poll waits for records, and so how soon a stop is noticed."""
@@ -81,9 +81,9 @@ def publisher(settings: Settings, connection: Connection | None = None) -> Kafka
     return KafkaPublisher(connection or kafka_connection(settings), linger_seconds=settings.kafka_linger_seconds)
 
 
-def topic_check(settings: Settings, producer: Publisher) -> KafkaTopics:
+def topic_check(settings: Settings, producer: Publisher) -> KafkaTopicCheck:
     """`check` it once the producer has started."""
-    return KafkaTopics(
+    return KafkaTopicCheck(
         producer,
         inputs=settings.input_topics,
         outputs={
@@ -96,7 +96,7 @@ def topic_check(settings: Settings, producer: Publisher) -> KafkaTopics:
 
 
 def store(settings: Settings) -> SqlStore:
-    """Raises Misconfigured as `SqlStore.open`."""
+    """Raises ConfigurationError as `SqlStore.open`."""
     return SqlStore.open(
         settings.database_url.get_secret_value(),
         connections_max=settings.connections_max,
@@ -119,7 +119,7 @@ def topic_reader(settings: Settings) -> KafkaTopicReader:
 
 
 def table_reader(settings: Settings) -> SqlTableReader:
-    """Raises Misconfigured as `SqlTableReader.open`."""
+    """Raises ConfigurationError as `SqlTableReader.open`."""
     return SqlTableReader.open(
         settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
     )
@@ -145,35 +145,35 @@ def services(settings: Settings) -> Mapping[str, Service]:
     """The services of `rudder-worker run`.
 
     Raises:
-        Misconfigured: the settings name a database or files that cannot be used.
+        ConfigurationError: the settings name a database or files that cannot be used.
     """
     clock, metrics = SystemClock(), Metrics()
     metrics.set(BUILD_INFO, 1, __version__, platform.python_version())
     connection = kafka_connection(settings)
     database, producer = store(settings), publisher(settings, connection)
-    gates = _gates(settings, database, producer, clock=clock, metrics=metrics)
+    monitors = _monitors(settings, database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
     delivery = Delivery(
         store=database,
         publisher=producer,
-        publications=Publications(
+        outgoing=OutgoingRecords(
             topics=output_topics(settings),
             content_mode=settings.content_mode,
             source=settings.event_source,
             worker=f"rudder-worker/{__version__} {socket.gethostname()}",
         ),
-        policy=Policy(
+        policy=RetryPolicy(
             backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
             attempts_max=settings.attempts_max,
         ),
-        gates=gates,
+        monitors=monitors,
         breaker=breaker,
-        judge=partial(decide, sources=allowed_sources(settings.sources_file)),
+        decider=partial(decide, sources=allowed_sources(settings.sources_file)),
         tracer=_tracer(settings),
         clock=clock,
         metrics=metrics,
     )
-    source = KafkaSource(
+    source = KafkaConsumerClient(
         connection,
         topics=settings.input_topics,
         group_id=settings.group_id,
@@ -190,21 +190,26 @@ def services(settings: Settings) -> Mapping[str, Service]:
     consumer = Consumer(
         source=source,
         delivery=delivery,
-        gates=gates,
+        monitors=monitors,
         breaker=breaker,
         bounds=_bounds(settings),
         clock=clock,
         metrics=metrics,
     )
-    monitor = BrokerMonitor(topic_check(settings, producer), refusal=connection.lasting_refusal, clock=clock)
+    broker_monitor = BrokerMonitor(topic_check(settings, producer), refusal=connection.lasting_refusal, clock=clock)
     health = WorkerHealth(
-        gates=gates, breaker=breaker, consumer=consumer, membership=source, clock=clock, broker_monitor=monitor
+        monitors=monitors,
+        breaker=breaker,
+        consumer=consumer,
+        membership=source,
+        clock=clock,
+        broker_monitor=broker_monitor,
     )
     worker = Worker(
         dependencies=(
             ("database", database.check, database.close),
             ("broker", producer.start, producer.stop),
-            ("topics", monitor.check, None),
+            ("topics", broker_monitor.check, None),
         ),
         consumer=consumer,
         startup_timeout_seconds=settings.startup_timeout_seconds,
@@ -212,9 +217,9 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
-    watch = Watch(gates.broker, consumer=consumer, clock=clock)
-    lag = LagMonitor(source, consumer=consumer, gates=gates, breaker=breaker, clock=clock, metrics=metrics)
-    return {"worker": worker, "http": server, "watch": watch, "broker": monitor, "lag": lag}
+    watch = BrokerProbe(monitors.broker, consumer=consumer, clock=clock)
+    lag = LagMonitor(source, consumer=consumer, monitors=monitors, breaker=breaker, clock=clock, metrics=metrics)
+    return {"worker": worker, "http": server, "watch": watch, "broker": broker_monitor, "lag": lag}
 
 
 def _facts(settings: Settings) -> Mapping[str, object]:
@@ -231,15 +236,17 @@ def _facts(settings: Settings) -> Mapping[str, object]:
     }
 
 
-def _gates(settings: Settings, database: Store, producer: Publisher, *, clock: Clock, metrics: Metrics) -> Gates:
+def _monitors(
+    settings: Settings, database: Store, producer: Publisher, *, clock: Clock, metrics: Metrics
+) -> DependencyMonitors:
     backoff = Backoff(
         initial_seconds=min(_PROBE_INITIAL_SECONDS, settings.retry_max_seconds),
         max_seconds=min(_PROBE_MAX_SECONDS, settings.retry_max_seconds),
     )
-    gate = partial(Gate, backoff=backoff, clock=clock, metrics=metrics)
-    return Gates(
-        database=gate("database", database.ping, patience_seconds=settings.database_timeout_seconds),
-        broker=gate("broker", producer.ping, patience_seconds=_BROKER_PATIENCE_SECONDS),
+    monitor = partial(DependencyMonitor, backoff=backoff, clock=clock, metrics=metrics)
+    return DependencyMonitors(
+        database=monitor("database", database.ping, patience_seconds=settings.database_timeout_seconds),
+        broker=monitor("broker", producer.ping, patience_seconds=_BROKER_PATIENCE_SECONDS),
     )
 
 
@@ -247,7 +254,7 @@ def require_extras(settings: Settings) -> None:
     """Look whether the packages are installed that only some settings need.
 
     Raises:
-        Misconfigured: one is not; the line names the extra.
+        ConfigurationError: one is not; the line names the extra.
     """
     require_driver(settings.database_url.get_secret_value())
     if settings.tracing != "off":
@@ -258,7 +265,7 @@ def connection_checks(settings: Settings) -> Sequence[Check]:
     """What `check-config --connect` looks at. Nothing is written, created or joined.
 
     Raises:
-        Misconfigured: as `services`.
+        ConfigurationError: as `services`.
     """
     database, reader = store(settings), topic_reader(settings)
     connection = kafka_connection(settings)
@@ -276,7 +283,7 @@ def connection_checks(settings: Settings) -> Sequence[Check]:
     async def look_at_topics() -> Sequence[str]:
         findings = await topics.check()
         if findings.problems:
-            raise Misconfigured("; ".join(findings.problems))
+            raise ConfigurationError("; ".join(findings.problems))
         return (*findings.advice, *await topics.check_privileges())
 
     async def look_at_group() -> Sequence[str]:
@@ -293,14 +300,14 @@ def connection_checks(settings: Settings) -> Sequence[Check]:
 
 
 def _tracer(settings: Settings) -> Tracer:
-    return SilentTracer() if settings.tracing == "off" else _otel_tracer().to_collector()
+    return NoTracing() if settings.tracing == "off" else _otel_tracer().to_collector()
 
 
 def _otel_tracer() -> "type[OtelTracer]":
     try:
-        from worker.otel.tracer import OtelTracer
+        from worker.service.tracing import OtelTracer
     except ImportError as error:
-        raise Misconfigured("RUDDER_TRACING=otlp needs: pip install 'rudder-worker[otel]'") from error
+        raise ConfigurationError("RUDDER_TRACING=otlp needs: pip install 'rudder-worker[otel]'") from error
     return OtelTracer
 
 

@@ -1,6 +1,6 @@
 """What the core asks of the edges, as Protocols: the database, the broker, time.
 
-An implementation raises only the errors of `worker.domain.errors`; everything else is a fault of its own.
+An implementation raises only the errors of `worker.rules.errors`; everything else is a fault of its own.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from schemas.record import Headers, Record
-from worker.domain.message import Message
-from worker.domain.state import Outcome, State
+from worker.rules.message import Message
+from worker.rules.state import Outcome, State
 
 
 class Partition(NamedTuple):
@@ -23,7 +23,7 @@ class Partition(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Publication:
+class OutgoingRecord:
     """One record to produce. `shorter` makes the record that is produced instead where the broker refuses this one as
     too large; None: there is none, and the refusal is an error.
     """
@@ -32,15 +32,15 @@ class Publication:
     key: bytes | None
     value: bytes | None
     headers: Headers
-    shorter: Callable[[], "Publication"] | None = field(default=None, compare=False, repr=False)
+    shorter: Callable[[], "OutgoingRecord"] | None = field(default=None, compare=False, repr=False)
 
 
-Judge = Callable[[State, Message], Outcome]
+Decider = Callable[[State, Message], Outcome]
 """What turns what is known into what is to be written: pure, and called at most once per transaction."""
 
 
 class Store(Protocol):
-    async def transact(self, message: Message, judge: Judge) -> Outcome:
+    async def transact(self, message: Message, decider: Decider) -> Outcome:
         """Load what is known of the message's identity and its release, have it judged, write all that the outcome
         says: in one transaction, and so that no other worker's change to the release comes in between.
 
@@ -57,13 +57,13 @@ class Store(Protocol):
 
         Raises:
             Unavailable: it does not.
-            Misconfigured: it does, but not to these credentials, or its tables are not those of this version.
+            ConfigurationError: it does, but not to these credentials, or its tables are not those of this version.
         """
         ...
 
 
 class Publisher(Protocol):
-    async def publish(self, publications: Sequence[Publication]) -> None:
+    async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
         """Return when every record, or its `shorter` one, is acknowledged by all in-sync replicas, in order within each
         topic.
 
@@ -106,7 +106,7 @@ class Topics(Protocol):
         ...
 
 
-class Source(Protocol):
+class ConsumerClient(Protocol):
     """A member of a consumer group."""
 
     async def start(
@@ -120,7 +120,7 @@ class Source(Protocol):
 
         Raises:
             Unavailable: no broker answers.
-            Misconfigured: a broker does, but refuses what it is told.
+            ConfigurationError: a broker does, but refuses what it is told.
         """
         ...
 
@@ -133,7 +133,7 @@ class Source(Protocol):
         Raises:
             Unavailable: no broker answers, or it refuses the worker a right.
             Broken: this member cannot go on.
-            Misconfigured: nor can it after a restart, until a setting is changed.
+            ConfigurationError: nor can it after a restart, until a setting is changed.
         """
         ...
 

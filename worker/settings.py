@@ -30,7 +30,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 
 PREFIX = "RUDDER_"
 ENV_FILE = ".env"
@@ -272,16 +272,16 @@ def load(**given: Any) -> Settings:
     """The settings from the environment, `given` ones first.
 
     Raises:
-        Misconfigured: one clear line, of the first problem; it never holds a secret.
+        ConfigurationError: one clear line, of the first problem; it never holds a secret.
     """
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise Misconfigured(_line(error)) from error
+        raise ConfigurationError(_line(error)) from error
     except UnicodeDecodeError as error:
-        raise Misconfigured(f"{ENV_FILE} is not UTF-8 text") from error
+        raise ConfigurationError(f"{ENV_FILE} is not UTF-8 text") from error
     except OSError as error:
-        raise Misconfigured(f"{ENV_FILE} cannot be read: {error.strerror or error}") from error
+        raise ConfigurationError(f"{ENV_FILE} cannot be read: {error.strerror or error}") from error
 
 
 def secret_file(name: str) -> str | None:
@@ -428,11 +428,11 @@ class _SecretFiles(PydanticBaseSettingsSource):
                 continue
             name = f"{PREFIX}{secret.upper()}"
             if secret in self.current_state:
-                raise Misconfigured(f"{name} and {name}_FILE are both given")
+                raise ConfigurationError(f"{name} and {name}_FILE are both given")
             try:
                 found[secret] = read_secret(path)
             except (OSError, UnicodeDecodeError) as error:
-                raise Misconfigured(f"{name}_FILE cannot be read: {error}") from error
+                raise ConfigurationError(f"{name}_FILE cannot be read: {error}") from error
         return found
 
 

@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from schemas.detail import pointer, printable
 from schemas.text import SOURCE_UNITS_MAX, Name, utf16_units
-from worker.domain.errors import Misconfigured
-from worker.domain.sources import ANY, AllowedSources
+from worker.rules.allowed_sources import ANY, AllowedSources
+from worker.rules.errors import ConfigurationError
 
 FILE_BYTES_MAX = 1_048_576
 ORGANIZATIONS_MAX = 10_000
@@ -47,7 +47,7 @@ def allowed_sources(path: Path | None) -> AllowedSources | None:
     """The allow-list in the file; None, for everybody, where no file is named.
 
     Raises:
-        Misconfigured: one clear line, of the first problem.
+        ConfigurationError: one clear line, of the first problem.
     """
     if path is None:
         return None
@@ -76,5 +76,5 @@ def _first(error: ValidationError) -> str:
     return f"{pointer(problem['loc'])}: {message[0].lower()}{message[1:]}"
 
 
-def _refusal(path: Path, problem: str) -> Misconfigured:
-    return Misconfigured(printable(f"RUDDER_SOURCES_FILE={path}: {problem}")[:_LINE_CHARS_MAX])
+def _refusal(path: Path, problem: str) -> ConfigurationError:
+    return ConfigurationError(printable(f"RUDDER_SOURCES_FILE={path}: {problem}")[:_LINE_CHARS_MAX])

@@ -16,7 +16,7 @@ from benchmarks.contenders.orm_events import DeploymentEvent, ReleaseBlock
 from benchmarks.contenders.orm_log import Change, Place, compact, log_entry, said_by
 from benchmarks.contenders.orm_models import ActivityLog, Deployment, Release
 from benchmarks.contenders.status_records import StatusRecord, status_record
-from worker.domain.identity import deployment_id, entry_ids
+from worker.rules.identity import deployment_id, entry_ids
 
 _WANTED = {
     "requested": "PENDING",
@@ -51,16 +51,22 @@ class OrmHandler:
             release = await session.get(
                 Release, event.data.release_id, with_for_update=True, options=[selectinload(Release.deployments)]
             )
-            entries = await _known(session, event)
-            if not entries:
-                entries = _apply(session, release, event, place)
-        return [status_record(entry, said_by(entry)) for entry in entries if entry.activity_type != "EVENT_STALE"]
+            activities = await _known(session, event)
+            if not activities:
+                activities = _apply(session, release, event, place)
+        return [
+            status_record(activity, said_by(activity))
+            for activity in activities
+            if activity.activity_type != "EVENT_STALE"
+        ]
 
 
 async def _known(session: AsyncSession, event: DeploymentEvent) -> Sequence[ActivityLog]:
     """Rule 1: the entries that the event made before."""
     ids = entry_ids(source=event.source, event_id=event.id)
-    found = {entry.id: entry for entry in await session.scalars(select(ActivityLog).where(ActivityLog.id.in_(ids)))}
+    found = {
+        activity.id: activity for activity in await session.scalars(select(ActivityLog).where(ActivityLog.id.in_(ids)))
+    }
     return [found[identifier] for identifier in ids if identifier in found]
 
 
@@ -82,9 +88,9 @@ def _apply(
     if status != release.status:
         changes.append(Change(activity_type="RELEASE_STATUS_CHANGED", previous=release.status, status=status))
         release.status, release.updated_at = status, event.time
-    entries = [log_entry(release, event, place, change, position) for position, change in enumerate(changes)]
-    session.add_all(entries)
-    return entries
+    activities = [log_entry(release, event, place, change, position) for position, change in enumerate(changes)]
+    session.add_all(activities)
+    return activities
 
 
 def _new_release(event: DeploymentEvent, block: ReleaseBlock) -> Release:

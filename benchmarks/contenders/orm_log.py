@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.contenders.orm_events import DeploymentEvent
 from benchmarks.contenders.orm_models import ActivityLog, Deployment, Release
-from worker.domain.identity import entry_id
+from worker.rules.identity import activity_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Change:
 def log_entry(release: Release, event: DeploymentEvent, place: Place, change: Change, position: int) -> ActivityLog:
     row = change.deployment
     return ActivityLog(
-        id=entry_id(source=event.source, event_id=event.id, position=position),
+        id=activity_id(source=event.source, event_id=event.id, position=position),
         created_at=event.time,
         updated_at=event.time,
         release_deployment_id=row.id if row else None,
@@ -46,8 +46,8 @@ def log_entry(release: Release, event: DeploymentEvent, place: Place, change: Ch
     )
 
 
-def said_by(entry: ActivityLog) -> dict[str, Any]:
-    said: dict[str, Any] = json.loads(entry.activity_data)
+def said_by(activity: ActivityLog) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(activity.activity_data)
     return said
 
 

@@ -21,16 +21,16 @@ class StatusRecord:
         return [(name, text.encode()) for name, text in self.headers]
 
 
-def status_record(entry: ActivityLog, said: dict[str, Any]) -> StatusRecord:
+def status_record(activity: ActivityLog, said: dict[str, Any]) -> StatusRecord:
     about: Literal["deployment", "release"]
-    about = "deployment" if entry.activity_type == "DEPLOYMENT_STATUS_CHANGED" else "release"
-    release_id = str(entry.release_mgt_id)
+    about = "deployment" if activity.activity_type == "DEPLOYMENT_STATUS_CHANGED" else "release"
+    release_id = str(activity.release_mgt_id)
     data: dict[str, Any] = {"release_id": release_id}
     if about == "deployment":
         data |= {
-            "deployment_id": str(entry.release_deployment_id),
+            "deployment_id": str(activity.release_deployment_id),
             "organization_id": said["organization_id"],
-            "environment_id": entry.environment_id,
+            "environment_id": activity.environment_id,
             "config_revision": said["config_revision"],
             "attempt": said["attempt"],
             "previous_status": said["change"]["from"],
@@ -51,10 +51,10 @@ def status_record(entry: ActivityLog, said: dict[str, Any]) -> StatusRecord:
         value=compact(data).encode(),
         headers=(
             ("ce_specversion", "1.0"),
-            ("ce_id", str(entry.id)),
+            ("ce_id", str(activity.id)),
             ("ce_source", "/rudder-worker"),
             ("ce_type", f"dev.rudder.{about}.status_changed.v1"),
-            ("ce_time", stamp(entry.created_at)),
+            ("ce_time", stamp(activity.created_at)),
             ("ce_subject", release_id),
             ("content-type", "application/json"),
         ),

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.conformance.stores import migrate, opened
-from tests.servers.counting_proxy import CountingProxy
+from tests.testkit.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
 
 

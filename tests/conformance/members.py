@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from schemas.record import Record
 from tests.conformance.deadlines import WAIT_SECONDS, until
 from worker.kafka.connection import Connection
-from worker.kafka.source import KafkaSource
+from worker.kafka.consumer_client import KafkaConsumerClient
 from worker.ports import Partition
 
 SESSION_TIMEOUT_SECONDS = 6.0
@@ -28,7 +28,7 @@ async def _nothing(_partitions: list[Partition]) -> None:
 class Member:
     """`partitions` are those it has; `happened` is what came to it, in order."""
 
-    source: KafkaSource
+    source: KafkaConsumerClient
     partitions: set[Partition] = field(default_factory=set)
     happened: list[str] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
@@ -64,7 +64,7 @@ async def member(
     request_timeout_seconds: float = 40.0,
 ) -> AsyncIterator[Member]:
     """A started member, which leaves the group at the end. Without a `group_id`, the group is the topic's own."""
-    source = KafkaSource(
+    source = KafkaConsumerClient(
         connection(bootstrap_servers, request_timeout_seconds=request_timeout_seconds),
         topics=[topic],
         group_id=group_id or f"group.{topic}",

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 
 from schemas.envelope import write_binary
 from schemas.record import Record
-from worker.domain.message import Message
-from worker.handling.process import read
+from worker.pipeline.transaction import read
+from worker.rules.message import Message
 
 TOPIC = "events"
 SOURCE = "https://ci.example/pipelines/7"

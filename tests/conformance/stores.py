@@ -6,10 +6,10 @@ from contextlib import asynccontextmanager
 
 from worker.db import migration
 from worker.db.store import SqlStore
-from worker.domain.errors import Conflict
-from worker.domain.message import Message
-from worker.domain.state import Outcome
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.errors import Conflict
+from worker.rules.message import Message
+from worker.rules.state import Outcome
 
 _CONFLICTS_MAX = 50
 _TIMEOUT_SECONDS = 20.0

@@ -10,15 +10,15 @@ import pytest
 from tests.conformance.deadlines import until
 from tests.conformance.members import connection, member
 from tests.conformance.producers import ToSend, send
-from tests.servers.availability import started
-from tests.servers.faulty_proxy import FaultyProxy
-from tests.servers.kafka_jars import KafkaUnavailable
-from tests.servers.proxied_kafka import ProxiedKafka
+from tests.testkit.availability import started
+from tests.testkit.faulty_proxy import FaultyProxy
+from tests.testkit.kafka_jars import KafkaUnavailable
+from tests.testkit.proxied_kafka import ProxiedKafka
 from worker.demo.topics import create_topics
-from worker.domain.errors import Unavailable
 from worker.kafka import aiokafka_client
 from worker.kafka.publisher import KafkaPublisher
-from worker.ports import Partition, Publication
+from worker.ports import OutgoingRecord, Partition
+from worker.rules.errors import Unavailable
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(
             return True
 
         await until(answers, what="the probe is answered")
-        await publisher.publish([Publication(topic=topic, key=None, value=b"2", headers=())])
+        await publisher.publish([OutgoingRecord(topic=topic, key=None, value=b"2", headers=())])
         assert [record.value for record in await one.take(3)] == [b"0", b"1", b"2"]
 
         async def committed() -> bool:

@@ -10,11 +10,11 @@ from schemas.record import Record
 from tests.conformance.deadlines import until
 from tests.conformance.members import member
 from tests.conformance.producers import ToSend, send
-from tests.servers.apache_kafka import ApacheKafka
-from tests.servers.topics import MakeTopic
-from worker.domain.errors import Unavailable
+from tests.testkit.apache_kafka import ApacheKafka
+from tests.testkit.topics import MakeTopic
 from worker.kafka.connection import Connection
-from worker.kafka.source import KafkaSource
+from worker.kafka.consumer_client import KafkaConsumerClient
+from worker.rules.errors import Unavailable
 
 
 async def _nothing(_partitions: object) -> None:
@@ -29,7 +29,7 @@ async def test_a_compressed_record_is_read(bootstrap_servers: str, topics: MakeT
     producer = Producer({"bootstrap.servers": bootstrap_servers, "compression.type": codec})
     producer.produce(topic, value=value)
     assert producer.flush(30) == 0
-    source = KafkaSource(
+    source = KafkaConsumerClient(
         Connection(bootstrap_servers=bootstrap_servers, client_id="test"), topics=[topic], group_id=f"reads {topic}"
     )
     await source.start(on_assigned=_nothing, on_revoked=_nothing)

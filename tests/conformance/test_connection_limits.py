@@ -12,10 +12,10 @@ from tests.conformance.catalogue import run
 from tests.conformance.contents import rows
 from tests.conformance.pipeline import Pipeline
 from tests.conformance.stores import migrate, opened
-from tests.servers.postgres import PostgresServer
-from worker.db.dialects.postgresql_connections import PostgresqlConnections
-from worker.domain.errors import Unavailable
-from worker.handling.process import process
+from tests.testkit.postgres import PostgresServer
+from worker.db.postgresql.connections import PostgresqlConnections
+from worker.pipeline.transaction import process
+from worker.rules.errors import Unavailable
 from worker.telemetry import LogEvent
 
 EVENTS = 60

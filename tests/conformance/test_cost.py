@@ -19,11 +19,11 @@ from sqlalchemy.pool import NullPool
 from tests.conformance.contents import WORKERS_TABLES, insert_rows
 from tests.conformance.pipeline import COMPONENT, Pipeline, minute
 from tests.conformance.stores import migrate, opened, process_all
-from worker.db.dialects.postgresql_conversation import PostgresqlConversation
+from worker.db.postgresql.unit_of_work import PostgresqlConversation
 from worker.db.store import SqlStore
-from worker.domain.message import Message
-from worker.domain.state import Applied, Outcome, Stale
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.message import Message
+from worker.rules.state import Applied, Outcome, Stale
 
 FULL = bool(os.environ.get("RUDDER_TEST_FULL"))
 """All that the promise is about; without it as much as a minute allows."""
@@ -194,9 +194,9 @@ async def execute(url: str, *statements: str) -> None:
         await engine.dispose()
 
 
-async def add_history(url: str, pipeline: Pipeline, pattern: Pattern, *, attempts: int, entries: int) -> None:
+async def add_history(url: str, pipeline: Pipeline, pattern: Pattern, *, attempts: int, activities: int) -> None:
     said = EXPRESSIONS[make_url(url).get_backend_name()] | asdict(pattern)
-    said |= {"release": str(pipeline.release_id), "attempts": attempts, "entries": entries}
+    said |= {"release": str(pipeline.release_id), "attempts": attempts, "entries": activities}
     await execute(url, *(statement.format(**said) for statement in HISTORY))
 
 
@@ -218,8 +218,8 @@ async def test_the_last_of_many_attempts_costs_little_more_than_the_first(url: s
         releases = {name: (await approved(early.store), await approved(early.store)) for name in PATTERNS}
         for name, (short, long) in releases.items():
             pattern = PATTERNS[name]
-            await add_history(url, short, pattern, attempts=pattern.environments, entries=2)
-            await add_history(url, long, pattern, attempts=ATTEMPTS, entries=2 * ATTEMPTS)
+            await add_history(url, short, pattern, attempts=pattern.environments, activities=2)
+            await add_history(url, long, pattern, attempts=ATTEMPTS, activities=2 * ATTEMPTS)
         grown = await growth(early, releases, "when empty")
         async with metered(url) as late:
             grown |= await growth(late, releases, "when full")
@@ -264,7 +264,7 @@ async def test_what_other_releases_wrote_into_the_log_costs_nothing(url: str) ->
         await meter.costs(pipeline)  # the first of a release are the cheapest: they find nothing
         empty, before = await meter.costs(pipeline), await levels(url)
         for other in others:
-            await add_history(url, other, Pattern(), attempts=1, entries=LOG_ENTRIES // len(others))
+            await add_history(url, other, Pattern(), attempts=1, activities=LOG_ENTRIES // len(others))
         full, after = await meter.costs(pipeline), await levels(url)
     grown = {}
     for kind, (outcome, cost) in full.items():
@@ -283,7 +283,7 @@ async def test_what_others_have_in_the_same_environment_costs_nothing(url: str) 
         pipeline, other = await approved(meter.store), await approved(meter.store)
         await meter.costs(pipeline)  # the first of a release are the cheapest: they find nothing
         alone = await meter.costs(pipeline)
-        await add_history(url, other, Pattern(), attempts=ATTEMPTS, entries=1)
+        await add_history(url, other, Pattern(), attempts=ATTEMPTS, activities=1)
         row = {"environment_id": "production", "deployment_track_id": "main"}
         await insert_rows(
             url, "app_environments", [{"id": uuid4(), "component_id": uuid4(), **row} for _ in range(ATTEMPTS)]
@@ -300,8 +300,8 @@ def searches(index: str, outcome: Outcome) -> int:
     """
     if not isinstance(outcome, Applied | Stale):
         return 2 if index.endswith("_pkey") else 0
-    entries = len(outcome.changes.entries)
-    return entries + 1 if index.endswith("_pkey") else entries
+    activities = len(outcome.changes.activities)
+    return activities + 1 if index.endswith("_pkey") else activities
 
 
 async def levels(url: str) -> dict[str, int]:

@@ -2,10 +2,10 @@
 
 from confluent_kafka import Consumer
 
-from tests.servers.topics import MakeTopic
+from tests.testkit.topics import MakeTopic
 from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
-from worker.ports import Publication
+from worker.ports import OutgoingRecord
 
 
 async def test_a_record_with_neither_key_nor_value_is_published_with_its_headers(
@@ -18,7 +18,7 @@ async def test_a_record_with_neither_key_nor_value_is_published_with_its_headers
     headers = (("rudder-reason", b"not_a_cloudevent"), ("empty", None))
     try:
         for expected_offset in range(3):
-            written = await publisher.produce(Publication(topic=topic, key=None, value=None, headers=headers))
+            written = await publisher.produce(OutgoingRecord(topic=topic, key=None, value=None, headers=headers))
             assert written == (0, expected_offset)
     finally:
         await publisher.stop()

@@ -13,14 +13,14 @@ from tests.conformance.catalogue import catalogue, execute_script, is_babelfish,
 from tests.conformance.contents import contents
 from tests.conformance.stores import opened
 from tests.conformance.test_store_day import Outcomes, day_of, one_by_one, prepare
-from tests.servers import mssql
+from tests.testkit import mssql
 from worker.db import migration
 from worker.db.engine import dialect_of
 from worker.db.models import Base
+from worker.db.privileges import RIGHTS
 from worker.db.revisions import head_revision
-from worker.db.rights import RIGHTS
-from worker.domain.errors import Misconfigured
-from worker.domain.state import Applied, Duplicate, Rejected, Stale
+from worker.rules.errors import ConfigurationError
+from worker.rules.state import Applied, Duplicate, Rejected, Stale
 
 SEED = 7
 REFUSALS = re.compile(r"permission denied|must be owner|permission was denied|do not have permission")
@@ -143,7 +143,7 @@ def test_a_login_without_grants_is_told_of_it(database_url: str, login: URL) -> 
         async with opened(login.render_as_string(hide_password=False)):
             pass
 
-    with pytest.raises(Misconfigured):
+    with pytest.raises(ConfigurationError):
         asyncio.run(start())
 
 
@@ -166,7 +166,7 @@ def test_ping_names_each_right_that_is_missing(database_url: str, login: URL) ->
         async with opened(url, check=False) as store:
             try:
                 await store.check()
-            except Misconfigured as error:
+            except ConfigurationError as error:
                 return str(error)
             return None
 

@@ -6,10 +6,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.record.default_records import DefaultRecordBatchBuilder, _DefaultRecordBatchBuilderPy
 
 from schemas.record import Record
-from tests.servers.topics import MakeTopic
+from tests.testkit.topics import MakeTopic
 from worker.kafka.connection import Connection
-from worker.kafka.lenient_headers import LenientRecords
-from worker.kafka.source import KafkaSource
+from worker.kafka.consumer_client import KafkaConsumerClient
+from worker.kafka.record_batches import LenientRecords
 
 
 def a_batch(*, codec: int = 0) -> bytes:
@@ -66,7 +66,7 @@ async def test_a_source_reads_past_a_name_that_is_not_utf8(bootstrap_servers: st
             await written
     finally:
         await producer.stop()
-    source = KafkaSource(
+    source = KafkaConsumerClient(
         Connection(bootstrap_servers=bootstrap_servers, client_id="test"), topics=[topic], group_id=f"reads {topic}"
     )
     await source.start(on_assigned=_nothing, on_revoked=_nothing)

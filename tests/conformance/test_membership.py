@@ -9,10 +9,10 @@ from aiokafka.errors import RequestTimedOutError
 from tests.conformance.deadlines import WAIT_SECONDS, until
 from tests.conformance.members import Member, member
 from tests.conformance.producers import ToSend, ends_and_committed, send
-from tests.servers.topics import MakeTopic
-from worker.domain.errors import Unavailable
+from tests.testkit.topics import MakeTopic
 from worker.kafka.membership import Membership
 from worker.ports import Partition, PartitionsLost
+from worker.rules.errors import Unavailable
 
 pytestmark = pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 

@@ -17,18 +17,18 @@ from tests.conformance.catalogue import ID, ROWS, execute_script, is_babelfish, 
 from tests.conformance.contents import contents
 from tests.conformance.pipeline import COMPONENT, Pipeline, minute
 from tests.conformance.stores import migrate, opened
-from tests.servers import mssql
-from tests.servers.counting_proxy import CountingProxy
+from tests.testkit import mssql
+from tests.testkit.counting_proxy import CountingProxy
 from worker.db import migration, table_reader
-from worker.db.conversation import Basis, Conversations
-from worker.db.dialects.dialect import Dialect, translating
-from worker.db.dialects.mssql import NO_SNAPSHOT
+from worker.db.dialect import Dialect, translating
 from worker.db.engine import completed_url, open_engine
+from worker.db.mssql.dialect import NO_SNAPSHOT
 from worker.db.table_reader import SqlTableReader
+from worker.db.unit_of_work import Basis, Conversations
 from worker.db.writing import Claim, Write
-from worker.domain.errors import Conflict, LoginRefused, Misconfigured, Unavailable, Unprocessable
-from worker.domain.state import Applied
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, Unavailable, Unprocessable
+from worker.rules.state import Applied
 from worker.telemetry import LogEvent
 
 pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
@@ -64,7 +64,7 @@ PROVOKED: dict[str, tuple[str, type[Exception], set[int]]] = {
         Unprocessable,
         {8152, 2628},
     ),
-    "no table": ("UPDATE nothing_of_the_sort SET a = 1", Misconfigured, {208}),
+    "no table": ("UPDATE nothing_of_the_sort SET a = 1", ConfigurationError, {208}),
 }
 """Statement, reaction, and the numbers that it may have: a unique index's is 2601, where the server tells it apart."""
 
@@ -172,7 +172,7 @@ async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(data
     [
         ({"password": "Wr0ng-secret"}, LoginRefused),
         ({"username": "nobody_knows", "password": "Wr0ng-secret"}, LoginRefused),
-        ({"database": "nobody_knows"}, (Unavailable, Misconfigured)),
+        ({"database": "nobody_knows"}, (Unavailable, ConfigurationError)),
         ({"port": 1}, Unavailable),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
@@ -197,7 +197,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(database_url: st
         pytest.skip("the server's certificate is trusted here")
     url = completed_url(given.set(query=query).render_as_string(hide_password=False))
     async with opened(url.render_as_string(hide_password=False), check=False, timeout_seconds=5.0) as store:
-        with pytest.raises(Misconfigured, match="certificate"):
+        with pytest.raises(ConfigurationError, match="certificate"):
             await store.ping()
 
 

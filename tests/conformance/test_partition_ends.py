@@ -11,7 +11,7 @@ from structlog.typing import EventDict
 from tests.conformance.deadlines import WAIT_SECONDS, until
 from tests.conformance.members import Member, member
 from tests.conformance.producers import ToSend, send
-from tests.servers.topics import MakeTopic
+from tests.testkit.topics import MakeTopic
 from worker.ports import LogEnd, Partition
 from worker.telemetry import LogEvent
 

@@ -7,10 +7,10 @@ import pytest
 from tests.conformance.contents import rows
 from tests.conformance.pipeline import Pipeline
 from tests.conformance.stores import migrate, opened, process_all
-from tests.servers.pgbouncer import pgbouncer
-from worker.db.dialects.postgresql_errors import TRANSACTION_POOLING
-from worker.domain.errors import Misconfigured
-from worker.handling.process import process
+from tests.testkit.pgbouncer import pgbouncer
+from worker.db.postgresql.errors import TRANSACTION_POOLING
+from worker.pipeline.transaction import process
+from worker.rules.errors import ConfigurationError
 
 
 async def test_session_pooling_needs_no_option(postgres_url: str) -> None:
@@ -43,7 +43,7 @@ async def test_transaction_pooling_is_refused_in_one_line(
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode=pool_mode, **settings) as url:
         for _ in range(2):  # what the first start left in the pool is no surprise for the next
-            with pytest.raises(Misconfigured) as refused:
+            with pytest.raises(ConfigurationError) as refused:
                 async with opened(url):
                     pass
             assert TRANSACTION_POOLING in str(refused.value)
@@ -51,7 +51,7 @@ async def test_transaction_pooling_is_refused_in_one_line(
 
 async def test_refused_startup_parameter_is_reported_with_what_to_do(postgres_url: str) -> None:
     await migrate(postgres_url)
-    refused = pytest.raises(Misconfigured, match="unsupported startup parameter: options: leave it out")
+    refused = pytest.raises(ConfigurationError, match="unsupported startup parameter: options: leave it out")
     with pgbouncer(postgres_url, pool_mode="session") as url, refused:
         async with opened(f"{url}?options=-c%20jit%3Doff"):
             pass
@@ -64,7 +64,7 @@ async def test_full_pooler_and_unknown_database_are_told_apart(postgres_url: str
         async with opened(url) as store:
             pipelines = [Pipeline() for _ in range(8)]
             await asyncio.gather(*(process(one.created(), store) for one in pipelines))
-        with pytest.raises(Misconfigured):
+        with pytest.raises(ConfigurationError):
             async with opened(f"{url}_unknown"):
                 pass
     assert len(await rows(postgres_url, "releases")) == len(pipelines)

@@ -11,15 +11,15 @@ from structlog.testing import capture_logs
 from tests.conformance.deadlines import until
 from tests.conformance.members import connection
 from tests.conformance.producers import headers_of, read_all
-from tests.servers.apache_kafka import ApacheKafka
-from tests.servers.clients import HEADERS
-from tests.servers.topics import MakeTopic
+from tests.testkit.apache_kafka import ApacheKafka
+from tests.testkit.clients import HEADERS
+from tests.testkit.topics import MakeTopic
 from worker.demo.broker import free_port
-from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
-from worker.kafka.topics import KafkaTopics
-from worker.ports import Publication
+from worker.kafka.topic_check import KafkaTopicCheck
+from worker.ports import OutgoingRecord
+from worker.rules.errors import Unavailable
 from worker.telemetry import LogEvent
 
 SHORT_SECONDS = 2.0
@@ -47,8 +47,8 @@ async def impatient(bootstrap_servers: str) -> AsyncIterator[KafkaPublisher]:
         await publisher.stop()
 
 
-def numbered(topic: str, numbers: range) -> list[Publication]:
-    return [Publication(topic=topic, key=b"key", value=b"%d" % n, headers=()) for n in numbers]
+def numbered(topic: str, numbers: range) -> list[OutgoingRecord]:
+    return [OutgoingRecord(topic=topic, key=b"key", value=b"%d" % n, headers=()) for n in numbers]
 
 
 def values(messages: list[Message]) -> list[int]:
@@ -64,8 +64,8 @@ async def test_what_is_published_is_there_whole(
 ) -> None:
     """Key, value and headers, repeated names and null values among them; a tombstone is one."""
     topic = await topics()
-    whole = Publication(topic=topic, key=b"\xffkey", value=b"\x00value", headers=tuple(HEADERS))
-    await publisher.publish([whole, Publication(topic=topic, key=None, value=None, headers=())])
+    whole = OutgoingRecord(topic=topic, key=b"\xffkey", value=b"\x00value", headers=tuple(HEADERS))
+    await publisher.publish([whole, OutgoingRecord(topic=topic, key=None, value=None, headers=())])
     first, tombstone = await held(bootstrap_servers, topic)
     assert (first.key(), first.value(), headers_of(first)) == (b"\xffkey", b"\x00value", tuple(HEADERS))
     assert (tombstone.key(), tombstone.value(), headers_of(tombstone)) == (None, None, ())
@@ -73,8 +73,8 @@ async def test_what_is_published_is_there_whole(
 
 async def test_a_record_is_acknowledged_with_its_place(publisher: KafkaPublisher, topics: MakeTopic) -> None:
     topic = await topics()
-    [publication] = numbered(topic, range(1))
-    assert [await publisher.produce(publication) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
+    [outgoing_record] = numbered(topic, range(1))
+    assert [await publisher.produce(outgoing_record) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
 
 
 async def test_a_broker_that_is_there_answers(publisher: KafkaPublisher) -> None:
@@ -93,7 +93,9 @@ async def test_the_order_within_each_of_several_topics_is_kept(
 ) -> None:
     """Though they go out at the same time."""
     names = [await topics(name_hint=f"out{number}") for number in range(3)]
-    mixed = [publication for n in range(20) for name in names for publication in numbered(name, range(n, n + 1))]
+    mixed = [
+        outgoing_record for n in range(20) for name in names for outgoing_record in numbered(name, range(n, n + 1))
+    ]
     await publisher.publish(mixed)
     for name in names:
         assert values(await held(bootstrap_servers, name)) == list(range(20))
@@ -123,7 +125,7 @@ async def test_many_records_without_key_and_value_are_published_at_the_same_time
     with capture_logs() as logs:
         async with asyncio.TaskGroup() as group:
             for one in headers:
-                empty = Publication(topic=topic, key=None, value=None, headers=one)
+                empty = OutgoingRecord(topic=topic, key=None, value=None, headers=one)
                 group.create_task(publisher.publish([empty]))
     assert logs == []
     received = await held(bootstrap_servers, topic)
@@ -135,7 +137,7 @@ async def test_an_unknown_topic_is_unavailable(
 ) -> None:
     """Somebody may yet create it; what goes to other topics is not held up for ever, nor afterwards."""
     known = await topics()
-    unknown = Publication(topic=f"never-created.{known}", key=None, value=b"1", headers=())
+    unknown = OutgoingRecord(topic=f"never-created.{known}", key=None, value=b"1", headers=())
     with pytest.raises(Unavailable, match="never-created"):
         async with asyncio.timeout(60):
             await impatient.publish([*numbered(known, range(1)), unknown])
@@ -148,7 +150,7 @@ async def test_a_record_too_large_for_its_topic_is_unavailable_and_the_next_is_n
 ) -> None:
     """The operator can raise the topic's limit; the producer works on in the meantime."""
     topic = await topics(configs={"max.message.bytes": "1000"})
-    large = Publication(topic=topic, key=b"key", value=os.urandom(5_000), headers=())
+    large = OutgoingRecord(topic=topic, key=b"key", value=os.urandom(5_000), headers=())
     for number in range(3):
         with pytest.raises(Unavailable, match=topic):
             await publisher.publish([large])
@@ -156,15 +158,15 @@ async def test_a_record_too_large_for_its_topic_is_unavailable_and_the_next_is_n
     assert values(await held(bootstrap_servers, topic)) == [0, 1, 2]
 
 
-def with_shorter_forms(topic: str, *values: bytes) -> Publication:
+def with_shorter_forms(topic: str, *values: bytes) -> OutgoingRecord:
     first, *others = values
     shorter = None
     if others:
 
-        def shorter() -> Publication:
+        def shorter() -> OutgoingRecord:
             return with_shorter_forms(topic, *others)
 
-    return Publication(topic=topic, key=b"key", value=first, headers=(), shorter=shorter)
+    return OutgoingRecord(topic=topic, key=b"key", value=first, headers=(), shorter=shorter)
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["the limit is unknown", "the limit is known"])
@@ -226,7 +228,7 @@ async def test_a_large_record_holds_up_none_of_another_topic(
     """One topic's failure is reported, the other's records are published all the same."""
     narrow = await topics(configs={"max.message.bytes": "1000"})
     wide = await topics()
-    large = Publication(topic=narrow, key=b"key", value=os.urandom(5_000), headers=())
+    large = OutgoingRecord(topic=narrow, key=b"key", value=os.urandom(5_000), headers=())
     with pytest.raises(Unavailable, match=narrow):
         await publisher.publish([large, *numbered(wide, range(5))])
     assert values(await held(bootstrap_servers, wide)) == [0, 1, 2, 3, 4]
@@ -238,7 +240,7 @@ async def test_ten_megabytes_pass_where_the_topic_allows_them(
     """A dead letter is as large as the record that came in."""
     topic = await topics(configs={"max.message.bytes": str(12 * 1024 * 1024)})
     value = os.urandom(10 * 1024 * 1024)
-    await publisher.publish([Publication(topic=topic, key=b"key", value=value, headers=())])
+    await publisher.publish([OutgoingRecord(topic=topic, key=b"key", value=value, headers=())])
     [message] = await held(bootstrap_servers, topic)
     assert message.value() == value
 
@@ -273,7 +275,7 @@ async def test_output_topic_in_which_nothing_fits_is_a_problem(publisher: KafkaP
     """Everything that goes there would be refused and attempted for ever: /readyz and the log name the topic."""
     input_topic, usable = await topics(), await topics(configs={"max.message.bytes": "1024"})
     narrow, letters = [await topics(configs={"max.message.bytes": "1023"}) for _ in range(2)]
-    found = await KafkaTopics(
+    found = await KafkaTopicCheck(
         publisher,
         inputs=[input_topic],
         outputs={"RUDDER_A_TOPIC": usable, "RUDDER_B_TOPIC": narrow, "RUDDER_C_TOPIC": letters},
@@ -302,10 +304,10 @@ async def test_a_crash_of_the_broker_is_waited_out_without_loss(
     count = 300
 
     async def publish_all() -> None:
-        for publication in numbered(topic, range(count)):
+        for outgoing_record in numbered(topic, range(count)):
             while True:  # as the worker does: what is not acknowledged is published again
                 try:
-                    await publisher.publish([publication])
+                    await publisher.publish([outgoing_record])
                     break
                 except Unavailable:
                     continue

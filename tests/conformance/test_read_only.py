@@ -6,9 +6,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from tests.conformance.deadlines import until
-from tests.servers.counting_proxy import CountingProxy
+from tests.testkit.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
-from worker.domain.errors import Unavailable
+from worker.rules.errors import Unavailable
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 

@@ -18,8 +18,8 @@ from tests.conformance.contents import rows
 from tests.conformance.deadlines import until
 from tests.conformance.pipeline import Pipeline, message, redriven
 from tests.conformance.stores import migrate, opened, process_all, process_until_settled
-from worker.domain.message import Message
-from worker.domain.state import Outcome
+from worker.rules.message import Message
+from worker.rules.state import Outcome
 
 STALL = {
     "sqlite": (),
@@ -154,10 +154,12 @@ async def test_event_is_not_both_rejected_and_applied(database_url: str, race: C
             second_done = asyncio.create_task(process_until_settled(second, other))
             await waiting(session, kind, 2, second_done)
         outcomes = [type(outcome).__name__ for outcome in await asyncio.gather(first_done, second_done)]
-    entries = [entry for entry in await rows(database_url, "release_activity_logs") if entry["id"] == first.id]
+    activities = [
+        activity for activity in await rows(database_url, "release_activity_logs") if activity["id"] == first.id
+    ]
     rejections = await rows(database_url, "release_event_rejections")
     unresolved = [rejection for rejection in rejections if rejection["resolved_at"] is None]
-    assert len(entries) + len(unresolved) == 1
+    assert len(activities) + len(unresolved) == 1
     if kind != "sqlite":  # there either worker may come first
         assert outcomes == expected
 

@@ -12,7 +12,7 @@ from aiokafka.conn import create_conn
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
-from tests.servers.counting_proxy import CountingProxy
+from tests.testkit.counting_proxy import CountingProxy
 from worker.kafka import closed_transports
 
 TURNS = 8

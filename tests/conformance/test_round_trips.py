@@ -10,11 +10,11 @@ from sqlalchemy import make_url
 from tests.conformance.contents import insert_rows
 from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
 from tests.conformance.stores import migrate, opened
-from tests.servers.counting_proxy import CountingProxy
+from tests.testkit.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
-from worker.domain.message import Message
-from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.message import Message
+from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
 
 Step = tuple[str, Message, type[Outcome]]
 Story = Callable[[int], Iterable[Step]]

@@ -22,11 +22,11 @@ from tests.conformance.stores import migrate, opened
 from tests.properties.world import World
 from tests.properties.world_rows import rows_of
 from worker.db.pointers import POINTER_COLUMNS
-from worker.domain.message import Message
-from worker.domain.rows import Deployment
-from worker.domain.state import Rejected
-from worker.domain.transitions import UNDEPLOYABLE
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.message import Message
+from worker.rules.rows import Deployment
+from worker.rules.state import Rejected
+from worker.rules.transitions import UNDEPLOYABLE
 
 EVENTS = 600
 """Of two releases, most of them, and of a third that never comes to be: its number is taken."""

@@ -12,11 +12,11 @@ import pytest
 from tests.conformance.deadlines import until
 from tests.conformance.pipeline import Pipeline
 from tests.conformance.stores import migrate, opened
-from tests.servers.small_disk import DiskUnavailable, SmallDisk
+from tests.testkit.small_disk import DiskUnavailable, SmallDisk
 from worker.db.store import SqlStore
-from worker.domain.errors import Misconfigured, Unavailable
-from worker.domain.state import Applied
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.errors import ConfigurationError, Unavailable
+from worker.rules.state import Applied
 
 
 @pytest.fixture
@@ -63,14 +63,14 @@ async def test_full_disk_is_reported_until_there_is_room() -> None:
 async def test_dropped_table_is_reported(store: SqlStore, file: Path, table: str) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute(f"DROP TABLE {table}")
-    with pytest.raises(Misconfigured, match=f"no such table: .*{table}.*rudder-worker migrate"):
+    with pytest.raises(ConfigurationError, match=f"no such table: .*{table}.*rudder-worker migrate"):
         await store.ping()
 
 
 async def test_dropped_column_is_reported(store: SqlStore, file: Path) -> None:
     with closing(sqlite3.connect(file)) as connection:
         connection.execute("ALTER TABLE release_event_rejections DROP COLUMN detail")
-    with pytest.raises(Misconfigured, match="no such column: detail"):
+    with pytest.raises(ConfigurationError, match="no such column: detail"):
         await store.ping()
 
 
@@ -101,7 +101,7 @@ async def test_deleted_file_is_reported_and_takes_no_event(store: SqlStore, file
 async def test_read_only_file_is_for_an_operator(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///file:{tmp_path / 'rudder.db'}?uri=true"
     await migrate(url)
-    with pytest.raises(Misconfigured, match="readonly"):
+    with pytest.raises(ConfigurationError, match="readonly"):
         async with opened(f"{url}&mode=ro"):
             pass
 
@@ -113,7 +113,7 @@ def other_file(file: Path) -> Path:
 
 
 async def test_file_of_another_kind_is_for_an_operator(other_file: Path) -> None:
-    with pytest.raises(Misconfigured, match="not a database"):
+    with pytest.raises(ConfigurationError, match="not a database"):
         async with opened(f"sqlite+aiosqlite:///{other_file}"):
             pass
 

@@ -12,10 +12,10 @@ from tests.conformance.contents import contents, row, rows
 from tests.conformance.pipeline import COMPONENT, ORGANIZATION, PROJECT, SOURCE, TOPIC, Pipeline, minute
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
-from worker.domain.identity import NAMESPACE
-from worker.domain.message import Message
-from worker.domain.state import Applied, Stale
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.identity import NAMESPACE
+from worker.rules.message import Message
+from worker.rules.state import Applied, Stale
 
 DEPLOYMENT_STEPS = {
     "requested": "PENDING",
@@ -33,7 +33,7 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
         yield store
 
 
-def entry_id(message: Message, position: int = 0) -> UUID:
+def activity_id(message: Message, position: int = 0) -> UUID:
     """As the contract derives it."""
     further = f"\n{position}" if position else ""
     return uuid5(NAMESPACE, f"{SOURCE}\n{message.content.id}{further}")
@@ -52,8 +52,8 @@ def said_of(message: Message) -> dict[str, Any]:
     }
 
 
-def without_data(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name != "activity_data"}
+def without_data(activity: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in activity.items() if name != "activity_data"}
 
 
 async def test_a_created_release_is_a_row_with_every_field(store: SqlStore, database_url: str) -> None:
@@ -90,9 +90,9 @@ async def test_a_created_release_is_a_row_with_every_field(store: SqlStore, data
     }
     base_revision = {"release_mgt_id": pipeline.release_id, **revision}
     assert await rows(database_url, "release_apim_base_revisions") == [base_revision, base_revision]
-    entry = await row(database_url, "release_activity_logs")
-    assert without_data(entry) == {
-        "id": entry_id(created),
+    activity = await row(database_url, "release_activity_logs")
+    assert without_data(activity) == {
+        "id": activity_id(created),
         "created_at": minute(1),
         "updated_at": minute(1),
         "release_deployment_id": None,
@@ -101,8 +101,8 @@ async def test_a_created_release_is_a_row_with_every_field(store: SqlStore, data
         "activity_type": "RELEASE_CREATED",
         "status": "DRAFT",
     }
-    said = json.loads(entry["activity_data"])
-    assert entry["activity_data"] == json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+    said = json.loads(activity["activity_data"])
+    assert activity["activity_data"] == json.dumps(said, ensure_ascii=False, separators=(",", ":"))
     assert said_of(created).items() <= said.items()
     assert said["change"] == {"from": None, "to": "DRAFT"}
 
@@ -123,9 +123,9 @@ async def test_a_release_moves_through_its_review(store: SqlStore, database_url:
         assert isinstance(await process(moved, store), Applied)
         release = await row(database_url, "releases")
         assert (release["status"], release["updated_at"], release["created_at"]) == (status, moved.at, minute(1))
-        [entry] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == entry_id(moved)]
-        assert (entry["activity_type"], entry["status"]) == ("RELEASE_STATUS_CHANGED", status)
-        assert json.loads(entry["activity_data"])["change"] == {"from": expected[-1], "to": status}
+        [activity] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == activity_id(moved)]
+        assert (activity["activity_type"], activity["status"]) == ("RELEASE_STATUS_CHANGED", status)
+        assert json.loads(activity["activity_data"])["change"] == {"from": expected[-1], "to": status}
         expected.append(status)
     assert len(await rows(database_url, "release_activity_logs")) == len(expected)
 
@@ -160,10 +160,10 @@ async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, databa
         "schema_based_config_revision": 4,
         "api_settings": '{"b":"é","a":[]}',
     }
-    entries = {entry["id"]: entry for entry in await rows(database_url, "release_activity_logs")}
-    entry = entries[entry_id(opened)]
-    assert without_data(entry) == {
-        "id": entry_id(opened),
+    activities = {activity["id"]: activity for activity in await rows(database_url, "release_activity_logs")}
+    activity = activities[activity_id(opened)]
+    assert without_data(activity) == {
+        "id": activity_id(opened),
         "created_at": minute(4),
         "updated_at": minute(4),
         "release_deployment_id": deployment_id,
@@ -172,15 +172,15 @@ async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, databa
         "activity_type": "DEPLOYMENT_STATUS_CHANGED",
         "status": status,
     }
-    said = json.loads(entry["activity_data"])
+    said = json.loads(activity["activity_data"])
     assert said["change"] == {"from": None, "to": status}
     assert (said["attempt"], said_of(opened).items() <= said.items()) == (1, True)
     rolled_up = {"PENDING": "DEPLOYING", "IN_PROGRESS": "DEPLOYING", "SUCCESS": "DEPLOYED", "FAILED": "FAILED"}
     release = await row(database_url, "releases")
     if status == "CANCELLED":
-        assert (release["status"], len(entries)) == ("APPROVED", 4)
+        assert (release["status"], len(activities)) == ("APPROVED", 4)
     else:
-        assert entries[entry_id(opened, 1)]["activity_type"] == "RELEASE_STATUS_CHANGED"
+        assert activities[activity_id(opened, 1)]["activity_type"] == "RELEASE_STATUS_CHANGED"
         assert (release["status"], release["updated_at"]) == (rolled_up[status], minute(4))
 
 
@@ -207,11 +207,13 @@ async def test_a_release_block_creates_the_release_with_its_deployment(store: Sq
     assert isinstance(await process(event, store), Applied)
     release = await row(database_url, "releases")
     assert (release["status"], release["release_number"], release["metadata"]) == ("DEPLOYED", 7, '{"ticket":"OPS-1"}')
-    entries = {entry["id"]: entry["activity_type"] for entry in await rows(database_url, "release_activity_logs")}
-    assert entries == {
-        entry_id(event): "RELEASE_CREATED",
-        entry_id(event, 1): "DEPLOYMENT_STATUS_CHANGED",
-        entry_id(event, 2): "RELEASE_STATUS_CHANGED",
+    activities = {
+        activity["id"]: activity["activity_type"] for activity in await rows(database_url, "release_activity_logs")
+    }
+    assert activities == {
+        activity_id(event): "RELEASE_CREATED",
+        activity_id(event, 1): "DEPLOYMENT_STATUS_CHANGED",
+        activity_id(event, 2): "RELEASE_STATUS_CHANGED",
     }
 
 
@@ -224,9 +226,9 @@ async def test_a_new_attempt_cancels_the_active_one(store: SqlStore, database_ur
     assert found == {1: ("CANCELLED", minute(5)), 2: ("PENDING", minute(5))}
     changes = [
         (said["attempt"], said["change"]["from"], said["change"]["to"])
-        for entry in await rows(database_url, "release_activity_logs")
-        if entry["created_at"] == minute(5)
-        for said in [json.loads(entry["activity_data"])]
+        for activity in await rows(database_url, "release_activity_logs")
+        if activity["created_at"] == minute(5)
+        for said in [json.loads(activity["activity_data"])]
     ]
     assert sorted(changes) == [(1, "IN_PROGRESS", "CANCELLED"), (2, None, "PENDING")]
 
@@ -237,15 +239,17 @@ async def test_a_recorded_activity_is_an_entry_and_nothing_else(store: SqlStore,
     await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
     before = await contents(database_url, "releases", "release_deployments")
     custom = {"url": "https://scan.example/4", "Ergebnis": ["ok", None]}
-    activity = pipeline.tell(
+    recorded_activity = pipeline.tell(
         "activity.recorded",
         {"activity_type": "SCAN", "activity_data": custom, "environment_id": "production", "attempt": 1},
     )
-    assert isinstance(await process(activity, store), Applied)
+    assert isinstance(await process(recorded_activity, store), Applied)
     assert await contents(database_url, "releases", "release_deployments") == before
-    [entry] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == entry_id(activity)]
-    assert without_data(entry) == {
-        "id": entry_id(activity),
+    [activity] = [
+        e for e in await rows(database_url, "release_activity_logs") if e["id"] == activity_id(recorded_activity)
+    ]
+    assert without_data(activity) == {
+        "id": activity_id(recorded_activity),
         "created_at": minute(5),
         "updated_at": minute(5),
         "release_deployment_id": uuid5(NAMESPACE, f"{pipeline.release_id}/production/1/1"),
@@ -254,7 +258,7 @@ async def test_a_recorded_activity_is_an_entry_and_nothing_else(store: SqlStore,
         "activity_type": "SCAN",
         "status": "IN_PROGRESS",
     }
-    assert '{"url":"https://scan.example/4","Ergebnis":["ok",null]}' in entry["activity_data"]
+    assert '{"url":"https://scan.example/4","Ergebnis":["ok",null]}' in activity["activity_data"]
 
 
 async def test_a_late_event_is_an_entry_without_a_change(store: SqlStore, database_url: str) -> None:
@@ -265,5 +269,9 @@ async def test_a_late_event_is_an_entry_without_a_change(store: SqlStore, databa
     late = pipeline.deploy("failed", at=minute(8))
     assert isinstance(await process(late, store), Stale)
     assert await contents(database_url, "releases", "release_deployments") == before
-    [entry] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == entry_id(late)]
-    assert (entry["activity_type"], entry["created_at"], entry["status"]) == ("EVENT_STALE", minute(8), "SUCCESS")
+    [activity] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == activity_id(late)]
+    assert (activity["activity_type"], activity["created_at"], activity["status"]) == (
+        "EVENT_STALE",
+        minute(8),
+        "SUCCESS",
+    )

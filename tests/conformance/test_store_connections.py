@@ -12,13 +12,13 @@ from tests.conformance.deadlines import until
 from tests.conformance.pipeline import Pipeline
 from tests.conformance.stores import process_all
 from tests.conformance.test_round_trips import COMMON_MAX
-from tests.servers.counting_proxy import CountingProxy
+from tests.testkit.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
-from worker.domain.decide import decide
-from worker.domain.errors import Conflict, Unavailable
-from worker.domain.message import Message
-from worker.domain.state import Applied, Duplicate, Outcome, State
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.decide import decide
+from worker.rules.errors import Conflict, Unavailable
+from worker.rules.message import Message
+from worker.rules.state import Applied, Duplicate, Outcome, State
 
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mssql"], indirect=True)
 

@@ -20,9 +20,9 @@ from worker.demo.contract_state import Prediction
 from worker.demo.record import TopicRecord
 from worker.demo.recount_rows import compare_rows
 from worker.demo.stream import a_day
-from worker.domain.message import Message
-from worker.domain.state import Outcome, Rejected
-from worker.handling.process import read
+from worker.pipeline.transaction import read
+from worker.rules.message import Message
+from worker.rules.state import Outcome, Rejected
 
 TOPIC = "rudder.deployment-events"
 RELEASES = 80
@@ -83,18 +83,18 @@ async def by_lanes(messages: Iterable[Message], store: SqlStore) -> Outcomes:
     """Each release in its order, many at the same time, as a worker does."""
     lanes: dict[UUID, list[Message]] = defaultdict(list)
     for message in messages:
-        lanes[message.lane].append(message)
+        lanes[message.ordering_key].append(message)
     outcomes: Outcomes = {}
     places = asyncio.Semaphore(LANES_MAX)
 
-    async def run(lane: Sequence[Message]) -> None:
-        for message in lane:
+    async def run(ordering_key: Sequence[Message]) -> None:
+        for message in ordering_key:
             async with places:
                 outcomes[message.record.offset] = await process_until_settled(message, store)
 
     async with asyncio.TaskGroup() as group:
-        for lane in lanes.values():
-            group.create_task(run(lane))
+        for ordering_key in lanes.values():
+            group.create_task(run(ordering_key))
     return outcomes
 
 

@@ -11,13 +11,13 @@ from uuid import UUID
 
 import pytest
 
-from schemas.likeness import DIFFERENCES
+from schemas.confusables import DIFFERENCES
 from tests.conformance.contents import Contents, contents, insert_rows
 from tests.conformance.pipeline import COMPONENT, Pipeline
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
-from worker.domain.message import Message
-from worker.domain.state import Outcome, Rejected
+from worker.rules.message import Message
+from worker.rules.state import Outcome, Rejected
 
 SPELLINGS = ("Prod", "prod", "PROD ", "pr\u00f6d", "\uff50\uff52\uff4f\uff44", "prod\U0001f680", "pro\u200dd")
 APPLIED, REFUSED = "Applied", "invalid_data"

@@ -17,13 +17,13 @@ from tests.conformance.contents import contents, rows
 from tests.conformance.deadlines import until
 from tests.conformance.pipeline import Pipeline
 from tests.conformance.stores import migrate, opened, process_all
-from tests.servers.postgres import PostgresServer
+from tests.testkit.postgres import PostgresServer
 from worker.db.store import SqlStore
-from worker.domain.decide import decide
-from worker.domain.errors import Conflict, Misconfigured, Unavailable
-from worker.domain.message import Message
-from worker.domain.state import Applied, Outcome, Stale, State
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.decide import decide
+from worker.rules.errors import ConfigurationError, Conflict, Unavailable
+from worker.rules.message import Message
+from worker.rules.state import Applied, Outcome, Stale, State
 
 LOCKED_OUT = "host all locked_out 127.0.0.1/32 scram-sha-256"
 
@@ -89,7 +89,7 @@ async def test_connections_lost_while_idle_cost_no_event(
 async def test_a_database_that_is_down_is_unavailable_until_it_is_up(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    """Never Misconfigured, whatever is asked of it, and by whom; afterwards all goes on by itself."""
+    """Never ConfigurationError, whatever is asked of it, and by whom; afterwards all goes on by itself."""
     pipeline = Pipeline()
     await process(pipeline.created(), store)
     message = pipeline.tell("release.submitted")
@@ -121,8 +121,8 @@ async def test_a_crash_of_the_database_loses_nothing_and_repeats_nothing(
         await store.transact(message, judge_before_the_crash)
     await asyncio.to_thread(postgres_server.start)
     assert isinstance(await process(message, store), Applied)
-    [entry] = [e for e in await rows(postgres_url, "release_activity_logs") if e["status"] == "IN_REVIEW"]
-    assert entry["activity_type"] == "RELEASE_STATUS_CHANGED"
+    [activity] = [e for e in await rows(postgres_url, "release_activity_logs") if e["status"] == "IN_REVIEW"]
+    assert activity["activity_type"] == "RELEASE_STATUS_CHANGED"
 
 
 async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(
@@ -192,7 +192,7 @@ async def test_a_wrong_password_is_the_operators_to_mend(scram: str, postgres_ur
         async with opened(wrong, check=False) as store:
             try:
                 await store.ping()
-            except Misconfigured as error:
+            except ConfigurationError as error:
                 return str(error)
         return ""
 
@@ -209,9 +209,9 @@ async def test_what_the_server_does_not_know_is_the_operators_to_mend(postgres_u
     wrong = known.set(database="nobody_knows") if unknown == "database" else known.set(username="nobody_knows")
     url = wrong.render_as_string(hide_password=False)
     async with opened(url, check=False) as store:
-        with pytest.raises(Misconfigured, match="nobody_knows"):
+        with pytest.raises(ConfigurationError, match="nobody_knows"):
             await store.check()
-        with pytest.raises(Misconfigured, match="nobody_knows"):
+        with pytest.raises(ConfigurationError, match="nobody_knows"):
             await store.ping()
 
 

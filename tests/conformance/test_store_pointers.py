@@ -15,11 +15,11 @@ from tests.conformance.pipeline import COMPONENT, Pipeline, minute
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
-from worker.domain.errors import Misconfigured
-from worker.domain.identity import NAMESPACE
-from worker.domain.state import Applied
-from worker.handling.process import process
-from worker.handling.verify.history import Pointing
+from worker.pipeline.transaction import process
+from worker.rules.errors import ConfigurationError
+from worker.rules.identity import NAMESPACE
+from worker.rules.state import Applied
+from worker.stored_rows import Pointing
 
 KEY = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
 POINTERS = "release_mgt_release_id, release_mgt_deployment_id, release_mgt_deployment_name"
@@ -210,12 +210,12 @@ async def test_probe_reports_app_environments_that_is_gone(store: SqlStore, data
         if database_url.startswith("mssql"):
             sql = "EXEC sp_rename 'app_environments.deployment_track_id', 'track', 'COLUMN'"
     await asyncio.to_thread(run, database_url, sql)
-    with pytest.raises(Misconfigured, match="app_environments" if change == "dropped" else "deployment_track_id"):
+    with pytest.raises(ConfigurationError, match="app_environments" if change == "dropped" else "deployment_track_id"):
         await store.ping()
     async with opened(database_url, check=False) as newcomer:
         if change == "dropped":
             with pytest.raises(
-                Misconfigured, match="the table app_environments, which the migrations create, is missing"
+                ConfigurationError, match="the table app_environments, which the migrations create, is missing"
             ):
                 await newcomer.check()
         else:  # it leaves the table alone, and so does its probe

@@ -14,11 +14,11 @@ from tests.conformance.contents import contents, insert_rows, row, rows
 from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all, process_until_settled
 from worker.db.store import SqlStore
-from worker.domain.decide import decide
-from worker.domain.errors import Conflict
-from worker.domain.message import Message
-from worker.domain.state import Applied, Duplicate, Outcome, State
-from worker.handling.process import process
+from worker.pipeline.transaction import process
+from worker.rules.decide import decide
+from worker.rules.errors import Conflict
+from worker.rules.message import Message
+from worker.rules.state import Applied, Duplicate, Outcome, State
 
 ROUNDS = 20
 
@@ -103,8 +103,8 @@ async def test_the_same_event_at_once_is_applied_once(workers: Workers, database
         messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("succeeded")]
         for told in messages:
             assert sorted(await at_once(workers, told, told)) == ["Applied", "Duplicate"]
-    entries = await rows(database_url, "release_activity_logs")
-    assert len(entries) == ROUNDS * (3 + 2 + 2)
+    activities = await rows(database_url, "release_activity_logs")
+    assert len(activities) == ROUNDS * (3 + 2 + 2)
 
 
 async def test_an_event_that_is_applied_while_its_repeat_is_judged_is_not_rejected(
@@ -139,12 +139,12 @@ async def state_of(message: Message, store: SqlStore) -> State:
     class Enough(Exception):
         pass
 
-    def judge(state: State, _message: Message) -> Outcome:
+    def decider(state: State, _message: Message) -> Outcome:
         seen.append(state)
         raise Enough
 
     with pytest.raises(Enough):
-        await store.transact(message, judge)
+        await store.transact(message, decider)
     return seen[0]
 
 
@@ -177,8 +177,8 @@ def _number_taken_meanwhile() -> Race:
 
 def _event_applied_meanwhile() -> Race:
     pipeline = Pipeline()
-    activity = pipeline.tell("activity.recorded", {"activity_type": "NOTE", "activity_data": {}})
-    return [*pipeline.approved()], activity, [activity]
+    recorded_activity = pipeline.tell("activity.recorded", {"activity_type": "NOTE", "activity_data": {}})
+    return [*pipeline.approved()], recorded_activity, [recorded_activity]
 
 
 def _event_rejected_meanwhile() -> Race:
@@ -290,7 +290,7 @@ async def test_what_another_worker_does_within_a_turn_is_a_conflict(
 
     expected: list[object] = []
 
-    def judge(state: State, message: Message) -> Outcome:
+    def decider(state: State, message: Message) -> Outcome:
         with ThreadPoolExecutor(1) as thread:
             expected.append(thread.submit(asyncio.run, others()).result())
         return decide(state, message)
@@ -298,7 +298,7 @@ async def test_what_another_worker_does_within_a_turn_is_a_conflict(
     async with opened(postgres_url) as slow:
         await process_all(before, slow)
         with pytest.raises(Conflict):
-            await slow.transact(message, judge)
+            await slow.transact(message, decider)
         assert await contents(postgres_url) == expected[0]
         await process(message, slow)
 

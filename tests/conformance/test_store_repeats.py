@@ -9,9 +9,9 @@ from tests.conformance.contents import WORKERS_TABLES, contents, row, rows
 from tests.conformance.pipeline import SOURCE, TOPIC, Pipeline, message, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.store import SqlStore
-from worker.domain.identity import NAMESPACE
-from worker.domain.state import Applied, Duplicate, Rejected, Stale
-from worker.handling.process import give_up, process
+from worker.pipeline.transaction import give_up, process
+from worker.rules.identity import NAMESPACE
+from worker.rules.state import Applied, Duplicate, Rejected, Stale
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ async def test_a_duplicate_changes_nothing(store: SqlStore, database_url: str) -
             assert now.rejection == then.rejection
         else:
             assert isinstance(then, Applied | Stale)
-            assert now.entries == then.changes.entries
+            assert now.activities == then.changes.activities
 
 
 async def test_a_record_without_an_identity_is_remembered_by_its_place(store: SqlStore, database_url: str) -> None:

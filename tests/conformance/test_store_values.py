@@ -17,9 +17,9 @@ from tests.conformance.pipeline import MOMENT, Pipeline, message
 from tests.conformance.stores import migrate, opened, process_all
 from worker.db.revisions import head_revision
 from worker.db.store import SqlStore
-from worker.domain.errors import Misconfigured
-from worker.domain.state import Applied, Rejected
-from worker.handling.process import process, read
+from worker.pipeline.transaction import process, read
+from worker.rules.errors import ConfigurationError
+from worker.rules.state import Applied, Rejected
 
 # 255 UTF-16 units each, as nvarchar(255) counts them: astral characters are two.
 WIDEST = ("x" * 255, "ü" * 255, "𝄞" * 127 + "x", "漢" * 254 + " ", "'\";--%_\\" + "é" * 247)
@@ -130,7 +130,7 @@ async def test_a_rejection_of_the_longest_texts_is_remembered(store: SqlStore, d
 async def test_a_database_that_was_never_migrated_is_refused(database_url: str) -> None:
     """In words that say what to do."""
     async with opened(database_url, check=False) as store:
-        with pytest.raises(Misconfigured, match="rudder-worker migrate"):
+        with pytest.raises(ConfigurationError, match="rudder-worker migrate"):
             await store.check()
 
 
@@ -138,7 +138,7 @@ async def test_a_database_at_an_older_revision_is_refused(database_url: str) -> 
     """Its revision is named, and so is the one that is needed."""
     await migrate(database_url, "0.0.217")
     async with opened(database_url, check=False) as store:
-        with pytest.raises(Misconfigured, match=rf"0\.0\.217.*{head_revision()}.*rudder-worker migrate"):
+        with pytest.raises(ConfigurationError, match=rf"0\.0\.217.*{head_revision()}.*rudder-worker migrate"):
             await store.check()
         await migrate(database_url)
         await store.check()

@@ -5,11 +5,11 @@ import asyncio
 from tests.conformance.contents import insert_rows, row, rows
 from tests.conformance.pipeline import SOURCE, Pipeline, minute
 from tests.conformance.stores import migrate, opened
-from tests.unit.runtime.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery, the_gates
-from worker.domain.breaker import Breaker
-from worker.domain.identity import entry_id
+from tests.unit.pipeline.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery, the_gates
+from worker.pipeline.breaker import Breaker
+from worker.pipeline.consumer import Bounds, Consumer
 from worker.ports import Partition
-from worker.runtime.consumer import Bounds, Consumer
+from worker.rules.identity import activity_id
 from worker.telemetry import Metrics
 
 BOUNDS = Bounds(
@@ -35,7 +35,7 @@ async def test_a_key_that_is_taken_freezes_no_partition(database_url: str) -> No
     before = release.approved()
     frozen = release.deploy("succeeded")
     behind = [release.deploy("failed"), *other.approved()]
-    taken = entry_id(source=SOURCE, event_id=f"{release.release_id}/{release.told - 1}", position=1)
+    taken = activity_id(source=SOURCE, event_id=f"{release.release_id}/{release.told - 1}", position=1)
     clock, publisher, metrics, stop = ImpatientClock(), ScriptedPublisher(), Metrics(), asyncio.Event()
     source = ScriptedSource([message.record for message in before])
     partition = Partition(frozen.record.topic, frozen.record.partition)

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.servers.topics import MakeTopic
+from tests.testkit.topics import MakeTopic
 from tests.unit.cli.command_line import rudder_worker
 from tests.unit.schemas.records import structured
-from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
-from worker.ports import Publication
+from worker.ports import OutgoingRecord
+from worker.rules.errors import Unavailable
 
 EVENT = structured()
 
@@ -49,7 +49,7 @@ async def test_sending_to_a_missing_topic_does_not_create_it(bootstrap_servers: 
     try:
         assert not await publisher.has_topic(missing)
         with pytest.raises(Unavailable, match=missing):
-            await publisher.publish([Publication(topic=missing, key=b"k", value=b"v", headers=())])
+            await publisher.publish([OutgoingRecord(topic=missing, key=b"k", value=b"v", headers=())])
     finally:
         await publisher.stop()
     assert not await topic_exists(bootstrap_servers, missing)

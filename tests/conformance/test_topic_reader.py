@@ -8,10 +8,10 @@ from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorFor
 
 from tests.conformance.producers import ToSend, send
 from tests.conftest import MakeTopic
-from worker.domain.errors import Unavailable
 from worker.kafka.connection import Connection
 from worker.kafka.topic_reader import KafkaTopicReader
 from worker.ports import Partition
+from worker.rules.errors import Unavailable
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)

@@ -17,7 +17,7 @@ from sqlalchemy.pool import NullPool
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from worker.db import migration
 from worker.db.models import Base
-from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
+from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 
 TABLES: Mapping[str, Table] = Base.metadata.tables
 MACHINES: Mapping[str, Mapping[Any, frozenset[Any]]] = {

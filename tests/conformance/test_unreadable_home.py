@@ -20,7 +20,7 @@ if os.geteuid() == 0:
     os.setgroups([]), os.setgid(nobody.pw_gid), os.setuid(nobody.pw_uid)
 os.environ["HOME"] = sys.argv[2]
 asyncio.run(connect())
-from worker.db.dialects import postgresql_default_files
+from worker.db.postgresql import default_files as postgresql_default_files
 asyncpg.connect_utils._dot_postgresql_path = postgresql_default_files._path
 try:
     asyncio.run(asyncpg.connect(sys.argv[1].replace("+asyncpg", "")))
@@ -30,7 +30,7 @@ except PermissionError:
 
 
 def test_postgresql_connects_where_home_is_not_readable(postgres_url: str, tmp_path: Path) -> None:
-    """Once asyncpg alone connects as well, `worker.db.dialects.postgresql_default_files` can go."""
+    """Once asyncpg alone connects as well, `worker.db.postgresql.default_files` can go."""
     home = tmp_path / "home"
     home.mkdir(mode=0o000)
     command = [sys.executable, "-c", PROGRAM, postgres_url, str(home)]

@@ -12,7 +12,7 @@ from tests.conformance.catalogue import catalogue, execute_script, run
 from tests.conformance.stores import opened
 from worker.db import migration
 from worker.db.revisions import head_revision
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 from worker.telemetry import LogEvent
 
 FORMER = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"
@@ -39,7 +39,7 @@ def by_an_earlier_version(url: str, revision: str) -> None:
 
 def test_version_table_of_another_application_is_left_alone(database_url: str) -> None:
     run(database_url, FORMER, *THEIRS)
-    with pytest.raises(Misconfigured, match="run `rudder-worker migrate` first"):
+    with pytest.raises(ConfigurationError, match="run `rudder-worker migrate` first"):
         start(database_url)
     migration.upgrade(database_url)
     start(database_url)
@@ -51,7 +51,7 @@ def test_version_table_of_another_application_is_left_alone(database_url: str) -
 def test_database_of_an_earlier_version_is_taken_over(database_url: str, revision: str) -> None:
     """And a worker of that version still finds what it looks for."""
     by_an_earlier_version(database_url, revision)
-    with pytest.raises(Misconfigured, match="run `rudder-worker migrate` first"):
+    with pytest.raises(ConfigurationError, match="run `rudder-worker migrate` first"):
         start(database_url)
     migration.upgrade(database_url)
     assert run(database_url, VERSION) == [(head_revision(),)]
@@ -83,7 +83,7 @@ def test_missing_table_ends_the_start(database_url: str, table: str) -> None:
         pytest.skip("the probe of SQL Server does not look at the tables yet")
     migration.upgrade(database_url)
     run(database_url, f"DROP TABLE {table}{' CASCADE' * database_url.startswith('postgresql')}")
-    with pytest.raises(Misconfigured, match="rudder-worker migrate"):
+    with pytest.raises(ConfigurationError, match="rudder-worker migrate"):
         start(database_url)
 
 

@@ -10,8 +10,8 @@ from typing import Self
 
 from schemas.record import Record
 from tests.deterministic.wire import LATENCY_SECONDS, Wire
-from worker.domain.errors import Unavailable
-from worker.ports import Partition, Publication
+from worker.ports import OutgoingRecord, Partition
+from worker.rules.errors import Unavailable
 
 OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 
@@ -31,7 +31,7 @@ class Broker:
     rebalance_seconds: float
     joined_at_seconds: float | None = None
     rebalanced: bool = False
-    published: list[Publication] = field(default_factory=list)
+    published: list[OutgoingRecord] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
     """How much was asked of it and of the database, by kind: by that, the wire knows when it is to fail."""
@@ -118,8 +118,8 @@ class ScriptedPublisher:
     async def ping(self) -> None:
         return None
 
-    async def publish(self, publications: Sequence[Publication]) -> None:
-        for one in publications:
+    async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
+        for one in outgoing:
             await self._wire.ask("publication", partial(self._broker.published.append, one), fail=_down)
 
 

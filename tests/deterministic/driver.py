@@ -11,7 +11,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from tests.deterministic.wire import Wire
-from worker.db.dialects.sqlite import SqliteDialect
+from worker.db.sqlite.dialect import SqliteDialect
 
 
 def in_the_loop(patch: pytest.MonkeyPatch, wire: Wire) -> None:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.deterministic.broker import Broker
-from worker.ports import Partition, Publication
+from worker.ports import OutgoingRecord, Partition
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class LinkedEvent:
     """`told`: what each topic tells of each release, in order, repeats left out."""
 
     rows: Mapping[str, Sequence[str]]
@@ -20,8 +20,8 @@ class Ending:
     committed: Mapping[Partition, int]
 
 
-def ending(broker: Broker, path: Path) -> Ending:
-    return Ending(rows(path), _told(broker.published), broker.committed)
+def ending(broker: Broker, path: Path) -> LinkedEvent:
+    return LinkedEvent(rows(path), _told(broker.published), broker.committed)
 
 
 def rows(path: Path) -> dict[str, list[str]]:
@@ -41,7 +41,7 @@ def told_too_early(broker: Broker, path: Path) -> set[str]:
     return {_id(one) for one in broker.published} - known
 
 
-def _told(published: Iterable[Publication]) -> dict[tuple[str, bytes | None], list[Any]]:
+def _told(published: Iterable[OutgoingRecord]) -> dict[tuple[str, bytes | None], list[Any]]:
     """A repeat has the id and the content of what it repeats; only a dead letter counts its own tries."""
     found: dict[tuple[str, bytes | None], list[Any]] = {}
     for one in published:
@@ -52,7 +52,7 @@ def _told(published: Iterable[Publication]) -> dict[tuple[str, bytes | None], li
     return found
 
 
-def _id(publication: Publication) -> str:
+def _id(outgoing_record: OutgoingRecord) -> str:
     """The row's that it follows from. A dead letter has the event's own headers before those that the worker added."""
-    ids = [value for name, value in publication.headers if name in {"ce_id", "rudder-id"} and value is not None]
+    ids = [value for name, value in outgoing_record.headers if name in {"ce_id", "rudder-id"} and value is not None]
     return ids[-1].decode()

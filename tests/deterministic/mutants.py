@@ -5,21 +5,21 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from worker.domain.breaker import Counted
-from worker.domain.decide import decide
-from worker.domain.errors import Abandoned
-from worker.domain.message import Message
-from worker.domain.state import Duplicate, Outcome, State
-from worker.handling.publications import Publications
-from worker.ports import Publication
-from worker.runtime.assignment import Assignment
-from worker.runtime.delivery import Delivery
-from worker.runtime.publishing import Published, Publishing
-from worker.runtime.retries import Retries, Tenure
+from worker.pipeline.breaker import Counted
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.outgoing import OutgoingRecords
+from worker.pipeline.partition_state import PartitionState
+from worker.pipeline.publish import Published, PublishStep
+from worker.pipeline.retry import Lease, Retries
+from worker.ports import OutgoingRecord
+from worker.rules.decide import decide
+from worker.rules.errors import LeaseLost
+from worker.rules.message import Message
+from worker.rules.state import Duplicate, Outcome, State
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
-_deliver, _publish, _of = Delivery.deliver, Publishing.publish, Publications.of
+_deliver, _publish, _of = Delivery.deliver, PublishStep.publish, OutgoingRecords.of
 
 
 def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
@@ -28,12 +28,12 @@ def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
     async def deliver(
         self: Delivery,
         message: Message,
-        tenure: Tenure,
+        lease: Lease,
         place: AbstractAsyncContextManager[None],
         counted: Counted | None = None,
     ) -> Outcome:
-        done_early(tenure, message)
-        return await _deliver(self, message, tenure, place, counted)
+        done_early(lease, message)
+        return await _deliver(self, message, lease, place, counted)
 
     patch.setattr(Delivery, "deliver", deliver)
 
@@ -42,58 +42,58 @@ def commits_the_offset_before_it_publishes(patch: pytest.MonkeyPatch) -> None:
     done_early = _done_early(patch)
 
     async def publish(
-        self: Publishing, outcome: Outcome, message: Message, tenure: Tenure, *, attempts: int
+        self: PublishStep, outcome: Outcome, message: Message, lease: Lease, *, attempts: int
     ) -> Published:
-        done_early(tenure, message)
-        return await _publish(self, outcome, message, tenure, attempts=attempts)
+        done_early(lease, message)
+        return await _publish(self, outcome, message, lease, attempts=attempts)
 
-    patch.setattr(Publishing, "publish", publish)
+    patch.setattr(PublishStep, "publish", publish)
 
 
-def _done_early(patch: pytest.MonkeyPatch) -> Callable[[Tenure, Message], None]:
+def _done_early(patch: pytest.MonkeyPatch) -> Callable[[Lease, Message], None]:
     """What says that a message is done; that it is done is then said no second time."""
-    done = Assignment.done
-    early: set[tuple[Tenure, int]] = set()
+    done = PartitionState.done
+    early: set[tuple[Lease, int]] = set()
 
-    def done_early(tenure: Tenure, message: Message) -> None:
-        assert isinstance(tenure, Assignment)
-        early.add((tenure, message.record.offset))
-        done(tenure, message.record.offset)
+    def done_early(lease: Lease, message: Message) -> None:
+        assert isinstance(lease, PartitionState)
+        early.add((lease, message.record.offset))
+        done(lease, message.record.offset)
 
-    def done_late(self: Assignment, offset: int) -> None:
+    def done_late(self: PartitionState, offset: int) -> None:
         if (self, offset) not in early:
             done(self, offset)
 
-    patch.setattr(Assignment, "done", done_late)
+    patch.setattr(PartitionState, "done", done_late)
     return done_early
 
 
 def says_nothing_of_what_it_finds_done(patch: pytest.MonkeyPatch) -> None:
-    def of(self: Publications, outcome: Outcome, message: Message, *, attempts: int) -> tuple[Publication, ...]:
+    def of(self: OutgoingRecords, outcome: Outcome, message: Message, *, attempts: int) -> tuple[OutgoingRecord, ...]:
         return () if isinstance(outcome, Duplicate) else _of(self, outcome, message, attempts=attempts)
 
-    patch.setattr(Publications, "of", of)
+    patch.setattr(OutgoingRecords, "of", of)
 
 
 def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
     async def deliver(
         self: Delivery,
         message: Message,
-        tenure: Tenure,
+        lease: Lease,
         place: AbstractAsyncContextManager[None],
         counted: Counted | None = None,
     ) -> Outcome:
-        if tenure.ended.is_set():
-            raise Abandoned
+        if lease.ended.is_set():
+            raise LeaseLost
         foreseen: list[Outcome] = []
 
         def rehearse(state: State, message: Message) -> Outcome:
             foreseen.append(decide(state, message))
-            return Duplicate(entries=(), rejection=None)  # and so nothing is written
+            return Duplicate(activities=(), rejection=None)  # and so nothing is written
 
         await self._store.transact(message, rehearse)
-        await self._publishing.publish(foreseen[0], message, tenure, attempts=1)
-        return await _deliver(self, message, tenure, place, counted)
+        await self._publishing.publish(foreseen[0], message, lease, attempts=1)
+        return await _deliver(self, message, lease, place, counted)
 
     patch.setattr(Delivery, "deliver", deliver)
 
@@ -109,14 +109,14 @@ def takes_a_failed_try_for_done(patch: pytest.MonkeyPatch) -> None:
     async def deliver(
         self: Delivery,
         message: Message,
-        tenure: Tenure,
+        lease: Lease,
         place: AbstractAsyncContextManager[None],
         counted: Counted | None = None,
     ) -> Outcome:
         try:
-            return await _deliver(self, message, tenure, place, counted)
+            return await _deliver(self, message, lease, place, counted)
         except _TriedOnceError:
-            return Duplicate(entries=(), rejection=None)
+            return Duplicate(activities=(), rejection=None)
 
     patch.setattr(Retries, "_pause", pause)
     patch.setattr(Delivery, "deliver", deliver)

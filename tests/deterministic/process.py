@@ -14,8 +14,8 @@ from tests.deterministic.wire import Wire
 from tests.properties.stepped import SteppedLoop
 from tests.unit.environment import Environment
 from worker import assembly
-from worker.runtime.clock import SystemClock
-from worker.runtime.supervisor import Service
+from worker.service.clock import SystemClock
+from worker.service.supervisor import Service
 from worker.settings import Settings
 
 _LONG_SECONDS = 100.0
@@ -48,7 +48,7 @@ class Process:
         with pytest.MonkeyPatch.context() as patch:
             in_the_loop(patch, self._wire)
             source = ScriptedSource(self._broker, self._wire, lambda: self.now_seconds)
-            patch.setattr(assembly, "KafkaSource", lambda *_, **__: source)
+            patch.setattr(assembly, "KafkaConsumerClient", lambda *_, **__: source)
             patch.setattr(assembly, "KafkaPublisher", lambda *_, **__: ScriptedPublisher(self._broker, self._wire))
             patch.setattr(assembly, "SystemClock", lambda: _Clock(self))
             try:

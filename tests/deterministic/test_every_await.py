@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deterministic.ending import Ending, ending, told_too_early
+from tests.deterministic.ending import LinkedEvent, ending, told_too_early
 from tests.deterministic.mutants import HIDDEN_WHILE_ALIVE, SEEN_ANYWAY, Mutant
 from tests.deterministic.process import Process
 from tests.deterministic.remains import Files, Remains, database_files, lay_out
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "worker.db"
 
 
-def undisturbed(migrated: Files, path: Path, *, effects_at_once: bool) -> tuple[Ending, list[Remains]]:
+def undisturbed(migrated: Files, path: Path, *, effects_at_once: bool) -> tuple[LinkedEvent, list[Remains]]:
     """How it ends, and what there would be if it had died at each of its awaits."""
     lay_out(migrated, path)
     broker = scenario()
@@ -41,7 +41,7 @@ def undisturbed(migrated: Files, path: Path, *, effects_at_once: bool) -> tuple[
     return ending(broker, path), process.deaths
 
 
-def wrong(deaths: list[Remains], expected: Ending, path: Path) -> Iterator[str]:
+def wrong(deaths: list[Remains], expected: LinkedEvent, path: Path) -> Iterator[str]:
     """The deaths after which not all is as it should be, at once or when the next process has done the rest."""
     for point, remains in enumerate(deaths, start=1):
         place = f"{point}: {remains.where}, unanswered: {sorted(remains.unanswered)}"

@@ -1,7 +1,7 @@
 """`rudder-worker` with less patience for a broker that refuses it, so that a test need not wait a minute."""
 
 from worker.__main__ import main
-from worker.runtime import broker_monitor
+from worker.service import broker_monitor
 
 broker_monitor.REFUSED_SECONDS_MAX = 2.0
 

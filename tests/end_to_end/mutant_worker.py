@@ -19,8 +19,8 @@ from tests.deterministic.mutants import (
     takes_a_failed_try_for_done,
 )
 from worker.cli.app import main
-from worker.db.conversation import Basis
-from worker.db.dialects import postgresql_conversation
+from worker.db.postgresql import unit_of_work as postgresql_unit_of_work
+from worker.db.unit_of_work import Basis
 from worker.db.writing import Write
 
 UNPUBLISHABLE = b"unpublishable"
@@ -32,7 +32,7 @@ def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
     def unguarded(writes: list[Write], _basis: Basis) -> list[Write]:
         return [replace(write, guarded=None) for write in writes]
 
-    patch.setattr(postgresql_conversation, "_guarded", unguarded)
+    patch.setattr(postgresql_unit_of_work, "_guarded", unguarded)
 
 
 def fails_to_publish_what_is_marked(patch: pytest.MonkeyPatch) -> None:

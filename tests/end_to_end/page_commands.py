@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from tests.servers.topics import MakeTopic
+from tests.testkit.topics import MakeTopic
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 

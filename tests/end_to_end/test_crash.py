@@ -64,14 +64,14 @@ async def test_a_worker_killed_in_mid_stream_again_and_again_loses_and_doubles_n
     dice, day = random.Random(seed), day_of(seed, releases=RELEASES)
     await insert_environments(stage.database_url, seed)
     await stage.send(day.daytime)
-    entries = 0
+    activities = 0
     for life in range(KILLS):
         with stage.worker(f"life-{life}", **SOON_MISSED) as worker:
-            entries += dice.randrange(20, 120)
-            await entries_above(stage, entries, worker)
+            activities += dice.randrange(20, 120)
+            await entries_above(stage, activities, worker)
             worker.kill()
             assert worker.exit_code == -signal.SIGKILL
-        entries = len((await stage.rows())["release_activity_logs"])
+        activities = len((await stage.rows())["release_activity_logs"])
     with stage.worker("last", **SOON_MISSED) as worker:
         await stage.caught_up(worker)
         await stage.send(day.evening)
@@ -101,9 +101,9 @@ async def test_a_group_that_loses_one_by_a_crash_and_one_by_a_stop_loses_nothing
         for worker in workers:
             await worker.ready()
         for part, (index, end) in enumerate(((0, _killed), (1, _stopped))):
-            entries = len((await stage.rows())["release_activity_logs"])
+            activities = len((await stage.rows())["release_activity_logs"])
             await stage.send(day.daytime[part * third : (part + 1) * third])
-            await entries_above(stage, entries + 30, *workers)
+            await entries_above(stage, activities + 30, *workers)
             end(workers[index])
             assert await workers[index].ended() == (0 if end is _stopped else -signal.SIGKILL)
             workers[index] = stage.worker(f"replacement-{index}", **SOON_MISSED)

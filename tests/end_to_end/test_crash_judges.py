@@ -10,9 +10,9 @@ import pytest
 
 from tests.conformance.contents import insert_environments, rows
 from tests.conformance.producers import ToSend, headers_of, send
-from tests.crash.judging import Judgement, judged
 from tests.end_to_end.days import day_of
 from tests.end_to_end.stage import Stage
+from tests.fault_injection.judging import Judgement, judged
 from tests.properties.two_opinions import in_order
 
 SEED = 3
@@ -48,8 +48,8 @@ async def test_a_quiet_day_is_sound_and_each_harm_to_it_is_found_by_both(stage: 
             assert connection.execute(statement).rowcount
         harmed = replace(stage, database_url=f"sqlite+aiosqlite:///{path}")
         found = (await judged(harmed, environments)).complaints
-        for judge in ("verify", "model"):
-            assert any(line.startswith(judge) and table in line for line in found), (statement, judge, found)
+        for decider in ("verify", "model"):
+            assert any(line.startswith(decider) and table in line for line in found), (statement, decider, found)
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
@@ -66,5 +66,5 @@ async def test_what_is_published_and_wrong_is_found_by_both(stage: Stage) -> Non
     assert await judged(stage, environments) == Judgement(complaints=(), more_published=1)
     send(stage.bootstrap_servers, topic, [replace(again, value=value.replace(b'"status"', b'"Status"'))])
     found = (await judged(stage, environments)).complaints
-    for judge in ("verify", "model"):
-        assert any(line.startswith(judge) for line in found), (judge, found)
+    for decider in ("verify", "model"):
+        assert any(line.startswith(decider) for line in found), (decider, found)

@@ -13,7 +13,7 @@ from tests.conformance.deadlines import until
 from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage
-from tests.servers.pgbouncer import pgbouncer
+from tests.testkit.pgbouncer import pgbouncer
 from tests.unit.cli.command_line import rudder_worker
 
 pytestmark = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)

@@ -42,17 +42,17 @@ async def assert_rows(stage: Stage, story: Story) -> Contents:
 
 async def assert_status_events(stage: Stage, topic: str, rows: Contents, path: list[Any], stories: list[Story]) -> None:
     """In order per release, keyed by it, with the log's ids, as the SDK reads them."""
-    entries = {str(row["id"]): row for row in rows["release_activity_logs"]}
+    activities = {str(row["id"]): row for row in rows["release_activity_logs"]}
     found: dict[str, list[Any]] = {str(story.release_id): [] for story in stories}
     for message in await stage.read(topic):
         event = parsed(message)
         data = data_of(event)
         assert message.key() == data["release_id"].encode()
         assert event.get_subject() == data["release_id"]
-        entry = entries[event.get_id()]
-        assert (entry["status"], entry["created_at"]) == (data["status"], event.get_time())
+        activity = activities[event.get_id()]
+        assert (activity["status"], activity["created_at"]) == (data["status"], event.get_time())
         assert (data["organization_id"], data["cause"]["source"]) == (ORGANIZATION, SOURCE)
-        assert data["cause"]["id"] == json.loads(entry["activity_data"])["event"]["id"]
+        assert data["cause"]["id"] == json.loads(activity["activity_data"])["event"]["id"]
         found[data["release_id"]].append((data["previous_status"], data["status"]))
     assert found == {str(story.release_id): path for story in stories}
 

@@ -17,7 +17,7 @@ from tests.end_to_end.held_writes import held_writes
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.verifying import compared
 from tests.end_to_end.worker_process import WorkerProcess
-from tests.servers.topics import delete_topics
+from tests.testkit.topics import delete_topics
 from worker.demo.topics import create_topics
 
 SEED = 31

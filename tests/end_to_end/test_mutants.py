@@ -32,9 +32,9 @@ from tests.end_to_end.mutant_worker import writes_whatever_was_written_meanwhile
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.verifying import LOG, verified, without_words
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
-from tests.servers.topics import delete_topics
+from tests.testkit.topics import delete_topics
 from worker.demo.topics import create_topics
-from worker.domain.identity import entry_id
+from worker.rules.identity import activity_id
 
 SETTINGS = {
     "RUDDER_SESSION_TIMEOUT_SECONDS": "2",  # a dead worker's partitions go to its heir after so long
@@ -66,7 +66,7 @@ def about_entry(
     stage: Stage, kind: str, story: Story, told: int, *, offset: int, position: int = 0, partition: int = HIS
 ) -> dict[str, Any]:
     """A finding about the log's entry of the event that was told as number `told`, counted from 1."""
-    row = entry_id(source=SOURCE, event_id=f"{story.release_id}/{told}", position=position)
+    row = activity_id(source=SOURCE, event_id=f"{story.release_id}/{told}", position=position)
     return {
         "kind": kind,
         "topic": stage.topics.events,

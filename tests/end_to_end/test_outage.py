@@ -18,13 +18,13 @@ from tests.end_to_end.events import Story
 from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, partitions_of, topics_of_a_stage
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
-from tests.servers.apache_kafka import ApacheKafka
-from tests.servers.availability import started
-from tests.servers.counting_proxy import CountingProxy
-from tests.servers.faulty_proxy import FaultyProxy
-from tests.servers.kafka_jars import KafkaUnavailable
-from tests.servers.postgres import PostgresServer
-from tests.servers.proxied_kafka import ProxiedKafka
+from tests.testkit.apache_kafka import ApacheKafka
+from tests.testkit.availability import started
+from tests.testkit.counting_proxy import CountingProxy
+from tests.testkit.faulty_proxy import FaultyProxy
+from tests.testkit.kafka_jars import KafkaUnavailable
+from tests.testkit.postgres import PostgresServer
+from tests.testkit.proxied_kafka import ProxiedKafka
 from worker.demo.topics import create_topics
 
 SEED = 5

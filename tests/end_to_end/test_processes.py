@@ -14,7 +14,7 @@ from tests.conformance.deadlines import until
 from tests.end_to_end.days import Day, day_of
 from tests.end_to_end.process_family import SIZE, ProcessFamily, runs
 from tests.end_to_end.stage import Stage
-from tests.servers.postgres import PostgresServer
+from tests.testkit.postgres import PostgresServer
 
 pytestmark = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 

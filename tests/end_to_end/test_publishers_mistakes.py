@@ -11,7 +11,7 @@ import pytest
 from tests.conformance.producers import ToSend, headers_of
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import PARTITIONS, Stage
-from tests.servers.topics import delete_topics
+from tests.testkit.topics import delete_topics
 from worker.demo.topics import create_topics
 
 
@@ -79,9 +79,9 @@ async def test_one_release_number_goes_to_the_first_claim_of_its_partition(stage
     for _ in range(20):
         first, second = Story(), Story()
         second.component_id = first.component_id
-        alike = {**second.fields, "deployment_track_id": "Main \U0001fae8"}
+        collides = {**second.fields, "deployment_track_id": "Main \U0001fae8"}
         firsts.append(first.release_id)
-        records += [first.deploy("started", release=first.fields), second.deploy("started", release=alike)]
+        records += [first.deploy("started", release=first.fields), second.deploy("started", release=collides)]
     with stage.worker() as worker:
         await stage.send([replace(record, partition=0) for record in records])
         await stage.caught_up(worker)

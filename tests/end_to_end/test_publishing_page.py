@@ -9,8 +9,8 @@ import yaml
 
 from schemas.reasons import Reason
 from tests.end_to_end.page_commands import blocks, environment_of, languages, outcomes_of_worker, rows_of, run_script
-from tests.servers.topics import MakeTopic
-from worker.domain.message import REDRIVE_HEADER
+from tests.testkit.topics import MakeTopic
+from worker.rules.message import REDRIVE_HEADER
 
 TEXT = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
 

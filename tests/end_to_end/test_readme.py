@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.page_commands import blocks, environment_of, outcomes_of_worker, rows_of, run_script
-from tests.servers.topics import MakeTopic
+from tests.testkit.topics import MakeTopic
 
 README = Path(__file__).parents[2] / "README.md"
 

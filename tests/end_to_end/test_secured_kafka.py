@@ -17,9 +17,9 @@ from tests.conformance.stores import migrate
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
 from tests.end_to_end.worker_process import WorkerProcess
-from tests.servers.availability import started
-from tests.servers.kafka_jars import KafkaUnavailable
-from tests.servers.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
+from tests.testkit.availability import started
+from tests.testkit.kafka_jars import KafkaUnavailable
+from tests.testkit.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
 from worker.demo.topics import create_topics
 
 Settings = dict[str, str]

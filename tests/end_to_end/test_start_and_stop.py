@@ -17,7 +17,7 @@ from tests.end_to_end.held_writes import held_writes
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
-from tests.servers.postgres import PostgresServer
+from tests.testkit.postgres import PostgresServer
 from worker.demo.broker import free_port
 from worker.version import __version__
 

@@ -26,11 +26,11 @@ from tests.end_to_end.events import Story
 from tests.end_to_end.stage import PARTITIONS, Stage
 from tests.end_to_end.verifying import LOG, REJECTIONS, compared, verified, without_words
 from tests.end_to_end.worker_process import ROOT, WorkerProcess
-from tests.servers.postgres import PostgresServer
-from tests.servers.topics import delete_topics
+from tests.testkit.postgres import PostgresServer
+from tests.testkit.topics import delete_topics
 from worker.demo.topics import create_topics
-from worker.domain.identity import deployment_id, entry_id
-from worker.handling.verify.verification import COUNTS
+from worker.rules.identity import activity_id, deployment_id
+from worker.verify.verification import COUNTS
 
 SEED = 2026
 README = ROOT / "README.md"
@@ -57,10 +57,10 @@ class Told:
         last = (await stage.read(stage.topics.events))[-1]
         return cls(stage=stage, story=story, partition=_number(last.partition()), last_offset=_number(last.offset()))
 
-    def entry(self, told: int, position: int = 0) -> str:
+    def activity(self, told: int, position: int = 0) -> str:
         """The id of a row of the log: of the event that was told as number `told`, counted from 1."""
         event_id = f"{self.story.release_id}/{told}"
-        return str(entry_id(source="https://ci.example/end-to-end", event_id=event_id, position=position))
+        return str(activity_id(source="https://ci.example/end-to-end", event_id=event_id, position=position))
 
     def finding(self, kind: str, *, table: str | None, row: str | None, offset: int | None) -> dict[str, Any]:
         """A finding about an input record, or about a row alone."""
@@ -158,10 +158,12 @@ async def test_each_harm_to_the_tables_is_named_with_its_record_and_row(stage: S
     told = await Told.on(stage)
     release = str(told.story.release_id)
     [deployment] = (await stage.rows())["release_deployments"]
-    rejection = told.entry(7)
-    copied = f"SELECT '00000000-0000-0000-0000-000000000001', {_LOG_COLUMNS} FROM {LOG} WHERE id = '{told.entry(5)}'"
+    rejection = told.activity(7)
+    copied = f"SELECT '00000000-0000-0000-0000-000000000001', {_LOG_COLUMNS} FROM {LOG} WHERE id = '{told.activity(5)}'"
     harms: dict[str, dict[str, Any]] = {
-        f"DELETE FROM {LOG} WHERE id = '{told.entry(5)}'": told.finding("lost", table=LOG, row=told.entry(5), offset=4),
+        f"DELETE FROM {LOG} WHERE id = '{told.activity(5)}'": told.finding(
+            "lost", table=LOG, row=told.activity(5), offset=4
+        ),
         f"DELETE FROM {REJECTIONS}": told.finding("lost", table=REJECTIONS, row=rejection, offset=6),
         "UPDATE release_deployments SET status = 'ROLLED_BACK'": told.finding(
             "contradictory", table="release_deployments", row=str(deployment["id"]), offset=None
@@ -169,8 +171,8 @@ async def test_each_harm_to_the_tables_is_named_with_its_record_and_row(stage: S
         "UPDATE releases SET created_by = 'nobody'": told.finding(
             "contradictory", table="releases", row=release, offset=None
         ),
-        f"UPDATE {LOG} SET status = 'FAILED' WHERE id = '{told.entry(5)}'": told.finding(
-            "contradictory", table=LOG, row=told.entry(5), offset=4
+        f"UPDATE {LOG} SET status = 'FAILED' WHERE id = '{told.activity(5)}'": told.finding(
+            "contradictory", table=LOG, row=told.activity(5), offset=4
         ),
         f"UPDATE {REJECTIONS} SET resolved_at = created_at": told.finding(
             "contradictory", table=REJECTIONS, row=rejection, offset=6
@@ -327,7 +329,7 @@ async def test_a_status_topic_in_another_order_or_with_a_gap_is_told(stage: Stag
     first, second, third = map(as_sent, await stage.read(stage.topics.deployment_status))
     for kind, records, finding in (
         ("out_of_order", [second, first, third], None),
-        ("lost", [first, third], told.finding("lost", table=LOG, row=told.entry(5), offset=4)),
+        ("lost", [first, third], told.finding("lost", table=LOG, row=told.activity(5), offset=4)),
     ):
         topic = f"{stage.topics.deployment_status}.{kind}"
         rewritten = replace(stage, topics=replace(stage.topics, deployment_status=topic))
@@ -352,7 +354,7 @@ async def test_a_record_that_the_group_committed_and_nobody_handled_is_lost(stag
     assert (report["counts"]["uncommitted"], report["counts"]["pending"]) == (1, 1)
     await asyncio.to_thread(skip_to_the_end, stage)
     report = await verified(stage, code=1)
-    assert without_words(report) == [told.finding("lost", table=LOG, row=told.entry(8), offset=7)]
+    assert without_words(report) == [told.finding("lost", table=LOG, row=told.activity(8), offset=7)]
 
 
 def skip_to_the_end(stage: Stage) -> None:

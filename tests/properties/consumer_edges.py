@@ -8,12 +8,12 @@ from typing import Any, TypeVar
 from schemas.record import Record
 from tests.properties.consumer_ledger import Holding, Ledger, Logged
 from tests.properties.consumer_outside import Outside, Question
-from worker.domain.errors import Unavailable
-from worker.domain.message import Message
-from worker.domain.state import Outcome, State
-from worker.ports import Partition, Publication
-from worker.runtime.clock import SystemClock
-from worker.runtime.consumer import Bounds
+from worker.pipeline.consumer import Bounds
+from worker.ports import OutgoingRecord, Partition
+from worker.rules.errors import Unavailable
+from worker.rules.message import Message
+from worker.rules.state import Outcome, State
+from worker.service.clock import SystemClock
 
 COMMIT_TIMEOUT_SECONDS = 4.0
 BATCHES = (1, 2, 4, 100)
@@ -71,13 +71,13 @@ class Edges(SystemClock):
 
     # --- Store and Publisher
 
-    async def transact(self, message: Message, judge: Callable[[State, Message], Outcome]) -> Outcome:
+    async def transact(self, message: Message, decider: Callable[[State, Message], Outcome]) -> Outcome:
         def answer(fault: str | None, _: int) -> Outcome:
             return self._outside.write(message, state, outcome, fault)
 
         with self._ledger.active("transaction"):
             state = self._outside.rows.load(message)
-            outcome = judge(state, message)
+            outcome = decider(state, message)
             (written,) = await self._ask("transaction", answer, message=message)
         return written
 
@@ -86,9 +86,9 @@ class Edges(SystemClock):
         with self._ledger.active("pause"):
             await self._ask("ping", lambda fault, _: _answered(fault))
 
-    async def publish(self, publications: Sequence[Publication]) -> None:
+    async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
         with self._ledger.active("publication"):
-            await self._ask("publication", lambda fault, _: self._outside.publish(publications, fault))
+            await self._ask("publication", lambda fault, _: self._outside.publish(outgoing, fault))
 
     # --- Clock
 
@@ -153,8 +153,8 @@ class Edges(SystemClock):
         first = which // len(BATCHES) % len(holdings)
         fetched: list[tuple[Holding, Logged]] = []
         for holding in holdings[first:] + holdings[:first]:
-            room = min(records_max, BATCHES[which % len(BATCHES)]) - len(fetched)
-            taken = self._left(holding, paused)[:room]
+            budget = min(records_max, BATCHES[which % len(BATCHES)]) - len(fetched)
+            taken = self._left(holding, paused)[:budget]
             holding.position += len(taken)
             fetched += [(holding, logged) for logged in taken]
         return fetched

@@ -13,12 +13,12 @@ from typing import Literal
 from uuid import UUID
 
 from schemas.record import Record
-from worker.domain.message import Message
-from worker.domain.state import Outcome
+from worker.pipeline.consumer import Bounds
 from worker.ports import Partition
-from worker.runtime.consumer import Bounds
+from worker.rules.message import Message
+from worker.rules.state import Outcome
 
-Activity = Literal["transaction", "publication", "pause"]
+Step = Literal["transaction", "publication", "pause"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Delivered:
     message: Message
     holding: "Holding"
     state: Literal["queued", "begun", "done", "left"] = "queued"
-    activity: Activity | None = None
+    step: Step | None = None
     cut_off: bool = False
 
     @property
@@ -111,7 +111,7 @@ class Ledger:
         self._records.append(record)
         delivered = Delivered(replace(logged.message, record=record), holding)
         self._by_record[id(record)] = delivered
-        self._lanes[delivered.message.lane].append(delivered)
+        self._lanes[delivered.message.ordering_key].append(delivered)
         self._identities[delivered.message.id].append(delivered)
         holding.delivered.append(delivered)
         return record
@@ -132,8 +132,8 @@ class Ledger:
         """What is neither done nor left, but for what waits to be left."""
         return [
             delivered
-            for lane in self._lanes.values()
-            for delivered in lane
+            for ordering_key in self._lanes.values()
+            for delivered in ordering_key
             if delivered.state == "begun" or not delivered.ended
         ]
 
@@ -143,8 +143,11 @@ class Ledger:
     def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:
         """`worker.ports.Tracer`: a message's life, from its first try to its last acknowledgement."""
         delivered, task = self.of(message), asyncio.current_task()
-        lane, repeats = self._lanes[message.lane], self._identities[message.id]
-        self.expect(lane[0] is delivered, f"{delivered.place} begins while {lane[0].place} of its release is not done")
+        ordering_key, repeats = self._lanes[message.ordering_key], self._identities[message.id]
+        self.expect(
+            ordering_key[0] is delivered,
+            f"{delivered.place} begins while {ordering_key[0].place} of its release is not done",
+        )
         self.expect(repeats[0] is delivered, f"{delivered.place} begins before {repeats[0].place}, which it repeats")
         delivered.state = "begun"
         self._tasks[task] = delivered
@@ -157,32 +160,32 @@ class Ledger:
             delivered.state = "done"
         finally:
             del self._tasks[task]
-            lane.remove(delivered)
+            ordering_key.remove(delivered)
             repeats.remove(delivered)
 
     @contextmanager
-    def active(self, activity: Activity) -> Iterator[None]:
+    def active(self, step: Step) -> Iterator[None]:
         """The present task's delivery is at it; a task that has none is not looked at."""
         delivered = self._tasks.get(asyncio.current_task())
         if delivered is None:
             yield
             return
-        self.expect(delivered.activity is None, f"{delivered.place}: {activity} during {delivered.activity}")
-        if activity == "transaction":
+        self.expect(delivered.step is None, f"{delivered.place}: {step} during {delivered.step}")
+        if step == "transaction":
             self.expect(not delivered.ended, f"{delivered.place} is tried after its partition was given up")
             self.expect(self.at("transaction") < self._bounds.concurrency, "more at once than may be")
-        delivered.activity = activity
+        delivered.step = step
         try:
             yield
         finally:
-            delivered.activity = None
+            delivered.step = None
 
     def of(self, message: Message) -> Delivered:
         return self._by_record[id(message.record)]
 
-    def at(self, *activities: Activity) -> int:
+    def at(self, *steps: Step) -> int:
         """How many deliveries are at one of these."""
-        return sum(delivered.activity in activities for delivered in self._tasks.values())
+        return sum(delivered.step in steps for delivered in self._tasks.values())
 
     # --- what holds whenever the worker has nothing to do but wait
 
@@ -198,8 +201,8 @@ class Ledger:
 
     def _could_be_worked_on(self, delivered: Delivered) -> bool:
         message = delivered.message
-        first = self._lanes[message.lane][0] is delivered and self._identities[message.id][0] is delivered
-        return first and delivered.activity is None and not delivered.ended
+        first = self._lanes[message.ordering_key][0] is delivered and self._identities[message.id][0] is delivered
+        return first and delivered.step is None and not delivered.ended
 
     def check_commit(self, partition: Partition, offset: int, holding: Holding | None) -> None:
         """It commits what it has, and just what is done."""
@@ -212,7 +215,7 @@ class Ledger:
     def check_given_up(self, holding: Holding) -> None:
         """When a partition was given up in time: nothing of it is under way, and what is done is committed."""
         for delivered in holding.delivered:
-            under_way = delivered.activity in {"transaction", "publication"}
+            under_way = delivered.step in {"transaction", "publication"}
             self.expect(not under_way, f"{delivered.place} is under way in a partition that was given up")
         done = holding.finished_until
         self.expect(done == holding.attempted, f"gives up {holding.partition} at {holding.attempted}, done is {done}")

@@ -10,23 +10,23 @@ from tests.properties.consumer_edges import COMMIT_TIMEOUT_SECONDS, Edges
 from tests.properties.consumer_ledger import Ledger
 from tests.properties.consumer_outside import Outside
 from tests.properties.stepped import SteppedLoop
-from worker.domain.breaker import Breaker
-from worker.domain.retry import Backoff
-from worker.handling.publications import Publications, Topics
+from worker.pipeline.backoff import Backoff
+from worker.pipeline.breaker import Breaker
+from worker.pipeline.consumer import Bounds, Consumer
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
+from worker.pipeline.outgoing import OutgoingRecords, Topics
+from worker.pipeline.retry import RetryPolicy
 from worker.ports import Partition
-from worker.runtime.consumer import Bounds, Consumer
-from worker.runtime.delivery import Delivery
-from worker.runtime.gate import Gate, Gates
-from worker.runtime.retries import Policy
 from worker.telemetry import Metrics
 
-POLICY = Policy(
+POLICY = RetryPolicy(
     backoff=Backoff(initial_seconds=0.25, max_seconds=2.0),
     attempts_max=3,
     conflict_backoff=Backoff(initial_seconds=0.1, max_seconds=0.4),
     conflicts_max=4,
 )
-PUBLICATIONS = Publications(
+PUBLICATIONS = OutgoingRecords(
     topics=Topics(deployment_status="deployments", release_status="releases", dead_letters="dead"),
     content_mode="binary",
     source="urn:test",
@@ -51,8 +51,8 @@ class Member:
     def _assembled(self) -> Consumer:
         metrics, edges = Metrics(), self.edges
         backoff, patience_seconds = Backoff(initial_seconds=0.1, max_seconds=1.0), 3.0
-        gates = Gates(
-            database=Gate(
+        monitors = DependencyMonitors(
+            database=DependencyMonitor(
                 "database",
                 edges.ping,
                 backoff=backoff,
@@ -60,7 +60,7 @@ class Member:
                 clock=edges,
                 metrics=metrics,
             ),
-            broker=Gate(
+            broker=DependencyMonitor(
                 "broker", edges.ping, backoff=backoff, patience_seconds=patience_seconds, clock=edges, metrics=metrics
             ),
         )
@@ -68,9 +68,9 @@ class Member:
         delivery = Delivery(
             store=edges,
             publisher=edges,
-            publications=PUBLICATIONS,
+            outgoing=PUBLICATIONS,
             policy=POLICY,
-            gates=gates,
+            monitors=monitors,
             breaker=breaker,
             tracer=self.ledger,
             clock=edges,
@@ -79,7 +79,7 @@ class Member:
         return Consumer(
             source=edges,
             delivery=delivery,
-            gates=gates,
+            monitors=monitors,
             breaker=breaker,
             bounds=self._bounds,
             clock=edges,

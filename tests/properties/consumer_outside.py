@@ -14,11 +14,11 @@ from uuid import UUID
 from schemas.reasons import Reason
 from tests.properties.consumer_ledger import Holding, Logged
 from tests.properties.world import World as Rows
-from tests.unit.domain.story import said
-from worker.domain.errors import Conflict, Unavailable, Unprocessable
-from worker.domain.message import Message
-from worker.domain.state import Duplicate, Outcome, Rejected, State
-from worker.ports import Partition, PartitionsLost, Publication
+from tests.unit.rules.story import said
+from worker.ports import OutgoingRecord, Partition, PartitionsLost
+from worker.rules.errors import Conflict, Unavailable, Unprocessable
+from worker.rules.message import Message
+from worker.rules.state import Duplicate, Outcome, Rejected, State
 
 
 class Bug(Exception):
@@ -105,7 +105,7 @@ class Outside:
         log = self.logs[Partition(record.topic, record.partition)]
         (logged,) = (one for one in log if one.record.offset == record.offset)
         for earlier in log[: log.index(logged)]:
-            if message.lane == earlier.message.lane or message.id == earlier.message.id:
+            if message.ordering_key == earlier.message.ordering_key or message.id == earlier.message.id:
                 assert self.known(earlier.message), f"{record.offset} has its effect before {earlier.record.offset}"
         if isinstance(outcome, Rejected) and outcome.rejection.reason == Reason.PROCESSING_ERROR.value:
             assert message.id in self.at_fault, "given up for an outage"
@@ -114,13 +114,13 @@ class Outside:
             self.causes[name] = logged
 
     def known(self, message: Message) -> bool:
-        return (message.id in self.rows.entries) != (message.id in self.rows.rejections)
+        return (message.id in self.rows.activities) != (message.id in self.rows.rejections)
 
     def owed(self, message: Message) -> list[str]:
         """The ids of what a known event publishes, by which subscribers deduplicate."""
         state = self.rows.load(message)
-        if state.entries:
-            return [str(entry.id) for entry in state.entries if "change" in said(entry)]
+        if state.activities:
+            return [str(activity.id) for activity in state.activities if "change" in said(activity)]
         return [] if state.rejection is None else [str(state.rejection.id)]
 
     def finished(self, message: Message) -> bool:
@@ -128,15 +128,15 @@ class Outside:
 
     # --- the output topics
 
-    def publish(self, publications: Sequence[Publication], fault: str | None) -> None:
+    def publish(self, outgoing: Sequence[OutgoingRecord], fault: str | None) -> None:
         if fault == "down":
             raise Unavailable("down")
-        names = [_name(publication) for publication in publications]
+        names = [_name(outgoing_record) for outgoing_record in outgoing]
         if fault == "bug":
             self.faults[str(self.causes[names[0]].message.id)] += 1
             raise Bug("a bug in publishing")
-        for publication in publications:
-            names += self._replaced(publication)
+        for outgoing_record in outgoing:
+            names += self._replaced(outgoing_record)
         for name in names[: len(names) // 2] if fault == "half" else names:
             if name not in self.written:
                 self._appear(name)
@@ -144,11 +144,11 @@ class Outside:
             raise Unavailable("not all is acknowledged")
         self.acknowledged.update(names)
 
-    def _replaced(self, publication: Publication) -> list[str]:
+    def _replaced(self, outgoing_record: OutgoingRecord) -> list[str]:
         """What is published no more, because a dead letter says that it cannot be."""
-        message = self.causes[_name(publication)].message
-        reasons = [value for name, value in publication.headers if name == "rudder-reason"]
-        if not reasons or message.id not in self.rows.entries:
+        message = self.causes[_name(outgoing_record)].message
+        reasons = [value for name, value in outgoing_record.headers if name == "rudder-reason"]
+        if not reasons or message.id not in self.rows.activities:
             return []
         assert reasons[-1] == Reason.PROCESSING_ERROR.value.encode(), "a dead letter of an event that was not rejected"
         assert self.faults[str(message.id)] >= PUBLISHING_FAULTS_MIN, "not published, and not for a fault"
@@ -161,7 +161,7 @@ class Outside:
         for earlier in self.logs[Partition(cause.record.topic, cause.record.partition)]:
             if earlier is cause:
                 break
-            if earlier.message.lane == cause.message.lane:
+            if earlier.message.ordering_key == cause.message.ordering_key:
                 assert self.written.keys() >= set(self.owed(earlier.message)), "published out of order"
         self.written[name] = None
 
@@ -194,7 +194,7 @@ class Outside:
             del self.owners[holding.partition]
 
 
-def _name(publication: Publication) -> str:
+def _name(outgoing_record: OutgoingRecord) -> str:
     """By which subscribers deduplicate. A dead letter has the headers of its record before its own."""
-    names = [text for key, text in publication.headers if key in {"ce_id", "rudder-id"}]
+    names = [text for key, text in outgoing_record.headers if key in {"ce_id", "rudder-id"}]
     return (names[-1] or b"").decode()

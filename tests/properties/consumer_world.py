@@ -14,8 +14,8 @@ from tests.properties.consumer_edges import BATCHES
 from tests.properties.consumer_ledger import Logged
 from tests.properties.consumer_member import Member
 from tests.properties.consumer_outside import FAULTS, Outside, Question
+from worker.pipeline.consumer import Bounds
 from worker.ports import Partition
-from worker.runtime.consumer import Bounds
 
 TICKS_SECONDS = (0.0, 0.4, 1.5, 9.0)  # 0: to the next timer, however far
 _TURNS_MAX = 800
@@ -198,7 +198,7 @@ class World:
             self._tick(0)
             return
         message = questions[0].message
-        fails = message is not None and message.lane == failing
+        fails = message is not None and message.ordering_key == failing
         self.denials += fails
         questions[0].settle("down" if fails else None, len(BATCHES) - 1)
 

@@ -18,10 +18,10 @@ from schemas.record import Record
 from tests.properties.consumer_ledger import Logged
 from tests.properties.consumer_world import Step, World
 from tests.search import examples
-from tests.unit.domain.story import fields, minute, release_id
-from worker.handling.process import read
+from tests.unit.rules.story import fields, minute, release_id
+from worker.pipeline.consumer import Bounds
+from worker.pipeline.transaction import read
 from worker.ports import Partition
-from worker.runtime.consumer import Bounds
 
 PARTITIONS = (Partition("in", 0), Partition("in", 1), Partition("other", 0))
 RELEASES = 6

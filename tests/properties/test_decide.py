@@ -18,17 +18,17 @@ from schemas.statuses import DeploymentStatus
 from schemas.types import EventType as E
 from tests.properties.world import DEPLOYMENT_MACHINE, ENTRIES_MAX, RELEASE_MACHINE, World
 from tests.search import examples
-from tests.unit.domain.story import REDRIVE, fields, message, release_id, said
-from worker.domain.decide import decide
-from worker.domain.message import Message
-from worker.domain.rows import PointerMove
-from worker.domain.state import Applied, Duplicate, Outcome, Rejected, Stale
-from worker.handling.publications import Publications, Topics
-from worker.ports import Publication
+from tests.unit.rules.story import REDRIVE, fields, message, release_id, said
+from worker.pipeline.outgoing import OutgoingRecords, Topics
+from worker.ports import OutgoingRecord
+from worker.rules.decide import decide
+from worker.rules.message import Message
+from worker.rules.rows import PointerMove
+from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
 
 DEPLOYMENTS = [kind for kind in E if ".deployment." in kind]
 RELEASES = (1, 2)
-PUBLICATIONS = Publications(
+PUBLICATIONS = OutgoingRecords(
     topics=Topics(deployment_status="deployments", release_status="releases", dead_letters="dead"),
     content_mode="binary",
     source="urn:test",
@@ -140,9 +140,14 @@ def run(world: World, messages: Iterable[Message]) -> list[Outcome]:
     return [world.take(one) for one in messages]
 
 
-def ids(published: Iterable[Publication]) -> list[bytes | None]:
+def ids(published: Iterable[OutgoingRecord]) -> list[bytes | None]:
     """By which subscribers deduplicate."""
-    return [text for publication in published for name, text in publication.headers if name in {"ce_id", "rudder-id"}]
+    return [
+        text
+        for outgoing_record in published
+        for name, text in outgoing_record.headers
+        if name in {"ce_id", "rudder-id"}
+    ]
 
 
 # --- what no story brings about
@@ -156,10 +161,10 @@ def test_no_story_breaks_the_rows(steps: list[Step]) -> None:
     """
     world = World(environments=["prod"])
     for one in told(steps):
-        entries, rejections = dict(world.entries), dict(world.rejections)
+        activities, rejections = dict(world.activities), dict(world.rejections)
         state = world.load(one)
         outcome = world.take(one)
-        new_entries = world.entries.keys() - entries.keys()
+        new_entries = world.activities.keys() - activities.keys()
         new_rejections = world.rejections.keys() - rejections.keys()
         match outcome:
             case Applied() | Stale():
@@ -171,15 +176,15 @@ def test_no_story_breaks_the_rows(steps: list[Step]) -> None:
                 assert new_rejections == (set() if again else {one.id})
                 assert again <= one.redrive
             case Duplicate():
-                assert (world.entries, world.rejections) == (entries, rejections)
-                assert (one.id in entries) or (one.id in rejections)
+                assert (world.activities, world.rejections) == (activities, rejections)
+                assert (one.id in activities) or (one.id in rejections)
         assert decide(state, one) == outcome
         if isinstance(outcome, Applied) and isinstance(one.content, Event) and one.content.type in DEPLOYMENTS:
             release = one.content.data.release_id
             assert world.releases[release].release.status is world.recount(release)
     settled = {row.id for row in world.rejections.values() if row.resolved_at is not None}
-    assert settled == world.rejections.keys() & world.entries.keys()
-    assert {one.id for one in told(steps)} <= world.rejections.keys() | world.entries.keys()
+    assert settled == world.rejections.keys() & world.activities.keys()
+    assert {one.id for one in told(steps)} <= world.rejections.keys() | world.activities.keys()
 
 
 @given(steps=ANY)
@@ -191,15 +196,15 @@ def test_the_log_tells_how_the_rows_came_to_be(steps: list[Step]) -> None:
     world = World(environments=["prod"])
     run(world, told(steps))
     statuses: dict[UUID, str] = {}
-    for entry in world.entries.values():
-        change = said(entry).get("change")
+    for activity in world.activities.values():
+        change = said(activity).get("change")
         if change is None:
             continue
-        machine = DEPLOYMENT_MACHINE if entry.deployment_id else RELEASE_MACHINE
-        subject = entry.deployment_id or entry.release_id
+        machine = DEPLOYMENT_MACHINE if activity.deployment_id else RELEASE_MACHINE
+        subject = activity.deployment_id or activity.release_id
         assert statuses.get(subject) == change["from"]
         assert change["from"] is None or change["to"] in machine[change["from"]].split()
-        assert entry.status == change["to"]
+        assert activity.status == change["to"]
         statuses[subject] = change["to"]
     rows = {row_id: row.deployment.status.value for row_id, row in world.deployments.items()}
     assert statuses == rows | {row_id: row.release.status.value for row_id, row in world.releases.items()}

@@ -12,15 +12,15 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from schemas import decode, envelope
-from schemas.likeness import alike
+from schemas.confusables import collides
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from tests.properties import world
 from tests.properties.two_opinions import STORIES, Step, compare
-from worker.domain import attempts, decide, effects, message
-from worker.domain.rows import Deployment
-from worker.domain.state import Applied, Outcome
-from worker.domain.transitions import RELEASE_TRANSITIONS
-from worker.handling import publications
+from worker.pipeline import outgoing
+from worker.rules import attempts, decide, effects, message
+from worker.rules.rows import Deployment
+from worker.rules.state import Applied, Outcome
+from worker.rules.transitions import RELEASE_TRANSITIONS
 
 Break = Callable[[pytest.MonkeyPatch], None]
 EXAMPLES_MAX = 600
@@ -139,7 +139,7 @@ def a_position_is_an_identity_without_its_timestamp(patch: pytest.MonkeyPatch) -
 
 
 def an_emoji_tells_names_apart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "alike", lambda text, others: alike(text.encode("unicode_escape").decode(), others))
+    patch.setattr(decide, "alike", lambda text, others: collides(text.encode("unicode_escape").decode(), others))
 
 
 def a_header_given_twice_is_refused(patch: pytest.MonkeyPatch) -> None:
@@ -158,17 +158,17 @@ def the_last_entry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
     def forgetful(*args: Any) -> Outcome:
         outcome = honest(*args)
-        if isinstance(outcome, Applied) and len(outcome.changes.entries) > 1:
-            return Applied(changes=replace(outcome.changes, entries=outcome.changes.entries[:-1]))
+        if isinstance(outcome, Applied) and len(outcome.changes.activities) > 1:
+            return Applied(changes=replace(outcome.changes, activities=outcome.changes.activities[:-1]))
         return outcome
 
     patch.setattr("tests.properties.world.decide", forgetful)
 
 
 def releases_are_not_announced(patch: pytest.MonkeyPatch) -> None:
-    honest = publications.status_events
+    honest = outgoing.status_events
     patch.setattr(
-        publications, "status_events", lambda entries: [e for e in honest(entries) if ".release." not in e.type]
+        outgoing, "status_events", lambda activities: [e for e in honest(activities) if ".release." not in e.type]
     )
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from tests.search import examples
-from worker.domain.offsets import OffsetTracker
+from worker.pipeline.offsets import OffsetTracker
 
 
 class Tracking(RuleBasedStateMachine):

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.types import EventType as E
-from tests.unit.domain.story import Story
-from worker.domain.state import Applied, Stale
+from tests.unit.rules.story import Story
+from worker.rules.state import Applied, Stale
 
 REQUESTED, STARTED, ROLLED_BACK = E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_STARTED, E.DEPLOYMENT_ROLLED_BACK
 ENDS = {E.DEPLOYMENT_SUCCEEDED: "SUCCESS", E.DEPLOYMENT_FAILED: "FAILED", E.DEPLOYMENT_CANCELLED: "CANCELLED"}

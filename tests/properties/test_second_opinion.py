@@ -38,8 +38,8 @@ from tests.properties.two_opinions import (
 )
 from tests.properties.world import World
 from tests.search import examples
-from worker.domain.identity import NAMESPACE as WORKERS_NAMESPACE
-from worker.handling.process import process, read
+from worker.pipeline.transaction import process, read
+from worker.rules.identity import NAMESPACE as WORKERS_NAMESPACE
 
 EXAMPLES = examples(400)
 pytestmark = pytest.mark.timeout(max(300, EXAMPLES))  # seconds: a long search takes long

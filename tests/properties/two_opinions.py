@@ -1,4 +1,4 @@
-"""Stories as raw records, told to the worker's rules and to the model in `tests/model`; what the two disagree on."""
+"""Stories as raw records, told to the worker's rules and to the model in `tests/oracle`; what the two disagree on."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,16 +10,16 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from schemas.record import Headers, Record
-from tests.model import records as model_records
-from tests.model.machines import DEPLOYMENT_EVENTS, RELEASE_EVENTS
-from tests.model.records import Published
-from tests.model.second_opinion import SecondOpinion
+from tests.oracle import records as model_records
+from tests.oracle.machines import DEPLOYMENT_EVENTS, RELEASE_EVENTS
+from tests.oracle.records import Published
+from tests.oracle.second_opinion import SecondOpinion
 from tests.properties.world import World
 from tests.properties.world_rows import rows_of
-from worker.domain.state import Outcome, Rejected
-from worker.handling.process import read
-from worker.handling.publications import Publications, Topics
-from worker.ports import Publication
+from worker.pipeline.outgoing import OutgoingRecords, Topics
+from worker.pipeline.transaction import read
+from worker.ports import OutgoingRecord
+from worker.rules.state import Outcome, Rejected
 
 NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 START = datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC)
@@ -29,7 +29,7 @@ ENVIRONMENTS = ("prod", "test", "Prod", "pröd ", "prod🚢", "te🚢st")
 TRACKS = ("main", "Main", "hotfix", "main🚢")
 POINTED = ("prod", "test")
 GONE = object()
-PUBLICATIONS = Publications(
+PUBLICATIONS = OutgoingRecords(
     topics=Topics(deployment_status="deployments", release_status="releases", dead_letters="dead"),
     content_mode="binary",
     source="urn:test",
@@ -294,18 +294,18 @@ def compare(steps: Sequence[Step]) -> None:
     assert rows_of_world(world) == rows_of_model(opinion)
 
 
-def spoken(publication: Publication) -> tuple[Any, ...]:
-    headers = dict(publication.headers)
-    if publication.topic == "dead":
+def spoken(outgoing_record: OutgoingRecord) -> tuple[Any, ...]:
+    headers = dict(outgoing_record.headers)
+    if outgoing_record.topic == "dead":
         text = {name: (headers[name] or b"").decode() for name in DEAD_LETTER_HEADERS}
         original = tuple(
-            pair for pair in publication.headers if pair[0] == "rudder-redrive" or "rudder-" not in pair[0]
+            pair for pair in outgoing_record.headers if pair[0] == "rudder-redrive" or "rudder-" not in pair[0]
         )
-        return "dead-letter", text["rudder-id"], publication.key, publication.value, original, text
+        return "dead-letter", text["rudder-id"], outgoing_record.key, outgoing_record.value, original, text
     kind, id_ = (headers["ce_type"] or b"").decode(), (headers["ce_id"] or b"").decode()
     topic = "deployments" if ".deployment." in kind else "releases"
-    assert publication.topic == topic
-    return kind, id_, (publication.key or b"").decode(), json.loads(publication.value or b"")
+    assert outgoing_record.topic == topic
+    return kind, id_, (outgoing_record.key or b"").decode(), json.loads(outgoing_record.value or b"")
 
 
 DEAD_LETTER_HEADERS = (

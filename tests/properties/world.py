@@ -12,18 +12,18 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from schemas.confusables import confusable_key
 from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated, ReleaseFields
-from schemas.likeness import likeness
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
-from worker.domain.decide import decide
-from worker.domain.identity import entry_ids
-from worker.domain.message import Message
-from worker.domain.rows import (
+from worker.rules.decide import decide
+from worker.rules.identity import entry_ids
+from worker.rules.message import Message
+from worker.rules.rows import (
+    Activity,
     Deployment,
     DeploymentMove,
-    Entry,
     NewDeployment,
     NewRelease,
     Particulars,
@@ -33,7 +33,7 @@ from worker.domain.rows import (
     Release,
     ReleaseMove,
 )
-from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
+from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
 
 ENTRIES_MAX = 4
 ACTIVE = ("PENDING", "IN_PROGRESS")
@@ -93,7 +93,7 @@ class World:
         self.environments = frozenset(environments)
         self.releases: dict[UUID, ReleaseRow] = {}
         self.deployments: dict[UUID, DeploymentRow] = {}
-        self.entries: dict[UUID, Entry] = {}
+        self.activities: dict[UUID, Activity] = {}
         self.rejections: dict[UUID, Rejection] = {}
         self.pointers: dict[PointerKey, PointerMove] = {}
         self._attempts: dict[UUID, list[UUID]] = defaultdict(list)
@@ -109,9 +109,9 @@ class World:
         content = message.content
         if content.source is not None and content.id is not None:
             ids = entry_ids(source=content.source, event_id=content.id)
-            entries = tuple(self.entries[entry_id] for entry_id in ids if entry_id in self.entries)
-            if entries:
-                return State(entries=entries)
+            activities = tuple(self.activities[activity_id] for activity_id in ids if activity_id in self.activities)
+            if activities:
+                return State(activities=activities)
         rejection = self.rejections.get(message.id)
         if not isinstance(content, Event) or (rejection is not None and not message.redrive):
             return State(rejection=rejection)
@@ -154,14 +154,14 @@ class World:
             case Applied(changes=changes):
                 self._write_changes(changes)
             case Stale(changes=changes):
-                moved = replace(changes, entries=(), resolved=None)
+                moved = replace(changes, activities=(), resolved=None)
                 guard(moved == Changes(), "a stale event changes something beside the log")
-                guard(len(changes.entries) == 1, "a stale event has not exactly one entry")
+                guard(len(changes.activities) == 1, "a stale event has not exactly one entry")
                 self._write_changes(changes)
             case Rejected(rejection=rejection, again=again):
                 self._write_rejection(rejection, again=again)
-            case Duplicate(entries=entries, rejection=rejection):
-                guard(bool(entries) != (rejection is not None), "a duplicate of nothing, or of two things")
+            case Duplicate(activities=activities, rejection=rejection):
+                guard(bool(activities) != (rejection is not None), "a duplicate of nothing, or of two things")
 
     def _write_changes(self, changes: Changes) -> None:
         if changes.new_release is not None:
@@ -172,16 +172,16 @@ class World:
             self._insert_deployment(changes.new_deployment)
         if changes.release_move is not None:
             self._move_release(changes.release_move)
-        guard(1 <= len(changes.entries) <= ENTRIES_MAX, f"{len(changes.entries)} entries")
-        for entry in changes.entries:
-            self._append(entry)
+        guard(1 <= len(changes.activities) <= ENTRIES_MAX, f"{len(changes.activities)} entries")
+        for activity in changes.activities:
+            self._append(activity)
         if changes.pointer_move is not None:
             self._move_pointer(changes.pointer_move)
         if changes.resolved is not None:
             rejection = self.rejections[changes.resolved.rejection_id]
             guard(rejection.resolved_at is None, "a rejection is resolved twice")
             self.rejections[rejection.id] = replace(rejection, resolved_at=changes.resolved.resolved_at)
-        unsettled = self.rejections.get(changes.entries[0].id)
+        unsettled = self.rejections.get(changes.activities[0].id)
         guard(unsettled is None or unsettled.resolved_at is not None, "an event is both applied and rejected")
 
     def _insert_release(self, new: NewRelease) -> None:
@@ -232,11 +232,13 @@ class World:
         key = (like.environment_id, like.config_revision)
         return [one for one in self.attempts(release_id) if (one.environment_id, one.config_revision) == key]
 
-    def _append(self, entry: Entry) -> None:
-        guard(entry.id not in self.entries, "the entry is known")
-        guard(entry.release_id in self.releases, "an entry without its release")
-        guard(entry.deployment_id is None or entry.deployment_id in self.deployments, "an entry without its attempt")
-        self.entries[entry.id] = entry
+    def _append(self, activity: Activity) -> None:
+        guard(activity.id not in self.activities, "the entry is known")
+        guard(activity.release_id in self.releases, "an entry without its release")
+        guard(
+            activity.deployment_id is None or activity.deployment_id in self.deployments, "an entry without its attempt"
+        )
+        self.activities[activity.id] = activity
 
     def _move_pointer(self, move: PointerMove) -> None:
         guard(move.environment_id in self.environments, "app_environments gets a row")
@@ -252,19 +254,19 @@ class World:
     def _write_rejection(self, rejection: Rejection, *, again: bool) -> None:
         known = self.rejections.get(rejection.id)
         guard(again == (known is not None), "`again` is wrong")
-        guard(rejection.id not in self.entries, "an event is both rejected and applied")
+        guard(rejection.id not in self.activities, "an event is both rejected and applied")
         self.rejections[rejection.id] = replace(rejection, created_at=known.created_at) if known else rejection
 
     def tables(self, *, positions: bool = True) -> dict[str, Any]:
         """All rows, to be compared; `positions=False` leaves out where the events stood in the topic."""
-        entries, rejections = list(self.entries.values()), list(self.rejections.values())
+        activities, rejections = list(self.activities.values()), list(self.rejections.values())
         if not positions:
-            entries = [replace(entry, activity_data=_unplaced(entry.activity_data)) for entry in entries]
+            activities = [replace(activity, activity_data=_unplaced(activity.activity_data)) for activity in activities]
             rejections = [replace(rejection, topic="", partition=0, offset=0) for rejection in rejections]
         return {
             "releases": dict(self.releases),
             "deployments": dict(self.deployments),
-            "entries": {entry.id: entry for entry in entries},
+            "entries": {activity.id: activity for activity in activities},
             "rejections": {rejection.id: rejection for rejection in rejections},
             "pointers": {key: replace(move, previous=None) for key, move in self.pointers.items()},
         }
@@ -291,7 +293,7 @@ def _block(event: Event) -> ReleaseFields | None:
 
 def _number(fields: Release | ReleaseFields) -> NumberKey:
     """The track as SQL Server's unique constraint may take it."""
-    return fields.release_date, fields.release_number, fields.component_id, likeness(fields.deployment_track_id)
+    return fields.release_date, fields.release_number, fields.component_id, confusable_key(fields.deployment_track_id)
 
 
 def _unplaced(activity_data: str) -> str:

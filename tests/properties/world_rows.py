@@ -3,7 +3,7 @@
 from typing import Any
 
 from tests.properties.world import DeploymentRow, ReleaseRow, World
-from worker.domain.rows import Entry, Rejection
+from worker.rules.rows import Activity, Rejection
 
 Row = dict[str, Any]
 
@@ -13,7 +13,7 @@ def rows_of(world: World) -> dict[str, list[Row]]:
     return {
         "releases": [release_row(row) for row in world.releases.values()],
         "release_deployments": [deployment_row(row) for row in world.deployments.values()],
-        "release_activity_logs": [entry_row(entry) for entry in world.entries.values()],
+        "release_activity_logs": [entry_row(activity) for activity in world.activities.values()],
         "release_event_rejections": [rejection_row(rejection) for rejection in world.rejections.values()],
     }
 
@@ -59,17 +59,17 @@ def deployment_row(row: DeploymentRow) -> Row:
     }
 
 
-def entry_row(entry: Entry) -> Row:
+def entry_row(activity: Activity) -> Row:
     return {
-        "id": entry.id,
-        "created_at": entry.created_at,
-        "updated_at": entry.created_at,
-        "release_deployment_id": entry.deployment_id,
-        "release_mgt_id": entry.release_id,
-        "environment_id": entry.environment_id,
-        "activity_type": entry.activity_type,
-        "activity_data": entry.activity_data,
-        "status": entry.status,
+        "id": activity.id,
+        "created_at": activity.created_at,
+        "updated_at": activity.created_at,
+        "release_deployment_id": activity.deployment_id,
+        "release_mgt_id": activity.release_id,
+        "environment_id": activity.environment_id,
+        "activity_type": activity.activity_type,
+        "activity_data": activity.activity_data,
+        "status": activity.status,
     }
 
 

@@ -9,7 +9,7 @@ from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.cli.app import app
-from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
+from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 from worker.settings import Settings
 
 ROOT = Path(__file__).parents[2]

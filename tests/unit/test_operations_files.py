@@ -143,7 +143,7 @@ def test_the_topics_are_the_defaults_of_the_settings(services: Mapping[str, Any]
 
 def test_the_composed_kafka_is_the_tested_kafka(services: Mapping[str, Any]) -> None:
     """One version, of the broker and of its tools."""
-    version = re.search(r"<kafka\.version>([^<]+)<", text_of("tests/servers/kafka/pom.xml"))
+    version = re.search(r"<kafka\.version>([^<]+)<", text_of("tests/testkit/kafka/pom.xml"))
     assert version is not None
     assert {services[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{version[1]}"}
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.environment import Environment
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 from worker.settings import Settings, load
 
 POSTGRES = {"RUDDER_DATABASE_URL": "postgresql+asyncpg://u:s3cret@h/d"}
@@ -68,7 +68,7 @@ def test_what_fits_is_accepted(environment: Environment, accepted: dict[str, str
 )
 def test_what_cannot_work_is_refused_in_one_line(environment: Environment, refused: dict[str, str], line: str) -> None:
     environment.set(refused)
-    with pytest.raises(Misconfigured) as raised:
+    with pytest.raises(ConfigurationError) as raised:
         load()
     assert str(raised.value) == line
     assert "s3cret" not in repr(raised.value.__cause__)

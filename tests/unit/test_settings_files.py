@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.environment import Environment
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 from worker.settings import environment as named_environment
 from worker.settings import load, unknown_names
 from worker.sources_file import allowed_sources
@@ -86,7 +86,7 @@ def test_variable_loses_mark(environment: Environment) -> None:
 def test_env_file_with_an_input_output_error_is_one_line(environment: Environment) -> None:
     """A process's own memory is a file that exists and cannot be read from its start, whoever reads it."""
     (environment.folder / ".env").symlink_to("/proc/self/mem")
-    with pytest.raises(Misconfigured, match=r"^\.env cannot be read: "):
+    with pytest.raises(ConfigurationError, match=r"^\.env cannot be read: "):
         load()
 
 
@@ -100,7 +100,7 @@ def test_env_directory_is_a_warning(environment: Environment) -> None:
 
 def test_service_link_in_http_port_is_named(environment: Environment) -> None:
     environment.set({"RUDDER_HTTP_PORT": "tcp://10.0.0.1:80"})
-    with pytest.raises(Misconfigured) as raised:
+    with pytest.raises(ConfigurationError) as raised:
         load()
     line = str(raised.value)
     assert all(words in line for words in ("RUDDER_HTTP_PORT", "service link", "enableServiceLinks: false"))

@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.unit.environment import SASL, SECRET, Environment
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 from worker.settings import load
 
 
@@ -17,7 +17,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
 
 def refusal() -> str:
     """The one line that these settings are refused with."""
-    with pytest.raises(Misconfigured) as raised:
+    with pytest.raises(ConfigurationError) as raised:
         load()
     line = str(raised.value)
     assert len(line.splitlines()) == 1

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 from worker.sources_file import FILE_BYTES_MAX, ORGANIZATIONS_MAX, SOURCES_MAX, allowed_sources
 
 WHOLE = """
@@ -23,7 +23,7 @@ def written(folder: Path, text: str | bytes) -> Path:
 
 
 def refusal(path: Path) -> str:
-    with pytest.raises(Misconfigured) as caught:
+    with pytest.raises(ConfigurationError) as caught:
         allowed_sources(path)
     line = str(caught.value)
     assert line.startswith(f"RUDDER_SOURCES_FILE={path}"[:100])

@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from worker.cli import check_config, demo, logs, migrate, publish, run, validate, verify
+from worker.cli import check_config, demo, migrate, publish, run, validate, verify
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, complain
 from worker.cli.log_format import LogFormatOption, with_log_format
+from worker.service import log_setup
 from worker.version import __version__
 
 app = typer.Typer(
@@ -59,7 +60,7 @@ def main() -> int:
         return EXIT_INTERRUPTED
     except OSError as error:
         if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO}:
-            logs.log_fault(error)
+            log_setup.log_fault(error)
             return EXIT_PROBLEM
         _give_up_standard_output()
         if error.errno != errno.EPIPE:  # a reader that has seen enough is no error
@@ -67,7 +68,7 @@ def main() -> int:
             return EXIT_USAGE
         return EXIT_PROBLEM
     except Exception as error:  # noqa: BLE001 - reported with its traceback
-        logs.log_fault(error)
+        log_setup.log_fault(error)
         return EXIT_PROBLEM
     return code
 
@@ -79,7 +80,7 @@ def _invoked() -> int:
     except SystemExit as exit_:
         ended = exit_.code
     except TyperException as error:  # wrong usage, which Typer itself would print as text
-        logs.configure(level="info", log_format="json")
+        log_setup.configure(level="info", log_format="json")
         complain(error.format_message())
         return error.exit_code
     return ended if isinstance(ended, int) else 0

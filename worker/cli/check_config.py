@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.detail import printable
-from worker.cli import logs
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn, warn_of_unknown_names
-from worker.domain.errors import Misconfigured, Unavailable
+from worker.rules.errors import ConfigurationError, Unavailable
+from worker.service import log_setup
 from worker.settings import PREFIX, Settings, load
 from worker.sources_file import allowed_sources
 
 if TYPE_CHECKING:
-    from worker.handling.connection_check import Checked
+    from worker.service.connection_check import Checked
 
 _MASK = "********"
 
@@ -63,9 +63,9 @@ def check_config(
 def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]":
     """What became of a look at each; the clients' own lines would say the same again."""
     from worker.assembly import connection_checks
-    from worker.handling.connection_check import connect
+    from worker.service.connection_check import connect
 
-    logs.configure(level="critical", log_format=context.obj or "console")
+    log_setup.configure(level="critical", log_format=context.obj or "console")
     return asyncio.run(connect(connection_checks(settings)))
 
 
@@ -87,7 +87,7 @@ def _advice(settings: Settings) -> Sequence[str]:
 
     try:
         return asyncio.run(look())
-    except (Misconfigured, Unavailable) as error:
+    except (ConfigurationError, Unavailable) as error:
         return (f"the database was not looked at: {' '.join(str(error).split())}",)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from worker.cli.exits import clear_errors
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 
 
 def demo(
@@ -22,13 +22,13 @@ def demo(
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise Misconfigured(f"--output: {output} cannot be made: {error.strerror}") from error
+            raise ConfigurationError(f"--output: {output} cannot be made: {error.strerror}") from error
         from worker.demo.broker import DemoExtraMissing, broker_binary
         from worker.demo.play import run_demo
 
         try:
             broker_binary()
         except DemoExtraMissing as error:
-            raise Misconfigured(str(error)) from error
+            raise ConfigurationError(str(error)) from error
 
         raise typer.Exit(asyncio.run(run_demo(seed=seed, serve=serve, output_path=output)))

@@ -8,8 +8,9 @@ import structlog
 import typer
 
 from schemas.detail import printable
-from worker.cli import logs, signals
-from worker.domain.errors import Broken, Misconfigured, Unavailable
+from worker.cli import signals
+from worker.rules.errors import ConfigurationError, FatalClientError, Unavailable
+from worker.service import log_setup
 from worker.settings import environment, unknown_names
 from worker.telemetry import LogEvent
 
@@ -30,11 +31,11 @@ def clear_errors(*, interruptible: bool = True) -> Iterator[None]:
     try:
         with signals.interrupting() if interruptible else nullcontext():
             yield
-    except (Misconfigured, Unavailable) as error:
+    except (ConfigurationError, Unavailable) as error:
         complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
     except ExceptionGroup as group:
-        if (broken := group.subgroup(Broken)) is None:
+        if (broken := group.subgroup(FatalClientError)) is None:
             raise
         complain(str(broken.exceptions[0]))
         raise typer.Exit(EXIT_PROBLEM) from group
@@ -45,7 +46,7 @@ def clear_errors(*, interruptible: bool = True) -> Iterator[None]:
 def complain(line: str) -> None:
     """Why the command failed, in one line: among JSON logs a JSON line, else text that cannot steer a terminal."""
     text = printable(" ".join(line.split()))
-    if logs.json_chosen():
+    if log_setup.json_chosen():
         _log().critical(LogEvent.COMMAND_FAILED, problem=text)
     else:
         _print(f"rudder-worker: {text}")
@@ -54,7 +55,7 @@ def complain(line: str) -> None:
 def warn(line: str) -> None:
     """What an operator should know although the command did not fail, as `complain` writes it."""
     text = printable(" ".join(line.split()))
-    if logs.json_chosen():
+    if log_setup.json_chosen():
         _log().warning(LogEvent.COMMAND_WARNING, problem=text)
     else:
         _print(f"rudder-worker: warning: {text}")
@@ -69,7 +70,7 @@ def warn_of_unknown_names() -> None:
 def note(line: str) -> None:
     """What the command has to say of its work beside its results, as `complain` writes it."""
     text = printable(" ".join(line.split()))
-    if logs.json_chosen():
+    if log_setup.json_chosen():
         _log().info(LogEvent.COMMAND_NOTE, note=text)
     else:
         _print(f"rudder-worker: {text}")

@@ -7,13 +7,13 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from worker.cli import logs
+from worker.service import log_setup
 
 
-def _choose(context: typer.Context, log_format: logs.LogFormat | None) -> logs.LogFormat | None:
+def _choose(context: typer.Context, log_format: log_setup.LogFormat | None) -> log_setup.LogFormat | None:
     if log_format is not None:
         context.obj = log_format
-        logs.configure(level="info", log_format=log_format)  # for what goes wrong before the command does it
+        log_setup.configure(level="info", log_format=log_format)  # for what goes wrong before the command does it
     return log_format
 
 
@@ -32,7 +32,7 @@ def with_log_format(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the option as its last one; what was chosen is the context's `obj`."""
 
     @wraps(command)
-    def wrapped(*arguments: Any, log_format: logs.LogFormat | None = None, **options: Any) -> None:
+    def wrapped(*arguments: Any, log_format: log_setup.LogFormat | None = None, **options: Any) -> None:
         del log_format
         command(*arguments, **options)
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from worker.cli import logs
 from worker.cli.exits import clear_errors, warn_of_unknown_names
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
+from worker.service import log_setup
 from worker.settings import Settings, load
 
 
@@ -28,20 +28,22 @@ def migrate(
 ) -> None:
     """Create or change the worker's tables in RUDDER_DATABASE_URL."""
     with clear_errors():
-        logs.configure(level="info", log_format=context.obj)
+        log_setup.configure(level="info", log_format=context.obj)
         settings = load()
         warn_of_unknown_names()
-        logs.configure(level=settings.log_level, log_format=context.obj)
+        log_setup.configure(level=settings.log_level, log_format=context.obj)
         if grants is not None:
             if down or sql or start is not None or revision != "head":
-                raise Misconfigured("--grants prints the rights at the newest revision, and goes with nothing else")
+                raise ConfigurationError(
+                    "--grants prints the rights at the newest revision, and goes with nothing else"
+                )
             _print_grants(settings, grants)
             return
         if start is not None and not sql:
-            raise Misconfigured("--from says where a script begins, so it goes with --sql")
+            raise ConfigurationError("--from says where a script begins, so it goes with --sql")
         if down and revision == "head":
             if not sql:
-                raise Misconfigured("--down needs the revision to go down to, such as `base`")
+                raise ConfigurationError("--down needs the revision to go down to, such as `base`")
             revision = "base"
         from worker.db import migration
         from worker.db.engine import parse_url

@@ -9,8 +9,8 @@ import os
 import sys
 from collections.abc import Mapping
 
-from worker.runtime.clock import SystemClock
-from worker.runtime.processes import Launch, ProcessKeeper
+from worker.service.clock import SystemClock
+from worker.service.processes import Launch, ProcessKeeper
 from worker.settings import Settings
 
 NUMBER_OPTION = "--process-number"

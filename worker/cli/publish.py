@@ -14,14 +14,14 @@ from typing import Annotated, Literal
 import typer
 
 from schemas.event import Event
-from worker.cli import logs
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, note, warn_of_unknown_names
 from worker.cli.sending import DEFAULT_SOURCE, Identity, InvalidEvent, Sending
 from worker.cli.standard_input import opened, standard_input
-from worker.domain.errors import Misconfigured
-from worker.domain.sources import AllowedSources
-from worker.handling.drafts import Problem, doubts, judge, unsendable, with_id
-from worker.handling.event_texts import Draft, drafts
+from worker.publishing.event_input import Problem, decider, doubts, unsendable, with_id
+from worker.publishing.event_texts import EventInput, event_inputs
+from worker.rules.allowed_sources import AllowedSources
+from worker.rules.errors import ConfigurationError
+from worker.service import log_setup
 from worker.settings import Settings, load, topic_name
 from worker.sources_file import allowed_sources
 
@@ -75,12 +75,12 @@ def publish(
         file = _only(files or [], event_type)
         _check_flags(id=event_id, type=event_type, data=data, source=source, time=event_time, run=run)
         settings = load()
-        logs.configure(level="warning", log_format=context.obj or "console")
+        log_setup.configure(level="warning", log_format=context.obj or "console")
         warn_of_unknown_names()
         try:
             topic = topic_name(settings.input_topics[0] if topic is None else topic)
         except ValueError as error:
-            raise Misconfigured(f"--topic: {error}") from error
+            raise ConfigurationError(f"--topic: {error}") from error
         sources = allowed_sources(settings.sources_file)
         identity = Identity.of(source=source, run=run, environment=os.environ, redrive=redrive)
         sending = Sending(topic=topic, mode=mode, redrive=redrive, as_json=as_json)
@@ -103,9 +103,9 @@ def publish(
 def _only(files: list[Path], event_type: str | None) -> Path | None:
     """The file that is given; None for standard input."""
     if len(files) > 1:  # the last one would win, and the others be left out without a word
-        raise Misconfigured("--file is given more than once: publish one file after the other")
+        raise ConfigurationError("--file is given more than once: publish one file after the other")
     if files and event_type is not None:
-        raise Misconfigured("--type and --file exclude each other")
+        raise ConfigurationError("--type and --file exclude each other")
     return next((file for file in files if str(file) != "-"), None)
 
 
@@ -114,11 +114,11 @@ def _check_flags(**flags: str | None) -> None:
         try:
             (text or "").encode()
         except UnicodeEncodeError as error:  # how Python keeps a byte that is no UTF-8
-            raise Misconfigured(f"--{name} is no text in UTF-8") from error
+            raise ConfigurationError(f"--{name} is no text in UTF-8") from error
     run = flags["run"]
     if run is not None and not run.strip():
         # As where a variable is not set: all runs would have one name, and all but the first be duplicates.
-        raise Misconfigured("--run is empty: it needs a name that each run of the pipeline has for itself")
+        raise ConfigurationError("--run is empty: it needs a name that each run of the pipeline has for itself")
 
 
 @contextmanager
@@ -129,53 +129,53 @@ def _drafts(
     event_time: str | None,
     file: Path | None,
     stopped: threading.Event,
-) -> Iterator[Iterator[Draft]]:
+) -> Iterator[Iterator[EventInput]]:
     if event_type is not None:
         yield iter([_from_flags(event_type, data, event_id, event_time)])
         return
     if data is not None or event_id is not None or event_time is not None:
-        raise Misconfigured("--data, --id and --time describe one event, which needs --type")
+        raise ConfigurationError("--data, --id and --time describe one event, which needs --type")
     if file is None:
-        yield drafts("-", standard_input(stopped))
+        yield event_inputs("-", standard_input(stopped))
         return
     with opened(file) as lines:
-        yield drafts(str(file), lines)
+        yield event_inputs(str(file), lines)
 
 
-def _from_flags(event_type: str, data: str | None, event_id: str | None, event_time: str | None) -> Draft:
+def _from_flags(event_type: str, data: str | None, event_id: str | None, event_time: str | None) -> EventInput:
     if data is None:
-        raise Misconfigured("--type needs --data, a JSON object")
+        raise ConfigurationError("--type needs --data, a JSON object")
     try:
         json.loads(data)
     except ValueError as error:
-        raise Misconfigured(f"--data is no JSON: {error}") from error
+        raise ConfigurationError(f"--data is no JSON: {error}") from error
     said = {"id": event_id, "type": event_type, "time": event_time}
     given = {name: value for name, value in said.items() if value is not None}
     # The data's own text: parsed and written again it would lose a member that is named twice.
     text = f'{json.dumps(given, ensure_ascii=False)[:-1]}, "data": {data}}}'
-    return Draft(place="the event", value=text.encode())
+    return EventInput(place="the event", value=text.encode())
 
 
 def _checked(
-    found: Iterator[Draft],
+    found: Iterator[EventInput],
     identity: Identity,
     settings: Settings,
     *,
     sources: AllowedSources | None,
     strict: bool,
     stopped: threading.Event,
-) -> Iterator[tuple[Draft, Event]]:
+) -> Iterator[tuple[EventInput, Event]]:
     """The events as they will be sent.
 
     Raises:
         InvalidEvent: at the first that will not be sent.
     """
     places: dict[str, str] = {}
-    for draft in found:
+    for event_input in found:
         if stopped.is_set():
             return  # what is left of the input ends within an event
-        whole, derived = with_id(draft, identity.id_of, source=identity.source, time=datetime.now(UTC))
-        verdict = judge(
+        whole, derived = with_id(event_input, identity.id_of, source=identity.source, time=datetime.now(UTC))
+        verdict = decider(
             whole,
             bytes_max=settings.event_bytes_max,
             ahead_seconds_max=settings.event_ahead_max_seconds,
@@ -186,11 +186,11 @@ def _checked(
             raise InvalidEvent(verdict)
         if problem := unsendable(whole):
             raise InvalidEvent(problem)
-        if derived and (first := places.setdefault(verdict.id, draft.place)) != draft.place:
+        if derived and (first := places.setdefault(verdict.id, event_input.place)) != event_input.place:
             detail = f"the id made for it is that of {first}; give the event an id or an attempt of its own"
-            raise InvalidEvent(Problem(place=draft.place, reason="same_id", detail=detail))
-        for doubt in doubts(draft, verdict):
+            raise InvalidEvent(Problem(place=event_input.place, reason="same_id", detail=detail))
+        for doubt in doubts(event_input, verdict):
             if strict:
-                raise InvalidEvent(Problem(place=draft.place, reason="strict", detail=doubt))
-            note(f"{draft.place}: warning: {doubt}")
+                raise InvalidEvent(Problem(place=event_input.place, reason="strict", detail=doubt))
+            note(f"{event_input.place}: warning: {doubt}")
         yield whole, verdict

@@ -18,10 +18,10 @@ from schemas.json_schemas import FOLDER
 from schemas.reasons import Reason
 from schemas.types import EventType, StatusEventType
 from worker.cli.exits import EXIT_PROBLEM, EXIT_USAGE, complain
-from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
-from worker.handling.verify.findings import Kind
+from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 from worker.settings import PREFIX, SECRETS, Settings
 from worker.telemetry import METRICS, LogEvent, Metric
+from worker.verify.findings import Kind
 
 _Status = TypeVar("_Status", bound=StrEnum)
 _START = "<!-- generated: "

@@ -11,12 +11,12 @@ from typing import Annotated
 import structlog
 import typer
 
-from worker.cli import logs, signals
+from worker.cli import signals
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, clear_errors
 from worker.cli.processes import NUMBER_OPTION, process_keepers
-from worker.domain.errors import Misconfigured, Unavailable
-from worker.runtime import lifeline
-from worker.runtime.supervisor import Stop, supervise
+from worker.rules.errors import ConfigurationError, Unavailable
+from worker.service import log_setup, parent_death
+from worker.service.supervisor import Stop, supervise
 from worker.settings import Settings, environment, load, unknown_names
 from worker.telemetry import LogEvent
 
@@ -46,9 +46,9 @@ def run(
     With several processes, this one does no work: it restarts any that dies, and stops them all.
     """
     with clear_errors(interruptible=False), nullcontext() if process_number is None else _of_several(process_number):
-        logs.configure(level="info", log_format=context.obj)
+        log_setup.configure(level="info", log_format=context.obj)
         settings = load(**({} if processes is None else {"processes": processes}))
-        logs.configure(level=settings.log_level, log_format=context.obj)
+        log_setup.configure(level=settings.log_level, log_format=context.obj)
         if process_number is not None:
             own = settings.of_process(process_number)
             _run(lambda stop: _work(own, stop, supervised=True), supervised=True)
@@ -65,8 +65,8 @@ def _of_several(process_number: int) -> Iterator[None]:
     with structlog.contextvars.bound_contextvars(process=process_number):
         try:
             yield
-        except (Misconfigured, Unavailable) as error:
-            lifeline.refuse(str(error))
+        except (ConfigurationError, Unavailable) as error:
+            parent_death.refuse(str(error))
             raise typer.Exit(EXIT_USAGE) from error
 
 
@@ -108,7 +108,7 @@ async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> 
         stop.ask("the parent process is gone")
 
     if supervised:
-        lifeline.when_cut(orphaned)
+        parent_death.when_cut(orphaned)
     await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
 
 

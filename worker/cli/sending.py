@@ -14,11 +14,11 @@ from schemas.detail import printable
 from schemas.event import Event
 from worker.cli.exits import EXIT_PROBLEM, complain
 from worker.cli.results import Results
-from worker.domain.errors import Misconfigured, Unavailable
-from worker.handling.ci_run import CiRun, ci_run, named_run
-from worker.handling.drafts import Problem, publication
-from worker.handling.event_texts import Draft
-from worker.handling.spelling import likely
+from worker.publishing.ci_run import CiRun, ci_run, named_run
+from worker.publishing.event_input import Problem, outgoing_record
+from worker.publishing.event_texts import EventInput
+from worker.publishing.spelling import likely
+from worker.rules.errors import ConfigurationError, Unavailable
 from worker.settings import Settings
 
 DEFAULT_SOURCE = "/rudder-worker/publish"
@@ -55,9 +55,9 @@ class Identity:
         return cls(source=source, run=found, redrive=redrive)
 
     def id_of(self, event: Event) -> str:
-        """Raises Misconfigured where a redrive would need an invented id."""
+        """Raises ConfigurationError where a redrive would need an invented id."""
         if self.run is None and self.redrive:
-            raise Misconfigured("--redrive needs the id under which the event was rejected, and its source")
+            raise ConfigurationError("--redrive needs the id under which the event was rejected, and its source")
         self._made += 1
         return str(uuid4()) if self.run is None else self.run.event_id(event)
 
@@ -86,7 +86,9 @@ class Sending:
     results: Results = field(default_factory=Results)
     _under_way: str | None = None
 
-    async def send(self, events: Iterator[tuple[Draft, Event]], settings: Settings, stopped: threading.Event) -> None:
+    async def send(
+        self, events: Iterator[tuple[EventInput, Event]], settings: Settings, stopped: threading.Event
+    ) -> None:
         """Send one event after the other's acknowledgement. `stopped` is set at the end, for the thread that reads."""
         from worker.assembly import publisher
 
@@ -97,8 +99,10 @@ class Sending:
                 raise _NoSuchTopic(self._no_such_topic(settings))
             # Standard input blocks; another thread waits for it, so that the producer's connection stays alive.
             while (pair := await asyncio.to_thread(next, events, None)) is not None:
-                draft, event = pair
-                record = publication(draft, event, topic=self.topic, content_mode=self.mode, redrive=self.redrive)
+                event_input, event = pair
+                record = outgoing_record(
+                    event_input, event, topic=self.topic, content_mode=self.mode, redrive=self.redrive
+                )
                 self._under_way = event.id
                 partition, offset = await producer.produce(record)
                 self._under_way = None
@@ -116,7 +120,7 @@ class Sending:
         except (InvalidEvent, _NoSuchTopic) as error:
             complain(f"{error}; {self._so_far()}")
             raise typer.Exit(EXIT_PROBLEM) from error
-        except (Misconfigured, Unavailable) as error:
+        except (ConfigurationError, Unavailable) as error:
             raise type(error)(f"{error}; {self._so_far()}") from error
         except KeyboardInterrupt:
             complain(f"interrupted; {self._so_far()}")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 
 _CLOSED = "standard input is closed; name a file, or pipe the events in"
 _CHUNK_BYTES = 65_536
@@ -22,10 +22,10 @@ def standard_input(stopped: threading.Event) -> Iterator[bytes]:
     A thread that is blocked in a read keeps the process from ending, so it is asked first whether there is something.
 
     Raises:
-        Misconfigured: standard input is closed.
+        ConfigurationError: standard input is closed.
     """
     if sys.stdin is None:
-        raise Misconfigured(_CLOSED)
+        raise ConfigurationError(_CLOSED)
     try:
         descriptor = sys.stdin.fileno()
     except (OSError, ValueError):  # a stand-in that is no file
@@ -58,16 +58,16 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """A file, or standard input for `-`.
 
     Raises:
-        Misconfigured: it cannot be read.
+        ConfigurationError: it cannot be read.
     """
     if str(path) == "-":
         if sys.stdin is None:
-            raise Misconfigured(_CLOSED)
+            raise ConfigurationError(_CLOSED)
         yield sys.stdin.buffer
         return
     try:
         file = path.open("rb")
     except OSError as error:
-        raise Misconfigured(f"{path} cannot be read: {error.strerror}") from error
+        raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
     with file:
         yield file

@@ -10,10 +10,10 @@ import typer
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, warn_of_unknown_names
 from worker.cli.results import Results
 from worker.cli.standard_input import opened
-from worker.domain.errors import Misconfigured
-from worker.domain.sources import AllowedSources
-from worker.handling.drafts import Problem, doubts, judge, unlike_published, with_full_type
-from worker.handling.event_texts import Draft, drafts
+from worker.publishing.event_input import Problem, decider, doubts, unlike_published, with_full_type
+from worker.publishing.event_texts import EventInput, event_inputs
+from worker.rules.allowed_sources import AllowedSources
+from worker.rules.errors import ConfigurationError
 from worker.settings import load
 from worker.sources_file import allowed_sources
 
@@ -39,7 +39,7 @@ def validate(
         warn_of_unknown_names()
         paths = files or [Path("-")]
         if paths.count(Path("-")) > 1:
-            raise Misconfigured("standard input (-) can be read only once")
+            raise ConfigurationError("standard input (-) can be read only once")
         report = _Report(
             bytes_max=settings.event_bytes_max,
             ahead_seconds_max=settings.event_ahead_max_seconds,
@@ -51,8 +51,8 @@ def validate(
         for path in paths:
             before = report.events
             with opened(path) as lines:
-                for draft in drafts(str(path), lines):
-                    report.add(draft)
+                for event_input in event_inputs(str(path), lines):
+                    report.add(event_input)
             if report.events == before:
                 empty.append("standard input" if str(path) == "-" else str(path))
         report.end()
@@ -74,11 +74,11 @@ class _Report:
     warnings: int = 0
     results: Results = field(default_factory=Results)
 
-    def add(self, draft: Draft) -> None:
+    def add(self, event_input: EventInput) -> None:
         self.events += 1
-        full = with_full_type(draft)
+        full = with_full_type(event_input)
         now_ms = time.time_ns() // 1_000_000
-        verdict = judge(
+        verdict = decider(
             full,
             bytes_max=self.bytes_max,
             ahead_seconds_max=self.ahead_seconds_max,
@@ -89,11 +89,11 @@ class _Report:
             self.invalid += 1
             self._show(verdict)
             return
-        found = (*unlike_published(draft), *doubts(draft, verdict))
+        found = (*unlike_published(event_input), *doubts(event_input, verdict))
         self.warnings += len(found)
         self.invalid += bool(found) and self.strict
         for doubt in found:
-            self._show(Problem(place=draft.place, reason="strict" if self.strict else "warning", detail=doubt))
+            self._show(Problem(place=event_input.place, reason="strict" if self.strict else "warning", detail=doubt))
 
     def end(self) -> None:
         if self.as_json:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.detail import printable
-from worker.cli import logs
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn, warn_of_unknown_names
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
+from worker.service import log_setup
 from worker.settings import Settings, load
 
 if TYPE_CHECKING:
-    from worker.handling.verify.verification import Report
+    from worker.verify.verification import Report
 
 
 def verify(
@@ -35,11 +35,11 @@ def verify(
     any of them, and joins no group. Rows of a topic that was deleted and created again are counted, and not compared.
     """
     with clear_errors():
-        logs.configure(level="warning", log_format=context.obj or "console")
+        log_setup.configure(level="warning", log_format=context.obj or "console")
         settings = load()
         warn_of_unknown_names()
         if scratch is not None and not scratch.is_dir():
-            raise Misconfigured(f"--scratch: {scratch} is no folder")
+            raise ConfigurationError(f"--scratch: {scratch} is no folder")
         report = asyncio.run(_verified(settings, findings_max, scratch))
         if as_json:
             print(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
@@ -55,7 +55,7 @@ def verify(
 
 async def _verified(settings: Settings, findings_max: int, scratch: Path | None) -> "Report":
     from worker.assembly import table_reader, topic_reader, verification_plan
-    from worker.handling.verify.verification import verify
+    from worker.verify.verification import verify
 
     plan = verification_plan(settings, findings_max=findings_max, scratch_folder=scratch)
     tables, topics = table_reader(settings), topic_reader(settings)
@@ -68,8 +68,8 @@ async def _verified(settings: Settings, findings_max: int, scratch: Path | None)
 
 
 def _print(report: "Report") -> None:
-    from worker.handling.verify.findings import Kind
-    from worker.handling.verify.verification import COUNTS
+    from worker.verify.findings import Kind
+    from worker.verify.verification import COUNTS
 
     findings = report.findings
     for finding in findings.kept:

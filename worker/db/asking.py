@@ -9,7 +9,7 @@ from functools import cache
 
 from worker.db.placeholders import Statement
 from worker.db.question import ABLE_TO_ROLL_BACK, Parts
-from worker.db.reading import COLUMNS, DEPLOYMENT_COLUMNS, ENTRY_COLUMNS, REJECTION_COLUMNS, RELEASE_COLUMNS
+from worker.db.row_decoder import COLUMNS, DEPLOYMENT_COLUMNS, ENTRY_COLUMNS, REJECTION_COLUMNS, RELEASE_COLUMNS
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
@@ -63,7 +63,7 @@ class Words:
 
 @cache
 def asking(parts: Parts, words: Words, *, component_is_uuid: bool, component_case_matters: bool = False) -> Statement:
-    """The SELECT for these parts, in the columns that `worker.db.reading` expects. `component_…`: as in `Pointers`."""
+    """The SELECT for these parts, in the columns of `worker.db.row_decoder`. `component_…`: as in `Pointers`."""
     known = f"{_exists('release_activity_logs', 'id = :event')}, {_exists('release_event_rejections', 'id = :event')}"
     if not parts.release:
         return words.placed(f"SELECT {known}, {_nulls(COLUMNS - 2)}")

@@ -8,12 +8,14 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
-from worker.db.dialects import mssql_driver, postgresql_url, sqlite_url
-from worker.db.dialects.dialect import Dialect
-from worker.db.dialects.mssql import MssqlDialect
-from worker.db.dialects.postgresql import PostgresqlDialect
-from worker.db.dialects.sqlite import SqliteDialect
-from worker.domain.errors import Misconfigured
+from worker.db.dialect import Dialect
+from worker.db.mssql import driver as mssql_driver
+from worker.db.mssql.dialect import MssqlDialect
+from worker.db.postgresql import url as postgresql_url
+from worker.db.postgresql.dialect import PostgresqlDialect
+from worker.db.sqlite import url as sqlite_url
+from worker.db.sqlite.dialect import SqliteDialect
+from worker.rules.errors import ConfigurationError
 
 _DIALECTS: dict[str, type[Dialect]] = {
     "mssql+aioodbc": MssqlDialect,
@@ -38,7 +40,7 @@ def open_engine(url: str, *, timeout_seconds: float) -> tuple[AsyncEngine, Diale
     """An engine, not yet connected, and what is special about its database.
 
     Raises:
-        Misconfigured: the URL is none, names an unsupported driver, or its driver is not installed.
+        ConfigurationError: the URL is none, names an unsupported driver, or its driver is not installed.
     """
     parsed, dialect = parse_url(url), dialect_of(url)
     with _its_driver(parsed):
@@ -54,7 +56,7 @@ def completed_url(url: str) -> URL:
     """The URL with what it may leave out, as its driver needs it.
 
     Raises:
-        Misconfigured: as `open_engine`.
+        ConfigurationError: as `open_engine`.
     """
     parsed = parse_url(url)
     with _its_driver(parsed):
@@ -65,7 +67,7 @@ def connect_arguments(url: str) -> Mapping[str, Any]:
     """What the driver takes beside the completed URL, without any time-out of statements.
 
     Raises:
-        Misconfigured: as `parse_url`.
+        ConfigurationError: as `parse_url`.
     """
     parsed = parse_url(url)
     if not parsed.drivername.startswith("postgresql"):
@@ -78,7 +80,7 @@ def require_driver(url: str) -> None:
     """Load the driver and connect to nothing.
 
     Raises:
-        Misconfigured: as `open_engine`.
+        ConfigurationError: as `open_engine`.
     """
     whole = completed_url(url)
     with _its_driver(whole):
@@ -95,30 +97,34 @@ def _its_driver(url: URL) -> Iterator[None]:
             if url.drivername.startswith("mssql")
             else ""
         )
-        raise Misconfigured(f"the driver for {url.drivername} cannot be loaded: {error}{extra}") from error
+        raise ConfigurationError(f"the driver for {url.drivername} cannot be loaded: {error}{extra}") from error
 
 
 def parse_url(url: str) -> URL:
     """The URL's parts.
 
     Raises:
-        Misconfigured: as `open_engine`; the message does not hold the URL, which may hold a password.
+        ConfigurationError: as `open_engine`; the message does not hold the URL, which may hold a password.
     """
     try:
         parsed = make_url(postgresql_url.with_host_list(url))
     except (ArgumentError, NoSuchModuleError, ValueError) as error:
-        raise Misconfigured("RUDDER_DATABASE_URL is no database URL") from error
+        raise ConfigurationError("RUDDER_DATABASE_URL is no database URL") from error
     authority_and_path = url.partition("://")[2].partition("?")[0]
     if authority_and_path.count("@") > 1 or (parsed.host and set(parsed.host) & set("#/\\ ")):
         # The parts cannot be told apart, and what is taken for a host may be half a password: name nothing of it.
-        raise Misconfigured("RUDDER_DATABASE_URL has special characters that need percent-encoding, such as %40 for @")
+        raise ConfigurationError(
+            "RUDDER_DATABASE_URL has special characters that need percent-encoding, such as %40 for @"
+        )
     if parsed.drivername.startswith("sqlite") and (not parsed.database or ":memory:" in url or "mode=memory" in url):
-        raise Misconfigured("RUDDER_DATABASE_URL names no file, and what SQLite keeps in memory nobody else can read")
+        raise ConfigurationError(
+            "RUDDER_DATABASE_URL names no file, and what SQLite keeps in memory nobody else can read"
+        )
     if parsed.port is not None and parsed.port > _PORT_MAX:
-        raise Misconfigured("RUDDER_DATABASE_URL has a port above 65535")
+        raise ConfigurationError("RUDDER_DATABASE_URL has a port above 65535")
     if parsed.drivername not in _DIALECTS:
         supported = ", ".join(SUPPORTED)
-        raise Misconfigured(f"RUDDER_DATABASE_URL begins with {parsed.drivername}; supported are {supported}")
+        raise ConfigurationError(f"RUDDER_DATABASE_URL begins with {parsed.drivername}; supported are {supported}")
     if check := _CHECKS.get(parsed.drivername):
         check(parsed)
     return parsed
@@ -137,5 +143,5 @@ def _shown(name: str, value: tuple[str, ...] | str) -> tuple[str, ...] | str:
 
 
 def dialect_of(url: str) -> Dialect:
-    """What is special about the URL's database. Raises Misconfigured as `parse_url`."""
+    """What is special about the URL's database. Raises ConfigurationError as `parse_url`."""
     return _DIALECTS[parse_url(url).drivername]()

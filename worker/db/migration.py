@@ -20,13 +20,13 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import migrations
 from worker.db.engine import completed_url, connect_arguments, dialect_of
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.migrations")
 
 
-class MigrationFailed(Misconfigured):
+class MigrationFailed(ConfigurationError):
     """The database refused it, or there is no such revision, or no way to it. The database is as it was."""
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from worker.domain.errors import Unavailable
+from worker.rules.errors import Unavailable
 
 
 class Places:

@@ -9,8 +9,8 @@ from sqlalchemy.exc import NoSuchTableError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine, Uuid
 
-from worker.domain.errors import Misconfigured
-from worker.domain.rows import PointerMove
+from worker.rules.errors import ConfigurationError
+from worker.rules.rows import PointerMove
 
 TABLE = "app_environments"
 KEY_COLUMNS = ("environment_id", "component_id", "deployment_track_id")
@@ -64,7 +64,7 @@ class Pointers:
         """None where the table lacks the columns that would tell which row is meant.
 
         Raises:
-            Misconfigured: there is no such table.
+            ConfigurationError: there is no such table.
         """
         columns = await connection.run_sync(_columns)
         if not columns.keys() >= {*KEY_COLUMNS, *POINTER_COLUMNS}:
@@ -122,7 +122,7 @@ def _columns(connection: Connection) -> dict[str, TypeEngine[object]]:
     try:
         return {column["name"]: column["type"] for column in inspect(connection).get_columns(TABLE)}
     except NoSuchTableError as error:
-        raise Misconfigured(f"the table {TABLE}, which the migrations create, is missing: restore it") from error
+        raise ConfigurationError(f"the table {TABLE}, which the migrations create, is missing: restore it") from error
 
 
 def _case_matters(column_type: TypeEngine[object]) -> bool:

@@ -13,8 +13,8 @@ from schemas.event import Event
 from schemas.incoming import ActivityRecorded, DeploymentChange, ReleaseCreated, ReleaseFields
 from schemas.statuses import DeploymentStatus
 from schemas.types import EventType
-from worker.domain.message import Message
-from worker.domain.transitions import DEPLOYMENT_TRANSITIONS
+from worker.rules.message import Message
+from worker.rules.transitions import DEPLOYMENT_TRANSITIONS
 
 ABLE_TO_ROLL_BACK = tuple(
     status.value for status, following in DEPLOYMENT_TRANSITIONS.items() if DeploymentStatus.ROLLED_BACK in following

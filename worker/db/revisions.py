@@ -11,7 +11,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import migrations
-from worker.domain.errors import Misconfigured
+from worker.rules.errors import ConfigurationError
 
 VERSION_TABLE = "rudder_alembic_version"
 """Alembic's own name for it belongs to whichever application came first."""
@@ -42,17 +42,17 @@ async def require_current(connection: AsyncConnection) -> None:
     """Look whether the tables are those that this version was written for.
 
     Raises:
-        Misconfigured: they are not there, or older.
+        ConfigurationError: they are not there, or older.
     """
     revision, head = await current_revision(connection), head_revision()
     # A revision that this version does not know is a newer one: a rollout migrates before it restarts.
     if revision != head and (revision is None or revision in known_revisions()):
         if revision is None:
-            raise Misconfigured(
+            raise ConfigurationError(
                 "the database has no tables of rudder-worker, or this login has no right to see them: "
                 "run `rudder-worker migrate` first, or grant the rights that `rudder-worker migrate --grants` prints"
             )
-        raise Misconfigured(
+        raise ConfigurationError(
             f"the database is at revision {revision}; this version needs {head}: run `rudder-worker migrate` first"
         )
 

@@ -8,18 +8,18 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas.event import Event
-from worker.db.conversation import Basis, Conversation, Conversations
-from worker.db.dialects.dialect import Dialect, translating
+from worker.db.dialect import Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.pointers import Pointers
 from worker.db.question import question
-from worker.db.reading import Answer, answer, entry, rejection
 from worker.db.revisions import require_current
+from worker.db.row_decoder import Answer, activity, answer, rejection
+from worker.db.unit_of_work import Basis, Conversation, Conversations
 from worker.db.writing import claim_of, number_claim_of, writes
-from worker.domain.identity import entry_ids
-from worker.domain.message import Message
-from worker.domain.state import Outcome, State
-from worker.ports import Judge
+from worker.ports import Decider
+from worker.rules.identity import entry_ids
+from worker.rules.message import Message
+from worker.rules.state import Outcome, State
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
@@ -39,7 +39,7 @@ class SqlStore:
         """Nothing is connected to yet.
 
         Raises:
-            Misconfigured: as `worker.db.engine.open_engine`.
+            ConfigurationError: as `worker.db.engine.open_engine`.
         """
         engine, dialect = open_engine(url, timeout_seconds=timeout_seconds)
         conversations = dialect.conversations(engine, connections_max=connections_max, timeout_seconds=timeout_seconds)
@@ -54,7 +54,7 @@ class SqlStore:
 
         Raises:
             Unavailable: the database does not answer.
-            Misconfigured: it lets nobody in, or was not migrated.
+            ConfigurationError: it lets nobody in, or was not migrated.
         """
         await self.connect()
         async with self._connected() as connection:
@@ -71,7 +71,7 @@ class SqlStore:
         """What an operator or a DBA should know of the database, a line each.
 
         Raises:
-            Unavailable, Misconfigured: as `check`.
+            Unavailable, ConfigurationError: as `check`.
         """
         async with self._connected() as connection:
             return await self._dialect.advice(connection)
@@ -81,7 +81,7 @@ class SqlStore:
 
         Raises:
             Unavailable: the database does not answer.
-            Misconfigured: it lets nobody in, or not in a way that the worker can use.
+            ConfigurationError: it lets nobody in, or not in a way that the worker can use.
         """
         with translating(self._dialect):
             async with self._conversations.begin():
@@ -92,14 +92,14 @@ class SqlStore:
             async with self._conversations.begin() as conversation:
                 await conversation.ping(self._pointers)
 
-    async def transact(self, message: Message, judge: Judge) -> Outcome:
+    async def transact(self, message: Message, decider: Decider) -> Outcome:
         """As `worker.ports.Store` says."""
         asked = question(message, pointers=self._pointers is not None)
         with translating(self._dialect):
             async with self._conversations.begin() as conversation:
                 rows = await conversation.ask(asked, self._pointers)
                 found = answer(rows, conversation.read, track=asked.track)
-                outcome = judge(await self._known(found, message, conversation), message)
+                outcome = decider(await self._known(found, message, conversation), message)
                 if due := writes(outcome, self._pointers):
                     release = found.state.release
                     release_id = message.content.data.release_id if isinstance(message.content, Event) else None
@@ -119,8 +119,8 @@ class SqlStore:
         content, read = message.content, conversation.read
         if found.logged and content.source is not None and content.id is not None:
             ids = entry_ids(source=content.source, event_id=content.id)
-            by_id = {one.id: one for one in [entry(row, read) for row in await conversation.entries(ids)]}
-            return replace(found.state, entries=tuple(by_id[id_] for id_ in ids if id_ in by_id))
+            by_id = {one.id: one for one in [activity(row, read) for row in await conversation.activities(ids)]}
+            return replace(found.state, activities=tuple(by_id[id_] for id_ in ids if id_ in by_id))
         if found.rejected:
             row = await conversation.rejection(message.id)
             return replace(found.state, rejection=None if row is None else rejection(row, read))

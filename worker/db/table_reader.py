@@ -15,14 +15,14 @@ from uuid import UUID
 from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.db.dialects.dialect import READ_ONLY, Dialect, translating
+from worker.db.dialect import READ_ONLY, Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.models import Base
 from worker.db.pointers import listing
-from worker.db.reading import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, entry, rejection
 from worker.db.revisions import require_current
-from worker.domain.rows import Entry, Rejection
-from worker.handling.verify.history import Pointing, ReleaseRows, uuid_of
+from worker.db.row_decoder import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, activity, rejection
+from worker.rules.rows import Activity, Rejection
+from worker.stored_rows import Pointing, ReleaseRows, uuid_of
 
 _TABLES = Base.metadata.tables
 _RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
@@ -49,7 +49,7 @@ _LOOKS_MAX = 10
 
 
 class SqlTableReader:
-    """`worker.handling.verify.sources.TableReader`. Opened by `open`, and closed by whoever opened it."""
+    """`worker.verify.inputs.TableReader`. Opened by `open`, and closed by whoever opened it."""
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
         self._engine = engine
@@ -57,7 +57,7 @@ class SqlTableReader:
 
     @classmethod
     def open(cls, url: str, *, timeout_seconds: float) -> "SqlTableReader":
-        """Nothing is connected to yet. Raises Misconfigured as `worker.db.engine.open_engine`."""
+        """Nothing is connected to yet. Raises ConfigurationError as `worker.db.engine.open_engine`."""
         return cls(*open_engine(url, timeout_seconds=timeout_seconds))
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class SqlTableReader:
 
         Raises:
             Unavailable: the database does not answer.
-            Misconfigured: it lets nobody in, or was not migrated.
+            ConfigurationError: it lets nobody in, or was not migrated.
         """
         async with self._connected() as connection:
             await require_current(connection)
@@ -133,16 +133,16 @@ class SqlTableReader:
         async with self._connected() as connection:
             found = await _read(connection, ids)
             counts = await _counts(connection, ids)
-        settled = [rows for id_, rows in found.items() if counts[id_] == len(rows.entries)]
-        return settled + [await self._again(id_) for id_, rows in found.items() if counts[id_] != len(rows.entries)]
+        settled = [rows for id_, rows in found.items() if counts[id_] == len(rows.activities)]
+        return settled + [await self._again(id_) for id_, rows in found.items() if counts[id_] != len(rows.activities)]
 
     async def _again(self, id_: UUID) -> ReleaseRows:
         for _ in range(_LOOKS_MAX):
             async with self._connected() as connection:
                 rows = (await _read(connection, [id_]))[id_]
-                if (await _counts(connection, [id_]))[id_] == len(rows.entries):
+                if (await _counts(connection, [id_]))[id_] == len(rows.activities):
                     return rows
-        return ReleaseRows(release=rows.release, entries=rows.entries, settled=False)
+        return ReleaseRows(release=rows.release, activities=rows.activities, settled=False)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
@@ -170,9 +170,9 @@ async def _counts(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID
 async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, ReleaseRows]:
     """The log first: what is written after it was read shows in its count."""
     columns = [_LOG.c[name] for name in ENTRY_COLUMNS]
-    entries: dict[UUID, list[Entry]] = defaultdict(list)
+    activities: dict[UUID, list[Activity]] = defaultdict(list)
     for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(_padded(ids)))):
-        entries[row.release_mgt_id].append(_entry(row))
+        activities[row.release_mgt_id].append(_entry(row))
     releases = {row["id"]: row for row in await _mappings(connection, _RELEASES, "id", ids)}
     deployments = _by_release(await _mappings(connection, _DEPLOYMENTS, "release_mgt_id", ids))
     revisions = _by_release(await _mappings(connection, _REVISIONS, "release_mgt_id", ids))
@@ -181,7 +181,7 @@ async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, 
             release=releases[id_],
             deployments=tuple(deployments[id_]),
             base_revisions=tuple(revisions[id_]),
-            entries=tuple(entries[id_]),
+            activities=tuple(activities[id_]),
         )
         for id_ in ids
         if id_ in releases
@@ -216,7 +216,7 @@ def _pointing(row: Any) -> Pointing:
     )
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any) -> Activity:
     """Others may have written none of the data, which the worker always has."""
-    found = entry(row, _READ)
+    found = activity(row, _READ)
     return found if row.activity_data is not None else replace(found, activity_data="")

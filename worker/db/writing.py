@@ -14,9 +14,9 @@ from uuid import UUID
 
 from worker.db.pointers import KEY_COLUMNS, POINTER_COLUMNS, Pointers
 from worker.db.pointers import TABLE as APP_ENVIRONMENTS
-from worker.db.reading import REJECTION_COLUMNS
-from worker.domain.rows import DeploymentMove, Entry, NewDeployment, NewRelease, Rejection, ReleaseMove
-from worker.domain.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
+from worker.db.row_decoder import REJECTION_COLUMNS
+from worker.rules.rows import Activity, DeploymentMove, NewDeployment, NewRelease, Rejection, ReleaseMove
+from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ def _changes(changes: Changes, pointers: Pointers | None) -> Iterator[Write]:
         yield _move_deployment(move)
     if changes.new_deployment is not None:
         yield _new_deployment(changes.new_deployment)
-    yield _entries(changes.entries)
+    yield _entries(changes.activities)
     if changes.pointer_move is not None and pointers is not None:
         sql, parameters = pointers.move(changes.pointer_move)
         yield Write(sql, parameters, "app_environments row")
@@ -301,20 +301,20 @@ def _move_deployment(move: DeploymentMove) -> Write:
     return Write(_MOVE_DEPLOYMENT, parameters, "deployment")
 
 
-def _entries(entries: Sequence[Entry]) -> Write:
+def _entries(activities: Sequence[Activity]) -> Write:
     row = [
         value
-        for entry in entries
+        for activity in activities
         for value in (
-            entry.id,
-            entry.created_at,
-            entry.created_at,
-            entry.deployment_id,
-            entry.release_id,
-            entry.environment_id,
-            entry.activity_type,
-            entry.activity_data,
-            entry.status,
+            activity.id,
+            activity.created_at,
+            activity.created_at,
+            activity.deployment_id,
+            activity.release_id,
+            activity.environment_id,
+            activity.activity_type,
+            activity.activity_data,
+            activity.status,
         )
     ]
-    return Write(_insert("release_activity_logs", _ENTRY_COLUMNS, len(entries)), tuple(row))
+    return Write(_insert("release_activity_logs", _ENTRY_COLUMNS, len(activities)), tuple(row))

@@ -10,7 +10,7 @@ from typing import Final
 
 from worker.demo.contract_envelope import CREATED, EVENT_BYTES_MAX, Event, Identity, Refusal, read
 from worker.demo.contract_rules import APPLIED, Turn, Verdict, decide_deployment, decide_existing, newborn
-from worker.demo.contract_state import Entry, Judged, Outcome, Prediction, Release
+from worker.demo.contract_state import Activity, Judged, Outcome, Prediction, Release
 from worker.demo.record import TopicRecord
 
 REDRIVE_HEADER: Final = "rudder-redrive"
@@ -78,11 +78,11 @@ class ContractModel:
             else:
                 verdict = APPLIED if event.kind == CREATED else decide_deployment(turn)
         if verdict.outcome == "stale" and turn:
-            turn.entries.append(Entry(activity_type="EVENT_STALE", about="neither"))
+            turn.activities.append(Activity(activity_type="EVENT_STALE", about="neither"))
         if verdict.outcome != "rejected" and turn:
             self.releases[event.release_id] = turn.release
             self._numbers[turn.release.number] = event.release_id
-        entries = tuple(turn.entries) if turn and verdict.outcome != "rejected" else ()
+        activities = tuple(turn.activities) if turn and verdict.outcome != "rejected" else ()
         return Judged(
             record=record,
             identity=event.identity,
@@ -91,5 +91,5 @@ class ContractModel:
             release_id=event.release_id,
             outcome=verdict.outcome,
             reason=verdict.reason,
-            entries=entries,
+            activities=activities,
         )

@@ -16,8 +16,8 @@ from worker.demo.contract_state import (
     NOT_DEPLOYABLE,
     PROGRESS,
     REVIEW_MOVES,
+    Activity,
     Deployment,
-    Entry,
     Outcome,
     Release,
 )
@@ -42,7 +42,7 @@ class Turn:
 
     event: Event
     release: Release
-    entries: list[Entry] = field(default_factory=list)
+    activities: list[Activity] = field(default_factory=list)
 
 
 def newborn(event: Event) -> Turn | None:
@@ -59,7 +59,7 @@ def newborn(event: Event) -> Turn | None:
         created_at=event.time,
         updated_at=event.time,
     )
-    return Turn(event, release, [Entry(activity_type="RELEASE_CREATED", about="release", status=status)])
+    return Turn(event, release, [Activity(activity_type="RELEASE_CREATED", about="release", status=status)])
 
 
 def decide_existing(turn: Turn) -> Verdict:
@@ -69,7 +69,7 @@ def decide_existing(turn: Turn) -> Verdict:
     if event.kind in DEPLOYMENT_TARGETS:
         return decide_deployment(turn)
     if event.kind == ACTIVITY:
-        turn.entries.append(Entry(activity_type=event.data["activity_type"], about="neither"))
+        turn.activities.append(Activity(activity_type=event.data["activity_type"], about="neither"))
         return APPLIED
     if event.kind == CREATED:  # 9
         return Verdict("rejected", "release_conflict")
@@ -205,15 +205,15 @@ def _follow(turn: Turn) -> None:
 
 def _move_release(turn: Turn, status: str) -> None:
     release = turn.release
-    turn.entries.append(
-        Entry(activity_type="RELEASE_STATUS_CHANGED", about="release", previous=release.status, status=status)
+    turn.activities.append(
+        Activity(activity_type="RELEASE_STATUS_CHANGED", about="release", previous=release.status, status=status)
     )
     release.status, release.updated_at = status, max(release.updated_at, turn.event.time)
 
 
 def _log_deployment(turn: Turn, previous: str | None, row: Deployment) -> None:
-    turn.entries.append(
-        Entry(
+    turn.activities.append(
+        Activity(
             activity_type="DEPLOYMENT_STATUS_CHANGED",
             about="deployment",
             previous=previous,

@@ -104,7 +104,7 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Activity:
     """An entry of the activity log; what is about a release or a deployment is also a status event."""
 
     activity_type: str
@@ -125,7 +125,7 @@ class Judged:
     release_id: str | None
     outcome: Outcome
     reason: str | None = None
-    entries: tuple[Entry, ...] = ()
+    activities: tuple[Activity, ...] = ()
     copies: int = 1
     resolved: bool = False
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from worker.demo.contract_envelope import ACTIVITY, Identity, read
 from worker.demo.contract_model import ContractModel
-from worker.demo.contract_state import Deployment, DeploymentKey, Entry, Judged, Release
+from worker.demo.contract_state import Activity, Deployment, DeploymentKey, Judged, Release
 from worker.demo.record import TopicRecord
 
 Row = dict[str, Any]
@@ -137,16 +137,16 @@ def _compare_activity(model: ContractModel, rows: list[Row], ids: DeploymentIds)
         row["data"] = {"event": {}, "record": {}, **json.loads(row["activity_data"])}
         event = row["data"]["event"]
         found[str(event.get("source")), str(event.get("id"))].append(row)
-    expected = {judged.identity: judged for judged in model.judged if judged.identity and judged.entries}
+    expected = {judged.identity: judged for judged in model.judged if judged.identity and judged.activities}
     keys = {identifier: key for (_, key), identifier in ids.items()}
     yield from _unmatched("release_activity_logs of event", set(found), set(expected))
     for identity in found.keys() & expected.keys():
         judged = expected[identity]
         what = f"{judged.record.place}: release_activity_logs"
-        entries = Counter(_entry_seen(row, keys) for row in found[identity])
-        wanted = Counter(map(_entry_wanted, judged.entries))
-        if entries != wanted:
-            yield f"{what}: {sorted(entries.elements(), key=str)}, expected {sorted(wanted.elements(), key=str)}"
+        activities = Counter(_entry_seen(row, keys) for row in found[identity])
+        wanted = Counter(map(_entry_wanted, judged.activities))
+        if activities != wanted:
+            yield f"{what}: {sorted(activities.elements(), key=str)}, expected {sorted(wanted.elements(), key=str)}"
         for row in found[identity]:
             yield from _differing(what, row, {"created_at": stamp(judged.time), "release_mgt_id": judged.release_id})
             yield from _differing(what, row["data"]["record"], _place_of(judged.record))
@@ -170,11 +170,11 @@ def _entry_seen(row: Row, deployments: dict[str, DeploymentKey]) -> tuple[Any, .
             return (row["activity_type"],)
 
 
-def _entry_wanted(entry: Entry) -> tuple[Any, ...]:
-    if entry.about == "neither":
-        return (entry.activity_type,)
-    where = (entry.deployment[0], entry.deployment[2], entry.deployment) if entry.deployment else ()
-    return entry.activity_type, entry.previous, entry.status, *where
+def _entry_wanted(activity: Activity) -> tuple[Any, ...]:
+    if activity.about == "neither":
+        return (activity.activity_type,)
+    where = (activity.deployment[0], activity.deployment[2], activity.deployment) if activity.deployment else ()
+    return activity.activity_type, activity.previous, activity.status, *where
 
 
 def _compare_custom(judged: Judged, row: Row, what: str) -> Iterator[str]:

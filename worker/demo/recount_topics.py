@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from worker.demo.contract_envelope import DEPLOYMENT_TARGETS, Event, Identity, read
 from worker.demo.contract_model import ContractModel
-from worker.demo.contract_state import Entry, Judged, Prediction
+from worker.demo.contract_state import Activity, Judged, Prediction
 from worker.demo.record import TopicRecord
 
 STATUS_TYPES: Final = {
@@ -48,9 +48,9 @@ def compare_statuses(
     """Compare one status topic: for each release the exact sequence of changes, and each change's data."""
     expected: dict[str, list[tuple[StatusEvent, Judged]]] = defaultdict(list)
     for judged in model.judged:
-        for entry in judged.entries:
-            if entry.about == about and judged.release_id and judged.identity:
-                expected[judged.release_id].append((_wanted(entry, judged.identity), judged))
+        for activity in judged.activities:
+            if activity.about == about and judged.release_id and judged.identity:
+                expected[judged.release_id].append((_wanted(activity, judged.identity), judged))
     found: dict[str, list[tuple[StatusEvent, TopicRecord, dict[str, Any]]]] = defaultdict(list)
     ids: Counter[str] = Counter()
     causes: dict[StatusEvent, str] = {}
@@ -123,14 +123,14 @@ def unpack(record: TopicRecord) -> tuple[dict[str, str], dict[str, Any]]:
     return {name: text for name, text in body.items() if name != "data"}, body.get("data") or {}
 
 
-def _wanted(entry: Entry, cause: Identity) -> StatusEvent:
-    environment_id, config_revision, attempt = entry.deployment or (None, None, None)
+def _wanted(activity: Activity, cause: Identity) -> StatusEvent:
+    environment_id, config_revision, attempt = activity.deployment or (None, None, None)
     return StatusEvent(
         environment_id=environment_id,
         config_revision=config_revision,
         attempt=attempt,
-        previous=entry.previous,
-        status=str(entry.status),
+        previous=activity.previous,
+        status=str(activity.status),
         cause=cause,
     )
 

@@ -98,9 +98,9 @@ def eventful_release(model: ContractModel) -> str | None:
     """Return the release whose deployments went through the most different changes."""
     changes: dict[str, set[tuple[str, str | None, str | None]]] = {release_id: set() for release_id in model.releases}
     for judged in model.judged:
-        for entry in judged.entries:
+        for activity in judged.activities:
             if judged.release_id:
-                changes[judged.release_id].add((entry.about, entry.previous, entry.status))
+                changes[judged.release_id].add((activity.about, activity.previous, activity.status))
     return max(changes, key=lambda release_id: (len(changes[release_id]), release_id), default=None)
 
 
@@ -120,10 +120,10 @@ def release_timeline(connection: sqlite3.Connection, *, release_id: str) -> list
     ]
 
 
-def timeline_table(release_id: str, entries: Sequence[TimelineEntry]) -> Table:
+def timeline_table(release_id: str, activities: Sequence[TimelineEntry]) -> Table:
     table = Table("time", "subject", "change", "caused by", title=f"Release {release_id}")
-    for entry in entries:
-        table.add_row(*map(escape, (entry.time, entry.subject, entry.change, entry.cause)))
+    for activity in activities:
+        table.add_row(*map(escape, (activity.time, activity.subject, activity.change, activity.cause)))
     return table
 
 

@@ -27,9 +27,9 @@ from aiokafka.errors import (
 )
 from aiokafka.helpers import create_ssl_context
 
-from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import aiokafka_client, topic_creation
 from worker.kafka.refusals import RIGHT_ERRORS, Refusals, is_login_refused, tls_fault
+from worker.rules.errors import ConfigurationError, Unavailable
 
 _RETRY_BACKOFF_MS = 300
 """aiokafka's waits do not grow, and it tries for producer, fetcher and group each: at its own 100 ms a worker without a
@@ -88,7 +88,7 @@ class Connection:
         """Keyword arguments for any aiokafka client; none that has them creates topics.
 
         Raises:
-            Misconfigured: a certificate file or a secret cannot be read.
+            ConfigurationError: a certificate file or a secret cannot be read.
         """
         topic_creation.forbid()
         aiokafka_client.install()
@@ -96,7 +96,7 @@ class Connection:
         try:
             current = self.current()
         except (OSError, ValueError) as error:
-            raise Misconfigured(str(error)) from error
+            raise ConfigurationError(str(error)) from error
         return {
             "bootstrap_servers": self.bootstrap_servers,
             "client_id": self.client_id,
@@ -191,12 +191,12 @@ def _text(secret: Secret) -> str | None:
     return secret() if callable(secret) else secret
 
 
-def at_start(error: KafkaError, connection: Connection) -> Misconfigured | Unavailable:
+def at_start(error: KafkaError, connection: Connection) -> ConfigurationError | Unavailable:
     """What a client's failure to start calls for: other settings, or patience."""
     # A client that every server turns away says only that it found none: a wrong password would be waited out.
     found = connection.login_error if isinstance(error, KafkaConnectionError) else error
     if isinstance(found, _OPERATORS_FAULT):
-        return Misconfigured(connection.refusal(found))
+        return ConfigurationError(connection.refusal(found))
     if found is not None and tls_fault(found) is not None:
         return Unavailable(connection.refusal(found))
     # aiokafka lists the servers that it tried, without a reason.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from worker.domain.errors import Unavailable
 from worker.ports import LogEnd, Partition
+from worker.rules.errors import Unavailable
 
 _TIMEOUT_SECONDS = 5.0
 _POSITION_TIMEOUT_SECONDS = 0.1

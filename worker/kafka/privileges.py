@@ -8,8 +8,8 @@ from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResp
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka.publisher import KafkaPublisher
+from worker.rules.errors import ConfigurationError, Unavailable
 
 READ, WRITE = "Read", "Write"
 
@@ -101,7 +101,7 @@ async def topic_advice(publisher: KafkaPublisher, operation: str, topics: Mappin
     """What could not be tried, a line each. `topics`: each with the setting that names it.
 
     Raises:
-        Misconfigured: the worker may not do this with one of them.
+        ConfigurationError: the worker may not do this with one of them.
     """
     try:
         described = await publisher.request(_AuthorizedOperations(sorted(topics)))
@@ -111,7 +111,7 @@ async def topic_advice(publisher: KafkaPublisher, operation: str, topics: Mappin
     refused = [topic for topic, found in operations.items() if found != _NOT_GIVEN and not found & _BITS[operation]]
     if refused:
         named = ", ".join(f"{topic} ({topics[topic]})" for topic in refused)
-        raise Misconfigured(f"the worker lacks the right {operation} on {named}: grant it")
+        raise ConfigurationError(f"the worker lacks the right {operation} on {named}: grant it")
     unknown = sorted(topic for topic in topics if operations.get(topic, _NOT_GIVEN) == _NOT_GIVEN)
     return tuple(
         f"the right {operation} on topic {topic} was not tried: the broker does not name it" for topic in unknown
@@ -122,7 +122,7 @@ async def group_advice(admin: AIOKafkaAdminClient, group_id: str) -> tuple[str, 
     """What could not be tried.
 
     Raises:
-        Misconfigured: the worker may not join the group.
+        ConfigurationError: the worker may not join the group.
         KafkaError: as aiokafka's.
     """
     try:
@@ -132,7 +132,7 @@ async def group_advice(admin: AIOKafkaAdminClient, group_id: str) -> tuple[str, 
         return (f"the right Read on group {group_id} was not tried, because the broker does not name it: {error}",)
     [(code, *_, operations)] = described.groups
     if code == GroupAuthorizationFailedError.errno or (operations != _NOT_GIVEN and not operations & _BITS[READ]):
-        raise Misconfigured(f"the worker lacks the right Read on group {group_id} (RUDDER_GROUP_ID): grant it")
+        raise ConfigurationError(f"the worker lacks the right Read on group {group_id} (RUDDER_GROUP_ID): grant it")
     if code or operations == _NOT_GIVEN:
         cause = for_code(code).__name__ if code else "the broker does not name it"
         return (f"the right Read on group {group_id} was not tried: {cause}",)

@@ -27,14 +27,14 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import RecordMetadata
 
-from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import closed_transports
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
 from worker.kafka.producer_queue import queued_batch
 from worker.kafka.record_size import COMPRESSION, TOO_LARGE, compressed_size, described, size
 from worker.kafka.refusals import RIGHT_ERRORS
-from worker.ports import Publication
+from worker.ports import OutgoingRecord
+from worker.rules.errors import ConfigurationError, Unavailable
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
@@ -74,7 +74,7 @@ class KafkaPublisher:
 
         Raises:
             Unavailable: no broker answers.
-            Misconfigured: a broker refuses the credentials.
+            ConfigurationError: a broker refuses the credentials.
         """
         self._producer = await self._started()
 
@@ -84,63 +84,65 @@ class KafkaPublisher:
         if producer is not None:
             await _close(producer)
 
-    async def publish(self, publications: Sequence[Publication]) -> None:
-        await self._pace.turn(len(publications))
+    async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
+        await self._pace.turn(len(outgoing))
         # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them. What
         # fails in one topic holds up no other.
         waiting: dict[str, deque[_Attempt]] = {}
-        for publication in publications:
-            waiting.setdefault(publication.topic, deque()).append(self._first_attempt(publication))
+        for outgoing_record in outgoing:
+            waiting.setdefault(outgoing_record.topic, deque()).append(self._first_attempt(outgoing_record))
         problems: list[tuple[str, KafkaError]] = []
         while waiting:
             attempts = [of_topic.popleft() for of_topic in waiting.values()]
             failures = await self._together(attempts)
             for attempt in attempts:
-                topic, error = attempt.publication.topic, failures.get(attempt.publication.topic)
+                topic, error = attempt.outgoing_record.topic, failures.get(attempt.outgoing_record.topic)
                 following = None if error is None else self._next_attempt(attempt, error)
                 if following is not None:
                     waiting[topic].appendleft(following)
                 elif error is not None:
-                    problems.append((described(attempt.publication, error, self.limits), error))
+                    problems.append((described(attempt.outgoing_record, error, self.limits), error))
                     del waiting[topic]
                 elif not waiting[topic]:
                     del waiting[topic]
         for problem, error in problems:
             raise Unavailable(problem) from error
 
-    def _first_attempt(self, publication: Publication) -> "_Attempt":
+    def _first_attempt(self, outgoing_record: OutgoingRecord) -> "_Attempt":
         """The publication in its longest form that the topic's limit, where it is known, lets pass."""
-        bytes_, limit = size(publication), self.limits.get(publication.topic)
+        bytes_, limit = size(outgoing_record), self.limits.get(outgoing_record.topic)
         if limit is None or bytes_ <= limit:
-            return _Attempt(publication, alone=bytes_ > _BATCH_BYTES_MAX)
-        while publication.shorter is not None and (compressed := compressed_size(publication)) > limit:
-            shorter = publication.shorter()
-            self._log_shortened(publication, shorter, compressed)
-            publication = shorter
-        return _Attempt(publication, alone=True)
+            return _Attempt(outgoing_record, alone=bytes_ > _BATCH_BYTES_MAX)
+        while outgoing_record.shorter is not None and (compressed := compressed_size(outgoing_record)) > limit:
+            shorter = outgoing_record.shorter()
+            self._log_shortened(outgoing_record, shorter, compressed)
+            outgoing_record = shorter
+        return _Attempt(outgoing_record, alone=True)
 
     def _next_attempt(self, attempt: "_Attempt", error: KafkaError) -> "_Attempt | None":
         """What is sent in place of a record that is refused as too large; None: nothing."""
         if not isinstance(error, TOO_LARGE):
             return None
         if not attempt.alone:
-            return _Attempt(attempt.publication, alone=True)
-        if attempt.publication.shorter is None:
+            return _Attempt(attempt.outgoing_record, alone=True)
+        if attempt.outgoing_record.shorter is None:
             return None
-        shorter = attempt.publication.shorter()
-        self._log_shortened(attempt.publication, shorter, compressed_size(attempt.publication))
+        shorter = attempt.outgoing_record.shorter()
+        self._log_shortened(attempt.outgoing_record, shorter, compressed_size(attempt.outgoing_record))
         return _Attempt(shorter, alone=True)
 
-    def _log_shortened(self, publication: Publication, shorter: Publication, refused_bytes: int) -> None:
+    def _log_shortened(self, outgoing_record: OutgoingRecord, shorter: OutgoingRecord, refused_bytes: int) -> None:
         _log.warning(
             LogEvent.RECORD_SHORTENED,
-            topic=publication.topic,
-            key=None if publication.key is None else publication.key[:_KEY_BYTES_LOGGED].decode("utf-8", "replace"),
+            topic=outgoing_record.topic,
+            key=None
+            if outgoing_record.key is None
+            else outgoing_record.key[:_KEY_BYTES_LOGGED].decode("utf-8", "replace"),
             size_bytes=refused_bytes,
-            uncompressed_bytes=size(publication),
-            limit_bytes=self.limits.get(publication.topic),
+            uncompressed_bytes=size(outgoing_record),
+            limit_bytes=self.limits.get(outgoing_record.topic),
             shorter_bytes=size(shorter),
-            advice=f"raise max.message.bytes of topic {publication.topic} if the whole record is needed there",
+            advice=f"raise max.message.bytes of topic {outgoing_record.topic} if the whole record is needed there",
         )
 
     async def _together(self, attempts: Sequence["_Attempt"]) -> dict[str, KafkaError]:
@@ -154,13 +156,13 @@ class KafkaPublisher:
         failures: dict[str, KafkaError] = {}
         unsent: set[str] = set()
         try:
-            for publication, alone in attempts:
+            for outgoing_record, alone in attempts:
                 try:
-                    sending.append((publication.topic, await _queued(producer, publication, alone=alone)))
+                    sending.append((outgoing_record.topic, await _queued(producer, outgoing_record, alone=alone)))
                 except KafkaError as error:
-                    failures[publication.topic] = error
+                    failures[outgoing_record.topic] = error
                     if isinstance(error, TOO_LARGE):
-                        unsent.add(publication.topic)  # by the client itself, which is as good as new
+                        unsent.add(outgoing_record.topic)  # by the client itself, which is as good as new
             for topic, future in sending:
                 try:
                     await future
@@ -174,7 +176,7 @@ class KafkaPublisher:
                 await self._judge(producer, failure)
         return failures
 
-    async def produce(self, publication: Publication) -> tuple[int, int]:
+    async def produce(self, outgoing_record: OutgoingRecord) -> tuple[int, int]:
         """Produce one record; its partition and offset.
 
         Raises:
@@ -184,10 +186,10 @@ class KafkaPublisher:
         if producer is None:
             raise Unavailable("the producer is not started")
         try:
-            written = await (await _queued(producer, publication, alone=False))
+            written = await (await _queued(producer, outgoing_record, alone=False))
         except KafkaError as error:
             await self._judge(producer, error)
-            raise Unavailable(described(publication, error, self.limits)) from error
+            raise Unavailable(described(outgoing_record, error, self.limits)) from error
         return written.partition, written.offset
 
     async def has_topic(self, topic: str) -> bool:
@@ -195,7 +197,7 @@ class KafkaPublisher:
 
         Raises:
             Unavailable: no broker answers.
-            Misconfigured: a broker refuses the question.
+            ConfigurationError: a broker refuses the question.
         """
         if self._producer is None:
             raise Unavailable("the producer is not started")
@@ -209,7 +211,7 @@ class KafkaPublisher:
                 raise Unavailable(f"Kafka does not answer: {error}") from error
             code = next(code for code, name, *_ in answer.topics if name == topic)
             if code in {TopicAuthorizationFailedError.errno, InvalidTopicError.errno}:
-                raise Misconfigured(f"Kafka refuses topic {topic}: {for_code(code).__name__}")
+                raise ConfigurationError(f"Kafka refuses topic {topic}: {for_code(code).__name__}")
             if code != UnknownTopicOrPartitionError.errno:
                 return True
         return False
@@ -312,15 +314,20 @@ async def _close(producer: AIOKafkaProducer) -> None:
 class _Attempt(NamedTuple):
     """`alone`: in a batch of its own, so that a refusal is of this record."""
 
-    publication: Publication
+    outgoing_record: OutgoingRecord
     alone: bool
 
 
 async def _queued(
-    producer: AIOKafkaProducer, publication: Publication, *, alone: bool
+    producer: AIOKafkaProducer, outgoing_record: OutgoingRecord, *, alone: bool
 ) -> asyncio.Future[RecordMetadata]:
-    topic, key, value, headers = publication.topic, publication.key, publication.value, list(publication.headers)
-    if (alone and size(publication) <= _BATCH_BYTES_MAX) or (key is None and value is None):
+    topic, key, value, headers = (
+        outgoing_record.topic,
+        outgoing_record.key,
+        outgoing_record.value,
+        list(outgoing_record.headers),
+    )
+    if (alone and size(outgoing_record) <= _BATCH_BYTES_MAX) or (key is None and value is None):
         # `send` adds to an open batch, and asserts that a record has a key or a value; the dead letter of a record that
         # cannot be read has neither. A larger record is alone anyway, and only `send` checks `max_request_size`.
         batch = producer.create_batch()

@@ -6,7 +6,7 @@ from aiokafka.codec import zstd_encode
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from worker.ports import Publication
+from worker.ports import OutgoingRecord
 
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 COMPRESSION = "zstd"
@@ -14,29 +14,29 @@ COMPRESSION = "zstd"
 _BATCH_HEADER_BYTES = 61
 
 
-def size(publication: Publication) -> int:
+def size(outgoing_record: OutgoingRecord) -> int:
     """Bytes of a batch with only this record, before it is compressed."""
     record = DefaultRecordBatchBuilder.estimate_size_in_bytes(
-        publication.key, publication.value, list(publication.headers)
+        outgoing_record.key, outgoing_record.value, list(outgoing_record.headers)
     )
     return _BATCH_HEADER_BYTES + int(record)
 
 
-def compressed_size(publication: Publication) -> int:
+def compressed_size(outgoing_record: OutgoingRecord) -> int:
     """About as many bytes as the batch has for the broker, which compares them with the topic's limit."""
-    parts = [publication.key or b"", publication.value or b""]
-    for name, raw in publication.headers:
+    parts = [outgoing_record.key or b"", outgoing_record.value or b""]
+    for name, raw in outgoing_record.headers:
         parts += name.encode(), raw or b""
-    return min(size(publication), _BATCH_HEADER_BYTES + len(zstd_encode(b"".join(parts))))
+    return min(size(outgoing_record), _BATCH_HEADER_BYTES + len(zstd_encode(b"".join(parts))))
 
 
-def described(publication: Publication, error: KafkaError, limits: Mapping[str, int]) -> str:
+def described(outgoing_record: OutgoingRecord, error: KafkaError, limits: Mapping[str, int]) -> str:
     """The error in one line; a refusal as too large with the record's size and the topic's limit."""
-    topic = publication.topic
+    topic = outgoing_record.topic
     if not isinstance(error, TOO_LARGE):
         return f"topic {topic}: {error}"
     limit = limits.get(topic)
-    refused_bytes = compressed_size(publication)
+    refused_bytes = compressed_size(outgoing_record)
     limited = "its max.message.bytes is unknown"
     if limit is not None:
         # A limit above the size was lowered since it was looked up.

@@ -16,11 +16,11 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.record import Record
-from worker.domain.errors import Misconfigured, Unavailable
-from worker.kafka import lenient_headers, privileges
+from worker.kafka import privileges, record_batches
 from worker.kafka.connection import Connection, at_start
-from worker.kafka.source import record_of
+from worker.kafka.consumer_client import record_of
 from worker.ports import Partition
+from worker.rules.errors import ConfigurationError, Unavailable
 from worker.telemetry import LogEvent
 
 _POLL_TIMEOUT_MS = 500
@@ -38,7 +38,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
 
 class KafkaTopicReader:
-    """`worker.handling.verify.sources.TopicReader` on aiokafka. `silence_seconds`: how long no record may come."""
+    """`worker.verify.inputs.TopicReader` on aiokafka. `silence_seconds`: how long no record may come."""
 
     def __init__(
         self,
@@ -46,21 +46,21 @@ class KafkaTopicReader:
         *,
         group_id: str,
         silence_seconds: float = 60.0,
-        batch_bytes_max: int = lenient_headers.BATCH_BYTES_MAX,
+        batch_bytes_max: int = record_batches.BATCH_BYTES_MAX,
     ) -> None:
         self._connection = connection
         self._group_id = group_id
         self._silence_seconds = silence_seconds
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
-        lenient_headers.install(batch_bytes_max=batch_bytes_max)
+        record_batches.install(batch_bytes_max=batch_bytes_max)
 
     async def start(self) -> None:
         """Connect.
 
         Raises:
             Unavailable: no broker answers.
-            Misconfigured: a broker refuses the credentials.
+            ConfigurationError: a broker refuses the credentials.
         """
         self._admin = AIOKafkaAdminClient(**self._connection.arguments())
         self._consumer = AIOKafkaConsumer(
@@ -112,7 +112,7 @@ class KafkaTopicReader:
         """Which privilege on the group could not be tried.
 
         Raises:
-            Misconfigured: the worker may not join the group.
+            ConfigurationError: the worker may not join the group.
         """
         with self._translated(f"the rights on group {self._group_id}"):
             return await privileges.group_advice(self._of_admin(), self._group_id)
@@ -146,7 +146,7 @@ class KafkaTopicReader:
         heard_at_seconds = loop.time()
         while open_ends:
             with self._translated("records"):
-                lenient_headers.begin_poll()
+                record_batches.begin_poll()
                 try:
                     batches = await consumer.getmany(*open_ends, timeout_ms=_POLL_TIMEOUT_MS, max_records=_RECORDS_MAX)
                 except CorruptRecordException:
@@ -195,7 +195,7 @@ class KafkaTopicReader:
         except (KafkaError, TimeoutError) as error:
             at = self._connection.bootstrap_servers
             passing = isinstance(error, TimeoutError) or error.retriable
-            raise (Unavailable if passing else Misconfigured)(
+            raise (Unavailable if passing else ConfigurationError)(
                 f"Kafka at {at} does not tell {what}: {error!r}"
             ) from error
 

@@ -19,15 +19,15 @@ from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
 from schemas.record import Record
 from schemas.types import EventType
 from tests.properties.world import World
-from tests.unit.domain.story import Story, fields
-from worker.db.conversation import Basis
-from worker.db.dialects.postgresql_conversation import PostgresqlConversation
+from tests.unit.rules.story import Story, fields
 from worker.db.pointers import Pointers
+from worker.db.postgresql.unit_of_work import PostgresqlConversation
 from worker.db.question import question
+from worker.db.unit_of_work import Basis
 from worker.db.writing import Claim, number_claim_of, writes
-from worker.domain.message import Message
-from worker.domain.state import Applied, Stale
-from worker.handling.process import read
+from worker.pipeline.transaction import read
+from worker.rules.message import Message
+from worker.rules.state import Applied, Stale
 
 KINDS = [kind for kind in EventType if ".deployment." in kind]
 ENVIRONMENTS = ("staging", "development")
@@ -148,10 +148,10 @@ def test_parameters_are_what_their_names_say(turns: list[Turn]) -> None:
         sql, parameters = turn.written
         values = _by_name(names[sql], parameters)
         changes = turn.outcome.changes
-        for position, entry in enumerate(changes.entries):
-            assert values[f"entry_{position}_id"] == entry.id
-            assert values[f"entry_{position}_data"] == entry.activity_data
-            assert values[f"entry_{position}_deployment"] == entry.deployment_id
+        for position, activity in enumerate(changes.activities):
+            assert values[f"entry_{position}_id"] == activity.id
+            assert values[f"entry_{position}_data"] == activity.activity_data
+            assert values[f"entry_{position}_deployment"] == activity.deployment_id
         assert values["release"] == turn.message.release_id
         assert values["at"] == turn.message.at.replace(tzinfo=None)
         assert values.get("version", VERSION) == VERSION
@@ -176,7 +176,7 @@ def test_an_event_is_asked_for_by_its_first_entry(turns: list[Turn]) -> None:
     for turn in turns:
         sql, parameters = turn.asked
         values = _by_name(names[sql], parameters)
-        assert values["event"] == turn.outcome.changes.entries[0].id
+        assert values["event"] == turn.outcome.changes.activities[0].id
         assert values["attempt"] is None
 
 

@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.cli.command_line import CommandLine
-from worker.cli import logs
+from worker.service import log_setup
 
 
 @pytest.fixture
@@ -18,6 +18,6 @@ def command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Co
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(logs, "configure", lambda **_: None)
+    monkeypatch.setattr(log_setup, "configure", lambda **_: None)
     with capture_logs():
         yield CommandLine(monkeypatch)

@@ -170,7 +170,7 @@ def test_database_url_that_no_driver_takes_is_one_line(command_line: CommandLine
 @pytest.mark.parametrize(
     ("module", "setting", "value", "extra"),
     [
-        ("worker.otel.tracer", "RUDDER_TRACING", "otlp", "otel"),
+        ("worker.service.tracing", "RUDDER_TRACING", "otlp", "otel"),
         ("aioodbc", "RUDDER_DATABASE_URL", "mssql+aioodbc://u:p@127.0.0.1:1/db?driver=x", "mssql"),
     ],
 )

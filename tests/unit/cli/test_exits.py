@@ -4,10 +4,10 @@ import pytest
 import typer
 
 from worker.cli.exits import clear_errors
-from worker.domain.errors import Misconfigured, Unavailable
+from worker.rules.errors import ConfigurationError, Unavailable
 
 
-@pytest.mark.parametrize("error", [Misconfigured("first\nsecond\t third"), Unavailable("first\r\nsecond third")])
+@pytest.mark.parametrize("error", [ConfigurationError("first\nsecond\t third"), Unavailable("first\r\nsecond third")])
 def test_what_an_operator_can_mend_is_one_line_and_exit_code_2(
     error: Exception, capsys: pytest.CaptureFixture[str]
 ) -> None:

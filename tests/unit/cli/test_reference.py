@@ -8,7 +8,7 @@ from prometheus_client import generate_latest
 from schemas.reasons import Reason
 from schemas.types import EventType, StatusEventType
 from worker.cli.reference import MarkersBroken, blocks, main, renewed
-from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
+from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 from worker.settings import SECRETS, Settings
 from worker.telemetry import METRICS, LogEvent, Metrics
 

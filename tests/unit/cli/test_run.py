@@ -12,8 +12,8 @@ import pytest
 
 from tests.unit.cli.command_line import CommandLine, rudder_worker
 from worker import assembly
-from worker.domain.errors import Misconfigured
-from worker.runtime.supervisor import Service
+from worker.rules.errors import ConfigurationError
+from worker.service.supervisor import Service
 from worker.settings import Settings
 
 IMPATIENT = {
@@ -68,11 +68,11 @@ def test_a_second_signal_does_not_wait_for_work(command_line: CommandLine, monke
 def test_a_service_that_finds_its_settings_unusable_is_one_clear_line(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Broken:
+    class FatalClientError:
         async def run(self, stop: asyncio.Event) -> None:
-            raise Misconfigured("mend this")
+            raise ConfigurationError("mend this")
 
-    serve(monkeypatch, Broken())
+    serve(monkeypatch, FatalClientError())
     ended = command_line("run")
     assert (ended.code, ended.out, ended.complaint) == (2, "", "mend this")
 

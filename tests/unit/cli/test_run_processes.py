@@ -14,9 +14,9 @@ import structlog
 from tests.unit.cli.command_line import CommandLine, rudder_worker
 from worker import assembly
 from worker.cli import run
-from worker.domain.errors import Misconfigured
-from worker.runtime import lifeline
-from worker.runtime.supervisor import Service
+from worker.rules.errors import ConfigurationError
+from worker.service import parent_death
+from worker.service.supervisor import Service
 from worker.settings import Settings
 
 POSTGRES = "postgresql+asyncpg://somebody:s3cret@127.0.0.1:1/rudder"
@@ -28,11 +28,11 @@ SEVERAL = {
 }
 
 
-class Here(Misconfigured):
+class Here(ConfigurationError):
     """A worker was to run in this very process."""
 
 
-class Elsewhere(Misconfigured):
+class Elsewhere(ConfigurationError):
     """Further processes were to be started."""
 
 
@@ -108,8 +108,8 @@ def test_what_cannot_work_is_one_line_before_anything_starts(
 def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What one of several processes says to its parent."""
     said: list[str] = []
-    monkeypatch.setattr(lifeline, "refuse", said.append)
-    monkeypatch.setattr(lifeline, "when_cut", lambda _react: None)
+    monkeypatch.setattr(parent_death, "refuse", said.append)
+    monkeypatch.setattr(parent_death, "when_cut", lambda _react: None)
     return said
 
 
@@ -143,7 +143,7 @@ def test_one_of_several_that_is_orphaned_stops_and_bounds_the_stop(
         asyncio.get_running_loop().call_soon(react)
 
     monkeypatch.setattr(assembly, "services", services)
-    monkeypatch.setattr(lifeline, "when_cut", when_cut)
+    monkeypatch.setattr(parent_death, "when_cut", when_cut)
     monkeypatch.setattr(signal, "alarm", alarms.append)
     command_line.environment(RUDDER_DATABASE_URL=POSTGRES, RUDDER_DRAIN_TIMEOUT_SECONDS="100")
     ended = command_line("run", "--processes", "2", "--process-number", "1")

@@ -10,9 +10,9 @@ import pytest
 from tests.unit.cli.command_line import CommandLine
 from worker import assembly
 from worker.cli import verify
-from worker.domain.errors import Unavailable
-from worker.handling.verify.scratch import scratch
+from worker.rules.errors import Unavailable
 from worker.settings import Settings
+from worker.verify.scratch import scratch
 
 
 def scratch_files(folder: Path) -> list[str]:

@@ -10,16 +10,18 @@ from sqlalchemy.pool import StaticPool
 
 from schemas.record import Record
 from schemas.types import EventType as E
-from tests.unit.domain.story import fields, message
+from tests.unit.rules.story import fields, message
 from worker.db.asking import asking
-from worker.db.dialects import mssql_conversation, postgresql_conversation, sqlite_conversation
 from worker.db.models import Base
+from worker.db.mssql import unit_of_work as mssql_unit_of_work
+from worker.db.postgresql import unit_of_work as postgresql_unit_of_work
 from worker.db.question import Parts, question
-from worker.db.reading import COLUMNS
-from worker.domain.message import Message
-from worker.handling.process import read
+from worker.db.row_decoder import COLUMNS
+from worker.db.sqlite import unit_of_work as sqlite_unit_of_work
+from worker.pipeline.transaction import read
+from worker.rules.message import Message
 
-DIALECTS = (mssql_conversation, postgresql_conversation, sqlite_conversation)
+DIALECTS = (mssql_unit_of_work, postgresql_unit_of_work, sqlite_unit_of_work)
 
 ANY = Parts(release=True, attempts=True, counting=True)
 """What every deployment event asks for."""
@@ -83,8 +85,8 @@ def test_an_answer_is_one_row_at_least_in_the_columns_that_are_read(
 ) -> None:
     """Also where nothing is known: the row says so."""
     asked = question(ASKED[kind][0], pointers=True)
-    statement = asking(asked.parts, sqlite_conversation._WORDS, component_is_uuid=component_is_uuid)
-    values = [sqlite_conversation._stored(value) for value in statement.parameters(asked.values)]
+    statement = asking(asked.parts, sqlite_unit_of_work._WORDS, component_is_uuid=component_is_uuid)
+    values = [sqlite_unit_of_work._stored(value) for value in statement.parameters(asked.values)]
     cursor = tables.execute(statement.sql, values)
     assert len(cursor.description) == COLUMNS
     [row] = cursor.fetchall()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from worker.db.dialects.mssql_advice import KeyColumn, advice
+from worker.db.mssql.advice import KeyColumn, advice
 
 COLLATION = "SQL_Latin1_General_CP1_CI_AS"
 KEY = ("environment_id", "component_id", "deployment_track_id")

@@ -6,9 +6,9 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from worker.db.dialects import mssql_connections
-from worker.db.dialects.mssql_connections import MssqlConnections
-from worker.domain.errors import Unavailable
+from worker.db.mssql import connections as mssql_connections
+from worker.db.mssql.connections import MssqlConnections
+from worker.rules.errors import Unavailable
 
 
 class OdbcError(Exception):

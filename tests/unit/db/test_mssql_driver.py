@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from worker.db.dialects.mssql_driver import REGISTERED_NAME, Drivers, completed, is_freetds, wheel_library
-from worker.domain.errors import Misconfigured
+from worker.db.mssql.driver import REGISTERED_NAME, Drivers, completed, is_freetds, wheel_library
+from worker.rules.errors import ConfigurationError
 
 URL = "mssql+aioodbc://rudder:geheim@db.example:1433/rudder"
 LIBRARY = Path("/opt/wheel/libmsodbcsql-18.6.so.2.1")
@@ -33,7 +33,7 @@ def test_a_registered_driver_comes_before_the_wheel_s() -> None:
 
 
 def test_without_any_driver_one_line_says_what_to_install() -> None:
-    with pytest.raises(Misconfigured, match="msodbcsql18") as caught:
+    with pytest.raises(ConfigurationError, match="msodbcsql18") as caught:
         options(URL, drivers(library=None))
     assert "rudder-worker[mssql]" in str(caught.value)
     assert "geheim" not in str(caught.value)
@@ -41,7 +41,7 @@ def test_without_any_driver_one_line_says_what_to_install() -> None:
 
 def test_a_library_that_lacks_another_says_which() -> None:
     lacking = OSError("libgssapi_krb5.so.2: cannot open shared object file")
-    with pytest.raises(Misconfigured, match=r"libgssapi_krb5\.so\.2.*apt-get install"):
+    with pytest.raises(ConfigurationError, match=r"libgssapi_krb5\.so\.2.*apt-get install"):
         options(URL, drivers(loading=lacking))
 
 
@@ -94,7 +94,7 @@ def test_a_data_source_names_its_own_driver() -> None:
 
 def test_what_is_said_twice_is_refused() -> None:
     for twice in ("Encrypt=yes&encrypt=no", "driver=a&driver=b"):
-        with pytest.raises(Misconfigured, match="twice"):
+        with pytest.raises(ConfigurationError, match="twice"):
             options(f"{URL}?{twice}", drivers())
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from worker.db.dialects.mssql_errors import NUMBERS, kind_of, reaction
-from worker.domain.errors import Conflict, LoginRefused, Misconfigured, Outrun, Unavailable, Unprocessable
+from worker.db.mssql.errors import NUMBERS, kind_of, reaction
+from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, StaleRead, Unavailable, Unprocessable
 
 HEAD = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -34,7 +34,7 @@ def test_a_known_number_has_its_reaction(number: int) -> None:
         (547, Conflict),
         (51001, Conflict),
         (51002, Conflict),
-        (51003, Outrun),
+        (51003, StaleRead),
         (51004, Conflict),
         (1222, Unavailable),
         (4060, Unavailable),
@@ -45,10 +45,10 @@ def test_a_known_number_has_its_reaction(number: int) -> None:
         (8152, Unprocessable),
         (2628, Unprocessable),
         (18456, LoginRefused),
-        *((number, Misconfigured) for number in (18452, 18470, 18486, 18487, 18488)),
-        *((number, Misconfigured) for number in (40532, 40615, 40914, 40915, 47072, 47073)),
-        *((number, Misconfigured) for number in (207, 208, 911, 1934)),
-        *((number, Misconfigured) for number in (229, 230, 262, 916)),
+        *((number, ConfigurationError) for number in (18452, 18470, 18486, 18487, 18488)),
+        *((number, ConfigurationError) for number in (40532, 40615, 40914, 40915, 47072, 47073)),
+        *((number, ConfigurationError) for number in (207, 208, 911, 1934)),
+        *((number, ConfigurationError) for number in (229, 230, 262, 916)),
         *((number, Unavailable) for number in (615, 976, 3906, 10928, 10929, 40197, 42108, 49919)),
         *((number, Unavailable) for number in (64, 121, 233, 10053, 10054, 10060)),
     ],
@@ -65,8 +65,8 @@ def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) ->
         ("23000", Conflict),
         ("22003", Unprocessable),
         ("28000", LoginRefused),
-        ("FA001", Misconfigured),
-        ("IM002", Misconfigured),
+        ("FA001", ConfigurationError),
+        ("IM002", ConfigurationError),
         ("IMC01", Unavailable),
         ("IMC06", Unavailable),
         ("08001", Unavailable),
@@ -106,7 +106,7 @@ def test_a_number_in_somebody_s_text_is_none_of_the_server_s() -> None:
     ],
 )
 def test_what_an_operator_mends_is_said_so(text: str) -> None:
-    assert type(reaction(OdbcError(text[1:6], text))) is Misconfigured
+    assert type(reaction(OdbcError(text[1:6], text))) is ConfigurationError
 
 
 def test_an_error_of_no_known_form_is_waited_out() -> None:

@@ -5,10 +5,10 @@ from urllib.parse import quote
 
 import pytest
 
-from worker.db.dialects.mssql_driver import wheel_library
-from worker.db.dialects.mssql_keywords import KEYWORDS, VALUES
 from worker.db.engine import parse_url
-from worker.domain.errors import Misconfigured
+from worker.db.mssql.driver import wheel_library
+from worker.db.mssql.keywords import KEYWORDS, VALUES
+from worker.rules.errors import ConfigurationError
 
 NEWER = {"ConnectTimeout"}
 """Of version 18.7 of the driver; the wheel may have an older one."""
@@ -35,7 +35,7 @@ URL = "mssql+aioodbc://rudder:geheim@db.example:1433/rudder"
     ],
 )
 def test_wrong_parameter_is_one_line(query: str, complaint: str) -> None:
-    with pytest.raises(Misconfigured, match=complaint) as caught:
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
         parse_url(f"{URL}?{query}")
     assert "geheim" not in str(caught.value)
 
@@ -49,7 +49,7 @@ def test_wrong_parameter_is_one_line(query: str, complaint: str) -> None:
     ],
 )
 def test_wrong_connection_string_is_one_line(text: str, complaint: str) -> None:
-    with pytest.raises(Misconfigured, match=complaint) as caught:
+    with pytest.raises(ConfigurationError, match=complaint) as caught:
         parse_url(f"mssql+aioodbc:///?odbc_connect={quote(text, safe='')}")
     assert "geheim" not in str(caught.value)
 

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from worker.db.dialects.mssql_errors import NUMBERS
+from worker.db.mssql.errors import NUMBERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "sql-server.md"
 _ROW = re.compile(r"^\| ([^|]+) \| [^|]+ \| ([\d, ]+) \|$", re.MULTILINE)

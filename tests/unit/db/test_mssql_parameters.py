@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from worker.db.dialects.mssql_parameters import bound, sizes, with_nulls
+from worker.db.mssql.parameters import bound, sizes, with_nulls
 
 WVARCHAR = -9
 

@@ -8,10 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from worker.db.dialects.postgresql_url import connect_arguments
 from worker.db.engine import connect_arguments as arguments_of
 from worker.db.engine import masked, open_engine, parse_url
-from worker.domain.errors import Misconfigured
+from worker.db.postgresql.url import connect_arguments
+from worker.rules.errors import ConfigurationError
 
 PREFIX = "postgresql+asyncpg://"
 
@@ -105,7 +105,7 @@ def test_url_parameters_are_arguments_that_the_driver_has() -> None:
     ],
 )
 def test_url_parameter_that_cannot_be_used_is_refused(rest: str) -> None:
-    with pytest.raises(Misconfigured) as refused:
+    with pytest.raises(ConfigurationError) as refused:
         parse_url(PREFIX + rest)
     assert str(refused.value).startswith("RUDDER_DATABASE_URL")
     assert "\n" not in str(refused.value)
@@ -116,7 +116,7 @@ def test_certificate_file_without_a_certificate_is_refused(tmp_path: Path) -> No
     """asyncpg would report it as a connection that failed, and the worker would wait for it to pass."""
     empty = tmp_path / "root.crt"
     empty.write_text("no certificate")
-    with pytest.raises(Misconfigured, match="sslrootcert cannot be used"):
+    with pytest.raises(ConfigurationError, match="sslrootcert cannot be used"):
         parse_url(f"{PREFIX}u@h/d?sslmode=verify-full&sslrootcert={empty}")
 
 
@@ -125,7 +125,7 @@ def test_tls_file_with_byte_order_mark_is_one_line(tmp_path: Path, name: str) ->
     """OpenSSL would pass over its first certificate."""
     file = tmp_path / "file.pem"
     file.write_bytes(b"\xef\xbb\xbf-----BEGIN CERTIFICATE-----")
-    with pytest.raises(Misconfigured, match=f"{name} names a file that begins with a byte order mark"):
+    with pytest.raises(ConfigurationError, match=f"{name} names a file that begins with a byte order mark"):
         parse_url(f"{PREFIX}u@h/d?sslmode=verify-full&{name}={file}")
 
 
@@ -137,7 +137,7 @@ def test_url_without_a_user_needs_one_that_the_system_knows(monkeypatch: pytest.
 
     monkeypatch.setattr("getpass.getuser", nameless)
     monkeypatch.delenv("PGUSER", raising=False)
-    with pytest.raises(Misconfigured, match="names no user"):
+    with pytest.raises(ConfigurationError, match="names no user"):
         parse_url(f"{PREFIX}h/d")
     parse_url(f"{PREFIX}u@h/d")
 
@@ -161,7 +161,7 @@ def test_url_is_shown_without_its_secrets() -> None:
     ],
 )
 def test_sqlite_parameter_that_cannot_be_used_is_refused(url: str) -> None:
-    with pytest.raises(Misconfigured, match=r"^RUDDER_DATABASE_URL"):
+    with pytest.raises(ConfigurationError, match=r"^RUDDER_DATABASE_URL"):
         parse_url(url)
 
 

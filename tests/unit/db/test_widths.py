@@ -25,9 +25,9 @@ from worker.db.models import Base
 from worker.db.pointers import Pointers
 from worker.db.types import Guid, UtcTimestamp
 from worker.db.writing import Write, writes
-from worker.domain.decide import reject
-from worker.domain.message import Message
-from worker.domain.state import Outcome
+from worker.rules.decide import reject
+from worker.rules.message import Message
+from worker.rules.state import Outcome
 
 POINTERS = Pointers(component_is_uuid=True)
 ID = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import pytest
 
 from schemas.types import EventType as E
-from tests.unit.domain.story import REDRIVE, Story, fields, message
-from worker.db.conversation import Basis
-from worker.db.dialects import mssql_conversation, postgresql_conversation
+from tests.unit.rules.story import REDRIVE, Story, fields, message
+from worker.db.mssql import unit_of_work as mssql_unit_of_work
 from worker.db.pointers import Pointers
-from worker.db.rights import RIGHTS
+from worker.db.postgresql import unit_of_work as postgresql_unit_of_work
+from worker.db.privileges import RIGHTS
+from worker.db.unit_of_work import Basis
 from worker.db.writing import HOLD_RELEASE, Claim, Write, claim_of, number_claim_of, writes
-from worker.domain.state import Duplicate, Outcome
+from worker.rules.state import Duplicate, Outcome
 
 POINTERS = Pointers(component_is_uuid=True)
 PARAMETERS_MAX = 2_100
@@ -113,9 +114,9 @@ def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> Non
         version=7 if found else None,
         number=number_claim_of(OUTCOMES[kind], releases=3),
     )
-    guarded = postgresql_conversation._guarded(writes(OUTCOMES[kind], POINTERS), basis)
-    claims, claimed = postgresql_conversation._claims(basis)
-    sql = postgresql_conversation._folded(tuple((write.sql, write.guarded) for write in guarded), claims)
+    guarded = postgresql_unit_of_work._guarded(writes(OUTCOMES[kind], POINTERS), basis)
+    claims, claimed = postgresql_unit_of_work._claims(basis)
+    sql = postgresql_unit_of_work._folded(tuple((write.sql, write.guarded) for write in guarded), claims)
     numbers = [int(number) for number in re.findall(r"\$(\d+)", sql)]
     assert numbers == list(range(1, sum(len(write.parameters) for write in guarded) + len(claimed) + 1))
     assert sql.count("rudder_guard(") == sum(write.guarded is not None for write in guarded)
@@ -139,7 +140,7 @@ def test_write_locks_its_event_first_on_sql_server(claim: Claim, found: bool, lo
     """And looks for what excludes it under that lock. A lock that was not granted is an error, not a result."""
     judged = message(E.DEPLOYMENT_STARTED)
     basis = Basis(event_id=judged.id, claim=claim, release_id=judged.release_id, found=found, version=None)
-    lock, *claimed = mssql_conversation._claimed(basis)
+    lock, *claimed = mssql_unit_of_work._claimed(basis)
     assert "sp_getapplock" in lock.sql
     assert lock.parameters == (f"rudder event {judged.id}",)
     assert lock.sql.count("THROW") == 3
@@ -151,7 +152,7 @@ def test_a_none_is_written_into_the_batch_on_sql_server() -> None:
     """There its driver would ask the server what type it has."""
     for outcome in OUTCOMES.values():
         for write in writes(outcome, POINTERS):
-            sql = mssql_conversation._without_nulls(write)
+            sql = mssql_unit_of_work._without_nulls(write)
             assert sql.count("?") == sum(value is not None for value in write.parameters)
             assert sql.count("?") + sql.count("NULL") >= len(write.parameters)
 
@@ -159,7 +160,7 @@ def test_a_none_is_written_into_the_batch_on_sql_server() -> None:
 def test_what_is_too_much_for_one_batch_on_sql_server_is_several() -> None:
     """None is left out, and none is empty."""
     due = writes(OUTCOMES["with a block"], POINTERS)
-    batches = list(mssql_conversation._batches(due))
+    batches = list(mssql_unit_of_work._batches(due))
     assert len(batches) > 1
     assert all(batches)
     assert [write for batch in batches for write in batch] == due

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from worker.demo.contract_envelope import DEPLOYMENT_TARGETS, Event, read
 from worker.demo.contract_model import ContractModel
-from worker.demo.contract_state import Entry, Judged, Release
+from worker.demo.contract_state import Activity, Judged, Release
 from worker.demo.record import RawRecord, TopicRecord
 from worker.demo.recount_rows import compact, stamp
 from worker.demo.recount_topics import DEAD_LETTER_HEADERS, STATUS_TYPES
@@ -76,10 +76,10 @@ def imitate(events: Iterable[TopicRecord], *, connection: sqlite3.Connection) ->
         if prediction.judged.outcome == "rejected":
             _append(done.dead_letters, "dead-letters", _dead_letter(prediction.judged, record))
             continue
-        for number, entry in enumerate(prediction.judged.entries):
-            if entry.about != "neither":
-                out = done.release_statuses if entry.about == "release" else done.deployment_statuses
-                _append(out, f"{entry.about}-status", _status(prediction.judged, entry, number, model))
+        for number, activity in enumerate(prediction.judged.activities):
+            if activity.about != "neither":
+                out = done.release_statuses if activity.about == "release" else done.deployment_statuses
+                _append(out, f"{activity.about}-status", _status(prediction.judged, activity, number, model))
     for release in model.releases.values():
         _insert_release(connection, release)
     for judged in model.judged:
@@ -125,22 +125,22 @@ def _dead_letter(judged: Judged, record: TopicRecord) -> RawRecord:
     )
 
 
-def _status(judged: Judged, entry: Entry, number: int, model: ContractModel) -> RawRecord:
+def _status(judged: Judged, activity: Activity, number: int, model: ContractModel) -> RawRecord:
     event = read(judged.record)
     assert isinstance(event, Event)
     data: dict[str, object] = {
         "release_id": judged.release_id,
         "organization_id": model.releases[event.release_id].organization_id,
-        "previous_status": entry.previous,
-        "status": entry.status,
+        "previous_status": activity.previous,
+        "status": activity.status,
         "comment": event.data.get("comment"),
         "cause": {"source": event.identity[0], "id": event.identity[1]},
     }
-    if entry.deployment:
-        data |= dict(zip(("environment_id", "config_revision", "attempt"), entry.deployment, strict=True))
-        if DEPLOYMENT_TARGETS[judged.kind] == "SUCCESS" and entry.status == "SUCCESS":
+    if activity.deployment:
+        data |= dict(zip(("environment_id", "config_revision", "attempt"), activity.deployment, strict=True))
+        if DEPLOYMENT_TARGETS[judged.kind] == "SUCCESS" and activity.status == "SUCCESS":
             data |= {"deployed_at": judged.time.isoformat(), "deployed_by": event.data.get("actor")}
-    attributes = {"specversion": "1.0", "id": _id(*event.identity, number), "type": STATUS_TYPES[entry.about]}
+    attributes = {"specversion": "1.0", "id": _id(*event.identity, number), "type": STATUS_TYPES[activity.about]}
     return RawRecord(
         key=event.release_id.encode(),
         value=compact(data).encode(),
@@ -225,12 +225,12 @@ def _insert_judged(connection: sqlite3.Connection, judged: Judged) -> None:
             },
         )
     event = read(record)
-    for number, entry in enumerate(judged.entries):
-        environment, config_revision, attempt = entry.deployment or (None, None, None)
+    for number, activity in enumerate(judged.activities):
+        environment, config_revision, attempt = activity.deployment or (None, None, None)
         data = {
             "event": {"source": source, "id": identifier, "type": f"dev.rudder.{judged.kind}"},
             "record": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
-            "change": {"from": entry.previous, "to": entry.status},
+            "change": {"from": activity.previous, "to": activity.status},
             "attempt": attempt,
             "config_revision": config_revision,
             "custom": getattr(event, "data", {}).get("activity_data"),
@@ -242,9 +242,9 @@ def _insert_judged(connection: sqlite3.Connection, judged: Judged) -> None:
                 "id": _id(source, identifier, number),
                 "created_at": stamp(judged.time),
                 "release_mgt_id": judged.release_id,
-                "release_deployment_id": _id(judged.release_id, *entry.deployment) if entry.deployment else None,
+                "release_deployment_id": _id(judged.release_id, *activity.deployment) if activity.deployment else None,
                 "environment_id": environment,
-                "activity_type": entry.activity_type,
+                "activity_type": activity.activity_type,
                 "activity_data": json.dumps(data, ensure_ascii=False, separators=(",", ":")),
             },
         )

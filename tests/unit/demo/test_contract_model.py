@@ -36,7 +36,7 @@ def test_an_unknown_release_needs_a_block() -> None:
     day = Scenario()
     assert reasons(day.deploy("started"), day.tell("release.approved")) == ["release_not_found"] * 2
     born = day.deploy("started", release=8, block=FIELDS)
-    assert [(entry.about, entry.previous, entry.status) for entry in born.judged.entries] == [
+    assert [(activity.about, activity.previous, activity.status) for activity in born.judged.activities] == [
         ("release", None, "APPROVED"),
         ("deployment", None, "IN_PROGRESS"),
         ("release", "APPROVED", "DEPLOYING"),
@@ -134,7 +134,7 @@ def test_superseding_dates_the_older_attempt_by_the_newer_event() -> None:
     day = Scenario().approved()
     day.deploy("started", at=10)
     opened = day.deploy("requested", at=20)
-    assert [(entry.deployment, entry.status) for entry in opened.judged.entries] == [
+    assert [(activity.deployment, activity.status) for activity in opened.judged.activities] == [
         (("dev", 1, 1), "CANCELLED"),
         (("dev", 1, 2), "PENDING"),
     ]

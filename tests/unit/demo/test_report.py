@@ -85,6 +85,9 @@ def test_the_timeline_is_in_the_order_of_arrival() -> None:
         release_id = eventful_release(model)
         assert release_id is not None
         timeline = release_timeline(connection, release_id=release_id)
-    told = [entry for judged in model.judged if judged.release_id == release_id for entry in judged.entries]
-    expected = [f"{entry.previous or '∅'} → {entry.status}" if entry.status else entry.activity_type for entry in told]
-    assert [entry.change for entry in timeline] == expected
+    told = [activity for judged in model.judged if judged.release_id == release_id for activity in judged.activities]
+    expected = [
+        f"{activity.previous or '∅'} → {activity.status}" if activity.status else activity.activity_type
+        for activity in told
+    ]
+    assert [activity.change for activity in timeline] == expected

@@ -105,7 +105,7 @@ def test_no_prediction_breaks_the_status_machines() -> None:
     """A release that follows its deployments only ever makes transitions that the contract allows."""
     model = ContractModel()
     for record in in_topic(a_day(seed=4)):
-        for entry in model.apply(record).judged.entries:
-            if entry.previous and entry.status:
-                moves = RELEASE_MACHINE if entry.about == "release" else DEPLOYMENT_MACHINE
-                assert entry.status in moves[entry.previous].split()
+        for activity in model.apply(record).judged.activities:
+            if activity.previous and activity.status:
+                moves = RELEASE_MACHINE if activity.about == "release" else DEPLOYMENT_MACHINE
+                assert activity.status in moves[activity.previous].split()

@@ -15,10 +15,10 @@ from aiokafka.errors import (
 )
 from structlog.testing import capture_logs
 
-from worker.domain.errors import Misconfigured, Unavailable
 from worker.kafka import refusals
 from worker.kafka.connection import Connection, Secret, at_start
 from worker.kafka.refusals import Refusals
+from worker.rules.errors import ConfigurationError, Unavailable
 from worker.telemetry import LogEvent
 
 
@@ -52,7 +52,7 @@ def test_secret_is_read_for_each_connection() -> None:
 
 
 def test_secret_that_cannot_be_read_ends_the_start_in_one_line() -> None:
-    with pytest.raises(Misconfigured, match="RUDDER_X_FILE cannot be read"):
+    with pytest.raises(ConfigurationError, match="RUDDER_X_FILE cannot be read"):
         connection(reading(ValueError("RUDDER_X_FILE cannot be read: gone"))).arguments()
 
 
@@ -63,7 +63,9 @@ def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str,
     file = tmp_path / "file.pem"
     file.write_bytes(mark + b"-----BEGIN CERTIFICATE-----")
     one = replace(connection(), security_protocol="SASL_SSL", **{setting: str(file)})
-    with pytest.raises(Misconfigured, match=f"RUDDER_KAFKA_{setting.upper()}: {file} begins with a byte order mark"):
+    with pytest.raises(
+        ConfigurationError, match=f"RUDDER_KAFKA_{setting.upper()}: {file} begins with a byte order mark"
+    ):
         one.arguments()
 
 
@@ -90,7 +92,7 @@ def test_start_without_a_broker_tells_a_refused_login_from_an_outage() -> None:
     one, error = connection(), KafkaConnectionError("Unable to bootstrap")
     assert isinstance(at_start(error, one), Unavailable)
     one.refused(SaslAuthenticationFailed("wrong"))
-    assert isinstance(at_start(error, one), Misconfigured)
+    assert isinstance(at_start(error, one), ConfigurationError)
     one.accepted()
     assert isinstance(at_start(error, one), Unavailable)
 

@@ -12,9 +12,9 @@ from aiokafka.record.legacy_records import LegacyRecordBatchBuilder
 from schemas.reasons import Reason
 from schemas.record import Unreadable
 from tests.conformance.batches import CODECS, batch_around, batch_of_zeros, compressed, lenient_name_batch
-from worker.kafka import lenient_headers
+from worker.kafka import record_batches
 from worker.kafka.decompression import TooLargeError, decompress
-from worker.kafka.lenient_headers import LenientRecords
+from worker.kafka.record_batches import LenientRecords
 
 BOUND = 1_000_000
 GOOD = batch_of_zeros("none", records=2, value_bytes=3)
@@ -22,10 +22,10 @@ GOOD = batch_of_zeros("none", records=2, value_bytes=3)
 
 @pytest.fixture(autouse=True)
 def _bound() -> Iterator[None]:
-    lenient_headers.install(batch_bytes_max=BOUND)
-    lenient_headers.begin_poll()
+    record_batches.install(batch_bytes_max=BOUND)
+    record_batches.begin_poll()
     yield
-    lenient_headers.install()
+    record_batches.install()
 
 
 def at(offset: int, raw: bytes) -> bytes:
@@ -137,7 +137,7 @@ def test_what_one_poll_decompresses_is_bounded() -> None:
     raw = b"".join(at(offset, one) for offset in range(10))
     assert [each for each in summary(read(raw)) if isinstance(each, int)] == [1, 2, 3]
     assert summary(read(raw)) == [(0,), 1], "one batch at least, or nothing would ever be read"
-    lenient_headers.begin_poll()
+    record_batches.begin_poll()
     assert len(summary(read(raw))) == 6
 
 

@@ -200,9 +200,9 @@ def test_no_number_is_out_of_the_range_that_its_schema_says(event_type: EventTyp
 @INCOMING
 def test_no_array_has_more_entries_than_its_schema_says(event_type: EventType) -> None:
     for place, schema in data_leaves(event_type, "array"):
-        entry = sample(schema["items"], schema_of(event_type)["$defs"])
-        read(event_type, place, [entry] * schema["maxItems"])
-        assert_refused(event_type, place, [entry] * (schema["maxItems"] + 1))
+        activity = sample(schema["items"], schema_of(event_type)["$defs"])
+        read(event_type, place, [activity] * schema["maxItems"])
+        assert_refused(event_type, place, [activity] * (schema["maxItems"] + 1))
         assert_refused(event_type, place, [0] * (schema["maxItems"] + 1))
 
 

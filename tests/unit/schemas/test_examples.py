@@ -21,8 +21,8 @@ from schemas.times import parse_time
 from schemas.types import EventType, StatusEventType
 from tests.unit.schemas.records import STRUCTURED, record
 from tests.unit.schemas.schema_files import EXAMPLES, fits_schema
-from worker.domain.decide import WANTED_DEPLOYMENT_STATUS, WANTED_RELEASE_STATUS
-from worker.domain.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
+from worker.rules.decide import WANTED_DEPLOYMENT_STATUS, WANTED_RELEASE_STATUS
+from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 
 BEYOND_JSON_SCHEMA = {
     "release.created.v1/invalid-creator-too-long-in-utf-16": "maxLength counts characters, nvarchar UTF-16 units",

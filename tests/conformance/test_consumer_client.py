@@ -1,0 +1,377 @@
+"""A member of a consumer group, on every broker: what arrives, what is committed, and what a rebalance does."""
+
+import asyncio
+import time
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewPartitions
+
+from tests.conformance.deadlines import WAIT_SECONDS, until
+from tests.conformance.groups import members_of
+from tests.conformance.members import Member, connection, member
+from tests.conformance.producers import ToSend, ends_and_committed, send
+from tests.testkit.clients import HEADERS
+from tests.testkit.topics import MakeTopic
+from worker.demo.broker import free_port
+from worker.kafka.consumer_client import KafkaConsumerClient
+from worker.ports import Partition, PartitionsLost
+from worker.rules.errors import Unavailable
+
+BROKEN_COMMITS = pytest.param(
+    "embedded",
+    marks=pytest.mark.xfail(
+        run=False, reason="the embedded broker refuses commits of a generation whose rebalance has begun"
+    ),
+)
+
+
+async def put(bootstrap_servers: str, topic: str, *records: ToSend) -> None:
+    await asyncio.to_thread(send, bootstrap_servers, topic, records)
+
+
+def numbered(count: int, *, start: int = 0, partitions: int = 1) -> list[ToSend]:
+    return [ToSend(value=b"%d" % n, partition=n % partitions) for n in range(start, start + count)]
+
+
+def values(of: Member) -> list[int]:
+    return [int(record.value or b"-1") for record in of.records]
+
+
+async def test_a_record_arrives_whole(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """Position, timestamp, key, value, and headers in order, repeated names and null values among them."""
+    topic = await topics()
+    sent = ToSend(value=b"\x00value", key=b"\xffkey", headers=tuple(HEADERS), timestamp_ms=1_700_000_000_123)
+    await put(bootstrap_servers, topic, sent, ToSend(value=None), ToSend(value=b"", key=b""))
+    async with member(bootstrap_servers, topic) as one:
+        whole, tombstone, empty = await one.take(3)
+    assert (whole.topic, whole.partition, whole.offset) == (topic, 0, 0)
+    assert (whole.key, whole.value, whole.timestamp_ms) == (b"\xffkey", b"\x00value", 1_700_000_000_123)
+    assert whole.headers == tuple(HEADERS)
+    assert (tombstone.key, tombstone.value, tombstone.headers, tombstone.offset) == (None, None, (), 1)
+    assert (empty.key, empty.value) == (b"", b"")
+    assert abs(empty.timestamp_ms / 1000 - time.time()) < 3600
+
+
+async def test_records_of_a_partition_arrive_in_order(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """No more of them at a time than asked for."""
+    topic = await topics(partitions=2)
+    await put(bootstrap_servers, topic, *numbered(50, partitions=2))
+    async with member(bootstrap_servers, topic) as one:
+
+        async def polled() -> bool:
+            found = await one.source.poll(timeout_seconds=0.05, records_max=7)
+            assert len(found) <= 7
+            one.records += found
+            return len(one.records) == 50
+
+        await until(polled, what="50 records")
+    for partition in (0, 1):
+        assert [v for v in values(one) if v % 2 == partition] == list(range(partition, 50, 2))
+
+
+async def test_a_new_member_resumes_where_the_group_has_committed(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """And a new group begins at the beginning."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(10))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(10)
+        await one.source.commit({Partition(topic, 0): 4})
+    async with member(bootstrap_servers, topic) as other:
+        await other.take(6)
+        assert values(other) == [4, 5, 6, 7, 8, 9]
+        await other.source.commit({Partition(topic, 0): 10})
+    await put(bootstrap_servers, topic, *numbered(1, start=10))
+    async with (
+        member(bootstrap_servers, topic) as third,
+        member(bootstrap_servers, topic, group_id=f"other.{topic}") as stranger,
+    ):
+        await third.take(1)
+        await stranger.take(11)
+    assert values(third) == [10]
+    assert values(stranger) == list(range(11))
+
+
+async def test_what_was_not_committed_comes_again(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """Nothing is committed but by `commit`, not by leaving either."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(3))
+    for _ in range(2):
+        async with member(bootstrap_servers, topic) as one:
+            await one.take(3)
+        assert values(one) == [0, 1, 2]
+
+
+async def test_a_poll_for_nothing_gives_nothing_and_loses_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """However often, before the first record and between any two."""
+    topic = await topics(partitions=2)
+    await put(bootstrap_servers, topic, *numbered(20, partitions=2))
+    async with member(bootstrap_servers, topic) as one:
+
+        async def polled() -> bool:
+            for _ in range(3):
+                assert list(await one.source.poll(timeout_seconds=0.05, records_max=0)) == []
+            one.records += await one.source.poll(timeout_seconds=0.05, records_max=3)
+            return len(one.records) == 20
+
+        await until(polled, what="20 records")
+    assert sorted(values(one)) == list(range(20))
+
+
+async def test_what_comes_before_the_assignment_is_known_is_not_lost(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """aiokafka fetches while the callback still runs; whatever polls give then, each record comes once."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(5))
+    known = asyncio.Event()
+
+    async def look_up(_partitions: list[Partition]) -> None:
+        await known.wait()
+
+    async with member(bootstrap_servers, topic, on_assigned=look_up) as one:
+        for _ in range(5):
+            await one.poll()
+        known.set()
+        await one.take(5)
+    assert values(one) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_a_poll_ends_in_time_though_the_rebalance_does_not(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """Whoever polls has other things to do: to be alive, and to stop."""
+    topic = await topics(partitions=2)
+    given_up, revoking = asyncio.Event(), asyncio.Event()
+
+    async def give_up_slowly(revoked: list[Partition]) -> None:
+        if revoked:
+            revoking.set()
+            await given_up.wait()
+
+    async with member(bootstrap_servers, topic, on_revoked=give_up_slowly) as one, asyncio.TaskGroup() as group:
+
+        async def join_and_leave() -> None:
+            async with member(bootstrap_servers, topic):
+                pass
+
+        group.create_task(join_and_leave())
+        try:
+
+            async def rebalancing() -> bool:
+                async with asyncio.timeout(10):
+                    assert await one.poll() == []
+                return revoking.is_set()
+
+            await until(rebalancing, what="the partitions are revoked")
+            assert await rebalancing()
+        finally:
+            given_up.set()
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_a_member_that_is_forgotten_while_it_gives_up_its_partitions_joins_again(
+    bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """UNKNOWN_MEMBER_ID on a rejoin: it drained for longer than the group waits for anybody, and is nobody when it asks
+    to join. Known to hang clients; it is a new member then, and no record is left to nobody.
+    """
+    topic = await topics(partitions=2)
+    group_id = f"group.{topic}"
+    drained = asyncio.Event()
+
+    async def give_up_slowly(revoked: list[Partition]) -> None:
+        if revoked:
+            await drained.wait()
+
+    async with member(bootstrap_servers, topic, on_revoked=give_up_slowly, rebalance_timeout_seconds=1.0) as one:
+
+        async def one_has_both() -> bool:
+            await one.poll()
+            return len(one.partitions) == 2
+
+        await until(one_has_both, what="both partitions are assigned")
+        [known_as] = await members_of(bootstrap_servers, group_id)
+        async with member(bootstrap_servers, topic, rebalance_timeout_seconds=1.0) as other:
+            try:
+
+                async def forgotten() -> bool:
+                    await asyncio.gather(one.poll(), other.poll())
+                    return known_as not in await members_of(bootstrap_servers, group_id)
+
+                await until(forgotten, what="the group goes on without it")
+            finally:
+                drained.set()
+
+            async def shared() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.partitions) == len(other.partitions) == 1
+
+            await until(shared, what=lambda: f"both have one; {one.partitions}, {other.partitions}")
+            await put(bootstrap_servers, topic, *numbered(4, partitions=2))
+
+            async def all_came() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.records) + len(other.records) >= 4
+
+            await until(all_came, what="the records after it")
+            await one.source.commit(dict.fromkeys(one.partitions, 2))
+    assert sorted(values(one) + values(other)) == [0, 1, 2, 3]
+
+
+async def test_partitions_move_when_a_member_joins_and_when_it_leaves(
+    bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Each partition has one member at a time, and both are told; no record is lost on the way."""
+    topic = await topics(partitions=4)
+    everything = {Partition(topic, number) for number in range(4)}
+    async with member(bootstrap_servers, topic) as one:
+
+        async def one_has_all() -> bool:
+            await one.poll()
+            return one.partitions == everything
+
+        await until(one_has_all, what=lambda: f"all partitions are assigned; happened: {one.happened}")
+        async with member(bootstrap_servers, topic) as other:
+
+            async def shared() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.partitions) == len(other.partitions) == 2
+
+            await until(shared, what=lambda: f"both have two; {one.partitions}, {other.partitions}")
+            assert one.partitions | other.partitions == everything
+            assert one.happened.count("revoked") >= 1
+            await put(bootstrap_servers, topic, *numbered(40, partitions=4))
+
+            async def all_came() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.records) + len(other.records) >= 40
+
+            await until(all_came, what=lambda: f"40 records; {len(one.records)} and {len(other.records)}")
+            for each in (one, other):
+                assert {Partition(topic, r.partition) for r in each.records} == each.partitions
+            assert sorted(values(one) + values(other)) == list(range(40))
+        await until(one_has_all, what=lambda: f"the partitions come back; happened: {one.happened}")
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_partitions_that_a_topic_is_given_are_read_from_their_beginning(
+    bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """Also what was written there before the group had heard of them; nobody else joins who would tell it."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(5))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(5)
+        await one.source.commit({Partition(topic, 0): 5})
+        await asyncio.to_thread(grow, bootstrap_servers, topic, 3)
+        await put(bootstrap_servers, topic, *numbered(6, start=5, partitions=3))
+        await one.take(11)
+        assert sorted(values(one)) == list(range(11))
+        assert one.partitions == {Partition(topic, number) for number in range(3)}
+
+
+def grow(bootstrap_servers: str, topic: str, partitions: int) -> None:
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers})
+    for grown in admin.create_partitions([NewPartitions(topic, partitions)]).values():
+        grown.result(WAIT_SECONDS)
+
+
+@pytest.mark.parametrize("bootstrap_servers", [BROKEN_COMMITS, "apache"], indirect=True)
+async def test_what_is_committed_while_partitions_are_revoked_counts(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """The member that gets them goes on behind it: nothing twice, nothing left out."""
+    topic = await topics(partitions=2)
+    await put(bootstrap_servers, topic, *numbered(20, partitions=2))
+
+    async def commit_all(revoked: list[Partition]) -> None:
+        if revoked:
+            await one.source.commit(dict.fromkeys(revoked, 10))
+
+    async with member(bootstrap_servers, topic, on_revoked=commit_all) as one:
+        await one.take(20)
+        async with member(bootstrap_servers, topic) as other:
+
+            async def shared() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.partitions) == len(other.partitions) == 1
+
+            await until(shared, what=lambda: f"both have one; {one.partitions}, {other.partitions}")
+            await put(bootstrap_servers, topic, *numbered(2, start=20, partitions=2))
+
+            async def all_came() -> bool:
+                await asyncio.gather(one.poll(), other.poll())
+                return len(one.records) + len(other.records) >= 22
+
+            await until(all_came, what="the records after the rebalance")
+    assert len(values(other)) == 1
+    assert sorted(values(one) + values(other)) == list(range(22))
+
+
+async def test_what_a_publisher_took_back_is_never_seen(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """Records of an aborted transaction are passed over, those of committed ones arrive."""
+    topic = await topics()
+
+    def transact() -> None:
+        producer = Producer(
+            {"bootstrap.servers": bootstrap_servers, "transactional.id": f"tx.{topic}", "log_level": 0, "linger.ms": 0}
+        )
+        producer.init_transactions(30)
+        for number in range(6):
+            producer.begin_transaction()
+            producer.produce(topic, b"%d" % number)
+            assert producer.flush(30) == 0
+            if number % 2:
+                producer.abort_transaction(30)
+            else:
+                producer.commit_transaction(30)
+
+    await asyncio.to_thread(transact)
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(3)
+    assert values(one) == [0, 2, 4]
+
+
+async def test_a_commit_of_what_is_not_ones_own_is_told(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """The partition went to somebody else: the offset is theirs to commit."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(1))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(1)
+        with pytest.raises(PartitionsLost):
+            await one.source.commit({Partition(topic, 7): 1})
+        await one.source.commit({Partition(topic, 0): 1})
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+async def test_who_is_no_member_any_more_commits_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """The group is empty, and would take it from anybody who names no generation."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(5))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(5)
+        await one.source.commit({Partition(topic, 0): 5})
+        assert one.source._consumer is not None
+        await one.source._consumer._coordinator._maybe_leave_group()  # as when it has heard that it is forgotten
+        with pytest.raises(PartitionsLost):
+            await one.source.commit({Partition(topic, 0): 3})
+    assert await asyncio.to_thread(ends_and_committed, bootstrap_servers, topic, f"group.{topic}") == ([5], [5])
+
+
+async def test_a_large_record_arrives(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """Larger than what a consumer fetches at a time by default."""
+    topic = await topics(configs={"max.message.bytes": str(12 * 1024 * 1024)})
+    value = bytes(range(256)) * (10 * 1024 * 4)
+    await put(bootstrap_servers, topic, ToSend(value=value), *numbered(1))
+    async with member(bootstrap_servers, topic) as one:
+        large, small = await one.take(2)
+    assert (large.value == value, small.value) == (True, b"0")
+
+
+async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
+    """At the start, which may be tried again."""
+    nowhere = connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=2.0)
+    source = KafkaConsumerClient(nowhere, topics=["none"], group_id="none")
+
+    async def ignore(_partitions: object) -> None: ...
+
+    for _ in range(2):
+        with pytest.raises(Unavailable, match=nowhere.bootstrap_servers):
+            await source.start(on_assigned=ignore, on_revoked=ignore)
+    await source.stop()

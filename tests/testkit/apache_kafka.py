@@ -1,0 +1,211 @@
+"""A real Apache Kafka 4.x for the tests: one node in KRaft mode that can be stopped, killed and started again.
+
+It is the judge of what the embedded broker is not: durability, and the protocol as the others speak it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from pathlib import Path
+from typing import NoReturn
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from tests.testkit.availability import unavailable
+from tests.testkit.child import Child, ServerFailed
+from tests.testkit.kafka_jars import java, kafka_jars
+from worker.demo.broker import free_port
+
+EXTERNAL_VARIABLE = "RUDDER_TEST_KAFKA"
+_START_TIMEOUT_SECONDS = 60.0
+_LOGGING = Path(__file__).parent / "kafka" / "log4j2.xml"
+# Quick to start rather than quick in the long run; Kafka's tools get the same.
+_JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"]
+_SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "auto.create.topics.enable": "true",  # as it is by default: no client of the worker's may create a topic by asking
+    "num.partitions": "1",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "2",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
+    # Tests do not wait for members that will not come, and may ask for short sessions to see a member time out.
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    # Preallocated index files of many small partitions would fill the disk.
+    "log.index.size.max.bytes": "1048576",
+    "log.cleaner.dedupe.buffer.size": "2097152",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    # After a kill the controller takes the broker for the one it knew, until that one's session has run out.
+    "broker.session.timeout.ms": "2000",
+    "broker.heartbeat.interval.ms": "250",
+}
+
+
+class ApacheKafka:
+    """One broker on a port of 127.0.0.1 that it keeps, like its data, over restarts."""
+
+    def __init__(self) -> None:
+        self._java = java()
+        self._jars = kafka_jars()
+        self._folder = Path(tempfile.mkdtemp(prefix="rudder-kafka-"))
+        self._port = free_port()
+        self._configuration = self._folder / "server.properties"
+        self._child = Child(
+            self._jvm("kafka.Kafka", str(self._configuration)),
+            log=self._folder / "kafka.log",
+            environment=self._environment(),
+        )
+        try:
+            self._format(controller_port=free_port())
+        except BaseException:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            raise
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def running(self) -> bool:
+        return self._child.running
+
+    def start(self) -> None:
+        """Returns once the broker is registered and answers clients."""
+        self._child.start(ready=self._ready, timeout_seconds=_START_TIMEOUT_SECONDS)
+
+    def stop(self) -> None:
+        """A clean shutdown (SIGTERM)."""
+        self._child.end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """A crash (SIGKILL): nothing is flushed, nobody is told."""
+        self._child.end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """A crash and a start on the same port with the same data."""
+        self.kill()
+        self.start()
+
+    def ensure_running(self) -> None:
+        """Brings the broker back for the next test where the last one left it down."""
+        if not self.running:
+            self.start()
+
+    def close(self) -> None:
+        """Ends the broker and removes its data."""
+        self._child.end(signal.SIGKILL)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def corrupt(self, topic: str, old: bytes, new: bytes) -> None:
+        """Changes bytes of partition 0 in the log, as a bad disk does."""
+        [log] = (self._folder / "data" / f"{topic}-0").glob("*.log")
+        with log.open("r+b") as file:
+            at = file.read().index(old)
+            file.seek(at)
+            file.write(new)
+
+    def console_tool(self, class_name: str, *arguments: str, timeout_seconds: float = 60.0) -> str:
+        """What one of Kafka's own command-line classes prints, say `org.apache.kafka.tools.consumer.ConsoleConsumer`.
+
+        Arguments are the tool's own, `--bootstrap-server` included. ServerFailed with its output if it fails.
+        """
+        done = subprocess.run(
+            self._jvm(class_name, *arguments),
+            check=False,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout_seconds,
+            env=self._environment(),
+        )
+        if done.returncode != 0:
+            raise ServerFailed(f"{class_name} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        return done.stdout
+
+    def _jvm(self, class_name: str, *arguments: str) -> list[str]:
+        logging = f"-Dlog4j2.configurationFile={_LOGGING}"
+        return [str(self._java), *_JVM, logging, "-cp", f"{self._jars}{os.sep}*", class_name, *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        """The caller's, less what would put words into the JVM's mouth (its "Picked up …" lines go to the output)."""
+        return {name: value for name, value in os.environ.items() if name not in {"JAVA_TOOL_OPTIONS", "CLASSPATH"}}
+
+    def _format(self, *, controller_port: int) -> None:
+        settings = {
+            **_SETTINGS,
+            "listeners": f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller_port}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
+            "log.dirs": str(self._folder / "data"),
+        }
+        more, arguments = self._more()
+        settings["listeners"] += more.pop("listeners", "")
+        settings["advertised.listeners"] += more.pop("advertised.listeners", "")
+        settings |= more
+        self._configuration.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "utf-8")
+        cluster_id = uuid.uuid5(uuid.NAMESPACE_URL, "rudder-worker/tests").hex[:22]
+        self.console_tool(
+            "kafka.tools.StorageTool", "format", "-t", cluster_id, "-c", str(self._configuration), *arguments
+        )
+
+    def _more(self) -> tuple[dict[str, str], list[str]]:
+        """Further settings, and arguments of the formatting; listeners are added to those there are."""
+        return {}, []
+
+    def _ready(self) -> bool:
+        """A broker is in the metadata once it is registered, which is later than its port is open."""
+        client = AdminClient({"bootstrap.servers": self.bootstrap_servers, "log_level": 0, "socket.timeout.ms": 2000})
+        try:
+            return bool(client.list_topics(timeout=0.5).brokers)
+        except KafkaException:
+            return False
+
+
+class ExternalKafka:
+    """The running broker that RUDDER_TEST_KAFKA names. It is not ours to stop: tests that must do so skip."""
+
+    running = True
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self.bootstrap_servers = bootstrap_servers
+
+    def start(self) -> NoReturn:
+        self._not_ours()
+
+    def stop(self) -> NoReturn:
+        self._not_ours()
+
+    def kill(self) -> NoReturn:
+        self._not_ours()
+
+    def restart(self) -> NoReturn:
+        self._not_ours()
+
+    def console_tool(self, class_name: str, *arguments: str, timeout_seconds: float = 60.0) -> NoReturn:
+        self._not_ours()
+
+    def corrupt(self, topic: str, old: bytes, new: bytes) -> NoReturn:
+        self._not_ours()
+
+    def ensure_running(self) -> None:
+        """It is taken to be running."""
+
+    def close(self) -> None:
+        """It stays."""
+
+    @staticmethod
+    def _not_ours() -> NoReturn:
+        unavailable("apache", f"the broker of {EXTERNAL_VARIABLE} cannot be stopped, started or looked into by tests")

@@ -1,0 +1,120 @@
+"""Counts round trips on the wire, between a client and its server: what a driver does, not what it says it does. And
+fails as networks and servers do.
+
+A round trip begins when the client sends, and ends when the server answers. However many packets either of them needs
+for that, and whatever protocol or encryption they speak, the client turns to the server once.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.testkit.passing import pass_on, some_of
+
+
+class CountingProxy:
+    """Passes bytes to and fro. `round_trips` and `connections` count from the start, over all connections.
+
+    `down`: nobody is let in; `turned_away` counts who tries. `cuts_at`: the round trip whose answer is lost, and with
+    it every connection: the server has done what it was asked. `heard`: what clients say, while it `listens`.
+    """
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._open: set[asyncio.StreamWriter] = set()
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
+        self.port = 0
+        self.round_trips = 0
+        self.connections = 0
+        self.down = False
+        self.turned_away = 0
+        self.cuts_at: int | None = None
+        self.listens = False
+        self.heard = bytearray()
+
+    @classmethod
+    @asynccontextmanager
+    async def running(cls, server_port: int, *, port: int = 0) -> "AsyncIterator[CountingProxy]":
+        """On a port of 127.0.0.1, a free one unless it is named, before a server on another; whoever is still connected
+        at the end is cut off.
+        """
+        proxy = cls(server_port)
+        server = await asyncio.start_server(proxy._serve, "127.0.0.1", port)
+        proxy.port = server.sockets[0].getsockname()[1]
+        try:
+            yield proxy
+        finally:
+            server.close()
+            for writer in list(proxy._open):
+                writer.close()
+            await proxy._all_closed.wait()
+
+    def go_down(self) -> None:
+        """As a server that crashes: every connection ends, and nobody is let in."""
+        self.down = True
+        self.cut()
+
+    def cut(self) -> None:
+        """Every connection, without a goodbye to either side."""
+        for writer in list(self._open):
+            writer.transport.abort()
+
+    async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if self.down:
+            self.turned_away += 1
+            to_client.transport.abort()
+            return
+        self._opened(to_client)
+        try:
+            from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
+        except OSError:
+            self._closed(to_client)
+            return
+        self._opened(to_server)
+        self.connections += 1
+        turn = _Turn()
+        try:
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._requests(from_client, to_server, turn))
+                both.create_task(self._answers(from_server, to_client, turn))
+        finally:
+            self._closed(to_server)
+            self._closed(to_client)
+
+    async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
+        while some := await some_of(source):
+            if self.listens:
+                self.heard += some
+            if not turn.clients:
+                turn.clients = True
+                self.round_trips += 1
+            await pass_on(some, sink)
+        sink.close()
+
+    async def _answers(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
+        while some := await some_of(source):
+            if self.cuts_at is not None and self.round_trips >= self.cuts_at:
+                self.cuts_at = None
+                self.cut()
+                return
+            turn.clients = False  # before the client can have it, and go on
+            await pass_on(some, sink)
+        sink.close()
+
+    def _opened(self, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        self._all_closed.clear()
+
+    def _closed(self, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        self._open.discard(writer)
+        if not self._open:
+            self._all_closed.set()
+
+
+class _Turn:
+    """Whether the client spoke last."""
+
+    def __init__(self) -> None:
+        self.clients = False

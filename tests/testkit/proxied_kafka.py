@@ -1,0 +1,52 @@
+"""An Apache Kafka that clients can be cut off from, while it and the test itself go on.
+
+Clients go where a broker's metadata sends them, so it has a listener for each way by which they may come, and tells
+those the port of that way's proxy.
+"""
+
+from typing import NamedTuple
+
+from tests.testkit.apache_kafka import ApacheKafka
+from worker.demo.broker import free_port
+
+
+class Way(NamedTuple):
+    """`behind`: the port on which the broker listens. `port`: the one that it tells clients; a proxy's."""
+
+    behind: int
+    port: int
+
+    @property
+    def bootstrap_servers(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+
+class ProxiedKafka(ApacheKafka):
+    """Beside the plain port of `ApacheKafka`, which is for the test itself. It runs the proxies."""
+
+    def __init__(self, *, ways: int = 1) -> None:
+        ports: set[int] = set()
+        while len(ports) < 2 * ways:  # a port that nobody listens on yet may be given twice
+            ports.add(free_port())
+        self.ways = tuple(Way(ports.pop(), ports.pop()) for _ in range(ways))
+        super().__init__()
+
+    def move(self, number: int) -> Way:
+        """Has the broker tell clients another port of that way from its next start on."""
+        old, new = self.ways[number], self.ways[number]._replace(port=free_port())
+        text = self._configuration.read_text("utf-8")
+        told = f"WAY{number}://127.0.0.1:"
+        assert text.count(f"{told}{old.port}") == 1
+        self._configuration.write_text(text.replace(f"{told}{old.port}", f"{told}{new.port}"), "utf-8")
+        self.ways = (*self.ways[:number], new, *self.ways[number + 1 :])
+        return new
+
+    def _more(self) -> tuple[dict[str, str], list[str]]:
+        ways = {f"WAY{number}": way for number, way in enumerate(self.ways)}
+        protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *ways))
+        return {
+            "listeners": "".join(f",{name}://127.0.0.1:{way.behind}" for name, way in ways.items()),
+            "advertised.listeners": "".join(f",{name}://127.0.0.1:{way.port}" for name, way in ways.items()),
+            "listener.security.protocol.map": ",".join(protocols),
+            "inter.broker.listener.name": "PLAINTEXT",
+        }, []

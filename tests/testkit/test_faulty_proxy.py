@@ -1,0 +1,193 @@
+"""The proxy fails as it is told, and passes everything on when it is told nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.testkit.faulty_proxy import FaultyProxy
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+class Line:
+    """A client and its server, with the proxy between them."""
+
+    def __init__(self, proxy: FaultyProxy, client: Streams, server: Streams) -> None:
+        self.proxy = proxy
+        self.from_server, self.to_server = client
+        self.from_client, self.to_client = server
+
+    async def ask(self, words: bytes = b"question") -> None:
+        self.to_server.write(words)
+        assert await self.from_client.readexactly(len(words)) == words
+
+    async def answer(self, words: bytes = b"answer") -> None:
+        self.to_client.write(words)
+        assert await self.from_server.readexactly(len(words)) == words
+
+
+@asynccontextmanager
+async def connected(proxy: FaultyProxy, calls: "asyncio.Queue[Streams]") -> AsyncIterator[Line]:
+    client = await asyncio.open_connection("127.0.0.1", proxy.port)
+    server = await calls.get()
+    try:
+        yield Line(proxy, client, server)
+    finally:
+        for _, writer in (client, server):
+            writer.transport.abort()
+
+
+@pytest.fixture
+def calls() -> "asyncio.Queue[Streams]":
+    """The server's ends of the connections that were made to it."""
+    return asyncio.Queue()
+
+
+@pytest.fixture
+async def proxy(calls: "asyncio.Queue[Streams]") -> AsyncIterator[FaultyProxy]:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await calls.put((reader, writer))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    async with FaultyProxy.running(server.sockets[0].getsockname()[1], seed=1) as running:
+        yield running
+    server.close()
+
+
+@pytest.fixture
+async def line(proxy: FaultyProxy, calls: "asyncio.Queue[Streams]") -> AsyncIterator[Line]:
+    async with connected(proxy, calls) as one:
+        yield one
+
+
+async def ends(reader: asyncio.StreamReader) -> bytes:
+    """What still comes before the connection ends, however it does."""
+    try:
+        return await reader.read()
+    except ConnectionError:
+        return b""
+
+
+async def test_what_is_said_arrives(line: Line) -> None:
+    await line.ask()
+    await line.answer()
+    line.to_server.write_eof()
+    assert await line.from_client.read() == b""
+    await line.answer(b"one may still answer who only hears no more")
+
+
+async def test_a_cut_is_heard_by_both(line: Line) -> None:
+    await line.ask()
+    line.proxy.cut()
+    assert await ends(line.from_client) == b""
+    assert await ends(line.from_server) == b""
+
+
+async def test_an_answer_that_is_lost_was_an_answer_to_a_question_that_arrived(line: Line) -> None:
+    line.proxy.lose_answers(1)
+    await line.ask()
+    line.to_client.write(b"answer")
+    assert await ends(line.from_server) == b""
+    assert await ends(line.from_client) == b""
+
+
+async def test_a_request_that_is_lost_never_arrives_whole(line: Line) -> None:
+    line.proxy.lose_requests(1)
+    line.to_server.write(b"question")
+    assert len(await ends(line.from_client)) < len(b"question")
+    assert await ends(line.from_server) == b""
+
+
+async def test_so_many_are_lost_as_were_to_be_and_none_after_it_was_healed(
+    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
+) -> None:
+    proxy.lose_answers(2)
+    async with connected(proxy, calls) as first:
+        await first.ask()
+        first.to_client.write(b"answer")
+        assert await ends(first.from_server) == b""
+    proxy.heal()
+    async with connected(proxy, calls) as second:
+        await second.ask()
+        await second.answer()
+
+
+@pytest.mark.parametrize("towards_server", [True, False])
+async def test_half_a_connection_goes_on(line: Line, towards_server: bool) -> None:
+    line.proxy.half_close(towards_server=towards_server)
+    closed = line.from_client if towards_server else line.from_server
+    assert await closed.read() == b""
+    if towards_server:
+        await line.answer()
+    else:
+        await line.ask()
+
+
+async def test_silence_swallows_and_what_lost_bytes_is_cut_when_it_ends(
+    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
+) -> None:
+    async with connected(proxy, calls) as talking, connected(proxy, calls) as idle:
+        with proxy.silent():
+            talking.to_server.write(b"lost")
+            async with connected(proxy, calls) as later:  # a connection can still be had, and says nothing
+                later.to_client.write(b"lost")
+                while not all(link.lossy for link in proxy._links if link is not _of(proxy, idle)):
+                    await asyncio.sleep(0)
+        assert await ends(talking.from_client) == b""
+        assert await ends(talking.from_server) == b""
+        await idle.ask()
+        await idle.answer()
+
+
+def _of(proxy: FaultyProxy, line: Line) -> object:
+    """The proxy's own of a line, by the client's port."""
+    port = line.to_server.get_extra_info("sockname")[1]
+    return next(link for link in proxy._links if link._to_client.get_extra_info("peername")[1] == port)
+
+
+async def test_a_connection_that_is_forgotten_stays_and_is_of_no_use(
+    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
+) -> None:
+    async with connected(proxy, calls) as before:
+        await before.ask()
+        proxy.forget()
+        before.to_server.write(b"question")
+        before.to_client.write(b"answer")
+        async with connected(proxy, calls) as after:
+            await after.ask()
+            await after.answer()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await before.from_client.read()
+
+
+async def test_who_is_refused_is_told_and_who_was_there_is_thrown_out(
+    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
+) -> None:
+    async with connected(proxy, calls) as before:
+        with proxy.refusing():
+            assert await ends(before.from_server) == b""
+            reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+            assert await ends(reader) == b""
+            writer.transport.abort()
+        assert proxy.connections == 1
+    async with connected(proxy, calls) as after:
+        await after.ask()
+
+
+async def test_what_is_slow_arrives_in_its_order(line: Line) -> None:
+    with line.proxy.slow(0.02):
+        line.to_server.write(b"first ")
+        await asyncio.sleep(0)
+        line.to_server.write(b"second")
+        assert await line.from_client.readexactly(12) == b"first second"
+
+
+async def test_who_calls_a_server_that_is_not_there_is_thrown_out() -> None:
+    async with FaultyProxy.running(1) as proxy:  # where no server may listen without privileges
+        reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
+        assert await ends(reader) == b""
+        writer.transport.abort()
+        assert proxy.connections == 0

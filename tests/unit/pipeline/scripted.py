@@ -1,0 +1,241 @@
+"""Edges that do as a test tells them: what a broker or a database may do is more than a real one does on demand."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from uuid import UUID, uuid5
+
+from schemas.envelope import write_binary
+from schemas.record import Record
+from schemas.times import parse_time
+from worker.pipeline.backoff import Backoff
+from worker.pipeline.breaker import Breaker
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
+from worker.pipeline.outgoing import OutgoingRecords, Topics
+from worker.pipeline.retry import RetryPolicy
+from worker.ports import Decider, OutgoingRecord, Partition, Store
+from worker.rules.message import Message
+from worker.rules.state import Duplicate, Outcome, State
+from worker.service.no_tracing import NoTracing
+from worker.telemetry import Metrics
+
+TOPICS = Topics(deployment_status="deployments", release_status="releases", dead_letters="dead-letters")
+NAMESPACE = UUID("00000000-0000-5000-8000-000000000000")
+
+
+class ImpatientClock:
+    """Time passes only by waiting, and waiting takes none of the test's."""
+
+    def __init__(self) -> None:
+        self.now_seconds = 1000.0
+        self.waits_seconds: list[float] = []
+
+    def monotonic_seconds(self) -> float:
+        return self.now_seconds
+
+    def unix_seconds(self) -> float:
+        return self.now_seconds
+
+    def chance(self) -> float:
+        return 0.5
+
+    async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        await asyncio.sleep(0)
+        if not event.is_set():
+            self.waits_seconds.append(timeout_seconds)
+            self.now_seconds += timeout_seconds
+            await asyncio.sleep(0)
+        return event.is_set()
+
+
+class ScriptedStore:
+    """Knows no release. `faults` are raised by the next transactions, one each; None lets one through. `down`: what
+    everything fails with, to be asked whether it is there included.
+    """
+
+    def __init__(self, *faults: Exception | None) -> None:
+        self.faults = deque(faults)
+        self.down: Exception | None = None
+        self.pings = 0
+        self.state = State()
+        self.begun = 0
+        self.loaded: list[Message] = []
+        self.written: list[Outcome] = []
+
+    async def transact(self, message: Message, decider: Decider) -> Outcome:
+        self.begun += 1
+        fault = self.down or (self.faults.popleft() if self.faults else None)
+        if fault is not None:
+            raise fault
+        self.loaded.append(message)
+        outcome = decider(self.state, message)
+        if not isinstance(outcome, Duplicate):
+            self.written.append(outcome)
+        return outcome
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await asyncio.sleep(0)
+        if self.down is not None:
+            raise self.down
+
+
+class ScriptedPublisher:
+    """Acknowledges everything, once `gate` is open and `faults` are used up."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults = deque(faults)
+        self.monitor = asyncio.Event()
+        self.monitor.set()
+        self.down: Exception | None = None
+        self.pings = 0
+        self.published: list[OutgoingRecord] = []
+
+    async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
+        await self.monitor.wait()
+        if self.faults:
+            raise self.faults.popleft()
+        self.published += outgoing
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await asyncio.sleep(0)
+        if self.down is not None:
+            raise self.down
+
+
+class ScriptedSource:
+    """Hands out `records`, and remembers what is committed."""
+
+    def __init__(self, records: Iterable[Record] = ()) -> None:
+        self.records = deque(records)
+        self.commit_faults: deque[Exception] = deque()
+        self.poll_faults: deque[Exception] = deque()
+        self.polls: list[int] = []
+        self.paused: list[frozenset[Partition]] = []
+        self.commits: list[dict[Partition, int]] = []
+        self.stopped = self.dropped = False
+        self.on_assigned: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
+        self.on_revoked: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
+
+    async def start(
+        self,
+        *,
+        on_assigned: Callable[[Iterable[Partition]], Awaitable[None]],
+        on_revoked: Callable[[Iterable[Partition]], Awaitable[None]],
+    ) -> None:
+        self.on_assigned, self.on_revoked = on_assigned, on_revoked
+
+    async def poll(
+        self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
+    ) -> Sequence[Record]:
+        await asyncio.sleep(0)
+        self.polls.append(records_max)
+        self.paused.append(frozenset(paused))
+        if self.poll_faults:
+            raise self.poll_faults.popleft()
+        may = [record for record in self.records if Partition(record.topic, record.partition) not in paused]
+        handed_out = may[:records_max]
+        for record in handed_out:
+            self.records.remove(record)
+        return handed_out
+
+    async def commit(self, offsets: Mapping[Partition, int]) -> None:
+        await asyncio.sleep(0)
+        if self.commit_faults:
+            raise self.commit_faults.popleft()
+        self.commits.append(dict(offsets))
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    @property
+    def committed(self) -> dict[Partition, int]:
+        return {partition: offset for commit in self.commits for partition, offset in commit.items()}
+
+
+def the_gates(
+    store: Store, publisher: ScriptedPublisher, clock: ImpatientClock, metrics: Metrics
+) -> DependencyMonitors:
+    backoff = Backoff(initial_seconds=0.25, max_seconds=1.0)
+
+    def monitor(name: str, ask: Callable[[], Awaitable[None]]) -> DependencyMonitor:
+        return DependencyMonitor(name, ask, backoff=backoff, patience_seconds=5.0, clock=clock, metrics=metrics)
+
+    return DependencyMonitors(database=monitor("database", store.ping), broker=monitor("broker", publisher.ping))
+
+
+def a_delivery(
+    store: Store,
+    publisher: ScriptedPublisher,
+    clock: ImpatientClock,
+    *,
+    monitors: DependencyMonitors | None = None,
+    breaker: Breaker | None = None,
+    metrics: Metrics | None = None,
+    attempts_max: int = 3,
+    conflicts_max: int = 4,
+) -> Delivery:
+    metrics = metrics or Metrics()
+    return Delivery(
+        store=store,
+        publisher=publisher,
+        outgoing=OutgoingRecords(topics=TOPICS, content_mode="binary", source="/test", worker="test"),
+        policy=RetryPolicy(
+            backoff=Backoff(initial_seconds=1.0, max_seconds=8.0),
+            attempts_max=attempts_max,
+            conflicts_max=conflicts_max,
+        ),
+        monitors=monitors or the_gates(store, publisher, clock, metrics),
+        breaker=breaker or Breaker(events=0, rejected_share_max=0.5),
+        tracer=NoTracing(),
+        clock=clock,
+        metrics=metrics,
+    )
+
+
+def created(release: str, *, offset: int, partition: int = 0, topic: str = "in") -> Record:
+    """A valid release.created event; `release` is any name."""
+    release_id = uuid5(NAMESPACE, release)
+    data = {
+        "release_id": str(release_id),
+        "organization_id": "acme",
+        "project_id": str(NAMESPACE),
+        "component_id": str(NAMESPACE),
+        "deployment_track_id": release,
+        "release_date": "2026-01-02",
+        "release_number": 1,
+        "created_by": "test",
+    }
+    value, headers = write_binary(
+        source="/test",
+        id=f"{release} {topic}/{partition}@{offset}",
+        type="dev.rudder.release.created.v1",
+        time=parse_time("2026-01-02T03:04:05Z"),
+        subject=release,
+        data=data,
+    )
+    return Record(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=1_772_357_400_000,
+        key=None,
+        value=value,
+        headers=headers,
+    )
+
+
+def garbage(*, offset: int, partition: int = 0, topic: str = "in") -> Record:
+    """A record that is rejected."""
+    return Record(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=1_772_357_400_000,
+        key=None,
+        value=b"no JSON",
+        headers=(),
+    )

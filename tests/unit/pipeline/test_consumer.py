@@ -1,0 +1,634 @@
+"""The consumer commits only what is done, gives up only in order, and never stops showing the group that it lives."""
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from uuid import uuid5
+
+import pytest
+from prometheus_client import generate_latest
+from structlog.testing import capture_logs
+
+from schemas.record import Record
+from tests.unit.pipeline.scripted import (
+    NAMESPACE,
+    ImpatientClock,
+    ScriptedPublisher,
+    ScriptedSource,
+    ScriptedStore,
+    a_delivery,
+    created,
+    garbage,
+    the_gates,
+)
+from worker.pipeline.breaker import Breaker
+from worker.pipeline.consumer import Bounds, Consumer
+from worker.pipeline.linked_event import LinkedEvent
+from worker.ports import OutgoingRecord, Partition, PartitionsLost
+from worker.rules.errors import FatalClientError, Unavailable
+from worker.telemetry import LogEvent, Metrics
+
+P0, P1 = Partition("in", 0), Partition("in", 1)
+
+
+class Scene:
+    """A consumer on scripted edges. `run` keeps it running for the length of a block."""
+
+    def __init__(
+        self,
+        *records: Record,
+        records_max: int = 100,
+        bytes_max: int = 1_000_000,
+        trail_records_max: int = 100_000,
+        breaker_events: int = 0,
+    ) -> None:
+        self.source = ScriptedSource(records)
+        self.store = ScriptedStore()
+        self.publisher = ScriptedPublisher()
+        self.clock = ImpatientClock()
+        self.metrics = Metrics()
+        self.stop = asyncio.Event()
+        self.monitors = the_gates(self.store, self.publisher, self.clock, self.metrics)
+        self.breaker = Breaker(events=breaker_events, rejected_share_max=0.5)
+        self.consumer = Consumer(
+            source=self.source,
+            delivery=a_delivery(
+                self.store,
+                self.publisher,
+                self.clock,
+                monitors=self.monitors,
+                breaker=self.breaker,
+                metrics=self.metrics,
+            ),
+            monitors=self.monitors,
+            breaker=self.breaker,
+            bounds=Bounds(
+                concurrency=8,
+                in_flight_records_max=records_max,
+                in_flight_bytes_max=bytes_max,
+                event_bytes_max=1_000_000,
+                event_ahead_max_seconds=86_400,
+                commit_interval_seconds=0.0,
+                poll_timeout_seconds=0.25,
+                drain_timeout_seconds=5.0,
+                trail_records_max=trail_records_max,
+                keep_alive_seconds=5.0,
+            ),
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.consumer.join()
+        assert self.source.on_assigned is not None
+        await self.source.on_assigned([P0, P1])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.consumer.run(self.stop))
+            yield
+            self.stop.set()
+
+    async def revoke(self, *partitions: Partition) -> None:
+        assert self.source.on_revoked is not None
+        await self.source.on_revoked(partitions)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others run until it holds; the test's own timeout bounds it."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
+async def test_what_is_done_is_committed_and_the_group_is_left_at_the_end() -> None:
+    scene = Scene(created("a", offset=0), created("b", offset=1), created("c", offset=7, partition=1))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 2, P1: 8})
+    assert scene.source.stopped
+    assert len(scene.publisher.published) == 3
+
+
+async def test_an_offset_waits_for_every_record_before_it() -> None:
+    """Invariant 1, and "a record skipped by commits out of order"."""
+    scene = Scene(created("slow", offset=0), created("fast", offset=1), created("other", offset=5, partition=1))
+    scene.store.faults.extend([Unavailable("down")] * 3)  # for the first tries of all three
+    async with scene.running():
+        await until(lambda: bool(scene.source.commits))
+        for commit in scene.source.commits:
+            assert commit.get(P0) in {None, 1, 2}
+        await until(lambda: scene.source.committed == {P0: 2, P1: 6})
+
+
+async def test_nothing_is_committed_before_its_publication_is_acknowledged() -> None:
+    scene = Scene(created("a", offset=0))
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: bool(scene.store.written))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert scene.source.commits == []
+        scene.publisher.monitor.set()
+        await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_revocation_finishes_what_is_begun_commits_it_and_drops_the_rest() -> None:
+    """The lane's second record is not begun any more: whoever has the partition next will do it."""
+    scene = Scene(created("a", offset=0), created("a", offset=1))
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: bool(scene.store.written))
+        revoking = asyncio.ensure_future(scene.revoke(P0, P1))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert not revoking.done()
+        scene.publisher.monitor.set()
+        await revoking
+        assert scene.source.committed == {P0: 1}
+        assert len(scene.store.written) == 1
+
+
+async def test_a_partition_that_stays_is_not_disturbed_by_one_that_goes() -> None:
+    scene = Scene(created("goes", offset=0), created("stays", offset=0, partition=1))
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: len(scene.store.written) == 2)
+        revoking = asyncio.ensure_future(scene.revoke(P0))
+        scene.publisher.monitor.set()
+        await revoking
+        await until(lambda: scene.source.committed == {P0: 1, P1: 1})
+        scene.source.records.append(created("more", offset=1, partition=1))
+        await until(lambda: scene.source.committed[P1] == 2)
+
+
+async def test_a_partition_that_comes_back_is_read_again_from_what_was_committed() -> None:
+    scene = Scene(created("a", offset=0))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 1})
+        await scene.revoke(P0)
+        assert scene.source.on_assigned is not None
+        await scene.source.on_assigned([P0])
+        scene.source.records.append(created("a", offset=0))  # as if the commit had been lost
+        scene.source.commits.clear()
+        await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_work_that_does_not_end_in_time_is_left_behind_and_never_committed() -> None:
+    scene = Scene(created("a", offset=0))
+    scene.publisher.monitor.clear()
+    object.__setattr__(scene.consumer._bounds, "drain_timeout_seconds", 0.0)
+    async with scene.running():
+        await until(lambda: bool(scene.store.written))
+        await scene.revoke(P0)
+        scene.publisher.monitor.set()
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+    assert scene.source.commits == []
+
+
+async def test_a_commit_that_fails_is_made_up_for() -> None:
+    """ "A consumer stuck after a failed commit": the next one carries what the failed one did not."""
+    scene = Scene(created("a", offset=0))
+    scene.source.commit_faults.extend([Unavailable("no coordinator"), PartitionsLost("rebalanced")])
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 1})
+    assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "Unavailable"}) == 1
+    assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "PartitionsLost"}) == 1
+
+
+async def test_no_more_is_fetched_than_there_is_room_for_while_polling_goes_on() -> None:
+    """Back-pressure, not memory; and a member that stops polling would be thrown out of its group."""
+    records = [created(f"r{number}", offset=number // 2, partition=number % 2) for number in range(10)]
+    scene = Scene(*records, records_max=3)
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: scene.source.polls.count(0) >= 3)
+        fetched = 10 - len(scene.source.records)
+        assert 1 <= fetched <= 3
+        assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == fetched
+        scene.publisher.monitor.set()
+        await until(lambda: scene.source.committed == {P0: 5, P1: 5})
+    assert max(scene.source.polls) <= 3
+    assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+
+
+async def test_bytes_bound_what_is_in_flight_too() -> None:
+    size = len(created("r0", offset=0).value or b"")
+    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(10)), bytes_max=2 * size)
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: 0 in scene.source.polls)
+        scene.publisher.monitor.set()
+        await until(lambda: scene.source.committed == {P0: 10})
+
+
+async def test_a_broker_that_is_away_is_polled_again() -> None:
+    scene = Scene(created("a", offset=0))
+    scene.source.poll_faults.extend([Unavailable("away")] * 5)
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 1})
+
+
+async def test_a_member_that_cannot_go_on_ends_the_worker() -> None:
+    """It would otherwise poll, live, and do nothing, and no orchestrator would know."""
+    scene = Scene()
+    scene.source.poll_faults.append(FatalClientError("refused for good"))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with scene.running():
+            await asyncio.Event().wait()
+    assert raised.group_contains(FatalClientError, match="refused for good")
+    assert scene.source.stopped
+
+
+async def test_stopping_ends_pauses_and_commits_what_is_done() -> None:
+    scene = Scene(created("done", offset=0), created("waiting", offset=1))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 2})
+        scene.store.faults.extend([Unavailable("down")] * 100_000)
+        scene.source.records.append(created("waiting", offset=2))
+        begun = scene.store.begun
+        await until(lambda: scene.store.begun > begun + 3)
+    assert scene.source.committed == {P0: 2}
+    assert scene.source.stopped
+
+
+async def test_a_record_that_comes_before_the_group_says_so_is_not_lost() -> None:
+    """aiokafka assigns first and calls back later; what is fetched in between has moved the position already."""
+    scene = Scene()
+    await scene.consumer.join()
+    scene.source.records.append(created("early", offset=0))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(scene.consumer.run(scene.stop))
+        await until(lambda: bool(scene.store.written))
+        assert scene.source.on_assigned is not None
+        await scene.source.on_assigned([P0])
+        await until(lambda: scene.source.committed == {P0: 1})
+        scene.stop.set()
+
+
+async def test_a_fault_of_the_workers_own_ends_it() -> None:
+    """No silent death: a lane that breaks must not leave a worker that polls and does nothing."""
+    scene = Scene(created("a", offset=0))
+
+    async def broken(*_: object) -> None:
+        raise LookupError("a fault in the worker")
+
+    scene.consumer._delivery.deliver = broken  # type: ignore[assignment,method-assign]
+    with pytest.raises(ExceptionGroup) as raised:
+        async with scene.running():
+            await asyncio.Event().wait()
+    assert raised.group_contains(LookupError)
+    assert scene.source.stopped
+    assert scene.source.commits == []
+
+
+async def test_fault_in_the_publisher_ends_neither_worker_nor_partition() -> None:
+    """What cannot be published of one release is a dead letter, and the releases beside and behind it go on."""
+    scene = Scene(created("a", offset=0), created("b", offset=1), created("a", offset=2))
+    publish = scene.publisher.publish
+
+    async def broken_for_a(outgoing: Sequence[OutgoingRecord]) -> None:
+        if any(one.topic == "releases" and one.key == str(uuid5(NAMESPACE, "a")).encode() for one in outgoing):
+            raise LookupError("a fault in the publisher")
+        await publish(outgoing)
+
+    scene.publisher.publish = broken_for_a  # type: ignore[method-assign]
+    with capture_logs():
+        async with scene.running():
+            await until(lambda: scene.source.committed == {P0: 3})
+    assert [one.topic for one in scene.publisher.published].count("dead-letters") == 2
+    assert scene.metrics.registry.get_sample_value("rudder_unpublished_total") == 2
+
+
+async def test_breaker_opens_for_events_that_cannot_be_published() -> None:
+    """A fault of the worker's own must not turn a topic into dead letters."""
+    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(60)), breaker_events=10)
+    publish = scene.publisher.publish
+
+    async def broken(outgoing: Sequence[OutgoingRecord]) -> None:
+        if any(one.topic == "releases" for one in outgoing):
+            raise LookupError("a fault in the publisher")
+        await publish(outgoing)
+
+    scene.publisher.publish = broken  # type: ignore[method-assign]
+    with capture_logs():
+        async with scene.running():
+            await until(lambda: is_open(scene))
+    assert scene.breaker.tripped is not None
+    assert scene.breaker.tripped.reasons == {"processing_error": scene.breaker.tripped.rejected}
+
+
+async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_offsets() -> None:
+    """They may name different releases, and so run in different lanes; which of them is the duplicate must not be
+    decided by which lane is quicker. Seen: a publisher that restarted its counter of ids.
+    """
+    first, other = created("first", offset=0), created("other", offset=1)
+    blocking = created("first", offset=2)
+    same_identity = Record(
+        topic=other.topic,
+        partition=other.partition,
+        offset=3,
+        timestamp_ms=other.timestamp_ms,
+        key=None,
+        value=other.value,
+        headers=tuple((name, b"first in/0@2" if name == "ce_id" else value) for name, value in other.headers),
+    )
+    scene = Scene(first, blocking, same_identity)
+    scene.publisher.monitor.clear()  # the first of its lane is held, and so is the second, which has the identity
+    async with scene.running():
+        await until(lambda: len(scene.store.written) == 1)
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert len(scene.store.written) == 1
+        scene.publisher.monitor.set()
+        await until(lambda: scene.source.committed == {P0: 4})
+    assert [message.record.offset for message in scene.store.loaded] == [0, 2, 3]
+    assert scene.consumer._claims == {}
+
+
+def on_track(track: str, record: Record) -> Record:
+    data = json.loads(record.value or b"")
+    return replace(record, value=json.dumps(data | {"deployment_track_id": track}).encode())
+
+
+async def test_records_that_claim_one_release_number_are_decided_in_offset_order() -> None:
+    """Releases have lanes of their own, and the second is free while the first is held: it waits, since only one of
+    them can have the number. Tracks that some database takes for one are one claim.
+    """
+    tracks = {"first": "main", "second": "Main ", "third": "other", "fourth": "ma\u00efn"}
+    records = [on_track(track, created(name, offset=offset)) for offset, (name, track) in enumerate(tracks.items())]
+    scene = Scene(*records)
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: len(scene.store.written) == 2)
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)
+        assert [message.record.offset for message in scene.store.loaded] == [0, 2]
+        scene.publisher.monitor.set()
+        await until(lambda: scene.source.committed == {P0: 4})
+    assert [message.record.offset for message in scene.store.loaded] == [0, 2, 1, 3]
+    assert scene.consumer._claims == {}
+
+
+async def test_tombstones_are_skipped_and_counted() -> None:
+    """Whatever their headers are; an empty value is no tombstone. None takes a lane, a transaction or room."""
+    event = created("a", offset=1)
+    records = [
+        replace(event, offset=0, value=None, headers=()),
+        event,
+        replace(event, offset=2, value=None),
+        replace(event, offset=3, value=b"", headers=()),
+        replace(event, offset=4, value=None, key=b"k", headers=(("rudder-redrive", b""),)),
+    ]
+    scene = Scene(*records, breaker_events=2)
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 5})
+    assert [message.record.offset for message in scene.store.loaded] == [1, 3]
+    assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases", "dead-letters"]
+    assert scene.metrics.registry.get_sample_value("rudder_tombstones_total") == 3
+    assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+    assert scene.breaker.tripped is None
+
+
+async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:
+    """Memory is bounded by settings: the offsets behind it are remembered, so no more are fetched than may be."""
+    scene = Scene(trail_records_max=4)
+    scene.publisher.monitor.clear()
+    scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4))
+    async with scene.running():
+        await until(lambda: not scene.source.records)
+        scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4, 8))
+        await until(lambda: scene.source.paused.count(frozenset({P0})) >= 3)
+        assert len(scene.source.records) == 4
+        scene.publisher.monitor.set()
+        await until(lambda: scene.source.committed == {P0: 8})
+
+
+async def test_a_broker_that_goes_back_is_followed() -> None:
+    """A topic that was cut or made anew begins again at a lower offset; that is a new log, not a fault."""
+    scene = Scene(created("a", offset=7))
+    async with scene.running():
+        await until(lambda: scene.source.committed == {P0: 8})
+        scene.source.records.append(created("b", offset=0))
+        await until(lambda: scene.source.commits[-1] == {P0: 1})
+
+
+async def test_a_release_that_cannot_be_finished_stops_its_own_partition_and_no_other() -> None:
+    """All that comes after it waits in the topic: the room that it takes is bounded, and the rest is the others'."""
+    scene = Scene(records_max=8)
+    stuck = [created("stuck", offset=offset) for offset in range(20)]
+    scene.source.records.extend(stuck)
+    held = asyncio.Event()
+    publish = scene.publisher.publish
+
+    async def publish_all_but_one(outgoing: Sequence[OutgoingRecord]) -> None:
+        if any(outgoing_record.key == str(uuid5(NAMESPACE, "stuck")).encode() for outgoing_record in outgoing):
+            await held.wait()
+        await publish(outgoing)
+
+    scene.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
+    async with scene.running():
+        await until(lambda: any(P0 in paused for paused in scene.source.paused))
+        scene.source.records.extend(created(f"r{offset}", offset=offset, partition=1) for offset in range(40))
+        await until(lambda: scene.source.committed.get(P1) == 40)
+        assert P0 not in scene.source.committed
+        assert sum(record.partition == 0 for record in scene.source.records) >= 20 - 8
+        held.set()
+        await until(lambda: scene.source.committed == {P0: 20, P1: 40})
+
+
+async def test_a_record_that_holds_back_the_commit_is_told_once_and_measured() -> None:
+    """The operator sees which one it is, and when it is over."""
+    scene = Scene(created("a", offset=5), created("b", offset=6), created("c", offset=7))
+    held = asyncio.Event()
+    publish = scene.publisher.publish
+
+    async def publish_all_but_one(outgoing: Sequence[OutgoingRecord]) -> None:
+        if any(outgoing_record.key == str(uuid5(NAMESPACE, "a")).encode() for outgoing_record in outgoing):
+            await held.wait()
+        await publish(outgoing)
+
+    scene.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: len(scene.store.written) == 3)
+            scene.clock.now_seconds += 1.0
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 2)
+            scene.clock.now_seconds += 60.0
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 5)
+            shown = generate_latest(scene.metrics.registry).decode()
+            assert "rudder_commit_trail_records 3.0" in shown
+            assert float(re.findall(r"^rudder_commit_trail_seconds (\S+)$", shown, re.MULTILINE)[0]) >= 60.0
+            held.set()
+            await until(lambda: scene.source.committed == {P0: 8})
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 2)
+            assert "rudder_commit_trail_seconds 0.0" in generate_latest(scene.metrics.registry).decode()
+    [told] = [line for line in logs if line["event"] == LogEvent.OFFSETS_HELD_BACK]
+    assert (told["topic"], told["partition"], told["offset"], told["records_behind"]) == ("in", 0, 5, 2)
+    [over] = [line for line in logs if line["event"] == LogEvent.OFFSETS_RELEASED]
+    assert (over["partition"], over["offset"]) == (0, 5)
+
+
+def is_open(scene: Scene) -> bool:
+    return scene.metrics.registry.get_sample_value("rudder_breaker_open") == 1
+
+
+async def test_an_open_breaker_begins_nothing_more_and_keeps_its_place_in_the_group() -> None:
+    """What is under way is finished and committed, the rest stays in the topic; partitions that come later as well."""
+    good = [created(f"r{offset}", offset=offset) for offset in range(4)]
+    bad = [garbage(offset=offset) for offset in range(4, 100)]
+    scene = Scene(*good, *bad, created("other", offset=0, partition=1), breaker_events=10)
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: is_open(scene) and scene.source.committed.get(P0, 0) >= 10)
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 20)
+            assert set(scene.source.polls[-20:]) == {0}, "it shows that it lives, and fetches nothing"
+            assert not scene.source.stopped
+            assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+            written = len(scene.store.written)
+            assert written <= 10 + 8, "the window, and what was in a transaction"
+            assert scene.source.on_assigned is not None
+            await scene.revoke(P0, P1)
+            scene.source.records.append(created("later", offset=7, partition=1))
+            await scene.source.on_assigned([P1])
+            polled = len(scene.source.polls)
+            await until(lambda: len(scene.source.polls) > polled + 20)
+            assert len(scene.store.written) == written
+    assert scene.source.stopped, "and it stops in order"
+    done = [log["offset"] for log in logs if log["event"] == LogEvent.MESSAGE_DONE and log["partition"] == 0]
+    assert scene.source.committed[P0] == max(done) + 1 == len(done)
+    assert P1 not in scene.source.committed or scene.source.committed[P1] == 1
+    [opened] = [log for log in logs if log["event"] == LogEvent.BREAKER_OPENED]
+    assert (opened["log_level"], opened["rejected"], opened["judged"]) == ("error", 6, 10)
+    assert opened["reasons"] == {"malformed_json": 6}
+    assert (opened["topic"], opened["partition"]) == ("in", 0)
+    assert "release_event_rejections" in opened["advice"]
+
+
+async def test_the_breaker_does_not_open_for_half_of_the_events() -> None:
+    records = [
+        (garbage if offset % 2 else lambda offset: created(f"r{offset}", offset=offset))(offset=offset)
+        for offset in range(60)
+    ]
+    scene = Scene(*records, breaker_events=10)
+    async with scene.running():
+        await until(lambda: scene.source.committed.get(P0) == len(records))
+        assert not is_open(scene)
+
+
+async def test_a_breaker_that_opens_while_all_wait_for_a_publication_drains_first() -> None:
+    """As on a revocation: what is written is told before the offsets are committed."""
+    scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: is_open(scene))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 20)  # the loop comes round, however long that takes
+        assert scene.source.commits == []
+        scene.publisher.monitor.set()
+        await until(lambda: bool(scene.source.commits))
+        assert scene.source.committed[P0] == len(scene.store.written) == len(scene.publisher.published)
+
+
+async def test_what_an_open_breaker_leaves_holds_back_no_commit() -> None:
+    """The gauges tell of nothing any more: an alert would never end."""
+    scene = Scene(garbage(offset=0), breaker_events=3)
+    scene.publisher.monitor.clear()
+    async with scene.running():
+        await until(lambda: len(scene.source.polls) > 3)
+        scene.clock.now_seconds += 60.0
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 3)
+        assert scene.metrics.registry.get_sample_value("rudder_commit_trail_seconds") == 60.0
+        scene.source.records += [garbage(offset=offset) for offset in range(1, 20)]
+        await until(lambda: is_open(scene))
+        scene.publisher.monitor.set()
+        await until(lambda: bool(scene.source.commits))
+        polled = len(scene.source.polls)
+        await until(lambda: len(scene.source.polls) > polled + 2)
+        assert scene.metrics.registry.get_sample_value("rudder_commit_trail_seconds") == 0
+
+
+async def test_a_commit_that_fails_in_another_way_is_told_again() -> None:
+    scene = Scene(created("r", offset=0))
+
+    def failure(cause: Exception) -> Unavailable:
+        error = Unavailable(f"offsets cannot be committed: {cause!r}")
+        error.__cause__ = cause
+        return error
+
+    causes = [TimeoutError(), TimeoutError(), PermissionError(), PermissionError(), TimeoutError()]
+    scene.source.commit_faults.extend(map(failure, causes))
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: scene.source.committed == {P0: 1})
+    told = [log["cause"] for log in logs if log["event"] == LogEvent.OFFSETS_COMMIT_FAILED]
+    assert [cause.rpartition(" ")[2] for cause in told] == ["TimeoutError()", "PermissionError()", "TimeoutError()"]
+
+
+async def test_what_an_outage_holds_back_is_told_with_the_outage() -> None:
+    """And not once more for each partition when it is over, before anything could be done."""
+    scene = Scene(created("r", offset=0))
+    scene.store.down = Unavailable("connection refused")
+    with capture_logs() as logs:
+        async with scene.running():
+            await until(lambda: scene.clock.now_seconds > 1000.0 + 3600.0)
+            scene.store.down = None
+            await until(lambda: scene.source.committed == {P0: 1})
+    assert [log for log in logs if log["event"] == LogEvent.OFFSETS_HELD_BACK] == []
+
+
+@pytest.mark.parametrize("how", ["revocation", "stop"])
+async def test_finished_work_is_committed_at_the_end_although_the_broker_seems_to_be_away(how: str) -> None:
+    """An outage is over before anybody knows: the last commit is attempted in any case, within its timeout."""
+    scene = Scene(created("a", offset=0))
+    scene.source.commit_faults.extend([Unavailable("no coordinator")] * 10_000)  # and so the broker is suspected
+    scene.publisher.down = Unavailable("no broker")
+    async with scene.running():
+        await until(lambda: bool(scene.publisher.published) and len(scene.source.commit_faults) < 10_000)
+        waiting = asyncio.ensure_future(scene.monitors.broker.wait_until_available(LinkedEvent()))
+        await until(lambda: scene.monitors.broker.in_outage)
+        scene.source.commit_faults.clear()
+        if how == "revocation":
+            await scene.revoke(P0, P1)
+            assert scene.source.committed == {P0: 1}
+        scene.publisher.down = None
+        await waiting
+    assert scene.source.committed == {P0: 1}
+
+
+async def test_a_revocation_waits_for_the_commit_that_is_under_way() -> None:
+    """An older commit that lands after the partition was given up would take the next member's offsets back."""
+    scene = Scene(created("a", offset=0))
+    answering, asked = asyncio.Event(), asyncio.Event()
+    commit = scene.source.commit
+
+    async def slow(offsets: Mapping[Partition, int]) -> None:
+        asked.set()
+        await answering.wait()
+        await commit(offsets)
+
+    scene.source.commit = slow  # type: ignore[method-assign]
+    async with scene.running():
+        await asked.wait()
+        revoking = asyncio.ensure_future(scene.revoke(P0, P1))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert not revoking.done()
+        answering.set()
+        await revoking
+        assert scene.source.commits == [{P0: 1}]
+
+
+async def test_an_open_breaker_keeps_a_partition_until_its_offset_is_committed() -> None:
+    """A commit that fails is made up for; what was finished would otherwise come again after the restart."""
+    scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
+    scene.source.commit_faults.extend([Unavailable("no coordinator")] * 3)
+    async with scene.running():
+        await until(lambda: is_open(scene) and not scene.source.commit_faults and bool(scene.source.commits))
+        assert scene.source.committed[P0] == len(scene.store.written)

@@ -1,0 +1,520 @@
+"""A delivery tries what may succeed for ever, what fails by itself a few times, and nothing that was given up."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from structlog.testing import capture_logs
+
+from schemas.event import Event
+from schemas.record import Record
+from tests.unit.pipeline.scripted import (
+    ImpatientClock,
+    ScriptedPublisher,
+    ScriptedStore,
+    a_delivery,
+    created,
+    garbage,
+    the_gates,
+)
+from tests.unit.schemas.records import structured
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.partition_state import PartitionState
+from worker.pipeline.transaction import read
+from worker.ports import OutgoingRecord, Partition
+from worker.rules.errors import ConfigurationError, Conflict, LeaseLost, StaleRead, Unavailable, Unprocessable
+from worker.rules.message import Message
+from worker.rules.rows import Activity
+from worker.rules.state import Applied, Duplicate, Outcome, Rejected, State
+from worker.telemetry import LogEvent, Metrics
+
+
+class Scene:
+    """One message, and everything it meets."""
+
+    def __init__(self, *store_faults: Exception | None, publisher_faults: tuple[Exception, ...] = ()) -> None:
+        self.store = ScriptedStore(*store_faults)
+        self.publisher = ScriptedPublisher(*publisher_faults)
+        self.clock = ImpatientClock()
+        self.metrics = Metrics()
+        self.lease = PartitionState(Partition("in", 0))
+        self.message = read(created("r", offset=0), event_bytes_max=1_000_000)
+        self.monitors = the_gates(self.store, self.publisher, self.clock, self.metrics)
+        self.delivery: Delivery = a_delivery(
+            self.store, self.publisher, self.clock, monitors=self.monitors, metrics=self.metrics
+        )
+
+    async def deliver(self, message: Message | None = None) -> Outcome:
+        return await self.delivery.deliver(message or self.message, self.lease, asyncio.Semaphore(1))
+
+    def reasons(self) -> list[str]:
+        return [
+            value.decode()
+            for outgoing_record in self.publisher.published
+            for name, value in outgoing_record.headers
+            if name == "rudder-reason" and value is not None
+        ]
+
+
+async def test_an_event_is_written_once_and_published_once() -> None:
+    scene = Scene()
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == len(scene.store.written) == 1
+    assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases"]
+    assert scene.clock.waits_seconds == []
+
+
+@pytest.mark.parametrize("fault", [Unavailable("down"), ConfigurationError("the password was changed"), MemoryError()])
+async def test_what_is_no_fault_of_the_message_is_waited_out_however_long(fault: Exception) -> None:
+    """Only what can never succeed is dead-lettered: a database that is away for an hour costs no event."""
+    scene = Scene(*[fault] * 200)
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 201
+    assert scene.reasons() == []
+
+
+async def test_waits_grow_to_a_ceiling() -> None:
+    scene = Scene(*[Unavailable("down")] * 6)
+    await scene.deliver()
+    assert scene.clock.waits_seconds == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
+
+
+async def test_an_outage_is_waited_out_without_a_try_a_warning_or_a_wait_of_its_own() -> None:
+    """What explains the failure is said once, by the gate; and when it is over the message does not wait on top."""
+    scene = Scene(*[Unavailable("a lock")] * 5)
+    with capture_logs() as logs:
+        delivering = asyncio.ensure_future(scene.deliver())
+        while scene.store.begun < 5:
+            await asyncio.sleep(0)
+        scene.store.faults.clear()
+        scene.store.down = Unavailable("connection refused")
+        while scene.store.pings < 50:
+            await asyncio.sleep(0)
+        assert scene.store.begun == 5, "it found out, and tries no more"
+        assert scene.lease.running == 0
+        scene.store.down = None
+        waited = len(scene.clock.waits_seconds)
+        assert isinstance(await delivering, Applied)
+    assert scene.store.begun == 6
+    assert len(scene.clock.waits_seconds) <= waited + 1
+    assert max(scene.clock.waits_seconds[-20:]) <= 1.0
+    events = [log["event"] for log in logs if log["event"] != LogEvent.MESSAGE_DONE]
+    assert events == [LogEvent.MESSAGE_RETRIED, LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+
+
+async def deliver_all(scene: Scene, count: int) -> None:
+    """So many messages at the same time, each of a release of its own."""
+    messages = [read(created(f"r{n}", offset=n), event_bytes_max=1_000_000) for n in range(count)]
+    await asyncio.gather(*(scene.delivery.deliver(one, scene.lease, asyncio.Semaphore(1)) for one in messages))
+
+
+async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
+    """A database that answers and will not do, for want of a disk: a thousand messages are one line, and a count."""
+    scene = Scene()
+    scene.store.faults.extend([Unavailable("disk full")] * 1000)
+    with capture_logs() as logs:
+        await deliver_all(scene, 500)
+    told = [log for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED]
+    assert told[0]["lines_left_out"] is None
+    waited_seconds = scene.clock.now_seconds - 1000.0
+    assert 1 <= len(told) <= 1 + waited_seconds / 10
+    assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_DONE} for log in logs)
+
+
+async def test_reused_identity_is_logged_once_in_a_while_and_counted() -> None:
+    """Both events by type and release; a publisher that does so with each event does not flood the log."""
+    scene = Scene()
+    first = read(created("first", offset=0), event_bytes_max=1_000_000)
+    assert isinstance(first.content, Event)
+    entry_of_first = await scene.deliver(first)
+    assert isinstance(entry_of_first, Applied)
+    scene.store.state = State(activities=entry_of_first.changes.activities)
+    other = created("other", offset=1)
+    headers = tuple((name, first.content.id.encode() if name == "ce_id" else value) for name, value in other.headers)
+    reusing = read(replace(other, headers=headers), event_bytes_max=1_000_000)
+    with capture_logs() as logs:
+        for _ in range(3):
+            assert isinstance(await scene.deliver(reusing), Duplicate)
+        assert isinstance(await scene.deliver(first), Duplicate)
+    lines = [log for log in logs if log["event"] == LogEvent.IDENTITY_REUSED]
+    assert [line["log_level"] for line in lines] == ["warning"]
+    assert (lines[0]["first_type"], lines[0]["type"]) == ("dev.rudder.release.created.v1",) * 2
+    assert (lines[0]["first_release_id"], lines[0]["release_id"]) == (str(first.release_id), str(reusing.release_id))
+    assert scene.metrics.registry.get_sample_value("rudder_identity_reused_total") == 3
+
+
+async def test_one_trouble_does_not_hide_another() -> None:
+    """Beside what ails every message, and is told of one of them, what ails one alone is told of that one."""
+    scene = Scene()
+    scene.store.faults.extend([Unavailable("disk full")] * 1000)
+    scene.publisher.faults.extend([Unavailable("topic dead-letters: not authorized")] * 4)
+    with capture_logs() as logs:
+        await deliver_all(scene, 500)
+    causes = {log["cause"] for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED}
+    assert causes == {"Unavailable: disk full", "Unavailable: topic dead-letters: not authorized"}
+
+
+async def test_nothing_is_begun_while_a_dependency_is_away() -> None:
+    """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
+    for gate_of in (lambda monitors: monitors.database, lambda monitors: monitors.broker):
+        scene = Scene()
+        gate_of(scene.monitors).suspect()
+        scene.store.down = scene.publisher.down = Unavailable("away")
+        delivering = asyncio.ensure_future(scene.deliver())
+        while scene.store.pings + scene.publisher.pings < 20:
+            await asyncio.sleep(0)
+        assert (scene.store.begun, scene.lease.running) == (0, 0)
+        scene.store.down = scene.publisher.down = None
+        assert isinstance(await delivering, Applied)
+
+
+async def test_an_outage_of_the_broker_is_waited_out_between_two_tries_to_publish() -> None:
+    scene = Scene(publisher_faults=(Unavailable("no broker"),))
+    scene.publisher.down = Unavailable("no broker")
+    delivering = asyncio.ensure_future(scene.deliver())
+    while scene.publisher.pings < 20:
+        await asyncio.sleep(0)
+    assert (scene.store.begun, scene.publisher.published) == (1, [])
+    scene.publisher.down = None
+    assert isinstance(await delivering, Applied)
+    assert scene.store.begun == 1
+
+
+async def test_a_wait_at_a_gate_ends_when_the_partition_is_given_up() -> None:
+    scene = Scene()
+    scene.store.down = Unavailable("down")
+    delivering = asyncio.ensure_future(scene.deliver())
+    while scene.store.pings < 10:
+        await asyncio.sleep(0)
+    scene.lease.ended.set()
+    with pytest.raises(LeaseLost):
+        await delivering
+    assert scene.lease.running == 0
+
+
+async def test_a_fault_of_its_own_is_tried_a_bounded_number_of_times_and_then_rejected() -> None:
+    """A poison message is not retried for ever, and what it failed for stands in its dead letter."""
+    scene = Scene(*[LookupError("a fault")] * 3)
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.reason == "processing_error"
+    assert "LookupError: a fault" in outcome.rejection.detail
+    assert scene.reasons() == ["processing_error"]
+    attempts = [value for name, value in scene.publisher.published[0].headers if name == "rudder-attempts"]
+    assert attempts == [b"4"]
+
+
+async def test_outages_do_not_use_up_the_tries_of_a_message() -> None:
+    scene = Scene(LookupError(), Unavailable("down"), LookupError(), Unavailable("down"), None)
+    assert isinstance(await scene.deliver(), Applied)
+
+
+async def test_values_that_the_database_refuses_are_rejected_at_once() -> None:
+    scene = Scene(Unprocessable("out of range"))
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.reason == "processing_error"
+    assert scene.store.begun == 2
+
+
+async def test_what_a_refusal_quotes_of_the_event_fits_a_row_a_header_and_a_line() -> None:
+    """A driver's words may repeat the value: no control character, no lone surrogate, no length of it gets further."""
+    scene = Scene(Unprocessable('refused: "a\0b\x1b[2J\r\nrudder-reason: \u202e\ud800' + "x" * 2_000))
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    detail = outcome.rejection.detail
+    assert detail.startswith('Unprocessable: refused: "a\\u0000b\\u001b[2J rudder-reason: \\u202e\\ud800x')
+    assert len(detail) == 500
+    assert detail.isprintable()
+    assert ("rudder-detail", detail.encode()) in scene.publisher.published[0].headers
+
+
+async def test_a_conflict_is_decided_afresh() -> None:
+    scene = Scene(Conflict("somebody was first"), Conflict("again"))
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 3
+    assert max(scene.clock.waits_seconds) < 0.1
+
+
+async def test_a_conflict_without_end_is_a_fault_and_freezes_no_partition() -> None:
+    """Seen in trusted systems: a duplicate key that freezes a partition."""
+    scene = Scene(*[Conflict("the same key for ever")] * 4)
+    outcome = await scene.deliver()
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.detail.startswith("Conflict: the same key for ever")
+
+
+async def test_being_outrun_is_no_fault_however_often() -> None:
+    """A busy release at another worker must not have this one's event rejected: nothing is wrong with it."""
+    scene = Scene(*[StaleRead("the release is no longer as it was read")] * 200)
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 201
+
+
+async def test_rejecting_is_tried_again_too() -> None:
+    """While a hopeless message is being rejected the database may go away; the rejection is not lost for it."""
+    scene = Scene(Unprocessable("out of range"), Unavailable("down"), Conflict("somebody was first"), None)
+    assert isinstance(await scene.deliver(), Rejected)
+    assert len(scene.store.written) == 1
+
+
+async def test_publishing_is_repeated_without_writing_again() -> None:
+    scene = Scene(publisher_faults=(Unavailable("no broker"), Unavailable("no broker")))
+    assert isinstance(await scene.deliver(), Applied)
+    assert scene.store.begun == 1
+    assert len(scene.publisher.published) == 1
+
+
+async def test_a_known_event_is_published_again_from_its_entries() -> None:
+    first = Scene()
+    outcome = await first.deliver()
+    assert isinstance(outcome, Applied)
+    again = Scene()
+    again.store.state = State(activities=outcome.changes.activities)
+    assert isinstance(await again.deliver(), Duplicate)
+    assert again.store.written == []
+    assert again.publisher.published == first.publisher.published
+
+
+def header(outgoing_record: OutgoingRecord, name: str) -> str | None:
+    """The last of that name: a dead letter's own come behind those of its record."""
+    values = [value for key, value in outgoing_record.headers if key == name]
+    return None if not values or values[-1] is None else values[-1].decode()
+
+
+class FaultyPublisher(ScriptedPublisher):
+    """Fails with a fault of its own for what `refuses` says."""
+
+    def __init__(self, refuses: Callable[[OutgoingRecord], bool]) -> None:
+        super().__init__()
+        self.refuses = refuses
+        self.refused: list[OutgoingRecord] = []
+
+    async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
+        for outgoing_record in outgoing:
+            if self.refuses(outgoing_record):
+                self.refused.append(outgoing_record)
+                raise LookupError("a fault in the publisher")
+        await super().publish(outgoing)
+
+
+def over(publisher: ScriptedPublisher) -> Scene:
+    scene = Scene()
+    scene.publisher = publisher
+    scene.delivery = a_delivery(scene.store, publisher, scene.clock, monitors=scene.monitors, metrics=scene.metrics)
+    return scene
+
+
+async def test_status_event_that_cannot_be_published_becomes_a_dead_letter() -> None:
+    """After as many attempts as a transaction has. The event stays in the log, and in no rejection."""
+    publisher = FaultyPublisher(lambda outgoing_record: outgoing_record.topic == "releases")
+    scene = over(publisher)
+    with capture_logs() as logs:
+        assert isinstance(await scene.deliver(), Applied)
+    assert len(publisher.refused) == 3
+    assert scene.store.begun == len(scene.store.written) == 1
+    [letter] = publisher.published
+    assert (letter.topic, letter.value) == ("dead-letters", scene.message.record.value)
+    assert header(letter, "rudder-id") == str(scene.message.id)
+    assert header(letter, "rudder-reason") == "processing_error"
+    assert header(letter, "rudder-attempts") == "4"
+    detail = header(letter, "rudder-detail") or ""
+    assert "status events cannot be published: LookupError: a fault in the publisher" in detail
+    [reported] = [log for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE]
+    assert (reported["log_level"], reported["topic"], reported["offset"]) == ("error", "in", 0)
+    assert "rudder-redrive" in reported["action"]
+    assert scene.metrics.registry.get_sample_value("rudder_unpublished_total") == 1
+    assert scene.metrics.registry.get_sample_value("rudder_rejections_total", {"reason": "processing_error"}) is None
+
+
+async def test_fault_that_passes_costs_a_retry_and_no_dead_letter() -> None:
+    scene = Scene(publisher_faults=(LookupError("once"), LookupError("twice")))
+    assert isinstance(await scene.deliver(), Applied)
+    assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases"]
+
+
+@pytest.mark.parametrize("rejected", [True, False])
+async def test_dead_letter_that_cannot_be_published_is_sent_without_the_record(rejected: bool) -> None:
+    """Whatever of the record it is that fails, nothing of it is left in this one."""
+    publisher = FaultyPublisher(
+        lambda outgoing_record: outgoing_record.topic == "releases" or outgoing_record.value is not None
+    )
+    scene = over(publisher)
+    if rejected:
+        scene.message = read(garbage(offset=0), event_bytes_max=1_000_000)
+    with capture_logs() as logs:
+        await scene.deliver()
+    [letter] = publisher.published
+    value = scene.message.record.value or b""
+    assert letter.key == str(scene.message.id).encode()
+    assert header(letter, "rudder-reason") == ("malformed_json" if rejected else "processing_error")
+    assert header(letter, "rudder-value-omitted") == str(len(value))
+    assert header(letter, "rudder-value-sha256") == sha256(value).hexdigest()
+    assert all(name.startswith("rudder-") for name, _ in letter.headers)
+    assert len(publisher.refused) == (3 if rejected else 6)
+    actions = [log["action"] for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE]
+    assert len(actions) == (1 if rejected else 2)
+    assert "without anything of the record" in actions[-1]
+
+
+async def test_publisher_that_fails_with_everything_is_waited_for() -> None:
+    """Then it is no record's fault: to skip any would lose all. It is logged, and its partition stays where it is."""
+    publisher = FaultyPublisher(lambda _: True)
+    scene = over(publisher)
+    with capture_logs() as logs:
+        delivering = asyncio.ensure_future(scene.deliver())
+        while len(publisher.refused) < 12:
+            await asyncio.sleep(0)
+        assert not delivering.done()
+        assert "offset stays" in [log for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE][2]["action"]
+        publisher.refuses = lambda _: False
+        assert isinstance(await delivering, Applied)
+    assert [header(letter, "rudder-reason") for letter in publisher.published] == ["processing_error"]
+
+
+async def test_wait_for_a_faulty_publisher_ends_when_the_partition_is_given_up() -> None:
+    publisher = FaultyPublisher(lambda _: True)
+    scene = over(publisher)
+    delivering = asyncio.ensure_future(scene.deliver())
+    while len(publisher.refused) < 12:
+        await asyncio.sleep(0)
+    scene.lease.ended.set()
+    with pytest.raises(LeaseLost):
+        await delivering
+    assert scene.lease.running == 0
+
+
+@pytest.mark.parametrize(("offset", "advised"), [(7, True), (0, False)])
+async def test_rejected_event_sent_again_is_logged_with_advice(offset: int, advised: bool) -> None:
+    """It is a duplicate, and nothing happens: the line says what to do. The record itself, delivered again after a
+    restart, has none.
+    """
+    first = Scene()
+    first.message = read(submitted(offset=0), event_bytes_max=1_000_000)
+    outcome = await first.deliver()
+    assert isinstance(outcome, Rejected)
+    again = Scene()
+    again.store.state = State(rejection=outcome.rejection)
+    again.message = read(submitted(offset=offset), event_bytes_max=1_000_000)
+    with capture_logs() as logs:
+        assert isinstance(await again.deliver(), Duplicate)
+    lines = [log for log in logs if log["event"] == LogEvent.MESSAGE_DONE and log["log_level"] == "warning"]
+    assert [(log["outcome"], log["reason"]) for log in lines] == [("duplicate", "release_not_found")] * advised
+    assert all("rudder-redrive" in log["action"] for log in lines)
+
+
+def submitted(*, offset: int) -> Record:
+    """An event that is rejected, since its release is unknown."""
+    return replace(structured(), topic="in", offset=offset)
+
+
+async def test_entry_that_cannot_be_published_becomes_a_dead_letter() -> None:
+    """Somebody edited the log by hand. No record stops its partition for good; a redrive publishes what was mended."""
+    good = Scene()
+    outcome = await good.deliver()
+    assert isinstance(outcome, Applied)
+    (activity,) = outcome.changes.activities
+    broken = Scene()
+    broken.store.state = State(activities=(_edited(activity),))
+    assert isinstance(await broken.deliver(), Duplicate)
+    assert broken.reasons() == ["processing_error"]
+    mended = Scene()
+    mended.store.state = State(activities=(activity,))
+    assert isinstance(await mended.deliver(), Duplicate)
+    assert mended.publisher.published == good.publisher.published
+
+
+DAY_MS = 86_400_000
+NOW_MS = 1_780_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("timestamp_ms", "lag_seconds"),
+    [
+        (NOW_MS, 0.0),
+        (NOW_MS - 1_500, 1.5),
+        (NOW_MS - 365 * DAY_MS, 365 * 86_400.0),  # a replay
+        (NOW_MS + 1_000, 0.0),  # another clock
+        (NOW_MS + DAY_MS, 0.0),
+        (NOW_MS + DAY_MS + 1, None),
+        (-1, None),
+        (0, None),
+        (NOW_MS // 1000, None),  # seconds
+        (NOW_MS * 1000, None),  # microseconds
+        (-(2**63), None),
+        (2**63 - 1, None),
+    ],
+)
+async def test_lag_is_observed_of_plausible_timestamps_only(timestamp_ms: int, lag_seconds: float | None) -> None:
+    """Kafka says -1 where a record has none; a publisher may say anything."""
+    scene = Scene()
+    scene.clock.now_seconds = NOW_MS / 1000
+    scene.message = read(replace(created("r", offset=0), timestamp_ms=timestamp_ms), event_bytes_max=1_000_000)
+    await scene.deliver()
+    observed = [
+        scene.metrics.registry.get_sample_value(f"rudder_event_lag_seconds_{name}") for name in ("count", "sum")
+    ]
+    assert observed == ([0, 0] if lag_seconds is None else [1, pytest.approx(lag_seconds)])
+    assert scene.metrics.registry.get_sample_value("rudder_processing_seconds_count") == 1
+
+
+async def test_nothing_is_begun_once_the_partition_is_given_up() -> None:
+    scene = Scene()
+    scene.lease.ended.set()
+    with pytest.raises(LeaseLost):
+        await scene.deliver()
+    assert scene.store.begun == 0
+
+
+async def test_a_pause_ends_when_the_partition_is_given_up() -> None:
+    scene = Scene(*[Unavailable("down")] * 1000)
+    delivering = asyncio.ensure_future(scene.deliver())
+    while len(scene.clock.waits_seconds) < 3:
+        await asyncio.sleep(0)
+    scene.lease.ended.set()
+    with pytest.raises(LeaseLost):
+        await delivering
+    assert scene.lease.running == 0
+
+
+async def test_what_is_written_is_published_although_the_partition_is_being_given_up() -> None:
+    """A drain waits for the publication too; otherwise whoever comes next would have to repeat it."""
+    scene = Scene()
+    scene.publisher.monitor.clear()
+    delivering = asyncio.ensure_future(scene.deliver())
+    while not scene.store.written:
+        await asyncio.sleep(0)
+    scene.lease.ended.set()
+    assert scene.lease.running == 1
+    scene.publisher.monitor.set()
+    assert isinstance(await delivering, Applied)
+    assert scene.lease.running == 0
+
+
+async def test_while_it_pauses_a_message_does_not_hold_up_a_drain() -> None:
+    scene = Scene(Unavailable("down"))
+    running: list[int] = []
+    wait = scene.clock.wait
+
+    async def noting(event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        running.append(scene.lease.running)
+        return await wait(event, timeout_seconds=timeout_seconds)
+
+    scene.clock.wait = noting  # type: ignore[method-assign]
+    await scene.deliver()
+    assert running == [0]
+
+
+def _edited(activity: Activity) -> Activity:
+    return Activity(
+        id=activity.id,
+        created_at=activity.created_at,
+        release_id=activity.release_id,
+        deployment_id=None,
+        environment_id=None,
+        activity_type=activity.activity_type,
+        activity_data="{}",
+        status=activity.status,
+    )

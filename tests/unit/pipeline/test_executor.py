@@ -1,0 +1,123 @@
+"""Lanes keep the order of one key and let different keys run side by side, up to the bound."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from worker.pipeline.executor import Executor
+
+
+class Work:
+    """Jobs that note when they begin and end, and end when they are told to."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.begun: list[str] = []
+        self.ended: list[str] = []
+        self._monitors: dict[str, asyncio.Event] = {}
+
+    def job(self, name: str) -> Callable[[], Awaitable[None]]:
+        monitor = self._monitors[name] = asyncio.Event()
+
+        async def run() -> None:
+            async with self.executor.slot:
+                self.begun.append(name)
+                await monitor.wait()
+                self.ended.append(name)
+
+        return run
+
+    def finish(self, *names: str) -> None:
+        for name in names:
+            self._monitors[name].set()
+
+
+async def settle() -> None:
+    """Let every task run until it waits for something that only the test can give."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_one_key_runs_in_the_order_of_submission() -> None:
+    """Invariant 3 begins here: the second job of a release does not begin before the first has ended."""
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, concurrency=8)
+        work = Work(executor)
+        for name in ("a1", "a2", "a3"):
+            executor.submit("a", work.job(name))
+        await settle()
+        assert work.begun == ["a1"]
+        work.finish("a3", "a2")  # that later work could end at once does not matter
+        await settle()
+        assert work.begun == ["a1"]
+        work.finish("a1")
+    assert work.ended == ["a1", "a2", "a3"]
+
+
+async def test_different_keys_run_at_the_same_time_up_to_the_bound() -> None:
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, concurrency=2)
+        work = Work(executor)
+        for key in "abc":
+            executor.submit(key, work.job(key))
+        await settle()
+        assert work.begun == ["a", "b"]
+        work.finish("b")
+        await settle()
+        assert work.begun == ["a", "b", "c"]
+        work.finish("a", "c")
+
+
+async def test_work_that_waits_without_a_place_keeps_nobody_from_working() -> None:
+    """A release whose event is being retried blocks only itself."""
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, concurrency=1)
+        work = Work(executor)
+        retry = asyncio.Event()
+
+        async def waits_for_its_next_try() -> None:
+            await retry.wait()
+
+        executor.submit("in trouble", waits_for_its_next_try)
+        executor.submit("in trouble", work.job("behind"))
+        executor.submit("other", work.job("other"))
+        work.finish("other", "behind")
+        await settle()
+        assert work.ended == ["other"]
+        retry.set()
+    assert work.ended == ["other", "behind"]
+
+
+async def test_a_key_can_come_back_after_its_lane_was_dropped() -> None:
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, concurrency=1)
+        work = Work(executor)
+        for name in ("first", "second"):
+            executor.submit("a", work.job(name))
+            work.finish(name)
+            await settle()
+    assert work.ended == ["first", "second"]
+
+
+async def test_a_job_that_raises_ends_the_group() -> None:
+    """No silent death: what a job does not handle reaches whoever owns the task group."""
+
+    async def broken() -> None:
+        raise LookupError("a fault")
+
+    with pytest.raises(ExceptionGroup) as raised:
+        async with asyncio.TaskGroup() as group:
+            Executor(group, concurrency=1).submit("a", broken)
+    assert raised.group_contains(LookupError, match="a fault")
+
+
+async def test_cancel_stops_every_lane_and_lets_the_group_end() -> None:
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, concurrency=1)
+        work = Work(executor)
+        for key in "ab":
+            executor.submit(key, work.job(key))
+        await settle()
+        executor.cancel()
+    assert work.ended == []

@@ -1,0 +1,244 @@
+"""What the worker tells the world, record by record: topics, keys, headers, and the same ids on every repeat."""
+
+import json
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any, Literal
+
+import pytest
+
+from schemas.event import Invalid
+from schemas.reasons import Reason
+from schemas.record import Headers, Record
+from schemas.types import EventType as E
+from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, release_id
+from worker.pipeline.outgoing import OutgoingRecords, Topics
+from worker.ports import OutgoingRecord
+from worker.rules.message import Message
+from worker.rules.state import Outcome
+
+TOPICS = Topics(deployment_status="out.deployments", release_status="out.releases", dead_letters="out.dead")
+RECORD = Record(
+    topic="in",
+    partition=3,
+    offset=41,
+    timestamp_ms=1_772_357_400_123,
+    key=b"\xff key",
+    value=b"\x00 not JSON",
+    headers=(("a", b"1"), ("a", None), ("rudder-redrive", b"\xff")),
+)
+INVALID = Invalid(reason=Reason.MALFORMED_JSON, detail="/data/größe: falsch", source=SOURCE, id="x")
+
+
+def outgoing(mode: Literal["binary", "structured"] = "binary") -> OutgoingRecords:
+    return OutgoingRecords(topics=TOPICS, content_mode=mode, source="urn:rudder", worker="rudder-worker/1 host")
+
+
+def told(story: Story, kind: E, **more: Any) -> tuple[Outcome, tuple[OutgoingRecord, ...]]:
+    outcome = story.tell(kind, **more)
+    return outcome, outgoing().of(outcome, story.messages[-1], attempts=1)
+
+
+def headers(outgoing_record: OutgoingRecord) -> dict[str, bytes | None]:
+    names = [name for name, _ in outgoing_record.headers]
+    assert len(set(names)) == len(names)
+    return dict(outgoing_record.headers)
+
+
+def test_status_events_go_to_their_topics_in_order() -> None:
+    """The release is there before its deployment, and moves after it."""
+    outcome, published = told(Story(), E.DEPLOYMENT_STARTED, block=fields())
+    assert [outgoing_record.topic for outgoing_record in published] == [
+        "out.releases",
+        "out.deployments",
+        "out.releases",
+    ]
+    ids = [str(activity.id).encode() for activity in applied(outcome).activities]
+    assert [headers(outgoing_record)["ce_id"] for outgoing_record in published] == ids
+
+
+def test_status_events_are_keyed_by_their_release() -> None:
+    """Lower-case UUID text, whatever key the input had: that is what keeps a release's events in order."""
+    story = Story()
+    story.tell(E.DEPLOYMENT_STARTED, release_id="ABCDEF00-0000-0000-0000-00000000000F", block=fields())
+    message = story.messages[-1]
+    message = replace(message, record=replace(message.record, key=None))
+    published = outgoing().of(story.world.take(message), message, attempts=1)
+    assert {outgoing_record.key for outgoing_record in published} == {b"abcdef00-0000-0000-0000-00000000000f"}
+
+
+def test_a_status_event_in_binary_mode_is_a_cloudevent_in_headers() -> None:
+    """Its attributes; its value is the data alone."""
+    outcome, (_, published, _) = told(Story(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
+    assert headers(published) == {
+        "ce_specversion": b"1.0",
+        "ce_id": str(applied(outcome).activities[1].id).encode(),
+        "ce_source": b"urn:rudder",
+        "ce_type": b"dev.rudder.deployment.status_changed.v1",
+        "ce_time": b"2026-03-01T09:35:00.000000Z",
+        "ce_subject": str(release_id()).encode(),
+        "content-type": b"application/json",
+    }
+    assert published.value is not None
+    data = json.loads(published.value)
+    assert (data["previous_status"], data["status"], data["attempt"]) == (None, "SUCCESS", 1)
+    assert (data["deployed_at"], data["deployed_by"]) == ("2026-03-01T09:35:00.000000Z", None)
+    assert data["cause"] == {
+        "source": SOURCE,
+        "id": "x",
+        "type": "dev.rudder.deployment.succeeded.v1",
+        "time": "2026-03-01T09:35:00.000000Z",
+    }
+
+
+def test_structured_mode_says_the_same_in_the_value() -> None:
+    """The same attributes and data, one content type, the same topics and keys."""
+    story = Story()
+    outcome, binary = told(story, E.DEPLOYMENT_SUCCEEDED, block=fields())
+    structured = outgoing("structured").of(outcome, story.messages[-1], attempts=1)
+    assert len(structured) == len(binary) == 3
+    for one, other in zip(structured, binary, strict=True):
+        assert (one.topic, one.key) == (other.topic, other.key)
+        assert one.headers == (("content-type", b"application/cloudevents+json; charset=utf-8"),)
+        assert one.value is not None
+        assert other.value is not None
+        envelope = json.loads(one.value)
+        assert envelope.pop("data") == json.loads(other.value)
+        assert envelope.pop("datacontenttype") == "application/json"
+        assert envelope == {
+            name.removeprefix("ce_"): (text or b"").decode() for name, text in other.headers if name.startswith("ce_")
+        }
+
+
+def test_a_repeat_of_an_applied_event_is_published_byte_for_byte_again() -> None:
+    """A crash may have come between commit and publish; subscribers deduplicate by the id."""
+    story = Story()
+    _, first = told(story, E.DEPLOYMENT_STARTED, id="x", block=fields())
+    story.tell(E.DEPLOYMENT_SUCCEEDED)
+    outcome, again = told(story, E.DEPLOYMENT_STARTED, id="x", at=99, block=fields())
+    duplicate(outcome)
+    assert again == first
+
+
+def test_a_stale_event_publishes_nothing_nor_does_its_repeat() -> None:
+    """No status changed."""
+    story = Story.of_approved_release()
+    for _ in range(2):
+        assert told(story, E.RELEASE_APPROVED, id="x")[1] == ()
+
+
+def test_an_activity_publishes_nothing_nor_does_its_repeat() -> None:
+    """It is not even a dead letter."""
+    story = Story.of_approved_release()
+    for _ in range(2):
+        assert told(story, E.ACTIVITY_RECORDED, id="x")[1] == ()
+
+
+def test_a_dead_letter_is_the_record_as_it_came_and_why() -> None:
+    """Key, value and headers untouched, repeated and empty ones too; then the worker's own."""
+    story = Story()
+    message = Message(record=RECORD, content=INVALID)
+    (letter,) = outgoing().of(story.take(message), message, attempts=4)
+    assert (letter.topic, letter.key, letter.value) == ("out.dead", RECORD.key, RECORD.value)
+    own = letter.headers[len(RECORD.headers) :]
+    assert letter.headers[: len(RECORD.headers)] == RECORD.headers
+    assert dict(own) == {
+        "rudder-id": str(message.id).encode(),
+        "rudder-reason": b"malformed_json",
+        "rudder-detail": "/data/größe: falsch".encode(),
+        "rudder-topic": b"in",
+        "rudder-partition": b"3",
+        "rudder-offset": b"41",
+        "rudder-timestamp": b"1772357400123",
+        "rudder-attempts": b"4",
+        "rudder-worker": b"rudder-worker/1 host",
+    }
+
+
+def test_a_tombstone_stays_one_in_its_dead_letter() -> None:
+    """No value, no key: nothing is made up."""
+    message = Message(record=replace(RECORD, key=None, value=None), content=INVALID)
+    (letter,) = outgoing().of(Story().take(message), message, attempts=1)
+    assert (letter.key, letter.value) == (None, None)
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_a_repeat_of_a_rejection_is_the_same_letter(mode: Literal["binary", "structured"]) -> None:
+    """The same id and reason, from the row, even where the event would pass now; a letter has no content mode."""
+    story = Story()
+    letters: list[OutgoingRecord] = []
+    for _ in range(2):
+        outcome = story.tell(E.RELEASE_SUBMITTED, id="x", at=1)
+        letters += outgoing(mode).of(outcome, story.messages[-1], attempts=1)
+        story.tell(E.RELEASE_CREATED)
+    first, again = (headers(letter) for letter in letters)
+    assert first.pop("rudder-offset") == b"0"
+    assert again.pop("rudder-offset") == b"2"
+    assert first == again
+    assert first["rudder-reason"] == b"release_not_found"
+
+
+def test_a_rejected_redrive_is_a_letter_with_the_same_id() -> None:
+    """And with the reason of this time."""
+    story = Story()
+    redrive: Headers = (("rudder-redrive", b"1"),)
+    _, (first,) = told(story, E.RELEASE_APPROVED, id="x")
+    story.tell(E.RELEASE_CREATED)
+    _, (again,) = told(story, E.RELEASE_APPROVED, id="x", headers=redrive)
+    assert headers(again)["rudder-id"] == headers(first)["rudder-id"]
+    assert headers(again)["rudder-reason"] == b"invalid_transition"
+    assert headers(again)["rudder-redrive"] == b"1"
+
+
+def shorter(outgoing_record: OutgoingRecord) -> OutgoingRecord:
+    assert outgoing_record.shorter is not None
+    return outgoing_record.shorter()
+
+
+def test_dead_letter_without_value_has_its_length_and_digest() -> None:
+    """Key and headers stay; the record itself is still at its topic, partition and offset."""
+    message = Message(record=RECORD, content=INVALID)
+    (whole,) = outgoing().of(Story().take(message), message, attempts=4)
+    short = shorter(whole)
+    assert (short.topic, short.key, short.value) == (whole.topic, RECORD.key, None)
+    assert short.headers[: len(whole.headers)] == whole.headers
+    assert dict(short.headers[len(whole.headers) :]) == {
+        "rudder-value-omitted": b"10",
+        "rudder-value-sha256": sha256(b"\x00 not JSON").hexdigest().encode(),
+    }
+
+
+@pytest.mark.parametrize("key", [b"k" * 1_000, b"k" * 1_000_000, None])
+def test_shortest_dead_letter_is_small_whatever_its_record_holds(key: bytes | None) -> None:
+    """A key or headers of a megabyte must not block the partition either."""
+    record = replace(RECORD, key=key, headers=tuple((f"h{n}", b"v" * 1_000) for n in range(1_000)))
+    message = Message(record=record, content=replace(INVALID, detail="d" * 4_000))
+    (whole,) = outgoing().of(Story().take(message), message, attempts=4)
+    without_headers = shorter(shorter(whole))
+    assert without_headers.key == (None if key is None or len(key) > 1_024 else key)
+    shortest = shorter(without_headers) if without_headers.shorter is not None else without_headers
+    assert shortest.shorter is None
+    assert shortest.key is None
+    assert sum(len(name) + len(raw or b"") for name, raw in shortest.headers) < 1_500
+    added = headers(shortest)
+    assert added["rudder-headers-omitted"] == b"1000"
+    assert added.get("rudder-key-omitted") == (str(len(key)).encode() if key else None)
+    assert (added["rudder-offset"], added["rudder-value-omitted"]) == (b"41", b"10")
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_status_event_that_is_too_large_leaves_its_comment_out(mode: Literal["binary", "structured"]) -> None:
+    """And says so; all else is as it was, the id among it. Without a comment there is no shorter form."""
+    story = Story()
+    outcome = story.tell(E.DEPLOYMENT_STARTED, block=fields(), comment="long " * 1_000)
+    _, deployment, moved = outgoing(mode).of(outcome, story.messages[-1], attempts=1)
+    assert moved.shorter is None
+    short = shorter(deployment)
+    assert short.headers == deployment.headers
+    assert short.key == deployment.key
+    before, after = (json.loads(one.value or b"") for one in (deployment, short))
+    data_before, data_after = (one if mode == "binary" else one.pop("data") for one in (before, after))
+    assert data_after == {**data_before, "comment": None, "comment_omitted": True}
+    assert short.shorter is None
+    if mode == "structured":
+        assert after == before

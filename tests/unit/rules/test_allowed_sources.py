@@ -1,0 +1,152 @@
+"""The allow-list: which sources may speak for which organization, and what becomes of an event whose source may not."""
+
+from functools import partial
+
+import pytest
+
+from schemas.reasons import Reason
+from schemas.types import EventType as E
+from tests.unit.rules.story import REDRIVE, Story, applied, duplicate, fields, message, rejected
+from worker.rules.allowed_sources import AllowedSources
+from worker.rules.decide import decide
+from worker.rules.message import Message
+from worker.rules.state import Applied, Outcome, Rejected
+
+OURS, THEIRS = "/ci/acme/main", "/ci/other/main"
+LISTED = AllowedSources.of({"acme": ["/ci/acme/*"], "other": [THEIRS]})
+
+
+def judged(story: Story, told: Message, sources: AllowedSources | None = LISTED) -> Outcome:
+    """The message's turn in the story's world, under the allow-list."""
+    outcome = partial(decide, sources=sources)(story.world.load(told), told)
+    story.world.write(outcome)
+    return outcome
+
+
+@pytest.mark.parametrize(
+    ("pattern", "source", "allowed"),
+    [
+        ("/ci/acme", "/ci/acme", True),
+        ("/ci/acme", "/ci/acme/", False),
+        ("/ci/acme", "/CI/acme", False),
+        ("/ci/acme", "/ci/acm\u00e9", False),
+        ("/ci/acme/*", "/ci/acme/main", True),
+        ("/ci/acme/*", "/ci/acme/", True),
+        ("/ci/acme/*", "/ci/acme", False),
+        ("/ci/acme/*", "/ci/acme-too/main", False),
+        ("/ci/acme/*", "x/ci/acme/main", False),
+        ("/ci/acme*", "/ci/acme-too/main", True),
+        ("*", "anything", True),
+    ],
+)
+def test_a_source_is_one_of_the_patterns_to_the_letter(pattern: str, source: str, allowed: bool) -> None:
+    """Whole, or as a beginning where the pattern ends with a star."""
+    sources = AllowedSources.of({"acme": ["/elsewhere/*", pattern]})
+    assert sources.allow(source, organization_id="acme") is allowed
+
+
+def test_an_organization_without_an_entry_has_the_sources_of_the_star() -> None:
+    """And of nothing else: an entry of its own replaces them, even an empty one."""
+    sources = AllowedSources.of({"acme": ["/a"], "closed": [], "*": ["/platform/*"]})
+    allowed = {
+        organization_id: [
+            source for source in ("/a", "/platform/x") if sources.allow(source, organization_id=organization_id)
+        ]
+        for organization_id in ("acme", "closed", "new", "ACME", "*")
+    }
+    assert allowed == {
+        "acme": ["/a"],
+        "closed": [],
+        "new": ["/platform/x"],
+        "ACME": ["/platform/x"],
+        "*": ["/platform/x"],
+    }
+
+
+def test_without_a_star_an_organization_that_is_not_listed_has_no_source() -> None:
+    """What is forgotten is closed, not open."""
+    assert not AllowedSources.of({"acme": ["*"]}).allow("/a", organization_id="new")
+
+
+@pytest.mark.parametrize("kind", list(E))
+def test_an_event_of_any_type_is_rejected_where_its_source_is_not_listed(kind: E) -> None:
+    """Whatever it wants, and whether or not its release is known; nothing changes but that it is remembered."""
+    for story in (Story(), Story.of_approved_release()):
+        before = story.world.tables()
+        for number, source in enumerate((THEIRS, "/ci/acme", "")):
+            told = message(kind, id=f"x{number}", source=source or "s", offset=number)
+            rejection = rejected(judged(story, told), Reason.SOURCE_NOT_ALLOWED)
+            assert rejection.detail == f"{source or 's'} is no source of organization acme"
+        after = story.world.tables()
+        assert len(after.pop("rejections")) == 3
+        before.pop("rejections")
+        assert after == before
+
+
+@pytest.mark.parametrize("kind", list(E))
+def test_an_event_whose_source_is_listed_is_judged_as_without_a_list(kind: E) -> None:
+    story, free = Story.of_approved_release(), Story.of_approved_release()
+    told = message(kind, id="x", source=OURS, block=fields() if ".deployment." in kind else None)
+    assert judged(story, told) == judged(free, told, None)
+
+
+def test_without_a_list_every_source_may_speak() -> None:
+    """Off by default."""
+    assert isinstance(decide(Story().world.load(told := message(E.RELEASE_CREATED, source="/anybody")), told), Applied)
+
+
+def test_a_source_is_judged_by_the_organization_that_the_release_has() -> None:
+    """An event names its organization and is held to it: claiming one's own for somebody else's release does not help,
+    nor does claiming theirs.
+    """
+    story = Story.of_approved_release()
+    own_claim = message(E.RELEASE_REJECTED, id="a", source=THEIRS, organization_id="other")
+    assert rejected(judged(story, own_claim), Reason.ORGANIZATION_MISMATCH)
+    their_claim = message(E.RELEASE_REJECTED, id="b", source=THEIRS, organization_id="acme", offset=1)
+    assert rejected(judged(story, their_claim), Reason.SOURCE_NOT_ALLOWED)
+    unlisted = message(E.RELEASE_REJECTED, id="c", source=OURS, organization_id="nobody", offset=2)
+    assert rejected(judged(story, unlisted), Reason.SOURCE_NOT_ALLOWED)
+
+
+def test_a_stranger_learns_nothing_of_the_release() -> None:
+    """The same words, be the release unknown, another organization's, or in the wrong status."""
+    told = message(E.DEPLOYMENT_STARTED, id="x", source=THEIRS)
+    details = {
+        rejected(judged(story, told), Reason.SOURCE_NOT_ALLOWED).detail
+        for story in (Story(), Story.of_approved_release())
+    }
+    assert len(details) == 1
+
+
+def test_a_redrive_is_held_to_the_list_of_the_day() -> None:
+    """Rejected again while its source is not listed; applied, and its rejection resolved, once it is."""
+    story = Story()
+    first = rejected(judged(story, message(E.RELEASE_CREATED, id="x", source=THEIRS)), Reason.SOURCE_NOT_ALLOWED)
+    again = judged(story, message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=REDRIVE, offset=1))
+    assert rejected(again, Reason.SOURCE_NOT_ALLOWED).id == first.id
+    assert isinstance(again, Rejected)
+    assert again.again
+    widened = AllowedSources.of({"acme": [OURS, THEIRS]})
+    redriven = message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=REDRIVE, offset=2)
+    resolved = applied(judged(story, redriven, widened)).resolved
+    assert resolved is not None
+    assert resolved.rejection_id == first.id
+
+
+def test_what_had_its_effect_before_the_list_is_published_again() -> None:
+    """A list changes what comes, not what was."""
+    story = Story()
+    told = message(E.RELEASE_CREATED, id="x", source=THEIRS)
+    activities = applied(judged(story, told, None)).activities
+    for headers in ((), REDRIVE):
+        repeat = message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=headers, offset=1)
+        assert duplicate(judged(story, repeat)).activities == activities
+
+
+def test_the_detail_is_printable_and_short_whatever_the_names_are() -> None:
+    """It goes into a header and a log line, and both names are the publisher's."""
+    told = message(E.RELEASE_CREATED, source="\u202e/evil" + "s" * 1000, organization_id="o\x1b[2J\n" + "o" * 200)
+    detail = rejected(judged(Story(), told), Reason.SOURCE_NOT_ALLOWED).detail
+    assert detail.isprintable()
+    assert len(detail) < 300
+    assert detail.startswith("\\u202e/evil")

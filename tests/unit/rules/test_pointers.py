@@ -1,0 +1,149 @@
+"""Rule 10: what a success sets, and when `app_environments` follows it."""
+
+import pytest
+
+from schemas.types import EventType as E
+from tests.unit.rules.story import COMPONENT, TRACK, Story, applied, fields, message, minute, release_id
+from worker.rules.decide import decide
+from worker.rules.rows import Pointer, PointerMove
+from worker.rules.state import State
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story.of_approved_release()
+
+
+def test_a_success_says_when_and_by_whom(story: Story) -> None:
+    """The event's time and its actor."""
+    story.tell(E.DEPLOYMENT_STARTED, at=1, actor="starter")
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=2, actor="maria")
+    assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (minute(2), "maria")
+
+
+def test_an_attempt_that_opens_as_a_success_says_so_too(story: Story) -> None:
+    """A pipeline may report its end only."""
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=2, actor="maria")
+    assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (minute(2), "maria")
+
+
+@pytest.mark.parametrize(
+    "kind", [E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_STARTED, E.DEPLOYMENT_FAILED, E.DEPLOYMENT_CANCELLED]
+)
+def test_nothing_but_a_success_was_deployed(story: Story, kind: E) -> None:
+    """Neither in the row nor in `app_environments`."""
+    changes = applied(story.tell(kind, actor="maria"))
+    assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (None, None)
+    assert changes.pointer_move is None
+
+
+def test_a_rollback_keeps_when_and_by_whom_it_was_deployed(story: Story) -> None:
+    """It did stand there; and the pointer stays, since no other success is known."""
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, actor="maria")
+    changes = applied(story.tell(E.DEPLOYMENT_ROLLED_BACK, at=2, actor="jo"))
+    assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (minute(1), "maria")
+    assert changes.pointer_move is None
+
+
+def test_a_success_points_its_environment_at_itself(story: Story) -> None:
+    """The name is `YYYYMMDD-<number>.<attempt>`; the guard is what the row said before."""
+    story.tell(E.DEPLOYMENT_FAILED)
+    changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED))
+    assert changes.pointer_move == PointerMove(
+        environment_id="prod",
+        component_id=COMPONENT,
+        deployment_track_id=TRACK,
+        previous=None,
+        release_id=release_id(),
+        deployment_id=story.attempt(2).id,
+        deployment_name="20260301-1.2",
+    )
+
+
+def test_a_success_of_a_release_that_it_brings_along_points_too() -> None:
+    """The component and track are the block's."""
+    changes = applied(Story().tell(E.DEPLOYMENT_SUCCEEDED, block=fields(7)))
+    assert changes.pointer_move is not None
+    assert changes.pointer_move.deployment_name == "20260301-7.1"
+
+
+def test_an_environment_without_a_row_gets_none(story: Story) -> None:
+    """The worker never inserts into `app_environments`."""
+    assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="test")).pointer_move is None
+
+
+def test_the_next_success_takes_the_pointer_over(story: Story) -> None:
+    """Guarded by what was read."""
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=1)
+    changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2))
+    assert changes.pointer_move is not None
+    assert changes.pointer_move.previous == str(story.attempt(1).id)
+    assert changes.pointer_move.deployment_id == story.attempt(2).id
+
+
+def test_a_success_that_is_not_its_environments_latest_does_not_point(story: Story) -> None:
+    """Where the attempt of the latest event is another, that one stands there."""
+    story.tell(E.DEPLOYMENT_FAILED, at=5)
+    changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, attempt=2, at=4))
+    assert story.attempt(2).deployed_at == minute(4)
+    assert changes.pointer_move is None
+
+
+def test_a_cancelled_attempt_does_not_stand_in_a_successs_way(story: Story) -> None:
+    """Cancelled attempts are left out, as in rule 8."""
+    story.tell(E.DEPLOYMENT_CANCELLED, at=5)
+    assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, attempt=2, at=4)).pointer_move is not None
+
+
+def test_an_attempt_under_way_in_a_later_revision_stands_in_its_way(story: Story) -> None:
+    """An environment counts with one attempt, over all config revisions."""
+    story.tell(E.DEPLOYMENT_STARTED, at=1)
+    story.tell(E.DEPLOYMENT_STARTED, at=9, config_revision=2)
+    assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=8)).pointer_move is None
+
+
+def test_another_releases_later_success_keeps_the_pointer(story: Story) -> None:
+    """Releases are handled in no fixed order; the row must come out as the later event says."""
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=9, release=2, block=fields(2))
+    assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=8)).pointer_move is None
+    assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=10)).pointer_move is not None
+
+
+def test_two_releases_that_succeed_at_one_time_leave_the_same_pointer_in_either_order() -> None:
+    """Some order must win, and always the same one."""
+    shown = set()
+    for order in ((1, 2), (2, 1)):
+        story = Story()
+        for number in order:
+            story.tell(E.DEPLOYMENT_SUCCEEDED, id=f"e{number}", at=1, release=number, block=fields(number))
+        pointer = story.pointer()
+        assert pointer is not None
+        shown.add(pointer.deployment_id)
+    assert len(shown) == 1
+
+
+def test_of_two_attempts_that_succeed_at_one_time_the_later_attempt_is_shown(story: Story) -> None:
+    """Rule 10 points at the environment's attempt of the latest event; at equal times that is the higher attempt."""
+    for attempt in range(1, 9):
+        story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, attempt=attempt)
+        pointer = story.pointer()
+        assert pointer is not None
+        assert pointer.deployment_id == story.attempt(attempt).id
+
+
+def test_of_two_revisions_that_succeed_at_one_time_the_higher_is_shown(story: Story) -> None:
+    """Rule 10, by rule 8's first tie-break."""
+    for config_revision in range(1, 9):
+        story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, config_revision=config_revision)
+        pointer = story.pointer()
+        assert pointer is not None
+        assert pointer.deployment_id == story.attempt(1, config_revision=config_revision).id
+
+
+def test_a_row_that_points_at_nothing_of_ours_is_taken_over(story: Story) -> None:
+    """Another system's text has no time to be later than; the guard still names it."""
+    told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
+    state = State(release=story.release().release, pointer=Pointer(deployment_id="manual", deployed_at=None))
+    move = applied(decide(state, told)).pointer_move
+    assert move is not None
+    assert move.previous == "manual"

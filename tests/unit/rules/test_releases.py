@@ -1,0 +1,189 @@
+"""Rules 2, 3 and 9: releases are made, moved, and refused what they may not have."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.reasons import Reason
+from schemas.statuses import ReleaseStatus
+from schemas.types import EventType as E
+from tests.properties.world import RELEASE_MACHINE
+from tests.unit.rules.story import Story, applied, changes_of, fields, message, minute, rejected, release_id, stale
+from worker.rules.decide import decide
+from worker.rules.rows import ReleaseMove
+from worker.rules.state import State
+
+WANTED = {
+    E.RELEASE_SUBMITTED: "IN_REVIEW",
+    E.RELEASE_APPROVED: "APPROVED",
+    E.RELEASE_REJECTED: "REJECTED",
+    E.RELEASE_REOPENED: "DRAFT",
+}
+DEPLOYMENTS = [kind for kind in E if ".deployment." in kind]
+NOT_CREATING = [kind for kind in E if kind is not E.RELEASE_CREATED]
+
+
+@pytest.mark.parametrize("kind", NOT_CREATING)
+def test_an_event_of_an_unknown_release_is_rejected(kind: E) -> None:
+    """Rule 2, where it brings no block."""
+    rejected(Story().tell(kind), Reason.RELEASE_NOT_FOUND)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in DEPLOYMENTS if kind is not E.DEPLOYMENT_ROLLED_BACK])
+def test_a_release_block_makes_the_release_as_approved(kind: E) -> None:
+    """Rule 2: in the same transaction, before the deployment, with an entry of its own."""
+    changes = applied(Story().tell(kind, block=fields(7)))
+    assert changes.new_release is not None
+    assert changes.new_deployment is not None
+    assert changes.release_move is None, "the release is inserted as it stands after the event"
+    assert changes_of(changes.activities)[0] == ("RELEASE_CREATED", None, "APPROVED")
+    assert changes.new_release.release.id == release_id()
+    assert changes.new_release.release.release_number == 7
+    assert changes.new_release.release.organization_id == "acme"
+
+
+@pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.ACTIVITY_RECORDED])
+def test_only_deployment_events_bring_a_block(kind: E) -> None:
+    """Elsewhere `release` is an unknown field."""
+    rejected(Story().tell(kind, block=fields()), Reason.RELEASE_NOT_FOUND)
+
+
+def test_a_block_for_a_known_release_is_ignored() -> None:
+    """Rule 9: also one whose number is another release's by now."""
+    story = Story.of_approved_release()
+    story.tell(E.RELEASE_CREATED, release=2)
+    before = story.release().inserted
+    changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, block=fields(2, created_by="somebody else")))
+    assert changes.new_release is None
+    assert story.release().inserted == before
+
+
+@pytest.mark.parametrize("kind", list(E))
+def test_another_organization_is_refused(kind: E) -> None:
+    """Rule 3, for every type of event; activities too."""
+    story = Story.of_approved_release()
+    story.tell(E.DEPLOYMENT_REQUESTED)
+    before = story.world.tables()
+    rejected(story.tell(kind, organization_id="other"), Reason.ORGANIZATION_MISMATCH)
+    assert story.world.tables() | {"rejections": {}} == before
+
+
+@pytest.mark.parametrize("kind", DEPLOYMENTS)
+@pytest.mark.parametrize("path", [[], [E.RELEASE_SUBMITTED], [E.RELEASE_SUBMITTED, E.RELEASE_REJECTED]])
+def test_a_release_that_is_not_approved_takes_no_deployment(kind: E, path: list[E]) -> None:
+    """Rule 3: in DRAFT, IN_REVIEW and REJECTED."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED)
+    for step in path:
+        applied(story.tell(step))
+    rejected(story.tell(kind), Reason.RELEASE_NOT_DEPLOYABLE)
+
+
+@pytest.mark.parametrize("status", list(ReleaseStatus))
+@pytest.mark.parametrize("kind", list(WANTED))
+def test_a_release_event_moves_the_release_where_its_status_allows(kind: E, status: ReleaseStatus) -> None:
+    """Rule 9: moved through the review, stale or refused; every status and every event."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED)
+    beyond_approval = {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"}
+    row = replace(story.release().release, status=status)
+    told = message(kind, at=5)
+    outcome = decide(State(release=row), told)
+    wanted = WANTED[kind]
+    if wanted == status or (wanted == "APPROVED" and status in beyond_approval):
+        assert stale(outcome).status == status
+    elif wanted in RELEASE_MACHINE[status].split() and status in {"DRAFT", "IN_REVIEW", "REJECTED"}:
+        changes = applied(outcome)
+        assert changes.release_move == ReleaseMove(
+            id=row.id, previous=status, status=ReleaseStatus(wanted), updated_at=minute(5)
+        )
+        assert changes_of(changes.activities) == [("RELEASE_STATUS_CHANGED", status, wanted)]
+    else:
+        rejected(outcome, Reason.INVALID_TRANSITION)
+
+
+def test_an_older_release_event_still_moves_the_release() -> None:
+    """The status decides, not the time; `updated_at` is the latest time among the events."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED, at=10)
+    applied(story.tell(E.RELEASE_SUBMITTED, at=3))
+    assert (story.status(), story.release().updated_at) == ("IN_REVIEW", minute(10))
+
+
+def test_a_created_release_is_a_draft() -> None:
+    """Rule 9's beginning: inserted, with one entry."""
+    changes = applied(Story().tell(E.RELEASE_CREATED))
+    assert changes.new_release is not None
+    assert changes.new_release.release.status == "DRAFT"
+    assert changes_of(changes.activities) == [("RELEASE_CREATED", None, "DRAFT")]
+
+
+def test_creating_a_known_release_is_a_conflict() -> None:
+    """Rule 9, even with the very same fields: it is another event."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED)
+    rejected(story.tell(E.RELEASE_CREATED), Reason.RELEASE_CONFLICT)
+
+
+def test_creating_a_release_with_a_taken_number_is_a_conflict() -> None:
+    """Rule 9: date, number, component and track."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED, release=1)
+    rejected(story.tell(E.RELEASE_CREATED, release=2, release_number=1), Reason.RELEASE_CONFLICT)
+    assert release_id(2) not in story.world.releases
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"release_date": "2026-03-02"},
+        {"release_number": 2},
+        {"component_id": "00000000-0000-0000-0000-0000000000ff"},
+        {"deployment_track_id": "next"},
+    ],
+)
+def test_a_number_is_taken_only_with_all_four_parts(changed: dict[str, Any]) -> None:
+    """One that differs is enough."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED, release=1)
+    applied(story.tell(E.RELEASE_CREATED, release=2, **({"release_number": 1} | changed)))
+
+
+@pytest.mark.parametrize("kind", DEPLOYMENTS)
+def test_a_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
+    """Rule 9: nothing is made, neither the release nor its attempt."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED, release=1)
+    rejected(story.tell(kind, release=2, block=fields(1)), Reason.RELEASE_CONFLICT)
+    assert len(story.world.releases) == 1
+    assert not story.world.deployments
+
+
+@pytest.mark.parametrize(
+    ("kind", "data", "reason"),
+    [
+        (E.DEPLOYMENT_REQUESTED, {"attempt": 2}, Reason.ATTEMPT_GAP),
+        (E.DEPLOYMENT_ROLLED_BACK, {}, Reason.INVALID_TRANSITION),
+    ],
+)
+def test_a_rejected_event_does_not_even_make_its_release(kind: E, data: dict[str, Any], reason: Reason) -> None:
+    """The block is part of the event."""
+    story = Story()
+    rejected(story.tell(kind, block=fields(), **data), reason)
+    assert not story.world.releases
+    assert not story.world.activities
+
+
+def test_a_releases_name_is_its_date_and_number() -> None:
+    """`YYYYMMDD-<number>`, computed."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED, release_date="2026-12-01", release_number=14)
+    assert story.release().release.name == "20261201-14"
+
+
+def test_a_releases_name_has_four_digits_for_any_year() -> None:
+    """The contract takes dates from the year 1; C libraries differ in how they print one."""
+    story = Story()
+    story.tell(E.RELEASE_CREATED, release_date="0033-04-05")
+    assert story.release().release.name == "00330405-1"

@@ -1,0 +1,235 @@
+"""Rows are a function of the topic: their exact content, byte for byte where it is text."""
+
+from dataclasses import replace
+from typing import Any
+from uuid import uuid5
+
+import pytest
+
+from schemas.event import Invalid
+from schemas.reasons import Reason
+from schemas.types import EventType as E
+from tests.unit.rules.story import COMPONENT, SOURCE, Story, applied, fields, message, minute, rejected, release_id
+from worker.rules.identity import NAMESPACE
+from worker.rules.message import Message
+from worker.rules.rows import Activity, BaseRevision, Deployment, Particulars, Rejection
+
+EVENT = '"event":{"source":"https://ci.example.com","id":"x","type":"dev.rudder.%s.v1","time":"2026-03-01T%s.000000Z"}'
+RECORD = '"record":{"topic":"rudder.deployment-events","partition":0,"offset":%d}'
+RELEASE_IN_JSON = '"organization_id":"acme"'
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story.of_approved_release()
+
+
+def test_a_new_releases_row_says_what_its_event_said() -> None:
+    """Times are the event's; JSON is compact, in its own order, non-ASCII as it is."""
+    story = Story()
+    changes = applied(
+        story.tell(
+            E.RELEASE_CREATED,
+            at=5,
+            description="Zürich 🚀",
+            commit_hash="abc",
+            image_tag="v1",
+            metadata={"z": 1, "a": {"ü": [1.5, None, True]}},
+            apim_base_revisions=[
+                {"endpoint_name": "b", "api_id": "2", "revision_id": "r2", "access_mode": "public"},
+                {"endpoint_name": "a", "api_id": "1", "revision_id": "r1", "access_mode": "private"},
+            ],
+        )
+    )
+    new = changes.new_release
+    assert new is not None
+    assert (new.created_at, new.created_by, str(new.project_id)) == (minute(5), "maria", str(fields()["project_id"]))
+    assert (new.description, new.commit_hash, new.image_tag) == ("Zürich 🚀", "abc", "v1")
+    assert new.metadata == '{"z":1,"a":{"ü":[1.5,null,true]}}'
+    assert new.base_revisions == (
+        BaseRevision(endpoint_name="b", api_id="2", revision_id="r2", access_mode="public"),
+        BaseRevision(endpoint_name="a", api_id="1", revision_id="r1", access_mode="private"),
+    )
+    assert (new.release.component_id, new.release.deployment_track_id) == (COMPONENT, "main")
+    assert story.release().updated_at == minute(5)
+
+
+def test_a_release_without_options_has_nulls() -> None:
+    """Not empty texts, not empty objects."""
+    new = applied(Story().tell(E.RELEASE_CREATED)).new_release
+    assert new is not None
+    assert (new.description, new.commit_hash, new.image_tag, new.metadata) == (None, None, None, None)
+    assert new.base_revisions == ()
+
+
+def test_a_blocks_release_is_of_its_events_time_and_final_status() -> None:
+    """Created by a deployment event; its insert says DEPLOYING at once."""
+    new = applied(Story().tell(E.DEPLOYMENT_STARTED, at=7, block=fields(metadata={}))).new_release
+    assert new is not None
+    assert (new.created_at, new.release.status, new.metadata) == (minute(7), "DEPLOYING", "{}")
+
+
+def test_a_new_deployments_row_says_what_its_event_said(story: Story) -> None:
+    """Its id names its place; its only time is the event's."""
+    changes = applied(
+        story.tell(
+            E.DEPLOYMENT_REQUESTED,
+            at=5,
+            config_revision=2,
+            comment="los 🚀",
+            config_mapping_revision=3,
+            schema_based_config_revision=4,
+            api_settings={"z": "ü", "a": []},
+        )
+    )
+    new = changes.new_deployment
+    assert new is not None
+    assert new.release_id == release_id()
+    assert new.deployment == Deployment(
+        id=uuid5(NAMESPACE, f"{release_id()}/prod/2/1"),
+        environment_id="prod",
+        config_revision=2,
+        attempt=1,
+        status=new.deployment.status,
+        created_at=minute(5),
+        updated_at=minute(5),
+    )
+    assert new.particulars == Particulars(
+        comment="los 🚀",
+        config_mapping_revision=3,
+        schema_based_config_revision=4,
+        api_settings='{"z":"ü","a":[]}',
+    )
+
+
+def test_particulars_stay_where_an_event_does_not_say_them(story: Story) -> None:
+    """A pipeline says them once, mostly when it asks."""
+    particulars: dict[str, Any] = {
+        "config_mapping_revision": 3,
+        "schema_based_config_revision": 4,
+        "api_settings": {"a": 1},
+    }
+    story.tell(E.DEPLOYMENT_REQUESTED, comment="los", **particulars)
+    changes = applied(story.tell(E.DEPLOYMENT_STARTED))
+    assert changes.deployment_moves[0].particulars == Particulars()
+    story.tell(E.DEPLOYMENT_SUCCEEDED, config_mapping_revision=0)
+    row = story.world.deployments[story.attempt(1).id]
+    assert row.particulars == Particulars(
+        comment="los", config_mapping_revision=0, schema_based_config_revision=4, api_settings='{"a":1}'
+    )
+    assert row.created_at == minute(3)
+
+
+def test_a_superseded_attempt_keeps_its_own_particulars(story: Story) -> None:
+    """The comment is the new attempt's."""
+    story.tell(E.DEPLOYMENT_REQUESTED, comment="first")
+    story.tell(E.DEPLOYMENT_REQUESTED, comment="second")
+    comments = [story.world.deployments[story.attempt(number).id].particulars.comment for number in (1, 2)]
+    assert comments == ["first", "second"]
+
+
+def test_the_entries_of_an_event_say_exactly_this(story: Story) -> None:
+    """Compact JSON in a fixed order. The first entry's id is the identity's, the further ones are numbered."""
+    story.tell(E.DEPLOYMENT_STARTED, at=1)
+    changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=30, actor="Zoë", comment='"ja" 🚀'))
+    event, record = EVENT % ("deployment.succeeded", "10:00:00"), RECORD % 4
+    first = (
+        f'{{{event},{record},{RELEASE_IN_JSON},"change":{{"from":"IN_PROGRESS","to":"SUCCESS"}},"config_revision":1,'
+        '"attempt":1,"deployed_at":"2026-03-01T10:00:00.000000Z","deployed_by":"Zoë","actor":"Zoë",'
+        '"comment":"\\"ja\\" 🚀"}'
+    )
+    second = f'{{{event},{record},{RELEASE_IN_JSON},"change":{{"from":"DEPLOYING","to":"DEPLOYED"}},"actor":"Zoë"}}'
+    assert changes.activities == (
+        Activity(
+            id=uuid5(NAMESPACE, f"{SOURCE}\nx"),
+            created_at=minute(30),
+            release_id=release_id(),
+            deployment_id=story.attempt(1).id,
+            environment_id="prod",
+            activity_type="DEPLOYMENT_STATUS_CHANGED",
+            activity_data=first,
+            status="SUCCESS",
+        ),
+        Activity(
+            id=uuid5(NAMESPACE, f"{SOURCE}\nx\n1"),
+            created_at=minute(30),
+            release_id=release_id(),
+            deployment_id=None,
+            environment_id=None,
+            activity_type="RELEASE_STATUS_CHANGED",
+            activity_data=second,
+            status="DEPLOYED",
+        ),
+    )
+
+
+def test_an_activitys_entry_says_exactly_this(story: Story) -> None:
+    """The custom data stands last, in its own order."""
+    changes = applied(
+        story.tell(
+            E.ACTIVITY_RECORDED, id="x", at=30, environment_id="qa", activity_data={"z": "ß", "a": {"y": 1}}, actor="jo"
+        )
+    )
+    assert [activity.activity_data for activity in changes.activities] == [
+        (
+            f"{{{EVENT % ('activity.recorded', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
+            '"config_revision":1,"attempt":null,"actor":"jo","data":{"z":"ß","a":{"y":1}}}'
+        )
+    ]
+
+
+def test_a_new_releases_entry_has_no_status_before(story: Story) -> None:
+    """`from` is null, and the comment is the event's."""
+    changes = applied(story.tell(E.RELEASE_CREATED, id="x", at=30, release=2, comment="neu"))
+    assert [activity.activity_data for activity in changes.activities] == [
+        (
+            f"{{{EVENT % ('release.created', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
+            '"change":{"from":null,"to":"DRAFT"},"comment":"neu"}'
+        )
+    ]
+
+
+def test_an_event_has_at_most_three_entries_with_ids_in_a_row(story: Story) -> None:
+    """Superseded, opened, released: the order in which they come about."""
+    story.tell(E.DEPLOYMENT_STARTED)
+    changes = applied(story.tell(E.DEPLOYMENT_FAILED, id="x", attempt=2))
+    names = [f"{SOURCE}\nx", f"{SOURCE}\nx\n1", f"{SOURCE}\nx\n2"]
+    assert [activity.id for activity in changes.activities] == [uuid5(NAMESPACE, name) for name in names]
+    assert [activity.status for activity in changes.activities] == ["CANCELLED", "FAILED", "FAILED"]
+
+
+def test_a_rejections_row_says_exactly_this() -> None:
+    """Its id is the event's; its time the event's; its position the record's."""
+    rejection = rejected(Story().tell(E.DEPLOYMENT_STARTED, id="x", at=5, recorded_at=9), Reason.RELEASE_NOT_FOUND)
+    assert rejection == Rejection(
+        id=uuid5(NAMESPACE, f"{SOURCE}\nx"),
+        created_at=minute(5),
+        reason="release_not_found",
+        detail=f"release {release_id()} is not known",
+        event_source=SOURCE,
+        event_id="x",
+        event_type="dev.rudder.deployment.started.v1",
+        release_id=release_id(),
+        topic="rudder.deployment-events",
+        partition=0,
+        offset=0,
+    )
+
+
+def test_an_unreadable_records_rejection_says_only_where_it_stood() -> None:
+    """Id from the position, time from the record."""
+    record = replace(message(E.RELEASE_APPROVED, recorded_at=9).record, topic="t", partition=2, offset=40)
+    told = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))
+    assert rejected(Story().take(told), Reason.MALFORMED_JSON) == Rejection(
+        id=uuid5(NAMESPACE, f"t/2/40/{record.timestamp_ms}"),
+        created_at=minute(9),
+        reason="malformed_json",
+        detail="not JSON",
+        event_source=None,
+        event_id=None,
+        event_type=None,
+        release_id=None,
+        topic="t",
+        partition=2,
+        offset=40,
+    )

@@ -1,0 +1,182 @@
+"""Status events follow from log entries alone, so that a repeat is published exactly as the first time."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.json_text import compact, parse
+from schemas.outgoing import STATUS_MODELS
+from schemas.times import format_time
+from schemas.types import EventType as E
+from schemas.types import StatusEventType
+from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, minute, release_id, stale
+from worker.rules.rows import Activity
+from worker.rules.status_events import status_events
+
+
+def stored(activity: Activity) -> Activity:
+    """As a database gives it back: plain texts."""
+    text = str(activity.activity_data.encode(), "utf-8")
+    return replace(
+        activity, activity_data=text, activity_type=str(activity.activity_type), status=str(activity.status), said=None
+    )
+
+
+@pytest.fixture
+def story() -> Story:
+    return Story.of_approved_release()
+
+
+def test_a_success_is_published_with_all_that_subscribers_need(story: Story) -> None:
+    """One event for the deployment, one for the release, in this order."""
+    story.tell(E.DEPLOYMENT_STARTED, at=1, config_revision=3)
+    changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=2, config_revision=3, actor="Zoë", comment="ja 🚀"))
+    cause = {"source": SOURCE, "id": "x", "type": "dev.rudder.deployment.succeeded.v1", "time": format_time(minute(2))}
+    deployment, release = status_events(changes.activities)
+    assert deployment.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
+    assert deployment.data == {
+        "release_id": str(release_id()),
+        "deployment_id": str(story.attempt(1, config_revision=3).id),
+        "organization_id": "acme",
+        "environment_id": "prod",
+        "config_revision": 3,
+        "attempt": 1,
+        "previous_status": "IN_PROGRESS",
+        "status": "SUCCESS",
+        "deployed_at": format_time(minute(2)),
+        "deployed_by": "Zoë",
+        "comment": "ja 🚀",
+        "cause": cause,
+    }
+    assert release.type is StatusEventType.RELEASE_STATUS_CHANGED
+    assert release.data == {
+        "release_id": str(release_id()),
+        "organization_id": "acme",
+        "previous_status": "DEPLOYING",
+        "status": "DEPLOYED",
+        "comment": None,
+        "cause": cause,
+    }
+
+
+@pytest.mark.parametrize("told", [E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_ROLLED_BACK, E.DEPLOYMENT_STARTED])
+def test_what_is_published_is_what_the_published_models_write(story: Story, told: E) -> None:
+    """Fresh events are put together without the models, for speed: name by name the same, in the same order."""
+    story.tell(E.DEPLOYMENT_REQUESTED, at=1)
+    story.tell(E.DEPLOYMENT_STARTED, at=1)
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=2, actor="Zoë")
+    for event in status_events(applied(story.tell(told, at=3, actor="jo", comment="ja")).activities):
+        model = STATUS_MODELS[event.type].model_validate_json(compact(event.data))
+        assert list(model.model_dump(mode="json").items()) == list(event.data.items())
+        assert compact(model.model_dump(mode="json")) == compact(event.data)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("attempt", "first", "attempt"),
+        ("organization_id", "", "organization_id"),
+        ("deployed_at", "soon", "RFC 3339"),
+        ("change", {"from": None, "to": "GONE"}, "GONE"),
+    ],
+)
+def test_an_entry_that_somebody_edited_is_not_published(story: Story, name: str, value: object, complaint: str) -> None:
+    """It would break the promise that subscribers were given; its release waits until it is mended."""
+    (activity, *_) = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2)).activities
+    said = parse(activity.activity_data.encode())
+    assert isinstance(said, dict)
+    edited = replace(activity, activity_data=compact(said | {name: value}), said=None)
+    with pytest.raises(ValueError, match=complaint):
+        status_events([edited])
+
+
+def test_a_status_events_id_and_time_are_its_entrys(story: Story) -> None:
+    """The same change always has the same id."""
+    changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, at=5))
+    events = status_events(changes.activities)
+    assert [event.id for event in events] == [activity.id for activity in changes.activities]
+    assert {event.time for event in events} == {minute(5)}
+    assert {event.release_id for event in events} == {release_id()}
+
+
+def test_a_new_thing_has_no_previous_status() -> None:
+    """A release that a block made, and its first attempt."""
+    changes = applied(Story().tell(E.DEPLOYMENT_REQUESTED, block=fields()))
+    assert [(event.data["previous_status"], event.data["status"]) for event in status_events(changes.activities)] == [
+        (None, "APPROVED"),
+        (None, "PENDING"),
+        ("APPROVED", "DEPLOYING"),
+    ]
+
+
+def test_a_superseded_attempt_has_a_status_event_of_its_own(story: Story) -> None:
+    """With its own attempt, and without the comment of the event that superseded it."""
+    story.tell(E.DEPLOYMENT_STARTED)
+    changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, comment="again"))
+    superseded, opened = (event.data for event in status_events(changes.activities))
+    assert (superseded["attempt"], superseded["status"], superseded["comment"]) == (1, "CANCELLED", None)
+    assert (opened["attempt"], opened["status"], opened["comment"]) == (2, "PENDING", "again")
+
+
+def test_a_success_by_nobody_in_particular_says_so(story: Story) -> None:
+    """`actor` is optional."""
+    (event, _) = status_events(applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=5)).activities)
+    assert (event.data["deployed_at"], event.data["deployed_by"]) == (format_time(minute(5)), None)
+
+
+def test_a_rollback_says_when_it_was_deployed(story: Story) -> None:
+    """As its row does."""
+    story.tell(E.DEPLOYMENT_SUCCEEDED, at=5, actor="maria")
+    (event, _) = status_events(applied(story.tell(E.DEPLOYMENT_ROLLED_BACK, at=6, actor="jo")).activities)
+    assert (event.data["deployed_at"], event.data["deployed_by"]) == (format_time(minute(5)), "maria")
+
+
+def test_a_release_event_carries_its_comment(story: Story) -> None:
+    """Why it was created or rejected."""
+    story = Story()
+    (created,) = status_events(applied(story.tell(E.RELEASE_CREATED, comment="first")).activities)
+    (submitted,) = status_events(applied(story.tell(E.RELEASE_SUBMITTED, comment="look")).activities)
+    assert (created.data["comment"], submitted.data["comment"]) == ("first", "look")
+
+
+def test_what_changes_no_status_has_no_status_event(story: Story) -> None:
+    """Stale events and activities; an activity may call itself nearly anything."""
+    assert status_events([stale(story.tell(E.RELEASE_APPROVED))]) == ()
+    assert status_events(applied(story.tell(E.ACTIVITY_RECORDED, activity_type="release-created")).activities) == ()
+
+
+def test_an_activity_may_nest_as_deeply_as_it_likes(story: Story) -> None:
+    """Its entry is not even parsed: nothing is published of it."""
+    deep: dict[str, object] = {}
+    for _ in range(60):
+        deep = {"deeper": deep}
+    assert status_events(applied(story.tell(E.ACTIVITY_RECORDED, activity_data=deep)).activities) == ()
+
+
+@pytest.mark.parametrize("comment", [None, "", '[{"a":"\\u0000', "Zürich 🚀\n\t\x01\u2028", "[" * 100])
+def test_a_stored_entry_gives_the_same_status_events_as_a_fresh_one(comment: str | None) -> None:
+    """Whatever people wrote into it."""
+    story = Story()
+    told: list[tuple[E, dict[str, Any]]] = [
+        (E.DEPLOYMENT_REQUESTED, {"block": fields()}),
+        (E.DEPLOYMENT_STARTED, {"attempt": 2}),
+        (E.DEPLOYMENT_SUCCEEDED, {"actor": "Zoë\n"}),
+        (E.DEPLOYMENT_ROLLED_BACK, {}),
+    ]
+    for number, (kind, data) in enumerate(told):
+        activities = applied(story.tell(kind, id=str(number), comment=comment, **data)).activities
+        again = duplicate(story.tell(kind, id=str(number), comment="another", **data)).activities
+        fresh = status_events(activities)
+        assert fresh
+        assert status_events([stored(activity) for activity in again]) == fresh
+
+
+def test_an_entry_holds_what_its_text_says_and_no_more() -> None:
+    """What is published is read from `activity_data`: what that does not say is null."""
+    (activity,) = applied(Story().tell(E.RELEASE_CREATED, comment="first")).activities
+    text = parse(activity.activity_data.encode())
+    assert isinstance(text, dict)
+    del text["comment"]
+    (event,) = status_events([replace(activity, activity_data=compact(text), said=None)])
+    assert event.data["comment"] is None

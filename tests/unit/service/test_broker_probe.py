@@ -1,0 +1,60 @@
+"""The watch finds out that the broker is away although nobody sends anything, and waits with those who do."""
+
+import asyncio
+
+from structlog.testing import capture_logs
+
+from tests.unit.pipeline.scripted import ImpatientClock
+from tests.unit.service.test_health import Parts
+from worker.rules.errors import Unavailable
+from worker.service.broker_probe import BrokerProbe
+from worker.telemetry import LogEvent
+
+
+async def turns(number: int) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_an_idle_worker_notices_that_its_broker_is_away_and_that_it_is_back() -> None:
+    parts, stop = Parts(), asyncio.Event()
+    parts.consumer.beat_seconds = 0.0
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(BrokerProbe(parts.monitors.broker, consumer=parts.consumer, clock=parts.clock).run(stop))
+            await turns(50)
+            assert parts.publisher.pings > 5
+            parts.publisher.down = Unavailable("nobody listens")
+            await turns(200)
+            assert parts.monitors.broker.in_outage
+            parts.publisher.down = None
+            await turns(50)
+            assert not parts.monitors.broker.blocked
+            stop.set()
+    assert [(log["event"], log["dependency"]) for log in logs] == [
+        (LogEvent.DEPENDENCY_AWAITED, "broker"),
+        (LogEvent.DEPENDENCY_READY, "broker"),
+    ]
+    assert logs[1]["messages"] == 0
+
+
+async def test_it_stops_in_an_outage() -> None:
+    parts, stop = Parts(), asyncio.Event()
+    parts.consumer.beat_seconds = 0.0
+    parts.publisher.down = Unavailable("nobody listens")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(BrokerProbe(parts.monitors.broker, consumer=parts.consumer, clock=parts.clock).run(stop))
+        await turns(100)
+        stop.set()
+    assert parts.monitors.broker.in_outage
+
+
+async def test_before_the_consumer_has_begun_it_looks_at_nothing() -> None:
+    """Whoever starts the worker waits for the broker, and says so."""
+    parts, stop = Parts(), asyncio.Event()
+    assert isinstance(parts.clock, ImpatientClock)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(BrokerProbe(parts.monitors.broker, consumer=parts.consumer, clock=parts.clock).run(stop))
+        await turns(100)
+        stop.set()
+    assert parts.publisher.pings == 0

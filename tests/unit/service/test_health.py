@@ -1,0 +1,198 @@
+"""Liveness is the loop's and nobody else's; readiness says what is missing, by name."""
+
+import asyncio
+
+import pytest
+
+from tests.unit.pipeline.scripted import (
+    ImpatientClock,
+    ScriptedPublisher,
+    ScriptedSource,
+    ScriptedStore,
+    a_delivery,
+    the_gates,
+)
+from tests.unit.pipeline.test_breaker import a_rejection
+from worker.pipeline.breaker import Breaker, Position
+from worker.pipeline.consumer import Bounds, Consumer
+from worker.ports import Partition
+from worker.rules.errors import ConfigurationError, Unavailable
+from worker.service import health as health_module
+from worker.service.health import WorkerHealth
+from worker.telemetry import Metrics
+
+BOUNDS = Bounds(
+    concurrency=1,
+    in_flight_records_max=10,
+    in_flight_bytes_max=1000,
+    event_bytes_max=1000,
+    event_ahead_max_seconds=86_400,
+    commit_interval_seconds=1.0,
+    poll_timeout_seconds=0.1,
+    drain_timeout_seconds=1.0,
+    trail_records_max=1,
+    keep_alive_seconds=1.0,
+)
+
+
+class PingedStore(ScriptedStore):
+    """Answers a ping, or fails as told, or does not answer at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ping_error: Exception | None = None
+        self.answering = asyncio.Event()
+        self.answering.set()
+
+    async def ping(self) -> None:
+        self.pings += 1
+        await self.answering.wait()
+        if self.ping_error is not None:
+            raise self.ping_error
+
+
+class Parts:
+    """A worker's health over parts that do as they are told."""
+
+    def __init__(self) -> None:
+        self.clock = ImpatientClock()
+        self.store = PingedStore()
+        self.source = ScriptedSource()
+        self.publisher = ScriptedPublisher()
+        metrics = Metrics()
+        self.monitors = the_gates(self.store, self.publisher, self.clock, metrics)
+        delivery = a_delivery(self.store, self.publisher, self.clock, monitors=self.monitors)
+        self.breaker = Breaker(events=1, rejected_share_max=0.5)
+        self.consumer = Consumer(
+            source=self.source,
+            delivery=delivery,
+            monitors=self.monitors,
+            breaker=self.breaker,
+            bounds=BOUNDS,
+            clock=self.clock,
+            metrics=metrics,
+        )
+        self.health = WorkerHealth(
+            monitors=self.monitors,
+            breaker=self.breaker,
+            consumer=self.consumer,
+            membership=self.source,
+            clock=self.clock,
+        )
+
+    async def be_assigned(self, *partitions: Partition) -> None:
+        await self.consumer.join()
+        assert self.source.on_assigned is not None
+        await self.source.on_assigned(partitions)
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+async def test_a_worker_that_waits_for_its_database_is_alive(parts: Parts) -> None:
+    """A restart would only make it wait again: until the loop has begun, nothing can be stuck."""
+    parts.clock.now_seconds += 100_000.0
+    parts.store.ping_error = Unavailable("down")
+    assert parts.health.alive()
+
+
+async def test_a_loop_that_comes_round_is_alive_and_one_that_does_not_is_not(parts: Parts) -> None:
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    parts.clock.now_seconds += 59.0
+    assert parts.health.alive()
+    parts.clock.now_seconds += 1.0
+    assert not parts.health.alive()
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    assert parts.health.alive()
+
+
+async def test_liveness_never_asks_a_dependency(parts: Parts) -> None:
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    parts.store.ping_error = Unavailable("down")
+    assert parts.health.alive()
+    assert parts.store.pings == 0
+
+
+async def test_ready_is_a_database_that_answers_and_an_assignment(parts: Parts) -> None:
+    await parts.be_assigned(Partition("in", 0))
+    assert await parts.health.unready() == {}
+
+
+async def test_a_member_that_was_assigned_no_partition_is_ready(parts: Parts) -> None:
+    """More workers than partitions are a reserve, not a fault."""
+    await parts.be_assigned()
+    assert await parts.health.unready() == {}
+
+
+async def test_before_the_group_has_answered_it_is_not_ready(parts: Parts) -> None:
+    unready = await parts.health.unready()
+    assert set(unready) == {"partitions"}
+    assert "RUDDER_SESSION_TIMEOUT_SECONDS" in unready["partitions"]
+
+
+async def test_a_rebalance_does_not_make_a_member_unready(parts: Parts) -> None:
+    """Each restart of one worker rebalances all: a rolling update would wait for them one after the other."""
+    await parts.be_assigned(Partition("in", 0))
+    assert parts.source.on_revoked is not None
+    await parts.source.on_revoked([Partition("in", 0)])
+    assert await parts.health.unready() == {}
+
+
+async def test_a_member_that_the_group_has_dropped_is_not_ready_until_it_joins_again(parts: Parts) -> None:
+    await parts.be_assigned(Partition("in", 0))
+    parts.source.dropped = True
+    unready = await parts.health.unready()
+    assert set(unready) == {"partitions"}
+    assert "RUDDER_MAX_POLL_INTERVAL_SECONDS" in unready["partitions"]
+    parts.source.dropped = False
+    assert await parts.health.unready() == {}
+
+
+@pytest.mark.parametrize("error", [Unavailable("connection refused"), ConfigurationError("run migrate first")])
+async def test_a_database_that_does_not_answer_is_named_with_its_cause(parts: Parts, error: Exception) -> None:
+    await parts.be_assigned()
+    parts.store.ping_error = error
+    assert await parts.health.unready() == {"database": str(error)}
+
+
+async def test_a_broker_that_does_not_answer_is_named_with_its_cause(parts: Parts) -> None:
+    await parts.be_assigned()
+    parts.publisher.down = Unavailable("nobody listens")
+    assert await parts.health.unready() == {"broker": "nobody listens"}
+
+
+async def test_everything_that_is_missing_is_said_at_once(parts: Parts) -> None:
+    parts.store.ping_error = parts.publisher.down = Unavailable("down")
+    assert list(await parts.health.unready()) == ["database", "broker", "partitions"]
+
+
+async def test_an_open_breaker_is_named_with_what_opened_it_and_the_worker_lives(parts: Parts) -> None:
+    """A restart that nobody has looked at would pour on."""
+    await parts.be_assigned()
+    parts.consumer.beat_seconds = parts.clock.now_seconds
+    parts.breaker.decided(parts.breaker.expect(Position("in", 0, 0)), a_rejection("invalid_data", "/ci"))
+    assert await parts.health.unready() == {
+        "breaker": "1 of the last 1 events were rejected: invalid_data 1; from /ci 1"
+    }
+    assert parts.health.alive()
+
+
+async def test_whoever_asks_often_hammers_neither_database_nor_broker(parts: Parts) -> None:
+    """An answer counts for a second: a probe is cheap for whoever sends it, not for those it ends at."""
+    await parts.be_assigned()
+    for _ in range(100):
+        assert await parts.health.unready() == {}
+    assert (parts.store.pings, parts.publisher.pings) == (1, 1)
+    parts.clock.now_seconds += 1.0
+    await asyncio.gather(*(parts.health.unready() for _ in range(100)))
+    assert (parts.store.pings, parts.publisher.pings) == (2, 2)
+
+
+async def test_a_database_that_hangs_is_not_waited_for(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe has little patience of its own, and one that gets no answer says nothing to its reader."""
+    monkeypatch.setattr(health_module, "_ANSWER_TIMEOUT_SECONDS", 0.05)
+    await parts.be_assigned()
+    parts.store.answering.clear()
+    assert await parts.health.unready() == {"database": "does not answer in time"}

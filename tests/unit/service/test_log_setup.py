@@ -1,0 +1,317 @@
+"""One log event is one line, whatever its values try: shippers and people read logs line by line."""
+
+import contextlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment
+
+HOSTILE = (
+    'a\nb\r\nc\x1b[2Jd\x9b2J\u2028e\u2029f\x85g\x00"\\\udcff\x7f\x08\x0b\x0c\x1b]0;title\x07\x1b[8mhidden'
+    "\u202eright to left\u2066\u2069\u061c\u200b\ufeff\U000e0041"
+    '\n2026-01-01T00:00:00Z [info     ] forged\n{"event": "forged"}'
+)
+"""Line ends of every alphabet, escape sequences for the screen, the title and hiding, what turns or hides text, and
+lines that look like the log's own.
+"""
+
+PROGRAM = f"""
+import logging, sys
+import structlog
+from worker.service import log_setup
+log_setup.configure(level="info", log_format=sys.argv[1])
+HOSTILE = {HOSTILE!r}
+log = structlog.get_logger("worker.test")
+STATEMENT
+"""
+
+
+STYLE = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
+"""The console's own colours."""
+
+
+def lines_of(
+    statement: str, log_format: str, folder: Path, variables: Mapping[str, str] = MappingProxyType({})
+) -> list[str]:
+    """What the statement logs, in lines as the strictest reader sees them; nothing may be on standard output."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), log_format],
+        capture_output=True,
+        cwd=folder,
+        env=process_environment(variables),
+        timeout=TIMEOUT_SECONDS,
+        check=True,
+    )
+    assert done.stdout == b""
+    return done.stderr.decode().splitlines()
+
+
+HOSTILE_STATEMENTS = [
+    "log.info('message.done', value=HOSTILE)",
+    "log.info('message.done', values=[HOSTILE], named={HOSTILE: 1})",
+    "log.info('message.done', value=HOSTILE.encode('utf-8', 'replace'))",
+    "log.info('message.done', cause=ValueError(HOSTILE))",
+    "logging.getLogger('library').warning('it said %s', HOSTILE)",
+    "logging.getLogger('library').warning(HOSTILE)",
+    "log.info(HOSTILE)",
+    "structlog.contextvars.bind_contextvars(process=HOSTILE); log.info('message.done')",
+    "log.info('message.done', detail=HOSTILE * 100, headers=((HOSTILE, HOSTILE.encode('utf-8', 'replace')),))",
+]
+
+
+@pytest.mark.parametrize("statement", HOSTILE_STATEMENTS)
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_one_event_is_one_line_whatever_its_values(tmp_path: Path, statement: str, log_format: str) -> None:
+    """Neither line ends of any alphabet nor a terminal's escape sequences get through; a library's message, too."""
+    lines = lines_of(statement, log_format, tmp_path)
+    assert len(lines) == 1, lines
+    assert STYLE.sub("", lines[0]).isprintable(), lines
+    if log_format == "json":
+        assert lines[0].isascii()
+        assert json.loads(lines[0])["level"] in {"info", "warning"}
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_quiet_libraries_are_heard_from_a_warning_on(tmp_path: Path, log_format: str) -> None:
+    statement = "for name in ('aiokafka.conn', 'uvicorn.error', 'alembic'): \n"
+    statement += " logging.getLogger(name).info('quiet'); logging.getLogger(name).warning('heard')"
+    lines = lines_of(statement, log_format, tmp_path)
+    assert len(lines) == 3
+    assert all("heard" in line for line in lines)
+
+
+def test_a_json_line_holds_event_level_logger_time_and_values_as_given(tmp_path: Path) -> None:
+    (line,) = lines_of("log.warning('message.done', text='ü\\n', count=1, nothing=None)", "json", tmp_path)
+    said = json.loads(line)
+    assert said.pop("timestamp").endswith("Z")
+    assert said == {
+        "event": "message.done",
+        "level": "warning",
+        "logger": "worker.test",
+        "text": "ü\n",
+        "count": 1,
+    }
+
+
+def test_a_library_s_line_has_the_same_shape(tmp_path: Path) -> None:
+    (line,) = lines_of("logging.getLogger('library').error('it said %s', 'this')", "json", tmp_path)
+    said = json.loads(line)
+    assert said.pop("timestamp").endswith("Z")
+    assert said == {"event": "it said this", "level": "error", "logger": "library"}
+
+
+@pytest.mark.parametrize("level", ["exception", "error"])
+def test_a_traceback_stays_within_its_json_line(tmp_path: Path, level: str) -> None:
+    statement = f"try: raise ValueError(HOSTILE)\nexcept ValueError: log.{level}('failed', exc_info=True)"
+    lines = lines_of(statement, "json", tmp_path)
+    assert len(lines) == 1, lines
+    assert "Traceback" in json.loads(lines[0])["exception"]
+
+
+def test_a_traceback_s_lines_are_marked_on_the_console(tmp_path: Path) -> None:
+    """People read them in lines; what the error says cannot end the traceback and begin a line of the log."""
+    statement = "try: raise ValueError(HOSTILE)\nexcept ValueError: log.exception('failed')"
+    first, *others = lines_of(statement, "console", tmp_path)
+    assert "failed" in first
+    assert any("Traceback" in line for line in others)
+    assert any("forged" in line for line in others)
+    for line in others:
+        assert line.startswith("  | ")
+        assert line.isprintable()
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_an_error_that_quotes_a_whole_event_does_not_fill_the_log(tmp_path: Path, log_format: str) -> None:
+    """Where it was raised and what it says in the end are kept."""
+    statement = "try: raise ValueError('first' + 'x' * 1_000_000 + 'last')\nexcept ValueError: log.exception('failed')"
+    text = "\n".join(lines_of(statement, log_format, tmp_path))
+    assert len(text) < 30_000
+    assert all(word in text for word in ("Traceback", "first", "last"))
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_a_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None:
+    """One of them may be a password: where a connection fails, it is a local variable of the very frame."""
+    statement = (
+        "def connect(password):\n raise OSError('refused')\n"
+        "try: connect(''.join(['ge', 'heim']))\nexcept OSError: log.exception('failed')"
+    )
+    text = "\n".join(lines_of(statement, log_format, tmp_path))
+    assert "refused" in text
+    assert "geheim" not in text
+
+
+@pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
+def test_the_level_holds_for_the_worker_s_own_lines(tmp_path: Path, level: str, heard: int) -> None:
+    statement = f"log_setup.configure(level={level!r}, log_format='json')\nlog.info('message.done')"
+    assert len(lines_of(statement, "json", tmp_path)) == heard
+
+
+def test_without_a_terminal_and_a_choice_it_is_json(tmp_path: Path) -> None:
+    (line,) = lines_of(
+        "log_setup.configure(level='info', log_format=None)\nlog.info('message.done')", "console", tmp_path
+    )
+    assert json.loads(line)["event"] == "message.done"
+
+
+AN_OUTAGE = """
+client = logging.getLogger("aiokafka.conn")
+def chatter():
+    for number in range(1000):
+        client.error("Unable to connect to node %s", number)
+        client.warning("No metadata")
+chatter()
+log.warning("dependency.awaited", dependency="DEPENDENCY", cause="down")
+for _ in range(10):
+    chatter()
+    log_setup._SILENCE_SECONDS = 0.0
+log.warning("dependency.ready", dependency="DEPENDENCY")
+chatter()
+"""
+
+
+@pytest.mark.parametrize("log_format", ["json", "console"])
+def test_of_an_outage_the_client_says_each_thing_once_and_the_rest_is_counted(tmp_path: Path, log_format: str) -> None:
+    """However long it lasts: 22,000 lines are four, and after it the client is heard again."""
+    statement = AN_OUTAGE.replace("DEPENDENCY", "broker").replace(
+        'log.warning("dependency.ready"', 'log_setup._SILENCE_SECONDS = 60.0\nlog.warning("dependency.ready"'
+    )
+    lines = lines_of(statement, log_format, tmp_path)
+    kinds = ("Unable to connect to node 0", "No metadata", "dependency.awaited", "dependency.ready")
+    assert len(lines) == 6
+    for line, kind in zip(lines, (*kinds, *kinds[:2]), strict=True):
+        assert kind in line
+    assert "20000" in STYLE.sub("", lines[3])
+
+
+def test_an_outage_of_the_database_does_not_silence_the_kafka_client(tmp_path: Path) -> None:
+    lines = lines_of(AN_OUTAGE.replace("DEPENDENCY", "database"), "json", tmp_path)
+    assert len(lines) > 10_000
+    assert "lines_left_out" not in json.loads(next(line for line in lines if "dependency.ready" in line))
+
+
+def test_outside_of_an_outage_the_client_says_each_thing_once_a_minute(tmp_path: Path) -> None:
+    statement = "client = logging.getLogger('aiokafka.conn')\nfor number in range(99): client.error('lost %s', number)"
+    assert len(lines_of(statement, "json", tmp_path)) == 1
+
+
+LEFT_BEHIND = """
+import asyncio, gc
+async def leave(error):
+    asyncio.get_running_loop().create_future().set_exception(error)
+    gc.collect()
+for error in (ConnectionResetError(104, "reset by peer"), ValueError("a fault")):
+    asyncio.run(leave(error))
+"""
+
+
+def test_a_connection_that_broke_unused_is_no_news_and_any_other_fault_left_behind_is(tmp_path: Path) -> None:
+    [line] = lines_of(LEFT_BEHIND, "json", tmp_path)
+    told = json.loads(line)
+    assert (told["logger"], told["level"]) == ("asyncio", "error")
+    assert "ValueError: a fault" in told["exception"]
+
+
+COLOURS = [
+    ({}, False),
+    ({"NO_COLOR": "1"}, False),
+    ({"TERM": "dumb"}, False),
+    ({"FORCE_COLOR": "1"}, True),
+    ({"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+]
+
+
+@pytest.mark.parametrize(("variables", "coloured"), COLOURS, ids=str)
+def test_redirected_console_logs_have_no_escape_codes(
+    tmp_path: Path, variables: dict[str, str], coloured: bool
+) -> None:
+    text = "\n".join(lines_of("log.warning('message.done', outcome='rejected')", "console", tmp_path, variables))
+    assert ("\x1b" in text) == coloured
+
+
+TERMINALS = [({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"TERM": "xterm"}, True)]
+
+
+@pytest.mark.parametrize(("variables", "coloured"), TERMINALS, ids=str)
+def test_terminal_logs_have_colours_where_wanted(tmp_path: Path, variables: dict[str, str], coloured: bool) -> None:
+    assert (b"\x1b" in at_terminal(["-c", PROGRAM.replace("STATEMENT", "log.warning('x')"), "console"], variables)) == (
+        coloured
+    )
+
+
+@pytest.mark.parametrize("arguments", [["run", "--help"], ["--nope"]])
+@pytest.mark.parametrize(
+    "variables", [{"TERM": "xterm-256color"}, {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true"}], ids=str
+)
+def test_help_and_usage_errors_have_no_escape_codes(arguments: list[str], variables: dict[str, str]) -> None:
+    """Whatever they are printed to."""
+    text = at_terminal(["-m", "worker", *arguments], variables)
+    assert b"Usage: rudder-worker" in text
+    assert b"\x1b" not in text
+
+
+def at_terminal(arguments: list[str], variables: dict[str, str]) -> bytes:
+    """What Python with these arguments writes to a terminal."""
+    own, its = os.openpty()
+    try:
+        environment = process_environment({"TERM": "xterm", **variables})
+        with subprocess.Popen(
+            [sys.executable, *arguments], stdin=its, stdout=its, stderr=its, env=environment
+        ) as process:
+            os.close(its)
+            text = b""
+            with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
+                while read := os.read(own, 65_536):
+                    text += read
+            process.wait(TIMEOUT_SECONDS)
+    finally:
+        os.close(own)
+    return text
+
+
+def test_rejection_s_console_line_begins_with_outcome_and_reason(tmp_path: Path) -> None:
+    statement = "log.warning('message.done', outcome='rejected', reason='invalid_data', attempts=1, detail='x')"
+    (line,) = lines_of(statement, "console", tmp_path)
+    assert re.search(r"message\.done +\[worker\.test\] outcome='rejected' reason='invalid_data' attempts=1", line), line
+
+
+@pytest.mark.parametrize(
+    ("statement", "level", "words"),
+    [
+        ("import warnings; warnings.warn('old way')", "warning", "old way"),
+        ("import threading; t = threading.Thread(target=lambda: 1 / 0); t.start(); t.join()", "critical", "division"),
+        ("class C:\n def __del__(self): 1 / 0\nC()", "error", "division"),
+        ("1 / 0", "critical", "division"),
+    ],
+    ids=["warning", "thread", "ignored", "uncaught"],
+)
+def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, level: str, words: str) -> None:
+    """Nothing else may stand in a stream of JSON lines."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), "json"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=process_environment({}),
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    (line,) = done.stderr.decode().splitlines()
+    said = json.loads(line)
+    assert said["level"] == level
+    assert words in said["event"] + said.get("exception", "")
+
+
+def test_kafka_client_s_error_without_a_traceback_is_a_warning(tmp_path: Path) -> None:
+    """It is about to be tried again; a fault in the client itself stays an error."""
+    statement = "k = logging.getLogger('aiokafka.conn'); k.error('Unable connect to %s', 'x')\n"
+    statement += "try: raise ValueError\nexcept ValueError: k.exception('Unexpected error in fetcher')"
+    levels = [json.loads(line)["level"] for line in lines_of(statement, "json", tmp_path)]
+    assert levels == ["warning", "error"]

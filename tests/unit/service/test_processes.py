@@ -1,0 +1,241 @@
+"""A process that dies is replaced, later and later; one that refuses is not; a stop ends it, kindly first."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.unit.pipeline.scripted import ImpatientClock
+from worker.rules.errors import ConfigurationError
+from worker.service import processes
+from worker.service.processes import RAN_WELL_SECONDS, ProcessKeeper
+from worker.telemetry import LogEvent
+
+READY = b"ready\n"
+PRELUDE = """
+import os, signal, sys
+def heed(number, code):
+    signal.signal(number, lambda *_: os._exit(code))
+def ready():
+    os.write(1, b"ready\\n")
+def wait():
+    os.read(0, 1)  # until the test itself is gone
+"""
+
+ORDERLY = "heed(signal.SIGTERM, 0); heed(signal.SIGINT, 130); ready(); wait()"
+SLOW = "signal.signal(signal.SIGTERM, signal.SIG_IGN); heed(signal.SIGINT, 130); ready(); wait()"
+FAILING_AT_STOP = "heed(signal.SIGTERM, 1); ready(); wait()"
+DEAF = "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGINT, signal.SIG_IGN); ready(); wait()"
+NOT_YET_LISTENING = "signal.signal(signal.SIGTERM, signal.SIG_DFL); ready(); wait()"
+CRASHED = "os.kill(os.getpid(), signal.SIGKILL)"
+FAILED = "sys.exit(1)"
+RETURNED = "sys.exit(0)"
+REFUSED = "os.write(0, b'mend this'); sys.exit(2)"
+
+GRACE_SECONDS = 3600.0
+
+
+class UnhurriedClock(ImpatientClock):
+    """Lets delays pass at once, and the grace period never."""
+
+    async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        if timeout_seconds == GRACE_SECONDS:
+            return await event.wait()
+        return await super().wait(event, timeout_seconds=timeout_seconds)
+
+
+class Family:
+    """Starts these processes, one after the other; the last one again and again."""
+
+    def __init__(self, *scripts: str | OSError, life_seconds: float = 0.0, clock: ImpatientClock | None = None) -> None:
+        self._scripts = scripts
+        self._life_seconds = life_seconds
+        self.clock = clock or UnhurriedClock()
+        self.processes: list[asyncio.subprocess.Process] = []
+        self.told_died: list[int] = []
+        self.ready = asyncio.Event()
+
+    async def launch(self, died: int, standard_input: int) -> asyncio.subprocess.Process:
+        self.told_died.append(died)
+        self.clock.now_seconds += self._life_seconds
+        script = self._scripts[min(died, len(self._scripts) - 1)]
+        if isinstance(script, OSError):
+            raise script
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", "-c", PRELUDE + script), stdin=standard_input, stdout=asyncio.subprocess.PIPE
+        )
+        self.processes.append(process)
+        assert process.stdout is not None
+        if await process.stdout.readline() == READY:
+            self.ready.set()
+        return process
+
+
+@pytest.fixture(autouse=True)
+async def _no_process_is_left(nothing_is_left_running: None) -> AsyncIterator[None]:
+    """Stricter than the session's own rule: when `run` has returned, there is nothing to wait for."""
+    yield
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def keeper_of(family: Family) -> ProcessKeeper:
+    return ProcessKeeper(number=1, launch=family.launch, grace_seconds=GRACE_SECONDS, clock=family.clock)
+
+
+async def run_until_ready(family: Family, keeper: ProcessKeeper) -> None:
+    """Until the process that stays is up; then a stop."""
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(keeper.run(stop))
+        await family.ready.wait()
+        stop.set()
+    assert all(process.returncode is not None for process in family.processes)
+
+
+async def test_a_process_runs_until_the_stop_and_ends_in_order() -> None:
+    family = Family(ORDERLY)
+    keeper = keeper_of(family)
+    with capture_logs() as logs:
+        await run_until_ready(family, keeper)
+    assert [process.returncode for process in family.processes] == [0]
+    assert not keeper.failed
+    assert [(log["event"], log["process"]) for log in logs] == [(LogEvent.PROCESS_STARTED, 1)]
+    assert logs[0]["pid"] == family.processes[0].pid
+
+
+@pytest.mark.parametrize(
+    ("script", "end"),
+    [
+        (CRASHED, {"signal": "SIGKILL"}),
+        (FAILED, {"exit_code": 1}),
+        (RETURNED, {"exit_code": 0}),
+        (OSError(11, "Resource temporarily unavailable"), {"cause": "[Errno 11] Resource temporarily unavailable"}),
+    ],
+    ids=["crashed", "failed", "returned", "not to be started"],
+)
+async def test_a_process_that_ends_by_itself_is_replaced(script: str | OSError, end: dict[str, str | int]) -> None:
+    """However it ended; that is said once, and the next one is told that it is not the first."""
+    family = Family(script, ORDERLY)
+    keeper = keeper_of(family)
+    with capture_logs() as logs:
+        await run_until_ready(family, keeper)
+    assert family.told_died == [0, 1]
+    [died] = [log for log in logs if log["event"] == LogEvent.PROCESS_DIED]
+    assert {name: died[name] for name in died if name in {"exit_code", "signal", "cause"}} == end
+    assert (died["process"], died["log_level"], died["delay_seconds"]) == (1, "error", 0.375)
+    assert not keeper.failed
+
+
+async def test_a_process_that_dies_again_and_again_is_replaced_later_and_later() -> None:
+    """Up to a bound: it is never given up."""
+    family = Family(*[FAILED] * 9, ORDERLY)
+    keeper = keeper_of(family)
+    await run_until_ready(family, keeper)
+    assert family.clock.waits_seconds == [0.375, 0.75, 1.5, 3.0, 6.0, 12.0, 22.5, 22.5, 22.5]
+
+
+@pytest.mark.parametrize(
+    ("life_seconds", "waits_seconds"), [(RAN_WELL_SECONDS, [0.375] * 3), (RAN_WELL_SECONDS - 1, [0.375, 0.75, 1.5])]
+)
+async def test_a_process_that_ran_well_is_replaced_soon(life_seconds: float, waits_seconds: list[float]) -> None:
+    family = Family(*[FAILED] * 3, ORDERLY, life_seconds=life_seconds)
+    keeper = keeper_of(family)
+    await run_until_ready(family, keeper)
+    assert family.clock.waits_seconds == waits_seconds
+
+
+async def test_a_process_that_refuses_at_the_start_is_not_replaced() -> None:
+    """Its words are what the operator reads."""
+    family = Family(REFUSED)
+    with pytest.raises(ConfigurationError, match=r"^mend this$"):
+        await keeper_of(family).run(asyncio.Event())
+    assert family.told_died == [0]
+
+
+async def test_a_replacement_that_refuses_ends_nobody_else() -> None:
+    """What changed since the others started, a password perhaps, may change back: it is told and tried again."""
+    family = Family(FAILED, REFUSED, REFUSED, ORDERLY)
+    keeper = keeper_of(family)
+    with capture_logs() as logs:
+        await run_until_ready(family, keeper)
+    assert [line.get("cause") for line in logs if line["event"] == LogEvent.PROCESS_DIED] == [None, *["mend this"] * 2]
+    assert family.told_died == [0, 1, 2, 3]
+
+
+async def test_a_stop_that_comes_while_a_replacement_is_awaited_starts_none() -> None:
+    stop = asyncio.Event()
+
+    class Stopping(ImpatientClock):
+        async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
+            stop.set()
+            return True
+
+    family = Family(FAILED, clock=Stopping())
+    await keeper_of(family).run(stop)
+    assert family.told_died == [0]
+
+
+async def test_a_process_that_does_not_stop_in_time_is_killed() -> None:
+    """That is said once, and it is no success."""
+    family = Family(DEAF, clock=ImpatientClock())
+    keeper = keeper_of(family)
+    with capture_logs() as logs:
+        await run_until_ready(family, keeper)
+    assert [process.returncode for process in family.processes] == [-9]
+    assert keeper.failed
+    assert family.clock.waits_seconds == [GRACE_SECONDS]
+    assert [log["event"] for log in logs] == [LogEvent.PROCESS_STARTED, LogEvent.PROCESS_KILLED]
+
+
+async def test_a_process_that_fails_while_it_stops_is_no_success() -> None:
+    """A last commit that failed, say."""
+    family = Family(FAILING_AT_STOP)
+    keeper = keeper_of(family)
+    with capture_logs() as logs:
+        await run_until_ready(family, keeper)
+    assert keeper.failed
+    assert [(log["event"], log.get("exit_code")) for log in logs[1:]] == [(LogEvent.PROCESS_DIED, 1)]
+    assert family.told_died == [0]
+
+
+async def test_a_process_that_has_not_come_to_listen_for_signals_ends_in_order_too() -> None:
+    family = Family(NOT_YET_LISTENING)
+    keeper = keeper_of(family)
+    await run_until_ready(family, keeper)
+    assert [process.returncode for process in family.processes] == [-15]
+    assert not keeper.failed
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+async def test_cancelling_ends_the_process_at_once(stopping: bool) -> None:
+    """SIGINT is what it understands so, whether or not it was asked to stop before."""
+    family, stop = Family(SLOW), asyncio.Event()
+    keeping = asyncio.ensure_future(keeper_of(family).run(stop))
+    await family.ready.wait()
+    if stopping:
+        stop.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+    keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+    assert [process.returncode for process in family.processes] == [130]
+
+
+@pytest.mark.parametrize("cancelled", ["once", "twice"])
+async def test_a_process_that_does_not_end_at_once_is_killed(cancelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a moment, or when it is asked for again."""
+    monkeypatch.setattr(processes, "_HURRY_SECONDS", 0.0 if cancelled == "once" else 3600.0)
+    family = Family(DEAF)
+    keeping = asyncio.ensure_future(keeper_of(family).run(asyncio.Event()))
+    await family.ready.wait()
+    keeping.cancel()
+    if cancelled == "twice":
+        for _ in range(10):
+            await asyncio.sleep(0)
+        keeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await keeping
+    assert await family.processes[0].wait() == -9

@@ -1,0 +1,160 @@
+"""A dependency that may come up is waited for, with patience and few words; one that never will is not."""
+
+import asyncio
+import math
+from itertools import pairwise
+
+import pytest
+from structlog.testing import capture_logs
+
+from tests.unit.pipeline.scripted import ImpatientClock
+from worker.pipeline.backoff import Backoff
+from worker.rules.errors import ConfigurationError, LeaseLost, LoginRefused, Unavailable
+from worker.service.startup import await_dependency
+from worker.telemetry import LogEvent
+
+BACKOFF = Backoff(initial_seconds=0.2, max_seconds=5.0)
+SAFETY_SECONDS = 5.0
+"""After which a test that waits for what does not come is a failure."""
+
+
+class Database:
+    """Refuses as often as it is told to, with these words."""
+
+    def __init__(self, *, refusals: float, error: Exception | None = None) -> None:
+        self.refusals = refusals
+        self.attempts = 0
+        self._error = error or Unavailable("connection refused")
+
+    async def attempt(self) -> None:
+        self.attempts += 1
+        if self.attempts <= self.refusals:
+            raise self._error
+
+
+async def wait_for(
+    database: Database, clock: ImpatientClock, *, timeout_seconds: float = 60.0, stop: asyncio.Event | None = None
+) -> None:
+    await await_dependency(
+        "database",
+        database.attempt,
+        stop=stop or asyncio.Event(),
+        timeout_seconds=timeout_seconds,
+        backoff=BACKOFF,
+        clock=clock,
+    )
+
+
+async def test_what_answers_is_not_waited_for() -> None:
+    clock, database = ImpatientClock(), Database(refusals=0)
+    with capture_logs() as logs:
+        await wait_for(database, clock)
+    assert (database.attempts, clock.waits_seconds) == (1, [])
+    assert [(log["event"], log["dependency"]) for log in logs] == [(LogEvent.DEPENDENCY_READY, "database")]
+
+
+async def test_it_is_tried_again_with_growing_waits_and_logged_once() -> None:
+    """Ten refusals are one warning, with the first cause."""
+    clock, database = ImpatientClock(), Database(refusals=10)
+    with capture_logs() as logs:
+        await wait_for(database, clock)
+    assert database.attempts == 11
+    assert clock.waits_seconds == [BACKOFF.delay_seconds(failures=n, chance=0.5) for n in range(1, 11)]
+    assert all(earlier <= later for earlier, later in pairwise(clock.waits_seconds))
+    assert [(log["event"], log["log_level"]) for log in logs] == [
+        (LogEvent.DEPENDENCY_AWAITED, "warning"),
+        (LogEvent.DEPENDENCY_READY, "warning"),
+    ]
+    assert logs[0]["cause"] == "connection refused"
+
+
+async def test_it_gives_up_after_the_timeout_with_one_line() -> None:
+    """What was waited for, how long, and why it did not come."""
+    clock, database = ImpatientClock(), Database(refusals=math.inf)
+    with pytest.raises(ConfigurationError) as raised:
+        await wait_for(database, clock, timeout_seconds=60.0)
+    assert str(raised.value) == "gave up on the database after 60 s: connection refused"
+    assert sum(clock.waits_seconds) == pytest.approx(60.0), "neither sooner nor later, and with a last try at the end"
+
+
+async def test_a_timeout_of_zero_is_one_try() -> None:
+    clock, database = ImpatientClock(), Database(refusals=math.inf)
+    with pytest.raises(ConfigurationError, match="after 0 s"):
+        await wait_for(database, clock, timeout_seconds=0.0)
+    assert (database.attempts, clock.waits_seconds) == (1, [])
+
+
+async def test_an_infinite_timeout_is_for_ever() -> None:
+    """A worker that starts before its database does must not need a restart."""
+    clock, database = ImpatientClock(), Database(refusals=2_000)
+    await wait_for(database, clock, timeout_seconds=math.inf)
+    assert database.attempts == 2_001
+
+
+async def test_what_will_never_come_up_is_not_waited_for() -> None:
+    clock, database = ImpatientClock(), Database(refusals=math.inf, error=ConfigurationError("wrong password"))
+    with pytest.raises(ConfigurationError, match=r"^wrong password$"):
+        await wait_for(database, clock)
+    assert (database.attempts, clock.waits_seconds) == (1, [])
+
+
+async def test_refused_login_is_repeated_after_seconds() -> None:
+    """A database that fails over refuses logins for a moment."""
+    clock, database = ImpatientClock(), Database(refusals=2, error=LoginRefused("login failed"))
+    with capture_logs() as logs:
+        await wait_for(database, clock)
+    assert (database.attempts, clock.waits_seconds) == (3, [5.0, 5.0])
+    assert [log["event"] for log in logs] == [LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+
+
+@pytest.mark.parametrize(("timeout_seconds", "attempts"), [(math.inf, 3), (60.0, 3), (5.0, 2), (0.0, 1)])
+async def test_refused_login_ends_the_start(timeout_seconds: float, attempts: int) -> None:
+    """After few attempts, whatever the timeout: some databases lock an account that fails often."""
+    clock, database = ImpatientClock(), Database(refusals=math.inf, error=LoginRefused("login failed"))
+    with pytest.raises(ConfigurationError, match=rf"^the database refused the login {attempts} times: login failed$"):
+        await wait_for(database, clock, timeout_seconds=timeout_seconds)
+    assert database.attempts == attempts
+
+
+async def test_a_fault_is_not_waited_out() -> None:
+    database = Database(refusals=math.inf, error=LookupError("a fault"))
+    with pytest.raises(LookupError):
+        await wait_for(database, ImpatientClock())
+    assert database.attempts == 1
+
+
+async def test_a_stop_ends_the_waiting_without_another_try() -> None:
+    stop = asyncio.Event()
+    database = Database(refusals=math.inf)
+    clock = ImpatientClock()
+
+    async def stopped_meanwhile(event: asyncio.Event, *, timeout_seconds: float) -> bool:
+        stop.set()
+        return event.is_set()
+
+    clock.wait = stopped_meanwhile  # type: ignore[method-assign]  # what happens while it waits is the point
+    with pytest.raises(LeaseLost):
+        await wait_for(database, clock, stop=stop)
+    assert database.attempts == 1
+
+
+async def test_a_stop_ends_a_try_that_does_not_come_back() -> None:
+    """A host that swallows packets answers neither yes nor no for as long as the driver waits."""
+    stop, trying = asyncio.Event(), asyncio.Event()
+
+    async def attempt() -> None:
+        trying.set()
+        await asyncio.Event().wait()
+
+    waiting = asyncio.ensure_future(
+        await_dependency("database", attempt, stop=stop, timeout_seconds=60.0, backoff=BACKOFF, clock=ImpatientClock())
+    )
+    try:
+        await trying.wait()
+        stop.set()
+        done, _ = await asyncio.wait({waiting}, timeout=SAFETY_SECONDS)
+        assert done, "it still waits for the try, although it was asked to stop"
+        with pytest.raises(LeaseLost):
+            await waiting
+    finally:
+        waiting.cancel()

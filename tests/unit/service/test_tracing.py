@@ -1,0 +1,84 @@
+"""A message's span is the publisher's child and says what the message came to."""
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+
+from schemas.record import Headers, Record
+from tests.unit.pipeline.scripted import created
+from worker.pipeline.transaction import read
+from worker.rules.decide import decide
+from worker.rules.errors import LeaseLost
+from worker.rules.message import Message
+from worker.rules.state import State
+from worker.service.tracing import OtelTracer
+
+
+def traced(message: Message, *, error: Exception | None = None) -> ReadableSpan:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    try:
+        with OtelTracer(provider).span(message) as came_to:
+            if error is not None:
+                raise error
+            came_to(decide(State(), message))
+    finally:
+        provider.shutdown()
+    (span,) = exporter.get_finished_spans()
+    return span
+
+
+def a_message(*headers: tuple[str, bytes | None]) -> Message:
+    record = created("r", offset=7)
+    return read(_with(record, (*record.headers, *headers)), event_bytes_max=1_000_000)
+
+
+def _with(record: Record, headers: Headers) -> Record:
+    return Record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp_ms,
+        key=None,
+        value=record.value,
+        headers=headers,
+    )
+
+
+def test_a_span_names_the_record_the_event_and_the_outcome() -> None:
+    span = traced(a_message())
+    assert span.name == "process in"
+    assert span.kind is SpanKind.CONSUMER
+    assert span.attributes is not None
+    assert span.attributes["messaging.kafka.offset"] == 7
+    assert span.attributes["cloudevents.event_id"] == "r in/0@7"
+    assert span.attributes["rudder.outcome"] == "applied"
+    assert span.parent is None
+
+
+@pytest.mark.parametrize("header", ["traceparent", "ce_traceparent"])
+def test_a_span_is_the_child_of_the_publishers(header: str) -> None:
+    span = traced(a_message((header, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")))
+    assert span.parent is not None
+    assert f"{span.parent.trace_id:x}" == "af7651916cd43dd8448eb211c80319c"
+    assert f"{span.parent.span_id:x}" == "b7ad6b7169203331"
+
+
+@pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"00-xyz-1-01"])
+def test_a_broken_parent_is_no_parent_and_no_error(garbage: bytes) -> None:
+    assert traced(a_message(("traceparent", garbage))).parent is None
+
+
+def test_a_rejection_is_an_error_with_its_reason() -> None:
+    message = read(Record(topic="in", partition=0, offset=0, timestamp_ms=0, key=None, value=b"{"), event_bytes_max=100)
+    span = traced(message)
+    assert span.status.status_code is StatusCode.ERROR
+    assert span.status.description == "malformed_json"
+
+
+def test_an_error_passes_through_the_span() -> None:
+    with pytest.raises(LeaseLost):
+        traced(a_message(), error=LeaseLost())

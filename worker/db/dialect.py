@@ -1,0 +1,84 @@
+"""What the store has to know about a kind of database, and nothing more."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError, StatementError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.db.pointers import KeyFragments
+from worker.db.unit_of_work import Conversations
+from worker.rules.errors import Unavailable
+
+READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
+"""Execution options of a connection that shall not write, and shall keep nobody from writing."""
+
+
+class Dialect(Protocol):
+    """One module beside this one implements it per database.
+
+    `advises`: whether there may ever be any `advice`. `keys`: for the key of `app_environments`.
+    """
+
+    advises: bool
+    keys: KeyFragments
+
+    def completed(self, url: URL) -> URL:
+        """The URL for SQLAlchemy's engine: with what it may leave out, without what `engine_arguments` says.
+
+        Raises:
+            ConfigurationError: it cannot be completed.
+            ImportError: what it needs is not installed.
+        """
+        ...
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
+        """Keyword arguments for `create_async_engine`: pool, timeouts, isolation. `url`: as it was given."""
+        ...
+
+    def prepare(self, engine: AsyncEngine) -> None:
+        """Hook up what every connection needs."""
+        ...
+
+    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> Conversations:
+        """How messages are handled on this database. Nothing is connected to yet; `engine` is closed after it."""
+        ...
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        """What an operator or a DBA should know of the driver and the database, a line each; nothing that forbids
+        going on.
+        """
+        ...
+
+    def grants(self, login: str, *, revision: str) -> str:
+        """A script that gives the login what a worker needs, in a database at `revision`.
+
+        Raises:
+            ConfigurationError: the database knows no logins, or none of that name.
+        """
+        ...
+
+    def reaction(self, error: BaseException) -> Exception | None:
+        """The error of `worker.rules.errors` that a driver's or SQLAlchemy's error calls for; None: it is neither.
+
+        A database error that is not known to be the fault of the event's own values is Unavailable: waiting loses
+        nothing, rejecting does.
+        """
+        ...
+
+
+@contextmanager
+def translating(dialect: Dialect) -> Iterator[None]:
+    """Turn what the driver raises inside into the errors of `worker.rules.errors`; others pass as they are."""
+    try:
+        yield
+    except Exception as error:
+        reaction = dialect.reaction(error)
+        if reaction is None and isinstance(error, SQLAlchemyError) and not isinstance(error, StatementError):
+            reaction = Unavailable(repr(error))  # of the pool or the connection, so not of any message's making
+        if reaction is None:
+            raise
+        raise reaction from error

@@ -1,0 +1,200 @@
+"""The connections that messages take turns on, each a thread's: ODBC calls block.
+
+pyodbc without aioodbc's and SQLAlchemy's layers: a turn at the server is one call in a thread, whatever it consists of
+(bind, execute, fetch; or execute, look for errors, commit). Last in, first out, so that those in use stay warm.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import Any, Final, TypeVar
+
+from worker.db.mssql.errors import kind_of
+from worker.db.mssql.parameters import bound, sizes
+from worker.db.mssql.unit_of_work import MssqlConversation
+from worker.db.places import Places
+from worker.db.row_decoder import Row
+from worker.rules.errors import Unavailable
+
+_AGE_MAX_SECONDS: Final = 1_500.0
+"""Azure's gateways drop what was idle for 30 minutes."""
+
+_CLOSE_TIMEOUT_SECONDS: Final = 5.0
+
+_BEYOND_THE_DRIVER_SECONDS: Final = 10.0
+"""The driver waits for a statement some seconds longer than the server may wait for a lock. Its login timeout does not
+count the resolution of the host name, for which a thread can wait much longer."""
+
+T = TypeVar("T")
+
+
+class MssqlSession:
+    """One connection and its one cursor; closing a cursor would cost a round trip, in which the server forgets its
+    statement, while the next statement on the same cursor does that by the way. `timeout_seconds`: of a turn, longer
+    than the driver's of a statement.
+    """
+
+    def __init__(
+        self, connection: Any, *, executor: ThreadPoolExecutor, errors: type[Exception], timeout_seconds: float
+    ) -> None:
+        self._connection = connection
+        self._timeout_seconds = timeout_seconds
+        self._executor = executor
+        self._errors = errors
+        self._cursor = connection.cursor()
+        self._running: Future[Any] | None = None
+        self.made_at_seconds = time.monotonic()
+
+    async def rows(self, sql: str, parameters: Sequence[object]) -> Sequence[Row]:
+        """One round trip: the rows of the only result."""
+
+        def work() -> Sequence[Row]:
+            self._execute(sql, parameters)
+            found: Sequence[Row] = self._cursor.fetchall()
+            return found
+
+        return await self._call(work)
+
+    async def commit_all(self, batches: Sequence[tuple[str, Sequence[object]]]) -> None:
+        """A round trip for each batch and one for the commit, without coming back in between."""
+
+        def work() -> None:
+            for sql, parameters in batches:
+                self._execute(sql, parameters)
+                # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
+                while self._cursor.nextset():
+                    pass
+            self._connection.commit()
+
+        await self._call(work)
+
+    async def rollback(self) -> None:
+        await self._call(self._connection.rollback)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the server has not answered the last call."""
+        return self._running is not None and not self._running.done()
+
+    def abandon(self) -> None:
+        """Stop what it is doing and close it, without waiting for either. What was not committed is undone."""
+        running = self._running
+        if running is None or running.done() or running.cancel():  # cancelled: no thread had begun it
+            self._close_in_a_thread()
+            return
+        with suppress(self._errors):  # it has just ended by itself
+            self._cursor.cancel()
+        running.add_done_callback(lambda _ended: self._close_in_a_thread())
+
+    def close(self) -> None:
+        """Blocks."""
+        with suppress(self._errors):  # closed by the server, or by an error before
+            self._connection.close()
+
+    def _close_in_a_thread(self) -> None:
+        try:
+            self._executor.submit(self.close)
+        except RuntimeError:  # there are no threads any more: all is closed
+            self.close()
+
+    def _execute(self, sql: str, parameters: Sequence[object]) -> None:
+        self._cursor.setinputsizes(sizes(parameters))
+        self._cursor.execute(sql, bound(parameters))
+
+    async def _call(self, work: Callable[[], T]) -> T:
+        self._running = future = self._executor.submit(work)
+        # The driver's own time-out is of statements; a COMMIT to a peer that fell silent would wait for TCP to give up.
+        async with asyncio.timeout(self._timeout_seconds):
+            return await asyncio.wrap_future(future)
+
+
+class MssqlConnections:
+    """`worker.db.unit_of_work.Conversations`. Nothing is connected to before it is needed.
+
+    `connect` blocks and gives a connection of pyodbc's, ready for messages; `errors` are those that it raises.
+    """
+
+    of_the_engine = False
+
+    def __init__(
+        self, connect: Callable[[], Any], *, errors: type[Exception], connections_max: int, timeout_seconds: float
+    ) -> None:
+        self._connect = connect
+        self._errors = errors
+        self._places = Places(database="SQL Server", connections_max=connections_max, timeout_seconds=timeout_seconds)
+        # A thread a connection: a COMMIT must never wait for a thread that waits for its lock. And as many again for
+        # what was abandoned and has not ended yet.
+        self._executor = ThreadPoolExecutor(2 * connections_max, thread_name_prefix="odbc")
+        self._idle: list[MssqlSession] = []
+        self._closed = False
+        self._turn_timeout_seconds = timeout_seconds + _BEYOND_THE_DRIVER_SECONDS
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[MssqlConversation]:
+        await self._places.take()
+        try:
+            session = await self._session()
+            try:
+                conversation = MssqlConversation(session)
+                yield conversation
+                await conversation.end()
+            except BaseException as error:
+                # What a failed batch or an unanswered commit left behind is not to be trusted with a roll back.
+                if session.unanswered or self._is_elsewhere(error):
+                    self._abandon_idle()  # connected to the same server, which is gone or no longer the primary
+                session.abandon()
+                raise
+            if self._closed:
+                session.abandon()
+            else:
+                self._idle.append(session)
+        finally:
+            self._places.give_back()
+
+    async def close(self) -> None:
+        """Say goodbye to a server that listens, for a while."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        closing = [asyncio.wrap_future(self._executor.submit(session.close)) for session in idle]
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_TIMEOUT_SECONDS)
+        self._executor.shutdown(wait=False)
+
+    def _is_elsewhere(self, error: BaseException) -> bool:
+        return isinstance(error, TimeoutError | Unavailable) or (
+            isinstance(error, self._errors) and kind_of(error).elsewhere
+        )
+
+    def _abandon_idle(self) -> None:
+        idle, self._idle = self._idle, []
+        for session in idle:
+            session.abandon()
+
+    async def _session(self) -> MssqlSession:
+        while self._idle:
+            session = self._idle.pop()
+            if time.monotonic() - session.made_at_seconds < _AGE_MAX_SECONDS:
+                return session
+            session.abandon()
+        connecting = self._executor.submit(self._connect)
+        try:
+            async with asyncio.timeout(self._turn_timeout_seconds):
+                connection = await asyncio.wrap_future(connecting)
+        except TimeoutError as error:
+            connecting.add_done_callback(_close_unwanted)
+            raise Unavailable(
+                f"SQL Server: no connection after {self._turn_timeout_seconds:g} s; the host name may not resolve"
+            ) from error
+        except asyncio.CancelledError:
+            connecting.add_done_callback(_close_unwanted)
+            raise
+        return MssqlSession(
+            connection, executor=self._executor, errors=self._errors, timeout_seconds=self._turn_timeout_seconds
+        )
+
+
+def _close_unwanted(connecting: Future[Any]) -> None:
+    if not connecting.cancelled() and connecting.exception() is None:
+        connecting.result().close()

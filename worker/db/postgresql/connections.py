@@ -1,0 +1,127 @@
+"""The connections that messages take turns on: last in, first out, so that those in use stay warm.
+
+asyncpg's own pool starts a task whenever a connection comes back, which costs more than all that is done here.
+"""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import asyncpg
+import structlog
+
+from worker.db.places import Places
+from worker.db.postgresql.errors import is_of_the_statement, is_too_many
+from worker.db.postgresql.pooling import require_session
+from worker.db.postgresql.unit_of_work import PostgresqlConversation
+from worker.rules.errors import Unavailable
+from worker.telemetry import LogEvent
+
+_CLOSE_TIMEOUT_SECONDS = 5.0
+
+_LIMITED_SECONDS = 60.0
+"""How long the worker is content with fewer connections before it tries for more."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
+
+
+class PostgresqlConnections:
+    """`worker.db.unit_of_work.Conversations`. Nothing is connected to before it is needed.
+
+    Where the server grants fewer connections than it is asked for, the worker works with those that it has.
+    """
+
+    def __init__(
+        self, connect: "Callable[[], Awaitable[asyncpg.Connection]]", *, connections_max: int, timeout_seconds: float
+    ) -> None:
+        self._connect = connect
+        self._connections_max = connections_max
+        self._places = Places(database="PostgreSQL", connections_max=connections_max, timeout_seconds=timeout_seconds)
+        self._idle: list[asyncpg.Connection] = []
+        self._in_use = 0
+        """Connections that a conversation has, and those that are being made."""
+        self._closed = self._limit_logged = False
+        self._pooled: bool | None = None
+        self._limited_until_seconds = 0.0
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator[PostgresqlConversation]:
+        connection = await self._taken()
+        try:
+            try:
+                yield PostgresqlConversation(connection)
+            except asyncpg.PostgresError as error:
+                # Any error but the statement's may be the connection's own, of a server that became a replica for one.
+                if not is_of_the_statement(error):
+                    connection.terminate()
+                raise
+            except BaseException:
+                connection.terminate()  # in the middle of something, nobody knows of what
+                raise
+            finally:
+                self._in_use -= 1
+                if self._closed:
+                    connection.terminate()
+                elif not connection.is_closed():
+                    self._idle.append(connection)
+        finally:
+            self._places.give_back()
+
+    async def close(self) -> None:
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            try:
+                await connection.close(timeout=_CLOSE_TIMEOUT_SECONDS)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                connection.terminate()  # the server is away: there is nobody to say goodbye to
+
+    async def _taken(self) -> "asyncpg.Connection":
+        """A connection, and a place for it. Raises Unavailable where none becomes free in time."""
+        while True:
+            if time.monotonic() >= self._limited_until_seconds:
+                self._places.restore()
+            await self._places.take()
+            self._in_use += 1
+            connection: asyncpg.Connection | None = None
+            try:
+                connection = await self._connection()
+            except (asyncpg.PostgresError, TimeoutError) as error:
+                # A pooler does not refuse a connection beyond its pool: it lets it wait.
+                limited = is_too_many(error) or (self._pooled and isinstance(error, TimeoutError))
+                if not limited or self._in_use + len(self._idle) == 1:
+                    raise
+                self._limit(error)
+            else:
+                return connection
+            finally:
+                if connection is None:
+                    self._in_use -= 1
+                    self._places.give_back()
+
+    def _limit(self, error: Exception) -> None:
+        """Have one place less for a while: whoever wants a connection waits for one that is there."""
+        self._places.withhold()
+        self._limited_until_seconds = time.monotonic() + _LIMITED_SECONDS
+        if not self._limit_logged:
+            self._limit_logged = True
+            _log.warning(LogEvent.CONNECTIONS_LIMITED, wanted=self._connections_max, cause=f"PostgreSQL: {error!r}")
+
+    async def _connection(self) -> "asyncpg.Connection":
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+        try:
+            connection = await self._connect()
+        except (TypeError, ValueError) as error:  # none of a message's values has been looked at yet
+            if isinstance(error, asyncpg.ClientConfigurationError):
+                raise
+            raise Unavailable(f"PostgreSQL: connecting failed: {error!r}") from error
+        if self._pooled is None:
+            try:
+                self._pooled = await require_session(connection, self._connect)
+            except BaseException:
+                connection.terminate()
+                raise
+        return connection

@@ -1,0 +1,110 @@
+"""PostgreSQL through asyncpg, directly or through a pooler that gives each client a session."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import asyncpg
+from sqlalchemy import URL, event
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import NullPool
+
+from worker.db.pointers import KeyFragments
+from worker.db.postgresql import default_files as postgresql_default_files
+from worker.db.postgresql import privileges as postgresql_privileges
+from worker.db.postgresql.connections import PostgresqlConnections
+from worker.db.postgresql.errors import reaction
+from worker.db.postgresql.url import connect_arguments
+
+_ANSWER_TIMEOUT_SECONDS = 5.0
+"""How long the answer may take beyond what the server takes: then it will not come."""
+
+POINT_LOOKUPS = {
+    # Every statement of a message looks rows up by an index that has them in the order that is asked for. A plan is
+    # made once, and tables that are still small, or that nobody has analysed, must not talk the planner into reading
+    # them whole, into sorting what another index finds, or into a join that reads them all, when they have grown.
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_sort": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "jit": "off",
+}
+
+
+class PostgresqlDialect:
+    """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
+
+    advises = False
+    keys = KeyFragments(order='COLUMN COLLATE "C"')
+
+    def __init__(self) -> None:
+        self._arguments: dict[str, Any] = {}
+        self._timeout_seconds = 0.0
+
+    def completed(self, url: URL) -> URL:
+        return url.set(query={})
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
+        postgresql_default_files.install()
+        given = connect_arguments(url)
+        # Only what a pooler lets through is a startup parameter; the rest is set on the connection, once there is one.
+        startup = {"application_name": "rudder-worker", "TimeZone": "UTC", **given.pop("server_settings", {})}
+        self._timeout_seconds = given.setdefault("command_timeout", timeout_seconds)
+        self._arguments = {"timeout": timeout_seconds, **given, "server_settings": startup}
+        return {
+            # For looking at the tables, at the start. Messages and probes have connections without its layers.
+            "poolclass": NullPool,
+            "isolation_level": "READ COMMITTED",
+            "connect_args": self._arguments,
+        }
+
+    def prepare(self, engine: AsyncEngine) -> None:
+        setting = _setting(_of_sessions(self._timeout_seconds))
+
+        def connected(connection: Any, _record: object) -> None:
+            connection.run_async(lambda asyncpg_connection: asyncpg_connection.execute(setting))
+
+        event.listen(engine.sync_engine, "connect", connected)
+
+    def conversations(
+        self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
+    ) -> PostgresqlConnections:
+        del engine
+        milliseconds = str(int(self._timeout_seconds * 1000))
+        # The server gives up first: what the client gave up alone would still wait there, and be written one day.
+        settings = POINT_LOOKUPS | _of_sessions(self._timeout_seconds) | {"statement_timeout": milliseconds}
+        arguments = {**self._arguments, "command_timeout": self._timeout_seconds + _ANSWER_TIMEOUT_SECONDS}
+
+        async def connect() -> asyncpg.Connection:
+            connection = await asyncpg.connect(**arguments)
+            try:
+                await connection.execute(_setting(settings))
+            except BaseException:
+                connection.terminate()
+                raise
+            return connection
+
+        return PostgresqlConnections(connect, connections_max=connections_max, timeout_seconds=timeout_seconds)
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        del connection
+        return ()
+
+    def grants(self, login: str, *, revision: str) -> str:
+        return postgresql_privileges.script(login, revision=revision)
+
+    def reaction(self, error: BaseException) -> Exception | None:
+        return reaction(error)
+
+
+def _of_sessions(timeout_seconds: float) -> dict[str, str]:
+    return {
+        # A worker that is stopped or cut off must not hold a release against whoever comes next.
+        "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
+        "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
+    }
+
+
+def _setting(settings: Mapping[str, str]) -> str:
+    return "; ".join(f"SET {name} = '{value}'" for name, value in settings.items())

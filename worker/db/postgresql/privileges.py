@@ -1,0 +1,62 @@
+"""The rights of a role on PostgreSQL, as SQL for a DBA to read and to run."""
+
+from typing import Final
+
+from worker.db.pointers import TABLE as POINTER_TABLE
+from worker.db.privileges import RIGHTS, checked_login, grants, literal
+from worker.rules.errors import ConfigurationError
+
+_ROLE_LENGTH_MAX: Final = 63
+"""NAMEDATALEN of a usual build, without its last byte."""
+
+_QUOTE: Final = "$rights$"
+
+_FUNCTIONS: Final = (
+    "rudder_guard(boolean, text)",
+    "rudder_claim_rejection(uuid, uuid)",
+    "rudder_claim_application(uuid, boolean)",
+    "rudder_claim_number(date, integer, uuid, integer)",
+)
+
+
+def script(role: str, *, revision: str) -> str:
+    """Grants to the role, in the schema that is current; to be run again after every migration.
+
+    Raises:
+        ConfigurationError: there can be no such role.
+    """
+    role = checked_login(role, length_max=_ROLE_LENGTH_MAX)
+    if _QUOTE in role:
+        raise ConfigurationError(f"a role with {_QUOTE} in its name cannot be written down")
+    name, text = '"' + role.replace('"', '""') + '"', literal(role)
+    lines = [
+        f"-- What a role needs to run rudder-worker at revision {revision}, and nothing else. The role must exist.",
+        "-- To be run in the worker's database and schema by their owner, after `rudder-worker migrate`. What PUBLIC",
+        "-- may do everywhere, such as making temporary tables, is not taken from anybody here.",
+        f"DO {_QUOTE} BEGIN",
+        f"    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {text});",
+        f"    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), {text});",
+        f"END {_QUOTE};",
+    ]
+    functions = [f"GRANT EXECUTE ON FUNCTION {function} TO {name};" for function in _FUNCTIONS]
+    return "\n".join([*lines, *grants(name), *functions])
+
+
+def missing_rights(*, pointers: bool) -> str:
+    """An expression: what the current role lacks to write, comma-separated; an empty text where it lacks nothing.
+
+    It fails where a function of the worker is missing. `pointers`: whether `app_environments` is written to.
+    """
+    held: dict[str, str] = {}
+    for rights in RIGHTS:
+        if rights.table == POINTER_TABLE and not pointers:
+            continue
+        if rights.inserted:
+            held[f"INSERT on {rights.table}"] = f"has_any_column_privilege('{rights.table}', 'INSERT')"
+        if rights.updated:
+            columns = (f"has_column_privilege('{rights.table}', '{column}', 'UPDATE')" for column in rights.updated)
+            held[f"UPDATE on {rights.table}"] = " AND ".join(columns)
+    for function in _FUNCTIONS:
+        held[f"EXECUTE on {function}"] = f"has_function_privilege('{function}', 'EXECUTE')"
+    cases = ", ".join(f"CASE WHEN NOT ({holds}) THEN '{right}' END" for right, holds in held.items())
+    return f"concat_ws(', ', {cases})"

@@ -1,0 +1,104 @@
+"""SQLite: the embedded database. One writer at a time, so one connection."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from worker.db.pointers import KeyFragments
+from worker.db.sqlite.unit_of_work import OPENED_FILE, SqliteConversations, file_of
+from worker.rules.errors import ConfigurationError, Conflict, Unavailable, Unprocessable
+
+_MISSING: Final = re.compile("no such (?:table|column)")
+_FOR_AN_OPERATOR: Final = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_AUTH")
+
+
+class SqliteDialect:
+    """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
+
+    advises = False
+    keys = KeyFragments(order="COLUMN COLLATE BINARY")
+
+    def __init__(self) -> None:
+        self._file: str | None = None
+
+    def completed(self, url: URL) -> URL:
+        return url
+
+    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
+        self._file = url.database
+        return {
+            "pool_size": 1,  # a second connection could only wait for the first
+            "max_overflow": 0,
+            "pool_timeout": timeout_seconds,
+            "connect_args": {"timeout": timeout_seconds},
+        }
+
+    def prepare(self, engine: AsyncEngine) -> None:
+        event.listen(engine.sync_engine, "connect", _on_connect)
+        event.listen(engine.sync_engine, "begin", _on_begin)
+
+    def conversations(
+        self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
+    ) -> SqliteConversations:
+        del connections_max, timeout_seconds  # the engine's
+        return SqliteConversations(engine)
+
+    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+        del connection
+        return ()
+
+    def grants(self, login: str, *, revision: str) -> str:
+        del login, revision
+        raise ConfigurationError("SQLite knows no logins: who may write the file may do everything")
+
+    def reaction(self, error: BaseException) -> Exception | None:
+        if isinstance(error, IntegrityError):
+            return Conflict(str(error.orig))
+        if isinstance(error, DataError) or (isinstance(error, DBAPIError) and isinstance(error.orig, OverflowError)):
+            return Unprocessable(str(error.orig))
+        if isinstance(error, DBAPIError):
+            return _of_the_file(error, self._file)
+        if isinstance(error, PoolTimeoutError | OSError):
+            return Unavailable(f"SQLite: {error}")
+        return None
+
+
+def _of_the_file(error: DBAPIError, file: str | None) -> Exception:
+    if _MISSING.match(str(error.orig)):
+        return ConfigurationError(f"SQLite: {error.orig}: run `rudder-worker migrate`, or put the right file in place")
+    name = getattr(error.orig, "sqlite_errorname", "")
+    if name.startswith(_FOR_AN_OPERATOR):
+        return ConfigurationError(f"SQLite: {error.orig} ({file}, see RUDDER_DATABASE_URL)")
+    if name.startswith("SQLITE_CANTOPEN"):
+        return Unavailable(
+            f"SQLite: {error.orig} {file}: its folder must exist and be writable for this user (RUDDER_DATABASE_URL)"
+        )
+    # Which operation failed says more than the text: SHMSIZE, for one, is a disk that is full.
+    return Unavailable(
+        f"SQLite: {error.orig}{f' ({name}): is the disk full?' if name.startswith('SQLITE_IOERR') else ''}"
+    )
+
+
+def _on_connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # the driver must not begin transactions of its own
+    cursor = connection.cursor()
+    for pragma in ("foreign_keys = ON", "journal_mode = WAL", "synchronous = FULL"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.execute("PRAGMA database_list")
+    [path] = [path for _number, name, path in cursor.fetchall() if name == "main"]
+    record.info[OPENED_FILE] = file_of(path)
+    cursor.close()
+
+
+def _on_begin(connection: Connection) -> None:
+    # IMMEDIATE: a transaction that reads first and writes later could otherwise fail in between, for ever. One that
+    # only reads must not keep the worker from writing meanwhile.
+    only_reads = connection.get_execution_options().get("rudder_read_only", False)
+    connection.exec_driver_sql("BEGIN" if only_reads else "BEGIN IMMEDIATE")

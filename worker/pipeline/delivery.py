@@ -1,0 +1,260 @@
+"""One message from its lane to its last acknowledgement: its transaction, what it publishes, what is counted of it.
+
+What fails for a reason of its own is tried a bounded number of times and then rejected. Nothing is begun while a
+dependency is away, once its partition is given up, or when so much was rejected that the breaker is open.
+"""
+
+import logging
+from contextlib import AbstractAsyncContextManager
+
+import structlog
+
+from worker.pipeline.breaker import Breaker, Counted, Position
+from worker.pipeline.dependency_monitor import DependencyMonitors
+from worker.pipeline.log_throttle import LogThrottle
+from worker.pipeline.outgoing import OutgoingRecords
+from worker.pipeline.publish import PublishStep
+from worker.pipeline.retry import Failed, Lease, Retries, RetryPolicy, position
+from worker.pipeline.transaction import give_up, process
+from worker.ports import Clock, Decider, Publisher, Store, Tracer
+from worker.rules.decide import decide
+from worker.rules.errors import LeaseLost
+from worker.rules.message import REDRIVE_HEADER, Message
+from worker.rules.state import Duplicate, FirstUse, Outcome, Rejected
+from worker.telemetry import (
+    BREAKER_OPEN,
+    EVENT_LAG_SECONDS,
+    IDENTITY_REUSED,
+    MESSAGES,
+    PROCESSING_SECONDS,
+    PUBLISHED,
+    REJECTIONS,
+    UNPUBLISHED,
+    LogEvent,
+    Metrics,
+)
+
+_FIRST_TIMESTAMP_MS = 1_293_840_000_000
+"""2011, when Kafka was first released."""
+_AHEAD_MAX_SECONDS = 86_400.0
+
+_REUSE_ADVICE = (
+    "the second event has no effect; its publisher must give each event a source and id of its own, for example the "
+    "run's id and the step's name"
+)
+
+_REDRIVE_ACTION = (
+    f"the event was rejected before and is not decided again; send it with the header {REDRIVE_HEADER} to have it "
+    "decided afresh (rudder-worker publish --redrive)"
+)
+
+_ADVICE = (
+    "look at what was rejected, in the table release_event_rejections or the dead letters. Is it the right database, "
+    "and all in it? If not, leave the breaker as it is: what is rejected stays so when it is read again. If it is a "
+    "publisher, mend it, and restart with RUDDER_BREAKER_EVENTS=0 until the rest of its events is through"
+)
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
+
+
+class Delivery:
+    """Delivers messages. One for the worker."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        publisher: Publisher,
+        outgoing: OutgoingRecords,
+        policy: RetryPolicy,
+        monitors: DependencyMonitors,
+        breaker: Breaker,
+        decider: Decider = decide,
+        tracer: Tracer,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._store = store
+        self._tracer = tracer
+        self._retries = Retries(policy, clock=clock, metrics=metrics)
+        self._publishing = PublishStep(
+            publisher=publisher,
+            outgoing=outgoing,
+            retries=self._retries,
+            monitor=monitors.broker,
+            attempts_max=policy.attempts_max,
+        )
+        self._monitors = monitors
+        self._breaker = breaker
+        self._judge = decider
+        self._clock = clock
+        self._metrics = metrics
+        self._repeated_lines = LogThrottle()
+
+    async def deliver(
+        self,
+        message: Message,
+        lease: Lease,
+        slot: AbstractAsyncContextManager[None],
+        counted: Counted | None = None,
+    ) -> Outcome:
+        """Return when the message's transaction is committed and all it publishes is acknowledged. `counted`: the
+        message in the breaker's order, where several are delivered at the same time.
+
+        Raises:
+            LeaseLost: its partition was given up first, or the breaker opened.
+        """
+        record = message.record
+        counted = counted or self._breaker.expect(Position(record.topic, record.partition, record.offset))
+        lease.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
+        try:
+            with self._tracer.span(message) as came_to:
+                await self._admitted(lease)
+                began = self._clock.monotonic_seconds()
+                outcome, attempts = await self._persist(message, lease, slot, counted)
+                came_to(outcome)
+                published = await self._publishing.publish(outcome, message, lease, attempts=attempts)
+                if published.instead is not None:
+                    self._metrics.count(UNPUBLISHED)
+                    self._count(counted, Rejected(rejection=published.instead), message)
+                self._count(counted, outcome, message)
+        finally:
+            lease.leave()
+            self._note(self._breaker.left(counted))
+        for outgoing_record in published.outgoing:
+            self._metrics.count(PUBLISHED, outgoing_record.topic)
+        self._report(message, outcome, attempts, self._clock.monotonic_seconds() - began)
+        return outcome
+
+    async def _persist(
+        self, message: Message, lease: Lease, slot: AbstractAsyncContextManager[None], counted: Counted
+    ) -> tuple[Outcome, int]:
+        """The outcome, and how many transactions it took."""
+        attempts = 0
+
+        async def transact(failed: Failed) -> Outcome:
+            nonlocal attempts
+            while True:
+                await self._admitted(lease)
+                async with slot:
+                    self._still_to_do(lease)
+                    if self._monitors.blocked:
+                        continue  # the monitor blocked while this waited for its slot
+                    attempts += 1
+                    if failed.hopeless is None:
+                        outcome = await process(message, self._store, self._judge)
+                    else:
+                        outcome = await give_up(message, self._store, detail=failed.hopeless)
+                    if isinstance(outcome, Rejected):
+                        # Before the place is given to the next: what is rejected after the breaker opened is in a
+                        # transaction now.
+                        self._count(counted, outcome, message)
+                    return outcome
+
+        return await self._retries.repeat(transact, message, lease, monitor=self._monitors.database), attempts
+
+    def _still_to_do(self, lease: Lease) -> None:
+        if lease.ended.is_set() or self._breaker.tripped is not None:
+            raise LeaseLost
+
+    def _count(self, counted: Counted, outcome: Outcome, message: Message) -> None:
+        self._note(self._breaker.decided(counted, outcome, redriven=message.redrive))
+
+    def _note(self, trips: bool) -> None:  # noqa: FBT001 - what the breaker has just returned
+        tripped = self._breaker.tripped
+        if not trips or tripped is None:
+            return
+        self._metrics.set(BREAKER_OPEN, 1)
+        _log.error(
+            LogEvent.BREAKER_OPENED,
+            rejected=tripped.rejected,
+            judged=tripped.judged,
+            reasons=tripped.reasons,
+            sources=tripped.sources,
+            **tripped.last._asdict(),
+            advice=_ADVICE,
+        )
+
+    async def _admitted(self, lease: Lease) -> None:
+        """Return when the gates are open. Who waits there does not hold up a drain."""
+        if self._monitors.blocked:
+            lease.leave()
+            try:
+                await self._monitors.wait_until_available(lease.ended)
+            finally:
+                lease.enter()
+
+    def _report_reuse(self, message: Message, first: FirstUse) -> None:
+        self._metrics.count(IDENTITY_REUSED)
+        content = message.content
+        now_seconds = self._clock.monotonic_seconds()
+        left_out = self._repeated_lines.left_out_before(content.source or "", now_seconds=now_seconds)
+        if left_out is None:
+            return
+        _log.warning(
+            LogEvent.IDENTITY_REUSED,
+            source=content.source,
+            id=content.id,
+            type=content.type and str(content.type),
+            release_id=message.release_id and str(message.release_id),
+            first_type=first.type,
+            first_release_id=first.release_id and str(first.release_id),
+            **position(message),
+            lines_left_out=left_out or None,
+            advice=_REUSE_ADVICE,
+        )
+
+    def _report(self, message: Message, outcome: Outcome, attempts: int, seconds: float) -> None:
+        name = type(outcome).__name__.lower()
+        rejection = outcome.rejection if isinstance(outcome, Rejected | Duplicate) else None
+        self._metrics.count(MESSAGES, name)
+        self._metrics.observe(PROCESSING_SECONDS, seconds)
+        if (lag_seconds := _lag_seconds(message.record.timestamp_ms, self._clock.unix_seconds())) is not None:
+            self._metrics.observe(EVENT_LAG_SECONDS, lag_seconds)
+        if isinstance(outcome, Rejected):
+            self._metrics.count(REJECTIONS, outcome.rejection.reason)
+        if isinstance(outcome, Duplicate) and outcome.reused is not None:
+            self._report_reuse(message, outcome.reused)
+        sent_again = _rejected_event_sent_again(outcome, message)
+        level = logging.WARNING if isinstance(outcome, Rejected) or sent_again else logging.DEBUG
+        if not _log.is_enabled_for(level):
+            return  # thousands a second: not even the words are put together
+        content = message.content
+        _log.log(
+            level,
+            LogEvent.MESSAGE_DONE,
+            outcome=name,
+            reason=rejection and rejection.reason,
+            detail=rejection and rejection.detail,
+            source=content.source,
+            id=content.id,
+            type=content.type and str(content.type),
+            release_id=message.release_id and str(message.release_id),
+            **position(message),
+            attempts=attempts,
+            duration_ms=round(seconds * 1000, 3),
+            action=_REDRIVE_ACTION if sent_again else None,
+        )
+
+
+def _rejected_event_sent_again(outcome: Outcome, message: Message) -> bool:
+    """Whether somebody published a rejected event anew: the record itself, delivered again, is at its old position."""
+    if (
+        not isinstance(outcome, Duplicate)
+        or outcome.rejection is None
+        or outcome.activities
+        or outcome.reused is not None
+    ):
+        return False
+    record, rejection = message.record, outcome.rejection
+    return (record.topic, record.partition, record.offset) != (rejection.topic, rejection.partition, rejection.offset)
+
+
+def _lag_seconds(timestamp_ms: int, now_seconds: float) -> float | None:
+    """How old a record is; None where its timestamp is none that a record of a topic can have: -1, seconds or
+    microseconds taken for milliseconds, a clock that is days ahead.
+    """
+    lag_seconds = now_seconds - timestamp_ms / 1000
+    if timestamp_ms < _FIRST_TIMESTAMP_MS or lag_seconds < -_AHEAD_MAX_SECONDS:
+        return None
+    return max(0.0, lag_seconds)

@@ -1,0 +1,99 @@
+"""What an outcome tells the world: status events, or a dead letter."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal, assert_never
+
+from schemas.envelope import write_binary, write_structured
+from schemas.types import StatusEventType
+from worker.pipeline.dead_letter import dead_letter
+from worker.ports import OutgoingRecord
+from worker.rules.message import Message
+from worker.rules.rows import Activity, Rejection
+from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
+from worker.rules.status_events import StatusEvent, status_events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Topics:
+    """Where the worker publishes."""
+
+    deployment_status: str
+    release_status: str
+    dead_letters: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutgoingRecords:
+    """Turns outcomes into records. `source` is the status events' CloudEvents source, `worker` names this process."""
+
+    topics: Topics
+    content_mode: Literal["binary", "structured"]
+    source: str
+    worker: str
+
+    def of(self, outcome: Outcome, message: Message, *, attempts: int) -> tuple[OutgoingRecord, ...]:
+        """The records to produce, in order; `attempts` is how often the message was tried."""
+        match outcome:
+            case Applied(changes=changes):
+                return self._changes(changes.activities)
+            case Stale():
+                return ()
+            case Rejected(rejection=rejection):
+                return (self._dead_letter(rejection, message, attempts),)
+            case Duplicate(activities=activities, rejection=rejection):
+                if activities or rejection is None:
+                    return self._changes(activities)
+                return (self._dead_letter(rejection, message, attempts),)
+            case _:
+                assert_never(outcome)
+
+    def _changes(self, activities: tuple[Activity, ...]) -> tuple[OutgoingRecord, ...]:
+        return tuple(self._status_event(event) for event in status_events(activities))
+
+    def _status_event(self, event: StatusEvent) -> OutgoingRecord:
+        whole = self._written(event, event.data)
+        if event.data.get("comment") is None:
+            return whole
+        without_comment = {**event.data, "comment": None, "comment_omitted": True}
+        return replace(whole, shorter=partial(self._written, event, without_comment))
+
+    def _written(self, event: StatusEvent, data: Mapping[str, Any]) -> OutgoingRecord:
+        write = write_structured if self.content_mode == "structured" else write_binary
+        value, headers = write(
+            source=self.source,
+            id=str(event.id),
+            type=event.type,
+            time=event.time,
+            subject=str(event.release_id),
+            data=data,
+        )
+        deployment = event.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
+        topic = self.topics.deployment_status if deployment else self.topics.release_status
+        return OutgoingRecord(topic=topic, key=str(event.release_id).encode(), value=value, headers=headers)
+
+    def letter(self, rejection: Rejection, message: Message, *, attempts: int, bare: bool) -> OutgoingRecord:
+        """A dead letter in place of what cannot be published. `bare`: with nothing of the record, in case that its
+        content is what fails.
+        """
+        outgoing_record = self._dead_letter(rejection, message, attempts)
+        while bare and outgoing_record.shorter is not None:
+            outgoing_record = outgoing_record.shorter()
+        return replace(outgoing_record, key=str(rejection.id).encode()) if bare else outgoing_record
+
+    def _dead_letter(self, rejection: Rejection, message: Message, attempts: int) -> OutgoingRecord:
+        """The record as it came, and why it ends here. A repeat's letter has the same `rudder-id`."""
+        record = message.record
+        added = {
+            "rudder-id": str(rejection.id),
+            "rudder-reason": rejection.reason,
+            "rudder-detail": rejection.detail,
+            "rudder-topic": record.topic,
+            "rudder-partition": str(record.partition),
+            "rudder-offset": str(record.offset),
+            "rudder-timestamp": str(record.timestamp_ms),
+            "rudder-attempts": str(attempts),
+            "rudder-worker": self.worker,
+        }
+        return dead_letter(record, added, topic=self.topics.dead_letters)

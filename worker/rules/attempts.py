@@ -1,0 +1,152 @@
+"""Which attempt a deployment event means, and what the attempts of a release say about it.
+
+Rules 4 to 8 of the contract's section "What an event does", on nothing but the attempts.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from schemas.reasons import Reason
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from worker.rules.rows import Deployment
+from worker.rules.transitions import ACTIVE, ENDS, PROGRESS, deployment_may_become
+
+_CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)
+"""How far the clock that stamps the end of an attempt may be behind the clock that stamped its first event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A new attempt begins, with the event's status."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """An attempt takes the event's status."""
+
+    target: Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """The event comes too late for this attempt."""
+
+    target: Deployment
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """No attempt can take the event."""
+
+    reason: Reason
+    detail: str
+
+
+Step = Open | Move | Ignore | Refuse
+
+
+def choose(
+    siblings: Iterable[Deployment], *, wanted: DeploymentStatus, attempt: int | None, event_time: datetime
+) -> Step:
+    """What an event that wants the status `wanted` means to `siblings`, the attempts of its environment and
+    config revision. `attempt` is the one that the event names, if any.
+
+    Of `siblings` it needs the two highest attempts, the named one and the one before it, and, for a roll-back that
+    names none, the highest attempt that may become ROLLED_BACK.
+    """
+    by_attempt = {sibling.attempt: sibling for sibling in siblings}
+    latest = by_attempt[max(by_attempt)] if by_attempt else None
+    if attempt is None:
+        return _unnamed(by_attempt, latest, wanted=wanted, event_time=event_time)
+    if attempt in by_attempt:
+        return _named(by_attempt, attempt, latest, wanted=wanted, event_time=event_time)
+    following = latest.attempt + 1 if latest else 1
+    if attempt == following:
+        return Open(attempt)
+    return Refuse(Reason.ATTEMPT_GAP, f"attempt {attempt} is neither known nor the next one, which is {following}")
+
+
+def _named(
+    by_attempt: dict[int, Deployment],
+    attempt: int,
+    latest: Deployment | None,
+    *,
+    wanted: DeploymentStatus,
+    event_time: datetime,
+) -> Step:
+    target = by_attempt[attempt]
+    superseded = target.status is DeploymentStatus.CANCELLED and target is not latest
+    if target.status is wanted or superseded or _late(target, by_attempt, wanted=wanted, event_time=event_time):
+        return Ignore(target)
+    if deployment_may_become(current=target.status, wanted=wanted):
+        return Move(target)
+    return Refuse(Reason.INVALID_TRANSITION, f"attempt {target.attempt} is {target.status} and may not become {wanted}")
+
+
+def _unnamed(
+    by_attempt: dict[int, Deployment], latest: Deployment | None, *, wanted: DeploymentStatus, event_time: datetime
+) -> Step:
+    if latest and _late(latest, by_attempt, wanted=wanted, event_time=event_time):
+        return Ignore(latest)
+    if wanted is DeploymentStatus.ROLLED_BACK:
+        able = [n for n, sibling in by_attempt.items() if deployment_may_become(current=sibling.status, wanted=wanted)]
+        if not able:
+            return Refuse(Reason.INVALID_TRANSITION, "no attempt may become ROLLED_BACK")
+        return Move(by_attempt[max(able)])
+    if latest and latest.status in ACTIVE and wanted is not DeploymentStatus.PENDING:
+        return Ignore(latest) if latest.status is wanted else Move(latest)
+    return Open(latest.attempt + 1 if latest else 1)
+
+
+def _late(
+    target: Deployment, by_attempt: dict[int, Deployment], *, wanted: DeploymentStatus, event_time: datetime
+) -> bool:
+    """Whether an event is late for `target` (docs/contract.md#decision, "late").
+
+    An end may be stamped by another clock than the attempt that it ends; a repeated notification of the end of the
+    attempt before must not end this one.
+    """
+    if target.status in ACTIVE and wanted in ENDS:
+        before = by_attempt.get(target.attempt - 1)
+        repeated = before is not None and event_time <= before.updated_at
+        return repeated or event_time < target.created_at - _CLOCK_DIFFERENCE_MAX
+    if event_time == target.updated_at:
+        return PROGRESS[wanted] <= PROGRESS[target.status]
+    return event_time < target.updated_at
+
+
+def counting(deployments: Iterable[Deployment]) -> dict[str, Deployment]:
+    """The attempt that each environment counts with: that of the latest event, cancelled ones left out."""
+    counted: dict[str, Deployment] = {}
+    for deployment in deployments:
+        if deployment.status is DeploymentStatus.CANCELLED:
+            continue
+        other = counted.get(deployment.environment_id)
+        if other is None or _recency(deployment) > _recency(other):
+            counted[deployment.environment_id] = deployment
+    return counted
+
+
+def _recency(deployment: Deployment) -> tuple[datetime, int, int]:
+    return deployment.updated_at, deployment.config_revision, deployment.attempt
+
+
+def roll_up(counted: Iterable[Deployment]) -> ReleaseStatus:
+    """The release's status, from the attempts that its environments count with."""
+    statuses = {deployment.status for deployment in counted}
+    if statuses & ACTIVE:
+        return ReleaseStatus.DEPLOYING
+    for status, release_status in _BY_PRECEDENCE:
+        if status in statuses:
+            return release_status
+    return ReleaseStatus.APPROVED
+
+
+_BY_PRECEDENCE = (
+    (DeploymentStatus.FAILED, ReleaseStatus.FAILED),
+    (DeploymentStatus.SUCCESS, ReleaseStatus.DEPLOYED),
+    (DeploymentStatus.ROLLED_BACK, ReleaseStatus.ROLLED_BACK),
+)

@@ -1,0 +1,268 @@
+"""The rules: what one event does to one release. Pure: no clock, no chance, no input or output.
+
+The contract's section "What an event does (the decision)" is the source; the numbers in comments are its rules.
+"""
+
+from typing import assert_never
+
+from schemas.confusables import DIFFERENCES, collides
+from schemas.detail import echo, joined, pointer
+from schemas.event import Event, Invalid
+from schemas.incoming import (
+    ActivityRecorded,
+    DeploymentChange,
+    ReleaseCreated,
+    ReleaseTransition,
+)
+from schemas.reasons import Reason
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.types import EventType
+from worker.rules.allowed_sources import AllowedSources
+from worker.rules.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
+from worker.rules.effects import Effects, event_type_of
+from worker.rules.message import Message
+from worker.rules.rows import Deployment, Pointer, Rejection, Release
+from worker.rules.state import Applied, Duplicate, FirstUse, Outcome, Rejected, Stale, State
+from worker.rules.transitions import ACTIVE, BEYOND_APPROVAL, UNDEPLOYABLE, review_may_become
+
+WANTED_DEPLOYMENT_STATUS = {
+    EventType.DEPLOYMENT_REQUESTED: DeploymentStatus.PENDING,
+    EventType.DEPLOYMENT_STARTED: DeploymentStatus.IN_PROGRESS,
+    EventType.DEPLOYMENT_SUCCEEDED: DeploymentStatus.SUCCESS,
+    EventType.DEPLOYMENT_FAILED: DeploymentStatus.FAILED,
+    EventType.DEPLOYMENT_CANCELLED: DeploymentStatus.CANCELLED,
+    EventType.DEPLOYMENT_ROLLED_BACK: DeploymentStatus.ROLLED_BACK,
+}
+WANTED_RELEASE_STATUS = {
+    EventType.RELEASE_SUBMITTED: ReleaseStatus.IN_REVIEW,
+    EventType.RELEASE_APPROVED: ReleaseStatus.APPROVED,
+    EventType.RELEASE_REJECTED: ReleaseStatus.REJECTED,
+    EventType.RELEASE_REOPENED: ReleaseStatus.DRAFT,
+}
+
+
+def decide(state: State, message: Message, *, sources: AllowedSources | None = None) -> Outcome:
+    """What `message` comes to, given `state`. The same arguments always give the same outcome.
+
+    `sources`: who may speak for which organization; None: everybody.
+    """
+    known = duplicate(state, message)  # 1
+    if known is not None:
+        return known
+    content = message.content
+    if isinstance(content, Invalid):
+        return reject(state, message, content.reason, content.detail)
+    if stranger := unallowed(content, sources):
+        return reject(state, message, Reason.SOURCE_NOT_ALLOWED, stranger)
+    match content.data:
+        case ReleaseCreated() as data:
+            return _release_created(state, message, data)
+        case ReleaseTransition():
+            return _release_transition(state, message, content)
+        case DeploymentChange() as data:
+            return _deployment(state, message, content, data)
+        case ActivityRecorded() as data:
+            return _activity(state, message, data)
+        case other:
+            raise TypeError(f"no rule for {type(other).__name__}")
+
+
+def duplicate(state: State, message: Message) -> Duplicate | None:
+    """Rule 1. A redrive has a rejected event judged afresh, but never one that already had its effect."""
+    if state.activities:
+        activity = state.activities[0]
+        first = FirstUse(type=event_type_of(activity), release_id=activity.release_id)
+        return Duplicate(activities=state.activities, reused=_if_other(first, message))
+    rejection = state.rejection
+    if rejection is not None and not (message.redrive and _is_later(message, rejection)):
+        first = FirstUse(type=rejection.event_type, release_id=rejection.release_id)
+        return Duplicate(rejection=rejection, reused=_if_other(first, message))
+    return None
+
+
+def _if_other(first: FirstUse, message: Message) -> FirstUse | None:
+    """`first`, if the message is another event under the same identity, as far as both are known."""
+    pairs = ((first.type, message.content.type), (first.release_id, message.release_id))
+    return first if any(None not in pair and pair[0] != pair[1] for pair in pairs) else None
+
+
+def _is_later(message: Message, rejection: Rejection) -> bool:
+    """Whether a redrive comes after the record that the event was last rejected as. If not, it is that very record or
+    one before it, delivered again by a restart, and was judged when it was its turn.
+    """
+    record = message.record
+    if (record.topic, record.partition) != (rejection.topic, rejection.partition):
+        return True
+    return record.offset > rejection.offset
+
+
+def reject(state: State, message: Message, reason: Reason, detail: str) -> Rejected:
+    content, record = message.content, message.record
+    rejection = Rejection(
+        id=message.id,
+        created_at=message.at,
+        reason=reason.value,
+        detail=detail,
+        event_source=content.source,
+        event_id=content.id,
+        event_type=content.type,
+        release_id=message.release_id,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+    )
+    return Rejected(rejection=rejection, again=state.rejection is not None)
+
+
+def unallowed(event: Event, sources: AllowedSources | None) -> str | None:
+    """What there is to say where the event's source may not speak for the organization that the event names; None
+    where it may.
+
+    Before anything is said of the release: a stranger need not learn what there is. That the release belongs to the
+    organization that was judged here is rule 3.
+    """
+    if sources is None or sources.allow(event.source, organization_id=event.data.organization_id):
+        return None
+    return joined([f"{echo(event.source)} is no source of organization {echo(event.data.organization_id)}"])
+
+
+def _foreign(state: State, message: Message, release: Release, organization_id: str) -> Rejected | None:
+    """Rule 3, first half."""
+    if release.organization_id == organization_id:
+        return None
+    return reject(state, message, Reason.ORGANIZATION_MISMATCH, "the release belongs to another organization")
+
+
+def _not_found(state: State, message: Message) -> Rejected:
+    return reject(state, message, Reason.RELEASE_NOT_FOUND, f"release {message.release_id} is not known")
+
+
+def _number_taken(state: State, message: Message) -> Rejected:
+    detail = f"another release has this date and number for the component and track: {DIFFERENCES}"
+    return reject(state, message, Reason.RELEASE_CONFLICT, detail)
+
+
+def _release_created(state: State, message: Message, data: ReleaseCreated) -> Outcome:
+    if state.release is not None:
+        foreign = _foreign(state, message, state.release, data.organization_id)
+        detail = f"release {data.release_id} exists already"
+        return foreign or reject(state, message, Reason.RELEASE_CONFLICT, detail)  # 9
+    if state.number_taken:
+        return _number_taken(state, message)  # 9
+    effects = Effects(state, message)
+    effects.create_release(data, data, ReleaseStatus.DRAFT)
+    return Applied(changes=effects.changes())
+
+
+def _release_transition(state: State, message: Message, event: Event) -> Outcome:
+    release = state.release
+    if release is None:
+        return _not_found(state, message)  # 2
+    foreign = _foreign(state, message, release, event.data.organization_id)
+    if foreign is not None:
+        return foreign  # 3
+    wanted = WANTED_RELEASE_STATUS[event.type]
+    effects = Effects(state, message)
+    approved_before = wanted is ReleaseStatus.APPROVED and release.status in BEYOND_APPROVAL
+    if release.status is wanted or approved_before:  # 9
+        effects.note_stale(release)
+        return Stale(changes=effects.changes())
+    if not review_may_become(current=release.status, wanted=wanted):
+        detail = f"the release is {release.status} and may not become {wanted}"
+        return reject(state, message, Reason.INVALID_TRANSITION, detail)
+    effects.move_release(release, wanted, comment=event.data.comment)
+    return Applied(changes=effects.changes())
+
+
+def _deployment(state: State, message: Message, event: Event, data: DeploymentChange) -> Outcome:
+    effects = Effects(state, message)
+    release = state.release
+    if release is None:
+        if data.release is None:
+            return _not_found(state, message)  # 2
+        if state.number_taken:
+            return _number_taken(state, message)  # 9: it cannot be created, so nothing after that can be asked
+        release = effects.create_release(data, data.release, ReleaseStatus.APPROVED)  # 2
+    foreign = _foreign(state, message, release, data.organization_id)
+    if foreign is not None:
+        return foreign  # 3
+    if release.status in UNDEPLOYABLE:
+        return reject(state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}")  # 3
+    if lookalike := _lookalike(state, data.environment_id):
+        place = pointer(("data", "environment_id"))
+        problem = f"{place}: the release has {echo(lookalike)}, use its name: {DIFFERENCES}"
+        return reject(state, message, Reason.INVALID_DATA, joined([problem]))
+
+    wanted = WANTED_DEPLOYMENT_STATUS[event.type]
+    siblings = _siblings(state, data.environment_id, data.config_revision)
+    match choose(siblings, wanted=wanted, attempt=data.attempt, event_time=event.time):  # 4, 5, 6
+        case Refuse(reason, detail):
+            return reject(state, message, reason, detail)
+        case Ignore(target):
+            effects.note_stale(release, target)
+            return Stale(changes=effects.changes())
+        case Move(target):
+            target = effects.move_deployment(release, target, wanted, data)
+        case Open(attempt):
+            for active in siblings:
+                if active.status in ACTIVE:
+                    effects.supersede(release, active)  # 7
+            target = effects.open_deployment(release, attempt, wanted, data)
+        case step:
+            assert_never(step)
+
+    counted = counting(effects.deployments)
+    status = roll_up(counted.values())  # 8
+    if status is not release.status:
+        effects.move_release(release, status)
+    latest = counted.get(data.environment_id)
+    if (
+        wanted is DeploymentStatus.SUCCESS
+        and latest is target
+        and state.pointer
+        and _newer(release, target, state.pointer)
+    ):
+        effects.point(release, target, state.pointer)  # 10
+    return Applied(changes=effects.changes())
+
+
+def _newer(release: Release, target: Deployment, pointer: Pointer) -> bool:
+    """Whether the environment should show this deployment rather than what it shows now, another release's perhaps.
+
+    The later event wins, not the later message: different releases are handled in no fixed order, and the row must
+    come out the same. Within a release rule 8 has decided already.
+    """
+    if pointer.release_id is None or pointer.deployed_at is None or pointer.release_id == release.id:
+        return True
+    return (target.deployed_at, release.id) > (pointer.deployed_at, pointer.release_id)
+
+
+def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome:
+    release = state.release
+    if release is None:
+        return _not_found(state, message)  # 2
+    foreign = _foreign(state, message, release, data.organization_id)
+    if foreign is not None:
+        return foreign  # 3
+    target: Deployment | None = None
+    if data.environment_id is not None:
+        siblings = _siblings(state, data.environment_id, data.config_revision or 1)
+        wanted = data.attempt or max((sibling.attempt for sibling in siblings), default=None)
+        target = next((sibling for sibling in siblings if sibling.attempt == wanted), None)
+    effects = Effects(state, message)
+    effects.note_activity(release, target, data)
+    return Applied(changes=effects.changes())
+
+
+def _lookalike(state: State, environment_id: str) -> str | None:
+    """An environment of the release's that is another one, and only to the letter."""
+    known = {deployment.environment_id for deployment in state.deployments} | state.environments
+    return None if environment_id in known else collides(environment_id, sorted(known))
+
+
+def _siblings(state: State, environment_id: str, config_revision: int) -> list[Deployment]:
+    return [
+        deployment
+        for deployment in state.deployments
+        if deployment.environment_id == environment_id and deployment.config_revision == config_revision
+    ]

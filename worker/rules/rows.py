@@ -1,0 +1,172 @@
+"""What `decide` reads and what it wants written, as plain values. Each names the table it stands for.
+
+All times are aware UTC; JSON columns are held as the text that is stored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """The part of a `releases` row that the rules look at."""
+
+    id: UUID
+    organization_id: str
+    status: ReleaseStatus
+    component_id: UUID
+    deployment_track_id: str
+    release_date: date
+    release_number: int
+    updated_at: datetime
+
+    @property
+    def name(self) -> str:
+        date_digits = self.release_date.isoformat().replace("-", "")  # strftime pads no year on some systems
+        return f"{date_digits}-{self.release_number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BaseRevision:
+    """A row of `release_apim_base_revisions`."""
+
+    endpoint_name: str
+    api_id: str
+    revision_id: str
+    access_mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRelease:
+    """A `releases` row to insert; `status` is what the release has after the whole event."""
+
+    release: Release
+    created_at: datetime
+    project_id: UUID
+    created_by: str
+    description: str | None
+    commit_hash: str | None
+    image_tag: str | None
+    metadata: str | None
+    base_revisions: tuple[BaseRevision, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseMove:
+    """An UPDATE of `releases`, guarded by the status that was read."""
+
+    id: UUID
+    previous: ReleaseStatus
+    status: ReleaseStatus
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """The part of a `release_deployments` row that the rules look at: one attempt.
+
+    `created_at`: the time of its first event. `updated_at`: the latest time among the events that changed it.
+    """
+
+    id: UUID
+    environment_id: str
+    config_revision: int
+    attempt: int
+    status: DeploymentStatus
+    created_at: datetime
+    updated_at: datetime
+    deployed_at: datetime | None = None
+    deployed_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Particulars:
+    """What a deployment event may say beside its status. None: it did not say."""
+
+    comment: str | None = None
+    config_mapping_revision: int | None = None
+    schema_based_config_revision: int | None = None
+    api_settings: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDeployment:
+    """A `release_deployments` row to insert."""
+
+    release_id: UUID
+    deployment: Deployment
+    particulars: Particulars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentMove:
+    """An UPDATE of `release_deployments`, guarded by the status that was read. What was not said stays as it is."""
+
+    deployment: Deployment
+    previous: DeploymentStatus
+    particulars: Particulars
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """A row of `release_activity_logs`; `status` is the status after the event, `activity_data` JSON text.
+
+    `said`: what that text says, where it was just written and so need not be read.
+    """
+
+    id: UUID
+    created_at: datetime
+    release_id: UUID
+    deployment_id: UUID | None
+    environment_id: str | None
+    activity_type: str
+    activity_data: str
+    status: str
+    said: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejection:
+    """A row of `release_event_rejections`; `reason` is a `schemas.reasons.Reason`, perhaps of a later version."""
+
+    id: UUID
+    created_at: datetime
+    reason: str
+    detail: str
+    event_source: str | None
+    event_id: str | None
+    event_type: str | None
+    release_id: UUID | None
+    topic: str
+    partition: int
+    offset: int
+    resolved_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pointer:
+    """What an `app_environments` row points at: the deployment's id as it stands there; whose that deployment is and
+    when it was deployed, where it is one of ours.
+    """
+
+    deployment_id: str | None
+    release_id: UUID | None = None
+    deployed_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointerMove:
+    """An UPDATE of `app_environments`, guarded by the deployment's id that was read there."""
+
+    environment_id: str
+    component_id: UUID
+    deployment_track_id: str
+    previous: str | None
+    release_id: UUID
+    deployment_id: UUID
+    deployment_name: str

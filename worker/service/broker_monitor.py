@@ -1,0 +1,93 @@
+"""The monitor of what an operator has to mend at the broker: missing topics, refused logins, refused rights.
+
+The broker answers in all these cases, so no outage is declared. What does not need it goes on; the log and `/readyz`
+name the object. A login or right that is refused for long ends the worker: only an operator can mend that.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from worker.ports import Clock, TopicFindings, Topics
+from worker.rules.errors import ConfigurationError, Unavailable
+from worker.telemetry import LogEvent
+
+_INTERVAL_SECONDS = 1.0
+_TOPICS_INTERVAL_SECONDS = 10.0
+REFUSED_SECONDS_MAX = 60.0
+"""For how long a broker may refuse the worker: about as long as a changed secret takes to get to its file."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.broker")
+
+
+class BrokerMonitor:
+    """A service. `refusal`: why brokers refuse the worker now, and since how many seconds; None: they do not."""
+
+    def __init__(self, topics: Topics, *, refusal: Callable[[], tuple[str, float] | None], clock: Clock) -> None:
+        self._topics = topics
+        self._refusal = refusal
+        self._clock = clock
+        self._findings: TopicFindings | None = None
+        self._advised: frozenset[str] = frozenset()
+        self._checked_at_seconds = float("-inf")
+
+    @property
+    def problem(self) -> str | None:
+        """The topics that cannot be used, in one line."""
+        found = self._findings
+        return None if found is None or not found.problems else "; ".join(found.problems)
+
+    @property
+    def refused(self) -> str | None:
+        """Why a broker that answers refuses the worker."""
+        refusal = self._refusal()
+        return None if refusal is None else refusal[0]
+
+    async def check(self) -> None:
+        """Look at the topics once.
+
+        Raises:
+            Unavailable: no broker answers, or an input topic cannot be used.
+        """
+        await self._probe_once()
+        found = self._findings
+        if found is not None and found.inputs:
+            raise Unavailable("; ".join(found.inputs))
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Look again until `stop`.
+
+        Raises:
+            ConfigurationError: brokers have refused the worker for too long.
+        """
+        while not await self._clock.wait(stop, timeout_seconds=_INTERVAL_SECONDS):
+            refusal = self._refusal()
+            if refusal is not None and refusal[1] >= REFUSED_SECONDS_MAX:
+                raise ConfigurationError(f"{refusal[0]}; refused for {refusal[1]:.0f} s, which is too long")
+            if self._findings is None:
+                continue  # the start of the worker makes the first check
+            interval_seconds = _INTERVAL_SECONDS if self._findings.problems else _TOPICS_INTERVAL_SECONDS
+            if self._clock.monotonic_seconds() < self._checked_at_seconds + interval_seconds:
+                continue
+            try:
+                async with asyncio.timeout(_TOPICS_INTERVAL_SECONDS):
+                    await self._probe_once()
+            except (Unavailable, TimeoutError):
+                # The outage is reported where it is waited out; what was found before still holds.
+                self._checked_at_seconds = self._clock.monotonic_seconds()
+
+    async def _probe_once(self) -> None:
+        found = await self._topics.check()
+        self._checked_at_seconds = self._clock.monotonic_seconds()
+        before = self._findings.problems if self._findings is not None else ()
+        self._findings = found
+        for problem in found.problems:
+            if problem not in before:
+                _log.error(LogEvent.TOPIC_UNUSABLE, problem=problem)
+        if before and not found.problems:
+            _log.warning(LogEvent.TOPICS_USABLE)
+        for advice in found.advice:
+            if advice not in self._advised:
+                _log.info(LogEvent.TOPIC_ADVICE, advice=advice)
+        self._advised = frozenset(found.advice)

@@ -1,0 +1,65 @@
+"""Whether what the settings name can be reached and used: looked at once, without waiting for what may come up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from worker.rules.errors import ConfigurationError, Unavailable
+
+_TIMEOUT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One look. `look` returns what an operator should know and is no problem; `close` is called however it ends.
+
+    `needs`: the name of a check without which this one is not tried.
+    """
+
+    name: str
+    look: Callable[[], Awaitable[Sequence[str]]]
+    close: Callable[[], Awaitable[None]] | None = None
+    needs: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """`problem`: None where all is well."""
+
+    name: str
+    problem: str | None = None
+    advice: tuple[str, ...] = ()
+
+    def line(self) -> str:
+        return f"{self.name}: {self.problem or 'ok'}"
+
+    def as_json(self) -> dict[str, object]:
+        return {"name": self.name, "ok": self.problem is None, "problem": self.problem, "advice": list(self.advice)}
+
+
+async def connect(checks: Sequence[Check]) -> Sequence[Checked]:
+    """Look at each in order, and close in reverse order what was opened."""
+    done: list[Checked] = []
+    opened: list[Check] = []
+    try:
+        for check in checks:
+            if any(one.name == check.needs and one.problem is not None for one in done):
+                done.append(Checked(name=check.name, problem=f"not looked at without the {check.needs}"))
+                continue
+            opened.append(check)
+            done.append(await _checked(check))
+    finally:
+        for check in reversed(opened):
+            if check.close is not None:
+                await check.close()
+    return done
+
+
+async def _checked(check: Check) -> Checked:
+    try:
+        async with asyncio.timeout(_TIMEOUT_SECONDS):
+            return Checked(name=check.name, advice=tuple(await check.look()))
+    except TimeoutError:
+        return Checked(name=check.name, problem=f"does not answer within {_TIMEOUT_SECONDS:.0f} s")
+    except (ConfigurationError, Unavailable) as error:
+        return Checked(name=check.name, problem=" ".join(str(error).split()))

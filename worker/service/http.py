@@ -1,0 +1,105 @@
+"""The HTTP endpoints for orchestrators and Prometheus. They are served from the worker's own event loop, on purpose:
+a loop that is stuck cannot answer."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+import structlog
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from worker.rules.errors import ConfigurationError
+from worker.telemetry import LogEvent
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.service")
+
+
+_BACKLOG = 128
+_GRACE_SECONDS = 3
+"""For an answer that is under way when the worker stops; longer than what /readyz asks for may take."""
+
+
+class Health(Protocol):
+    """What the endpoints ask."""
+
+    def alive(self) -> bool:
+        """Whether the consuming loop still comes round; says nothing of any dependency."""
+        ...
+
+    async def unready(self) -> dict[str, str]:
+        """What keeps the worker from working now, by name; empty when it is ready."""
+        ...
+
+
+def application(health: Health, registry: CollectorRegistry) -> Starlette:
+    async def livez(_request: Request) -> Response:
+        return _answer({} if health.alive() else {"loop": "makes no progress"})
+
+    async def readyz(_request: Request) -> Response:
+        return _answer(await health.unready())
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return Starlette(routes=[Route("/livez", livez), Route("/readyz", readyz), Route("/metrics", metrics)])
+
+
+class Server:
+    """A service."""
+
+    def __init__(self, app: Starlette, *, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._server = _SignalFreeServer(
+            uvicorn.Config(
+                app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+            )
+        )
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop`.
+
+        Raises:
+            ConfigurationError: the address cannot be listened on.
+        """
+        listening = self._listen()
+        _log.info(LogEvent.HTTP_LISTENING, host=self._host, port=listening.getsockname()[1])
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._server.serve(sockets=[listening]), name="http")
+            await stop.wait()
+            self._server.should_exit = True
+
+    def _listen(self) -> socket.socket:
+        try:
+            family = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)[0][0]
+            with contextlib.ExitStack() as unless_listening:
+                listening = unless_listening.enter_context(socket.socket(family, socket.SOCK_STREAM))
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind((self._host, self._port))
+                listening.listen(_BACKLOG)
+                unless_listening.pop_all()
+        except OSError as error:
+            raise ConfigurationError(f"HTTP cannot listen on {self._host}:{self._port}: {error.strerror}") from error
+        return listening
+
+
+class _SignalFreeServer(uvicorn.Server):
+    """Signals belong to the command, not to the web server."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def _answer(problems: dict[str, str]) -> Response:
+    body = json.dumps({"status": "unavailable" if problems else "ok", **problems})
+    return Response(body, status_code=503 if problems else 200, media_type="application/json")

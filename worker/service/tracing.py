@@ -1,0 +1,79 @@
+"""OpenTelemetry: one span per message, a child of the publisher's where the event says which that was.
+
+Names follow OpenTelemetry's semantic conventions for messaging and for CloudEvents; the parent is read from the
+`traceparent` header, as Kafka clients write it, or from the CloudEvents extension `ce_traceparent`.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from worker.rules.message import Message
+from worker.rules.state import Outcome, Rejected
+from worker.version import __version__
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+_PARENT_HEADERS = {
+    "ce_traceparent": "traceparent",
+    "ce_tracestate": "tracestate",
+    "traceparent": "traceparent",
+    "tracestate": "tracestate",
+}
+
+
+class OtelTracer:
+    """`worker.ports.Tracer`. The exporter batches in a thread of its own and drops spans it cannot deliver."""
+
+    def __init__(self, provider: TracerProvider) -> None:
+        self._tracer = provider.get_tracer("rudder-worker", __version__)
+
+    @classmethod
+    def to_collector(cls) -> "OtelTracer":
+        """Export by OTLP over HTTP; where to, OpenTelemetry's own environment variables say."""
+        provider = TracerProvider(resource=Resource.create({SERVICE_NAME: "rudder-worker"}))
+        provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+        return cls(provider)
+
+    @contextmanager
+    def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:
+        parent = _PROPAGATOR.extract(_carrier(message))
+        with self._tracer.start_as_current_span(
+            f"process {message.record.topic}", context=parent, kind=SpanKind.CONSUMER, attributes=_attributes(message)
+        ) as span:
+            yield lambda outcome: _say(span, outcome)
+
+
+def _carrier(message: Message) -> Mapping[str, str]:
+    return {
+        _PARENT_HEADERS[name]: value.decode("ascii", errors="replace")
+        for name, value in message.record.headers
+        if value is not None and name in _PARENT_HEADERS
+    }
+
+
+def _attributes(message: Message) -> dict[str, str | int]:
+    record, content = message.record, message.content
+    said: dict[str, str | int | None] = {
+        "messaging.system": "kafka",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": record.topic,
+        "messaging.destination.partition.id": str(record.partition),
+        "messaging.kafka.offset": record.offset,
+        "cloudevents.event_id": content.id,
+        "cloudevents.event_source": content.source,
+        "cloudevents.event_type": content.type,
+        "rudder.release_id": str(message.release_id) if message.release_id else None,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _say(span: Span, outcome: Outcome) -> None:
+    span.set_attribute("rudder.outcome", type(outcome).__name__.lower())
+    if isinstance(outcome, Rejected):
+        span.set_status(Status(StatusCode.ERROR, outcome.rejection.reason))

@@ -1,0 +1,144 @@
+"""The rows that a release's events come to, gathered outcome by outcome: what the tables must hold.
+
+It says again what `worker.db.writing` writes, in columns and without a database, so that the two can be compared.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from types import MappingProxyType
+from typing import Any
+from uuid import UUID
+
+from worker.rules.message import Message
+from worker.rules.rows import (
+    Activity,
+    BaseRevision,
+    Deployment,
+    DeploymentMove,
+    NewDeployment,
+    NewRelease,
+    Pointer,
+    Rejection,
+)
+from worker.rules.rows import Release as ReleaseState
+from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
+
+_POINTS_AT_NOTHING = Pointer(deployment_id=None)
+"""As if each environment had its row: whether it has, and what another release made of it, is told afterwards."""
+
+_UNSAID = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
+
+
+class Ledger:
+    """One release from nothing; also the state that its next event is judged in. `remembered`: the rejections that
+    records made which nobody can read any more.
+    """
+
+    def __init__(self, remembered: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
+        self.release: dict[str, Any] | None = None
+        self.deployments: dict[UUID, dict[str, Any]] = {}
+        self.base_revisions: Counter[BaseRevision] = Counter()
+        self.activities: dict[UUID, tuple[Activity, ...]] = {}
+        """By event, in the order of the events."""
+        self.rejections: dict[UUID, Rejection] = dict(remembered)
+        self._state: ReleaseState | None = None
+        self._attempts: dict[UUID, Deployment] = {}
+
+    def copy(self) -> "Ledger":
+        other = Ledger()
+        other.release = self.release and dict(self.release)
+        other.deployments = {key: dict(row) for key, row in self.deployments.items()}
+        other.base_revisions = Counter(self.base_revisions)
+        other.activities, other.rejections = dict(self.activities), dict(self.rejections)
+        other._state, other._attempts = self._state, dict(self._attempts)
+        return other
+
+    def state(self, message: Message, *, number_taken: bool) -> State:
+        return State(
+            activities=self.activities.get(message.id, ()),
+            rejection=self.rejections.get(message.id),
+            release=self._state,
+            number_taken=number_taken and self._state is None,
+            deployments=tuple(self._attempts.values()),
+            pointer=_POINTS_AT_NOTHING,
+        )
+
+    def write(self, outcome: Outcome, event: UUID) -> None:
+        match outcome:
+            case Applied(changes=changes) | Stale(changes=changes):
+                self._write(changes, event)
+            case Rejected(rejection=rejection):
+                known = self.rejections.get(event)
+                self.rejections[event] = replace(rejection, created_at=known.created_at) if known else rejection
+            case Duplicate():
+                pass
+
+    def _write(self, changes: Changes, event: UUID) -> None:
+        if changes.new_release is not None:
+            self._create(changes.new_release)
+        if changes.release_move is not None and self.release is not None and self._state is not None:
+            move = changes.release_move
+            self.release |= {"status": move.status.value, "updated_at": move.updated_at}
+            self._state = replace(self._state, status=move.status, updated_at=move.updated_at)
+        for deployment_move in changes.deployment_moves:
+            self._move(deployment_move)
+        if changes.new_deployment is not None:
+            self._open(changes.new_deployment)
+        self.activities[event] = changes.activities
+        if changes.resolved is not None:
+            settled = self.rejections[changes.resolved.rejection_id]
+            self.rejections[settled.id] = replace(settled, resolved_at=changes.resolved.resolved_at)
+
+    def _create(self, new: NewRelease) -> None:
+        release = new.release
+        self._state = release
+        self.release = {
+            "id": release.id,
+            "created_at": new.created_at,
+            "updated_at": new.created_at,
+            "release_date": release.release_date,
+            "release_number": release.release_number,
+            "project_id": new.project_id,
+            "description": new.description,
+            "status": release.status.value,
+            "organization_id": release.organization_id,
+            "created_by": new.created_by,
+            "metadata": new.metadata,
+            "component_id": release.component_id,
+            "deployment_track_id": release.deployment_track_id,
+            "commit_hash": new.commit_hash,
+            "image_tag": new.image_tag,
+        }
+        self.base_revisions = Counter(new.base_revisions)
+
+    def _open(self, new: NewDeployment) -> None:
+        opened = new.deployment
+        self._attempts[opened.id] = opened
+        said = {name: value for name, value in asdict(new.particulars).items() if value is not None}
+        self.deployments[opened.id] = {
+            "id": opened.id,
+            "created_at": opened.created_at,
+            "release_mgt_id": new.release_id,
+            "environment_id": opened.environment_id,
+            "attempt": opened.attempt,
+            "config_revision": opened.config_revision,
+            **_changing(opened),
+            **_UNSAID,
+            **said,
+        }
+
+    def _move(self, move: DeploymentMove) -> None:
+        moved = move.deployment
+        self._attempts[moved.id] = moved
+        said = {name: value for name, value in asdict(move.particulars).items() if value is not None}
+        self.deployments[moved.id] |= {**_changing(moved), **said}
+
+
+def _changing(deployment: Deployment) -> dict[str, Any]:
+    return {
+        "updated_at": deployment.updated_at,
+        "status": deployment.status.value,
+        "deployed_at": deployment.deployed_at,
+        "deployed_by": deployment.deployed_by,
+    }

@@ -1,0 +1,146 @@
+"""How a record was read when it was decided: limits are settings, and what they were is told only by what they did.
+
+A rejection for a limit names the limit, so that it can be checked: the record has to be beyond it. A record that has
+its effect was within the limits of its time. What has left no trace is read with the limits of today.
+"""
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from uuid import UUID, uuid5
+
+from schemas.event import Invalid
+from schemas.reasons import Reason
+from schemas.record import Record
+from worker.pipeline.transaction import read
+from worker.rules.identity import NAMESPACE, position_id
+from worker.rules.message import Message
+from worker.verify.findings import Place
+
+TABLES = """
+CREATE TABLE rejected_at (
+    topic TEXT, partition INT, offset INT, id BLOB, reason TEXT, detail TEXT,
+    PRIMARY KEY (topic, partition, offset, id)
+) WITHOUT ROWID;
+CREATE TABLE explained (id BLOB PRIMARY KEY) WITHOUT ROWID;
+"""
+"""`explained`: rejections for a limit, of records that were read again when the limit was another."""
+
+_TOO_LARGE = re.compile(r"the value has \d+ bytes, more than (\d+)")
+_AHEAD = re.compile(r"/time: is \d+ seconds after the record's timestamp \(RUDDER_EVENT_AHEAD_MAX_SECONDS=(\d+)\)")
+_BYTES_UNLIMITED = 2**31
+_AHEAD_UNLIMITED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recorded(Message):
+    """A message that is recorded under another id than that which this version derives."""
+
+    recorded_id: UUID
+
+    @cached_property
+    def id(self) -> UUID:
+        return self.recorded_id
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejected:
+    id: UUID
+    reason: str
+    detail: str
+
+
+class PastLimits:
+    """Asked when all rows are in the scratch file."""
+
+    def __init__(self, connection: sqlite3.Connection, *, event_bytes_max: int, event_ahead_max_seconds: int) -> None:
+        self._connection = connection
+        self._event_bytes_max = event_bytes_max
+        self._event_ahead_max_seconds = event_ahead_max_seconds
+
+    def read(self, record: Record) -> Message:
+        """The message as the worker read it."""
+        today = self._today(record)
+        for rejected in self._rejected_at(record):
+            if (then := self._limited(record, rejected)) is not None and not self._has_effect(record):
+                return then
+        if _is_limited(today) and self._is_known((whole := self._unlimited(record)).id):
+            return whole
+        return today
+
+    def explained(self, record: Record, message: Message) -> Iterator[UUID]:
+        """Rejections of this very record for a limit that was raised before it was read as `message`."""
+        for rejected in self._rejected_at(record):
+            then = self._limited(record, rejected)
+            if then is not None and then.id != message.id:
+                yield then.id
+
+    def unnamed(self, record: Record) -> UUID | None:
+        """The rejection of this very record as one without an identity, if there is one."""
+        own = position_id(
+            topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
+        )
+        return own if any(rejected.id == own for rejected in self._rejected_at(record)) else None
+
+    def is_rejected(self, record: Record) -> bool:
+        """Whether this very record was rejected."""
+        event = self._today(record).id
+        return any(rejected.id == event for rejected in self._rejected_at(record))
+
+    def _today(self, record: Record) -> Message:
+        return self._read(record, self._event_bytes_max, self._event_ahead_max_seconds)
+
+    def _unlimited(self, record: Record) -> Message:
+        return self._read(record, _BYTES_UNLIMITED, _AHEAD_UNLIMITED)
+
+    def _read(self, record: Record, bytes_max: int, ahead_max_seconds: int) -> Message:
+        message = read(record, event_bytes_max=bytes_max, event_ahead_max_seconds=ahead_max_seconds)
+        if message.content.source is None or message.content.id is None:
+            former, known = _former_position_id(record), {rejected.id for rejected in self._rejected_at(record)}
+            if former in known and message.id not in known:
+                return _Recorded(record=record, content=message.content, recorded_id=former)
+        return message
+
+    def _limited(self, record: Record, rejected: _Rejected) -> Message | None:
+        """The record as a limit had it read that it is really beyond; None: no limit explains the rejection."""
+        if rejected.reason == Reason.TOO_LARGE and (found := _TOO_LARGE.fullmatch(rejected.detail)):
+            then = self._read(record, int(found[1]), _AHEAD_UNLIMITED)
+        elif rejected.reason == Reason.INVALID_DATA and (found := _AHEAD.search(rejected.detail)):
+            then = self._read(record, _BYTES_UNLIMITED, int(found[1]))
+        else:
+            return None
+        return then if then.id == rejected.id and _is_limited(then) else None
+
+    def _has_effect(self, record: Record) -> bool:
+        place = (record.topic, record.partition, record.offset)
+        found = self._one("SELECT place FROM entries WHERE id = ?", self._unlimited(record).id.bytes)
+        return found == str(Place(*place))
+
+    def _is_known(self, event: UUID) -> bool:
+        return (
+            self._one("SELECT 1 FROM entries WHERE id = ?", event.bytes) is not None
+            or self._one("SELECT 1 FROM rejections WHERE id = ?", event.bytes) is not None
+        )
+
+    def _rejected_at(self, record: Record) -> Iterator[_Rejected]:
+        sql = "SELECT id, reason, detail FROM rejected_at WHERE topic = ? AND partition = ? AND offset = ?"
+        rows = self._connection.execute(sql, (record.topic, record.partition, record.offset)).fetchall()
+        return (_Rejected(UUID(bytes=id_), reason, detail) for id_, reason, detail in rows)
+
+    def _one(self, sql: str, *parameters: object) -> object:
+        row = self._connection.execute(sql, parameters).fetchone()
+        return None if row is None else row[0]
+
+
+def _is_limited(message: Message) -> bool:
+    content = message.content
+    if not isinstance(content, Invalid):
+        return False
+    return content.reason is Reason.TOO_LARGE or _AHEAD.search(content.detail) is not None
+
+
+def _former_position_id(record: Record) -> UUID:
+    """As earlier versions derived it, without the record's timestamp."""
+    return uuid5(NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")
