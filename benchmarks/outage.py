@@ -33,7 +33,7 @@ from worker.demo.topics import create_topics
 _BEFORE, _DURING = 50, 300
 """Events that come before an outage, and while it lasts."""
 
-_NO_TROUBLE = "message.done"
+_NO_TROUBLE = "message.completed"
 _HEAD = """\
 | away | resumes after, s: at best | median | at worst | connections tried | lines logged | processor, s |
 |---|---:|---:|---:|---:|---:|---:|"""
@@ -106,7 +106,7 @@ async def _outage(stage: Stage, worker: WorkerProcess, proxy: CountingProxy, sec
     proxy.down, up_at_seconds = False, time.time()
     await stage.caught_up(worker)
     lines = _lines(worker)[told:]
-    done = [_seconds(line) for line in lines if line["event"] == "message.done"]
+    done = [_seconds(line) for line in lines if line["event"] == "message.completed"]
     resumed_seconds = min(at_seconds for at_seconds in done if at_seconds > up_at_seconds) - up_at_seconds
     logged = sum(line["event"] != _NO_TROUBLE for line in lines)
     return _Outage(resumed_seconds, (tried, logged, cpu_seconds))

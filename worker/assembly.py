@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from worker.db.engine import masked, require_driver
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
+from worker.environment_variables import read_secret, secret_file
 from worker.kafka.connection import Connection, Secret
 from worker.kafka.consumer_client import KafkaConsumerClient
 from worker.kafka.publisher import KafkaPublisher
@@ -38,7 +39,7 @@ from worker.service.lag import LagMonitor
 from worker.service.no_tracing import NoTracing
 from worker.service.supervisor import Service
 from worker.service.worker import Worker
-from worker.settings import Settings, read_secret, secret_file
+from worker.settings import Settings
 from worker.sources_file import allowed_sources
 from worker.telemetry import BUILD_INFO, Metrics
 from worker.verify.verification import Plan
@@ -321,7 +322,7 @@ def _bounds(settings: Settings) -> Bounds:
         commit_interval_seconds=settings.commit_interval_seconds,
         poll_timeout_seconds=_POLL_TIMEOUT_SECONDS,
         drain_timeout_seconds=settings.drain_timeout_seconds,
-        trail_records_max=settings.commit_trail_max,
+        commit_lag_records_max=settings.commit_lag_records_max,
         keep_alive_seconds=min(5.0, settings.max_poll_interval_seconds / 3),
     )
 

@@ -1,4 +1,4 @@
-"""Every metric and every log event the worker has, by name and meaning. The README's tables are made from here."""
+"""Every metric and every log event of the worker, by name and meaning. The reference tables are generated from here."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,82 +21,80 @@ class Metric:
     labels: Sequence[str] = ()
 
 
-MESSAGES = Metric("rudder_messages", Counter, "messages done, by outcome", ("outcome",))
+MESSAGES = Metric("rudder_messages", Counter, "completed messages, by outcome", ("outcome",))
 REJECTIONS = Metric("rudder_rejections", Counter, "messages rejected for the first time, by reason", ("reason",))
 IDENTITY_REUSED = Metric(
     "rudder_identity_reused",
     Counter,
-    "duplicates whose type or release differs from the first event with their source and id: events that are lost",
+    "events without effect, because another type or release already used their source and id",
 )
-TOMBSTONES = Metric("rudder_tombstones", Counter, "records with a null value, which are skipped")
+TOMBSTONES = Metric("rudder_tombstones", Counter, "skipped records: their value is null")
 PROCESSING_SECONDS = Metric(
     "rudder_processing_seconds",
     Histogram,
-    "from the start of a message's first try to its last acknowledgement, in seconds",
+    "seconds from a message's first attempt to the acknowledgement of what it publishes",
 )
 EVENT_LAG_SECONDS = Metric(
     "rudder_event_lag_seconds",
     Histogram,
-    "from the record's timestamp to its last acknowledgement, in seconds; records without a plausible one are left out",
+    "seconds from a record's timestamp to the acknowledgement of what it publishes; implausible timestamps excluded",
 )
-RETRIES = Metric("rudder_retries", Counter, "tries that failed and were repeated, by cause", ("cause",))
-PUBLISHED = Metric("rudder_published", Counter, "records acknowledged, by topic", ("topic",))
-UNPUBLISHED = Metric(
-    "rudder_unpublished",
+RETRIES = Metric("rudder_retries", Counter, "failed attempts, each followed by another, by cause", ("cause",))
+PUBLISHED = Metric("rudder_published", Counter, "published records that the broker acknowledged, by topic", ("topic",))
+PUBLISH_FAILURES = Metric(
+    "rudder_publish_failures",
     Counter,
     "messages whose status events could not be published; a dead letter was published instead",
 )
-IN_FLIGHT_RECORDS = Metric("rudder_in_flight_records", Gauge, "records fetched and not done")
-IN_FLIGHT_BYTES = Metric("rudder_in_flight_bytes", Gauge, "bytes of the values of records fetched and not done")
-COMMIT_TRAIL_RECORDS = Metric(
-    "rudder_commit_trail_records",
+IN_FLIGHT_RECORDS = Metric("rudder_in_flight_records", Gauge, "records fetched and not completed")
+IN_FLIGHT_BYTES = Metric("rudder_in_flight_bytes", Gauge, "bytes of the values of records fetched and not completed")
+COMMIT_LAG_RECORDS = Metric(
+    "rudder_commit_lag_records",
     Gauge,
-    "records started from the first that is not done, in the partition where they are most: how far commits trail",
+    "committed offset behind the last dispatched record, in records; of the partition with the largest lag",
 )
-COMMIT_TRAIL_SECONDS = Metric(
-    "rudder_commit_trail_seconds",
+COMMIT_BLOCKED_SECONDS = Metric(
+    "rudder_commit_blocked_seconds",
     Gauge,
-    "for how long the same record has held back a partition's commit, in the partition where it is longest, in seconds",
+    "seconds for which one record has blocked its partition's commit; of the partition blocked for longest",
 )
 PARTITIONS_PAUSED = Metric(
-    "rudder_partitions_paused", Gauge, "partitions that are not fetched because too much of them is not done"
+    "rudder_partitions_paused", Gauge, "partitions not fetched: their in-flight budget or commit lag is at its limit"
 )
-PARTITIONS_ASSIGNED = Metric("rudder_partitions_assigned", Gauge, "partitions that this worker has")
+PARTITIONS_ASSIGNED = Metric("rudder_partitions_assigned", Gauge, "partitions assigned to this worker")
 PARTITION_LAG_RECORDS = Metric(
     "rudder_partition_lag_records",
     Gauge,
-    "offsets from the first record that is not completed to the partition's end, also while nothing is fetched",
+    "offsets from the first incomplete record to the log end; measured also while nothing is fetched",
     ("topic", "partition"),
 )
 PARTITION_OPEN_TRANSACTION_RECORDS = Metric(
     "rudder_partition_open_transaction_records",
     Gauge,
-    "offsets from the last stable offset to the partition's end, which an open transaction at the broker holds back",
+    "offsets from the last stable offset to the log end: an open transaction of a producer hides them",
     ("topic", "partition"),
 )
 PARTITION_STALLED_SECONDS = Metric(
     "rudder_partition_stalled_seconds",
     Gauge,
-    "for how long the same offset of a partition with lag has been the first that is not completed, in seconds",
+    "seconds for which a partition with lag has completed no record",
     ("topic", "partition"),
 )
 RECORDS_EXPIRED = Metric(
     "rudder_records_expired",
     Counter,
-    "offsets that retention, or somebody, deleted before this worker could consume them",
+    "offsets deleted, by retention or by an operator, before this worker consumed them",
     ("topic", "partition"),
 )
 DEPENDENCY_UP = Metric(
     "rudder_dependency_up",
     Gauge,
-    "0 from when an outage of the dependency was found until it answers again, else 1",
+    "1 while the dependency answers, 0 from a detected outage until it answers again",
     ("dependency",),
 )
-BREAKER_OPEN = Metric(
-    "rudder_breaker_open", Gauge, "1 from when too many of the last events were rejected until a restart, else 0"
-)
+BREAKER_OPEN = Metric("rudder_breaker_open", Gauge, "1 while the breaker is open, else 0; a restart closes it")
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
-BUILD_INFO = Metric("rudder_build_info", Gauge, "1; the labels are what runs", ("version", "python"))
+BUILD_INFO = Metric("rudder_build_info", Gauge, "1; the labels name the running version", ("version", "python"))
 
 METRICS = (
     MESSAGES,
@@ -107,11 +105,11 @@ METRICS = (
     EVENT_LAG_SECONDS,
     RETRIES,
     PUBLISHED,
-    UNPUBLISHED,
+    PUBLISH_FAILURES,
     IN_FLIGHT_RECORDS,
     IN_FLIGHT_BYTES,
-    COMMIT_TRAIL_RECORDS,
-    COMMIT_TRAIL_SECONDS,
+    COMMIT_LAG_RECORDS,
+    COMMIT_BLOCKED_SECONDS,
     PARTITIONS_PAUSED,
     PARTITIONS_ASSIGNED,
     PARTITION_LAG_RECORDS,
@@ -126,117 +124,123 @@ METRICS = (
 
 
 class LogEvent(Described):
-    """The `event` of each log line; `meaning` says when it is written."""
+    """The `event` of each log line. `meaning`: when it is written, and its main fields."""
 
-    MESSAGE_DONE = (
-        "message.done",
-        "a message is done: outcome, ids, duration; at `warning` if rejected, now or before, else at `debug`",
+    MESSAGE_COMPLETED = (
+        "message.completed",
+        "a message is completed: outcome, ids, duration. Level `warning` if it is rejected or was before, else `debug`",
     )
     IDENTITY_REUSED = (
         "identity.reused",
-        "an event has the source and id of another event and is lost: both types and releases, lines left out",
+        "an event is ignored, because another event already used its source and id: both types and releases",
     )
     MESSAGE_RETRIED = (
         "message.retried",
-        "a try failed and will be repeated, and no outage explains it: cause, failures so far, delay, lines left out",
+        "an attempt failed without an outage, and is repeated: cause, failures so far, delay, lines left out",
     )
-    MESSAGE_UNPUBLISHABLE = (
-        "message.unpublishable",
-        "what a message publishes failed for a reason of its own every time: cause, position, what is done about it",
+    MESSAGE_PUBLISH_FAILED = (
+        "message.publish_failed",
+        "every attempt to publish a message's records failed while the broker was available: cause, position, action",
     )
-    MESSAGE_ABANDONED = "message.abandoned", "a message was left to whoever has its partition next"
-    PARTITIONS_ASSIGNED = "partitions.assigned", "the group gave this worker partitions"
-    PARTITIONS_REVOKED = "partitions.revoked", "the group took partitions back; what they had under way was drained"
-    DRAIN_TIMED_OUT = "drain.timed_out", "work of revoked partitions, or of a stopping worker, did not end in time"
-    CLOSE_TIMED_OUT = "close.timed_out", "a Kafka client did not close in time and was abandoned"
-    OFFSETS_HELD_BACK = (
-        "offsets.held_back",
-        "one record that is not done holds back its partition's commit: topic, partition, offset, for how long",
+    MESSAGE_LEASE_LOST = (
+        "message.lease_lost",
+        "a message was not completed before its partition was revoked; the next owner of the partition processes it",
     )
-    OFFSETS_RELEASED = "offsets.released", "the record that held back its partition's commit is done"
+    PARTITIONS_ASSIGNED = "partitions.assigned", "the group assigned partitions to this worker"
+    PARTITIONS_REVOKED = "partitions.revoked", "the group revoked partitions; their messages in flight were drained"
+    DRAIN_TIMED_OUT = (
+        "drain.timed_out",
+        "messages in flight did not complete within RUDDER_DRAIN_TIMEOUT_SECONDS, at a rebalance or a stop",
+    )
+    CLOSE_TIMED_OUT = "close.timed_out", "a Kafka client did not close in time; its connections are left open"
+    COMMIT_BLOCKED = (
+        "commit.blocked",
+        "head-of-line blocking: one incomplete record blocks its partition's commit: topic, partition, offset, seconds",
+    )
+    COMMIT_UNBLOCKED = "commit.unblocked", "the record that blocked its partition's commit is completed"
     RECORDS_EXPIRED = (
         "records.expired",
-        "records were deleted, by retention for one, before this worker consumed them: partition, from, to, count",
+        "records were deleted, by retention or an operator, before the worker consumed them: partition, offsets, count",
     )
     LOG_TRUNCATED = (
         "log.truncated",
-        "a partition ends before the next offset, as after its topic was created anew: it is read from its start",
+        "a partition ends before the next offset, as after a topic is created anew; it is read from its start",
     )
     PARTITION_STALLED = (
         "partition.stalled",
-        "a partition has records and does not advance: next offset, last stable offset, log end, for how long, cause",
+        "a partition has lag and completes no record: next offset, last stable offset, log end, seconds, cause",
     )
-    PARTITION_ADVANCES = "partition.advances", "a partition that was stalled advances again"
-    OFFSETS_COMMIT_FAILED = (
-        "offsets.commit_failed",
-        "offsets could not be committed; they will be tried again. Once, until they are or it fails in another way",
+    PARTITION_RESUMED = "partition.resumed", "a stalled partition completes records again"
+    COMMIT_FAILED = (
+        "commit.failed",
+        "an offset commit failed, and is repeated: cause. Logged once for each kind of failure until one succeeds",
     )
     TOPIC_UNUSABLE = (
         "topic.unusable",
-        "a topic that the worker reads or writes does not exist, or may not be used: which, its setting. Once",
+        "a topic does not exist, or the worker may not use it: topic, setting. Logged once; create it, or grant access",
     )
-    TOPICS_USABLE = "topics.usable", "all topics exist and may be used again"
-    TOPIC_ADVICE = "topic.advice", "what an operator should know of a topic's `max.message.bytes`"
+    TOPICS_USABLE = "topics.usable", "all topics exist, and the worker may use them"
+    TOPIC_ADVICE = "topic.advice", "`max.message.bytes` of a topic does not suit the worker: what to change"
     BROKER_REFUSED = (
         "broker.refused",
-        "a broker answers, but refuses the worker's login, certificate or rights: cause. Once, until it does not",
+        "a broker refuses the worker's login, certificate or privileges: cause. Logged once for each refusal",
     )
     BOOTSTRAPPED_AGAIN = (
         "broker.bootstrapped",
-        "no known broker answered; a bootstrap server did, and named the brokers: how many",
+        "no known broker answered; the brokers were read again from a bootstrap server: how many",
     )
-    BOOTSTRAP_FAILED = "broker.bootstrap_failed", "a bootstrap server did not answer either; at `debug`"
+    BOOTSTRAP_FAILED = "broker.bootstrap_failed", "no bootstrap server answered either. Level `debug`"
     RECORD_SHORTENED = (
         "record.shortened",
-        "a dead letter or status event is too large for its topic, and is sent in a shorter form: topic, size, limit",
+        "a dead letter or status event is too large for its topic; a shorter form is published: topic, size, limit",
     )
-    PRODUCER_REPLACED = "producer.replaced", "the producer was in a state it cannot leave; a new one took its place"
-    DEPENDENCY_AWAITED = (
-        "dependency.awaited",
-        "the database or the broker does not answer; waiting for it: which, cause. Once for each outage",
+    PRODUCER_REPLACED = "producer.replaced", "the Kafka producer reported a fatal error; a new one replaces it"
+    DEPENDENCY_UNAVAILABLE = (
+        "dependency.unavailable",
+        "the database or the broker does not answer; messages wait for it: dependency, cause. Logged once an outage",
     )
-    DEPENDENCY_READY = (
-        "dependency.ready",
-        "the database or the broker answers; after an outage: its length, messages that waited, lines left out",
+    DEPENDENCY_AVAILABLE = (
+        "dependency.available",
+        "the database or the broker answers; after an outage: its duration, messages that waited, lines left out",
     )
     BREAKER_OPENED = (
         "breaker.opened",
-        "too many of the last events were rejected, nothing more is begun: counts by reason and source, last position",
+        "too many of the last events were rejected; nothing is processed until a restart: reasons, sources, position",
     )
-    POINTERS_OFF = (
-        "pointers.off",
-        "app_environments lacks the key columns, or has others by their names; it is left alone",
+    ENVIRONMENT_POINTERS_DISABLED = (
+        "environment_pointers.disabled",
+        "app_environments lacks the key columns, or their types differ; the worker does not update it",
     )
-    DATABASE_ADVICE = "database.advice", "what an operator or a DBA should know of the driver or the database"
+    DATABASE_ADVICE = "database.advice", "the driver or the database does not suit the worker: what to change"
     MIGRATION_WAITING = (
         "migration.waiting",
-        "another migration of this database is under way; waiting until it ends: for how many seconds at most",
+        "another migration of this database is running; this one waits for it: seconds at most",
     )
     CONNECTIONS_LIMITED = (
         "connections.limited",
-        "the database grants fewer connections than were wanted; the worker uses those it has. Once: wanted, cause",
+        "the database grants fewer connections than configured; the worker uses those: configured, cause. Logged once",
     )
-    SETTING_UNKNOWN = "setting.unknown", "the environment has a RUDDER_ name that is no setting"
+    SETTING_UNKNOWN = "setting.unknown", "an environment variable begins with RUDDER_ and is not a setting"
     HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
     WORKER_STARTED = (
         "worker.started",
-        "all services run: version, group, client id, topics, brokers, database without its password",
+        "all services are running: version, group, client id, topics, brokers, database without its password",
     )
-    WORKER_STOPPING = "worker.stopping", "the worker stops: the cause, a signal or the service that failed"
-    WORKER_STOPPED = "worker.stopped", "everything is closed"
+    WORKER_STOPPING = "worker.stopping", "the worker stops: the signal, or the service that failed"
+    WORKER_STOPPED = "worker.stopped", "all services and connections are closed"
     COMMAND_FAILED = (
         "command.failed",
-        "the command ends with an error, at `critical`: the problem, or the traceback of a fault of the worker's own",
+        "a command failed: the problem, or the traceback of a bug in the worker. Level `critical`",
     )
-    COMMAND_WARNING = "command.warning", "the command found what an operator should know: the problem"
-    COMMAND_NOTE = "command.note", "what a command has to say of its work beside its results: the note"
-    PROCESS_STARTED = "process.started", "one of several worker processes was started: which, its pid"
-    PROCESS_DIED = (
-        "process.died",
-        "a worker process ended as it should not: exit code or signal, delay until another takes its place",
+    COMMAND_WARNING = "command.warning", "a command found something to check: the problem"
+    COMMAND_NOTE = "command.note", "information on a command's progress, beside its results: the note"
+    PROCESS_STARTED = "process.started", "one of several worker processes was started: its number and pid"
+    PROCESS_EXITED = (
+        "process.exited",
+        "a worker process exited unexpectedly: exit code or signal, delay until the next is started",
     )
-    PROCESS_KILLED = "process.killed", "a worker process did not stop in time and was sent SIGKILL"
-    PROCESS_ORPHANED = "process.orphaned", "the process that started this one is gone; this one stops"
+    PROCESS_KILLED = "process.killed", "a worker process did not stop in time, and was sent SIGKILL"
+    PROCESS_ORPHANED = "process.orphaned", "the parent process has exited, so this one stops"
 
 
 class Metrics:
@@ -245,33 +249,33 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._made: dict[str, Any] = {metric.name: _make(metric, self.registry) for metric in METRICS}
-        self._labelled: dict[tuple[str, ...], Any] = {}  # prometheus-client looks each up under a lock
+        self._collectors: dict[str, Any] = {metric.name: _make(metric, self.registry) for metric in METRICS}
+        self._labelled: dict[tuple[str, ...], Any] = {}  # a cache: prometheus-client takes a lock for each
 
     def count(self, metric: Metric, *labels: str, by: float = 1) -> None:
         self._of(metric, labels).inc(by)
 
     def observe(self, metric: Metric, value: float) -> None:
-        self._made[metric.name].observe(value)
+        self._collectors[metric.name].observe(value)
 
     def set(self, metric: Metric, value: float, *labels: str) -> None:
         self._of(metric, labels).set(value)
 
     def remove(self, metric: Metric, *labels: str) -> None:
-        """Forget the value of what these labels name: it is no longer this process's to say."""
+        """Remove the series with these labels: this process no longer measures it."""
         if self._labelled.pop((metric.name, *labels), None) is not None:
-            self._made[metric.name].remove(*labels)
+            self._collectors[metric.name].remove(*labels)
 
-    def watch(self, metric: Metric, value: Callable[[], float]) -> None:
-        """Have the gauge ask for its value when it is scraped: what changes with every message costs nothing then."""
-        self._made[metric.name].set_function(value)
+    def read_at_scrape(self, metric: Metric, value: Callable[[], float]) -> None:
+        """Have the gauge call `value` at each scrape, so that a value that changes per message costs nothing."""
+        self._collectors[metric.name].set_function(value)
 
     def _of(self, metric: Metric, labels: tuple[str, ...]) -> Any:
         key = (metric.name, *labels)
         found = self._labelled.get(key)
         if found is None:
-            made = self._made[metric.name]
-            found = self._labelled[key] = made.labels(*labels) if labels else made
+            collector = self._collectors[metric.name]
+            found = self._labelled[key] = collector.labels(*labels) if labels else collector
         return found
 
 

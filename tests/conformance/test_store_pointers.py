@@ -194,7 +194,7 @@ async def test_a_foreign_table_without_the_key_columns_is_left_alone(database_ur
             pipeline = await approved(store)
             for _ in range(2):
                 assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
-    assert [log["event"] for log in logs] == ["pointers.off"]
+    assert [log["event"] for log in logs] == ["environment_pointers.disabled"]
     found = await asyncio.to_thread(run, database_url, f"SELECT code, title, {POINTERS} FROM app_environments")
     assert found == [(1, "theirs", None, None, None)]
     assert len(await rows(database_url, "release_deployments")) == 2

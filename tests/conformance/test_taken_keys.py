@@ -21,7 +21,7 @@ BOUNDS = Bounds(
     commit_interval_seconds=0.0,
     poll_timeout_seconds=0.25,
     drain_timeout_seconds=5.0,
-    trail_records_max=100,
+    commit_lag_records_max=100,
     keep_alive_seconds=5.0,
 )
 

@@ -57,7 +57,7 @@ async def outcomes_of_worker(number: int, *, folder: Path, environment: dict[str
     try:
         assert worker.stderr is not None
         async for line in worker.stderr:
-            if b'"message.done"' in line:
+            if b'"message.completed"' in line:
                 outcomes += re.findall(r'"outcome": "(\w+)"', line.decode())
             if len(outcomes) == number:
                 break

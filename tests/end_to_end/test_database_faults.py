@@ -30,7 +30,7 @@ async def test_worker_runs_through_a_pool_of_sessions(stage: Stage, postgres_url
 
         await until(applied, what=worker.told)
         assert await worker.stop() == 0
-        assert "dependency.awaited" not in worker.stderr
+        assert "dependency.unavailable" not in worker.stderr
 
 
 async def test_pool_of_transactions_ends_run_and_migrate_at_once(stage: Stage, postgres_url: str) -> None:
@@ -73,7 +73,7 @@ async def test_broken_sqlite_file_is_not_ready_with_the_reason(stage: Stage, cha
 
         await until(reported, what=worker.told)
         await worker.until(
-            lambda: "dependency.awaited" in worker.stderr and reason in worker.stderr, what="it is logged"
+            lambda: "dependency.unavailable" in worker.stderr and reason in worker.stderr, what="it is logged"
         )
         assert await stage.committed_records() == 0
         assert await worker.stop() == 0

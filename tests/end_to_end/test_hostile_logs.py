@@ -54,7 +54,7 @@ async def test_no_record_writes_a_line_of_the_log(stage: Stage, log_format: Lite
         await stage.caught_up(worker)
         assert await worker.stop() == 0
     lines = worker.stderr.removesuffix("\n").split("\n")
-    assert sum("message.done" in line for line in lines) == len(sent)
+    assert sum("message.completed" in line for line in lines) == len(sent)
     for line in lines:
         assert COLOURS.sub("", line).isprintable(), repr(line)
         if log_format == "json":

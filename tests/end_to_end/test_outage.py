@@ -143,8 +143,8 @@ def assert_told_once(worker: WorkerProcess, dependency: str) -> None:
     lines = [json.loads(line) for line in worker.stderr.splitlines()]
     assert len(lines) <= LINES_MAX, Counter(line["event"] for line in lines)
     assert not [line for line in lines if line["event"] == "message.retried"], "an outage explains it"
-    [awaited] = [line for line in lines if line["event"] == "dependency.awaited"]
-    [ready] = [line for line in lines if line["event"] == "dependency.ready" and "lasted_seconds" in line]
+    [awaited] = [line for line in lines if line["event"] == "dependency.unavailable"]
+    [ready] = [line for line in lines if line["event"] == "dependency.available" and "lasted_seconds" in line]
     assert awaited["dependency"] == ready["dependency"] == dependency
     assert awaited["cause"]
 

@@ -55,7 +55,7 @@ async def test_processes_share_the_partitions_and_do_everything(stage: Stage) ->
         assert all(done), done
         await finish(stage, family, day)
         assert [line["process"] for line in family.lines("process.started")] == [0, 1]
-        assert family.lines("process.died") == []
+        assert family.lines("process.exited") == []
         assert sorted(line["process"] for line in family.lines("worker.stopped")) == [0, 1]
         assert {line["process"] for line in family.lines("partitions.assigned")} == {0, 1}
         assert (family.parent.stdout, complaints(family.parent.stderr)) == ("", [])
@@ -74,7 +74,7 @@ async def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(stage: S
         await family.parent.until(lambda: len(family.lines("process.started", 1)) == 2, what="it is started again")
         await family.up()
         await finish(stage, family, day)
-        [died] = family.lines("process.died")
+        [died] = family.lines("process.exited")
         assert (died["process"], died["signal"], "exit_code" in died) == (1, "SIGKILL", False)
         assert 0 < died["delay_seconds"] <= 0.5
         assert len(family.lines("process.started")) == SIZE + 1
@@ -88,7 +88,7 @@ async def test_a_replacement_waits_for_a_database_that_is_away_as_the_others_do(
         await family.up()
         await asyncio.to_thread(postgres_server.stop)
         os.kill(family.pid(1), signal.SIGKILL)
-        await family.parent.until(lambda: bool(family.lines("dependency.awaited", 1)), what="it waits")
+        await family.parent.until(lambda: bool(family.lines("dependency.unavailable", 1)), what="it waits")
         await asyncio.to_thread(postgres_server.start)
         await family.up()
         assert await family.parent.stop() == 0
@@ -180,4 +180,4 @@ async def test_what_no_process_can_run_with_is_one_line(bare_stage: Stage) -> No
         assert "rudder-worker migrate" in complaint
         assert len(family.pids) == SIZE
         assert not any(runs(pid) for pid in family.pids)
-        assert family.lines("process.died") == []
+        assert family.lines("process.exited") == []

@@ -128,7 +128,7 @@ async def test_an_idle_worker_ends_at_once(stage: Stage) -> None:
 async def test_a_signal_ends_a_worker_that_still_waits(stage: Stage) -> None:
     """For a broker that never comes."""
     with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}") as worker:
-        await worker.until(lambda: "dependency.awaited" in worker.stderr, what="it waits")
+        await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
         assert await worker.status("/livez") == 200
         assert await worker.status("/readyz") == 503
         assert await worker.stop() == 0
@@ -170,7 +170,7 @@ async def test_a_session_that_the_broker_does_not_allow_is_one_line(stage: Stage
     with stage.worker(RUDDER_SESSION_TIMEOUT_SECONDS="0.5", RUDDER_STARTUP_TIMEOUT_SECONDS="3") as worker:
         await worker.ended()
         assert_one_clear_line(worker, "InvalidSessionTimeout")
-        assert "dependency.awaited" not in worker.stderr
+        assert "dependency.unavailable" not in worker.stderr
 
 
 @EMBEDDED
@@ -188,7 +188,7 @@ async def test_a_database_that_comes_up_late_is_waited_for(stage: Stage, postgre
     """A cluster starts in any order."""
     await asyncio.to_thread(postgres_server.stop)
     with stage.worker() as worker:
-        await worker.until(lambda: "dependency.awaited" in worker.stderr, what="it waits")
+        await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
         assert await worker.status("/livez") == 200
         assert await worker.status("/readyz") == 503
         await asyncio.to_thread(postgres_server.start)

@@ -29,7 +29,7 @@ async def test_fault_in_publishing_costs_one_dead_letter(stage: Stage) -> None:
     rows = await stage.rows()
     assert rows["release_event_rejections"] == []
     assert [deployment["status"] for deployment in rows["release_deployments"]] == ["IN_PROGRESS"]
-    [reported] = lines_of(worker, "message.unpublishable")
+    [reported] = lines_of(worker, "message.publish_failed")
     assert (reported["level"], reported["cause"]) == ("error", "LookupError: a fault in the client")
     missed = await published_twice_by_redrive(stage, marked)
     assert missed > 0

@@ -8,7 +8,8 @@ from typing import Any
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.worker_process import WorkerProcess
 from worker.assembly import table_reader, topic_reader, verification_plan
-from worker.settings import PREFIX, load
+from worker.environment_variables import PREFIX
+from worker.settings import load
 from worker.verify.verification import verify
 
 LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"

@@ -79,7 +79,7 @@ class Holding:
         return until
 
     @property
-    def trail(self) -> int:
+    def commit_lag(self) -> int:
         """How many records there are from the first that is not done."""
         done = next((n for n, delivered in enumerate(self.delivered) if delivered.state != "done"), None)
         return 0 if done is None else len(self.delivered) - done
@@ -125,7 +125,9 @@ class Ledger:
         bytes_in_flight = sum(_size(delivered.message.record) for delivered in in_flight)
         self.expect(bytes_in_flight < bounds.in_flight_bytes_max, "fetches with no room for another byte")
         for holding in holdings:
-            self.expect(holding.trail < bounds.trail_records_max, f"fetches with a trail of {holding.trail}")
+            self.expect(
+                holding.commit_lag < bounds.commit_lag_records_max, f"fetches with a commit lag of {holding.commit_lag}"
+            )
 
     @property
     def in_flight(self) -> list[Delivered]:
@@ -192,9 +194,9 @@ class Ledger:
     def check_at_rest(self, holdings: Iterable[Holding]) -> None:
         bounds, in_flight = self._bounds, self.in_flight
         self.expect(len(in_flight) <= bounds.in_flight_records_max, f"{len(in_flight)} records in flight")
-        trail_max = bounds.trail_records_max - 1 + bounds.in_flight_records_max
+        commit_lag_max = bounds.commit_lag_records_max - 1 + bounds.in_flight_records_max
         for holding in holdings:
-            self.expect(holding.trail <= trail_max, f"a trail of {holding.trail} records")
+            self.expect(holding.commit_lag <= commit_lag_max, f"a commit lag of {holding.commit_lag} records")
         if self.at("transaction", "publication") < bounds.concurrency:
             for delivered in filter(self._could_be_worked_on, in_flight):
                 self.expect(False, f"{delivered.place} waits for no reason")

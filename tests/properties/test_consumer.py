@@ -77,7 +77,7 @@ BOUNDS = st.builds(
     commit_interval_seconds=st.sampled_from([0.0, 1.0, 5.0]),
     poll_timeout_seconds=st.just(0.5),
     drain_timeout_seconds=st.just(3.0),
-    trail_records_max=st.sampled_from([2, 1, 5, 100]),
+    commit_lag_records_max=st.sampled_from([2, 1, 5, 100]),
     keep_alive_seconds=st.just(2.0),
 )
 
@@ -180,7 +180,7 @@ NARROW = Bounds(
     commit_interval_seconds=0.0,
     poll_timeout_seconds=0.5,
     drain_timeout_seconds=3.0,
-    trail_records_max=2,
+    commit_lag_records_max=2,
     keep_alive_seconds=2.0,
 )
 
@@ -197,7 +197,7 @@ def test_a_release_that_fails_for_ever_blocks_only_itself(
     specs: list[Spec], bounds: Bounds, plan: list[Step], failing: int
 ) -> None:
     """Where there is room for its records, all others come to their end. It does, too, once it fails no more."""
-    roomy = replace(bounds, in_flight_records_max=100, in_flight_bytes_max=1_000_000, trail_records_max=100)
+    roomy = replace(bounds, in_flight_records_max=100, in_flight_bytes_max=1_000_000, commit_lag_records_max=100)
     made = logs(replace(spec, repeats=0) for spec in specs)  # who repeats one of its events waits with it
     messages = [logged.message for log in made.values() for logged in log]
     own = [message for message in messages if message.release_id == release_id(failing)]
@@ -218,7 +218,7 @@ def test_a_release_that_fails_for_ever_blocks_only_itself(
 def test_a_partition_whose_only_release_fails_for_ever_stops_no_other(
     specs: list[Spec], bounds: Bounds, plan: list[Step], stuck: Partition
 ) -> None:
-    """Nor where its records could fill the room, or its trail is as long as may be."""
+    """Nor where its records could fill the room, or its commit lag is at the limit."""
     narrow = replace(bounds, in_flight_records_max=max(2, bounds.in_flight_records_max), in_flight_bytes_max=1_000_000)
     made = logs(replace(spec, repeats=0, release=3 if spec.partition == stuck else spec.release) for spec in specs)
     failing = 3 if stuck == PARTITIONS[0] else 6  # neither is in the other topic
@@ -243,7 +243,7 @@ def test_a_worker_that_stops_during_a_rebalance_commits_only_what_it_still_has()
         commit_interval_seconds=5.0,
         poll_timeout_seconds=0.5,
         drain_timeout_seconds=3.0,
-        trail_records_max=100,
+        commit_lag_records_max=100,
         keep_alive_seconds=2.0,
     )
     goes, _, stays = PARTITIONS

@@ -57,11 +57,17 @@ def test_what_fits_is_accepted(environment: Environment, accepted: dict[str, str
     [
         (
             {"RUDDER_PROCESSES": "2"},
-            "RUDDER_PROCESSES=2 needs a database server in RUDDER_DATABASE_URL: a SQLite file belongs to one process",
+            (
+                "RUDDER_PROCESSES=2 requires a database server, because a SQLite file serves one process; "
+                "set RUDDER_DATABASE_URL to PostgreSQL or SQL Server"
+            ),
         ),
         (
             {**POSTGRES, "RUDDER_PROCESSES": "3", "RUDDER_HTTP_PORT": "65534"},
-            "RUDDER_PROCESSES=3 needs as many ports from RUDDER_HTTP_PORT=65534, and there is none above 65535",
+            (
+                "RUDDER_PROCESSES=3 requires a port for each process, from RUDDER_HTTP_PORT=65534 on, "
+                "but the highest port is 65535"
+            ),
         ),
         ({**POSTGRES, "RUDDER_PROCESSES": "0"}, "RUDDER_PROCESSES: input should be greater than 0"),
     ],

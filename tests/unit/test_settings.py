@@ -136,10 +136,10 @@ def test_unknown_names_come_with_the_nearest_one() -> None:
         "RUDDERLESS": "1",
     }
     assert list(unknown_names(environment)) == [
-        "RUDDER_GROUP_ID_FILE is no setting; did you mean RUDDER_GROUP_ID?",
-        "RUDDER_HTP_PORT is no setting; did you mean RUDDER_HTTP_PORT?",
-        "RUDDER_INPUT_TOPIC is no setting; did you mean RUDDER_INPUT_TOPICS?",
-        "RUDDER_ZZZZZZZZZZZZZZZ is no setting",
+        "RUDDER_GROUP_ID_FILE is not a setting; did you mean RUDDER_GROUP_ID?",
+        "RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?",
+        "RUDDER_INPUT_TOPIC is not a setting; did you mean RUDDER_INPUT_TOPICS?",
+        "RUDDER_ZZZZZZZZZZZZZZZ is not a setting",
     ]
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.environment import Environment
+from worker.environment_variables import environment as named_environment
 from worker.rules.errors import ConfigurationError
-from worker.settings import environment as named_environment
 from worker.settings import load, unknown_names
 from worker.sources_file import allowed_sources
 

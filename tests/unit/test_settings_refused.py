@@ -33,7 +33,7 @@ def test_a_secret_and_its_file_exclude_each_other(environment: Environment, wher
     """Which of the two was meant, the worker must not guess."""
     (environment.folder / "secret").write_text("sqlite+aiosqlite:///x.db")
     environment.give(where, {f"RUDDER_{name}": "sqlite+aiosqlite:///y.db", f"RUDDER_{name}_FILE": "secret"})
-    assert refusal() == f"RUDDER_{name} and RUDDER_{name}_FILE are both given"
+    assert refusal() == f"RUDDER_{name} and RUDDER_{name}_FILE are both set; remove one of them"
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe" + SECRET.encode("utf-16-le")])

@@ -10,9 +10,10 @@ import typer
 
 from schemas.detail import printable
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, warn, warn_of_unknown_names
+from worker.environment_variables import PREFIX
 from worker.rules.errors import ConfigurationError, Unavailable
 from worker.service import log_setup
-from worker.settings import PREFIX, Settings, load
+from worker.settings import Settings, load
 from worker.sources_file import allowed_sources
 
 if TYPE_CHECKING:

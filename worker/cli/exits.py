@@ -9,9 +9,10 @@ import typer
 
 from schemas.detail import printable
 from worker.cli import signals
+from worker.environment_variables import environment
 from worker.rules.errors import ConfigurationError, FatalClientError, Unavailable
 from worker.service import log_setup
-from worker.settings import environment, unknown_names
+from worker.settings import unknown_names
 from worker.telemetry import LogEvent
 
 EXIT_PROBLEM = 1

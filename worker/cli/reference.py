@@ -18,8 +18,9 @@ from schemas.json_schemas import FOLDER
 from schemas.reasons import Reason
 from schemas.types import EventType, StatusEventType
 from worker.cli.exits import EXIT_PROBLEM, EXIT_USAGE, complain
+from worker.environment_variables import PREFIX, SECRETS
 from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
-from worker.settings import PREFIX, SECRETS, Settings
+from worker.settings import Settings
 from worker.telemetry import METRICS, LogEvent, Metric
 from worker.verify.findings import Kind
 

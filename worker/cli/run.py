@@ -14,10 +14,11 @@ import typer
 from worker.cli import signals
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, clear_errors
 from worker.cli.processes import NUMBER_OPTION, process_keepers
+from worker.environment_variables import environment
 from worker.rules.errors import ConfigurationError, Unavailable
 from worker.service import log_setup, parent_death
 from worker.service.supervisor import Stop, supervise
-from worker.settings import Settings, environment, load, unknown_names
+from worker.settings import Settings, load, unknown_names
 from worker.telemetry import LogEvent
 
 GRACE_SECONDS = 20.0

@@ -63,7 +63,7 @@ class SqlStore:
             advice = await self._dialect.advice(connection)
         await self.ping()
         if self._pointers is None:
-            _log.warning(LogEvent.POINTERS_OFF)
+            _log.warning(LogEvent.ENVIRONMENT_POINTERS_DISABLED)
         for line in advice:
             _log.warning(LogEvent.DATABASE_ADVICE, advice=line)
 

@@ -26,8 +26,8 @@ from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
 from worker.rules.message import Claim, Message
 from worker.telemetry import (
-    COMMIT_TRAIL_RECORDS,
-    COMMIT_TRAIL_SECONDS,
+    COMMIT_BLOCKED_SECONDS,
+    COMMIT_LAG_RECORDS,
     COMMITS,
     PARTITIONS_ASSIGNED,
     PARTITIONS_PAUSED,
@@ -54,7 +54,7 @@ class Bounds:
     commit_interval_seconds: float
     poll_timeout_seconds: float
     drain_timeout_seconds: float
-    trail_records_max: int
+    commit_lag_records_max: int
     """How many records may be behind one that is not done, in its partition: their offsets are remembered."""
     keep_alive_seconds: float
     """After how long, at the next turn of the loop, it polls although there is no room for what that could bring."""
@@ -93,12 +93,15 @@ class Consumer:
         self._commit_failure: tuple[type, type] | None = None
         self._shut_at_seconds = float("-inf")
         self._paused: frozenset[Partition] = frozenset()
-        metrics.watch(PARTITIONS_PAUSED, lambda: len(self._paused))
-        metrics.watch(COMMIT_TRAIL_RECORDS, lambda: max((a.trail for a in self._partition_states.values()), default=0))
+        metrics.read_at_scrape(PARTITIONS_PAUSED, lambda: len(self._paused))
+        metrics.read_at_scrape(COMMIT_LAG_RECORDS, self._commit_lag_max)
         self.beat_seconds: float | None = None
         """When the loop last came round, on the monotonic clock; None before it began, and once it drains."""
         self.joined = False
         """Whether the group has assigned partitions to this member at least once; they may be none."""
+
+    def _commit_lag_max(self) -> int:
+        return max((state.commit_lag for state in self._partition_states.values()), default=0)
 
     async def join(self) -> None:
         """Join the group.
@@ -143,7 +146,7 @@ class Consumer:
         for here. A partition whose commit failed is kept, and committed at the next turn.
         """
         self._paused = frozenset()
-        self._metrics.set(COMMIT_TRAIL_SECONDS, 0.0)
+        self._metrics.set(COMMIT_BLOCKED_SECONDS, 0.0)
         for partition_state in self._partition_states.values():
             partition_state.ended.set()
         await self._commit_all()
@@ -192,8 +195,8 @@ class Consumer:
     def _over_quota(self, partition: Partition) -> bool:
         """Whether so much of it is not done, or behind one that is not, that no more may be fetched of it."""
         partition_state = self._partition_states[partition]
-        trails = partition_state.trail >= self._bounds.trail_records_max
-        return self._budget.over_quota(partition_state.usage, partitions=len(self._partition_states)) or trails
+        lags = partition_state.commit_lag >= self._bounds.commit_lag_records_max
+        return lags or self._budget.over_quota(partition_state.usage, partitions=len(self._partition_states))
 
     def _all_paused(self) -> bool:
         return bool(self._paused) and len(self._paused) == len(self._partition_states)
@@ -205,21 +208,21 @@ class Consumer:
         # What an outage holds back was told with the outage, and needs a while after it.
         explained = now_seconds - self._shut_at_seconds < _HELD_BACK_TOLD_AFTER_SECONDS
         held_seconds = {a.partition: a.held_back_seconds(now_seconds) for a in self._partition_states.values()}
-        self._metrics.set(COMMIT_TRAIL_SECONDS, max(held_seconds.values(), default=0.0))
+        self._metrics.set(COMMIT_BLOCKED_SECONDS, max(held_seconds.values(), default=0.0))
         for partition, partition_state in self._partition_states.items():
             offset = partition_state.first_under_way
             told = self._held_back.get(partition)
             if told is not None and told != offset:
                 del self._held_back[partition]
-                _log.info(LogEvent.OFFSETS_RELEASED, **partition._asdict(), offset=told)
+                _log.info(LogEvent.COMMIT_UNBLOCKED, **partition._asdict(), offset=told)
             late = held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS
             if offset is not None and told != offset and late and not explained:
                 self._held_back[partition] = offset
                 _log.warning(
-                    LogEvent.OFFSETS_HELD_BACK,
+                    LogEvent.COMMIT_BLOCKED,
                     **partition._asdict(),
                     offset=offset,
-                    records_behind=partition_state.trail - 1,
+                    records_behind=partition_state.commit_lag - 1,
                     held_seconds=round(held_seconds[partition], 1),
                 )
 
@@ -272,7 +275,7 @@ class Consumer:
             await self._delivery.deliver(message, partition_state, executor.slot, counted)
         except LeaseLost:
             _log.debug(
-                LogEvent.MESSAGE_ABANDONED,
+                LogEvent.MESSAGE_LEASE_LOST,
                 topic=message.record.topic,
                 partition=message.record.partition,
                 offset=message.record.offset,
@@ -355,7 +358,7 @@ class Consumer:
             self._metrics.count(COMMITS, type(error).__name__)
             failure = type(error), type(error.__cause__)
             if failure != self._commit_failure:
-                _log.warning(LogEvent.OFFSETS_COMMIT_FAILED, cause=str(error), partitions=len(ready))
+                _log.warning(LogEvent.COMMIT_FAILED, cause=str(error), partitions=len(ready))
             self._commit_failure = failure
             if isinstance(error, Unavailable):
                 self._monitors.broker.suspect()

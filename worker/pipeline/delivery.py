@@ -27,9 +27,9 @@ from worker.telemetry import (
     IDENTITY_REUSED,
     MESSAGES,
     PROCESSING_SECONDS,
+    PUBLISH_FAILURES,
     PUBLISHED,
     REJECTIONS,
-    UNPUBLISHED,
     LogEvent,
     Metrics,
 )
@@ -115,7 +115,7 @@ class Delivery:
                 came_to(outcome)
                 published = await self._publishing.publish(outcome, message, lease, attempts=attempts)
                 if published.instead is not None:
-                    self._metrics.count(UNPUBLISHED)
+                    self._metrics.count(PUBLISH_FAILURES)
                     self._count(counted, Rejected(rejection=published.instead), message)
                 self._count(counted, outcome, message)
         finally:
@@ -222,7 +222,7 @@ class Delivery:
         content = message.content
         _log.log(
             level,
-            LogEvent.MESSAGE_DONE,
+            LogEvent.MESSAGE_COMPLETED,
             outcome=name,
             reason=rejection and rejection.reason,
             detail=rejection and rejection.detail,

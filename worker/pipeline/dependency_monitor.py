@@ -183,7 +183,7 @@ class DependencyMonitor:
             self._outages += 1
             self._metrics.set(DEPENDENCY_UP, 0, self._name)
             # A fault of the worker's own, or of a library's, is worth its traceback.
-            _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=self._name, cause=cause, exc_info=self._fault)
+            _log.warning(LogEvent.DEPENDENCY_UNAVAILABLE, dependency=self._name, cause=cause, exc_info=self._fault)
         self._outage.cause = cause
         self._outage.failures += 1
 
@@ -196,7 +196,7 @@ class DependencyMonitor:
         lasted_seconds = round(self._clock.monotonic_seconds() - outage.since_seconds, 3)
         # As loud as the news that it is away: who heard that has to hear this.
         _log.warning(
-            LogEvent.DEPENDENCY_READY,
+            LogEvent.DEPENDENCY_AVAILABLE,
             dependency=self._name,
             lasted_seconds=lasted_seconds,
             messages=self._waiting_messages,

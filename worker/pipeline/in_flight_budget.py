@@ -35,8 +35,8 @@ class InFlightBudget:
         self._bytes = 0
         self.event = asyncio.Event()
         """Set when it is worth while to fetch again; whoever waits for it clears it first."""
-        metrics.watch(IN_FLIGHT_RECORDS, lambda: self._records)
-        metrics.watch(IN_FLIGHT_BYTES, lambda: self._bytes)
+        metrics.read_at_scrape(IN_FLIGHT_RECORDS, lambda: self._records)
+        metrics.read_at_scrape(IN_FLIGHT_BYTES, lambda: self._bytes)
 
     def records(self, *, partitions: int) -> int:
         """How many more records may be fetched by one poll of so many partitions."""

@@ -55,8 +55,8 @@ class OffsetTracker:
         return self._order[-1] + 1 if self._order else self._next or 0
 
     @property
-    def trail(self) -> int:
-        """How many records were started from the first that is under way; what is remembered grows with it."""
+    def commit_lag(self) -> int:
+        """The number of records from the first incomplete one to the last started one. Memory grows with it."""
         return len(self._order)
 
     @property

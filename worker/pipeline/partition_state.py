@@ -31,9 +31,9 @@ class PartitionState:
         return self._tracker.next_offset
 
     @property
-    def trail(self) -> int:
-        """How many records have been started from the first that is not done."""
-        return self._tracker.trail
+    def commit_lag(self) -> int:
+        """The number of records from the first incomplete one to the last dispatched one."""
+        return self._tracker.commit_lag
 
     def held_back_seconds(self, now_seconds: float) -> float:
         """For how long the first record that is not done has been the first, as far as this was asked; 0 if none is."""

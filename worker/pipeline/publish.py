@@ -96,7 +96,7 @@ def _unpublished(message: Message, failed: Failed) -> Rejection:
 
 def _report(message: Message, failed: Failed, *, action: str) -> None:
     _log.error(
-        LogEvent.MESSAGE_UNPUBLISHABLE,
+        LogEvent.MESSAGE_PUBLISH_FAILED,
         **position(message),
         source=message.content.source,
         id=message.content.id,

@@ -101,7 +101,7 @@ class LagMonitor:
         progress = self._progress.get(partition)
         if progress is None or progress.offset != offset or not lag:
             if progress is not None and progress.told:
-                _log.warning(LogEvent.PARTITION_ADVANCES, **partition._asdict(), offset=offset)  # as loud as the other
+                _log.warning(LogEvent.PARTITION_RESUMED, **partition._asdict(), offset=offset)  # as loud as the other
             progress = self._progress[partition] = _Progress(offset, now_seconds)
         stalled_seconds = now_seconds - progress.since_seconds if lag else 0.0
         labels = partition.topic, str(partition.partition)

@@ -180,12 +180,12 @@ class _FirstOfItsKind(logging.Filter):
         if not isinstance(message, dict) or message.get("dependency") != "broker":
             return
         event = message.get("event")
-        if event == LogEvent.DEPENDENCY_AWAITED:
+        if event == LogEvent.DEPENDENCY_UNAVAILABLE:
             recently_seconds = time.monotonic() - _SILENCE_SECONDS  # what aiokafka said just now, it said of this
             said = self._said_at_seconds.items()
             self._said_at_seconds = {kind: at_seconds for kind, at_seconds in said if at_seconds > recently_seconds}
             self._awaited, self._left_out = True, 0
-        elif event == LogEvent.DEPENDENCY_READY and self._awaited:
+        elif event == LogEvent.DEPENDENCY_AVAILABLE and self._awaited:
             self._awaited = False
             self._said_at_seconds.clear()
             if self._left_out:

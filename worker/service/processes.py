@@ -62,7 +62,7 @@ class ProcessKeeper:
             ran_well = self._clock.monotonic_seconds() - started_at_seconds >= RAN_WELL_SECONDS
             failures = 1 if ran_well else failures + 1
             delay_seconds = _BACKOFF.delay_seconds(failures=failures, chance=self._clock.chance())
-            _log.error(LogEvent.PROCESS_DIED, process=self._number, **end, delay_seconds=round(delay_seconds, 3))
+            _log.error(LogEvent.PROCESS_EXITED, process=self._number, **end, delay_seconds=round(delay_seconds, 3))
             await self._clock.wait(stop, timeout_seconds=delay_seconds)
 
     async def _life(self, stop: asyncio.Event, *, died: int) -> Mapping[str, str | int]:
@@ -119,7 +119,7 @@ class ProcessKeeper:
         """Say once that a stop did not go well."""
         if end not in _IN_ORDER and not self.failed:
             self.failed = True
-            _log.error(LogEvent.PROCESS_DIED, process=self._number, **end)
+            _log.error(LogEvent.PROCESS_EXITED, process=self._number, **end)
 
 
 def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -54,10 +54,10 @@ async def await_dependency(
             elif waited >= timeout_seconds:
                 raise ConfigurationError(f"gave up on the {name} after {waited:.0f} s: {error}") from error
             if failures == 1:
-                _log.warning(LogEvent.DEPENDENCY_AWAITED, dependency=name, cause=str(error))
+                _log.warning(LogEvent.DEPENDENCY_UNAVAILABLE, dependency=name, cause=str(error))
         else:
             tell = _log.warning if failures else _log.info  # as loud as what it takes back
-            tell(LogEvent.DEPENDENCY_READY, dependency=name)
+            tell(LogEvent.DEPENDENCY_AVAILABLE, dependency=name)
             return
         if await clock.wait(stop, timeout_seconds=min(delay_seconds, timeout_seconds - waited)):
             raise LeaseLost

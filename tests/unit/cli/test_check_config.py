@@ -109,7 +109,7 @@ def test_an_unknown_name_is_a_warning_with_the_nearest_one(command_line: Command
     command_line.environment(RUDDER_HTP_PORT="1")
     ended = command_line("check-config", "--json")
     assert ended.code == 0
-    assert ended.complaint == "warning: RUDDER_HTP_PORT is no setting; did you mean RUDDER_HTTP_PORT?"
+    assert ended.complaint == "warning: RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?"
     printed_json(ended.out)
 
 
@@ -117,7 +117,7 @@ def test_an_unknown_name_in_the_env_file_is_a_warning_too(command_line: CommandL
     (tmp_path / ".env").write_text("RUDDER_HTP_PORT=1\nOTHER=2\n")
     ended = command_line("check-config")
     assert ended.code == 0
-    assert ended.complaint == "warning: RUDDER_HTP_PORT is no setting; did you mean RUDDER_HTTP_PORT?"
+    assert ended.complaint == "warning: RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?"
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from prometheus_client import generate_latest
 from schemas.reasons import Reason
 from schemas.types import EventType, StatusEventType
 from worker.cli.reference import MarkersBroken, blocks, main, renewed
+from worker.environment_variables import SECRETS
 from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
-from worker.settings import SECRETS, Settings
+from worker.settings import Settings
 from worker.telemetry import METRICS, LogEvent, Metrics
 
 REPOSITORY = Path(__file__).parents[3]

@@ -106,7 +106,7 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
 def test_an_unknown_setting_is_logged(tmp_path: Path) -> None:
     ended = rudder_worker("run", folder=tmp_path, environment={**IMPATIENT, "RUDDER_GROUP": "x"})
     logged = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
-    assert "RUDDER_GROUP is no setting; did you mean RUDDER_GROUP_ID?" in [line.get("problem") for line in logged]
+    assert "RUDDER_GROUP is not a setting; did you mean RUDDER_GROUP_ID?" in [line.get("problem") for line in logged]
 
 
 def test_the_log_level_is_heeded(tmp_path: Path) -> None:

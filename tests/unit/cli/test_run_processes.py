@@ -169,7 +169,7 @@ def test_what_the_processes_find_is_one_line_too(tmp_path: Path) -> None:
 
 def test_an_unknown_setting_is_said_once(tmp_path: Path) -> None:
     ended = rudder_worker("run", folder=tmp_path, environment={**SEVERAL, "RUDDER_GROUP": "x"})
-    assert ended.err.count("RUDDER_GROUP is no setting") == 1
+    assert ended.err.count("RUDDER_GROUP is not a setting") == 1
 
 
 def test_the_number_of_a_process_is_nobody_else_s_option(command_line: CommandLine) -> None:

@@ -47,7 +47,7 @@ def test_worker_without_standard_input_stops_in_order(tmp_path: Path) -> None:
     assert rudder_worker("migrate", folder=tmp_path).code == 0
     with started(["run"], tmp_path, settings, before=("sh", "-c", 'exec "$@" <&-', "sh")) as process:
         assert process.stderr is not None
-        while b"dependency.awaited" not in (line := process.stderr.readline()):
+        while b"dependency.unavailable" not in (line := process.stderr.readline()):
             assert line, "it ended before it waited"
         process.send_signal(signal.SIGTERM)
         _, rest = process.communicate(timeout=TIMEOUT_SECONDS)

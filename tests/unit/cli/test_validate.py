@@ -260,4 +260,4 @@ def test_misspelt_setting_is_a_warning_of_every_command(command_line: CommandLin
     """The command works with the default of the setting that was meant."""
     command_line.environment(RUDDER_SOURCE_FILE="sources.toml", RUDDER_DATABASE_URL="postgresql+asyncpg://x/y")
     ended = command_line(*command, stdin=b"{}")
-    assert "warning: RUDDER_SOURCE_FILE is no setting; did you mean RUDDER_SOURCES_FILE?" in ended.err
+    assert "warning: RUDDER_SOURCE_FILE is not a setting; did you mean RUDDER_SOURCES_FILE?" in ended.err

@@ -42,7 +42,7 @@ class Scene:
         *records: Record,
         records_max: int = 100,
         bytes_max: int = 1_000_000,
-        trail_records_max: int = 100_000,
+        commit_lag_records_max: int = 100_000,
         breaker_events: int = 0,
     ) -> None:
         self.source = ScriptedSource(records)
@@ -74,7 +74,7 @@ class Scene:
                 commit_interval_seconds=0.0,
                 poll_timeout_seconds=0.25,
                 drain_timeout_seconds=5.0,
-                trail_records_max=trail_records_max,
+                commit_lag_records_max=commit_lag_records_max,
                 keep_alive_seconds=5.0,
             ),
             clock=self.clock,
@@ -298,7 +298,7 @@ async def test_fault_in_the_publisher_ends_neither_worker_nor_partition() -> Non
         async with scene.running():
             await until(lambda: scene.source.committed == {P0: 3})
     assert [one.topic for one in scene.publisher.published].count("dead-letters") == 2
-    assert scene.metrics.registry.get_sample_value("rudder_unpublished_total") == 2
+    assert scene.metrics.registry.get_sample_value("rudder_publish_failures_total") == 2
 
 
 async def test_breaker_opens_for_events_that_cannot_be_published() -> None:
@@ -393,7 +393,7 @@ async def test_tombstones_are_skipped_and_counted() -> None:
 
 async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:
     """Memory is bounded by settings: the offsets behind it are remembered, so no more are fetched than may be."""
-    scene = Scene(trail_records_max=4)
+    scene = Scene(commit_lag_records_max=4)
     scene.publisher.monitor.clear()
     scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4))
     async with scene.running():
@@ -460,16 +460,16 @@ async def test_a_record_that_holds_back_the_commit_is_told_once_and_measured() -
             polled = len(scene.source.polls)
             await until(lambda: len(scene.source.polls) > polled + 5)
             shown = generate_latest(scene.metrics.registry).decode()
-            assert "rudder_commit_trail_records 3.0" in shown
-            assert float(re.findall(r"^rudder_commit_trail_seconds (\S+)$", shown, re.MULTILINE)[0]) >= 60.0
+            assert "rudder_commit_lag_records 3.0" in shown
+            assert float(re.findall(r"^rudder_commit_blocked_seconds (\S+)$", shown, re.MULTILINE)[0]) >= 60.0
             held.set()
             await until(lambda: scene.source.committed == {P0: 8})
             polled = len(scene.source.polls)
             await until(lambda: len(scene.source.polls) > polled + 2)
-            assert "rudder_commit_trail_seconds 0.0" in generate_latest(scene.metrics.registry).decode()
-    [told] = [line for line in logs if line["event"] == LogEvent.OFFSETS_HELD_BACK]
+            assert "rudder_commit_blocked_seconds 0.0" in generate_latest(scene.metrics.registry).decode()
+    [told] = [line for line in logs if line["event"] == LogEvent.COMMIT_BLOCKED]
     assert (told["topic"], told["partition"], told["offset"], told["records_behind"]) == ("in", 0, 5, 2)
-    [over] = [line for line in logs if line["event"] == LogEvent.OFFSETS_RELEASED]
+    [over] = [line for line in logs if line["event"] == LogEvent.COMMIT_UNBLOCKED]
     assert (over["partition"], over["offset"]) == (0, 5)
 
 
@@ -500,7 +500,7 @@ async def test_an_open_breaker_begins_nothing_more_and_keeps_its_place_in_the_gr
             await until(lambda: len(scene.source.polls) > polled + 20)
             assert len(scene.store.written) == written
     assert scene.source.stopped, "and it stops in order"
-    done = [log["offset"] for log in logs if log["event"] == LogEvent.MESSAGE_DONE and log["partition"] == 0]
+    done = [log["offset"] for log in logs if log["event"] == LogEvent.MESSAGE_COMPLETED and log["partition"] == 0]
     assert scene.source.committed[P0] == max(done) + 1 == len(done)
     assert P1 not in scene.source.committed or scene.source.committed[P1] == 1
     [opened] = [log for log in logs if log["event"] == LogEvent.BREAKER_OPENED]
@@ -544,14 +544,14 @@ async def test_what_an_open_breaker_leaves_holds_back_no_commit() -> None:
         scene.clock.now_seconds += 60.0
         polled = len(scene.source.polls)
         await until(lambda: len(scene.source.polls) > polled + 3)
-        assert scene.metrics.registry.get_sample_value("rudder_commit_trail_seconds") == 60.0
+        assert scene.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 60.0
         scene.source.records += [garbage(offset=offset) for offset in range(1, 20)]
         await until(lambda: is_open(scene))
         scene.publisher.monitor.set()
         await until(lambda: bool(scene.source.commits))
         polled = len(scene.source.polls)
         await until(lambda: len(scene.source.polls) > polled + 2)
-        assert scene.metrics.registry.get_sample_value("rudder_commit_trail_seconds") == 0
+        assert scene.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 0
 
 
 async def test_a_commit_that_fails_in_another_way_is_told_again() -> None:
@@ -567,7 +567,7 @@ async def test_a_commit_that_fails_in_another_way_is_told_again() -> None:
     with capture_logs() as logs:
         async with scene.running():
             await until(lambda: scene.source.committed == {P0: 1})
-    told = [log["cause"] for log in logs if log["event"] == LogEvent.OFFSETS_COMMIT_FAILED]
+    told = [log["cause"] for log in logs if log["event"] == LogEvent.COMMIT_FAILED]
     assert [cause.rpartition(" ")[2] for cause in told] == ["TimeoutError()", "PermissionError()", "TimeoutError()"]
 
 
@@ -580,7 +580,7 @@ async def test_what_an_outage_holds_back_is_told_with_the_outage() -> None:
             await until(lambda: scene.clock.now_seconds > 1000.0 + 3600.0)
             scene.store.down = None
             await until(lambda: scene.source.committed == {P0: 1})
-    assert [log for log in logs if log["event"] == LogEvent.OFFSETS_HELD_BACK] == []
+    assert [log for log in logs if log["event"] == LogEvent.COMMIT_BLOCKED] == []
 
 
 @pytest.mark.parametrize("how", ["revocation", "stop"])

@@ -100,8 +100,8 @@ async def test_an_outage_is_waited_out_without_a_try_a_warning_or_a_wait_of_its_
     assert scene.store.begun == 6
     assert len(scene.clock.waits_seconds) <= waited + 1
     assert max(scene.clock.waits_seconds[-20:]) <= 1.0
-    events = [log["event"] for log in logs if log["event"] != LogEvent.MESSAGE_DONE]
-    assert events == [LogEvent.MESSAGE_RETRIED, LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+    events = [log["event"] for log in logs if log["event"] != LogEvent.MESSAGE_COMPLETED]
+    assert events == [LogEvent.MESSAGE_RETRIED, LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
 
 
 async def deliver_all(scene: Scene, count: int) -> None:
@@ -120,7 +120,7 @@ async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
     assert told[0]["lines_left_out"] is None
     waited_seconds = scene.clock.now_seconds - 1000.0
     assert 1 <= len(told) <= 1 + waited_seconds / 10
-    assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_DONE} for log in logs)
+    assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_COMPLETED} for log in logs)
 
 
 async def test_reused_identity_is_logged_once_in_a_while_and_counted() -> None:
@@ -322,10 +322,10 @@ async def test_status_event_that_cannot_be_published_becomes_a_dead_letter() -> 
     assert header(letter, "rudder-attempts") == "4"
     detail = header(letter, "rudder-detail") or ""
     assert "status events cannot be published: LookupError: a fault in the publisher" in detail
-    [reported] = [log for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE]
+    [reported] = [log for log in logs if log["event"] == LogEvent.MESSAGE_PUBLISH_FAILED]
     assert (reported["log_level"], reported["topic"], reported["offset"]) == ("error", "in", 0)
     assert "rudder-redrive" in reported["action"]
-    assert scene.metrics.registry.get_sample_value("rudder_unpublished_total") == 1
+    assert scene.metrics.registry.get_sample_value("rudder_publish_failures_total") == 1
     assert scene.metrics.registry.get_sample_value("rudder_rejections_total", {"reason": "processing_error"}) is None
 
 
@@ -354,7 +354,7 @@ async def test_dead_letter_that_cannot_be_published_is_sent_without_the_record(r
     assert header(letter, "rudder-value-sha256") == sha256(value).hexdigest()
     assert all(name.startswith("rudder-") for name, _ in letter.headers)
     assert len(publisher.refused) == (3 if rejected else 6)
-    actions = [log["action"] for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE]
+    actions = [log["action"] for log in logs if log["event"] == LogEvent.MESSAGE_PUBLISH_FAILED]
     assert len(actions) == (1 if rejected else 2)
     assert "without anything of the record" in actions[-1]
 
@@ -368,7 +368,7 @@ async def test_publisher_that_fails_with_everything_is_waited_for() -> None:
         while len(publisher.refused) < 12:
             await asyncio.sleep(0)
         assert not delivering.done()
-        assert "offset stays" in [log for log in logs if log["event"] == LogEvent.MESSAGE_UNPUBLISHABLE][2]["action"]
+        assert "offset stays" in [log for log in logs if log["event"] == LogEvent.MESSAGE_PUBLISH_FAILED][2]["action"]
         publisher.refuses = lambda _: False
         assert isinstance(await delivering, Applied)
     assert [header(letter, "rudder-reason") for letter in publisher.published] == ["processing_error"]
@@ -400,7 +400,7 @@ async def test_rejected_event_sent_again_is_logged_with_advice(offset: int, advi
     again.message = read(submitted(offset=offset), event_bytes_max=1_000_000)
     with capture_logs() as logs:
         assert isinstance(await again.deliver(), Duplicate)
-    lines = [log for log in logs if log["event"] == LogEvent.MESSAGE_DONE and log["log_level"] == "warning"]
+    lines = [log for log in logs if log["event"] == LogEvent.MESSAGE_COMPLETED and log["log_level"] == "warning"]
     assert [(log["outcome"], log["reason"]) for log in lines] == [("duplicate", "release_not_found")] * advised
     assert all("rudder-redrive" in log["action"] for log in lines)
 

@@ -122,7 +122,7 @@ def test_an_error_that_nobody_foresaw_is_no_answer_and_ends_nothing(scene: Scene
         scene.error = None
         scene.pass_time(BACKOFF.max_seconds)
     assert message.result() is True
-    assert told(logs) == [LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+    assert told(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
     assert logs[0]["cause"] == "RuntimeError: the handler is closed"
     assert isinstance(logs[0]["exc_info"], RuntimeError)
 
@@ -134,7 +134,7 @@ def test_in_an_outage_one_asks_for_all_and_all_go_on_at_once(scene: Scene) -> No
         messages = [scene.message(fails=n % 2 == 0) for n in range(200)]
         scene.pass_time(3600.0)
         assert not any(message.done() for message in messages)
-        assert told(logs) == [LogEvent.DEPENDENCY_AWAITED]
+        assert told(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE]
         assert logs[0]["cause"] == "connection refused"
         assert scene.up == 0
         asked = len(scene.asked_at_seconds)
@@ -142,7 +142,7 @@ def test_in_an_outage_one_asks_for_all_and_all_go_on_at_once(scene: Scene) -> No
         scene.error = None
         scene.pass_time(BACKOFF.max_seconds)
     assert all(message.result() for message in messages)
-    assert told(logs) == [LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+    assert told(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
     assert logs[1]["messages"] == 200
     assert logs[1]["lasted_seconds"] >= 3600
     assert (scene.asking_max, scene.up) == (1, 1)
@@ -246,7 +246,7 @@ def test_an_outage_that_nobody_waits_out_ends_with_the_next_who_comes(scene: Sce
         message = scene.message(fails=False)
         scene.pass_time(1.0)
     assert message.result() is True
-    assert told(logs) == [LogEvent.DEPENDENCY_READY]
+    assert told(logs) == [LogEvent.DEPENDENCY_AVAILABLE]
 
 
 def test_who_only_wants_to_know_does_not_ask_in_an_outage(scene: Scene) -> None:

@@ -32,8 +32,8 @@ async def test_an_idle_worker_notices_that_its_broker_is_away_and_that_it_is_bac
             assert not parts.monitors.broker.blocked
             stop.set()
     assert [(log["event"], log["dependency"]) for log in logs] == [
-        (LogEvent.DEPENDENCY_AWAITED, "broker"),
-        (LogEvent.DEPENDENCY_READY, "broker"),
+        (LogEvent.DEPENDENCY_UNAVAILABLE, "broker"),
+        (LogEvent.DEPENDENCY_AVAILABLE, "broker"),
     ]
     assert logs[1]["messages"] == 0
 

@@ -30,7 +30,7 @@ BOUNDS = Bounds(
     commit_interval_seconds=1.0,
     poll_timeout_seconds=0.1,
     drain_timeout_seconds=1.0,
-    trail_records_max=1,
+    commit_lag_records_max=1,
     keep_alive_seconds=1.0,
 )
 

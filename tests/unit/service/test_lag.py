@@ -119,7 +119,7 @@ async def test_open_transaction_is_reported_once_and_so_is_its_end() -> None:
     assert (stalled["topic"], stalled["partition"], stalled["offset"]) == ("in", 0, 10)
     assert (stalled["last_stable_offset"], stalled["log_end"], stalled["stalled_seconds"]) == (10, 111, 60)
     assert "transaction" in stalled["cause"]
-    assert (advances["event"], advances["offset"]) == (LogEvent.PARTITION_ADVANCES, 119)
+    assert (advances["event"], advances["offset"]) == (LogEvent.PARTITION_RESUMED, 119)
 
 
 async def test_partition_whose_records_do_not_arrive_is_reported() -> None:

@@ -55,15 +55,15 @@ def lines_of(
 
 
 HOSTILE_STATEMENTS = [
-    "log.info('message.done', value=HOSTILE)",
-    "log.info('message.done', values=[HOSTILE], named={HOSTILE: 1})",
-    "log.info('message.done', value=HOSTILE.encode('utf-8', 'replace'))",
-    "log.info('message.done', cause=ValueError(HOSTILE))",
+    "log.info('message.completed', value=HOSTILE)",
+    "log.info('message.completed', values=[HOSTILE], named={HOSTILE: 1})",
+    "log.info('message.completed', value=HOSTILE.encode('utf-8', 'replace'))",
+    "log.info('message.completed', cause=ValueError(HOSTILE))",
     "logging.getLogger('library').warning('it said %s', HOSTILE)",
     "logging.getLogger('library').warning(HOSTILE)",
     "log.info(HOSTILE)",
-    "structlog.contextvars.bind_contextvars(process=HOSTILE); log.info('message.done')",
-    "log.info('message.done', detail=HOSTILE * 100, headers=((HOSTILE, HOSTILE.encode('utf-8', 'replace')),))",
+    "structlog.contextvars.bind_contextvars(process=HOSTILE); log.info('message.completed')",
+    "log.info('message.completed', detail=HOSTILE * 100, headers=((HOSTILE, HOSTILE.encode('utf-8', 'replace')),))",
 ]
 
 
@@ -89,11 +89,11 @@ def test_quiet_libraries_are_heard_from_a_warning_on(tmp_path: Path, log_format:
 
 
 def test_a_json_line_holds_event_level_logger_time_and_values_as_given(tmp_path: Path) -> None:
-    (line,) = lines_of("log.warning('message.done', text='ü\\n', count=1, nothing=None)", "json", tmp_path)
+    (line,) = lines_of("log.warning('message.completed', text='ü\\n', count=1, nothing=None)", "json", tmp_path)
     said = json.loads(line)
     assert said.pop("timestamp").endswith("Z")
     assert said == {
-        "event": "message.done",
+        "event": "message.completed",
         "level": "warning",
         "logger": "worker.test",
         "text": "ü\n",
@@ -151,15 +151,15 @@ def test_a_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
 def test_the_level_holds_for_the_worker_s_own_lines(tmp_path: Path, level: str, heard: int) -> None:
-    statement = f"log_setup.configure(level={level!r}, log_format='json')\nlog.info('message.done')"
+    statement = f"log_setup.configure(level={level!r}, log_format='json')\nlog.info('message.completed')"
     assert len(lines_of(statement, "json", tmp_path)) == heard
 
 
 def test_without_a_terminal_and_a_choice_it_is_json(tmp_path: Path) -> None:
     (line,) = lines_of(
-        "log_setup.configure(level='info', log_format=None)\nlog.info('message.done')", "console", tmp_path
+        "log_setup.configure(level='info', log_format=None)\nlog.info('message.completed')", "console", tmp_path
     )
-    assert json.loads(line)["event"] == "message.done"
+    assert json.loads(line)["event"] == "message.completed"
 
 
 AN_OUTAGE = """
@@ -169,11 +169,11 @@ def chatter():
         client.error("Unable to connect to node %s", number)
         client.warning("No metadata")
 chatter()
-log.warning("dependency.awaited", dependency="DEPENDENCY", cause="down")
+log.warning("dependency.unavailable", dependency="DEPENDENCY", cause="down")
 for _ in range(10):
     chatter()
     log_setup._SILENCE_SECONDS = 0.0
-log.warning("dependency.ready", dependency="DEPENDENCY")
+log.warning("dependency.available", dependency="DEPENDENCY")
 chatter()
 """
 
@@ -182,10 +182,10 @@ chatter()
 def test_of_an_outage_the_client_says_each_thing_once_and_the_rest_is_counted(tmp_path: Path, log_format: str) -> None:
     """However long it lasts: 22,000 lines are four, and after it the client is heard again."""
     statement = AN_OUTAGE.replace("DEPENDENCY", "broker").replace(
-        'log.warning("dependency.ready"', 'log_setup._SILENCE_SECONDS = 60.0\nlog.warning("dependency.ready"'
+        'log.warning("dependency.available"', 'log_setup._SILENCE_SECONDS = 60.0\nlog.warning("dependency.available"'
     )
     lines = lines_of(statement, log_format, tmp_path)
-    kinds = ("Unable to connect to node 0", "No metadata", "dependency.awaited", "dependency.ready")
+    kinds = ("Unable to connect to node 0", "No metadata", "dependency.unavailable", "dependency.available")
     assert len(lines) == 6
     for line, kind in zip(lines, (*kinds, *kinds[:2]), strict=True):
         assert kind in line
@@ -195,7 +195,7 @@ def test_of_an_outage_the_client_says_each_thing_once_and_the_rest_is_counted(tm
 def test_an_outage_of_the_database_does_not_silence_the_kafka_client(tmp_path: Path) -> None:
     lines = lines_of(AN_OUTAGE.replace("DEPENDENCY", "database"), "json", tmp_path)
     assert len(lines) > 10_000
-    assert "lines_left_out" not in json.loads(next(line for line in lines if "dependency.ready" in line))
+    assert "lines_left_out" not in json.loads(next(line for line in lines if "dependency.available" in line))
 
 
 def test_outside_of_an_outage_the_client_says_each_thing_once_a_minute(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ COLOURS = [
 def test_redirected_console_logs_have_no_escape_codes(
     tmp_path: Path, variables: dict[str, str], coloured: bool
 ) -> None:
-    text = "\n".join(lines_of("log.warning('message.done', outcome='rejected')", "console", tmp_path, variables))
+    text = "\n".join(lines_of("log.warning('message.completed', outcome='rejected')", "console", tmp_path, variables))
     assert ("\x1b" in text) == coloured
 
 
@@ -278,9 +278,11 @@ def at_terminal(arguments: list[str], variables: dict[str, str]) -> bytes:
 
 
 def test_rejection_s_console_line_begins_with_outcome_and_reason(tmp_path: Path) -> None:
-    statement = "log.warning('message.done', outcome='rejected', reason='invalid_data', attempts=1, detail='x')"
+    statement = "log.warning('message.completed', outcome='rejected', reason='invalid_data', attempts=1, detail='x')"
     (line,) = lines_of(statement, "console", tmp_path)
-    assert re.search(r"message\.done +\[worker\.test\] outcome='rejected' reason='invalid_data' attempts=1", line), line
+    assert re.search(
+        r"message\.completed +\[worker\.test\] outcome='rejected' reason='invalid_data' attempts=1", line
+    ), line
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ async def test_a_process_that_ends_by_itself_is_replaced(script: str | OSError, 
     with capture_logs() as logs:
         await run_until_ready(family, keeper)
     assert family.told_died == [0, 1]
-    [died] = [log for log in logs if log["event"] == LogEvent.PROCESS_DIED]
+    [died] = [log for log in logs if log["event"] == LogEvent.PROCESS_EXITED]
     assert {name: died[name] for name in died if name in {"exit_code", "signal", "cause"}} == end
     assert (died["process"], died["log_level"], died["delay_seconds"]) == (1, "error", 0.375)
     assert not keeper.failed
@@ -160,7 +160,10 @@ async def test_a_replacement_that_refuses_ends_nobody_else() -> None:
     keeper = keeper_of(family)
     with capture_logs() as logs:
         await run_until_ready(family, keeper)
-    assert [line.get("cause") for line in logs if line["event"] == LogEvent.PROCESS_DIED] == [None, *["mend this"] * 2]
+    assert [line.get("cause") for line in logs if line["event"] == LogEvent.PROCESS_EXITED] == [
+        None,
+        *["mend this"] * 2,
+    ]
     assert family.told_died == [0, 1, 2, 3]
 
 
@@ -196,7 +199,7 @@ async def test_a_process_that_fails_while_it_stops_is_no_success() -> None:
     with capture_logs() as logs:
         await run_until_ready(family, keeper)
     assert keeper.failed
-    assert [(log["event"], log.get("exit_code")) for log in logs[1:]] == [(LogEvent.PROCESS_DIED, 1)]
+    assert [(log["event"], log.get("exit_code")) for log in logs[1:]] == [(LogEvent.PROCESS_EXITED, 1)]
     assert family.told_died == [0]
 
 

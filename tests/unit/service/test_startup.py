@@ -50,7 +50,7 @@ async def test_what_answers_is_not_waited_for() -> None:
     with capture_logs() as logs:
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (1, [])
-    assert [(log["event"], log["dependency"]) for log in logs] == [(LogEvent.DEPENDENCY_READY, "database")]
+    assert [(log["event"], log["dependency"]) for log in logs] == [(LogEvent.DEPENDENCY_AVAILABLE, "database")]
 
 
 async def test_it_is_tried_again_with_growing_waits_and_logged_once() -> None:
@@ -62,8 +62,8 @@ async def test_it_is_tried_again_with_growing_waits_and_logged_once() -> None:
     assert clock.waits_seconds == [BACKOFF.delay_seconds(failures=n, chance=0.5) for n in range(1, 11)]
     assert all(earlier <= later for earlier, later in pairwise(clock.waits_seconds))
     assert [(log["event"], log["log_level"]) for log in logs] == [
-        (LogEvent.DEPENDENCY_AWAITED, "warning"),
-        (LogEvent.DEPENDENCY_READY, "warning"),
+        (LogEvent.DEPENDENCY_UNAVAILABLE, "warning"),
+        (LogEvent.DEPENDENCY_AVAILABLE, "warning"),
     ]
     assert logs[0]["cause"] == "connection refused"
 
@@ -104,7 +104,7 @@ async def test_refused_login_is_repeated_after_seconds() -> None:
     with capture_logs() as logs:
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (3, [5.0, 5.0])
-    assert [log["event"] for log in logs] == [LogEvent.DEPENDENCY_AWAITED, LogEvent.DEPENDENCY_READY]
+    assert [log["event"] for log in logs] == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
 
 
 @pytest.mark.parametrize(("timeout_seconds", "attempts"), [(math.inf, 3), (60.0, 3), (5.0, 2), (0.0, 1)])
