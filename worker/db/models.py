@@ -77,6 +77,20 @@ class Release(Base):
         return f"{self.release_date.isoformat().replace('-', '')}-{self.release_number}"
 
 
+class ReleaseVersion(Base):
+    """How often a release was changed, with the deployments of it: 0 when it was created, 1 more with every event that
+    changed it. A release of another application has a row once the worker has changed it.
+    """
+
+    __tablename__ = "release_versions"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    release_mgt_id: Mapped[UUID] = mapped_column(
+        Guid(), ForeignKey("releases.id", ondelete="CASCADE"), primary_key=True
+    )
+    version: Mapped[int] = mapped_column(BigInteger())
+
+
 class ReleaseDeployment(Base):
     """One attempt. Its unique constraint also serves the search for the latest attempt."""
 

@@ -22,15 +22,17 @@ from worker.rules.rows import (
 class State:
     """What the database says about one event's identity, and about its release.
 
-    `entries`: the activity log entries that this event made before, in order. `rejection`: the event's own.
-    `number_taken`: another release has the date, number, component and track that this event wants, or one alike.
-    `deployments`: the release's attempts. `environments`: ids of its environments that none of these is in.
-    `pointer`: what the environment's `app_environments` row points at; None where there is no such row.
+    `activities`: the activity log entries that this event made before, in order. `rejection`: the event's own.
+    `release_version`: how often the release was changed; None where it has no version: another application made it, and
+    the worker never changed it. `number_taken`: another release has the date, number, component and track that this
+    event wants, or one alike. `deployments`: the release's attempts. `environments`: ids of its environments that none
+    of these is in. `pointer`: what the environment's `app_environments` row points at; None where there is no such row.
     """
 
     activities: tuple[Activity, ...] = ()
     rejection: Rejection | None = None
     release: Release | None = None
+    release_version: int | None = None
     number_taken: bool = False
     deployments: tuple[Deployment, ...] = ()
     environments: frozenset[str] = frozenset()
@@ -48,6 +50,13 @@ class Changes:
     activities: tuple[Activity, ...] = ()
     pointer_move: PointerMove | None = None
     resolved: "Resolved | None" = None
+
+    @property
+    def changes_release(self) -> bool:
+        """Whether a release that is there changes, or a deployment of it: what its version counts."""
+        if self.new_release is not None:
+            return False
+        return self.release_move is not None or self.new_deployment is not None or bool(self.deployment_moves)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ TABLES = {
     "release_apim_base_revisions",
     "release_deployments",
     "release_event_rejections",
+    "release_versions",
     "releases",
 }
 

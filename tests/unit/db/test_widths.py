@@ -172,6 +172,8 @@ def test_the_day_writes_to_every_column_and_fills_each_that_has_a_width(
         for column in table.columns:
             if table.name == "app_environments" and not column.name.startswith("release_mgt"):
                 continue  # the worker writes none of its key
+            if table.name == "release_versions":
+                continue  # an id, and a number that the database counts up
             assert (table.name, column.name) in told, column
             length = getattr(column.type, "length", None)
             if length is None or column.name in own:
