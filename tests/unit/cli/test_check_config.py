@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.testkit.odbc import require_pyodbc
 from tests.unit.cli.command_line import CommandLine
 from worker.settings import Settings
 
@@ -82,6 +83,8 @@ def test_no_secret_is_shown_in_any_spelling(
     command_line: CommandLine, tmp_path: Path, options: list[str], name: str, value: str
 ) -> None:
     """Neither from the environment nor from the file that it names."""
+    if value.startswith("mssql"):
+        require_pyodbc()
     command_line.environment(
         RUDDER_KAFKA_SECURITY_PROTOCOL="SASL_SSL", RUDDER_KAFKA_SASL_USERNAME="u", RUDDER_KAFKA_SASL_PASSWORD="other"
     )
@@ -92,6 +95,21 @@ def test_no_secret_is_shown_in_any_spelling(
     for spelling in (SECRET, quote(SECRET), quote(SECRET, safe=""), json.dumps(SECRET)[1:-1]):
         assert spelling not in ended.out + ended.err
     assert "other" not in ended.out
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_missing_driver_shows_no_secret(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    """As where the driver manager's library is not installed."""
+    monkeypatch.setitem(sys.modules, "pyodbc", None)
+    connection = quote(f"Driver=x;Uid=u;Pwd={{{SECRET}}}", safe="")
+    command_line.environment(RUDDER_DATABASE_URL=f"mssql+aioodbc:///?odbc_connect={connection}")
+    ended = command_line("check-config", *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert "libodbc2" in ended.complaint
+    for spelling in (SECRET, quote(SECRET), quote(SECRET, safe=""), json.dumps(SECRET)[1:-1]):
+        assert spelling not in ended.err
 
 
 @pytest.mark.parametrize("tail", ["p@ss/t0psecret", "p@ss#t0psecret", "p@ss?t0psecret", "p@:t0psecret/"])

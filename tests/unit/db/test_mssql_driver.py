@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from tests.testkit.odbc import require_pyodbc
 from worker.db.mssql.driver import REGISTERED_NAME, Drivers, completed, is_freetds, wheel_library
 from worker.rules.errors import ConfigurationError
 
@@ -72,7 +73,7 @@ def test_the_driver_s_other_options_pass_through(option: str) -> None:
 
 def test_entra_id_without_a_user_does_not_ask_for_kerberos_as_well() -> None:
     """SQLAlchemy knows the option in lower case only, and would add Trusted_Connection beside it."""
-    pytest.importorskip("pyodbc", exc_type=ImportError)
+    require_pyodbc()
     url = completed(make_url("mssql+aioodbc://db.example/rudder?Authentication=ActiveDirectoryMsi"), drivers())
     _, arguments = url.get_dialect()().create_connect_args(url)
     assert "Authentication=ActiveDirectoryMsi" in arguments["dsn"]

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from tests.testkit.odbc import require_microsoft_driver, require_pyodbc
 from worker.db.engine import parse_url
 from worker.db.mssql.driver import wheel_library
 from worker.db.mssql.keywords import KEYWORDS, VALUES
@@ -71,9 +72,8 @@ def test_known_parameters_are_accepted(url: str) -> None:
 
 def test_driver_accepts_and_refuses_the_same_values() -> None:
     """Microsoft's driver itself, which checks the values before it connects."""
-    pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
-    library = wheel_library()
-    assert library is not None
+    pyodbc = require_pyodbc()
+    library = require_microsoft_driver()
 
     def refused(pairs: str) -> bool:
         with pytest.raises(pyodbc.Error) as caught:
