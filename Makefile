@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 ARGS ?=
 PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
 DB ?=
+COVERED := worker/rules/*,schemas/*
 STAMP := $(VENV)/.installed
+RUNTIME_VENV := .venv-runtime
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-nightly test-crash fuzz audit check format schemas reference docs lock wheel bench clean
+.PHONY: help install demo test test-fast test-nightly coverage test-crash fuzz audit check format schemas reference \
+  docs lock dist bench clean
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 14
@@ -37,6 +40,11 @@ test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tabl
 	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties tests/unit/handling $(ARGS)
 	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
 	$(BIN)/python -m tests.fault_injection --plans 40 --seed $$(date +%j)00
+
+coverage: $(STAMP) ## Branch coverage by the tests that need no server: all of worker/rules and schemas, the rest as it is
+	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= tests/unit tests/properties $(ARGS)
+	$(BIN)/coverage report --skip-covered --omit='$(COVERED)'
+	$(BIN)/coverage report --show-missing --fail-under=100 --include='$(COVERED)'
 
 test-crash: $(STAMP) ## Seeded plans of harm on real servers, judged (ARGS="--plans 200 --seed 0"; one of them again: --plans 1 --seed N)
 	$(BIN)/python -m tests.fault_injection $(ARGS)
@@ -77,8 +85,18 @@ lock: ## Pin again, with hashes (needs uv)
 	uv pip compile pyproject.toml --all-extras --group bench --universal --python-version 3.11 --generate-hashes \
 	  --constraint requirements/dev.txt --no-emit-index-url --no-header --no-annotate -q -o requirements/bench.txt
 
-wheel: $(STAMP) ## dist/*.whl
-	$(BIN)/python -m hatchling build -t wheel
+dist: export SOURCE_DATE_EPOCH = $(shell git log -1 --format=%ct)
+dist: $(STAMP) ## dist/: wheel, source archive, SBOM (CycloneDX) and checksums; one commit gives the same bytes each time
+	rm -rf dist $(RUNTIME_VENV)
+	$(BIN)/python -m hatchling build -t wheel -t sdist
+	$(PYTHON) -m venv --without-pip $(RUNTIME_VENV)
+	$(BIN)/python -m pip --python $(RUNTIME_VENV)/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes -r requirements/runtime.txt
+	version="$$($(BIN)/python -m hatchling version)" \
+	  && sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > $(RUNTIME_VENV)/pyproject.toml \
+	  && $(BIN)/cyclonedx-py environment --pyproject $(RUNTIME_VENV)/pyproject.toml --output-reproducible \
+	    -o "dist/rudder_worker-$$version.cdx.json" $(RUNTIME_VENV)
+	cd dist && sha256sum * > SHA256SUMS
 
 bench: $(BENCH_STAMP) ## Against others, on one broker and one PostgreSQL (ARGS=--quick: does it work? DB=mssql: on a TDS server)
 	$(BENCH_VENV)/bin/python -m benchmarks $(if $(DB),--db $(DB)) $(ARGS)
@@ -90,4 +108,5 @@ $(BENCH_STAMP): requirements/bench.txt pyproject.toml
 	@touch $@
 
 clean: ## Remove what the targets above made
-	rm -rf $(VENV) $(BENCH_VENV) dist docs/_build demo-output bench-output .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(BENCH_VENV) $(RUNTIME_VENV) dist docs/_build demo-output bench-output .cache .pytest_cache \
+	  .mypy_cache .ruff_cache .hypothesis .coverage

@@ -139,7 +139,7 @@ def a_position_is_an_identity_without_its_timestamp(patch: pytest.MonkeyPatch) -
 
 
 def an_emoji_tells_names_apart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "collides", lambda text, others: collides(text.encode("unicode_escape").decode(), others))
+    patch.setattr(decide, "alike", lambda text, others: collides(text.encode("unicode_escape").decode(), others))
 
 
 def a_header_given_twice_is_refused(patch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The files that operators and CI rely on agree with the code: compose.yaml, Dockerfile, the workflow, the pins."""
 
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import yaml
 from packaging.requirements import Requirement
 from sqlalchemy import make_url
 
+from tests.testkit.availability import SERVERS
 from worker.cli.run import GRACE_SECONDS
 from worker.settings import Settings, unknown_names
 
@@ -29,6 +31,8 @@ def text_of(name: str) -> str:
 COMPOSE = "compose.yaml"
 DOCKERFILE = "Dockerfile"
 WORKFLOW = ".github/workflows/ci.yml"
+RELEASE = ".github/workflows/release.yml"
+WORKFLOWS = (WORKFLOW, RELEASE, ".github/workflows/nightly.yml")
 REQUIREMENTS = ("requirements/runtime.txt", "requirements/dev.txt", "requirements/bench.txt")
 
 
@@ -275,8 +279,51 @@ def test_the_workflow_may_only_read_and_ends_in_time(jobs: Mapping[str, Any]) ->
     for job in jobs.values():
         assert job["timeout-minutes"] <= 60
         assert "permissions" not in job
-        for step in job["steps"]:
-            assert re.fullmatch(r"actions/[a-z-]+@v[0-9]+(\.[0-9]+)*", step.get("uses", "actions/none@v0"))
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_workflow_actions_are_pinned_by_commit(name: str) -> None:
+    """A tag can be moved to other code; the comment names the version that Dependabot replaces together with it."""
+    used = re.findall(r"^ +(?:- )?uses: (.+)$", text_of(name), flags=re.MULTILINE)
+    assert used
+    for action in used:
+        assert re.fullmatch(r"\./\.github/workflows/[a-z]+\.yml|[a-z-]+/[a-z-]+@[0-9a-f]{40} # v[0-9.]+", action), (
+            action
+        )
+
+
+def test_workflows_agree_on_each_action() -> None:
+    """One commit for one action, so that an update is one change."""
+    pairs = {tuple(pin) for name in WORKFLOWS for pin in re.findall(r"uses: ([a-z/-]+)@(\S+)", text_of(name))}
+    assert len(pairs) == len({action for action, _ in pairs}) > 5
+
+
+def test_release_publishes_only_what_passed() -> None:
+    """Each job that may write waits for the tests and, at last, for all others; no job may write more than it needs."""
+    workflow = yaml.safe_load(text_of(RELEASE))
+    assert workflow[True] == {"push": {"tags": ["v*"]}}
+    assert workflow["permissions"] == {"contents": "read"}
+    jobs = workflow["jobs"]
+    assert jobs["test"] == {"uses": f"./{WORKFLOW}"}
+    writers = {name for name, job in jobs.items() if "write" in job.get("permissions", {}).values()}
+    assert writers == {"image", "release"}
+    assert set(jobs["image"]["needs"]) == {"test", "build"}
+    assert set(jobs["release"]["needs"]) == {"test", "build", "image"}
+    assert "contents" not in {name for name, right in jobs["image"]["permissions"].items() if right == "write"}
+
+
+def test_release_calls_what_exists() -> None:
+    """Its script and its `make` targets."""
+    runs = [
+        step.get("run", "")
+        for job in yaml.safe_load(text_of(RELEASE))["jobs"].values()
+        for step in job.get("steps", ())
+    ]
+    called = {name for run in runs for name in re.findall(r"\bmake ([a-z-]+)", run)}
+    assert called == {"install", "dist"}
+    assert called <= set(re.findall(r"^([a-z-]+):", text_of("Makefile"), flags=re.MULTILINE))
+    assert any(run.startswith(".ci/release_notes.py ") for run in runs)
+    assert os.access(REPOSITORY / ".ci" / "release_notes.py", os.X_OK)
 
 
 def test_nightly_workflow_may_only_read_and_calls_its_target() -> None:
@@ -293,7 +340,7 @@ def test_the_workflow_runs_on_every_server_and_allows_no_skip(jobs: Mapping[str,
     required = {
         server for job in jobs.values() for server in job.get("env", {}).get("RUDDER_TEST_REQUIRE", "").split(",")
     }
-    assert required - {""} == {"postgresql", "embedded", "apache", "mssql"}
+    assert required - {""} == SERVERS
 
 
 def test_the_workflow_holds_no_password(jobs: Mapping[str, Any]) -> None:
@@ -316,5 +363,5 @@ def test_the_workflow_calls_make_targets_that_exist(jobs: Mapping[str, Any]) -> 
         for step in job["steps"]
         for name in re.findall(r"make ([a-z-]+)", step.get("run", ""))
     }
-    assert {"install", "check", "test", "test-fast"} <= called
+    assert {"install", "check", "test", "test-fast", "coverage"} <= called
     assert called <= targets
