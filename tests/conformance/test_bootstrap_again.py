@@ -28,7 +28,7 @@ def kafka() -> Iterator[ProxiedKafka]:
 
 
 @pytest.mark.parametrize("old_address", ["closed", "silent"])
-async def test_clients_bootstrap_again_when_all_known_brokers_are_gone(
+async def test_clients_bootstrap_again_when_all_brokers_are_replaced(
     kafka: ProxiedKafka, old_address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Consumer, producer and probe, each within a minute: as a new Kubernetes node or a moved load balancer has it.

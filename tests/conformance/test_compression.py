@@ -22,7 +22,7 @@ async def _nothing(_partitions: object) -> None:
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
-async def test_a_compressed_record_is_read(bootstrap_servers: str, topics: MakeTopic, codec: str) -> None:
+async def test_compressed_record_is_read(bootstrap_servers: str, topics: MakeTopic, codec: str) -> None:
     """A codec that cannot be read would stop a partition for ever, for one publisher's setting."""
     topic = await topics()
     value = b"compressible " * 200
@@ -43,7 +43,7 @@ async def test_a_compressed_record_is_read(bootstrap_servers: str, topics: MakeT
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_batch_that_is_corrupt_in_the_log_does_not_stop_its_partition(
+async def test_corrupt_batch_does_not_stop_its_partition(
     bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
 ) -> None:
     """A bad disk: the broker serves what it finds, and its checksum is wrong at every fetch."""

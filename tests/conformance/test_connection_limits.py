@@ -45,7 +45,7 @@ async def test_connection_limit_costs_no_event_and_is_logged_once(limited_url: s
     assert "too many connections for" in line["cause"]
 
 
-async def test_limit_that_leaves_no_connection_is_an_outage(postgres_server: PostgresServer, limited_url: str) -> None:
+async def test_connection_limit_of_zero_is_an_outage(postgres_server: PostgresServer, limited_url: str) -> None:
     """And an end of it is noticed."""
     url = make_url(limited_url).set(drivername="postgresql").render_as_string(hide_password=False)
     others = [await asyncpg.connect(url) for _ in range(3)]
@@ -85,7 +85,7 @@ async def test_connection_that_is_ready_after_close_is_closed(postgres_url: str)
 
 
 @pytest.mark.parametrize("fault", [TypeError("an argument"), ValueError("a value"), UnicodeError("a name")])
-async def test_error_of_python_while_connecting_is_no_fault_of_the_url_or_event(fault: Exception) -> None:
+async def test_python_error_while_connecting_blames_no_setting_or_event(fault: Exception) -> None:
     """The URL was parsed before, and the event has not been looked at."""
 
     async def connect() -> asyncpg.Connection:

@@ -38,7 +38,7 @@ def values(of: Member) -> list[int]:
     return [int(record.value or b"-1") for record in of.records]
 
 
-async def test_a_record_arrives_whole(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_record_arrives_unchanged(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Position, timestamp, key, value, and headers in order, repeated names and null values among them."""
     topic = await topics()
     sent = ToSend(value=b"\x00value", key=b"\xffkey", headers=tuple(HEADERS), timestamp_ms=1_700_000_000_123)
@@ -70,7 +70,7 @@ async def test_records_of_a_partition_arrive_in_order(bootstrap_servers: str, to
         assert [v for v in values(one) if v % 2 == partition] == list(range(partition, 50, 2))
 
 
-async def test_a_new_member_resumes_where_the_group_has_committed(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_new_member_resumes_at_the_committed_offset(bootstrap_servers: str, topics: MakeTopic) -> None:
     """And a new group begins at the beginning."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(10))
@@ -92,7 +92,7 @@ async def test_a_new_member_resumes_where_the_group_has_committed(bootstrap_serv
     assert values(stranger) == list(range(11))
 
 
-async def test_what_was_not_committed_comes_again(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_uncommitted_records_are_read_again(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Nothing is committed but by `commit`, not by leaving either."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(3))
@@ -102,7 +102,7 @@ async def test_what_was_not_committed_comes_again(bootstrap_servers: str, topics
         assert values(one) == [0, 1, 2]
 
 
-async def test_a_poll_for_nothing_gives_nothing_and_loses_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_empty_poll_loses_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
     """However often, before the first record and between any two."""
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, *numbered(20, partitions=2))
@@ -118,7 +118,7 @@ async def test_a_poll_for_nothing_gives_nothing_and_loses_nothing(bootstrap_serv
     assert sorted(values(one)) == list(range(20))
 
 
-async def test_what_comes_before_the_assignment_is_known_is_not_lost(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_record_before_the_assignment_callback_is_kept(bootstrap_servers: str, topics: MakeTopic) -> None:
     """aiokafka fetches while the callback still runs; whatever polls give then, each record comes once."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(5))
@@ -136,7 +136,7 @@ async def test_what_comes_before_the_assignment_is_known_is_not_lost(bootstrap_s
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_a_poll_ends_in_time_though_the_rebalance_does_not(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_poll_returns_in_time_during_a_rebalance(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Whoever polls has other things to do: to be alive, and to stop."""
     topic = await topics(partitions=2)
     given_up, revoking = asyncio.Event(), asyncio.Event()
@@ -167,9 +167,7 @@ async def test_a_poll_ends_in_time_though_the_rebalance_does_not(bootstrap_serve
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_a_member_that_is_forgotten_while_it_gives_up_its_partitions_joins_again(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_member_expelled_while_draining_joins_again(bootstrap_servers: str, topics: MakeTopic) -> None:
     """UNKNOWN_MEMBER_ID on a rejoin: it drained for longer than the group waits for anybody, and is nobody when it asks
     to join. Known to hang clients; it is a new member then, and no record is left to nobody.
     """
@@ -216,9 +214,7 @@ async def test_a_member_that_is_forgotten_while_it_gives_up_its_partitions_joins
     assert sorted(values(one) + values(other)) == [0, 1, 2, 3]
 
 
-async def test_partitions_move_when_a_member_joins_and_when_it_leaves(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_partitions_move_when_a_member_joins_or_leaves(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Each partition has one member at a time, and both are told; no record is lost on the way."""
     topic = await topics(partitions=4)
     everything = {Partition(topic, number) for number in range(4)}
@@ -252,9 +248,7 @@ async def test_partitions_move_when_a_member_joins_and_when_it_leaves(
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_partitions_that_a_topic_is_given_are_read_from_their_beginning(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_added_partitions_are_read_from_their_beginning(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Also what was written there before the group had heard of them; nobody else joins who would tell it."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(5))
@@ -275,7 +269,7 @@ def grow(bootstrap_servers: str, topic: str, partitions: int) -> None:
 
 
 @pytest.mark.parametrize("bootstrap_servers", [BROKEN_COMMITS, "apache"], indirect=True)
-async def test_what_is_committed_while_partitions_are_revoked_counts(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_commit_during_a_revocation_counts(bootstrap_servers: str, topics: MakeTopic) -> None:
     """The member that gets them goes on behind it: nothing twice, nothing left out."""
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, *numbered(20, partitions=2))
@@ -304,7 +298,7 @@ async def test_what_is_committed_while_partitions_are_revoked_counts(bootstrap_s
     assert sorted(values(one) + values(other)) == list(range(22))
 
 
-async def test_what_a_publisher_took_back_is_never_seen(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_aborted_records_are_not_read(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Records of an aborted transaction are passed over, those of committed ones arrive."""
     topic = await topics()
 
@@ -328,7 +322,7 @@ async def test_what_a_publisher_took_back_is_never_seen(bootstrap_servers: str, 
     assert values(one) == [0, 2, 4]
 
 
-async def test_a_commit_of_what_is_not_ones_own_is_told(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_commit_for_a_partition_of_another_member_is_reported(bootstrap_servers: str, topics: MakeTopic) -> None:
     """The partition went to somebody else: the offset is theirs to commit."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(1))
@@ -340,7 +334,7 @@ async def test_a_commit_of_what_is_not_ones_own_is_told(bootstrap_servers: str, 
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_who_is_no_member_any_more_commits_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_expelled_member_commits_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
     """The group is empty, and would take it from anybody who names no generation."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(5))
@@ -354,7 +348,7 @@ async def test_who_is_no_member_any_more_commits_nothing(bootstrap_servers: str,
     assert await asyncio.to_thread(ends_and_committed, bootstrap_servers, topic, f"group.{topic}") == ([5], [5])
 
 
-async def test_a_large_record_arrives(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_large_record_arrives(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Larger than what a consumer fetches at a time by default."""
     topic = await topics(configs={"max.message.bytes": str(12 * 1024 * 1024)})
     value = bytes(range(256)) * (10 * 1024 * 4)
@@ -364,7 +358,7 @@ async def test_a_large_record_arrives(bootstrap_servers: str, topics: MakeTopic)
     assert (large.value == value, small.value) == (True, b"0")
 
 
-async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
+async def test_unresponsive_broker_is_unavailable() -> None:
     """At the start, which may be tried again."""
     nowhere = connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=2.0)
     source = KafkaConsumerClient(nowhere, topics=["none"], group_id="none")

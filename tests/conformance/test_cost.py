@@ -210,7 +210,7 @@ async def url(database_url: str) -> str:
 
 
 @on_both
-async def test_the_last_of_many_attempts_costs_little_more_than_the_first(url: str) -> None:
+async def test_last_of_many_attempts_costs_little_more(url: str) -> None:
     """Whatever became of the others, and whether the statements were prepared when the tables were empty, when they
     were full, or with statistics. All stand in the same trees, so that their height is everybody's.
     """
@@ -242,7 +242,7 @@ async def growth(meter: Meter, releases: Mapping[str, tuple[Pipeline, Pipeline]]
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-async def test_what_superseded_attempts_leave_behind_is_not_waded_through(url: str) -> None:
+async def test_superseded_attempts_do_not_raise_the_cost(url: str) -> None:
     """PostgreSQL keeps what is no longer so in its indexes until somebody cleans up, and nobody does here."""
     async with metered(url) as meter:
         pipeline = await approved(meter.store)
@@ -256,7 +256,7 @@ async def test_what_superseded_attempts_leave_behind_is_not_waded_through(url: s
 
 
 @on_both
-async def test_what_other_releases_wrote_into_the_log_costs_nothing(url: str) -> None:
+async def test_activities_of_other_releases_do_not_raise_the_cost(url: str) -> None:
     """But for the height of the log's trees: a page more for each level, in each of them that a message searches."""
     async with metered(url) as meter:
         others = [await approved(meter.store) for _ in range(10)]
@@ -277,7 +277,7 @@ async def test_what_other_releases_wrote_into_the_log_costs_nothing(url: str) ->
 
 
 @on_both
-async def test_what_others_have_in_the_same_environment_costs_nothing(url: str) -> None:
+async def test_other_rows_of_the_environment_do_not_raise_the_cost(url: str) -> None:
     """Not their attempts, nor the platform's rows of their components; not even while nobody has told the planner."""
     async with metered(url) as meter:
         pipeline, other = await approved(meter.store), await approved(meter.store)

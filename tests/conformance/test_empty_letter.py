@@ -8,9 +8,7 @@ from worker.kafka.publisher import KafkaPublisher
 from worker.ports import OutgoingRecord
 
 
-async def test_a_record_with_neither_key_nor_value_is_published_with_its_headers(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_record_without_key_and_value_is_published(bootstrap_servers: str, topics: MakeTopic) -> None:
     """One such record must not be able to end the worker, or to lose its dead letter."""
     topic = await topics(partitions=2)
     publisher = KafkaPublisher(Connection(bootstrap_servers=bootstrap_servers, client_id="test"))

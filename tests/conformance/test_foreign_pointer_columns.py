@@ -10,7 +10,7 @@ POINTERS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_
 
 
 @pytest.mark.parametrize("there", [POINTERS, POINTERS[:1], POINTERS[1:]], ids=["all", "first", "others"])
-def test_pointer_columns_that_are_there_are_used_and_left(database_url: str, there: tuple[str, ...]) -> None:
+def test_existing_pointer_columns_are_used_and_kept(database_url: str, there: tuple[str, ...]) -> None:
     columns = "".join(f", {name} VARCHAR(50) NULL" for name in there)
     run(database_url, f"CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY{columns})")
     run(database_url, f"INSERT INTO app_environments (code, {there[0]}) VALUES (1, 'theirs')")
@@ -34,7 +34,7 @@ def test_pointer_columns_that_are_there_are_used_and_left(database_url: str, the
         "CREATE VIEW app_environments AS SELECT 1 AS one",
     ],
 )
-def test_object_in_the_way_is_one_line_and_changes_nothing(database_url: str, in_the_way: str) -> None:
+def test_conflicting_object_is_one_line_and_changes_nothing(database_url: str, in_the_way: str) -> None:
     run(database_url, in_the_way)
     before = catalogue(database_url)
     with pytest.raises(migration.MigrationFailed) as failed:
@@ -44,7 +44,7 @@ def test_object_in_the_way_is_one_line_and_changes_nothing(database_url: str, in
     assert catalogue(database_url) == before
 
 
-def test_role_without_rights_is_one_line(postgres_url: str) -> None:
+def test_missing_privileges_are_one_line(postgres_url: str) -> None:
     """Neither may it create tables, nor change another's."""
     run(postgres_url, "CREATE ROLE powerless LOGIN")
     url = make_url(postgres_url).set(username="powerless").render_as_string(hide_password=False)

@@ -82,7 +82,7 @@ def first_column(table: str) -> str:
     return columns(table)[0]
 
 
-def test_a_granted_login_handles_a_whole_day(database_url: str, login: URL) -> None:
+def test_granted_login_handles_a_whole_day(database_url: str, login: URL) -> None:
     """As the owner of the tables would; and every table that is written to is written to."""
 
     async def handle(url: str) -> Outcomes:
@@ -98,7 +98,7 @@ def test_a_granted_login_handles_a_whole_day(database_url: str, login: URL) -> N
     assert any(row["release_mgt_deployment_id"] for row in rows["app_environments"])
 
 
-def test_a_granted_login_can_do_nothing_else(database_url: str, login: URL) -> None:
+def test_granted_login_can_do_nothing_else(database_url: str, login: URL) -> None:
     """Neither delete nor change what is history, nor touch a table's shape, nor make anything."""
     migration.upgrade(database_url)
     grant(database_url, login)
@@ -111,7 +111,7 @@ def test_a_granted_login_can_do_nothing_else(database_url: str, login: URL) -> N
         assert not is_refused(url, f"SELECT count(*) FROM {rights.table}")  # it is not that nothing works
 
 
-def test_tables_in_a_schema_of_their_own_are_granted(database_url: str, login: URL) -> None:
+def test_tables_in_another_schema_are_granted(database_url: str, login: URL) -> None:
     """Those of whoever migrated by a default schema other than dbo; the user is made to find them."""
     if not database_url.startswith("mssql"):
         pytest.skip("PostgreSQL's script is run in the schema")
@@ -133,7 +133,7 @@ def test_tables_in_a_schema_of_their_own_are_granted(database_url: str, login: U
         mssql.server().execute_when_free(f"DROP LOGIN [{owner}]")
 
 
-def test_a_login_without_grants_is_told_of_it(database_url: str, login: URL) -> None:
+def test_login_without_grants_is_reported_at_the_start(database_url: str, login: URL) -> None:
     """At the start: one line for whoever set it up."""
     migration.upgrade(database_url)
     if database_url.startswith("mssql"):
@@ -156,7 +156,7 @@ def is_refused(url: str, statement: str) -> bool:
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
-def test_ping_names_each_right_that_is_missing(database_url: str, login: URL) -> None:
+def test_ping_names_each_missing_privilege(database_url: str, login: URL) -> None:
     """A right may be taken away while the worker runs: it is not ready then, and the reason names the right."""
     migration.upgrade(database_url)
     grant(database_url, login)

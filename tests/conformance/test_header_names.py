@@ -24,7 +24,7 @@ def a_batch(*, codec: int = 0) -> bytes:
     return bytes(builder.build())
 
 
-def test_a_name_that_is_not_utf8_costs_nothing_but_its_spelling() -> None:
+def test_non_utf8_header_name_changes_only_its_spelling() -> None:
     """Every record of the batch is read, before and behind it, with keys, values, offsets and headers."""
     raw = a_batch().replace(b"XXXXXX", b"gr\xfc\xdfe!")
     records = LenientRecords(raw)
@@ -40,7 +40,7 @@ def test_a_name_that_is_not_utf8_costs_nothing_but_its_spelling() -> None:
     assert not records.has_next()
 
 
-def test_several_batches_are_told_apart() -> None:
+def test_several_batches_are_distinguished() -> None:
     raw = a_batch() + a_batch().replace(b"XXXXXX", b"\xff" * 6) + a_batch()
     records, names = LenientRecords(raw), []
     while records.has_next():
@@ -55,7 +55,7 @@ async def _nothing(_partitions: object) -> None:
     pass
 
 
-async def test_a_source_reads_past_a_name_that_is_not_utf8(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_consumer_reads_past_a_non_utf8_header_name(bootstrap_servers: str, topics: MakeTopic) -> None:
     """One record must not be able to stop every worker of the group."""
     topic = await topics()
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap_servers)

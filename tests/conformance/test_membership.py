@@ -42,7 +42,7 @@ async def shared_by(one: Member, other: Member) -> None:
     await until(shared, what=lambda: f"both have one; {one.partitions}, {other.partitions}")
 
 
-async def test_commit_is_not_sent_again_under_the_next_generation(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_commit_is_not_repeated_under_the_next_generation(bootstrap_servers: str, topics: MakeTopic) -> None:
     """Otherwise it would take the offset of a partition back that is another member's by then."""
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, 10, partitions=2)

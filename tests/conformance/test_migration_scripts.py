@@ -15,7 +15,7 @@ URLS = {
 }
 
 
-def test_the_script_makes_the_same_schema(database_url: str) -> None:
+def test_script_makes_the_same_schema(database_url: str) -> None:
     """What a DBA runs by hand equals what the worker would have done, and the worker sees it as done."""
     execute_script(database_url, migration.script(database_url))
     by_script = catalogue(database_url)
@@ -25,7 +25,7 @@ def test_the_script_makes_the_same_schema(database_url: str) -> None:
     assert catalogue(database_url) == by_script
 
 
-def test_the_script_downwards_takes_everything_back(database_url: str) -> None:
+def test_downgrade_script_removes_everything(database_url: str) -> None:
     """But for an app_environments on SQLite, whose SQL cannot drop on a condition: the script says so instead."""
     migration.upgrade(database_url)
     script = migration.script(database_url, revision="base")
@@ -37,7 +37,7 @@ def test_the_script_downwards_takes_everything_back(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("kind", URLS)
-def test_a_script_needs_neither_server_nor_driver(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_script_needs_neither_server_nor_driver(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the URL only the kind of database counts; scripts go both ways and from anywhere."""
     for driver in ("aioodbc", "pyodbc", "asyncpg", "aiosqlite"):
         monkeypatch.setitem(sys.modules, driver, None)

@@ -27,7 +27,7 @@ from worker.db.revisions import VERSION_TABLE, current_revision, head_revision, 
 ROOT = Path(__file__).parents[2]
 
 
-def test_up_down_and_up_again_leaves_nothing_behind(database_url: str) -> None:
+def test_upgrade_downgrade_and_upgrade_leave_no_trace(database_url: str) -> None:
     """`downgrade base` takes back all that `upgrade head` made, and the way up is open again."""
     migration.upgrade(database_url)
     made = catalogue(database_url)
@@ -38,7 +38,7 @@ def test_up_down_and_up_again_leaves_nothing_behind(database_url: str) -> None:
     assert len(made) > 20
 
 
-def test_every_revision_can_be_taken_back_alone(database_url: str) -> None:
+def test_every_revision_can_be_reverted_alone(database_url: str) -> None:
     """One step down restores what one step up had found."""
     found = [catalogue(database_url)]
     for revision in known_revisions():
@@ -75,7 +75,7 @@ def test_models_and_migrated_tables_agree(database_url: str) -> None:
     assert asyncio.run(compare()) == []
 
 
-def test_rows_and_their_foreign_keys_survive_the_guards(database_url: str) -> None:
+def test_rows_and_foreign_keys_survive_the_guards(database_url: str) -> None:
     """Adding constraints, which rebuilds tables on SQLite, loses no row, and a release still takes its rows along."""
     migration.upgrade(database_url, "0.0.217")
     run(database_url, *ROWS)
@@ -88,7 +88,7 @@ def test_rows_and_their_foreign_keys_survive_the_guards(database_url: str) -> No
     assert counts(database_url) == [0, 0, 0, 0]
 
 
-def test_a_failed_revision_leaves_no_trace(database_url: str) -> None:
+def test_failed_revision_leaves_no_trace(database_url: str) -> None:
     """Each revision is one transaction: what it had made before it failed is gone, what came before it stays."""
     migration.upgrade(database_url, "0.0.212")
     run(database_url, "CREATE TABLE release_activity_logs (in_the_way INT)")
@@ -100,7 +100,7 @@ def test_a_failed_revision_leaves_no_trace(database_url: str) -> None:
     migration.upgrade(database_url)
 
 
-def test_values_come_back_as_they_went(database_url: str) -> None:
+def test_values_are_read_as_written(database_url: str) -> None:
     """UUIDs, aware UTC times to the microsecond, text beyond ASCII, and the defaults of the table."""
     migration.upgrade(database_url)
     run(database_url, *ROWS)
@@ -113,7 +113,7 @@ def test_values_come_back_as_they_went(database_url: str) -> None:
 
 
 @pytest.mark.parametrize("rows", [[], [(1, "theirs")]], ids=["empty", "in use"])
-def test_a_foreign_app_environments_survives_up_and_down(database_url: str, rows: list[tuple[int, str]]) -> None:
+def test_foreign_app_environments_survives_up_and_down(database_url: str, rows: list[tuple[int, str]]) -> None:
     """Another system's table keeps its columns and rows; for the while it has three more."""
     run(database_url, "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)")
     before = catalogue(database_url)
@@ -127,7 +127,7 @@ def test_a_foreign_app_environments_survives_up_and_down(database_url: str, rows
     assert catalogue(database_url) == before
 
 
-def test_an_app_environments_with_rows_is_left_alone(database_url: str) -> None:
+def test_app_environments_with_rows_is_kept(database_url: str) -> None:
     """The worker never inserts there, so the rows are another system's, whoever made the table."""
     migration.upgrade(database_url)
     row = {"id": ID, "environment_id": "prod", "component_id": ID, "deployment_track_id": "main"}
@@ -137,7 +137,7 @@ def test_an_app_environments_with_rows_is_left_alone(database_url: str) -> None:
     assert run(database_url, select(AppEnvironment.id)) == [(ID,)]
 
 
-async def test_a_database_tells_its_revision(database_url: str) -> None:
+async def test_database_has_a_revision_after_its_migration(database_url: str) -> None:
     """None before the first migration."""
     engine = create_async_engine(database_url, poolclass=NullPool)
     async with engine.connect() as connection:
@@ -148,7 +148,7 @@ async def test_a_database_tells_its_revision(database_url: str) -> None:
     await engine.dispose()
 
 
-def test_the_worker_knows_the_revisions_that_alembic_does() -> None:
+def test_worker_knows_the_revisions_of_alembic() -> None:
     """It reads them off the files' names, so a name that lies would let it start on the wrong tables."""
     config = Config()
     config.set_main_option("path_separator", "os")

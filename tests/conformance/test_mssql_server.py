@@ -89,7 +89,7 @@ async def write(server: tuple[Dialect, Conversations, AsyncEngine], *writes: Wri
 
 
 @pytest.mark.parametrize("wrong", PROVOKED)
-async def test_an_error_is_known_by_its_number_and_undoes_its_batch(
+async def test_error_number_is_recognised_and_rolls_back_its_batch(
     server: tuple[Dialect, Conversations, AsyncEngine], database_url: str, wrong: str
 ) -> None:
     """And the next message's transaction is one: what a doomed one left behind is nobody's."""
@@ -110,7 +110,7 @@ async def test_an_error_is_known_by_its_number_and_undoes_its_batch(
     assert len((await contents(database_url))["release_activity_logs"]) == 1 + len(before["release_activity_logs"])
 
 
-async def test_of_two_that_wait_for_each_other_one_is_told_to_try_again(
+async def test_deadlock_victim_is_retried(
     server: tuple[Dialect, Conversations, AsyncEngine], database_url: str
 ) -> None:
     """1205. The message's own batch is the victim or the other is; both in vain is impossible."""
@@ -148,7 +148,7 @@ def _dsn(url: str) -> str:
     return str(arguments["dsn"])
 
 
-async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(database_url: str) -> None:
+async def test_locked_row_is_waited_for_and_then_unavailable(database_url: str) -> None:
     """1222; Babelfish says it without a number."""
     await migrate(database_url)
     pipeline = Pipeline()
@@ -177,7 +177,7 @@ async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(data
     ],
     ids=lambda value: "-".join(value) if isinstance(value, dict) else "",
 )
-async def test_whom_a_server_lets_in_is_said_without_the_password(
+async def test_refused_login_is_reported_without_the_password(
     database_url: str, changed: dict[str, Any], reaction: type[Exception] | tuple[type[Exception], ...]
 ) -> None:
     """18456 may be a database that fails over, for some attempts. So may 4060, which is waited for; or 911."""
@@ -189,7 +189,7 @@ async def test_whom_a_server_lets_in_is_said_without_the_password(
             assert str(url.password) not in str(caught.value)
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(database_url: str) -> None:
+async def test_untrusted_certificate_is_refused(database_url: str) -> None:
     """Unless TrustServerCertificate is asked for, as it is for the servers of these tests."""
     given = make_url(database_url)
     query = {name: value for name, value in given.query.items() if name.lower() != "trustservercertificate"}
@@ -201,7 +201,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(database_url: st
             await store.ping()
 
 
-async def test_what_is_said_is_what_a_dba_would_sign(database_url: str) -> None:
+async def test_wire_traffic_has_no_merge_and_no_lock_hints(database_url: str) -> None:
     """Read off the wire, unencrypted for once. Texts are declared in three lengths: one for each text would make a plan
     for each. No MERGE, and no hint that takes locks out of the server's hands.
     """
@@ -225,7 +225,7 @@ async def test_what_is_said_is_what_a_dba_would_sign(database_url: str) -> None:
     assert set(re.findall(r"@P\d+ NVARCHAR\((\w+)\)", said)) == {"255", "4000", "MAX"}
 
 
-async def test_a_foreign_app_environments_in_another_collation_gets_its_pointers(database_url: str) -> None:
+async def test_pointer_is_set_in_a_table_of_another_collation(database_url: str) -> None:
     """Its columns were made elsewhere; to compare them with ours without a word would be error 468."""
     table = (
         "CREATE TABLE app_environments (environment_id NVARCHAR(50) COLLATE Latin1_General_BIN2 NOT NULL, "
@@ -244,7 +244,7 @@ async def test_a_foreign_app_environments_in_another_collation_gets_its_pointers
     assert await asyncio.to_thread(run, database_url, pointer) == [(str(pipeline.release_id),)]
 
 
-async def test_foreign_app_environments_is_advised_on(database_url: str) -> None:
+async def test_foreign_app_environments_gets_advice(database_url: str) -> None:
     """Columns that are converted for each comparison, and no index on the key: each with the statement to run."""
     table = (
         "CREATE TABLE app_environments (environment_id VARCHAR(50) NOT NULL, component_id NVARCHAR(36) NOT NULL, "
@@ -313,7 +313,7 @@ async def test_pages_of_environments_have_a_total_order(database_url: str, monke
     assert sorted(found) == sorted(names)
 
 
-async def test_lock_of_an_event_is_waited_for_and_then_unavailable(database_url: str) -> None:
+async def test_application_lock_is_waited_for_then_unavailable(database_url: str) -> None:
     """sp_getapplock reports a time-out by its result alone."""
     await migrate(database_url)
     created = Pipeline().created()
@@ -352,7 +352,7 @@ def test_migration_in_progress_is_waited_for_with_a_bound(database_url: str) -> 
     migration.upgrade(database_url)
 
 
-def test_statements_of_the_page_run(database_url: str) -> None:
+def test_statements_of_the_sql_server_page_run(database_url: str) -> None:
     """docs/sql-server.md; what Babelfish does not have is left out there."""
     page = (Path(__file__).parents[2] / "docs" / "sql-server.md").read_text("utf-8")
     blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
@@ -369,7 +369,7 @@ def test_statements_of_the_page_run(database_url: str) -> None:
     assert run(database_url, "SELECT COUNT(*) FROM release_activity_logs") == [(0,)]
 
 
-async def test_reading_without_row_versions_is_advised_against(database_url: str) -> None:
+async def test_disabled_row_versioning_gets_advice(database_url: str) -> None:
     """READ_COMMITTED_SNAPSHOT is the database's, and off where nobody thought of it."""
     await migrate(database_url)
     if await asyncio.to_thread(is_babelfish, database_url):

@@ -46,9 +46,7 @@ def counted(one: Member, topic: str, *, partition: int = 0) -> float | None:
     return one.source._metrics.registry.get_sample_value("rudder_records_expired_total", labels)
 
 
-async def test_records_that_expired_while_the_group_was_away_are_reported(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_expired_records_before_the_commit_are_reported(bootstrap_servers: str, topics: MakeTopic) -> None:
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, 70)
     await put(bootstrap_servers, topic, 3, partition=1)
@@ -65,9 +63,7 @@ async def test_records_that_expired_while_the_group_was_away_are_reported(
     assert expired(logs) == [(0, 10, 60, 50)]
 
 
-async def test_records_that_expire_before_a_running_member_are_reported(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_expired_records_of_a_running_member_are_reported(bootstrap_servers: str, topics: MakeTopic) -> None:
     """It was not fetching the partition: another record of it was not completed, for one."""
     topic = await topics()
     await put(bootstrap_servers, topic, 5)
@@ -84,7 +80,7 @@ async def test_records_that_expire_before_a_running_member_are_reported(
     assert expired(logs) == [(0, 5, 15, 10)]
 
 
-async def test_new_group_misses_nothing_that_expired_before_it(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_new_group_reports_no_expired_records(bootstrap_servers: str, topics: MakeTopic) -> None:
     topic = await topics()
     await put(bootstrap_servers, topic, 10)
     await expire(bootstrap_servers, topic, 4)
@@ -95,9 +91,7 @@ async def test_new_group_misses_nothing_that_expired_before_it(bootstrap_servers
     assert expired(logs) == []
 
 
-async def test_log_that_ends_before_the_committed_offset_is_read_from_its_start(
-    bootstrap_servers: str, topics: MakeTopic
-) -> None:
+async def test_truncated_log_is_read_from_its_start(bootstrap_servers: str, topics: MakeTopic) -> None:
     """As after a topic was created anew."""
     topic = await topics()
     await put(bootstrap_servers, topic, 5)

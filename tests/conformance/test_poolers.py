@@ -23,7 +23,7 @@ async def test_session_pooling_needs_no_option(postgres_url: str) -> None:
     assert {release["status"] for release in await rows(postgres_url, "releases")} == {"DEPLOYED"}
 
 
-async def test_session_pool_with_fewer_sessions_than_wanted_works(postgres_url: str) -> None:
+async def test_small_session_pool_works(postgres_url: str) -> None:
     """A connection beyond the pool is not refused: it waits, and the worker goes on with those that it has."""
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="session", default_pool_size="2", query_wait_timeout="1") as url:
@@ -49,7 +49,7 @@ async def test_transaction_pooling_is_refused_in_one_line(
             assert TRANSACTION_POOLING in str(refused.value)
 
 
-async def test_refused_startup_parameter_is_reported_with_what_to_do(postgres_url: str) -> None:
+async def test_refused_startup_parameter_is_reported_with_advice(postgres_url: str) -> None:
     await migrate(postgres_url)
     refused = pytest.raises(ConfigurationError, match="unsupported startup parameter: options: leave it out")
     with pgbouncer(postgres_url, pool_mode="session") as url, refused:
@@ -57,7 +57,7 @@ async def test_refused_startup_parameter_is_reported_with_what_to_do(postgres_ur
             pass
 
 
-async def test_full_pooler_and_unknown_database_are_told_apart(postgres_url: str) -> None:
+async def test_full_pooler_and_unknown_database_are_distinguished(postgres_url: str) -> None:
     """The first is worked around, the second is for an operator."""
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="session", max_client_conn="3") as url:

@@ -114,9 +114,7 @@ def unread_bytes(pipe: IO[bytes]) -> int:
 
 @pytest.mark.parametrize("event_type", ["deployment.started", "dev.rudder.deployment.started.v1"])
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-async def test_one_event_from_flags_arrives_as_it_was_meant(
-    publishing: PublishStep, mode: str, event_type: str
-) -> None:
+async def test_event_from_flags_is_published_as_given(publishing: PublishStep, mode: str, event_type: str) -> None:
     """On the first input topic, keyed by its release, in the mode that was asked for."""
     flags = ["--type", event_type, "--data", json.dumps({**DEPLOYMENT_DATA, "comment": "für alle"})]
     flags += ["--id", "run-7", "--source", "/me", "--time", "2026-03-01T09:30:00+01:00", "--mode", mode]
@@ -134,7 +132,7 @@ async def test_one_event_from_flags_arrives_as_it_was_meant(
     assert ("ce_id" in dict(record.headers)) == (mode == "binary")
 
 
-async def test_an_event_without_id_and_time_gets_its_own(publishing: PublishStep) -> None:
+async def test_event_without_id_and_time_gets_new_ones(publishing: PublishStep) -> None:
     """Two calls are two events, not one and its duplicate; a line says so."""
     flags = ["--type", "release.submitted", "--data", json.dumps(dict(RELEASE_DATA)), "--json"]
     ended = [await publishing.publish(*flags) for _ in range(2)]
@@ -149,7 +147,7 @@ async def test_an_event_without_id_and_time_gets_its_own(publishing: PublishStep
     ]
 
 
-async def test_the_topic_can_be_named(publishing: PublishStep, topics: MakeTopic) -> None:
+async def test_topic_can_be_named(publishing: PublishStep, topics: MakeTopic) -> None:
     other = await topics(name_hint="other")
     ended = await publishing.publish("--topic", other, stdin=line("a"))
     assert ended.out == f"a {other}/0@0\n"
@@ -157,7 +155,7 @@ async def test_the_topic_can_be_named(publishing: PublishStep, topics: MakeTopic
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-async def test_a_file_of_lines_is_sent_in_order(publishing: PublishStep, as_json: bool) -> None:
+async def test_file_of_lines_is_sent_in_order(publishing: PublishStep, as_json: bool) -> None:
     (publishing.folder / "events.jsonl").write_bytes(line("a") + b"\n" + line("b") + line("c"))
     ended = await publishing.publish("--file", "events.jsonl", *(["--json"] if as_json else []))
     assert (ended.code, ended.complaint) == (0, f"3 events sent to {publishing.topic}")
@@ -169,13 +167,13 @@ async def test_a_file_of_lines_is_sent_in_order(publishing: PublishStep, as_json
         assert ended.out.splitlines() == [f"{name} {publishing.topic}/0@{at}" for at, name in enumerate("abc")]
 
 
-async def test_a_pretty_printed_file_is_one_event(publishing: PublishStep) -> None:
+async def test_pretty_printed_file_is_one_event(publishing: PublishStep) -> None:
     (publishing.folder / "event.json").write_text(json.dumps(json.loads(line("a")), indent=4))
     assert (await publishing.publish("--file", "event.json")).code == 0
     assert await publishing.event_ids() == ["a"]
 
 
-async def test_a_file_with_an_invalid_third_line_sends_nothing(publishing: PublishStep) -> None:
+async def test_file_with_an_invalid_third_line_sends_nothing(publishing: PublishStep) -> None:
     """It is mended and sent again as a whole, without duplicates to think about."""
     (publishing.folder / "events.jsonl").write_bytes(line("a") + line("b") + INVALID + b"\n" + line("d"))
     ended = await publishing.publish("--file", "events.jsonl")
@@ -185,9 +183,7 @@ async def test_a_file_with_an_invalid_third_line_sends_nothing(publishing: Publi
 
 
 @pytest.mark.parametrize("arguments", [[], ["--file", "-"]])
-async def test_standard_input_is_sent_up_to_the_first_invalid_line(
-    publishing: PublishStep, arguments: list[str]
-) -> None:
+async def test_stdin_is_sent_up_to_the_first_invalid_line(publishing: PublishStep, arguments: list[str]) -> None:
     """And says which it was, and that nothing after it was sent."""
     ended = await publishing.publish(*arguments, stdin=line("a") + line("b") + INVALID + b"\n" + line("d"))
     assert ended.code == 1
@@ -197,7 +193,7 @@ async def test_standard_input_is_sent_up_to_the_first_invalid_line(
     assert await publishing.event_ids() == ["a", "b"]
 
 
-async def test_no_input_sends_nothing(publishing: PublishStep) -> None:
+async def test_empty_input_sends_nothing(publishing: PublishStep) -> None:
     ended = await publishing.publish(stdin=b"\n")
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint.startswith("standard input has no event; nothing was sent")
@@ -206,7 +202,7 @@ async def test_no_input_sends_nothing(publishing: PublishStep) -> None:
     assert await publishing.records() == ()
 
 
-async def test_standard_input_is_sent_as_it_comes(publishing: PublishStep) -> None:
+async def test_stdin_is_sent_as_it_arrives(publishing: PublishStep) -> None:
     """The first event is acknowledged while the second is not written yet."""
     with publishing.waiting_for_input() as process:
         assert process.stdin is not None
@@ -221,7 +217,7 @@ async def test_standard_input_is_sent_as_it_comes(publishing: PublishStep) -> No
         assert await asyncio.to_thread(process.wait, TIMEOUT_SECONDS) == 0
 
 
-async def test_an_interruption_ends_it_while_it_waits_for_input(publishing: PublishStep) -> None:
+async def test_interruption_ends_the_wait_for_input(publishing: PublishStep) -> None:
     """Ctrl-C at a terminal: exit code 130, at once, and no traceback."""
     with publishing.waiting_for_input() as process:
         assert process.stdin is not None
@@ -240,9 +236,7 @@ async def test_an_interruption_ends_it_while_it_waits_for_input(publishing: Publ
         assert b"Traceback" not in process.stderr.read()
 
 
-async def test_an_event_larger_than_the_topic_takes_is_one_clear_line(
-    publishing: PublishStep, topics: MakeTopic
-) -> None:
+async def test_event_larger_than_the_topic_allows_is_one_line(publishing: PublishStep, topics: MakeTopic) -> None:
     small = await topics(name_hint="small", configs={"max.message.bytes": "1000"})
     event = line("a", data={**RELEASE_DATA, "padding": os.urandom(5_000).hex()})  # which no compression makes small
     ended = await publishing.publish("--topic", small, stdin=event)
@@ -251,7 +245,7 @@ async def test_an_event_larger_than_the_topic_takes_is_one_clear_line(
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-async def test_every_attribute_arrives_as_it_was_written(publishing: PublishStep, mode: str) -> None:
+async def test_every_attribute_is_sent_unchanged(publishing: PublishStep, mode: str) -> None:
     """In binary mode `subject` was replaced and the extensions were dropped."""
     extensions = {"subject": "shop", "dataschema": "https://acme.example/s", "traceparent": "00-ab-cd-01", "tries": 3}
     given = line("a", partitionkey="k", datacontenttype="application/vnd.acme+json", dryrun=True, **extensions)
@@ -303,7 +297,7 @@ async def test_redriven_event_has_the_header(publishing: PublishStep) -> None:
     assert dict(record.headers)["rudder-redrive"] == b"1"
 
 
-async def test_terminal_of_ascii_does_not_decide_what_is_sent(publishing: PublishStep) -> None:
+async def test_ascii_terminal_does_not_change_what_is_sent(publishing: PublishStep) -> None:
     """Python writes to it in ASCII, and the second event's id is none."""
     publishing.environment["PYTHONIOENCODING"] = "ascii"
     given = line("a") + line("grüße 🚀") + line("c")
@@ -315,7 +309,7 @@ async def test_terminal_of_ascii_does_not_decide_what_is_sent(publishing: Publis
 
 
 @pytest.mark.parametrize("redirected", ["| head -1", ">&-", "2>&1 | head -1"])
-async def test_closed_output_does_not_decide_what_is_sent(publishing: PublishStep, redirected: str) -> None:
+async def test_closed_stdout_does_not_change_what_is_sent(publishing: PublishStep, redirected: str) -> None:
     """`head` is gone after the first line; 2 of 3,000 events were sent, without a word."""
     count = 50
     (publishing.folder / "events.jsonl").write_bytes(b"".join(line(str(number)) for number in range(count)))

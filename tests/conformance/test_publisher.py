@@ -59,7 +59,7 @@ async def held(bootstrap_servers: str, topic: str) -> list[Message]:
     return await asyncio.to_thread(read_all, bootstrap_servers, topic)
 
 
-async def test_what_is_published_is_there_whole(
+async def test_published_record_is_unchanged(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """Key, value and headers, repeated names and null values among them; a tombstone is one."""
@@ -71,24 +71,24 @@ async def test_what_is_published_is_there_whole(
     assert (tombstone.key(), tombstone.value(), headers_of(tombstone)) == (None, None, ())
 
 
-async def test_a_record_is_acknowledged_with_its_place(publisher: KafkaPublisher, topics: MakeTopic) -> None:
+async def test_acknowledged_record_has_its_offset(publisher: KafkaPublisher, topics: MakeTopic) -> None:
     topic = await topics()
     [outgoing_record] = numbered(topic, range(1))
     assert [await publisher.produce(outgoing_record) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
 
 
-async def test_a_broker_that_is_there_answers(publisher: KafkaPublisher) -> None:
+async def test_running_broker_answers_the_probe(publisher: KafkaPublisher) -> None:
     await publisher.ping()
     await publisher.stop()
     with pytest.raises(Unavailable):
         await publisher.ping()
 
 
-async def test_nothing_to_publish_is_published_at_once(publisher: KafkaPublisher) -> None:
+async def test_empty_publication_returns_at_once(publisher: KafkaPublisher) -> None:
     await publisher.publish([])
 
 
-async def test_the_order_within_each_of_several_topics_is_kept(
+async def test_order_within_each_topic_is_kept(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """Though they go out at the same time."""
@@ -101,7 +101,7 @@ async def test_the_order_within_each_of_several_topics_is_kept(
         assert values(await held(bootstrap_servers, name)) == list(range(20))
 
 
-async def test_many_messages_publish_at_the_same_time(
+async def test_many_messages_are_published_concurrently(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """Each batch in its own order, as the lanes of many releases do it."""
@@ -116,7 +116,7 @@ async def test_many_messages_publish_at_the_same_time(
 @pytest.mark.parametrize(
     "bootstrap_servers", ["apache"], indirect=True
 )  # the embedded one creates what it is asked for
-async def test_many_records_without_key_and_value_are_published_at_the_same_time(
+async def test_many_empty_records_are_published_concurrently(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """Each in a batch of its own, as the dead letters of records that cannot be read. None waits for ever."""
@@ -132,7 +132,7 @@ async def test_many_records_without_key_and_value_are_published_at_the_same_time
     assert sorted(tuple(headers_of(message)) for message in received) == sorted(headers)
 
 
-async def test_an_unknown_topic_is_unavailable(
+async def test_unknown_topic_is_unavailable(
     impatient: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """Somebody may yet create it; what goes to other topics is not held up for ever, nor afterwards."""
@@ -145,7 +145,7 @@ async def test_an_unknown_topic_is_unavailable(
     assert values(await held(bootstrap_servers, known)) == [0, 1]
 
 
-async def test_a_record_too_large_for_its_topic_is_unavailable_and_the_next_is_not(
+async def test_record_too_large_for_its_topic_blocks_no_other(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """The operator can raise the topic's limit; the producer works on in the meantime."""
@@ -170,7 +170,7 @@ def with_shorter_forms(topic: str, *values: bytes) -> OutgoingRecord:
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["the limit is unknown", "the limit is known"])
-async def test_record_too_large_for_its_topic_is_sent_in_a_shorter_form(
+async def test_record_too_large_for_its_topic_is_sent_shorter(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic, known: bool
 ) -> None:
     """The longest that the broker takes; the records behind it follow. The log has its size, and the limit."""
@@ -189,9 +189,7 @@ async def test_record_too_large_for_its_topic_is_sent_in_a_shorter_form(
     assert not (known and replaced), "the broker was asked although its answer was known"
 
 
-async def test_record_too_large_without_a_shorter_form_names_size_and_limit(
-    publisher: KafkaPublisher, topics: MakeTopic
-) -> None:
+async def test_unshortenable_record_reports_size_and_limit(publisher: KafkaPublisher, topics: MakeTopic) -> None:
     """What an operator needs to raise the limit."""
     topic = await topics(configs={"max.message.bytes": "1000"})
     publisher.limits = {topic: 1000}
@@ -199,7 +197,7 @@ async def test_record_too_large_without_a_shorter_form_names_size_and_limit(
         await publisher.publish([with_shorter_forms(topic, os.urandom(5_000))])
 
 
-async def test_small_records_that_are_too_large_together_are_sent_one_by_one(
+async def test_small_records_too_large_together_are_sent_singly(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """aiokafka sends them in one batch, which the broker measures as a whole; none of them is sent shorter."""
@@ -210,7 +208,7 @@ async def test_small_records_that_are_too_large_together_are_sent_one_by_one(
     assert sorted(message.value() or b"" for message in await held(bootstrap_servers, topic)) == sorted(contents)
 
 
-async def test_record_beyond_the_client_s_own_limit_is_sent_in_a_shorter_form(
+async def test_record_beyond_the_clients_limit_is_sent_shorter(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before it gets to the broker, which would close the connection without an answer."""
@@ -222,7 +220,7 @@ async def test_record_beyond_the_client_s_own_limit_is_sent_in_a_shorter_form(
     assert publisher._producer is producer, "a refusal before sending leaves no gap in the sequence numbers"
 
 
-async def test_a_large_record_holds_up_none_of_another_topic(
+async def test_large_record_delays_no_other_topic(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
     """One topic's failure is reported, the other's records are published all the same."""
@@ -245,7 +243,7 @@ async def test_ten_megabytes_pass_where_the_topic_allows_them(
     assert message.value() == value
 
 
-async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
+async def test_unresponsive_broker_at_the_start_is_unavailable() -> None:
     """At the start, which may be tried again."""
     publisher = KafkaPublisher(connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=SHORT_SECONDS))
     for _ in range(2):
@@ -255,7 +253,7 @@ async def test_a_broker_that_does_not_answer_is_unavailable() -> None:
 
 
 @pytest.mark.parametrize("security_protocol", ["SSL", "PLAINTEXT"])
-async def test_port_that_speaks_another_protocol_is_named(security_protocol: str) -> None:
+async def test_port_of_another_protocol_is_named(security_protocol: str) -> None:
     """A broker closes the connection of a client that begins in another way; the line names the setting."""
     async with await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0) as server:
         at = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -271,7 +269,7 @@ async def test_port_that_speaks_another_protocol_is_named(security_protocol: str
             await publisher.start()
 
 
-async def test_output_topic_in_which_nothing_fits_is_a_problem(publisher: KafkaPublisher, topics: MakeTopic) -> None:
+async def test_output_topic_with_a_tiny_limit_is_a_problem(publisher: KafkaPublisher, topics: MakeTopic) -> None:
     """Everything that goes there would be refused and attempted for ever: /readyz and the log name the topic."""
     input_topic, usable = await topics(), await topics(configs={"max.message.bytes": "1024"})
     narrow, letters = [await topics(configs={"max.message.bytes": "1023"}) for _ in range(2)]
@@ -289,14 +287,14 @@ async def test_output_topic_in_which_nothing_fits_is_a_problem(publisher: KafkaP
     assert [line for line in found.advice if narrow in line or letters in line] == []
 
 
-async def test_a_publisher_that_is_not_started_is_unavailable() -> None:
+async def test_publisher_that_is_not_started_is_unavailable() -> None:
     """As it is for a moment while its producer is replaced."""
     with pytest.raises(Unavailable):
         await KafkaPublisher(connection("127.0.0.1:1")).publish(numbered("topic", range(1)))
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_a_crash_of_the_broker_is_waited_out_without_loss(
+async def test_broker_crash_loses_and_repeats_no_record(
     publisher: KafkaPublisher, bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
 ) -> None:
     """Killed while records are on their way and started again: all get there, in order, none twice."""
@@ -328,7 +326,7 @@ async def test_a_crash_of_the_broker_is_waited_out_without_loss(
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-async def test_stopping_does_not_wait_for_a_broker_that_is_gone(
+async def test_stop_does_not_wait_for_a_lost_broker(
     bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
 ) -> None:
     """aiokafka sends what is queued first, for as long as it takes; an orchestrator would kill the worker."""

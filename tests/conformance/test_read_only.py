@@ -18,9 +18,7 @@ def store(store_behind_proxy: SqlStore) -> SqlStore:
     return store_behind_proxy
 
 
-async def test_a_server_that_takes_no_writes_is_not_there(
-    store: SqlStore, proxy: CountingProxy, database_url: str
-) -> None:
+async def test_read_only_server_is_unavailable(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
     """One that was made a replica: it answers, and whoever only asked whether it does would go on in vain."""
     await store.ping()
     name = make_url(database_url).database

@@ -23,7 +23,7 @@ AT_ONCE = struct.pack("ii", 1, 0)
 
 @pytest.mark.parametrize("run", [asyncio.run, uvloop.run], ids=["asyncio", "uvloop"])
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-def test_who_asks_while_a_connection_is_reset_is_told_that_it_is_broken(
+def test_request_during_a_reset_gets_a_connection_error(
     bootstrap_servers: str, run: Callable[[Coroutine[Any, Any, Any]], Any]
 ) -> None:
     """In whichever turn of the loop, and whichever loop it is: never by an error that the client does not expect."""

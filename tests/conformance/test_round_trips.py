@@ -82,7 +82,7 @@ def deployments(first: int) -> Iterable[Step]:
     yield "of a release whose number is taken", Pipeline().deploy("started", release=one.fields), Rejected
 
 
-async def test_a_deployment_event_takes_as_few_round_trips_as_its_database_allows(
+async def test_deployment_event_takes_the_minimum_of_round_trips(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
     """Whatever it comes to; the first thing known of a release no more than the hundredth."""
@@ -123,7 +123,7 @@ REVISION = ("endpoint_name", "api_id", "revision_id", "access_mode")
 ACTIVITY = {"activity_type": "SCAN", "activity_data": {"findings": 0}}
 
 
-async def test_no_message_takes_more_than_one_round_trip_beyond(
+async def test_rare_messages_take_at_most_one_more_round_trip(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
     """Repeats, redrives, nonsense and novels are rare, and cost little more."""

@@ -113,7 +113,7 @@ def _stands_at(deployment: Deployment, place: Mapping[str, Any]) -> bool:
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_a_store_decides_as_if_it_had_read_every_attempt(database_url: str, seed: int) -> None:
+async def test_partial_load_decides_like_a_full_load(database_url: str, seed: int) -> None:
     """Each outcome is the same, to the last cell that it writes, and so is every row in the end."""
     await migrate(database_url)
     environments = ENVIRONMENTS[make_url(database_url).get_backend_name()]

@@ -98,7 +98,7 @@ async def test_deleted_file_is_reported_and_takes_no_event(store: SqlStore, file
         assert connection.execute("SELECT count(*) FROM releases").fetchone() == (2,)
 
 
-async def test_read_only_file_is_for_an_operator(tmp_path: Path) -> None:
+async def test_read_only_file_is_a_configuration_error(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///file:{tmp_path / 'rudder.db'}?uri=true"
     await migrate(url)
     with pytest.raises(ConfigurationError, match="readonly"):
@@ -112,7 +112,7 @@ def other_file(file: Path) -> Path:
     return file
 
 
-async def test_file_of_another_kind_is_for_an_operator(other_file: Path) -> None:
+async def test_file_of_another_kind_is_a_configuration_error(other_file: Path) -> None:
     with pytest.raises(ConfigurationError, match="not a database"):
         async with opened(f"sqlite+aiosqlite:///{other_file}"):
             pass

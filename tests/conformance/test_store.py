@@ -56,7 +56,7 @@ def without_data(activity: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in activity.items() if name != "activity_data"}
 
 
-async def test_a_created_release_is_a_row_with_every_field(store: SqlStore, database_url: str) -> None:
+async def test_created_release_has_every_field(store: SqlStore, database_url: str) -> None:
     """Times are the event's, JSON is compact with its keys in order and its characters as they are."""
     pipeline = Pipeline(number=42)
     revision = {"endpoint_name": "Größe", "api_id": "a", "revision_id": "r", "access_mode": "public"}
@@ -107,7 +107,7 @@ async def test_a_created_release_is_a_row_with_every_field(store: SqlStore, data
     assert said["change"] == {"from": None, "to": "DRAFT"}
 
 
-async def test_a_release_moves_through_its_review(store: SqlStore, database_url: str) -> None:
+async def test_release_moves_through_its_review(store: SqlStore, database_url: str) -> None:
     """Each event moves the status and the time of the last change, and appends one entry that says from where."""
     pipeline = Pipeline()
     await process(pipeline.created(), store)
@@ -184,7 +184,7 @@ async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, databa
         assert (release["status"], release["updated_at"]) == (rolled_up[status], minute(4))
 
 
-async def test_an_attempt_lives_from_request_to_roll_back(store: SqlStore, database_url: str) -> None:
+async def test_attempt_passes_from_request_to_rollback(store: SqlStore, database_url: str) -> None:
     """One row takes every status in turn; what an event does not say stays as it was."""
     pipeline = Pipeline()
     await process_all(pipeline.approved(), store)
@@ -199,7 +199,7 @@ async def test_an_attempt_lives_from_request_to_roll_back(store: SqlStore, datab
     assert (await row(database_url, "releases"))["status"] == "ROLLED_BACK"
 
 
-async def test_a_release_block_creates_the_release_with_its_deployment(store: SqlStore, database_url: str) -> None:
+async def test_release_block_creates_the_release_and_deployment(store: SqlStore, database_url: str) -> None:
     """A pipeline without a release step: one event, one transaction, an entry for each of the three changes."""
     pipeline = Pipeline(number=7)
     block = {**pipeline.fields, "metadata": {"ticket": "OPS-1"}}
@@ -217,7 +217,7 @@ async def test_a_release_block_creates_the_release_with_its_deployment(store: Sq
     }
 
 
-async def test_a_new_attempt_cancels_the_active_one(store: SqlStore, database_url: str) -> None:
+async def test_new_attempt_cancels_the_active_one(store: SqlStore, database_url: str) -> None:
     """Both in one transaction, the older with an entry of its own at the event's time."""
     pipeline = Pipeline()
     await process_all(pipeline.approved(), store)
@@ -233,7 +233,7 @@ async def test_a_new_attempt_cancels_the_active_one(store: SqlStore, database_ur
     assert sorted(changes) == [(1, "IN_PROGRESS", "CANCELLED"), (2, None, "PENDING")]
 
 
-async def test_a_recorded_activity_is_an_entry_and_nothing_else(store: SqlStore, database_url: str) -> None:
+async def test_recorded_activity_changes_nothing_else(store: SqlStore, database_url: str) -> None:
     """With the publisher's type and data, beside the deployment it names."""
     pipeline = Pipeline()
     await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
@@ -261,7 +261,7 @@ async def test_a_recorded_activity_is_an_entry_and_nothing_else(store: SqlStore,
     assert '{"url":"https://scan.example/4","Ergebnis":["ok",null]}' in activity["activity_data"]
 
 
-async def test_a_late_event_is_an_entry_without_a_change(store: SqlStore, database_url: str) -> None:
+async def test_stale_event_is_logged_without_a_change(store: SqlStore, database_url: str) -> None:
     """Stale: logged, and no status moves."""
     pipeline = Pipeline()
     await process_all([*pipeline.approved(), pipeline.deploy("succeeded", at=minute(9))], store)

@@ -42,9 +42,7 @@ async def settled(message: Message, store: SqlStore) -> Outcome:
     return await until(handled, what="the message is handled")
 
 
-async def test_whichever_answer_is_lost_the_event_takes_effect_once(
-    store: SqlStore, proxy: CountingProxy, database_url: str
-) -> None:
+async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
     """Also that of the commit, when it has its effect already and nobody knows: the second try finds it."""
     pipeline = Pipeline()
     await process_all(pipeline.approved(), store)
@@ -65,7 +63,7 @@ async def test_whichever_answer_is_lost_the_event_takes_effect_once(
         assert deployment["attempt"] == 1
 
 
-async def test_a_connection_cut_between_question_and_write_leaves_nothing(
+async def test_connection_lost_before_the_write_leaves_nothing(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
     pipeline = Pipeline()
@@ -83,7 +81,7 @@ async def test_a_connection_cut_between_question_and_write_leaves_nothing(
     assert isinstance(await settled(message, store), Applied)
 
 
-async def test_connections_cut_while_idle_are_replaced(
+async def test_idle_connections_that_were_cut_are_replaced(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
     """As a firewall does it, or a server that fails over: no event is lost, and none is offered a dead one for ever."""
@@ -95,7 +93,7 @@ async def test_connections_cut_while_idle_are_replaced(
     assert {release["status"] for release in await rows(database_url, "releases")} == {"IN_REVIEW"}
 
 
-async def test_a_server_that_goes_and_comes_back_is_waited_for(store: SqlStore, proxy: CountingProxy) -> None:
+async def test_server_restart_is_waited_for(store: SqlStore, proxy: CountingProxy) -> None:
     """The replica that takes over has the same address, or the driver knows both (MultiSubnetFailover)."""
     pipeline = Pipeline()
     await process(pipeline.created(), store)
@@ -112,7 +110,7 @@ async def test_a_server_that_goes_and_comes_back_is_waited_for(store: SqlStore, 
     assert isinstance(await process(message, store), Applied)
 
 
-async def test_a_message_given_up_while_it_waits_lets_go_of_everything(store: SqlStore, database_url: str) -> None:
+async def test_cancelled_message_releases_everything(store: SqlStore, database_url: str) -> None:
     """A partition that is taken away meanwhile: its message is cancelled in mid-statement. Whether that came too late,
     the second try finds out.
     """

@@ -109,9 +109,7 @@ def is_evening(message: Message) -> bool:
 
 
 @pytest.mark.parametrize("seed", [1, 2026])
-async def test_rows_do_not_depend_on_the_database_or_on_what_runs_at_once(
-    database_url: str, tmp_path: Path, seed: int
-) -> None:
+async def test_rows_depend_on_neither_database_nor_concurrency(database_url: str, tmp_path: Path, seed: int) -> None:
     """Cell by cell the same rows from release lanes at once and from one event after the other; and both are what the
     contract's own model predicts: each outcome, each status, each attempt.
     """

@@ -62,7 +62,7 @@ def _pointed(found: Contents) -> list[tuple[Any, Any]]:
     ]
 
 
-async def test_an_environment_is_one_spelling_and_no_other(stores: Any) -> None:
+async def test_environment_has_one_spelling_per_release(stores: Any) -> None:
     """The first that a release is deployed to; whatever is only alike is refused, whatever it says of attempts."""
     one = Pipeline()
     messages = [*one.approved(), one.deploy("started", environment_id="Prod")]
@@ -79,7 +79,7 @@ async def test_an_environment_is_one_spelling_and_no_other(stores: Any) -> None:
     assert details == {f"/data/environment_id: the release has Prod, use its name: {DIFFERENCES}"}
 
 
-async def test_an_environment_without_an_attempt_that_counts_is_known_all_the_same(stores: Any) -> None:
+async def test_environment_with_only_cancelled_attempts_is_known(stores: Any) -> None:
     """A release whose only attempt there was cancelled has deployed to it."""
     one = Pipeline()
     cancelled = [one.deploy("requested", environment_id="prod"), one.deploy("cancelled", environment_id="prod")]
@@ -88,7 +88,7 @@ async def test_an_environment_without_an_attempt_that_counts_is_known_all_the_sa
     assert names[-1] == REFUSED
 
 
-async def test_two_releases_may_spell_one_environment_in_two_ways(stores: Any) -> None:
+async def test_two_releases_may_spell_one_environment_differently(stores: Any) -> None:
     """Nothing in a release knows of another; each points at the row of its own spelling."""
     one, other = Pipeline(), Pipeline()
     messages = [*one.approved(), *other.approved()]
@@ -98,7 +98,7 @@ async def test_two_releases_may_spell_one_environment_in_two_ways(stores: Any) -
     assert sorted(_pointed(found)) == [("Prod", "main"), ("prod", "main")]
 
 
-async def test_a_number_is_taken_on_every_track_that_is_alike(stores: Any) -> None:
+async def test_number_is_taken_on_every_colliding_track(stores: Any) -> None:
     """By release.created and by a release block; a track that is another one has numbers of its own."""
     one = Pipeline()
     messages = [one.created(deployment_track_id="main")]
@@ -111,7 +111,7 @@ async def test_a_number_is_taken_on_every_track_that_is_alike(stores: Any) -> No
     assert names == [APPLIED, *["release_conflict"] * 6, APPLIED, "release_conflict"]
 
 
-async def test_an_activity_knows_the_attempts_of_its_own_spelling_only(stores: Any) -> None:
+async def test_activity_finds_attempts_of_its_exact_spelling(stores: Any) -> None:
     """It is a note: there is nothing to refuse, and nothing to mix up."""
     one = Pipeline()
     noted = {"activity_type": "SCAN", "activity_data": {}, "attempt": 1}

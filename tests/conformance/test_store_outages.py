@@ -41,7 +41,7 @@ def terminate_connections(server: PostgresServer, url: str) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before asking", "before writing"])
-async def test_a_connection_lost_in_a_message_s_turn_is_waited_out(
+async def test_connection_lost_during_a_message_is_retried(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str, moment: str
 ) -> None:
     """Nothing is written, and the next message gets a connection that works."""
@@ -86,7 +86,7 @@ async def test_connections_lost_while_idle_cost_no_event(
     assert {release["status"] for release in await rows(postgres_url, "releases")} == {"IN_REVIEW"}
 
 
-async def test_a_database_that_is_down_is_unavailable_until_it_is_up(
+async def test_stopped_database_is_unavailable_until_it_restarts(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """Never ConfigurationError, whatever is asked of it, and by whom; afterwards all goes on by itself."""
@@ -105,7 +105,7 @@ async def test_a_database_that_is_down_is_unavailable_until_it_is_up(
     assert isinstance(await process(message, store), Applied)
 
 
-async def test_a_crash_of_the_database_loses_nothing_and_repeats_nothing(
+async def test_database_crash_loses_and_repeats_nothing(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """What was decided and not written is decided again; the repeat is the first to take effect."""
@@ -125,7 +125,7 @@ async def test_a_crash_of_the_database_loses_nothing_and_repeats_nothing(
     assert activity["activity_type"] == "RELEASE_STATUS_CHANGED"
 
 
-async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(
+async def test_locked_row_is_waited_for_and_then_unavailable(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """A lock that is not given up in time is no fault of the message."""
@@ -143,7 +143,7 @@ async def test_a_row_that_somebody_holds_is_waited_for_and_then_unavailable(
     await holder.dispose()
 
 
-async def test_a_worker_that_stalls_in_its_turn_holds_nobody_up(postgres_url: str) -> None:
+async def test_stalled_worker_blocks_no_other(postgres_url: str) -> None:
     """Nothing is locked between the question and the write: the other worker goes first, the stalled one retries."""
     await migrate(postgres_url)
     pipeline = Pipeline()
@@ -182,7 +182,7 @@ def scram(postgres_server: PostgresServer, postgres_url: str) -> Iterator[str]:
     postgres_server.execute("drop role locked_out")
 
 
-async def test_a_wrong_password_is_the_operators_to_mend(scram: str, postgres_url: str) -> None:
+async def test_wrong_password_is_a_configuration_error(scram: str, postgres_url: str) -> None:
     """And never shows in what is said about it."""
     await migrate(postgres_url)
     wrong = scram.replace("right", "s3cret")
@@ -203,7 +203,7 @@ async def test_a_wrong_password_is_the_operators_to_mend(scram: str, postgres_ur
 
 
 @pytest.mark.parametrize("unknown", ["database", "role"])
-async def test_what_the_server_does_not_know_is_the_operators_to_mend(postgres_url: str, unknown: str) -> None:
+async def test_unknown_database_or_role_is_a_configuration_error(postgres_url: str, unknown: str) -> None:
     """A database or a role that is not there will not come into being by waiting."""
     known = make_url(postgres_url)
     wrong = known.set(database="nobody_knows") if unknown == "database" else known.set(username="nobody_knows")
@@ -215,7 +215,7 @@ async def test_what_the_server_does_not_know_is_the_operators_to_mend(postgres_u
             await store.ping()
 
 
-async def test_a_full_house_is_waited_for(postgres_server: PostgresServer, postgres_url: str) -> None:
+async def test_full_server_is_waited_for(postgres_server: PostgresServer, postgres_url: str) -> None:
     """A server that takes no more connections is busy, not misconfigured."""
     await migrate(postgres_url)
     name = make_url(postgres_url).database
@@ -230,7 +230,7 @@ async def test_a_full_house_is_waited_for(postgres_server: PostgresServer, postg
         postgres_server.execute("drop role guest")
 
 
-async def test_a_locked_sqlite_file_is_waited_for_and_then_unavailable(tmp_path: Path) -> None:
+async def test_locked_sqlite_file_is_waited_for_then_unavailable(tmp_path: Path) -> None:
     """Another program that writes for long is no fault of the message."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.db'}"
     await migrate(url)
@@ -244,7 +244,7 @@ async def test_a_locked_sqlite_file_is_waited_for_and_then_unavailable(tmp_path:
         assert isinstance(await process(message, store), Applied)
 
 
-async def test_a_refused_commit_leaves_no_transaction_open(tmp_path: Path) -> None:
+async def test_refused_commit_leaves_no_open_transaction(tmp_path: Path) -> None:
     """Where SQLite cannot have WAL, on a network's disk say, a reader is in the way of a commit: what is to be tried
     again may neither keep others from writing until then, nor stand in the way of the next message.
     """
@@ -272,7 +272,7 @@ def _without_wal(connection: DBAPIConnection, _record: object) -> None:
     cursor.close()
 
 
-async def test_a_sqlite_file_that_cannot_be_opened_is_said_so(tmp_path: Path) -> None:
+async def test_sqlite_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
     """A folder that is not there may be mounted late."""
     async with opened(f"sqlite+aiosqlite:///{tmp_path / 'no' / 'rudder.db'}", check=False) as store:
         with pytest.raises(Unavailable, match="SQLite"):

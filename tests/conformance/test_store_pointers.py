@@ -55,7 +55,7 @@ async def approved(store: SqlStore) -> Pipeline:
     return pipeline
 
 
-async def test_only_success_points_the_environment_at_the_release(store: SqlStore, database_url: str) -> None:
+async def test_only_success_moves_the_pointer(store: SqlStore, database_url: str) -> None:
     """What is on its way, and what failed, runs nowhere; a roll back leaves the pointer where it is."""
     pipeline = await approved(store)
     for step in ("requested", "started", "failed"):
@@ -67,7 +67,7 @@ async def test_only_success_points_the_environment_at_the_release(store: SqlStor
     assert await pointer(database_url) == pointer_to(pipeline, attempt=2)
 
 
-async def test_the_pointer_moves_forward_in_event_time_only(store: SqlStore, database_url: str) -> None:
+async def test_pointer_moves_forward_in_event_time_only(store: SqlStore, database_url: str) -> None:
     """Whichever of two releases succeeded later is shown, whichever is heard of later."""
     early, late, latest = [await approved(store) for _ in range(3)]
     await process(late.deploy("succeeded", at=minute(50)), store)
@@ -78,7 +78,7 @@ async def test_the_pointer_moves_forward_in_event_time_only(store: SqlStore, dat
     assert await pointer(database_url) == pointer_to(latest)
 
 
-async def test_equal_times_have_one_winner_in_either_order(store: SqlStore, database_url: str, tmp_path: Path) -> None:
+async def test_equal_times_have_one_result_in_either_order(store: SqlStore, database_url: str, tmp_path: Path) -> None:
     """Rows are a function of the topic, and the order of different releases is no part of it."""
     other_url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
     await migrate(other_url)
@@ -94,7 +94,7 @@ async def test_equal_times_have_one_winner_in_either_order(store: SqlStore, data
         assert await pointer(database_url) in {pointer_to(one), pointer_to(other)}
 
 
-async def test_a_missing_row_is_not_inserted(store: SqlStore, database_url: str) -> None:
+async def test_missing_row_is_not_inserted(store: SqlStore, database_url: str) -> None:
     """The table's rows are the platform's to make."""
     pipeline = await approved(store)
     await process(pipeline.deploy("succeeded", environment_id="staging"), store)
@@ -103,7 +103,7 @@ async def test_a_missing_row_is_not_inserted(store: SqlStore, database_url: str)
     assert await pointer(database_url) == (None, None, None)
 
 
-async def test_foreign_text_in_the_pointer_is_no_error(store: SqlStore, database_url: str) -> None:
+async def test_foreign_text_in_the_pointer_is_overwritten(store: SqlStore, database_url: str) -> None:
     """Whatever another system wrote there points at nothing of ours, and makes way."""
     for text in ("", "manual hotfix", str(uuid4()), str(uuid4()).upper()):
         pipeline = await approved(store)
@@ -113,7 +113,7 @@ async def test_foreign_text_in_the_pointer_is_no_error(store: SqlStore, database
         assert await pointer(database_url) == pointer_to(pipeline)
 
 
-async def test_a_table_with_columns_of_its_own_is_pointed_all_the_same(store: SqlStore, database_url: str) -> None:
+async def test_table_with_further_columns_gets_its_pointer(store: SqlStore, database_url: str) -> None:
     """Nothing but the three columns changes in the row."""
     before = await row(database_url, "app_environments")
     pipeline = await approved(store)
@@ -123,7 +123,7 @@ async def test_a_table_with_columns_of_its_own_is_pointed_all_the_same(store: Sq
     assert after == before | changed
 
 
-async def test_a_foreign_table_with_text_ids_is_pointed(database_url: str) -> None:
+async def test_foreign_table_with_text_ids_gets_its_pointer(database_url: str) -> None:
     """Component ids as text are as good as UUIDs; the other rows stay as they are."""
     await asyncio.to_thread(run, database_url, TEXT_TABLE)
     await migrate(database_url)
@@ -139,7 +139,7 @@ async def test_a_foreign_table_with_text_ids_is_pointed(database_url: str) -> No
     assert found == [("ours", *pointer_to(again)), ("theirs", None, None, None)]
 
 
-async def test_a_verification_reads_the_rows_whatever_their_table_is_like(database_url: str) -> None:
+async def test_table_reader_reads_rows_of_any_table(database_url: str) -> None:
     """Without an id, with component ids as text in capitals, and rows that are nobody's."""
     await asyncio.to_thread(run, database_url, TEXT_TABLE)
     await migrate(database_url)
@@ -157,7 +157,7 @@ async def test_a_verification_reads_the_rows_whatever_their_table_is_like(databa
     assert {(one.component, one.attempt) for one in found.values()} == {(str(COMPONENT), None), ("nobody", None)}
 
 
-async def test_a_verification_reads_every_row_and_its_id(store: SqlStore, database_url: str) -> None:
+async def test_table_reader_reads_every_row_and_its_id(store: SqlStore, database_url: str) -> None:
     """More than it reads at a time."""
     keys = [{"id": uuid4(), **KEY, "environment_id": f"dev-{number}"} for number in range(4_100)]
     for begin in range(0, len(keys), 100):
@@ -167,7 +167,7 @@ async def test_a_verification_reads_every_row_and_its_id(store: SqlStore, databa
     assert len(found) == len(keys) + 1
 
 
-async def test_a_verification_leaves_alone_what_the_worker_leaves_alone(database_url: str) -> None:
+async def test_table_reader_skips_a_table_without_key_columns(database_url: str) -> None:
     create = "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)"
     await asyncio.to_thread(run, database_url, create)
     await asyncio.to_thread(run, database_url, "INSERT INTO app_environments (code, title) VALUES (1, 'theirs')")
@@ -183,7 +183,7 @@ async def pointings(url: str) -> list[Pointing]:
         await reader.close()
 
 
-async def test_a_foreign_table_without_the_key_columns_is_left_alone(database_url: str) -> None:
+async def test_foreign_table_without_key_columns_is_not_written(database_url: str) -> None:
     """Which is said once, at the start; deployments succeed all the same."""
     create = "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)"
     await asyncio.to_thread(run, database_url, create)
@@ -201,7 +201,7 @@ async def test_a_foreign_table_without_the_key_columns_is_left_alone(database_ur
 
 
 @pytest.mark.parametrize("change", ["dropped", "without a key column"])
-async def test_probe_reports_app_environments_that_is_gone(store: SqlStore, database_url: str, change: str) -> None:
+async def test_probe_reports_a_dropped_app_environments(store: SqlStore, database_url: str, change: str) -> None:
     """While the worker runs: events would be retried, and the worker would be ready."""
     await store.ping()
     sql = "DROP TABLE app_environments"

@@ -39,7 +39,7 @@ async def at_once(workers: Workers, *messages: Message) -> list[str]:
     return [type(outcome).__name__ for outcome in outcomes]
 
 
-async def test_the_roll_up_counts_what_two_workers_wrote_at_once(workers: Workers, database_url: str) -> None:
+async def test_release_status_counts_concurrent_deployments(workers: Workers, database_url: str) -> None:
     """Two environments finish together: neither worker may have seen the other's still running (write skew)."""
     for _ in range(ROUNDS):
         pipeline = Pipeline()
@@ -50,7 +50,7 @@ async def test_the_roll_up_counts_what_two_workers_wrote_at_once(workers: Worker
     assert {release["status"] for release in await rows(database_url, "releases")} == {"DEPLOYED"}
 
 
-async def test_two_requests_at_once_open_two_attempts(workers: Workers, database_url: str) -> None:
+async def test_concurrent_requests_open_two_attempts(workers: Workers, database_url: str) -> None:
     """Neither is doubled nor lost: the one that comes second supersedes the first."""
     releases = {}
     for _ in range(ROUNDS):
@@ -70,7 +70,7 @@ async def test_two_requests_at_once_open_two_attempts(workers: Workers, database
     assert {release["status"] for release in await rows(database_url, "releases")} == {"DEPLOYING"}
 
 
-async def test_two_blocks_at_once_create_one_release(workers: Workers, database_url: str) -> None:
+async def test_concurrent_release_blocks_create_one_release(workers: Workers, database_url: str) -> None:
     """The first word about a release may be spoken twice at the same time."""
     for _ in range(ROUNDS):
         pipeline = Pipeline()
@@ -84,9 +84,7 @@ async def test_two_blocks_at_once_create_one_release(workers: Workers, database_
     assert len(await rows(database_url, "release_deployments")) == 2 * ROUNDS
 
 
-async def test_two_releases_that_claim_one_number_at_once_do_not_both_get_it(
-    workers: Workers, database_url: str
-) -> None:
+async def test_concurrent_releases_cannot_share_a_number(workers: Workers, database_url: str) -> None:
     """One is created, the other rejected for good."""
     for _ in range(ROUNDS):
         one = Pipeline()
@@ -96,7 +94,7 @@ async def test_two_releases_that_claim_one_number_at_once_do_not_both_get_it(
     assert (len(await rows(database_url, "releases")), reasons) == (ROUNDS, {"release_conflict"})
 
 
-async def test_the_same_event_at_once_is_applied_once(workers: Workers, database_url: str) -> None:
+async def test_concurrent_duplicates_are_applied_once(workers: Workers, database_url: str) -> None:
     """The other worker finds that it is known, whatever the event."""
     for _ in range(ROUNDS):
         pipeline = Pipeline()
@@ -107,9 +105,7 @@ async def test_the_same_event_at_once_is_applied_once(workers: Workers, database
     assert len(activities) == ROUNDS * (3 + 2 + 2)
 
 
-async def test_an_event_that_is_applied_while_its_repeat_is_judged_is_not_rejected(
-    workers: Workers, database_url: str
-) -> None:
+async def test_event_applied_during_its_repeat_is_not_rejected(workers: Workers, database_url: str) -> None:
     """What the repeat knew of the event is no longer so when it is written. Every record is in the log or among the
     rejections, never in both.
     """
@@ -122,7 +118,7 @@ async def test_an_event_that_is_applied_while_its_repeat_is_judged_is_not_reject
     assert await rows(database_url, "release_event_rejections") == []
 
 
-async def test_the_same_rejection_at_once_is_one_row(workers: Workers, database_url: str) -> None:
+async def test_concurrent_rejections_are_one_row(workers: Workers, database_url: str) -> None:
     for _ in range(ROUNDS):
         stranger = Pipeline().deploy("started")
         assert sorted(await at_once(workers, stranger, stranger)) == ["Duplicate", "Rejected"]
@@ -236,7 +232,7 @@ def _release_created_before_its_absence_is_told() -> Race:
     ],
     ids=lambda race: race.__name__.strip("_"),
 )
-async def test_a_row_changed_behind_the_decision_is_a_conflict(
+async def test_row_changed_after_the_load_is_a_stale_read(
     workers: Workers, database_url: str, race: Callable[[], Race]
 ) -> None:
     """What was decided on rows that are no longer so is not written, not in part either."""
@@ -272,9 +268,7 @@ async def test_a_row_changed_behind_the_decision_is_a_conflict(
     ],
     ids=lambda race: race.__name__.strip("_"),
 )
-async def test_what_another_worker_does_within_a_turn_is_a_conflict(
-    postgres_url: str, race: Callable[[], Race]
-) -> None:
+async def test_concurrent_write_is_a_stale_read(postgres_url: str, race: Callable[[], Race]) -> None:
     """Between question and write PostgreSQL holds nothing, and nothing is written on a basis that is no longer true.
     The other databases make the other worker wait.
     """
@@ -303,7 +297,7 @@ async def test_what_another_worker_does_within_a_turn_is_a_conflict(
         await process(message, slow)
 
 
-async def test_a_redrive_at_once_resolves_once(workers: Workers, database_url: str) -> None:
+async def test_concurrent_redrives_resolve_once(workers: Workers, database_url: str) -> None:
     """An operator who asks twice gets one effect."""
     pipeline = Pipeline()
     early = pipeline.deploy("requested", at=minute(9))

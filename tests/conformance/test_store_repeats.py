@@ -21,7 +21,7 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
         yield store
 
 
-async def test_a_duplicate_changes_nothing(store: SqlStore, database_url: str) -> None:
+async def test_duplicate_changes_nothing(store: SqlStore, database_url: str) -> None:
     """For ever: each kind of event again, after all that followed it."""
     pipeline = Pipeline()
     messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("failed"), pipeline.deploy("started")]
@@ -40,7 +40,7 @@ async def test_a_duplicate_changes_nothing(store: SqlStore, database_url: str) -
             assert now.activities == then.changes.activities
 
 
-async def test_a_record_without_an_identity_is_remembered_by_its_place(store: SqlStore, database_url: str) -> None:
+async def test_record_without_identity_is_known_by_its_position(store: SqlStore, database_url: str) -> None:
     """And by nothing else: its row is derived from topic, partition, offset and timestamp, its time is the record's."""
     nameless = message(b"\xff no event")
     assert isinstance(await process(nameless, store), Rejected)
@@ -63,7 +63,7 @@ async def test_a_record_without_an_identity_is_remembered_by_its_place(store: Sq
     assert sum(map(len, (await contents(database_url, *WORKERS_TABLES)).values())) == 1
 
 
-async def test_a_rejected_event_is_one_row_and_nothing_else(store: SqlStore, database_url: str) -> None:
+async def test_rejected_event_writes_only_its_rejection(store: SqlStore, database_url: str) -> None:
     """With its identity and its place; not even the release that its block would have made is there."""
     pipeline = Pipeline()
     gap = pipeline.deploy("started", attempt=3, release=pipeline.fields)
@@ -86,7 +86,7 @@ async def test_a_rejected_event_is_one_row_and_nothing_else(store: SqlStore, dat
     assert sum(map(len, (await contents(database_url, *WORKERS_TABLES)).values())) == 1
 
 
-async def test_a_redriven_event_that_now_succeeds_resolves_its_rejection(store: SqlStore, database_url: str) -> None:
+async def test_successful_redrive_resolves_its_rejection(store: SqlStore, database_url: str) -> None:
     """At the time of the record that brought it back; without the header it stays what it was."""
     pipeline = Pipeline()
     early = pipeline.deploy("requested", at=minute(9))
@@ -106,7 +106,7 @@ async def test_a_redriven_event_that_now_succeeds_resolves_its_rejection(store: 
     assert await contents(database_url) == before
 
 
-async def test_a_redriven_event_that_is_rejected_again_says_why_now(store: SqlStore, database_url: str) -> None:
+async def test_rejected_redrive_updates_its_rejection(store: SqlStore, database_url: str) -> None:
     """Still one row: the new reason, detail and place; its id, and its time, stay."""
     pipeline = Pipeline()
     early = pipeline.deploy("requested", at=minute(9))
@@ -125,9 +125,7 @@ async def test_a_redriven_event_that_is_rejected_again_says_why_now(store: SqlSt
 
 
 @pytest.mark.parametrize("named", [True, False], ids=["another release", "no release"])
-async def test_a_rejection_tells_of_the_event_as_it_was_judged_last(
-    store: SqlStore, database_url: str, named: bool
-) -> None:
+async def test_rejection_describes_the_last_decision(store: SqlStore, database_url: str, named: bool) -> None:
     """Redriven under its old id as another type, of another release or none that can be read: as why and where."""
     pipeline, other = Pipeline(), Pipeline()
     await process(pipeline.deploy("requested"), store)
@@ -146,7 +144,7 @@ async def test_a_rejection_tells_of_the_event_as_it_was_judged_last(
     assert [found[name] for name in ("id", "created_at")] == [before[name] for name in ("id", "created_at")]
 
 
-async def test_a_message_given_up_is_a_processing_error(store: SqlStore, database_url: str) -> None:
+async def test_abandoned_message_is_a_processing_error(store: SqlStore, database_url: str) -> None:
     """Unless an earlier try was written after all: then it is known, and stays what it is."""
     pipeline = Pipeline()
     hopeless, written = pipeline.created(), pipeline.tell("release.submitted")

@@ -33,7 +33,7 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 
 
 @pytest.mark.parametrize("widest", WIDEST, ids=["ascii", "two bytes", "astral", "trailing blank", "quotes"])
-async def test_text_as_wide_as_its_column_comes_back_whole(store: SqlStore, database_url: str, widest: str) -> None:
+async def test_text_as_wide_as_its_column_is_read_back(store: SqlStore, database_url: str, widest: str) -> None:
     """In every text column of a release and of a deployment."""
     pipeline = Pipeline(organization_id=widest)
     texts = dict.fromkeys(("deployment_track_id", "created_by", "commit_hash", "image_tag"), widest)
@@ -52,7 +52,7 @@ async def test_text_as_wide_as_its_column_comes_back_whole(store: SqlStore, data
     assert isinstance(await process(again, store), Applied)
 
 
-async def test_prose_and_json_of_any_length_and_script_come_back_whole(store: SqlStore, database_url: str) -> None:
+async def test_long_text_of_any_script_is_read_back(store: SqlStore, database_url: str) -> None:
     """A hundred thousand characters, astral ones and line ends among them; JSON keeps its keys' order."""
     prose = "Größe 修正 නිකුතුව 👍 \t\r\n\\ \" ' \u2028 \x7f" * 3_000
     metadata: dict[str, Any] = {"ß": prose, "z": [1, -0.5, 1e300, None, True, {}], "a": {"👩‍👩‍👧": "𝄞"}, "": ""}
@@ -65,7 +65,7 @@ async def test_prose_and_json_of_any_length_and_script_come_back_whole(store: Sq
 
 
 @pytest.mark.parametrize("microseconds", [0, 1, 3_333, 999_999])
-async def test_a_time_keeps_its_microseconds(store: SqlStore, database_url: str, microseconds: int) -> None:
+async def test_time_keeps_its_microseconds(store: SqlStore, database_url: str, microseconds: int) -> None:
     moment = MOMENT.replace(microsecond=microseconds)
     pipeline = Pipeline()
     await process_all(pipeline.approved(), store)
@@ -74,7 +74,7 @@ async def test_a_time_keeps_its_microseconds(store: SqlStore, database_url: str,
     assert {deployment[name] for name in ("created_at", "updated_at", "deployed_at")} == {moment + timedelta(days=1)}
 
 
-async def test_the_first_and_the_last_time_come_back(store: SqlStore, database_url: str) -> None:
+async def test_first_and_last_time_are_read_back(store: SqlStore, database_url: str) -> None:
     """The years 1 and 9998, which is as far as events may say."""
     first, last = Pipeline(), Pipeline()
     earliest = MOMENT.replace(year=1, month=1, day=1)
@@ -87,7 +87,7 @@ async def test_the_first_and_the_last_time_come_back(store: SqlStore, database_u
 
 
 @pytest.mark.parametrize("bits", [0, 1, 2**128 - 1, 0x00112233445566778899AABBCCDDEEFF])
-async def test_a_uuid_comes_back_as_it_went(store: SqlStore, database_url: str, bits: int) -> None:
+async def test_uuid_is_read_back(store: SqlStore, database_url: str, bits: int) -> None:
     """SQL Server orders the bytes its own way; nobody may notice."""
     pipeline = Pipeline(release_id=UUID(int=bits), component_id=UUID(int=bits))
     await process(pipeline.created(), store)
@@ -95,7 +95,7 @@ async def test_a_uuid_comes_back_as_it_went(store: SqlStore, database_url: str, 
     assert (release["id"], release["component_id"]) == (UUID(int=bits), UUID(int=bits))
 
 
-async def test_the_largest_numbers_come_back(store: SqlStore, database_url: str) -> None:
+async def test_largest_numbers_are_read_back(store: SqlStore, database_url: str) -> None:
     """The attempt is a bigint; the others are ints."""
     largest = 2**31 - 1
     pipeline = Pipeline(number=largest)
@@ -108,7 +108,7 @@ async def test_the_largest_numbers_come_back(store: SqlStore, database_url: str)
     assert isinstance(await process(pipeline.deploy("started", attempt=2**63 - 1), store), Rejected)
 
 
-async def test_a_rejection_of_the_longest_texts_is_remembered(store: SqlStore, database_url: str) -> None:
+async def test_rejection_of_the_longest_texts_is_stored(store: SqlStore, database_url: str) -> None:
     """Its detail, however much is wrong with the event, fits its column."""
     source, event_id = "s" * 1024, "𝄞" * 127 + "x"
     names = ("project_id", "component_id", "deployment_track_id", "release_date", "release_number", "created_by")
@@ -127,14 +127,14 @@ async def test_a_rejection_of_the_longest_texts_is_remembered(store: SqlStore, d
     assert 0 < len(found["detail"]) <= 1000
 
 
-async def test_a_database_that_was_never_migrated_is_refused(database_url: str) -> None:
+async def test_database_that_was_never_migrated_is_refused(database_url: str) -> None:
     """In words that say what to do."""
     async with opened(database_url, check=False) as store:
         with pytest.raises(ConfigurationError, match="rudder-worker migrate"):
             await store.check()
 
 
-async def test_a_database_at_an_older_revision_is_refused(database_url: str) -> None:
+async def test_database_at_an_older_revision_is_refused(database_url: str) -> None:
     """Its revision is named, and so is the one that is needed."""
     await migrate(database_url, "0.0.217")
     async with opened(database_url, check=False) as store:
@@ -144,7 +144,7 @@ async def test_a_database_at_an_older_revision_is_refused(database_url: str) -> 
         await store.check()
 
 
-async def test_a_database_at_a_newer_revision_is_accepted(database_url: str) -> None:
+async def test_database_at_a_newer_revision_is_accepted(database_url: str) -> None:
     """A rollout migrates first and restarts its workers one by one."""
     await migrate(database_url)
     await asyncio.to_thread(run, database_url, "UPDATE rudder_alembic_version SET version_num = '9.9.999'")
@@ -152,7 +152,7 @@ async def test_a_database_at_a_newer_revision_is_accepted(database_url: str) -> 
         assert isinstance(await process(Pipeline().created(), store), Applied)
 
 
-async def test_a_closed_store_leaves_no_connection(database_url: str) -> None:
+async def test_closed_store_leaves_no_connection(database_url: str) -> None:
     """PostgreSQL is asked by the fixture; SQLite's write-ahead log goes with its last connection."""
     await migrate(database_url)
     async with opened(database_url) as store:

@@ -26,7 +26,7 @@ BOUNDS = Bounds(
 )
 
 
-async def test_a_key_that_is_taken_freezes_no_partition(database_url: str) -> None:
+async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
     """Seen in trusted systems. An entry has the id that the event's second one needs, and will have it for ever: after
     a bounded number of tries the event is a rejection with a dead letter, and what is behind it is handled.
     """

@@ -15,7 +15,7 @@ from worker.rules.errors import Unavailable
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
-async def test_records_that_do_not_come_end_in_one_error(bootstrap_servers: str, topics: MakeTopic) -> None:
+async def test_missing_records_end_in_one_error(bootstrap_servers: str, topics: MakeTopic) -> None:
     """As those of a partition whose leader no longer answers; here, of an offset that nothing was written to."""
     topic = await topics()
     await asyncio.to_thread(send, bootstrap_servers, topic, [ToSend(value=b"{}", key=b"k")])
@@ -33,7 +33,7 @@ async def test_records_that_do_not_come_end_in_one_error(bootstrap_servers: str,
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
-async def test_commits_of_a_new_cluster_are_asked_for_again(
+async def test_commits_of_a_new_cluster_are_requested_again(
     bootstrap_servers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first question makes it create its offsets topic; until that has a leader there is no coordinator."""

@@ -77,7 +77,7 @@ async def test_other_columns_change_in_every_status(connection: AsyncConnection,
 
 @pytest.mark.parametrize("table", [*MACHINES, "release_activity_logs"])
 @pytest.mark.parametrize("status", ["DONE", "", "success", "Failed", "FAILED ", " FAILED"])
-async def test_a_status_outside_the_list_is_refused(connection: AsyncConnection, table: str, status: str) -> None:
+async def test_unknown_status_is_refused(connection: AsyncConnection, table: str, status: str) -> None:
     """By INSERT and by UPDATE; letter case and blanks count, whatever the database's collation."""
     guarded = TABLES[table]
     assert await error_of(connection, row(table, status=status)) is not None
@@ -85,7 +85,7 @@ async def test_a_status_outside_the_list_is_refused(connection: AsyncConnection,
     assert await error_of(connection, update(guarded).where(guarded.c.id == ids[0]).values(status=status)) is not None
 
 
-async def test_the_log_takes_the_statuses_of_both_machines(connection: AsyncConnection) -> None:
+async def test_activities_accept_the_statuses_of_both_machines(connection: AsyncConnection) -> None:
     """An entry tells about a release or about a deployment."""
     statuses = {*DeploymentStatus, *ReleaseStatus}
     assert len(await insert_in_each_of(connection, "release_activity_logs", sorted(statuses))) == len(statuses)
@@ -97,7 +97,7 @@ async def test_attempts_count_from_one(connection: AsyncConnection, attempt: int
     assert await error_of(connection, row("release_deployments", status="PENDING", attempt=attempt)) is not None
 
 
-def test_the_frozen_tables_are_the_machines() -> None:
+def test_frozen_transition_tables_match_the_rules() -> None:
     """Each revision carries its own copy, for every database alike; here they are compared without one."""
     scripts = ScriptDirectory.from_config(migration._config())
     triggers = scripts.get_revision("0.0.219").module

@@ -29,7 +29,7 @@ except PermissionError:
 """
 
 
-def test_postgresql_connects_where_home_is_not_readable(postgres_url: str, tmp_path: Path) -> None:
+def test_postgresql_connects_without_a_readable_home(postgres_url: str, tmp_path: Path) -> None:
     """Once asyncpg alone connects as well, `worker.db.postgresql.default_files` can go."""
     home = tmp_path / "home"
     home.mkdir(mode=0o000)

@@ -37,7 +37,7 @@ def by_an_earlier_version(url: str, revision: str) -> None:
     run(url, "DROP TABLE rudder_alembic_version")
 
 
-def test_version_table_of_another_application_is_left_alone(database_url: str) -> None:
+def test_version_table_of_another_application_is_kept(database_url: str) -> None:
     run(database_url, FORMER, *THEIRS)
     with pytest.raises(ConfigurationError, match="run `rudder-worker migrate` first"):
         start(database_url)
@@ -69,7 +69,7 @@ def test_script_takes_over_a_database_of_an_earlier_version(database_url: str) -
     assert catalogue(database_url) == by_script
 
 
-def test_version_of_ours_without_our_tables_is_not_taken_over(database_url: str) -> None:
+def test_version_row_without_the_tables_is_not_taken_over(database_url: str) -> None:
     """A row alone is no proof: the tables are what the worker needs."""
     run(database_url, FORMER, f"INSERT INTO alembic_version (version_num) VALUES ('{head_revision()}')")
     migration.upgrade(database_url)
@@ -87,7 +87,7 @@ def test_missing_table_ends_the_start(database_url: str, table: str) -> None:
         start(database_url)
 
 
-def test_waiting_for_another_migration_is_logged_and_bounded(postgres_url: str) -> None:
+def test_wait_for_another_migration_is_logged_and_bounded(postgres_url: str) -> None:
     """The lock is a transaction's, and one of the same name as earlier versions take for a session."""
     held, done = threading.Event(), threading.Event()
 

@@ -64,13 +64,13 @@ def test_two_runs_suspend_at_the_same_points(migrated: Files, path: Path, *, eff
     ]
 
 
-def test_it_makes_no_difference_when_the_effect_comes_if_the_answer_does(migrated: Files, path: Path) -> None:
+def test_time_of_the_effect_before_its_answer_does_not_matter(migrated: Files, path: Path) -> None:
     ends = [undisturbed(migrated, path, effects_at_once=at_once)[0] for at_once in (False, True)]
     assert ends[0] == ends[1]
 
 
 @both_ways
-def test_whichever_await_it_dies_at_the_end_is_the_same(migrated: Files, path: Path, *, effects_at_once: bool) -> None:
+def test_death_at_any_await_has_the_same_result(migrated: Files, path: Path, *, effects_at_once: bool) -> None:
     expected, deaths = undisturbed(migrated, path, effects_at_once=effects_at_once)
     assert len(deaths) >= POINTS_MIN
     assert {kind for remains in deaths for kind in remains.unanswered} == KINDS
@@ -78,7 +78,7 @@ def test_whichever_await_it_dies_at_the_end_is_the_same(migrated: Files, path: P
 
 
 @pytest.mark.parametrize("mutant", [*HIDDEN_WHILE_ALIVE, *SEEN_ANYWAY], ids=lambda mutant: mutant.__name__)
-def test_a_worker_with_a_fault_does_not_survive_every_death(mutant: Mutant, migrated: Files, path: Path) -> None:
+def test_faulty_worker_does_not_survive_every_death(mutant: Mutant, migrated: Files, path: Path) -> None:
     expected, _ = undisturbed(migrated, path, effects_at_once=False)
     with pytest.MonkeyPatch.context() as patch:
         mutant(patch)

@@ -33,7 +33,7 @@ def live(path: Path, *, point: int | None, effects_at_once: bool) -> Process:
 
 
 @pytest.mark.parametrize("effects_at_once", [False, True], ids=["before a commit", "after a commit"])
-def test_a_killed_process_leaves_what_is_copied_of_one_that_lives(tmp_path: Path, *, effects_at_once: bool) -> None:
+def test_copy_of_a_running_process_equals_a_killed_one(tmp_path: Path, *, effects_at_once: bool) -> None:
     path, copied = tmp_path / "worker.db", tmp_path / "copied.db"
     migration.upgrade(f"sqlite+aiosqlite:///{path}", "head")
     migrated = database_files(path)

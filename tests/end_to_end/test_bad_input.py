@@ -116,7 +116,7 @@ def no_event() -> Iterator[Bad]:
     yield "unknown version", "unsupported_type", binary(data, {"type": "dev.rudder.deployment.requested.v2"})
 
 
-async def test_each_bad_record_is_a_dead_letter_as_it_came_and_the_worker_goes_on(stage: Stage) -> None:
+async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(stage: Stage) -> None:
     """One record of each kind, and a good one behind each group of them."""
     groups = [list(group) for group in (nothing_to_read(), no_json(), no_data(), no_event())]
     stories = [Story() for _ in groups]
@@ -151,7 +151,7 @@ async def test_each_bad_record_is_a_dead_letter_as_it_came_and_the_worker_goes_o
     assert rejections == {offset: reason for offset, (_, reason, _) in sent.items() if reason != TOMBSTONE}
 
 
-async def test_a_bad_record_sent_again_has_the_same_dead_letter_again(stage: Stage) -> None:
+async def test_repeated_bad_record_has_the_same_dead_letter_id(stage: Stage) -> None:
     """At least once, with one `rudder-id`: whoever reads dead letters tells repeats apart."""
     stranger, nameless = Story().deploy("started"), ToSend(value=b"\xff")
     with stage.worker() as worker:

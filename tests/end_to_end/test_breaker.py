@@ -53,7 +53,7 @@ def lines_of(worker: WorkerProcess, event: str) -> list[dict[str, Any]]:
     return [line for line in map(json.loads, worker.stderr.splitlines()) if line["event"] == event]
 
 
-async def test_a_topic_of_rubbish_is_not_poured_into_the_dead_letters(stage: Stage) -> None:
+async def test_breaker_opens_for_a_topic_of_bad_records(stage: Stage) -> None:
     """What was not begun is not committed; once somebody has decided that it is to be handled all the same, it is."""
     good = good_events(10)
     await stage.send(good)
@@ -115,7 +115,7 @@ async def has_partitions(worker: WorkerProcess, number: int) -> None:
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_a_worker_with_an_open_breaker_keeps_its_partitions(stage: Stage) -> None:
+async def test_worker_with_an_open_breaker_keeps_its_partitions(stage: Stage) -> None:
     """If it left the group, the next would get them, pour over as much again, and leave: one worker after another.
 
     Members come and go here while offsets are committed, and the embedded broker waits for ever for one that it lost.

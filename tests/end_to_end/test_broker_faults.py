@@ -56,7 +56,7 @@ async def not_ready_for(worker: WorkerProcess, words: str) -> None:
 
 
 @pytest.mark.parametrize("codec", ["zstd", "none"])
-async def test_record_whose_dead_letter_is_too_large_blocks_nothing(stage: Stage, codec: str) -> None:
+async def test_oversized_dead_letter_blocks_nothing(stage: Stage, codec: str) -> None:
     """As large as the topic takes; the dead letter's topic takes no more. The limit is named at the start."""
     story = Story()
     large = b" " * 2_097_152 if codec == "zstd" else b"{" + os.urandom(1_048_400)
@@ -81,7 +81,7 @@ async def test_record_whose_dead_letter_is_too_large_blocks_nothing(stage: Stage
         assert '"limit_bytes": 1048588' in worker.stderr
 
 
-async def test_batch_that_decompresses_to_gigabytes_is_rejected_by_its_offsets(stage: Stage) -> None:
+async def test_batch_that_decompresses_to_gigabytes_is_rejected(stage: Stage) -> None:
     """In a worker that may have 512 MB, with a batch of 419 MB that has 19 KB on disk. What is behind it is handled,
     and verify, which reads the same topic, agrees.
     """
@@ -116,7 +116,7 @@ async def test_missing_input_topic_ends_the_start_with_its_name(stage: Stage) ->
     assert missing not in await asyncio.to_thread(named, stage.bootstrap_servers)
 
 
-async def test_input_topic_that_comes_during_the_start_is_read(stage: Stage) -> None:
+async def test_input_topic_created_during_the_start_is_read(stage: Stage) -> None:
     """Whoever creates it need not restart the worker."""
     late = f"events.{uuid4().hex}"
     stage = replace(stage, topics=replace(stage.topics, events=late))
@@ -131,7 +131,7 @@ async def test_input_topic_that_comes_during_the_start_is_read(stage: Stage) -> 
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["at the start", "while it runs"])
-async def test_missing_output_topic_is_named_until_it_is_there(stage: Stage, deleted: bool) -> None:
+async def test_missing_output_topic_is_named_until_it_exists(stage: Stage, deleted: bool) -> None:
     """In the log and /readyz; what does not need it goes on, and nobody creates it."""
     topic = f"deployment-status.{uuid4().hex}"
     stage = replace(stage, topics=replace(stage.topics, deployment_status=topic))
@@ -176,7 +176,7 @@ async def test_second_worker_with_one_instance_id_ends_the_first(stage: Stage) -
     assert "RUDDER_GROUP_INSTANCE_ID=one" in line
 
 
-async def test_static_member_that_was_silent_too_long_joins_again(stage: Stage) -> None:
+async def test_silent_static_member_joins_again(stage: Stage) -> None:
     """Nobody took its place: it is no fault of a setting."""
     settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
     with stage.worker(**settings) as worker:
@@ -194,7 +194,7 @@ async def test_static_member_that_was_silent_too_long_joins_again(stage: Stage) 
         assert await worker.stop() == 0
 
 
-async def test_other_assignment_strategy_than_the_group_s_ends_the_start(stage: Stage) -> None:
+async def test_different_assignment_strategy_ends_the_start(stage: Stage) -> None:
     """The line names both settings."""
     with stage.worker("first", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="range") as first:
         await first.ready()

@@ -25,11 +25,11 @@ async def connections(stage: Stage, code: int, **settings: str) -> dict[str, str
         return {one["name"]: one["problem"] for one in json.loads(it.stdout)["connections"]}
 
 
-async def test_usable_settings_have_no_problem(stage: Stage) -> None:
+async def test_valid_settings_have_no_problem(stage: Stage) -> None:
     assert await connections(stage, 0) == dict.fromkeys(("database", "broker", "topics", "group"))
 
 
-async def test_each_problem_is_one_line_and_the_exit_code_1(stage: Stage) -> None:
+async def test_each_problem_is_one_line_and_the_exit_code_is_1(stage: Stage) -> None:
     """One command names them all; what depends on a broker is not tried without it."""
     missing = f"{stage.topics.events}.none"
     found = await connections(stage, 1, RUDDER_INPUT_TOPICS=missing, RUDDER_DATABASE_URL="sqlite+aiosqlite:///no.db")

@@ -59,7 +59,7 @@ def _entries(rows: Contents, types: set[str]) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("pair", ["apache+postgresql", "apache+mssql"], indirect=True)
 @pytest.mark.parametrize("seed", [7])
-async def test_a_worker_killed_in_mid_stream_again_and_again_loses_and_doubles_nothing(stage: Stage, seed: int) -> None:
+async def test_repeatedly_killed_worker_loses_and_doubles_nothing(stage: Stage, seed: int) -> None:
     """SIGKILL at any moment, and a new worker in its place."""
     dice, day = random.Random(seed), day_of(seed, releases=RELEASES)
     await insert_environments(stage.database_url, seed)
@@ -90,7 +90,7 @@ def _stopped(worker: WorkerProcess) -> None:
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 @pytest.mark.parametrize("seed", [11])
-async def test_a_group_that_loses_one_by_a_crash_and_one_by_a_stop_loses_nothing_else(stage: Stage, seed: int) -> None:
+async def test_crash_and_stop_in_one_group_lose_nothing(stage: Stage, seed: int) -> None:
     """Two workers share the partitions; one is killed, the other stopped, and one comes in the place of each."""
     day = day_of(seed, releases=RELEASES)
     await insert_environments(stage.database_url, seed)

@@ -37,7 +37,7 @@ async def played(stage: Stage) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
-async def test_a_quiet_day_is_sound_and_each_harm_to_it_is_found_by_both(stage: Stage) -> None:
+async def test_correct_day_passes_and_each_fault_is_found_by_both(stage: Stage) -> None:
     environments = await played(stage)
     assert await judged(stage, environments) == Judgement(complaints=(), more_published=0)
     sound = (stage.folder / "rudder.sqlite3").read_bytes()
@@ -53,7 +53,7 @@ async def test_a_quiet_day_is_sound_and_each_harm_to_it_is_found_by_both(stage: 
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
-async def test_what_is_published_and_wrong_is_found_by_both(stage: Stage) -> None:
+async def test_wrong_publication_is_found_by_both(stage: Stage) -> None:
     """A mere repeat is counted and is no fault; one that says something else is."""
     environments = await played(stage)
     topic = stage.topics.deployment_status

@@ -19,7 +19,7 @@ from tests.unit.cli.command_line import rudder_worker
 pytestmark = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 
-async def test_worker_runs_through_a_pool_of_sessions(stage: Stage, postgres_url: str) -> None:
+async def test_worker_runs_through_a_session_pool(stage: Stage, postgres_url: str) -> None:
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="session") as url, stage.over(url).worker() as worker:
         await worker.ready()
@@ -33,7 +33,7 @@ async def test_worker_runs_through_a_pool_of_sessions(stage: Stage, postgres_url
         assert "dependency.unavailable" not in worker.stderr
 
 
-async def test_pool_of_transactions_ends_run_and_migrate_at_once(stage: Stage, postgres_url: str) -> None:
+async def test_transaction_pool_ends_run_and_migrate_at_once(stage: Stage, postgres_url: str) -> None:
     """One line, exit code 2, although waiting for a database is allowed."""
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="transaction") as url:

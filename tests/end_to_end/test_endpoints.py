@@ -27,7 +27,7 @@ async def samples(worker: WorkerProcess) -> Samples:
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
-async def test_the_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
+async def test_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
     """Each metric of the documentation is there before anything happened; other paths are not found."""
     with stage.worker() as worker:
         await worker.ready()
@@ -46,7 +46,7 @@ async def test_the_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
         assert build == {"version": __version__, "python": platform.python_version()}
 
 
-async def test_the_counts_of_a_day_add_up(stage: Stage) -> None:
+async def test_metrics_of_a_day_add_up(stage: Stage) -> None:
     """Every record is counted once by its outcome, every rejection by its reason, every published record by topic."""
     day = day_of(17, releases=25)
     with stage.worker() as worker:

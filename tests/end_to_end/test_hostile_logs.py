@@ -46,7 +46,7 @@ def records() -> list[ToSend]:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-async def test_no_record_writes_a_line_of_the_log(stage: Stage, log_format: Literal["json", "console"]) -> None:
+async def test_record_contents_add_no_line_to_the_log(stage: Stage, log_format: Literal["json", "console"]) -> None:
     """At the level that tells most; the letters' own headers are printable too, and the last of their name."""
     settings = stage.settings | {"RUDDER_LOG_LEVEL": "debug"}
     with WorkerProcess("--log-format", log_format, "run", settings=settings, folder=stage.folder) as worker:

@@ -58,7 +58,7 @@ async def assert_status_events(stage: Stage, topic: str, rows: Contents, path: l
 
 
 @pytest.mark.parametrize("content_mode", ["binary", "structured"])
-async def test_every_voice_is_heard_and_answered(stage: Stage, content_mode: str) -> None:
+async def test_every_content_mode_is_read_and_answered(stage: Stage, content_mode: str) -> None:
     """By hand and by the SDK, in binary and in structured mode: the same rows and status events of both modes."""
     stories: dict[Voice, Story] = {voice: Story() for voice in get_args(Voice)}
     settings = {"api_settings": {"größe": "漢", "a": 1}, "actor": "zoë", "unknown": [1]}
@@ -80,7 +80,7 @@ async def test_every_voice_is_heard_and_answered(stage: Stage, content_mode: str
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_kcat_is_heard(stage: Stage) -> None:
+async def test_record_of_kcat_is_read(stage: Stage) -> None:
     """The publisher that everybody has at hand."""
     kcat = shutil.which("kcat") or shutil.which("kafkacat")
     if kcat is None:

@@ -49,7 +49,7 @@ def together(records: Iterable[ToSend]) -> list[ToSend]:
 
 @ON_APACHE
 @pytest.mark.parametrize("succeeded", [False, True], ids=["nobody succeeds it", "another succeeds it"])
-async def test_a_worker_that_its_group_has_forgotten_joins_it_again_and_goes_on(stage: Stage, succeeded: bool) -> None:
+async def test_expelled_worker_joins_again_and_continues(stage: Stage, succeeded: bool) -> None:
     """UNKNOWN_MEMBER_ID, to its heartbeat and its commit: SIGSTOP for longer than its session, with an event in hand.
     What comes afterwards is handled and committed, and nothing twice, though another had the event in hand as well.
     """
@@ -94,7 +94,7 @@ async def forgotten(stage: Stage, member_id: str) -> None:
 
 
 @ON_APACHE
-async def test_a_worker_that_its_group_has_forgotten_takes_back_no_commit_of_its_successor(stage: Stage) -> None:
+async def test_expelled_worker_reverts_no_commit_of_its_successor(stage: Stage) -> None:
     """SIGSTOP with work done and not committed; its successor commits all of it and more, and leaves nobody behind. A
     group that nobody is in takes a commit from anybody.
     """
@@ -129,7 +129,7 @@ async def test_a_worker_that_its_group_has_forgotten_takes_back_no_commit_of_its
     await assert_nothing_is_lost_or_doubled(stage)
 
 
-async def test_an_event_is_known_after_many_others_ten_years_and_a_restart(stage: Stage) -> None:
+async def test_old_event_is_known_after_many_others_and_a_restart(stage: Stage) -> None:
     """A window of deduplication is none: it ends with time, with a count, or with the process that remembers."""
     story, day = Story(), day_of(SEED, releases=25)
     first = [*story.approved(), story.deploy("requested"), story.deploy("succeeded"), story.tell("release.rejected")]
@@ -164,7 +164,7 @@ def _value(message: Message) -> bytes | None:
 
 @ON_APACHE
 @pytest.mark.parametrize("killed", [False, True], ids=["the same worker", "its heir"])
-async def test_a_dead_letter_that_cannot_be_produced_is_not_lost(stage: Stage, killed: bool) -> None:
+async def test_dead_letter_that_cannot_be_sent_is_not_lost(stage: Stage, killed: bool) -> None:
     """The row is written, the producer fails, again and again; the record's offset waits, and so does nobody else."""
     topic = f"dead-letters.{uuid4().hex}"
     stage = replace(stage, topics=replace(stage.topics, dead_letters=topic))

@@ -226,7 +226,7 @@ CASES: dict[Mishap, tuple[Mutant, ...]] = {
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 @pytest.mark.parametrize("mishap", CASES, ids=lambda mishap: mishap.__name__)
-async def test_a_sound_worker_in_the_mishap_passes(stage: Stage, mishap: Mishap) -> None:
+async def test_correct_worker_passes_the_fault(stage: Stage, mishap: Mishap) -> None:
     async with mishap(stage, partial(stage.worker, command=MODULE, **SETTINGS)) as met:
         report = await verified(met.stage)
     assert report["findings"] == []
@@ -237,7 +237,7 @@ async def test_a_sound_worker_in_the_mishap_passes(stage: Stage, mishap: Mishap)
     ("mishap", "fault"),
     [pytest.param(mishap, fault, id=fault.__name__) for mishap, faults in CASES.items() for fault in faults],
 )
-async def test_a_worker_with_a_fault_is_found_out(stage: Stage, mishap: Mishap, fault: Mutant) -> None:
+async def test_faulty_worker_is_detected(stage: Stage, mishap: Mishap, fault: Mutant) -> None:
     """Exit code 1, a finding of the kind at the place, and none of another kind."""
     async with mishap(stage, partial(stage.worker, command=mutant_worker.command(fault), **SETTINGS)) as met:
         report = await verified(met.stage, code=1)

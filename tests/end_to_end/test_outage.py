@@ -68,7 +68,7 @@ async def assert_all_is_done(stage: Stage, worker: WorkerProcess) -> None:
 
 
 @ON_APACHE
-async def test_a_database_that_stops_in_mid_stream_is_waited_out(stage: Stage, postgres_server: PostgresServer) -> None:
+async def test_stopped_database_is_waited_for(stage: Stage, postgres_server: PostgresServer) -> None:
     """/readyz tells, /livez does not: restarting the worker would bring no database back."""
     day = day_of(SEED, releases=25)
     await insert_environments(stage.database_url, SEED)
@@ -92,7 +92,7 @@ async def test_a_database_that_stops_in_mid_stream_is_waited_out(stage: Stage, p
 
 
 @ON_APACHE
-async def test_a_broker_that_crashes_in_mid_stream_is_waited_out(stage: Stage, apache_kafka: ApacheKafka) -> None:
+async def test_crashed_broker_is_waited_for(stage: Stage, apache_kafka: ApacheKafka) -> None:
     """The worker lives through it, and after it all is on its topics, in order."""
     day = day_of(SEED, releases=25)
     await insert_environments(stage.database_url, SEED)
@@ -150,7 +150,7 @@ def assert_told_once(worker: WorkerProcess, dependency: str) -> None:
 
 
 @ON_APACHE
-async def test_while_the_database_is_away_one_asks_for_all_and_it_is_said_once(stage: Stage) -> None:
+async def test_one_probe_runs_while_the_database_is_unavailable(stage: Stage) -> None:
     """Two hundred messages wait, and not one of them tries; when it is back all of them go on."""
     url = make_url(stage.database_url)
     assert url.port
@@ -195,7 +195,7 @@ async def behind_a_proxy(
 
 
 @ON_APACHE
-async def test_while_the_broker_is_away_it_is_named_and_said_once(
+async def test_unavailable_broker_is_named_and_logged_once(
     behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
 ) -> None:
     """Found out by an idle worker too; the Kafka client, which tries all the time, is heard once in each kind."""
@@ -217,7 +217,7 @@ async def test_while_the_broker_is_away_it_is_named_and_said_once(
 
 
 @ON_APACHE
-async def test_a_broker_that_goes_in_mid_stream_has_everything_when_it_is_back(
+async def test_interrupted_broker_loses_no_record(
     behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
 ) -> None:
     """Cut off again and again while records are under way: written and not told, told and not acknowledged."""
@@ -239,7 +239,7 @@ async def test_a_broker_that_goes_in_mid_stream_has_everything_when_it_is_back(
 
 
 @ON_APACHE
-async def test_a_worker_can_be_stopped_in_an_outage_and_the_next_one_does_what_it_left(
+async def test_stop_in_an_outage_leaves_the_work_to_the_next(
     behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
 ) -> None:
     """In order, whatever waits at a gate: it was not begun, so it comes again."""
@@ -263,9 +263,7 @@ async def test_a_worker_can_be_stopped_in_an_outage_and_the_next_one_does_what_i
 
 
 @ON_APACHE
-async def test_a_broker_whose_connections_were_forgotten_is_reached_anew(
-    proxied_kafka: ProxiedKafka, stage: Stage
-) -> None:
+async def test_silently_dropped_broker_connection_is_replaced(proxied_kafka: ProxiedKafka, stage: Stage) -> None:
     """By a firewall that rebooted: nothing arrives, nobody is told, and whoever connects anew is served. A question on
     the old connection would wait as long as the kernel does, a quarter of an hour.
     """

@@ -42,7 +42,7 @@ async def finish(stage: Stage, family: ProcessFamily, day: Day) -> None:
     assert list(counted.differences[:20]) == []
 
 
-async def test_processes_share_the_partitions_and_do_everything(stage: Stage) -> None:
+async def test_processes_share_the_partitions(stage: Stage) -> None:
     """Each is a member of the group with a port of its own, and every log line of it says which it is."""
     day = day_of(5, releases=RELEASES)
     await insert_environments(stage.database_url, day.seed)
@@ -62,7 +62,7 @@ async def test_processes_share_the_partitions_and_do_everything(stage: Stage) ->
         assert not any(runs(pid) for pid in family.pids)
 
 
-async def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(stage: Stage) -> None:
+async def test_killed_process_is_replaced_and_nothing_is_lost(stage: Stage) -> None:
     """Its death is said once, with the signal; the others work on meanwhile, under the parent that they had."""
     day = day_of(13, releases=RELEASES)
     await insert_environments(stage.database_url, day.seed)
@@ -80,9 +80,7 @@ async def test_a_process_that_is_killed_is_replaced_and_nothing_is_lost(stage: S
         assert len(family.lines("process.started")) == SIZE + 1
 
 
-async def test_a_replacement_waits_for_a_database_that_is_away_as_the_others_do(
-    stage: Stage, postgres_server: PostgresServer
-) -> None:
+async def test_replacement_waits_for_an_unavailable_database(stage: Stage, postgres_server: PostgresServer) -> None:
     """How long to wait at start is meant for the start of all: it must not end those that are already waiting."""
     with ProcessFamily(stage, RUDDER_STARTUP_TIMEOUT_SECONDS="0") as family:
         await family.up()
@@ -121,7 +119,7 @@ def _of_each(family: ProcessFamily, number: signal.Signals) -> None:
     ],
     ids=["SIGTERM", "SIGINT", "Ctrl-C", "SIGTERM-to-each", "SIGHUP-to-each"],
 )
-async def test_a_signal_ends_all_in_order(
+async def test_signal_ends_all_processes_in_order(
     stage: Stage, addressed: Callable[[ProcessFamily, signal.Signals], None], number: signal.Signals, exit_code: int
 ) -> None:
     """In the middle of a stream, and however many of them it reaches: what was begun is finished and committed."""
@@ -139,7 +137,7 @@ async def test_a_signal_ends_all_in_order(
     assert await stage.committed_records() > 0
 
 
-async def test_a_second_signal_does_not_wait_for_a_process_that_hangs(stage: Stage) -> None:
+async def test_second_signal_kills_a_hanging_process(stage: Stage) -> None:
     """The first one is waited with as long as the work may take; both are passed on."""
     with ProcessFamily(stage, RUDDER_DRAIN_TIMEOUT_SECONDS="250") as family:
         await family.up()
@@ -157,7 +155,7 @@ async def test_a_second_signal_does_not_wait_for_a_process_that_hangs(stage: Sta
                 os.kill(family.pid(0), signal.SIGKILL)
 
 
-async def test_no_process_outlives_a_parent_that_is_killed(stage: Stage) -> None:
+async def test_killed_parent_ends_its_processes(stage: Stage) -> None:
     """They stop in order, and commit what they have done."""
     day = day_of(3, releases=16)
     await stage.send(day.daytime)
@@ -171,7 +169,7 @@ async def test_no_process_outlives_a_parent_that_is_killed(stage: Stage) -> None
     assert await stage.committed_records() > 0
 
 
-async def test_what_no_process_can_run_with_is_one_line(bare_stage: Stage) -> None:
+async def test_configuration_error_of_all_processes_is_one_line(bare_stage: Stage) -> None:
     """However many find it out; none is started again for it."""
     with ProcessFamily(bare_stage) as family:
         assert await family.parent.ended() == 2

@@ -32,7 +32,7 @@ async def metric(worker: Any, name: str) -> float:
     return float(found[1])
 
 
-async def test_events_of_one_second_tombstones_and_wrong_clocks(stage: Stage) -> None:
+async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(stage: Stage) -> None:
     """The start is overtaken by its success, an end has the start's id, a clock shows 2099, a topic was compacted."""
     story, other = Story(), Story()
     succeeded, started = story.deploy("succeeded"), story.deploy("started")
@@ -73,7 +73,7 @@ async def test_events_of_one_second_tombstones_and_wrong_clocks(stage: Stage) ->
 
 
 @ON_APACHE
-async def test_one_release_number_goes_to_the_first_claim_of_its_partition(stage: Stage) -> None:
+async def test_release_number_goes_to_the_first_claim(stage: Stage) -> None:
     """Twenty pairs of releases, each of two tracks that some database takes for one; none depends on timing."""
     firsts, records = [], []
     for _ in range(20):
@@ -92,7 +92,7 @@ async def test_one_release_number_goes_to_the_first_claim_of_its_partition(stage
 
 
 @ON_APACHE
-async def test_a_bad_record_of_a_topic_created_anew_is_another_record(stage: Stage) -> None:
+async def test_bad_record_of_a_recreated_topic_is_another_record(stage: Stage) -> None:
     """At the same place, with an id and a reason of its own."""
     with stage.worker() as worker:
         await stage.send([ToSend(value=b"{", partition=0, timestamp_ms=1_700_000_000_000)])

@@ -33,9 +33,7 @@ def test_publishing_page_has_only_blocks_that_are_run() -> None:
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
-async def test_publishing_page_commands_do_what_it_says(
-    bootstrap_servers: str, topics: MakeTopic, tmp_path: Path
-) -> None:
+async def test_publishing_page_commands_work(bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) -> None:
     environment = await environment_of(tmp_path, bootstrap_servers, topics)
     script = "\n".join([*blocks(TEXT, "sh"), tekton_script(), "rudder-worker migrate"])
     output, errors = await run_script(script, folder=tmp_path, environment=environment)

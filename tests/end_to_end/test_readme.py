@@ -11,9 +11,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
-async def test_the_commands_of_the_readme_work_in_the_order_in_which_they_stand(
-    bootstrap_servers: str, topics: MakeTopic, tmp_path: Path
-) -> None:
+async def test_readme_commands_work_in_their_order(bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) -> None:
     """Every `sh` block is run by a shell that stops at the first failure; then a worker turns it all into rows."""
     environment = await environment_of(tmp_path, bootstrap_servers, topics)
     script = "\n".join(blocks(README.read_text(encoding="utf-8"), "sh"))

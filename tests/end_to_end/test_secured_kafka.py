@@ -71,7 +71,7 @@ LOCKS = {"tls": tls, "mutual tls": mutual_tls, "scram": scram}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-async def test_a_worker_that_is_let_in_consumes_and_publishes(stage: Stage, kafka: SecuredKafka, lock: str) -> None:
+async def test_authorized_worker_consumes_and_publishes(stage: Stage, kafka: SecuredKafka, lock: str) -> None:
     """A release, its deployment, and a dead letter: all three of its clients' ways."""
     story = Story()
     await stage.send([story.deploy("succeeded", release={**story.fields}), Story().deploy("started")])
@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[str, Settings, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_worker_that_is_not_let_in_says_so_in_one_line(stage: Stage, kafka: SecuredKafka, name: str) -> None:
+async def test_refused_login_is_one_line(stage: Stage, kafka: SecuredKafka, name: str) -> None:
     """With exit code 2, without a traceback, and without any password."""
     lock, changes, words = REFUSED[name]
     settings = LOCKS[lock](kafka)
@@ -147,7 +147,7 @@ async def test_changed_password_is_read_again_from_its_file(stage: Stage, kafka:
         assert password not in worker.stderr
 
 
-async def test_login_that_stays_refused_ends_the_worker_with_one_line(stage: Stage, kafka: SecuredKafka) -> None:
+async def test_lasting_refused_login_ends_the_worker_with_one_line(stage: Stage, kafka: SecuredKafka) -> None:
     """Exit code 2, as at the start."""
     name = f"refused-{uuid4().hex}"
     kafka.set_password(name, "first-pa55")
@@ -163,7 +163,7 @@ async def test_login_that_stays_refused_ends_the_worker_with_one_line(stage: Sta
     assert "RUDDER_KAFKA_SASL_USERNAME" in line
 
 
-async def test_changed_client_certificate_is_read_again_from_its_file(stage: Stage, kafka: SecuredKafka) -> None:
+async def test_changed_client_certificate_is_read_again(stage: Stage, kafka: SecuredKafka) -> None:
     """What was a certificate of an authority that nobody trusts is replaced by a good one: the start goes on."""
     certificate, key = stage.folder / "client.pem", stage.folder / "client.key"
     for path, other in ((certificate, "other.pem"), (key, "other.key")):
@@ -182,7 +182,7 @@ async def test_changed_client_certificate_is_read_again_from_its_file(stage: Sta
 
 
 @pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
-async def test_right_that_is_taken_away_is_named_until_it_is_back(stage: Stage, kafka: SecuredKafka, what: str) -> None:
+async def test_revoked_privilege_is_named_until_it_is_granted(stage: Stage, kafka: SecuredKafka, what: str) -> None:
     """In the log and /readyz; then the worker goes on, and nothing is lost."""
     kind, name, operation = {
         "input topic": (ResourceType.TOPIC, stage.topics.events, AclOperation.READ),
@@ -208,7 +208,7 @@ async def test_right_that_is_taken_away_is_named_until_it_is_back(stage: Stage, 
 
 
 @pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
-async def test_check_config_names_a_missing_right(stage: Stage, kafka: SecuredKafka, what: str) -> None:
+async def test_check_config_names_a_missing_privilege(stage: Stage, kafka: SecuredKafka, what: str) -> None:
     """Before the worker starts, and without writing to the topics or joining the group."""
     kind, name, operation, check = {
         "input topic": (ResourceType.TOPIC, stage.topics.events, AclOperation.READ, "topics"),

@@ -15,7 +15,7 @@ def spoken_by(source: str, record: ToSend) -> ToSend:
     )
 
 
-async def test_only_a_listed_source_has_an_effect_and_a_redrive_is_held_to_the_list(stage: Stage) -> None:
+async def test_only_a_listed_source_has_an_effect(stage: Stage) -> None:
     """A stranger's event is rejected, and so is its redrive; after a restart with a longer list its redrive applies."""
     sources = stage.folder / "sources.toml"
     sources.write_text(f"[organizations]\n{ORGANIZATION} = ['{SOURCE}']\n", encoding="utf-8")

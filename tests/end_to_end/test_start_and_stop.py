@@ -42,7 +42,7 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
     [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0), (signal.SIGQUIT, 0)],
     ids=["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"],
 )
-async def test_a_signal_ends_the_worker_in_order(stage: Stage, number: signal.Signals, exit_code: int) -> None:
+async def test_signal_ends_the_worker_in_order(stage: Stage, number: signal.Signals, exit_code: int) -> None:
     """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""
     day = day_of(3, releases=16)
     await stage.send(day.daytime)
@@ -109,7 +109,7 @@ async def test_start_and_stop_are_logged_with_their_fields(stage: Stage) -> None
 
 
 @EMBEDDED
-async def test_an_idle_worker_ends_at_once(stage: Stage) -> None:
+async def test_idle_worker_ends_at_once(stage: Stage) -> None:
     """Nothing to finish is no reason to wait; what was done since the last commit is committed."""
     with stage.worker(RUDDER_COMMIT_INTERVAL_SECONDS="1000") as worker:
         await worker.ready()
@@ -125,7 +125,7 @@ async def test_an_idle_worker_ends_at_once(stage: Stage) -> None:
 
 
 @EMBEDDED
-async def test_a_signal_ends_a_worker_that_still_waits(stage: Stage) -> None:
+async def test_signal_ends_a_worker_that_waits_for_a_broker(stage: Stage) -> None:
     """For a broker that never comes."""
     with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}") as worker:
         await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
@@ -136,7 +136,7 @@ async def test_a_signal_ends_a_worker_that_still_waits(stage: Stage) -> None:
 
 @EMBEDDED
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-async def test_an_unreachable_database_is_one_line(stage: Stage, kind: str) -> None:
+async def test_unreachable_database_is_one_line(stage: Stage, kind: str) -> None:
     """Where waiting is not wanted."""
     nowhere = {
         "postgresql": f"postgresql+asyncpg://somebody:s3cret@127.0.0.1:{free_port()}/rudder",
@@ -149,7 +149,7 @@ async def test_an_unreachable_database_is_one_line(stage: Stage, kind: str) -> N
 
 
 @EMBEDDED
-async def test_an_unreachable_broker_is_one_line(stage: Stage) -> None:
+async def test_unreachable_broker_is_one_line(stage: Stage) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
     with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=nowhere, **AT_ONCE) as worker:
         await worker.ended()
@@ -157,7 +157,7 @@ async def test_an_unreachable_broker_is_one_line(stage: Stage) -> None:
 
 
 @EMBEDDED
-async def test_a_database_without_tables_is_one_line(bare_stage: Stage) -> None:
+async def test_database_without_tables_is_one_line(bare_stage: Stage) -> None:
     """However patient the worker is: it says which command makes them."""
     with bare_stage.worker() as worker:
         await worker.ended()
@@ -165,7 +165,7 @@ async def test_a_database_without_tables_is_one_line(bare_stage: Stage) -> None:
 
 
 @EMBEDDED
-async def test_a_session_that_the_broker_does_not_allow_is_one_line(stage: Stage) -> None:
+async def test_session_timeout_the_broker_refuses_is_one_line(stage: Stage) -> None:
     """Waiting does not make a setting right."""
     with stage.worker(RUDDER_SESSION_TIMEOUT_SECONDS="0.5", RUDDER_STARTUP_TIMEOUT_SECONDS="3") as worker:
         await worker.ended()
@@ -174,7 +174,7 @@ async def test_a_session_that_the_broker_does_not_allow_is_one_line(stage: Stage
 
 
 @EMBEDDED
-async def test_a_taken_port_is_one_line(stage: Stage) -> None:
+async def test_port_in_use_is_one_line(stage: Stage) -> None:
     with stage.worker("first") as first:
         await first.ready()
         taken = str(first.http_port)
@@ -184,7 +184,7 @@ async def test_a_taken_port_is_one_line(stage: Stage) -> None:
 
 
 @APACHE
-async def test_a_database_that_comes_up_late_is_waited_for(stage: Stage, postgres_server: PostgresServer) -> None:
+async def test_database_that_starts_late_is_waited_for(stage: Stage, postgres_server: PostgresServer) -> None:
     """A cluster starts in any order."""
     await asyncio.to_thread(postgres_server.stop)
     with stage.worker() as worker:

@@ -79,7 +79,7 @@ def _number(of: int | None) -> int:
     return of
 
 
-async def test_a_day_of_a_sound_system_has_no_findings(stage: Stage) -> None:
+async def test_day_of_a_correct_system_has_no_findings(stage: Stage) -> None:
     """Repeats, rejections, redrives and late events and all; nothing is left unchecked, and nothing is written."""
     day = day_of(SEED, releases=60)
     await insert_environments(stage.database_url, SEED)
@@ -104,7 +104,7 @@ async def test_a_day_of_a_sound_system_has_no_findings(stage: Stage) -> None:
 @pytest.mark.parametrize(
     ("pair", "killed"), [("embedded+sqlite", False), ("apache+postgresql", True)], indirect=["pair"]
 )
-async def test_a_system_at_work_raises_no_false_alarm(stage: Stage, killed: bool) -> None:
+async def test_running_system_has_no_findings(stage: Stage, killed: bool) -> None:
     """Looked at again and again while workers work a day off, one after the other; once in the middle of a step."""
     day = day_of(SEED, releases=30)
     await insert_environments(stage.database_url, SEED)
@@ -153,7 +153,7 @@ def harmed(path: Path, *statements: str) -> None:
 
 
 @ON_SQLITE
-async def test_each_harm_to_the_tables_is_named_with_its_record_and_row(stage: Stage) -> None:
+async def test_each_fault_of_the_tables_has_its_finding(stage: Stage) -> None:
     """One harm at a time, to a copy of the file; nothing else is said than what was done."""
     told = await Told.on(stage)
     release = str(told.story.release_id)
@@ -203,7 +203,7 @@ _LOG_COLUMNS = (
 
 
 @ON_SQLITE
-async def test_each_harm_to_the_environments_is_named_with_its_row(stage: Stage) -> None:
+async def test_each_fault_of_the_environments_has_its_finding(stage: Stage) -> None:
     """Two releases of a component succeeded in one environment, the second later. Whoever sets the pointer of a row to
     another deployment than the latest is found out; a row that is younger than both is only counted.
     """
@@ -268,7 +268,7 @@ def _place(message: Message) -> tuple[int, int]:
 @ON_SQLITE
 @pytest.mark.parametrize("partition", [0, 1])
 @pytest.mark.parametrize("approved", [True, False], ids=["and applied", "and rejected again"])
-async def test_an_event_that_is_redriven_with_the_right_release_is_no_false_alarm(
+async def test_event_redriven_with_the_right_release_has_no_findings(
     stage: Stage, approved: bool, partition: int
 ) -> None:
     """Rejected for a release that there is not; an operator mends it, and sends it back under its old id."""
@@ -292,7 +292,7 @@ async def test_an_event_that_is_redriven_with_the_right_release_is_no_false_alar
 
 
 @ON_SQLITE
-async def test_each_odd_record_in_an_output_topic_is_named_with_its_place(stage: Stage) -> None:
+async def test_each_wrong_output_record_has_its_finding(stage: Stage) -> None:
     """A repeat with other content, an event with an id of its own, a dead letter of a record that was applied."""
     told = await Told.on(stage)
     statuses, letters = stage.topics.deployment_status, stage.topics.dead_letters
@@ -323,7 +323,7 @@ async def test_each_odd_record_in_an_output_topic_is_named_with_its_place(stage:
 
 
 @ON_SQLITE
-async def test_a_status_topic_in_another_order_or_with_a_gap_is_told(stage: Stage) -> None:
+async def test_reordered_or_incomplete_status_topic_has_findings(stage: Stage) -> None:
     """The same events written to a topic anew: two of them changed places, or one left out."""
     told = await Told.on(stage)
     first, second, third = map(as_sent, await stage.read(stage.topics.deployment_status))
@@ -346,7 +346,7 @@ async def test_a_status_topic_in_another_order_or_with_a_gap_is_told(stage: Stag
 
 
 @ON_SQLITE
-async def test_a_record_that_the_group_committed_and_nobody_handled_is_lost(stage: Stage) -> None:
+async def test_committed_record_that_was_not_handled_is_lost(stage: Stage) -> None:
     """As if an operator had set the group's offsets past it."""
     told = await Told.on(stage)
     await stage.send([told.story.tell("activity.recorded", {"activity_type": "X", "activity_data": {}})])
@@ -372,7 +372,7 @@ def skip_to_the_end(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_what_retention_took_is_counted_and_no_finding(stage: Stage) -> None:
+async def test_records_deleted_by_retention_are_counted(stage: Stage) -> None:
     """Of the input, half of a release; of the outputs, all that there was so far."""
     told = await Told.on(stage)
     topics = stage.topics
@@ -405,7 +405,7 @@ async def delete_before(stage: Stage, offsets: Mapping[str, int]) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize("settings", ["topic", "dead letters", "broker", "tables"])
-async def test_what_cannot_be_read_is_one_clear_line(stage: Stage, settings: str) -> None:
+async def test_unreadable_topic_or_database_is_one_line(stage: Stage, settings: str) -> None:
     """Exit code 2, no traceback, and no topic is made by asking for it."""
     wrong = {
         "topic": {"RUDDER_INPUT_TOPICS": f"{stage.topics.events}.none"},
@@ -440,7 +440,7 @@ def reader(pair: tuple[str, str], postgres_server: PostgresServer) -> Iterator[U
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_to_verify_takes_no_right_but_to_read(stage: Stage, reader: URL, postgres_server: PostgresServer) -> None:
+async def test_verify_needs_no_privilege_but_select(stage: Stage, reader: URL, postgres_server: PostgresServer) -> None:
     """SELECT on the tables that the README names, and on no other; without it, one line says what is missing."""
     told = await Told.on(stage)
     asking = replace(stage, database_url=reader.render_as_string(hide_password=False))
@@ -459,7 +459,7 @@ async def test_to_verify_takes_no_right_but_to_read(stage: Stage, reader: URL, p
 
 
 @ON_SQLITE
-async def test_nothing_to_compare_is_said(stage: Stage) -> None:
+async def test_empty_topic_is_a_warning(stage: Stage) -> None:
     """A wrong topic, or a retention that was too quick, looks like a sound system otherwise."""
     with WorkerProcess("verify", settings=stage.settings, folder=stage.folder, name="verify") as process:
         assert await process.ended() == 0, process.told()
@@ -467,7 +467,7 @@ async def test_nothing_to_compare_is_said(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_what_a_publisher_took_back_was_never_there(stage: Stage) -> None:
+async def test_aborted_records_are_ignored(stage: Stage) -> None:
     """An aborted transaction at the end of the input: its records are not read, nor waited for."""
     told = await Told.on(stage)
     await asyncio.to_thread(publish_and_take_back, stage, told.partition)

@@ -58,7 +58,7 @@ async def test_event_accepted_under_a_larger_limit_is_no_finding(stage: Stage) -
 
 
 @ON_SQLITE
-async def test_event_read_again_under_a_larger_limit_is_no_finding(stage: Stage) -> None:
+async def test_event_reread_under_a_larger_limit_is_no_finding(stage: Stage) -> None:
     """Its first reading left a rejection and a dead letter, its second an effect."""
     story = Story()
     await stage.send([*story.approved(), *long_events(story)])
@@ -70,7 +70,7 @@ async def test_event_read_again_under_a_larger_limit_is_no_finding(stage: Stage)
 
 
 @ON_SQLITE
-async def test_rejection_that_its_own_limit_does_not_explain_is_a_finding(stage: Stage) -> None:
+async def test_rejection_within_its_own_limit_is_a_finding(stage: Stage) -> None:
     """A worker that rejects what is within the limit that it names is at fault."""
     story = Story()
     await stage.send([*story.approved(), *long_events(story)[:1]])
@@ -113,7 +113,7 @@ async def test_tombstones_are_counted_and_no_finding(stage: Stage) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize(("then", "now"), [("1", "0"), ("0", "1")], ids=["rejected then", "accepted then"])
-async def test_event_ahead_of_its_record_is_judged_by_the_limit_of_its_time(stage: Stage, then: str, now: str) -> None:
+async def test_future_event_is_decided_by_the_limit_of_its_time(stage: Stage, then: str, now: str) -> None:
     """Its time is after the record's timestamp, by more than the one limit allows."""
     story, name = Story(), "RUDDER_EVENT_AHEAD_MAX_SECONDS"
     early = int(MOMENT.timestamp() * 1000) - 3_600_000

@@ -76,7 +76,7 @@ async def test_rows_of_an_earlier_log_are_counted_and_no_finding(stage: Stage, o
 
 
 @ON_SQLITE
-async def test_faults_of_the_new_log_are_found_beside_rows_of_an_earlier_one(stage: Stage) -> None:
+async def test_faults_of_the_new_log_are_found_beside_earlier_rows(stage: Stage) -> None:
     old, new = Story(), Story()
     await stage.send(in_one_partition([*BAD, *deployed(old)]))
     await work(stage)
@@ -96,7 +96,7 @@ async def test_faults_of_the_new_log_are_found_beside_rows_of_an_earlier_one(sta
 
 
 @ON_SQLITE
-async def test_events_published_again_in_another_order_are_no_finding(stage: Stage) -> None:
+async def test_events_republished_in_another_order_are_no_finding(stage: Stage) -> None:
     """The new log is filled from elsewhere, in fewer partitions; each event is a duplicate at another place."""
     story, other = Story(), Story()
     records = [BAD[0], *deployed(story), story.tell("release.rejected")]
@@ -112,7 +112,7 @@ async def test_events_published_again_in_another_order_are_no_finding(stage: Sta
 
 
 @ON_SQLITE
-async def test_tombstone_at_the_place_of_an_earlier_rejection_is_no_finding(stage: Stage) -> None:
+async def test_tombstone_in_place_of_a_rejected_record_is_no_finding(stage: Stage) -> None:
     await stage.send(in_one_partition(BAD[:1]))
     await work(stage)
     await recreate(stage, stage.topics.events)
@@ -124,7 +124,7 @@ async def test_tombstone_at_the_place_of_an_earlier_rejection_is_no_finding(stag
 
 
 @ON_SQLITE
-async def test_event_mended_under_its_id_at_the_same_place_is_no_finding(stage: Stage) -> None:
+async def test_event_corrected_at_the_same_position_is_no_finding(stage: Stage) -> None:
     """A duplicate of what was rejected in the earlier log; its dead letter is published again."""
     story = Story()
     right = story.tell("release.created", story.fields)

@@ -47,7 +47,7 @@ def _run(command: list[str], *, cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def test_the_code_is_the_wheels(installed: Path, tmp_path: Path) -> None:
+def test_imported_code_is_the_wheels(installed: Path, tmp_path: Path) -> None:
     """All three packages come from the environment, none from the checkout."""
     program = "import worker, schemas, migrations; print(worker.__file__, schemas.__file__, migrations.__file__)"
     places = _run([str(installed.with_name("python")), "-c", program], cwd=tmp_path).split()
@@ -55,7 +55,7 @@ def test_the_code_is_the_wheels(installed: Path, tmp_path: Path) -> None:
     assert all(Path(place).is_relative_to(installed.parents[1]) for place in places), places
 
 
-def test_the_wheel_brings_all_that_is_no_code(installed: Path, tmp_path: Path) -> None:
+def test_wheel_contains_every_data_file(installed: Path, tmp_path: Path) -> None:
     """Revisions and JSON Schemas, and the versions agree."""
     assert _run([str(installed), "--version"], cwd=tmp_path).startswith("rudder-worker ")
     [packages] = installed.parents[1].glob("lib/python*/site-packages")
@@ -65,7 +65,7 @@ def test_the_wheel_brings_all_that_is_no_code(installed: Path, tmp_path: Path) -
     assert list(packages.glob("tests*")) == []
 
 
-async def test_the_installed_command_migrates_publishes_and_runs(installed: Path, bare_stage: Stage) -> None:
+async def test_installed_command_migrates_publishes_and_runs(installed: Path, bare_stage: Stage) -> None:
     """From an empty folder, against a broker and a database."""
     story, settings = Story(), bare_stage.settings
 

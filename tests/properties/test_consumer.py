@@ -193,7 +193,7 @@ NARROW = Bounds(
     failing=1,
 )
 @settings(SETTINGS, max_examples=examples(60))
-def test_a_release_that_fails_for_ever_blocks_only_itself(
+def test_release_that_always_fails_blocks_only_itself(
     specs: list[Spec], bounds: Bounds, plan: list[Step], failing: int
 ) -> None:
     """Where there is room for its records, all others come to their end. It does, too, once it fails no more."""
@@ -215,7 +215,7 @@ def test_a_release_that_fails_for_ever_blocks_only_itself(
 
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(CALM), stuck=st.sampled_from(PARTITIONS[:2]))
 @settings(SETTINGS, max_examples=examples(60))
-def test_a_partition_whose_only_release_fails_for_ever_stops_no_other(
+def test_partition_that_always_fails_blocks_no_other(
     specs: list[Spec], bounds: Bounds, plan: list[Step], stuck: Partition
 ) -> None:
     """Nor where its records could fill the room, or its commit lag is at the limit."""
@@ -230,7 +230,7 @@ def test_a_partition_whose_only_release_fails_for_ever_stops_no_other(
         world.stop()
 
 
-def test_a_worker_that_stops_during_a_rebalance_commits_only_what_it_still_has() -> None:
+def test_stop_in_a_rebalance_commits_owned_partitions_only() -> None:
     """Found by the plans: a partition goes, its commit is refused, and the worker, which stops and still waits for
     another, commits both. The group refuses both, so what the other has done is done again elsewhere.
     """

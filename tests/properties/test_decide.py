@@ -155,7 +155,7 @@ def ids(published: Iterable[OutgoingRecord]) -> list[bytes | None]:
 
 @given(steps=ANY)
 @settings(SETTINGS, max_examples=examples(300))
-def test_no_story_breaks_the_rows(steps: list[Step]) -> None:
+def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
     """The world's guards hold at every step: no gap in the attempts, no second active one, no transition that the
     machines do not have, at most four entries; and each event ends in exactly one place.
     """
@@ -189,7 +189,7 @@ def test_no_story_breaks_the_rows(steps: list[Step]) -> None:
 
 @given(steps=ANY)
 @SETTINGS
-def test_the_log_tells_how_the_rows_came_to_be(steps: list[Step]) -> None:
+def test_activities_explain_the_rows(steps: list[Step]) -> None:
     """Each change begins where the one before it ended, along the status machines, and the last one ends at the row:
     subscribers who follow the status events see no jump.
     """
@@ -212,7 +212,7 @@ def test_the_log_tells_how_the_rows_came_to_be(steps: list[Step]) -> None:
 
 @given(steps=ANY)
 @SETTINGS
-def test_no_stale_or_rejected_event_changes_a_row(steps: list[Step]) -> None:
+def test_stale_and_rejected_events_change_no_row(steps: list[Step]) -> None:
     """Releases, deployments and pointers are as before."""
     world = World(environments=["prod"])
     for one in told(steps):
@@ -229,7 +229,7 @@ def test_no_stale_or_rejected_event_changes_a_row(steps: list[Step]) -> None:
 
 @given(steps=ANY)
 @SETTINGS
-def test_every_event_told_twice_is_told_once(steps: list[Step]) -> None:
+def test_repeated_events_change_nothing(steps: list[Step]) -> None:
     """The rows are the same, and so is what subscribers keep."""
     once, twice = World(environments=["prod"]), World(environments=["prod"])
     for one in told(steps):
@@ -250,7 +250,7 @@ def _restarted(messages: Sequence[Message], *, stop: int, back: int) -> World:
 
 @given(steps=PLAIN, stop=st.integers(0, 30), back=st.integers(0, 30))
 @SETTINGS
-def test_a_restart_from_an_earlier_offset_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
+def test_restart_at_an_earlier_offset_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
     """From the very first one too: any prefix and then the whole story is the whole story."""
     messages = told(steps)
     straight = World(environments=["prod"])
@@ -260,7 +260,7 @@ def test_a_restart_from_an_earlier_offset_changes_nothing(steps: list[Step], sto
 
 @given(steps=ANY, stop=st.integers(0, 30), back=st.integers(0, 30))
 @SETTINGS
-def test_a_restart_among_redrives_changes_nothing_either(steps: list[Step], stop: int, back: int) -> None:
+def test_restart_among_redrives_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
     """A redelivered redrive is judged as it was, not afresh with what came after it."""
     messages = told(steps)
     straight = World(environments=["prod"])
@@ -270,7 +270,7 @@ def test_a_restart_among_redrives_changes_nothing_either(steps: list[Step], stop
 
 @given(steps=ANY, topic=st.sampled_from(["in", "other"]), first_offset=st.integers(0, 2**62))
 @SETTINGS
-def test_the_position_in_the_topic_does_not_matter(steps: list[Step], topic: str, first_offset: int) -> None:
+def test_position_in_the_topic_does_not_matter(steps: list[Step], topic: str, first_offset: int) -> None:
     """Every row is the same but for where it says that its event stood."""
     here, there = World(environments=["prod"]), World(environments=["prod"])
     kinds = [type(outcome) for outcome in run(here, told(steps))]
@@ -280,7 +280,7 @@ def test_the_position_in_the_topic_does_not_matter(steps: list[Step], topic: str
 
 @given(steps=ANY, data=st.data())
 @SETTINGS
-def test_the_order_of_the_rows_read_does_not_matter(steps: list[Step], data: st.DataObject) -> None:
+def test_order_of_loaded_rows_does_not_matter(steps: list[Step], data: st.DataObject) -> None:
     """Databases promise none."""
     world = World(environments=["prod"])
     for one in told(steps):
@@ -307,7 +307,7 @@ def interleavings(draw: st.DrawFn) -> tuple[list[list[Message]], list[Message]]:
 
 @given(drawn=interleavings())
 @settings(SETTINGS, max_examples=examples(80))
-def test_other_releases_traffic_does_not_matter(drawn: tuple[list[list[Message]], list[Message]]) -> None:
+def test_traffic_of_other_releases_does_not_matter(drawn: tuple[list[list[Message]], list[Message]]) -> None:
     """A release has the same rows alone and among others, however they come to be mixed."""
     told_apart, mixed = drawn
     together, apart = World(environments=["prod"]), World(environments=["prod"])
@@ -337,7 +337,7 @@ def _counted(world: World, release: UUID, environment: str) -> UUID | None:
 
 @given(steps=FINISHED)
 @settings(SETTINGS, max_examples=examples(200))
-def test_a_success_that_counts_is_shown_unless_a_later_one_is(steps: list[Step]) -> None:
+def test_counting_success_moves_the_pointer_unless_a_later_does(steps: list[Step]) -> None:
     """With one release: after a success that its environment counts with, `app_environments` shows it, or one that
     was deployed later; any other event leaves the row alone.
     """

@@ -73,7 +73,7 @@ def record(value: bytes | None, headers: Headers, *, timestamp_ms: int = LAST_DA
 
 @given(value=ANY_VALUE, headers=HEADERS, timestamp_ms=st.integers(-(2**63), 2**63 - 1))
 @settings(max_examples=examples(600), deadline=None)
-def test_no_record_makes_decode_raise(value: bytes | None, headers: Headers, timestamp_ms: int) -> None:
+def test_decode_raises_for_no_record(value: bytes | None, headers: Headers, timestamp_ms: int) -> None:
     """The same record always gives the same answer, and a rejection keeps what its row and headers can hold."""
     given_record = record(value, headers, timestamp_ms=timestamp_ms)
     answer = decode(given_record)
@@ -167,7 +167,7 @@ TYPED_DATA = st.sampled_from(EventType).flatmap(lambda event_type: st.tuples(st.
 
 @given(typed=TYPED_DATA, source=ATTRIBUTE, id_=ATTRIBUTE, time=TIMES)
 @settings(max_examples=examples(200), deadline=None)
-def test_a_sound_event_reads_the_same_however_it_is_written(
+def test_valid_event_reads_the_same_in_every_form(
     typed: tuple[EventType, dict[str, Any]], source: str, id_: str, time: datetime
 ) -> None:
     """As plain data or as its model, in either mode, by the worker or by the CloudEvents SDK: one Event."""
@@ -188,9 +188,7 @@ def test_a_sound_event_reads_the_same_however_it_is_written(
 
 @given(typed=TYPED_DATA, field=st.data(), broken=ANY_JSON)
 @settings(max_examples=examples(200), deadline=None)
-def test_the_modes_agree_about_any_data(
-    typed: tuple[EventType, dict[str, Any]], field: st.DataObject, broken: Any
-) -> None:
+def test_modes_agree_about_any_data(typed: tuple[EventType, dict[str, Any]], field: st.DataObject, broken: Any) -> None:
     """What is refused in one mode is refused in the other, with the same detail."""
     event_type, data = typed
     name = field.draw(st.sampled_from(sorted(data)))
@@ -198,7 +196,7 @@ def test_the_modes_agree_about_any_data(
 
 
 @pytest.mark.parametrize("broken", [float("inf"), float("nan"), "\ud800"])
-def test_modes_agree_about_values_that_are_no_json(broken: object) -> None:
+def test_modes_agree_about_values_that_are_not_json(broken: object) -> None:
     """Found by the search: an envelope that is broken as well would be reported first in one of them."""
     data = {"release_id": "e3e70682-c209-4cac-629f-6fbed82c07cd", "organization_id": "0", "environment_id": broken}
     assert_the_modes_agree(EventType.DEPLOYMENT_REQUESTED, data)
@@ -220,13 +218,13 @@ def assert_the_modes_agree(event_type: EventType, data: dict[str, Any]) -> None:
 
 
 @given(time=TIMES)
-def test_times_survive_being_written(time: datetime) -> None:
+def test_times_are_read_back_as_written(time: datetime) -> None:
     """Any zone, any microsecond."""
     assert parse_time(format_time(time)) == time
 
 
 @given(value=ANY_JSON)
-def test_what_is_read_can_be_written_and_read_again(value: Any) -> None:
+def test_decoded_event_can_be_written_and_read_again(value: Any) -> None:
     """Free objects are stored compactly and published again: nothing may be lost on the way."""
     try:
         read = parse(json.dumps(value).encode())
@@ -237,7 +235,7 @@ def test_what_is_read_can_be_written_and_read_again(value: Any) -> None:
 
 @given(raw=st.text(alphabet='[]{}"\\,:1a ').map(str.encode))
 @settings(max_examples=examples(300))
-def test_the_depth_scan_never_refuses_what_the_parser_can_read(raw: bytes) -> None:
+def test_depth_scan_accepts_what_the_parser_can_read(raw: bytes) -> None:
     """Within the bound, strict reading differs from the standard parser's only where names repeat."""
     try:
         expected = json.loads(raw, object_pairs_hook=lambda pairs: ("object", pairs))
@@ -261,7 +259,7 @@ def test_the_depth_scan_never_refuses_what_the_parser_can_read(raw: bytes) -> No
     flips=st.lists(st.booleans(), min_size=30, max_size=30),
     blanks=st.tuples(*[st.text(" \t\n\u00a0\u2003", max_size=3)] * 2),
 )
-def test_no_spelling_of_a_worker_activity_type_passes(name: str, flips: list[bool], blanks: tuple[str, str]) -> None:
+def test_spellings_of_worker_activity_types_are_refused(name: str, flips: list[bool], blanks: tuple[str, str]) -> None:
     """Case and blanks make no new type."""
     spelled = blanks[0] + "".join(c.lower() if flip else c for c, flip in zip(name, flips, strict=False)) + blanks[1]
     data = {

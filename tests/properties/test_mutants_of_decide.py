@@ -261,7 +261,7 @@ def search() -> None:
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
-def test_a_broken_rule_is_noticed(mutant: Break, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mutant_of_decide_is_detected(mutant: Break, monkeypatch: pytest.MonkeyPatch) -> None:
     # The world would refuse some of it by itself: here only the model may object.
     monkeypatch.setattr(world, "guard", lambda *_: None)
     mutant(monkeypatch)

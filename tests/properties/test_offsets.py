@@ -83,9 +83,7 @@ TestTracking = Tracking.TestCase
 
 @given(offsets=st.sets(st.integers(0, 50), min_size=1), data=st.data())
 @settings(max_examples=examples(150), deadline=None)
-def test_whatever_the_order_of_completion_everything_is_committed_in_the_end(
-    offsets: set[int], data: st.DataObject
-) -> None:
+def test_any_order_of_completion_commits_everything(offsets: set[int], data: st.DataObject) -> None:
     """On the way the offset to commit only grows, and never passes a record that is not done."""
     tracker = OffsetTracker()
     for offset in sorted(offsets):
@@ -101,20 +99,20 @@ def test_whatever_the_order_of_completion_everything_is_committed_in_the_end(
     assert tracker.to_commit() == max(offsets) + 1
 
 
-def test_a_partition_that_nothing_was_read_of_has_nothing_to_commit() -> None:
+def test_unread_partition_has_nothing_to_commit() -> None:
     """An assignment may end before its first record."""
     tracker = OffsetTracker()
     assert (tracker.to_commit(), tracker.under_way, tracker.first_under_way) == (None, 0, None)
 
 
 @pytest.mark.parametrize("offset", [-1, -7])
-def test_an_offset_below_zero_is_no_offset(offset: int) -> None:
+def test_negative_offset_is_refused(offset: int) -> None:
     """Kafka's special offsets are negative; none of them is a record's."""
     with pytest.raises(ValueError, match="does not ascend"):
         OffsetTracker().start(offset)
 
 
-def test_a_commit_that_comes_late_leaves_what_was_done_since() -> None:
+def test_late_commit_keeps_later_completions() -> None:
     """Committing takes time, and records finish meanwhile."""
     tracker = OffsetTracker()
     for offset in (5, 6):

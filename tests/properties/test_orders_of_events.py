@@ -39,7 +39,7 @@ def story_of(events: Iterable[Told], *, before: Sequence[Told] = (), attempt: in
 
 @given(gaps=st.tuples(seconds, seconds), end=ends, repeated=st.integers(0, 2))
 @SETTINGS
-def test_every_order_of_one_deployment_gives_one_ended_attempt(gaps: tuple[int, int], end: E, repeated: int) -> None:
+def test_every_order_of_a_deployment_gives_one_ended_attempt(gaps: tuple[int, int], end: E, repeated: int) -> None:
     """Requested, started and ended, at equal seconds or later ones, and one of them notified twice."""
     at = (0, gaps[0], sum(gaps))
     events: list[Told] = [(REQUESTED, at[0]), (STARTED, at[1]), (end, at[2])]
@@ -59,7 +59,7 @@ def test_every_order_of_a_named_attempt_gives_its_end(gaps: tuple[int, int], end
 
 @given(behind=st.integers(-10, 30), started=st.integers(0, 30), end=ends)
 @SETTINGS
-def test_end_of_a_slow_clock_ends_the_running_attempt(behind: int, started: int, end: E) -> None:
+def test_end_of_a_slow_clock_ends_the_active_attempt(behind: int, started: int, end: E) -> None:
     """Up to ten seconds before the first event that arrived; whatever arrives after the end changes nothing."""
     running: list[Told] = [(REQUESTED, 0), (STARTED, started)]
     for order in permutations(running):
@@ -72,9 +72,7 @@ def test_end_of_a_slow_clock_ends_the_running_attempt(behind: int, started: int,
 
 @given(gaps=st.tuples(seconds, seconds), end=ends, again=ends, gap=st.integers(1, 20))
 @SETTINGS
-def test_repeats_of_the_previous_attempt_leave_the_next_one_alone(
-    gaps: tuple[int, int], end: E, again: E, gap: int
-) -> None:
+def test_repeats_of_the_previous_attempt_are_stale(gaps: tuple[int, int], end: E, again: E, gap: int) -> None:
     """Notified again, in any order and under other ids, after the next attempt has begun."""
     at = (0, gaps[0], sum(gaps))
     first: list[Told] = [(REQUESTED, at[0]), (STARTED, at[1]), (end, at[2])]
@@ -88,7 +86,7 @@ def test_repeats_of_the_previous_attempt_leave_the_next_one_alone(
 
 @given(gaps=st.tuples(seconds, seconds))
 @SETTINGS
-def test_roll_back_at_the_second_of_the_success_counts_after_it(gaps: tuple[int, int]) -> None:
+def test_rollback_at_the_time_of_the_success_counts_after_it(gaps: tuple[int, int]) -> None:
     """And a success, a start or a request that is notified after it changes nothing."""
     at = (0, gaps[0], sum(gaps))
     before: list[Told] = [(REQUESTED, at[0]), (STARTED, at[1]), (E.DEPLOYMENT_SUCCEEDED, at[2])]
@@ -98,13 +96,13 @@ def test_roll_back_at_the_second_of_the_success_counts_after_it(gaps: tuple[int,
 
 
 @pytest.mark.parametrize("attempt", [None, 1])
-def test_start_after_a_success_of_the_same_second_opens_nothing(attempt: int | None) -> None:
+def test_start_after_a_success_of_the_same_second_is_stale(attempt: int | None) -> None:
     """The start was overtaken by its success."""
     story = story_of([(E.DEPLOYMENT_SUCCEEDED, 5), (STARTED, 5)], attempt=attempt)
     assert (story.statuses(), story.status()) == (["SUCCESS"], "DEPLOYED")
 
 
-def test_last_event_time_does_not_go_back_with_a_slow_clock() -> None:
+def test_slow_clock_does_not_reduce_the_last_event_time() -> None:
     """The success is stamped before the start that it follows; the row keeps the later time, and when it succeeded."""
     story = story_of([(STARTED, 5), (E.DEPLOYMENT_SUCCEEDED, 2), (STARTED, 5)])
     row = story.attempt(1)

@@ -27,7 +27,7 @@ LARGE_CONFIGS = {"max.message.bytes": str(LARGE_BYTES + 64 * 1024)}
 
 
 class TestEveryBroker:
-    async def test_a_record_of_librdkafka_reaches_aiokafka_whole(
+    async def test_record_of_librdkafka_reaches_aiokafka_unchanged(
         self, bootstrap_servers: str, topics: MakeTopic
     ) -> None:
         """Key, value, timestamp and headers, repeated, empty and null ones in order, survive the way."""
@@ -37,7 +37,7 @@ class TestEveryBroker:
         assert (record.key, record.value, record.timestamp) == (b"key", b"value", TIMESTAMP_MS)
         assert list(record.headers) == HEADERS
 
-    async def test_a_record_of_aiokafka_reaches_librdkafka_whole(
+    async def test_record_of_aiokafka_reaches_librdkafka_unchanged(
         self, bootstrap_servers: str, topics: MakeTopic
     ) -> None:
         """The same the other way round."""
@@ -47,15 +47,13 @@ class TestEveryBroker:
         assert (message.key(), message.value(), message.timestamp()[1]) == (b"key", b"value", TIMESTAMP_MS)
         assert message.headers() == HEADERS
 
-    async def test_a_record_without_a_value_stays_without_one(self, bootstrap_servers: str, topics: MakeTopic) -> None:
+    async def test_record_without_a_value_keeps_none(self, bootstrap_servers: str, topics: MakeTopic) -> None:
         """Null is not the empty value."""
         topic = await topics()
         await produce_by_aiokafka(bootstrap_servers, topic, None)
         assert (await consume_by_aiokafka(bootstrap_servers, topic)).value is None
 
-    async def test_offsets_of_a_partition_count_from_zero_without_gaps(
-        self, bootstrap_servers: str, topics: MakeTopic
-    ) -> None:
+    async def test_offsets_count_from_zero_without_gaps(self, bootstrap_servers: str, topics: MakeTopic) -> None:
         topic = await topics()
         assert [await produce_by_aiokafka(bootstrap_servers, topic, b"v") for _ in range(3)] == [0, 1, 2]
 
@@ -68,7 +66,7 @@ class TestEveryBroker:
         await produce_by_aiokafka(bootstrap_servers, topic, value)
         assert (await consume_by_aiokafka(bootstrap_servers, topic)).value == value
 
-    async def test_a_topic_has_the_partitions_asked_for(self, bootstrap_servers: str, topics: MakeTopic) -> None:
+    async def test_topic_has_the_requested_partitions(self, bootstrap_servers: str, topics: MakeTopic) -> None:
         topic = await topics(partitions=3)
         consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap_servers)
         await consumer.start()
@@ -78,30 +76,28 @@ class TestEveryBroker:
             await consumer.stop()
         assert list(ends.values()) == [0, 0, 0]
 
-    async def test_an_existing_topic_stays_as_it_is(self, bootstrap_servers: str, topics: MakeTopic) -> None:
+    async def test_existing_topic_is_unchanged(self, bootstrap_servers: str, topics: MakeTopic) -> None:
         """Creating topics twice is no error and loses nothing."""
         topic = await topics()
         await produce_by_aiokafka(bootstrap_servers, topic, b"kept")
         await create_topics(bootstrap_servers, {topic: 1})
         assert (await consume_by_aiokafka(bootstrap_servers, topic)).value == b"kept"
 
-    async def test_a_topic_keeps_records_however_old_their_timestamps(
-        self, bootstrap_servers: str, topics: MakeTopic
-    ) -> None:
+    async def test_topic_keeps_records_with_old_timestamps(self, bootstrap_servers: str, topics: MakeTopic) -> None:
         """With a broker's default a record stamped 2023 would be gone within seconds or minutes."""
         resource = ConfigResource(ConfigResource.Type.TOPIC, await topics())
         client = AdminClient({"bootstrap.servers": bootstrap_servers})
         [described] = client.describe_configs([resource]).values()
         assert (await asyncio.to_thread(described.result, WAIT_SECONDS))["retention.ms"].value == "-1"
 
-    async def test_an_impossible_topic_is_refused(self, bootstrap_servers: str) -> None:
+    async def test_impossible_topic_is_refused(self, bootstrap_servers: str) -> None:
         with pytest.raises(TopicsNotCreated, match="no/such"):
             await create_topics(bootstrap_servers, {"no/such name": 1}, timeout_seconds=10)
 
 
 class TestApacheKafka:
     @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-    async def test_an_acknowledged_record_outlives_a_kill(
+    async def test_acknowledged_record_survives_a_kill(
         self, bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
     ) -> None:
         """A crashed and restarted broker answers at the same address and still has what it acknowledged."""
@@ -112,7 +108,7 @@ class TestApacheKafka:
         assert (await consume_by_aiokafka(bootstrap_servers, topic)).value == b"kept"
 
     @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-    async def test_a_stopped_broker_is_gone_and_comes_back(
+    async def test_stopped_broker_is_unreachable_and_restarts(
         self, bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
     ) -> None:
         topic = await topics()
@@ -135,9 +131,7 @@ class TestApacheKafka:
         assert await asyncio.to_thread(apache_kafka.console_tool, tool, *arguments) == "from aiokafka\n"
 
     @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
-    async def test_broker_creates_topics_as_brokers_do_by_default(
-        self, bootstrap_servers: str, apache_kafka: ApacheKafka
-    ) -> None:
+    async def test_broker_creates_topics_by_default(self, bootstrap_servers: str, apache_kafka: ApacheKafka) -> None:
         """So a client of the worker that creates a topic is noticed: see `tests/conformance/test_topic_creation.py`."""
         topic = f"by-another-client.{uuid.uuid4().hex}"
         producer = Producer({"bootstrap.servers": bootstrap_servers, "log_level": 0})

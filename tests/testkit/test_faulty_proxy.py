@@ -70,7 +70,7 @@ async def ends(reader: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def test_what_is_said_arrives(line: Line) -> None:
+async def test_bytes_pass_through(line: Line) -> None:
     await line.ask()
     await line.answer()
     line.to_server.write_eof()
@@ -78,14 +78,14 @@ async def test_what_is_said_arrives(line: Line) -> None:
     await line.answer(b"one may still answer who only hears no more")
 
 
-async def test_a_cut_is_heard_by_both(line: Line) -> None:
+async def test_cut_closes_both_sides(line: Line) -> None:
     await line.ask()
     line.proxy.cut()
     assert await ends(line.from_client) == b""
     assert await ends(line.from_server) == b""
 
 
-async def test_an_answer_that_is_lost_was_an_answer_to_a_question_that_arrived(line: Line) -> None:
+async def test_lost_response_follows_a_received_request(line: Line) -> None:
     line.proxy.lose_answers(1)
     await line.ask()
     line.to_client.write(b"answer")
@@ -93,14 +93,14 @@ async def test_an_answer_that_is_lost_was_an_answer_to_a_question_that_arrived(l
     assert await ends(line.from_client) == b""
 
 
-async def test_a_request_that_is_lost_never_arrives_whole(line: Line) -> None:
+async def test_lost_request_never_arrives_whole(line: Line) -> None:
     line.proxy.lose_requests(1)
     line.to_server.write(b"question")
     assert len(await ends(line.from_client)) < len(b"question")
     assert await ends(line.from_server) == b""
 
 
-async def test_so_many_are_lost_as_were_to_be_and_none_after_it_was_healed(
+async def test_losses_stop_after_their_number_and_after_healing(
     proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
 ) -> None:
     proxy.lose_answers(2)
@@ -115,7 +115,7 @@ async def test_so_many_are_lost_as_were_to_be_and_none_after_it_was_healed(
 
 
 @pytest.mark.parametrize("towards_server", [True, False])
-async def test_half_a_connection_goes_on(line: Line, towards_server: bool) -> None:
+async def test_half_closed_connection_continues(line: Line, towards_server: bool) -> None:
     line.proxy.half_close(towards_server=towards_server)
     closed = line.from_client if towards_server else line.from_server
     assert await closed.read() == b""
@@ -125,9 +125,7 @@ async def test_half_a_connection_goes_on(line: Line, towards_server: bool) -> No
         await line.ask()
 
 
-async def test_silence_swallows_and_what_lost_bytes_is_cut_when_it_ends(
-    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
-) -> None:
+async def test_silence_drops_bytes_and_closes_when_it_ends(proxy: FaultyProxy, calls: "asyncio.Queue[Streams]") -> None:
     async with connected(proxy, calls) as talking, connected(proxy, calls) as idle:
         with proxy.silent():
             talking.to_server.write(b"lost")
@@ -147,7 +145,7 @@ def _of(proxy: FaultyProxy, line: Line) -> object:
     return next(link for link in proxy._links if link._to_client.get_extra_info("peername")[1] == port)
 
 
-async def test_a_connection_that_is_forgotten_stays_and_is_of_no_use(
+async def test_forgotten_connection_stays_open_without_effect(
     proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
 ) -> None:
     async with connected(proxy, calls) as before:
@@ -163,9 +161,7 @@ async def test_a_connection_that_is_forgotten_stays_and_is_of_no_use(
                 await before.from_client.read()
 
 
-async def test_who_is_refused_is_told_and_who_was_there_is_thrown_out(
-    proxy: FaultyProxy, calls: "asyncio.Queue[Streams]"
-) -> None:
+async def test_refusal_resets_new_and_existing_connections(proxy: FaultyProxy, calls: "asyncio.Queue[Streams]") -> None:
     async with connected(proxy, calls) as before:
         with proxy.refusing():
             assert await ends(before.from_server) == b""
@@ -177,7 +173,7 @@ async def test_who_is_refused_is_told_and_who_was_there_is_thrown_out(
         await after.ask()
 
 
-async def test_what_is_slow_arrives_in_its_order(line: Line) -> None:
+async def test_delayed_bytes_arrive_in_order(line: Line) -> None:
     with line.proxy.slow(0.02):
         line.to_server.write(b"first ")
         await asyncio.sleep(0)
@@ -185,7 +181,7 @@ async def test_what_is_slow_arrives_in_its_order(line: Line) -> None:
         assert await line.from_client.readexactly(12) == b"first second"
 
 
-async def test_who_calls_a_server_that_is_not_there_is_thrown_out() -> None:
+async def test_connection_to_a_missing_server_is_closed() -> None:
     async with FaultyProxy.running(1) as proxy:  # where no server may listen without privileges
         reader, writer = await asyncio.open_connection("127.0.0.1", proxy.port)
         assert await ends(reader) == b""

@@ -8,7 +8,7 @@ import pytest
 from tests.testkit.postgres import PostgresServer
 
 
-async def test_a_database_is_created_empty_and_dropped(postgres_server: PostgresServer) -> None:
+async def test_database_is_created_empty_and_dropped(postgres_server: PostgresServer) -> None:
     url = postgres_server.create_database("servers_one").replace("+asyncpg", "")
     connection = await asyncpg.connect(url)
     tables = "select count(*) from pg_tables where schemaname = 'public'"
@@ -19,7 +19,7 @@ async def test_a_database_is_created_empty_and_dropped(postgres_server: Postgres
         await asyncpg.connect(url)
 
 
-async def test_a_database_can_be_cloned_from_a_template(postgres_server: PostgresServer) -> None:
+async def test_database_can_be_cloned_from_a_template(postgres_server: PostgresServer) -> None:
     """What makes a migrated database per test cheap."""
     postgres_server.create_database("servers_template")
     postgres_server.execute("create table kept as select 7 as value", database="servers_template")
@@ -29,9 +29,7 @@ async def test_a_database_can_be_cloned_from_a_template(postgres_server: Postgre
     postgres_server.drop_database("servers_template")
 
 
-async def test_a_kill_breaks_connections_and_keeps_what_was_committed(
-    postgres_server: PostgresServer, postgres_url: str
-) -> None:
+async def test_kill_breaks_connections_and_keeps_commits(postgres_server: PostgresServer, postgres_url: str) -> None:
     """A crash to the client; after the restart the committed row is there and the open transaction's is not."""
     url = postgres_url.replace("+asyncpg", "")
     connection = await asyncpg.connect(url)
@@ -50,14 +48,14 @@ async def test_a_kill_breaks_connections_and_keeps_what_was_committed(
     await connection.close()
 
 
-async def test_a_restart_keeps_the_address(postgres_server: PostgresServer, postgres_url: str) -> None:
+async def test_restart_keeps_the_address(postgres_server: PostgresServer, postgres_url: str) -> None:
     await asyncio.to_thread(postgres_server.restart)
     connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
     assert await connection.fetchval("show server_version_num") >= "180000"
     await connection.close()
 
 
-async def test_an_open_connection_is_noticed(postgres_server: PostgresServer, postgres_url: str) -> None:
+async def test_open_connection_is_detected(postgres_server: PostgresServer, postgres_url: str) -> None:
     """What `postgres_url` holds a test to when it ends."""
     connection = await asyncpg.connect(postgres_url.replace("+asyncpg", ""))
     name = postgres_url.rpartition("/")[2]

@@ -5,7 +5,7 @@ import pytest
 from tests.testkit.small_disk import DiskUnavailable, SmallDisk
 
 
-def test_a_full_disk_takes_nothing_and_is_as_before_afterwards() -> None:
+def test_full_disk_refuses_writes_and_is_restored() -> None:
     try:
         with SmallDisk.mounted(1) as disk:
             file = disk.folder / "file"

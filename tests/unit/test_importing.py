@@ -43,7 +43,7 @@ assert not structlog.is_configured()
 
 
 @pytest.mark.parametrize("variables", [{}, {"RUDDER_HTTP_PORT": "nonsense", "RUDDER_DATABASE_URL_FILE": "missing"}])
-def test_importing_any_module_reads_nothing_and_does_nothing(tmp_path: Path, variables: dict[str, str]) -> None:
+def test_import_of_any_module_has_no_side_effects(tmp_path: Path, variables: dict[str, str]) -> None:
     """No file, no connection, no thread, no logging, no word, whatever the environment holds."""
     (tmp_path / ".env").write_bytes(b"\xff\xfe")
     done = subprocess.run(

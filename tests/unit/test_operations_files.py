@@ -73,7 +73,7 @@ def instructions(name: str) -> list[str]:
     return [line for line in joined.splitlines() if line.split(" ", 1)[0] == name]
 
 
-def test_the_worker_starts_after_all_that_it_needs(services: Mapping[str, Any]) -> None:
+def test_worker_starts_after_its_dependencies(services: Mapping[str, Any]) -> None:
     """Brokers and databases answer, topics and tables are there: a first start needs no second."""
     assert waits_for(services, "worker") == {
         ("kafka", "service_healthy"),
@@ -88,7 +88,7 @@ def test_the_worker_starts_after_all_that_it_needs(services: Mapping[str, Any]) 
     assert ("kafka", "service_healthy") in waits_for(services, "topics")
 
 
-def test_what_is_waited_for_can_come_true(services: Mapping[str, Any]) -> None:
+def test_every_awaited_service_can_become_ready(services: Mapping[str, Any]) -> None:
     """A healthy service has a health check; one that completes is not started again."""
     for other, condition in waits_for(services, "worker"):
         if condition == "service_healthy":
@@ -98,7 +98,7 @@ def test_what_is_waited_for_can_come_true(services: Mapping[str, Any]) -> None:
             assert services[other]["restart"] == "no"
 
 
-def test_the_compose_file_holds_no_secret(services: Mapping[str, Any]) -> None:
+def test_compose_file_holds_no_secret(services: Mapping[str, Any]) -> None:
     """The password comes from the environment, and without it nothing starts."""
     for service in services.values():
         for name, value in service.get("environment", {}).items():
@@ -112,7 +112,7 @@ def test_the_compose_file_holds_no_secret(services: Mapping[str, Any]) -> None:
     ]
 
 
-def test_the_worker_gets_its_password_as_a_file_only(services: Mapping[str, Any]) -> None:
+def test_worker_gets_its_password_only_as_a_file(services: Mapping[str, Any]) -> None:
     """A variable would be there for whoever may look at the container."""
     for name in ("migrate", "worker"):
         environment = services[name]["environment"]
@@ -121,7 +121,7 @@ def test_the_worker_gets_its_password_as_a_file_only(services: Mapping[str, Any]
         assert services[name]["volumes"] == ["database-url:/var/lib/rudder:ro"]
 
 
-def test_the_file_holds_a_url_that_gives_any_password_back(services: Mapping[str, Any], tmp_path: Path) -> None:
+def test_url_file_preserves_any_password(services: Mapping[str, Any], tmp_path: Path) -> None:
     """The password's characters are escaped as a URL needs it, and nobody else may read the file."""
     password = "Aa1 :/@?#[]%&+='\";{}$é"
     script, path = services["database-url"]["command"]
@@ -136,7 +136,7 @@ def test_the_file_holds_a_url_that_gives_any_password_back(services: Mapping[str
     assert written.stat().st_mode & 0o077 == 0
 
 
-def test_the_topics_are_the_defaults_of_the_settings(services: Mapping[str, Any]) -> None:
+def test_created_topics_are_the_defaults_of_the_settings(services: Mapping[str, Any]) -> None:
     """The worker runs with its defaults, so the four topics are those."""
     created = re.findall(r"^create (\S+)", services["topics"]["command"][0], flags=re.MULTILINE)
     defaults = {name: Settings.model_fields[name].default for name in Settings.model_fields if "topic" in name}
@@ -145,21 +145,21 @@ def test_the_topics_are_the_defaults_of_the_settings(services: Mapping[str, Any]
     )
 
 
-def test_the_composed_kafka_is_the_tested_kafka(services: Mapping[str, Any]) -> None:
+def test_kafka_version_of_compose_is_the_tested_one(services: Mapping[str, Any]) -> None:
     """One version, of the broker and of its tools."""
     version = re.search(r"<kafka\.version>([^<]+)<", text_of("tests/testkit/kafka/pom.xml"))
     assert version is not None
     assert {services[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{version[1]}"}
 
 
-def test_a_stopping_worker_is_given_the_time_it_takes(services: Mapping[str, Any]) -> None:
+def test_stop_grace_period_covers_the_drain(services: Mapping[str, Any]) -> None:
     """Killed while it drains, it would leave its work to be done again."""
     seconds = re.fullmatch(r"([0-9]+)s", services["worker"]["stop_grace_period"])
     assert seconds is not None
     assert int(seconds[1]) > Settings.model_fields["drain_timeout_seconds"].default + GRACE_SECONDS
 
 
-def test_our_containers_cannot_write_and_gain_nothing(services: Mapping[str, Any]) -> None:
+def test_containers_are_read_only_and_unprivileged(services: Mapping[str, Any]) -> None:
     """A read-only root file system, no capabilities, no new privileges."""
     ours = [service for service in services.values() if service["image"].startswith("rudder-worker")]
     assert len(ours) == 3
@@ -169,14 +169,14 @@ def test_our_containers_cannot_write_and_gain_nothing(services: Mapping[str, Any
         assert service["security_opt"] == ["no-new-privileges:true"]
 
 
-def test_ports_are_published_on_this_machine_only(services: Mapping[str, Any]) -> None:
+def test_ports_are_published_on_localhost_only(services: Mapping[str, Any]) -> None:
     """Nothing here is fit for a network."""
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-def test_images_have_a_tag(services: Mapping[str, Any]) -> None:
+def test_images_have_a_version_tag(services: Mapping[str, Any]) -> None:
     """Not the newest of everything."""
     base = instructions("ARG")[0].partition("=")[2]
     for image in [base, *(service["image"] for service in services.values())]:
@@ -192,7 +192,7 @@ def test_every_rudder_variable_is_a_setting(name: str) -> None:
     assert list(unknown_names(dict.fromkeys(variables, ""))) == []
 
 
-def test_the_worker_is_healthy_when_it_is_ready(services: Mapping[str, Any]) -> None:
+def test_worker_is_healthy_when_it_is_ready(services: Mapping[str, Any]) -> None:
     """In compose, where `--wait` means ready; the image asks only whether the worker lives, lest an orchestrator
     restart it for a database that is away.
     """
@@ -201,7 +201,7 @@ def test_the_worker_is_healthy_when_it_is_ready(services: Mapping[str, Any]) -> 
     assert "/livez" in image_check
 
 
-def test_health_checks_are_python_that_compiles(services: Mapping[str, Any]) -> None:
+def test_health_checks_are_valid_python(services: Mapping[str, Any]) -> None:
     """A typing error in them would look like a sick worker."""
     compile(services["worker"]["healthcheck"]["test"][-1], COMPOSE, "exec")
     found = [
@@ -215,20 +215,20 @@ def test_health_checks_are_python_that_compiles(services: Mapping[str, Any]) -> 
         compile(code, DOCKERFILE, "exec")
 
 
-def test_the_image_runs_as_somebody_who_is_not_root() -> None:
+def test_image_runs_as_an_unprivileged_user() -> None:
     """By number, which an orchestrator can verify without looking into the image."""
     user = instructions("USER")[-1].split()[1]
     assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", user)
     assert int(user.split(":")[0]) >= 10_000
 
 
-def test_the_image_runs_the_command_without_a_shell() -> None:
+def test_image_runs_the_command_without_a_shell() -> None:
     """Signals reach the worker itself."""
     assert instructions("ENTRYPOINT") == ['ENTRYPOINT ["rudder-worker"]']
     assert instructions("CMD") == ['CMD ["run"]']
 
 
-def test_the_image_holds_nothing_that_it_does_not_name() -> None:
+def test_image_contains_only_the_listed_paths() -> None:
     """The build sees a list of allowed paths, and all that it copies is on it."""
     ignore = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
     assert ignore[0] == "*"
@@ -238,7 +238,7 @@ def test_the_image_holds_nothing_that_it_does_not_name() -> None:
     assert all((REPOSITORY / path).exists() for path in allowed)
 
 
-def test_the_image_pins_all_that_its_build_backend_needs() -> None:
+def test_image_pins_its_build_backends_requirements() -> None:
     """Else the image's build, which takes nothing without a hash, fails after the next `make lock`."""
     pinned = re.search(r"wanted = /\^\(([a-z|-]+)\)==/", text_of(DOCKERFILE))
     assert pinned is not None
@@ -252,7 +252,7 @@ def test_the_image_pins_all_that_its_build_backend_needs() -> None:
 
 
 @pytest.mark.parametrize("name", REQUIREMENTS)
-def test_every_pin_has_its_hashes_and_no_address(name: str) -> None:
+def test_every_pin_has_hashes_and_no_address(name: str) -> None:
     """What is installed is what was locked, wherever it is fetched from."""
     text = text_of(name)
     assert "://" not in text
@@ -263,7 +263,7 @@ def test_every_pin_has_its_hashes_and_no_address(name: str) -> None:
         assert re.search(r"--hash=sha256:[0-9a-f]{64}", stanza), stanza
 
 
-def test_the_runtime_pins_are_the_development_pins() -> None:
+def test_runtime_pins_are_the_development_pins() -> None:
     """What is tested, and measured, is what is shipped."""
     runtime, development, benchmark = (
         set(re.findall(r"^\S+==\S+", text_of(name), flags=re.MULTILINE)) for name in REQUIREMENTS
@@ -271,7 +271,7 @@ def test_the_runtime_pins_are_the_development_pins() -> None:
     assert runtime <= development <= benchmark
 
 
-def test_the_workflow_may_only_read_and_ends_in_time(jobs: Mapping[str, Any]) -> None:
+def test_workflow_has_read_permissions_and_timeouts(jobs: Mapping[str, Any]) -> None:
     """A job that hangs or is taken over can do little."""
     workflow = yaml.safe_load(text_of(WORKFLOW))
     assert workflow["permissions"] == {"contents": "read"}
@@ -326,7 +326,7 @@ def test_release_calls_what_exists() -> None:
     assert os.access(REPOSITORY / ".ci" / "release_notes.py", os.X_OK)
 
 
-def test_nightly_workflow_may_only_read_and_calls_its_target() -> None:
+def test_nightly_workflow_has_read_permissions_and_its_target() -> None:
     workflow = yaml.safe_load(text_of(".github/workflows/nightly.yml"))
     assert workflow["permissions"] == {"contents": "read"}
     assert "schedule" in workflow[True]  # YAML 1.1 reads the key `on` as true
@@ -335,7 +335,7 @@ def test_nightly_workflow_may_only_read_and_calls_its_target() -> None:
     assert "\ntest-nightly:" in text_of("Makefile")
 
 
-def test_the_workflow_runs_on_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) -> None:
+def test_workflow_runs_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) -> None:
     """Between them the jobs require every kind of server that the tests know."""
     required = {
         server for job in jobs.values() for server in job.get("env", {}).get("RUDDER_TEST_REQUIRE", "").split(",")
@@ -343,7 +343,7 @@ def test_the_workflow_runs_on_every_server_and_allows_no_skip(jobs: Mapping[str,
     assert required - {""} == SERVERS
 
 
-def test_the_workflow_holds_no_password(jobs: Mapping[str, Any]) -> None:
+def test_workflow_holds_no_password(jobs: Mapping[str, Any]) -> None:
     """Each run makes its own, and masks it in its log."""
     steps = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
     makers = [run for run in steps if "MSSQL_SA_PASSWORD=" in run and "SQLCMDPASSWORD" not in run]
@@ -354,7 +354,7 @@ def test_the_workflow_holds_no_password(jobs: Mapping[str, Any]) -> None:
     assert not re.search(r"sa:[^$]", text_of(WORKFLOW))
 
 
-def test_the_workflow_calls_make_targets_that_exist(jobs: Mapping[str, Any]) -> None:
+def test_workflow_calls_existing_make_targets(jobs: Mapping[str, Any]) -> None:
     """One vocabulary for people, hooks and CI."""
     targets = set(re.findall(r"^([a-z-]+):", text_of("Makefile"), flags=re.MULTILINE))
     called = {

@@ -28,14 +28,14 @@ def test_each_process_has_its_own_names_and_port(environment: Environment) -> No
     assert all(each.model_dump(exclude=different) == settings.model_dump(exclude=different) for each in own)
 
 
-def test_what_is_not_given_stays_so(environment: Environment) -> None:
+def test_missing_instance_id_and_port_stay_missing(environment: Environment) -> None:
     """No static membership, and any port that is free."""
     environment.set(POSTGRES)
     own = load(processes=2, http_port=0).of_process(1)
     assert (own.group_instance_id, own.http_port) == (None, 0)
 
 
-def test_one_process_is_the_default(environment: Environment) -> None:
+def test_default_is_one_process(environment: Environment) -> None:
     assert load().processes == 1
 
 
@@ -47,7 +47,7 @@ def test_one_process_is_the_default(environment: Environment) -> None:
         {"RUDDER_PROCESSES": "1", "RUDDER_HTTP_PORT": "65535"},
     ],
 )
-def test_what_fits_is_accepted(environment: Environment, accepted: dict[str, str]) -> None:
+def test_valid_process_settings_are_accepted(environment: Environment, accepted: dict[str, str]) -> None:
     environment.set(accepted)
     assert load().processes == int(accepted["RUDDER_PROCESSES"])
 
@@ -72,7 +72,9 @@ def test_what_fits_is_accepted(environment: Environment, accepted: dict[str, str
         ({**POSTGRES, "RUDDER_PROCESSES": "0"}, "RUDDER_PROCESSES: input should be greater than 0"),
     ],
 )
-def test_what_cannot_work_is_refused_in_one_line(environment: Environment, refused: dict[str, str], line: str) -> None:
+def test_invalid_process_settings_are_refused_in_one_line(
+    environment: Environment, refused: dict[str, str], line: str
+) -> None:
     environment.set(refused)
     with pytest.raises(ConfigurationError) as raised:
         load()
@@ -80,7 +82,7 @@ def test_what_cannot_work_is_refused_in_one_line(environment: Environment, refus
     assert "s3cret" not in repr(raised.value.__cause__)
 
 
-def test_a_number_that_was_given_beats_the_environment(environment: Environment) -> None:
+def test_processes_option_overrides_the_environment(environment: Environment) -> None:
     environment.set({**POSTGRES, "RUDDER_PROCESSES": "4"})
     assert isinstance(load(processes=2), Settings)
     assert load(processes=2).processes == 2

@@ -12,7 +12,7 @@ _NAMED = re.compile(r"`([\w/]+\.py)::(\w+)`")
 _FILE = re.compile(r"`(tests/[\w/]+\.py)`")
 
 
-def test_every_test_of_the_promises_is_there() -> None:
+def test_every_test_named_in_the_promises_exists() -> None:
     named = _NAMED.findall((ROOT / "docs" / "promises.md").read_text("utf-8"))
     assert len(named) > 30
     missing = [
@@ -24,5 +24,5 @@ def test_every_test_of_the_promises_is_there() -> None:
 
 
 @pytest.mark.parametrize("page", ["SECURITY.md", "README.md", "docs/promises.md"])
-def test_every_file_that_a_page_names_is_there(page: str) -> None:
+def test_every_file_named_in_a_page_exists(page: str) -> None:
     assert [name for name in _FILE.findall((ROOT / page).read_text("utf-8")) if not (ROOT / name).is_file()] == []

@@ -15,7 +15,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
     return Environment(monkeypatch, tmp_path)
 
 
-def test_the_defaults_are_the_contract_s(environment: Environment) -> None:
+def test_defaults_match_the_contract(environment: Environment) -> None:
     """CONTRACT.md, "Topics", "Databases and brokers" and "Commands"."""
     settings = load()
     assert settings.input_topics == ("rudder.deployment-events",)
@@ -31,27 +31,27 @@ def test_the_defaults_are_the_contract_s(environment: Environment) -> None:
 
 
 @pytest.mark.parametrize("where", ["environment", ".env"])
-def test_a_setting_is_read_with_its_prefix_only(environment: Environment, where: str) -> None:
+def test_setting_is_read_only_with_its_prefix(environment: Environment, where: str) -> None:
     environment.give(where, {"RUDDER_GROUP_ID": "ours", "HTTP_PORT": "1", "CONCURRENCY": "nonsense"})
     settings = load()
     assert (settings.group_id, settings.http_port, settings.concurrency) == ("ours", 8080, 16)
 
 
-def test_the_environment_beats_the_file_and_arguments_beat_both(environment: Environment) -> None:
+def test_environment_overrides_the_file_and_arguments_both(environment: Environment) -> None:
     environment.write({"RUDDER_GROUP_ID": "file", "RUDDER_CONCURRENCY": "3", "RUDDER_ATTEMPTS_MAX": "2"})
     environment.set({"RUDDER_GROUP_ID": "environment", "RUDDER_ATTEMPTS_MAX": "4"})
     settings = load(attempts_max=6)
     assert (settings.concurrency, settings.group_id, settings.attempts_max) == (3, "environment", 6)
 
 
-def test_as_many_connections_as_work_needs_unless_the_number_is_given(environment: Environment) -> None:
+def test_pool_size_defaults_to_the_concurrency(environment: Environment) -> None:
     environment.set({"RUDDER_CONCURRENCY": "4"})
     assert load().connections_max == 5
     environment.set({"RUDDER_DATABASE_CONNECTIONS_MAX": "2"})
     assert load().connections_max == 2
 
 
-def test_settings_cannot_be_changed(environment: Environment) -> None:
+def test_settings_are_immutable(environment: Environment) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         load().group_id = "other"  # type: ignore[misc]  # that is the point
 
@@ -78,7 +78,7 @@ def test_topics_are_separated_by_commas(
 )
 @pytest.mark.parametrize("line_end", ["", "\n", "\r\n"])
 @pytest.mark.parametrize("where", ["environment", ".env"])
-def test_a_secret_can_come_from_a_file(
+def test_secret_can_come_from_a_file(
     environment: Environment, where: str, line_end: str, name: str, value: str
 ) -> None:
     """As orchestrators mount them; the end of the last line does not count."""
@@ -93,7 +93,7 @@ def test_a_secret_can_come_from_a_file(
 
 
 @pytest.mark.parametrize("where", ["environment", "file"])
-def test_a_password_keeps_its_blanks(environment: Environment, where: str) -> None:
+def test_password_keeps_its_blanks(environment: Environment, where: str) -> None:
     """They are part of it; a login without them fails, and nobody would see why."""
     given = {**SASL, "RUDDER_KAFKA_SASL_PASSWORD": " two blanks "}
     if where == "file":
@@ -111,7 +111,7 @@ def test_brokers_are_given_as_host_and_port(environment: Environment, protocol_v
     assert load().kafka_bootstrap_servers == protocol_value
 
 
-def test_no_text_form_of_the_settings_shows_a_secret(environment: Environment) -> None:
+def test_text_forms_of_the_settings_show_no_secret(environment: Environment) -> None:
     environment.set({**SASL, "RUDDER_DATABASE_URL": f"postgresql+asyncpg://u:{quote(SECRET, safe='')}@h/d"})
     environment.set({"RUDDER_KAFKA_SSL_CERTFILE": "c", "RUDDER_KAFKA_SSL_KEYFILE": "k"})
     environment.set({"RUDDER_KAFKA_SSL_KEYFILE_PASSWORD": SECRET})
@@ -122,7 +122,7 @@ def test_no_text_form_of_the_settings_shows_a_secret(environment: Environment) -
         assert "w#rd" not in text
 
 
-def test_unknown_names_come_with_the_nearest_one() -> None:
+def test_unknown_name_has_the_nearest_setting() -> None:
     """Settings that exist, files of secrets, the tests' own variables and other programs' pass."""
     environment = {
         "RUDDER_HTP_PORT": "1",
@@ -143,6 +143,6 @@ def test_unknown_names_come_with_the_nearest_one() -> None:
     ]
 
 
-def test_every_setting_is_described() -> None:
+def test_every_setting_has_a_description() -> None:
     """Documentation prints the descriptions."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

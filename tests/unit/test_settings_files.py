@@ -39,7 +39,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Environment:
 
 @pytest.mark.parametrize("line_end", [b"", b"\n", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", MARK])
-def test_secret_file_loses_mark_and_line_end(environment: Environment, mark: bytes, line_end: bytes) -> None:
+def test_secret_file_loses_byte_order_mark_and_line_end(environment: Environment, mark: bytes, line_end: bytes) -> None:
     (environment.folder / "url").write_bytes(mark + URL.encode() + line_end)
     (environment.folder / "password").write_bytes(mark + b" p\xc3\xa4ss " + line_end)
     environment.set(
@@ -58,7 +58,7 @@ def test_secret_file_loses_mark_and_line_end(environment: Environment, mark: byt
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", MARK])
-def test_env_file_loses_mark_and_line_ends(environment: Environment, mark: bytes, line_end: bytes) -> None:
+def test_env_file_loses_byte_order_mark_and_line_ends(environment: Environment, mark: bytes, line_end: bytes) -> None:
     """The mark stands before the first name, which would else be another name."""
     lines = (b"RUDDER_GROUP_ID=ours", b"RUDDER_CONCURRENCY=3", b"")
     (environment.folder / ".env").write_bytes(mark + line_end.join(lines))
@@ -68,7 +68,7 @@ def test_env_file_loses_mark_and_line_ends(environment: Environment, mark: bytes
 
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", MARK])
-def test_sources_file_loses_mark_and_line_ends(tmp_path: Path, mark: bytes, line_end: bytes) -> None:
+def test_sources_file_loses_byte_order_mark_and_line_ends(tmp_path: Path, mark: bytes, line_end: bytes) -> None:
     path = tmp_path / "sources.toml"
     path.write_bytes(mark + line_end.join((b"[organizations]", b'acme = ["/ci/*"]', b"")))
     sources = allowed_sources(path)
@@ -76,14 +76,14 @@ def test_sources_file_loses_mark_and_line_ends(tmp_path: Path, mark: bytes, line
     assert sources.allow("/ci/1", organization_id="acme")
 
 
-def test_variable_loses_mark(environment: Environment) -> None:
+def test_variable_loses_byte_order_mark(environment: Environment) -> None:
     """A secret that was made from a file with a mark arrives as a variable with one."""
     environment.set({"RUDDER_DATABASE_URL": f"\ufeff{URL}", "RUDDER_GROUP_ID": "\ufeffours"})
     settings = load()
     assert (settings.database_url.get_secret_value(), settings.group_id) == (URL, "ours")
 
 
-def test_env_file_with_an_input_output_error_is_one_line(environment: Environment) -> None:
+def test_unreadable_env_file_is_one_line(environment: Environment) -> None:
     """A process's own memory is a file that exists and cannot be read from its start, whoever reads it."""
     (environment.folder / ".env").symlink_to("/proc/self/mem")
     with pytest.raises(ConfigurationError, match=r"^\.env cannot be read: "):

@@ -29,7 +29,7 @@ def refusal() -> str:
 
 @pytest.mark.parametrize("where", ["environment", ".env"])
 @pytest.mark.parametrize("name", ["DATABASE_URL", "KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEYFILE_PASSWORD"])
-def test_a_secret_and_its_file_exclude_each_other(environment: Environment, where: str, name: str) -> None:
+def test_secret_and_its_file_exclude_each_other(environment: Environment, where: str, name: str) -> None:
     """Which of the two was meant, the worker must not guess."""
     (environment.folder / "secret").write_text("sqlite+aiosqlite:///x.db")
     environment.give(where, {f"RUDDER_{name}": "sqlite+aiosqlite:///y.db", f"RUDDER_{name}_FILE": "secret"})
@@ -37,9 +37,7 @@ def test_a_secret_and_its_file_exclude_each_other(environment: Environment, wher
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe" + SECRET.encode("utf-16-le")])
-def test_a_secret_file_that_cannot_be_read_is_named_by_its_setting(
-    environment: Environment, content: bytes | None
-) -> None:
+def test_unreadable_secret_file_is_named_by_its_setting(environment: Environment, content: bytes | None) -> None:
     if content is not None:
         (environment.folder / "secret").write_bytes(content)
     environment.set({"RUDDER_KAFKA_SASL_PASSWORD_FILE": "secret"})
@@ -49,7 +47,7 @@ def test_a_secret_file_that_cannot_be_read_is_named_by_its_setting(
 @pytest.mark.parametrize(
     "name", ["DATABASE_URL", "KAFKA_SASL_PASSWORD", "KAFKA_SSL_KEYFILE_PASSWORD", "SOURCES_FILE", "GROUP_ID"]
 )
-def test_variable_in_another_encoding_is_refused_by_name(environment: Environment, name: str) -> None:
+def test_variable_in_another_encoding_is_named(environment: Environment, name: str) -> None:
     environment.set({f"RUDDER_{name}": f"{SECRET}\udce9"})
     assert f"RUDDER_{name}" in refusal()
 
@@ -94,7 +92,7 @@ CONTRADICTIONS = [
 
 
 @pytest.mark.parametrize(("given", "named"), CONTRADICTIONS, ids=lambda value: " ".join(value))
-def test_a_contradiction_is_refused_in_one_line_that_names_it(
+def test_contradictory_settings_are_refused_in_one_line(
     environment: Environment, given: dict[str, str], named: list[str]
 ) -> None:
     """And holds no secret, though there are some."""
@@ -158,7 +156,7 @@ def test_a_contradiction_is_refused_in_one_line_that_names_it(
         ("LOG_LEVEL", "loud"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_refused_by_its_name(environment: Environment, name: str, value: str) -> None:
+def test_invalid_value_is_refused_by_its_name(environment: Environment, name: str, value: str) -> None:
     environment.set({f"RUDDER_{name}": value, **SASL} if not name.startswith("KAFKA") else {f"RUDDER_{name}": value})
     assert refusal().startswith(f"RUDDER_{name}")
 
@@ -172,7 +170,7 @@ def test_a_value_that_cannot_be_meant_is_refused_by_its_name(environment: Enviro
         ("DEAD_LETTER_TOPIC", "a/b", "topic"),
     ],
 )
-def test_a_refusal_says_what_is_expected_in_words(environment: Environment, name: str, value: str, word: str) -> None:
+def test_refusal_states_the_expected_value_in_words(environment: Environment, name: str, value: str, word: str) -> None:
     """An operator reads neither regular expressions nor Python."""
     environment.set({f"RUDDER_{name}": value})
     line = refusal().removeprefix(f"RUDDER_{name}")
@@ -181,6 +179,6 @@ def test_a_refusal_says_what_is_expected_in_words(environment: Environment, name
     assert "tuple" not in line
 
 
-def test_an_env_file_that_is_no_text_is_refused_by_its_name(environment: Environment) -> None:
+def test_env_file_that_is_not_text_is_named(environment: Environment) -> None:
     (environment.folder / ".env").write_bytes(b"\xff\xfe")
     assert ".env" in refusal()

@@ -33,11 +33,11 @@ def refusal(path: Path) -> str:
     return line
 
 
-def test_no_file_is_no_list() -> None:
+def test_missing_file_is_no_list() -> None:
     assert allowed_sources(None) is None
 
 
-def test_the_list_is_what_the_file_says(tmp_path: Path) -> None:
+def test_list_has_the_files_content(tmp_path: Path) -> None:
     sources = allowed_sources(written(tmp_path, WHOLE))
     assert sources is not None
     asked = [
@@ -79,17 +79,17 @@ def test_the_list_is_what_the_file_says(tmp_path: Path) -> None:
         ("[organizations]\n" + "".join(f"o{n} = []\n" for n in range(ORGANIZATIONS_MAX + 1)), "/organizations: "),
     ],
 )
-def test_what_cannot_be_meant_is_refused_by_its_place(tmp_path: Path, text: str | bytes, words: str) -> None:
+def test_invalid_content_is_refused_with_its_position(tmp_path: Path, text: str | bytes, words: str) -> None:
     """A list that says less than its author thinks would turn away, or let in, whom it should not."""
     assert words in refusal(written(tmp_path, text))
 
 
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "missing.toml")
     assert "directory" in refusal(tmp_path)
 
 
-def test_a_source_may_be_as_long_as_an_event_s(tmp_path: Path) -> None:
+def test_source_may_be_as_long_as_an_events(tmp_path: Path) -> None:
     longest = "s" * 1024
     sources = allowed_sources(written(tmp_path, f"[organizations]\nacme = ['{longest}*']"))
     assert sources is not None

@@ -19,7 +19,7 @@ def _record(offset: int, *, timestamp_ms: int = 0, topic: str = "events") -> Top
     )
 
 
-def test_a_releases_first_event_makes_three_status_events() -> None:
+def test_first_event_of_a_release_makes_three_status_events() -> None:
     """Created, its deployment requested, and deploying: the expectation counts what subscribers get."""
     [first] = islice(records(Traffic(releases_active=5)), 1)
     record = TopicRecord(
@@ -35,12 +35,12 @@ def test_a_releases_first_event_makes_three_status_events() -> None:
     assert (expected.events, expected.status_records) == (1, 3)
 
 
-def test_append_times_are_those_of_both_topics_in_order() -> None:
+def test_append_times_come_from_both_topics_in_order() -> None:
     seen = Published(deployment_status=(_record(0, timestamp_ms=5), _record(1, timestamp_ms=9)))
     assert (seen + Published(release_status=(_record(0, timestamp_ms=7),))).append_times_ms == [5, 7, 9]
 
 
-def test_published_records_of_a_history_come_first() -> None:
+def test_published_records_of_earlier_runs_come_first() -> None:
     """The order of a release's status events is compared, and a lap goes on where its history ended."""
     history, lap = _record(7, topic="history"), _record(0, topic="lap")
     together = Published(deployment_status=(history,)) + Published(deployment_status=(lap,))
@@ -57,5 +57,5 @@ def test_published_records_of_a_history_come_first() -> None:
         (None, None),
     ],
 )
-def test_values_are_those_of_the_sqlite_tables(value: Any, text: Any) -> None:
+def test_expected_values_match_the_sqlite_tables(value: Any, text: Any) -> None:
     assert as_text(value) == text

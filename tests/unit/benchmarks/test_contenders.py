@@ -27,7 +27,7 @@ EVENT = {
 }
 
 
-def test_names_tell_contenders_apart() -> None:
+def test_contender_names_are_unique() -> None:
     """Tallies are kept by name."""
     contenders = [
         *(this_worker(concurrency=lanes, processes=processes) for lanes in (1, 16) for processes in (1, 2)),
@@ -40,19 +40,19 @@ def test_names_tell_contenders_apart() -> None:
     assert len({contender.name for contender in contenders}) == len(contenders)
 
 
-def test_the_worker_runs_alone_as_it_comes() -> None:
+def test_worker_concurrency_defaults_to_the_users_default() -> None:
     """Where a measurement names no concurrency, it is the one that users get."""
     assert Settings.model_fields["concurrency"].default == CONCURRENCY
     assert this_worker().variables() == {"RUDDER_CONCURRENCY": str(CONCURRENCY)}
 
 
-def test_contenders_get_events_without_a_zone_and_in_utc() -> None:
+def test_contender_times_are_utc_without_a_zone() -> None:
     event = DeploymentEvent.model_validate_json(json.dumps(EVENT))
     assert event.time == datetime(2026, 3, 2, 8, 0, 0, 1)  # noqa: DTZ001 - as the columns hold it
 
 
 @pytest.mark.parametrize("changed", [{"specversion": "0.3"}, {"type": "x"}, {"time": "2026-03-02T10:00:00"}])
-def test_contenders_look_at_what_they_read(changed: dict[str, str]) -> None:
+def test_contenders_validate_what_they_read(changed: dict[str, str]) -> None:
     with pytest.raises(ValidationError):
         DeploymentEvent.model_validate({**EVENT, **changed})
 
@@ -68,13 +68,13 @@ def test_contenders_look_at_what_they_read(changed: dict[str, str]) -> None:
         ("", "APPROVED"),
     ],
 )
-def test_a_release_follows_its_environments(statuses: str, expected: str) -> None:
+def test_release_status_follows_its_environments(statuses: str, expected: str) -> None:
     """Rule 8 of the contract, one attempt in each environment."""
     rows = [_attempt(status, environment=f"environment-{n}", at=n) for n, status in enumerate(statuses.split())]
     assert roll_up(rows) == expected
 
 
-def test_an_environment_counts_with_its_latest_event() -> None:
+def test_environment_counts_with_its_latest_event() -> None:
     """Not with its highest attempt: an older one may have been taken back since."""
     rows = [_attempt("ROLLED_BACK", at=9, attempt=1), _attempt("SUCCESS", at=5, attempt=2)]
     assert roll_up(rows) == "ROLLED_BACK"

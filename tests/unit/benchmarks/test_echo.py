@@ -23,24 +23,24 @@ def _environment(**more: str) -> Environment:
     return read_environment({**VARIABLES, **more})
 
 
-def test_after_the_last_record_all_status_records_are_there() -> None:
+def test_echo_publishes_every_status_record() -> None:
     echo = Echo(_environment())
     topics = Counter(topic for _ in range(1000) for topic in echo.topics())
     assert topics.total() == 1743
     assert topics["deployments"] == 1000
 
 
-def test_they_are_spread_evenly() -> None:
+def test_echo_spreads_status_records_evenly() -> None:
     """Each record is answered with one or two, never with a burst."""
     echo = Echo(_environment())
     assert {len(list(echo.topics())) for _ in range(1000)} == {1, 2}
 
 
-def test_a_contender_without_its_variables_does_not_start() -> None:
+def test_contender_without_its_variables_does_not_start() -> None:
     with pytest.raises(KeyError):
         read_environment({})
 
 
-def test_where_nothing_is_said_one_message_is_handled_at_a_time() -> None:
+def test_concurrency_defaults_to_one() -> None:
     assert _environment().concurrency == 1
     assert _environment(RUDDER_CONCURRENCY="16").concurrency == 16

@@ -7,29 +7,29 @@ from benchmarks.results import Results
 from tests.unit.benchmarks.figures import latency, memory, results, standing
 
 
-def test_nothing_measured_meets_no_goal_and_misses_none() -> None:
+def test_goals_without_measurements_are_neither_met_nor_missed() -> None:
     assert [goal.verdict for goal in goals(results())] == ["not measured"] * 6
 
 
 @pytest.mark.parametrize(("speed", "verdict"), [(800, "aim met"), (799, "met"), (500, "met"), (400, "missed by 20%")])
-def test_a_ratio_is_held_against_both_bounds(speed: float, verdict: str) -> None:
+def test_ratio_is_compared_with_both_bounds(speed: float, verdict: str) -> None:
     """At least 5 times the plain loop, 8 times as the aim; a miss says by how much."""
     found = _goal(results(standings=(standing("worker", speed), standing("plain", 100))), "plain")
     assert (found.measured, found.verdict) == (speed / 100, verdict)
 
 
-def test_a_rival_with_several_settings_counts_with_its_best() -> None:
+def test_contender_with_several_settings_counts_with_its_best() -> None:
     """It would be easy to win against one that is set up badly."""
     standings = standing("worker", 600), standing("faststream", 100, concurrency=1), standing("faststream", 200)
     assert _goal(results(standings=standings), "FastStream").measured == 3
 
 
-def test_two_processes_do_not_count_against_one() -> None:
+def test_two_processes_are_not_compared_with_one() -> None:
     standings = standing("worker", 600), standing("worker", 1_000, processes=2), standing("plain", 100)
     assert _goal(results(standings=standings), "plain").measured == 6
 
 
-def test_against_the_jvm_which_uses_every_core_so_may_the_worker() -> None:
+def test_worker_may_use_every_core_against_the_jvm() -> None:
     standings = (
         standing("worker", 600),
         standing("worker", 1_000, processes=2),
@@ -51,7 +51,7 @@ def test_pgbench_is_compared_at_the_same_number_of_clients() -> None:
     assert found.basis == "worker 1 x 64 / pgbench 1 x 64"
 
 
-def test_latency_is_compared_at_half_the_plain_loops_capacity_only() -> None:
+def test_latency_goal_uses_half_the_plain_loops_capacity() -> None:
     latencies = (
         latency("worker", p99_ms=20, why=HALF_OF_PLAIN),
         latency("plain", p99_ms=100, why=HALF_OF_PLAIN),
@@ -62,7 +62,7 @@ def test_latency_is_compared_at_half_the_plain_loops_capacity_only() -> None:
     assert found.verdict == "aim met"
 
 
-def test_a_plain_loop_that_never_answered_is_no_yardstick() -> None:
+def test_plain_loop_without_answers_is_not_compared() -> None:
     latencies = (
         latency("worker", p99_ms=20, why=HALF_OF_PLAIN),
         latency("plain", p99_ms=float("inf"), why=HALF_OF_PLAIN),

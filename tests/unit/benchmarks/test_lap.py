@@ -6,21 +6,21 @@ from benchmarks.lap import Costs, Glances, Meters, costs, events_per_second
 from benchmarks.usage import Usage
 
 
-def test_the_first_tenth_of_the_status_records_does_not_count() -> None:
+def test_first_tenth_of_the_status_records_does_not_count() -> None:
     """Ten records a second for nine seconds; before them, a start that took a minute."""
     times_ms = [0] * 10 + [60_000 + index * 100 for index in range(91)]
     assert events_per_second(times_ms, events=1_000) == pytest.approx(900 / 9)
 
 
-def test_no_status_records_are_no_speed() -> None:
+def test_rate_without_status_records_is_zero() -> None:
     assert events_per_second([], events=10) == 0
 
 
-def test_status_records_of_one_millisecond_are_not_infinitely_fast() -> None:
+def test_rate_within_one_millisecond_is_finite() -> None:
     assert events_per_second([5] * 100, events=100) == pytest.approx(90_000)
 
 
-def test_costs_are_those_of_the_events_between_the_two_glances() -> None:
+def test_cost_covers_events_between_the_two_samples() -> None:
     """A quarter was done at the first glance: what the start took is not counted, nor are its events."""
     glances = object.__new__(Glances)
     glances.warm = 0.25, _meters(contender=5.0, broker=1.0, database=2.0)
@@ -28,7 +28,7 @@ def test_costs_are_those_of_the_events_between_the_two_glances() -> None:
     assert costs(glances, events=2_000) == Costs(contender_us=2_000, broker_us=1_000, database_us=0)
 
 
-def test_a_lap_too_short_for_two_glances_has_no_costs() -> None:
+def test_short_run_has_no_cost() -> None:
     glances = object.__new__(Glances)
     glances.warm = glances.done = 1.0, _meters(contender=8.0, broker=2.5, database=2.0)
     assert costs(glances, events=2_000) == Costs(contender_us=0, broker_us=0, database_us=0)

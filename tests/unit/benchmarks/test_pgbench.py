@@ -13,12 +13,12 @@ tps = 1499.387211 (without initial connection time)
 """
 
 
-def test_the_rate_is_that_without_connecting() -> None:
+def test_rate_excludes_the_connection_time() -> None:
     assert rate_of(PRINTED.format(failed=0)) == 1499.387211
 
 
 @pytest.mark.parametrize("printed", [PRINTED.format(failed=3), "", "pgbench: error: client 0 aborted"])
-def test_a_run_with_failures_has_no_rate(printed: str) -> None:
+def test_run_with_failures_has_no_rate(printed: str) -> None:
     """Failed transactions are quick."""
     with pytest.raises(PgbenchFailed):
         rate_of(printed)

@@ -132,16 +132,16 @@ async def _turn(message: Message, outcome: Applied | Stale, *, known: bool) -> T
     return Turn(message=message, outcome=outcome, asked=asked, written=written)
 
 
-def test_no_event_asks_what_the_others_do_not_know(turns: list[Turn]) -> None:
+def test_every_event_loads_known_statements_only(turns: list[Turn]) -> None:
     assert {turn.asked[0] for turn in turns} == {statement.sql for statement in asks().values()}
 
 
-def test_no_event_writes_what_the_others_do_not_know(turns: list[Turn]) -> None:
+def test_every_event_writes_known_statements_only(turns: list[Turn]) -> None:
     """Every shape is there, and none that no event has."""
     assert {turn.written[0] for turn in turns} == {statement.sql for statement in writes_by_shape().values()}
 
 
-def test_parameters_are_what_their_names_say(turns: list[Turn]) -> None:
+def test_parameter_names_match_the_workers_values(turns: list[Turn]) -> None:
     """Held against events that were judged: whoever fills them in by name writes what the worker writes."""
     names = {statement.sql: statement.names for statement in writes_by_shape().values()}
     for turn in turns:
@@ -171,7 +171,7 @@ def test_parameters_are_what_their_names_say(turns: list[Turn]) -> None:
             assert (values["release_status"], values["release_previous"]) == (moved.status, moved.previous)
 
 
-def test_an_event_is_asked_for_by_its_first_entry(turns: list[Turn]) -> None:
+def test_event_is_looked_up_by_its_first_activity(turns: list[Turn]) -> None:
     names = {statement.sql: statement.names for statement in asks().values()}
     for turn in turns:
         sql, parameters = turn.asked
@@ -180,30 +180,30 @@ def test_an_event_is_asked_for_by_its_first_entry(turns: list[Turn]) -> None:
         assert values["attempt"] is None
 
 
-def test_the_file_for_java_is_what_the_worker_sends_now() -> None:
+def test_file_for_java_matches_the_workers_statements() -> None:
     """`python -m benchmarks.java_statements` makes it so."""
     assert java_statements.FILE.read_text("utf-8") == java_statements.text()
 
 
-def test_java_gives_each_question_mark_a_value() -> None:
+def test_java_gets_a_value_for_each_question_mark() -> None:
     contents = json.loads(java_statements.text())
     for statement in (contents["entries"], *contents["asks"].values(), *contents["writes"].values()):
         assert statement["sql"].count("?") == len(statement["names"]) > 0
         assert "$" not in statement["sql"].replace("{12}$'", "")  # the one that ends a pattern
 
 
-def test_a_repeated_parameter_is_repeated_for_java() -> None:
+def test_repeated_parameter_is_repeated_for_java() -> None:
     contents = json.loads(java_statements.text())
     assert contents["asks"]["started"]["names"].count("release") > asks()["started"].names.count("release") == 1
 
 
-def test_the_settings_are_those_of_the_workers_sessions() -> None:
+def test_session_settings_match_the_workers() -> None:
     assert SESSION["plan_cache_mode"] == "force_generic_plan"
     for name, value in SESSION.items():
         assert f"SET {name} = {value}'" in statements.preparation()
 
 
-def test_pgbench_speaks_the_workers_words(stream_turns: list[Turn]) -> None:
+def test_pgbench_sends_the_workers_statements(stream_turns: list[Turn]) -> None:
     """Whatever the worker sends for the stream's events, to the letter, but for what stands where a value does."""
     script = _without_values(statements.script())
     said = {sql for turn in stream_turns for sql, _ in (turn.asked, turn.written)}
@@ -211,7 +211,7 @@ def test_pgbench_speaks_the_workers_words(stream_turns: list[Turn]) -> None:
     assert [sql for sql in said if _without_parameters(sql) not in script] == []
 
 
-def test_pgbench_sends_nothing_that_it_was_not_given() -> None:
+def test_pgbench_defines_every_variable() -> None:
     """An unknown variable would stay in the statement as it stands."""
     script = statements.script()
     given = set(re.findall(r"\\set (\w+)", script)) | set(re.findall(r"AS (\w+)", script))
@@ -222,7 +222,7 @@ def test_pgbench_sends_nothing_that_it_was_not_given() -> None:
     assert {"release", "version", "entry_0", "at", "deployment", "attempt"} <= sent
 
 
-def test_texts_that_pgbench_sends_hold_no_fresh_id() -> None:
+def test_constant_texts_of_pgbench_hold_no_row_id() -> None:
     """Ids of rows are drawn anew; the texts that stay the same name only what many rows share."""
     ids = re.findall(r"'([0-9a-f]{8}-[0-9a-f-]{27})'::text AS (\w+)", statements.preparation())
     assert {name for _, name in ids} == {"project", "component"}

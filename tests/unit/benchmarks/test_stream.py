@@ -15,7 +15,7 @@ EVENTS = 3_000
 SMALL = Traffic(releases_active=100)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_fewer_events_are_a_prefix() -> None:
+def test_same_seed_and_fewer_events_give_a_prefix() -> None:
     """Slow contenders get the first of the others' events; a run can be repeated."""
     stream = list(islice(records(SMALL), EVENTS))
     assert list(islice(records(SMALL), EVENTS // 3)) == stream[: EVENTS // 3]
@@ -41,19 +41,19 @@ def test_every_event_is_applied(skew: Skew) -> None:
     assert model.tally == {("applied", None): EVENTS}
 
 
-def test_times_only_grow_and_no_two_are_the_same() -> None:
+def test_event_times_are_strictly_increasing() -> None:
     """The check of a large backlog counts events by their times."""
     times = [json.loads(record.value)["time"] for record in islice(records(SMALL), EVENTS)]
     assert times == sorted(set(times))
 
 
-def test_a_key_is_its_events_release() -> None:
+def test_record_key_is_the_release() -> None:
     """Keys decide the partitions, which must be the same for everybody."""
     for record in islice(records(SMALL), 200):
         assert record.key == json.loads(record.value)["data"]["release_id"].encode()
 
 
-def test_an_attempt_is_requested_started_and_ended() -> None:
+def test_attempt_is_requested_started_and_ended() -> None:
     """What pipelines send; the rules are put to more of their branches by other tests."""
     kinds: dict[tuple[str, str], list[str]] = {}
     for record in islice(records(SMALL), EVENTS):
@@ -65,13 +65,13 @@ def test_an_attempt_is_requested_started_and_ended() -> None:
     assert sum(each.count("requested") > 1 for each in kinds.values()) > 10
 
 
-def test_one_hot_release_has_half_of_all() -> None:
+def test_hot_release_has_half_of_all_events() -> None:
     [(_, most), (_, second)] = _busiest("hot")
     assert 0.45 < most / EVENTS < 0.55
     assert second < 0.02 * EVENTS
 
 
-def test_with_zipf_the_second_release_has_half_of_the_firsts_traffic() -> None:
+def test_zipf_halves_the_traffic_of_the_second_release() -> None:
     [(_, most), (_, second)] = _busiest("zipf")
     assert 1.6 < most / second < 2.6
 

@@ -24,30 +24,30 @@ FULL = results(
     ("value", "text"),
     [(1234.5, "1,234"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.0123, "0.0123"), (0, "0")],
 )
-def test_three_digits_count(value: float, text: str) -> None:
+def test_figures_have_three_significant_digits(value: float, text: str) -> None:
     assert figure(value) == text
 
 
-def test_a_time_that_never_came_is_said_to_be_never() -> None:
+def test_infinite_time_is_shown_as_never() -> None:
     assert figure(float("inf")) == "never"
 
 
-def test_a_bar_in_a_cell_does_not_end_the_cell() -> None:
+def test_vertical_bar_in_a_cell_is_escaped() -> None:
     assert list(table(("a", "b"), [("x|y", "1")])) == ["| a | b |", "|---|---:|", "| x\\|y | 1 |"]
 
 
-def test_a_contender_is_shown_with_its_median_extremes_and_ratio() -> None:
+def test_contender_row_has_median_extremes_and_ratio() -> None:
     [row] = [line for line in _lines() if line.startswith("| worker 1 x 16 |")]
     assert row.startswith("| worker 1 x 16 | 600 | 500 | 700 | 1,000 |")
     assert row.endswith(f"| 6.00{TIMES} |")
 
 
-def test_one_that_could_not_run_has_a_reason_and_no_row() -> None:
+def test_contender_that_could_not_run_has_a_reason_and_no_row() -> None:
     assert not [line for line in _lines() if line.startswith("| faststream")]
     assert "- faststream 1 x 16: FastStream is not installed (left out)" in _lines()
 
 
-def test_what_was_done_wrongly_is_said_twice() -> None:
+def test_wrong_result_is_reported_in_the_row_and_at_the_end() -> None:
     """In the row and at the end: nobody may quote the speed of a contender that did something else."""
     wrong = results(standings=(standing("plain", 900, differences=("releases 1: missing",)),))
     text = markdown(wrong, goals(wrong))
@@ -55,11 +55,11 @@ def test_what_was_done_wrongly_is_said_twice() -> None:
     assert "- plain 1 x 16: releases 1: missing" in text
 
 
-def test_nothing_measured_makes_no_empty_sections() -> None:
+def test_missing_measurements_make_no_sections() -> None:
     assert "###" not in markdown(results(), goals(results()))
 
 
-def test_json_has_null_for_a_time_that_never_came() -> None:
+def test_json_has_null_for_an_infinite_time() -> None:
     """Infinity is no JSON, and other programs read this."""
     found = json.loads(as_json(FULL, []), parse_constant=pytest.fail)
     assert found["latencies"][0]["p99_ms"] is None

@@ -58,13 +58,13 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> ScriptedStage:
     return ScriptedStage(monkeypatch)
 
 
-def test_contenders_take_turns_within_a_round(stage: ScriptedStage) -> None:
+def test_contenders_alternate_within_a_round(stage: ScriptedStage) -> None:
     """Noise that comes and goes must not hit one of them only; the slow get the shorter course."""
     stage.compare(this_worker(concurrency=16), plain_loop(), rounds=2)
     assert stage.laps == [("this worker, 1 x 16", "fast"), ("plain loop", "slow")] * 2
 
 
-def test_one_that_fails_does_not_end_the_others(stage: ScriptedStage) -> None:
+def test_failed_contender_does_not_end_the_others(stage: ScriptedStage) -> None:
     """Half an hour's figures are kept; that it failed makes the whole run fail, since a difference does."""
     stage.failing = ("plain loop",)
     found = stage.compare(this_worker(concurrency=16), plain_loop())
@@ -76,7 +76,7 @@ def test_one_that_fails_does_not_end_the_others(stage: ScriptedStage) -> None:
     assert found["plain loop"].rss_peak_bytes == 2
 
 
-def test_one_that_cannot_run_has_no_laps(stage: ScriptedStage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_contender_that_cannot_run_has_no_runs(stage: ScriptedStage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     found = stage.compare(faststream(workers=1))
     assert not stage.laps
@@ -84,7 +84,7 @@ def test_one_that_cannot_run_has_no_laps(stage: ScriptedStage, monkeypatch: pyte
     assert found["FastStream, 1 worker"].missing == "FastStream is not installed"
 
 
-def test_the_ceilings_are_taken_in_every_round(stage: ScriptedStage) -> None:
+def test_ceilings_are_measured_in_every_round(stage: ScriptedStage) -> None:
     found = stage.compare(rounds=3)
     assert {name: standing.speed and standing.speed.rounds for name, standing in found.items()} == {
         "pgbench, 16 clients": (50, 50, 50),

@@ -41,14 +41,14 @@ def _family(mark: str) -> Iterator[subprocess.Popen[str]]:
             process.stdin.close()
 
 
-def test_a_childs_time_and_memory_are_its_familys() -> None:
+def test_usage_includes_child_processes() -> None:
     with _family("a-family") as process:
         usage = usage_of(process.pid)
         assert usage.cpu_seconds >= 0.2
         assert usage.rss_peak_bytes >= usage.rss_bytes > 50_000_000
 
 
-def test_what_a_child_used_still_counts_when_it_is_gone() -> None:
+def test_usage_keeps_ended_child_processes() -> None:
     """Database servers end a process with each connection: their time must not vanish."""
     with _family("a-family-that-shrinks") as process:
         [child] = _children(process.pid)
@@ -60,12 +60,12 @@ def test_what_a_child_used_still_counts_when_it_is_gone() -> None:
         assert usage.rss_bytes < 50_000_000
 
 
-def test_a_process_is_found_by_an_argument_of_its_own() -> None:
+def test_process_is_found_by_its_argument() -> None:
     with _family("a-family-with-a-name") as process:
         assert process_with("a-family-with-a-name") == process.pid
 
 
-def test_nobody_costs_nothing() -> None:
+def test_usage_of_no_process_is_zero() -> None:
     assert usage_of() == Usage()
     assert usage_of(2**30) == Usage()
     with pytest.raises(LookupError):

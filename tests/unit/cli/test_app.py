@@ -22,7 +22,7 @@ from worker.version import __version__
 COMMANDS = ("run", "demo", "migrate", "check-config", "publish", "validate")
 
 
-def test_help_names_every_command_on_standard_output(command_line: CommandLine) -> None:
+def test_help_names_every_command_on_stdout(command_line: CommandLine) -> None:
     ended = command_line("--help")
     assert (ended.code, ended.err) == (0, "")
     for name in COMMANDS:
@@ -33,7 +33,7 @@ def test_help_names_every_command_on_standard_output(command_line: CommandLine) 
 
 @pytest.mark.parametrize("name", COMMANDS)
 @pytest.mark.parametrize("option", ["--help", "-h"])
-def test_every_command_explains_itself(command_line: CommandLine, name: str, option: str) -> None:
+def test_every_command_has_help_even_with_wrong_settings(command_line: CommandLine, name: str, option: str) -> None:
     """Also where the settings are wrong: that is when help is needed."""
     command_line.environment(RUDDER_HTTP_PORT="nonsense")
     ended = command_line(name, option)
@@ -41,7 +41,7 @@ def test_every_command_explains_itself(command_line: CommandLine, name: str, opt
     assert f"Usage: rudder-worker {name}" in ended.out
 
 
-def test_the_version_is_one_line(command_line: CommandLine) -> None:
+def test_version_is_one_line(command_line: CommandLine) -> None:
     ended = command_line("--version")
     assert (ended.code, ended.out, ended.err) == (0, f"rudder-worker {__version__}\n", "")
 
@@ -61,28 +61,26 @@ def test_the_version_is_one_line(command_line: CommandLine) -> None:
         (["run", "extra"], "extra"),
     ],
 )
-def test_wrong_usage_is_refused_by_name_on_standard_error(
-    command_line: CommandLine, arguments: list[str], named: str
-) -> None:
+def test_wrong_usage_is_refused_by_name_on_stderr(command_line: CommandLine, arguments: list[str], named: str) -> None:
     ended = command_line(*arguments)
     assert (ended.code, ended.out) == (2, "")
     assert named in ended.err
     assert "Traceback" not in ended.err
 
 
-def test_without_a_command_it_shows_its_help_and_fails(command_line: CommandLine) -> None:
+def test_missing_command_shows_help_and_fails(command_line: CommandLine) -> None:
     ended = command_line()
     assert ended.code == 2
     assert "check-config" in ended.out + ended.err
 
 
-def test_the_module_is_the_command(tmp_path: Path) -> None:
+def test_module_runs_as_the_command(tmp_path: Path) -> None:
     """`python -m worker`, as a process of its own."""
     ended = rudder_worker("--version", folder=tmp_path)
     assert (ended.code, ended.out, ended.err) == (0, f"rudder-worker {__version__}\n", "")
 
 
-def test_interrupting_a_command_is_exit_code_130_and_no_traceback(tmp_path: Path) -> None:
+def test_interrupted_command_exits_with_130(tmp_path: Path) -> None:
     """`validate` has said what is wrong with the first line, and waits for the second, when Ctrl-C comes."""
     with subprocess.Popen(
         command(["validate"]),
@@ -107,7 +105,7 @@ def test_interrupting_a_command_is_exit_code_130_and_no_traceback(tmp_path: Path
             process.kill()
 
 
-def test_a_reader_that_has_seen_enough_is_no_traceback(tmp_path: Path) -> None:
+def test_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:
     """`rudder-worker validate … | head -1`: the pipe is closed before the command has said all."""
     (tmp_path / "many.jsonl").write_text("{}\n" * 20)
     reading, writing = os.pipe()
@@ -149,13 +147,13 @@ def test_fatal_error_is_a_json_line(tmp_path: Path, arguments: list[str]) -> Non
     assert "RUDDER_HTTP_PORT" in line["problem"] or "--nope" in line["problem"]
 
 
-def test_console_is_the_format_of_a_fatal_error_when_asked_for(tmp_path: Path) -> None:
+def test_fatal_error_follows_the_console_format(tmp_path: Path) -> None:
     settings = {"RUDDER_HTTP_PORT": "nonsense"}
     ended = rudder_worker("run", "--log-format", "console", folder=tmp_path, environment=settings)
     assert ended.err.startswith("rudder-worker: RUDDER_HTTP_PORT: ")
 
 
-def test_demo_without_its_folder_or_its_extra_is_one_line(
+def test_demo_without_its_folder_or_extra_is_one_line(
     command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()

@@ -27,7 +27,7 @@ def printed_json(text: str) -> dict[str, Any]:
     return values
 
 
-def test_every_setting_is_a_line_as_the_environment_would_have_it(command_line: CommandLine) -> None:
+def test_every_setting_is_printed_as_an_environment_line(command_line: CommandLine) -> None:
     command_line.environment(RUDDER_INPUT_TOPICS="first, second", RUDDER_HTTP_PORT="0")
     ended = command_line("check-config")
     assert (ended.code, ended.err) == (0, "")
@@ -39,7 +39,7 @@ def test_every_setting_is_a_line_as_the_environment_would_have_it(command_line: 
     assert lines["RUDDER_KAFKA_SASL_USERNAME"] == ""
 
 
-def test_what_it_prints_can_be_read_as_settings_again(command_line: CommandLine, tmp_path: Path) -> None:
+def test_printed_settings_can_be_read_again(command_line: CommandLine, tmp_path: Path) -> None:
     """Lines with a value, put into a `.env` file, mean the same."""
     command_line.environment(RUDDER_INPUT_TOPICS="first,second", RUDDER_STARTUP_TIMEOUT_SECONDS="inf")
     printed = command_line("check-config").out
@@ -59,7 +59,7 @@ def test_json_has_every_setting_with_its_type(command_line: CommandLine) -> None
     assert values["RUDDER_KAFKA_SASL_PASSWORD"] is None
 
 
-def test_json_can_say_for_ever(command_line: CommandLine) -> None:
+def test_json_writes_infinity_as_text(command_line: CommandLine) -> None:
     """`inf` is documented for the startup timeout, and JSON has no word for it but a text."""
     command_line.environment(RUDDER_STARTUP_TIMEOUT_SECONDS="inf")
     assert "RUDDER_STARTUP_TIMEOUT_SECONDS" in printed_json(command_line("check-config", "--json").out)
@@ -79,7 +79,7 @@ def test_json_can_say_for_ever(command_line: CommandLine) -> None:
         ("RUDDER_KAFKA_SSL_KEYFILE_PASSWORD", SECRET),
     ],
 )
-def test_no_secret_is_shown_in_any_spelling(
+def test_secrets_are_never_printed(
     command_line: CommandLine, tmp_path: Path, options: list[str], name: str, value: str
 ) -> None:
     """Neither from the environment nor from the file that it names."""
@@ -113,16 +113,14 @@ def test_missing_driver_shows_no_secret(
 
 
 @pytest.mark.parametrize("tail", ["p@ss/t0psecret", "p@ss#t0psecret", "p@ss?t0psecret", "p@:t0psecret/"])
-def test_a_password_whose_special_characters_were_not_escaped_is_not_shown(
-    command_line: CommandLine, tail: str
-) -> None:
+def test_unescaped_password_in_a_url_is_not_printed(command_line: CommandLine, tail: str) -> None:
     """The commonest mistake in a database URL, made by the person who then asks why nothing works."""
     command_line.environment(RUDDER_DATABASE_URL=f"postgresql+asyncpg://rudder:{tail}@db/rudder")
     ended = command_line("check-config")
     assert "t0psecret" not in ended.out + ended.err
 
 
-def test_an_unknown_name_is_a_warning_with_the_nearest_one(command_line: CommandLine) -> None:
+def test_unknown_name_is_a_warning_with_the_nearest_one(command_line: CommandLine) -> None:
     """A typing error would else stay silent; it is no reason to refuse."""
     command_line.environment(RUDDER_HTP_PORT="1")
     ended = command_line("check-config", "--json")
@@ -131,7 +129,7 @@ def test_an_unknown_name_is_a_warning_with_the_nearest_one(command_line: Command
     printed_json(ended.out)
 
 
-def test_an_unknown_name_in_the_env_file_is_a_warning_too(command_line: CommandLine, tmp_path: Path) -> None:
+def test_unknown_name_in_the_env_file_is_a_warning(command_line: CommandLine, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("RUDDER_HTP_PORT=1\nOTHER=2\n")
     ended = command_line("check-config")
     assert ended.code == 0
@@ -150,7 +148,7 @@ def test_an_unknown_name_in_the_env_file_is_a_warning_too(command_line: CommandL
         ({"RUDDER_KAFKA_SECURITY_PROTOCOL": "SASL_SSL"}, "RUDDER_KAFKA_SASL_USERNAME"),
     ],
 )
-def test_wrong_settings_are_one_clear_line_and_exit_code_2(
+def test_wrong_settings_are_one_line_and_exit_code_2(
     command_line: CommandLine, variables: dict[str, str], named: str
 ) -> None:
     command_line.environment(**variables)
@@ -160,7 +158,7 @@ def test_wrong_settings_are_one_clear_line_and_exit_code_2(
     assert "geheim" not in ended.err
 
 
-def test_an_env_file_that_is_no_text_is_one_clear_line(command_line: CommandLine, tmp_path: Path) -> None:
+def test_env_file_that_is_not_text_is_one_line(command_line: CommandLine, tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"\xff\xfeRUDDER")
     ended = command_line("check-config")
     assert ended.code == 2
@@ -176,7 +174,7 @@ def test_an_env_file_that_is_no_text_is_one_clear_line(command_line: CommandLine
         "sqlite+aiosqlite:///f.db?foo=s3cret",
     ],
 )
-def test_database_url_that_no_driver_takes_is_one_line(command_line: CommandLine, url: str) -> None:
+def test_unsupported_database_url_is_one_line(command_line: CommandLine, url: str) -> None:
     """Before anything connects."""
     command_line.environment(RUDDER_DATABASE_URL=url)
     ended = command_line("check-config")

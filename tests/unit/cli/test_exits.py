@@ -8,9 +8,7 @@ from worker.rules.errors import ConfigurationError, Unavailable
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("first\nsecond\t third"), Unavailable("first\r\nsecond third")])
-def test_what_an_operator_can_mend_is_one_line_and_exit_code_2(
-    error: Exception, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_configuration_error_is_one_line_and_exit_code_2(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     """However many lines a library's own message has."""
     with pytest.raises(typer.Exit) as raised, clear_errors():
         raise error
@@ -18,14 +16,14 @@ def test_what_an_operator_can_mend_is_one_line_and_exit_code_2(
     assert capsys.readouterr() == ("", "rudder-worker: first second third\n")
 
 
-def test_an_interruption_is_exit_code_130_and_silent(capsys: pytest.CaptureFixture[str]) -> None:
+def test_interruption_is_silent_and_exit_code_130(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as raised, clear_errors():
         raise KeyboardInterrupt
     assert raised.value.exit_code == 130
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_fault_of_the_worker_is_not_hidden() -> None:
+def test_unexpected_error_keeps_its_traceback() -> None:
     """A traceback is what a developer needs then."""
     with pytest.raises(LookupError), clear_errors():
         raise LookupError

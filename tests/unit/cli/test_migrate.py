@@ -28,20 +28,20 @@ def tables(folder: Path) -> set[str]:
     return {name for (name,) in rows} - {"rudder_alembic_version"}
 
 
-def test_an_empty_folder_gets_a_database_at_the_head(command_line: CommandLine, tmp_path: Path) -> None:
+def test_empty_folder_gets_a_database_at_head(command_line: CommandLine, tmp_path: Path) -> None:
     ended = command_line("migrate")
     assert (ended.code, ended.out) == (0, f"the database is at revision {head_revision()}\n")
     assert tables(tmp_path) == TABLES
 
 
-def test_migrating_again_changes_nothing(command_line: CommandLine, tmp_path: Path) -> None:
+def test_second_migration_changes_nothing(command_line: CommandLine, tmp_path: Path) -> None:
     first = command_line("migrate")
     before = (tmp_path / FILE).read_bytes()
     assert command_line("migrate") == first
     assert (tmp_path / FILE).read_bytes() == before
 
 
-def test_it_goes_to_the_revision_that_is_named_and_on_from_there(command_line: CommandLine, tmp_path: Path) -> None:
+def test_migration_stops_at_the_named_revision(command_line: CommandLine, tmp_path: Path) -> None:
     ended = command_line("migrate", "0.0.213")
     assert (ended.code, ended.out) == (0, "the database is at revision 0.0.213\n")
     assert "release_apim_base_revisions" not in tables(tmp_path)
@@ -49,14 +49,14 @@ def test_it_goes_to_the_revision_that_is_named_and_on_from_there(command_line: C
     assert tables(tmp_path) == TABLES
 
 
-def test_down_to_base_takes_everything_back(command_line: CommandLine, tmp_path: Path) -> None:
+def test_downgrade_to_base_removes_everything(command_line: CommandLine, tmp_path: Path) -> None:
     assert command_line("migrate").code == 0
     ended = command_line("migrate", "--down", "base")
     assert (ended.code, ended.out) == (0, "the database is at revision base\n")
     assert tables(tmp_path) == set()
 
 
-def test_down_without_a_revision_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
+def test_downgrade_without_a_revision_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
     """Nobody means to take everything back by leaving a word out."""
     assert command_line("migrate").code == 0
     ended = command_line("migrate", "--down")
@@ -73,7 +73,7 @@ def test_from_without_sql_is_refused(command_line: CommandLine, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("kind", ["sqlite+aiosqlite:///x.db", "postgresql+asyncpg://h/d", "mssql+aioodbc://h/d"])
-def test_sql_prints_a_script_and_touches_nothing(command_line: CommandLine, tmp_path: Path, kind: str) -> None:
+def test_sql_prints_a_script_without_connecting(command_line: CommandLine, tmp_path: Path, kind: str) -> None:
     """Of every supported database, with none of them there."""
     command_line.environment(RUDDER_DATABASE_URL=kind)
     ended = command_line("migrate", "--sql")
@@ -83,7 +83,7 @@ def test_sql_prints_a_script_and_touches_nothing(command_line: CommandLine, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_standard_output_of_sql_is_sql_that_runs(tmp_path: Path) -> None:
+def test_printed_sql_is_executable(tmp_path: Path) -> None:
     """Of a process of its own, with its logging: what is redirected into a file can be handed to the database."""
     ended = rudder_worker("--log-format", "json", "migrate", "--sql", folder=tmp_path)
     assert ended.code == 0
@@ -97,7 +97,7 @@ def test_standard_output_of_sql_is_sql_that_runs(tmp_path: Path) -> None:
     assert tables(tmp_path) <= {"app_environments"}, "whose it is, a script for SQLite cannot find out"
 
 
-def test_sql_from_a_revision_prints_only_what_is_missing(command_line: CommandLine) -> None:
+def test_sql_from_a_revision_prints_later_revisions_only(command_line: CommandLine) -> None:
     ended = command_line("migrate", "--sql", "--from", "0.0.213", "0.0.215")
     assert ended.code == 0
     assert "release_apim_base_revisions" in ended.out
@@ -116,7 +116,7 @@ def test_sql_from_a_revision_prints_only_what_is_missing(command_line: CommandLi
     ],
     ids=" ".join,
 )
-def test_a_revision_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, arguments: list[str]) -> None:
+def test_unreachable_revision_is_one_line(tmp_path: Path, arguments: list[str]) -> None:
     ended = rudder_worker("migrate", *arguments, folder=tmp_path)
     assert "Traceback" not in ended.err
     assert (ended.code, ended.out) == (2, "")
@@ -124,7 +124,7 @@ def test_a_revision_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, arg
 
 
 @pytest.mark.parametrize("options", [[], ["--sql"]])
-def test_an_unsupported_database_is_one_clear_line(tmp_path: Path, options: list[str]) -> None:
+def test_unsupported_database_is_one_line(tmp_path: Path, options: list[str]) -> None:
     environment = {"RUDDER_DATABASE_URL": "mysql://u:geheim@127.0.0.1:1/db"}
     ended = rudder_worker("migrate", *options, folder=tmp_path, environment=environment)
     assert "Traceback" not in ended.err
@@ -143,7 +143,7 @@ def test_an_unsupported_database_is_one_clear_line(tmp_path: Path, options: list
         "sqlite+aiosqlite:///junk",
     ],
 )
-def test_a_database_that_cannot_be_used_is_one_clear_line(tmp_path: Path, url: str) -> None:
+def test_unusable_database_is_one_line(tmp_path: Path, url: str) -> None:
     (tmp_path / "junk").write_bytes(b"no database" * 500)
     ended = rudder_worker("migrate", folder=tmp_path, environment={"RUDDER_DATABASE_URL": url})
     assert "Traceback" not in ended.err
@@ -152,7 +152,7 @@ def test_a_database_that_cannot_be_used_is_one_clear_line(tmp_path: Path, url: s
     assert "geheim" not in ended.err
 
 
-def test_a_missing_driver_is_one_clear_line_that_says_what_to_install(
+def test_missing_driver_is_one_line_with_what_to_install(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "aioodbc", None)  # what `import` then says is what it says of a missing package
@@ -169,7 +169,7 @@ def test_a_missing_driver_is_one_clear_line_that_says_what_to_install(
         ("mssql+aioodbc://dba@127.0.0.1/rudder", "CORP\\svc]worker", "[CORP\\svc]]worker]"),
     ],
 )
-def test_grants_are_printed_and_nothing_is_connected_to(
+def test_grants_are_printed_without_connecting(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, url: str, login: str, quoted: str
 ) -> None:
     monkeypatch.setenv("RUDDER_DATABASE_URL", url)
@@ -189,7 +189,7 @@ def test_grants_are_printed_and_nothing_is_connected_to(
         (("--grants", "worker", "0.0.213"), "goes with nothing else"),
     ],
 )
-def test_grants_that_make_no_sense_are_refused(
+def test_contradictory_grant_options_are_refused(
     command_line: CommandLine, arguments: tuple[str, ...], said: str
 ) -> None:
     ended = command_line("migrate", *arguments)
@@ -198,9 +198,7 @@ def test_grants_that_make_no_sense_are_refused(
 
 
 @pytest.mark.parametrize("login", ["", " ", "two\nlines", "x" * 129])
-def test_a_login_that_cannot_be_is_refused(
-    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, login: str
-) -> None:
+def test_impossible_login_is_refused(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, login: str) -> None:
     monkeypatch.setenv("RUDDER_DATABASE_URL", "mssql+aioodbc://dba@127.0.0.1/rudder")
     ended = command_line("migrate", "--grants", login)
     assert (ended.code, ended.out) == (2, "")

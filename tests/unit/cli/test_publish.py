@@ -33,9 +33,7 @@ NO_BROKER = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
         ([*EVENT, "--run", " "], "--run is empty"),
     ],
 )
-def test_flags_that_make_no_sense_are_one_clear_line(
-    command_line: CommandLine, arguments: list[str], named: str
-) -> None:
+def test_contradictory_flags_are_one_line(command_line: CommandLine, arguments: list[str], named: str) -> None:
     command_line.environment(**NO_BROKER)
     ended = command_line("publish", *arguments)
     assert (ended.code, ended.out) == (2, "")
@@ -68,9 +66,7 @@ def test_flags_that_make_no_sense_are_one_clear_line(
         ([*EVENT, "--redrive"], "--redrive needs the id under which the event was rejected"),
     ],
 )
-def test_what_would_be_rejected_is_said_before_a_broker_is_asked(
-    tmp_path: Path, arguments: list[str], named: str
-) -> None:
+def test_invalid_event_is_reported_before_connecting(tmp_path: Path, arguments: list[str], named: str) -> None:
     """The line is about the event; that there is no broker does not matter to an event that will not be sent."""
     (tmp_path / "event.json").write_text("{}")
     (tmp_path / "lines.jsonl").write_text(f'{{"id": \n{json.dumps(SUBMISSION)}\n')
@@ -86,7 +82,7 @@ def test_what_would_be_rejected_is_said_before_a_broker_is_asked(
 
 
 @pytest.mark.parametrize("flag", ["--data", "--id", "--run", "--source", "--time", "--type"])
-def test_flag_in_another_encoding_is_one_clear_line(command_line: CommandLine, flag: str) -> None:
+def test_flag_in_another_encoding_is_one_line(command_line: CommandLine, flag: str) -> None:
     """A byte that is no UTF-8 reaches Python as a lone surrogate, which can be written nowhere."""
     command_line.environment(**NO_BROKER)
     ended = command_line("publish", *EVENT, flag, "mar\udcefa")
@@ -95,7 +91,7 @@ def test_flag_in_another_encoding_is_one_clear_line(command_line: CommandLine, f
 
 
 @pytest.mark.parametrize("servers", ["127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2", "nosuch.invalid:9092"])
-def test_a_broker_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, servers: str) -> None:
+def test_unreachable_broker_is_one_line(tmp_path: Path, servers: str) -> None:
     """Names it as the settings do; nothing is on standard output."""
     ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment={"RUDDER_KAFKA_BOOTSTRAP_SERVERS": servers})
     assert (ended.code, ended.out) == (2, "")
@@ -103,7 +99,7 @@ def test_a_broker_that_cannot_be_reached_is_one_clear_line(tmp_path: Path, serve
     assert ended.complaint.endswith("; nothing was sent")
 
 
-def test_empty_file_that_is_allowed_needs_no_broker(tmp_path: Path) -> None:
+def test_allowed_empty_file_needs_no_broker(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     ended = rudder_worker("publish", "--file", "empty.jsonl", "--allow-empty", folder=tmp_path, environment=NO_BROKER)
     assert (ended.code, ended.out) == (0, "")
@@ -122,7 +118,7 @@ def test_empty_file_that_is_allowed_needs_no_broker(tmp_path: Path) -> None:
     ],
     ids=lambda environment: " ".join(environment.values()),
 )
-def test_a_connection_that_cannot_work_is_one_clear_line(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_impossible_connection_settings_are_one_line(tmp_path: Path, environment: dict[str, str]) -> None:
     (tmp_path / "junk.pem").write_text("no certificate")
     ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment=environment)
     assert "Traceback" not in ended.err

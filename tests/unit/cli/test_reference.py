@@ -41,13 +41,13 @@ def page_path(tmp_path: Path) -> Path:
     return path
 
 
-def test_there_is_a_block_of_every_name() -> None:
+def test_every_block_name_exists() -> None:
     """The names are what pages rely on."""
     assert set(blocks()) == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_block_is_written_between_its_markers_and_nothing_else_changes(name: str) -> None:
+def test_block_is_written_between_its_markers_only(name: str) -> None:
     """The rest of the page is its author's."""
     page = page_with(name)
     text, stale = renewed(page, blocks())
@@ -56,7 +56,7 @@ def test_a_block_is_written_between_its_markers_and_nothing_else_changes(name: s
     assert text.replace(f"\n{blocks()[name]}\n\n", "") == page
 
 
-def test_renewing_twice_changes_nothing_more(page_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_renewing_twice_changes_nothing(page_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Blocks are idempotent: the second run finds nothing stale and writes the same page."""
     once = page_path.read_text(encoding="utf-8")
     capsys.readouterr()
@@ -66,7 +66,7 @@ def test_renewing_twice_changes_nothing_more(page_path: Path, capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_stale_block_is_noticed_named_and_left_as_it_is(
+def test_check_names_a_stale_block_and_writes_nothing(
     name: str, page_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`--check` judges and never writes."""
@@ -79,7 +79,7 @@ def test_a_stale_block_is_noticed_named_and_left_as_it_is(
     assert page_path.read_text(encoding="utf-8") == changed
 
 
-def test_an_up_to_date_page_passes_the_check(page_path: Path) -> None:
+def test_check_passes_an_up_to_date_page(page_path: Path) -> None:
     """As does a page without blocks."""
     assert main(["--check", str(page_path)]) == 0
     assert renewed("# No block\n", blocks()) == ("# No block\n", [])
@@ -96,7 +96,7 @@ def test_an_up_to_date_page_passes_the_check(page_path: Path) -> None:
         ("text\n<!-- end generated -->\n", "line 2: a block ends that did not begin"),
     ],
 )
-def test_broken_markers_are_an_error_and_the_page_is_left_alone(
+def test_broken_markers_are_an_error_and_nothing_is_written(
     page: str, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A misspelt block would else be a table that nobody renews, a lost end would eat the page."""
@@ -111,13 +111,13 @@ def test_broken_markers_are_an_error_and_the_page_is_left_alone(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--check"], ["--chek", "README.md"]])
-def test_wrong_usage_is_said_and_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """As every command does."""
     assert main(arguments) == 2
     assert "usage" in capsys.readouterr().err
 
 
-def test_a_page_that_is_not_there_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_page_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No traceback."""
     assert main([str(tmp_path / "none.md")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
@@ -133,7 +133,7 @@ def test_every_setting_has_a_description_and_a_row() -> None:
         assert f"also `RUDDER_{name.upper()}_FILE`" in blocks()["settings"]
 
 
-def test_metrics_have_the_names_that_prometheus_sees() -> None:
+def test_metrics_are_named_as_prometheus_shows_them() -> None:
     """A counter's sample ends in `_total`; queries and alerts are written from the table."""
     registry = Metrics().registry
     exposed = {
@@ -145,7 +145,7 @@ def test_metrics_have_the_names_that_prometheus_sees() -> None:
     assert {row.split("`")[1] for row in rows} == {name for name in own if not name.endswith("_created")}
 
 
-def test_reasons_log_events_and_event_types_have_a_row_each() -> None:
+def test_every_reason_log_event_and_event_type_has_a_row() -> None:
     """The schemas that rows link to are there, seen from the repository's root."""
     for reason in Reason:
         assert f"| `{reason}` | {reason.meaning} |" in blocks()["reasons"]
@@ -161,7 +161,7 @@ def test_reasons_log_events_and_event_types_have_a_row_each() -> None:
     ("name", "transitions"),
     [("deployment-states", DEPLOYMENT_TRANSITIONS), ("release-states", RELEASE_TRANSITIONS)],
 )
-def test_the_diagrams_hold_every_allowed_change_and_no_other(name: str, transitions: dict[str, frozenset[str]]) -> None:
+def test_diagrams_hold_exactly_the_allowed_transitions(name: str, transitions: dict[str, frozenset[str]]) -> None:
     """A final status leads to the end."""
     arrows = {line.strip() for line in blocks()[name].splitlines() if "-->" in line}
     assert arrows == {
@@ -169,7 +169,7 @@ def test_the_diagrams_hold_every_allowed_change_and_no_other(name: str, transiti
     }
 
 
-def test_a_bar_in_a_meaning_does_not_break_its_table() -> None:
+def test_vertical_bar_in_a_cell_is_escaped() -> None:
     """Every row has as many cells as its heads."""
     for name in ("settings", "metrics", "log-events", "reasons", "findings", "event-types"):
         widths = {row.replace("\\|", "").count("|") for row in blocks()[name].splitlines()}

@@ -47,7 +47,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_in_order(
+def test_signal_stops_the_worker_in_order(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
 ) -> None:
     """A stop that was asked for by an orchestrator is done; by Ctrl-C, interrupted."""
@@ -58,14 +58,14 @@ def test_a_signal_ends_it_in_order(
     assert service.ended
 
 
-def test_a_second_signal_does_not_wait_for_work(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_second_signal_cancels_work(command_line: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     serve(monkeypatch, Signalled(signal.SIGINT, signal.SIGINT))
     ended = command_line("run")
     assert (ended.code, ended.out) == (130, "")
     assert "Traceback" not in ended.err
 
 
-def test_a_service_that_finds_its_settings_unusable_is_one_clear_line(
+def test_configuration_error_of_a_service_is_one_line(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class FatalClientError:
@@ -77,7 +77,7 @@ def test_a_service_that_finds_its_settings_unusable_is_one_clear_line(
     assert (ended.code, ended.out, ended.complaint) == (2, "", "mend this")
 
 
-def test_without_tables_it_says_what_to_do(tmp_path: Path) -> None:
+def test_missing_tables_are_one_line_with_the_next_step(tmp_path: Path) -> None:
     """Results and logs keep apart: every line on standard error but the complaint is a JSON log line."""
     ended = rudder_worker("run", folder=tmp_path, environment=IMPATIENT)
     assert (ended.code, ended.out) == (2, "")
@@ -86,14 +86,14 @@ def test_without_tables_it_says_what_to_do(tmp_path: Path) -> None:
         assert line.startswith("rudder-worker: ") or json.loads(line)["event"]
 
 
-def test_without_a_broker_it_gives_up_when_it_was_told_to(tmp_path: Path) -> None:
+def test_missing_broker_ends_the_start_after_its_timeout(tmp_path: Path) -> None:
     assert rudder_worker("migrate", folder=tmp_path).code == 0
     ended = rudder_worker("run", folder=tmp_path, environment=IMPATIENT)
     assert (ended.code, ended.out) == (2, "")
     assert "127.0.0.1:1" in ended.complaint
 
 
-def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+def test_port_in_use_is_one_line(tmp_path: Path) -> None:
     """It is that error which ends the worker, and no other that follows from it."""
     assert rudder_worker("migrate", folder=tmp_path).code == 0
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -103,13 +103,13 @@ def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     assert ended.complaint == f"HTTP cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
-def test_an_unknown_setting_is_logged(tmp_path: Path) -> None:
+def test_unknown_setting_is_logged(tmp_path: Path) -> None:
     ended = rudder_worker("run", folder=tmp_path, environment={**IMPATIENT, "RUDDER_GROUP": "x"})
     logged = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
     assert "RUDDER_GROUP is not a setting; did you mean RUDDER_GROUP_ID?" in [line.get("problem") for line in logged]
 
 
-def test_the_log_level_is_heeded(tmp_path: Path) -> None:
+def test_log_level_is_applied(tmp_path: Path) -> None:
     ended = rudder_worker("run", folder=tmp_path, environment={**IMPATIENT, "RUDDER_LOG_LEVEL": "error"})
     assert [line for line in ended.err.splitlines() if '"level": "info"' in line] == []
     assert ended.complaint

@@ -65,7 +65,7 @@ def settings_used(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         ([], {"RUDDER_PROCESSES": "2"}, "elsewhere", 2),
     ],
 )
-def test_one_runs_in_this_process_and_several_in_their_own(
+def test_one_process_runs_here_and_several_in_their_own(
     command_line: CommandLine,
     settings_used: list[Settings],
     arguments: list[str],
@@ -89,7 +89,7 @@ def test_one_runs_in_this_process_and_several_in_their_own(
         (["--processes", "2"], {"RUDDER_DATABASE_URL": POSTGRES, "RUDDER_CONCURRENCY": "x"}, "RUDDER_CONCURRENCY"),
     ],
 )
-def test_what_cannot_work_is_one_line_before_anything_starts(
+def test_impossible_processes_are_one_line_before_the_start(
     command_line: CommandLine,
     settings_used: list[Settings],
     arguments: list[str],
@@ -113,7 +113,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return said
 
 
-def test_one_of_several_tells_its_parent_why_it_cannot_run(
+def test_child_reports_its_refusal_to_the_parent_only(
     command_line: CommandLine, settings_used: list[Settings], refusals: list[str]
 ) -> None:
     """And nobody else: the parent says it for all."""
@@ -124,7 +124,7 @@ def test_one_of_several_tells_its_parent_why_it_cannot_run(
     assert [settings.http_port for settings in settings_used] == [9002]
 
 
-def test_one_of_several_that_is_orphaned_stops_and_bounds_the_stop(
+def test_orphaned_child_stops_within_a_bound(
     command_line: CommandLine, refusals: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What hangs would have been killed by the parent; without one, the system has to do it."""
@@ -153,7 +153,7 @@ def test_one_of_several_that_is_orphaned_stops_and_bounds_the_stop(
     assert structlog.contextvars.get_contextvars() == {}
 
 
-def test_what_the_processes_find_is_one_line_too(tmp_path: Path) -> None:
+def test_child_refusal_is_one_line(tmp_path: Path) -> None:
     """They start as their parent was started, options and all; each says which it is, and none that it gave up."""
     ended = rudder_worker("--log-format", "json", "run", folder=tmp_path, environment=SEVERAL)
     assert (ended.code, ended.out) == (2, "")
@@ -167,18 +167,18 @@ def test_what_the_processes_find_is_one_line_too(tmp_path: Path) -> None:
             os.kill(line["pid"], 0)
 
 
-def test_an_unknown_setting_is_said_once(tmp_path: Path) -> None:
+def test_unknown_setting_is_logged_by_the_parent_only(tmp_path: Path) -> None:
     ended = rudder_worker("run", folder=tmp_path, environment={**SEVERAL, "RUDDER_GROUP": "x"})
     assert ended.err.count("RUDDER_GROUP is not a setting") == 1
 
 
-def test_the_number_of_a_process_is_nobody_else_s_option(command_line: CommandLine) -> None:
+def test_process_number_option_is_hidden(command_line: CommandLine) -> None:
     """It is how a parent starts its processes."""
     assert "--processes" in command_line("run", "--help").out
     assert "--process-number" not in command_line("run", "--help").out
 
 
-def test_a_process_that_fails_at_the_stop_makes_its_parent_fail(
+def test_child_that_fails_at_the_stop_fails_its_parent(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stop was asked for, but not all that was done may be committed."""

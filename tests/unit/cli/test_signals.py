@@ -102,9 +102,7 @@ def child_of(pid: int) -> int:
 
 
 @pytest.mark.parametrize("name", ["run", "migrate"])
-def test_pid_1_waiting_for_a_silent_server_ends_on_sigterm(
-    tmp_path: Path, as_pid_1: tuple[str, ...], name: str
-) -> None:
+def test_pid_1_blocked_by_a_server_ends_on_sigterm(tmp_path: Path, as_pid_1: tuple[str, ...], name: str) -> None:
     """A server that accepts and never answers: what a lock of somebody else looks like to whoever waits for it."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://u:p@127.0.0.1:{silent.getsockname()[1]}/d"
@@ -118,7 +116,7 @@ def test_pid_1_waiting_for_a_silent_server_ends_on_sigterm(
         assert process.returncode == {"run": 0, "migrate": 130}[name], text
 
 
-def test_pid_1_in_its_imports_ends_at_the_second_signal(tmp_path: Path, as_pid_1: tuple[str, ...]) -> None:
+def test_pid_1_during_imports_ends_at_the_second_signal(tmp_path: Path, as_pid_1: tuple[str, ...]) -> None:
     with started(["migrate"], tmp_path, blocking_module(tmp_path, "typer"), before=as_pid_1) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"importing\n"

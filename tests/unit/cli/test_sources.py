@@ -30,9 +30,7 @@ def named(folder: Path, text: str) -> str:
     ids=lambda arguments: " ".join(arguments[:2]),
 )
 @pytest.mark.parametrize(("text", "words"), [(BROKEN, "last character"), (None, "No such file")])
-def test_a_file_that_cannot_be_used_is_one_clear_line(
-    tmp_path: Path, arguments: list[str], text: str | None, words: str
-) -> None:
+def test_unusable_sources_file_is_one_line(tmp_path: Path, arguments: list[str], text: str | None, words: str) -> None:
     """Before a broker or a database is asked, and with the exit code of every other misconfiguration."""
     path = named(tmp_path, text) if text else str(tmp_path / "sources.toml")
     settings = {
@@ -46,7 +44,7 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(
     assert words in ended.complaint
 
 
-def test_check_config_names_a_sound_file(command_line: CommandLine, tmp_path: Path) -> None:
+def test_check_config_prints_the_sources_file(command_line: CommandLine, tmp_path: Path) -> None:
     path = named(tmp_path, LISTED)
     command_line.environment(RUDDER_SOURCES_FILE=path)
     ended = command_line("check-config")
@@ -54,7 +52,7 @@ def test_check_config_names_a_sound_file(command_line: CommandLine, tmp_path: Pa
     assert f"RUDDER_SOURCES_FILE={path}" in ended.out.splitlines()
 
 
-def test_validate_says_of_a_source_what_the_worker_would(command_line: CommandLine, tmp_path: Path) -> None:
+def test_validate_applies_the_sources_file(command_line: CommandLine, tmp_path: Path) -> None:
     """An organization with sources of its own has no others."""
     command_line.environment(RUDDER_SOURCES_FILE=named(tmp_path, LISTED))
     events = [
@@ -70,7 +68,7 @@ def test_validate_says_of_a_source_what_the_worker_would(command_line: CommandLi
     ]
 
 
-def test_publish_sends_nothing_that_the_worker_would_turn_away(tmp_path: Path) -> None:
+def test_publish_refuses_a_source_that_is_not_allowed(tmp_path: Path) -> None:
     """Its own default source included; no broker is asked."""
     ended = rudder_worker(
         "publish",

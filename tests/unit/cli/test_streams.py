@@ -26,7 +26,7 @@ def without(redirections: str, *arguments: str, folder: Path) -> "subprocess.Com
 
 
 @pytest.mark.parametrize("closed", CLOSED)
-def test_command_works_without_streams(tmp_path: Path, closed: str) -> None:
+def test_commands_work_without_standard_streams(tmp_path: Path, closed: str) -> None:
     """`migrate` opens a file and reads none: a descriptor that is taken for the database's would damage it."""
     done = without(closed, "migrate", folder=tmp_path)
     assert done.returncode == 0, done
@@ -35,13 +35,13 @@ def test_command_works_without_streams(tmp_path: Path, closed: str) -> None:
     assert rudder_worker("migrate", folder=tmp_path).code == 0
 
 
-def test_closed_standard_input_is_empty_input(tmp_path: Path) -> None:
+def test_closed_stdin_is_empty_input(tmp_path: Path) -> None:
     done = without("<&-", "validate", folder=tmp_path)
     assert b"Traceback" not in done.stderr
     assert b"0 events" in done.stdout
 
 
-def test_worker_without_standard_input_stops_in_order(tmp_path: Path) -> None:
+def test_worker_without_stdin_stops_in_order(tmp_path: Path) -> None:
     """Its event loop would else take the descriptor, and abort the process when it closes."""
     settings = {"RUDDER_HTTP_PORT": "0", "RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     assert rudder_worker("migrate", folder=tmp_path).code == 0
@@ -56,7 +56,7 @@ def test_worker_without_standard_input_stops_in_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no device that is always full")  # noqa: PTH110
-def test_full_standard_output_is_one_line(tmp_path: Path) -> None:
+def test_full_stdout_is_one_line(tmp_path: Path) -> None:
     done = without(">/dev/full", "check-config", folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr == b"rudder-worker: standard output cannot be written: No space left on device\n"

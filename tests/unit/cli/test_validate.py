@@ -27,14 +27,14 @@ def name_of(path: Path) -> str:
     return f"{path.parent.name}/{path.stem}"
 
 
-def test_the_valid_examples_pass_in_one_go(command_line: CommandLine) -> None:
+def test_valid_examples_pass(command_line: CommandLine) -> None:
     """Each is a pretty-printed JSON text over many lines."""
     ended = command_line("validate", *map(str, VALID))
     assert (ended.code, ended.out, ended.err) == (0, f"{len(VALID)} events, 0 invalid\n", "")
 
 
 @pytest.mark.parametrize("path", INVALID, ids=name_of)
-def test_an_invalid_example_fails_for_what_is_wrong_with_it(command_line: CommandLine, path: Path) -> None:
+def test_invalid_example_fails_with_its_reason_and_pointer(command_line: CommandLine, path: Path) -> None:
     """File and line, the reason, and the JSON pointer that the example itself names."""
     reason, _, pointer = json.loads(path.read_bytes())["wrong"].partition(" ")
     ended = command_line("validate", str(path))
@@ -45,7 +45,7 @@ def test_an_invalid_example_fails_for_what_is_wrong_with_it(command_line: Comman
     assert count == "1 events, 1 invalid"
 
 
-def test_json_lines_are_judged_one_by_one(command_line: CommandLine, tmp_path: Path) -> None:
+def test_json_lines_are_validated_one_by_one(command_line: CommandLine, tmp_path: Path) -> None:
     """Blank lines do not count as events, but as lines."""
     bad_type, bad_data = event(type="dev.rudder.nope.v1"), event(data={"organization_id": ""})
     (tmp_path / "events.jsonl").write_bytes(b"\n".join([event(), b"", bad_type, b"  ", bad_data, b"not json", event()]))
@@ -60,7 +60,7 @@ def test_json_lines_are_judged_one_by_one(command_line: CommandLine, tmp_path: P
     assert count == "5 events, 3 invalid"
 
 
-def test_everything_wrong_with_one_event_is_said_at_once(command_line: CommandLine) -> None:
+def test_all_problems_of_an_event_are_reported_at_once(command_line: CommandLine) -> None:
     ended = command_line("validate", stdin=event(data={"release_id": "x", "organization_id": "", "actor": 1}))
     assert ended.code == 1
     problem = ended.out.splitlines()[0]
@@ -69,7 +69,7 @@ def test_everything_wrong_with_one_event_is_said_at_once(command_line: CommandLi
 
 
 @pytest.mark.parametrize("arguments", [[], ["-"]])
-def test_standard_input_is_read_where_no_file_is_named(command_line: CommandLine, arguments: list[str]) -> None:
+def test_stdin_is_read_without_a_file_argument(command_line: CommandLine, arguments: list[str]) -> None:
     ended = command_line("validate", *arguments, stdin=event() + b"\n" + event(id="") + b"\n")
     assert ended.code == 1
     problem, count = ended.out.splitlines()
@@ -96,7 +96,7 @@ def test_empty_file_among_others_is_named(command_line: CommandLine, tmp_path: P
     assert ended.complaint.startswith("no event in none.json, standard input;")
 
 
-def test_json_output_is_one_object_a_line_and_a_count_at_the_end(command_line: CommandLine, tmp_path: Path) -> None:
+def test_json_output_is_one_object_a_line_and_a_count(command_line: CommandLine, tmp_path: Path) -> None:
     """Also where the event names things in other scripts, or tries to write lines of its own."""
     hostile = event(type='dev.rudder.ü\n\u2028"nope"')
     (tmp_path / "event.json").write_bytes(event() + b"\n" + hostile)
@@ -108,7 +108,7 @@ def test_json_output_is_one_object_a_line_and_a_count_at_the_end(command_line: C
     assert count == {"events": 2, "invalid": 1, "warnings": 0}
 
 
-def test_an_event_cannot_steer_the_terminal(command_line: CommandLine) -> None:
+def test_control_characters_of_an_event_are_escaped(command_line: CommandLine) -> None:
     ended = command_line("validate", stdin=event(data={**RELEASE_DATA, "actor": "\x1b[2J", "\x1b]0;x\x07\n": "\u2028"}))
     ended_type = command_line("validate", stdin=event(type="a\x1b[2J\u2028b"))
     for out in (ended.out, ended_type.out):
@@ -116,14 +116,14 @@ def test_an_event_cannot_steer_the_terminal(command_line: CommandLine) -> None:
         assert "\u2028" not in out
 
 
-def test_the_limit_on_an_event_is_the_worker_s_own(command_line: CommandLine) -> None:
+def test_event_size_limit_is_the_workers(command_line: CommandLine) -> None:
     command_line.environment(RUDDER_EVENT_BYTES_MAX="100")
     ended = command_line("validate", stdin=event())
     assert ended.code == 1
     assert ended.out.startswith("-:1: too_large: ")
 
 
-def test_what_is_no_text_is_a_problem_and_no_traceback(command_line: CommandLine) -> None:
+def test_undecodable_input_is_a_problem_without_a_traceback(command_line: CommandLine) -> None:
     ended = command_line("validate", stdin=event() + b"\n\xff\xfe\n\x00\n")
     assert ended.code == 1
     assert [line.split(": ")[:2] for line in ended.out.splitlines()[:2]] == [
@@ -133,14 +133,14 @@ def test_what_is_no_text_is_a_problem_and_no_traceback(command_line: CommandLine
 
 
 @pytest.mark.parametrize(("name", "why"), [("missing.json", "No such file"), (".", "directory")])
-def test_a_file_that_cannot_be_read_is_one_clear_line(command_line: CommandLine, name: str, why: str) -> None:
+def test_unreadable_file_is_one_line(command_line: CommandLine, name: str, why: str) -> None:
     ended = command_line("validate", name)
     assert (ended.code, ended.out) == (2, "")
     assert name in ended.complaint
     assert why in ended.complaint
 
 
-def test_what_the_worker_accepts_does_not_depend_on_where_it_runs(command_line: CommandLine) -> None:
+def test_validation_is_independent_of_the_environment(command_line: CommandLine) -> None:
     """Settings of database and broker are checked, not used: there is neither here."""
     command_line.environment(
         RUDDER_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1", RUDDER_DATABASE_URL="postgresql+asyncpg://x/"
@@ -156,7 +156,7 @@ def test_broken_first_line_does_not_hide_the_others(command_line: CommandLine) -
     assert count == "3 events, 2 invalid"
 
 
-def test_standard_input_cannot_be_named_twice(command_line: CommandLine) -> None:
+def test_stdin_cannot_be_named_twice(command_line: CommandLine) -> None:
     ended = command_line("validate", "-", "-", stdin=event())
     assert (ended.code, ended.out) == (2, "")
     assert "only once" in ended.complaint
@@ -183,7 +183,7 @@ def test_strict_makes_a_warning_a_problem(command_line: CommandLine) -> None:
     assert ended.out.splitlines()[1] == "2 events, 1 invalid, 1 warnings"
 
 
-def test_unknown_type_is_answered_with_the_accepted_ones(command_line: CommandLine) -> None:
+def test_unknown_type_lists_the_accepted_types(command_line: CommandLine) -> None:
     ended = command_line("validate", stdin=event(type="dev.rudder.release.submited.v1"))
     assert "did you mean dev.rudder.release.submitted.v1? Accepted types: " in ended.out
     for event_type in EventType:
@@ -202,7 +202,7 @@ def test_attribute_that_publish_refuses_is_a_warning(command_line: CommandLine) 
     assert "-:1: warning: my_own: is no attribute name" in ended.out
 
 
-def test_terminal_of_ascii_changes_no_verdict(tmp_path: Path) -> None:
+def test_ascii_terminal_changes_no_result(tmp_path: Path) -> None:
     """An id that the terminal's encoding does not have ended the command with a traceback."""
     given = b"\n".join([event(type="dev.rudder.gr\u00fc\u00dfe"), event(), event(id="")])
     (tmp_path / "events.jsonl").write_bytes(given)
@@ -217,7 +217,7 @@ def test_terminal_of_ascii_changes_no_verdict(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("event_id", "code"), [("1", 0), ("", 1)])
-def test_exit_code_is_right_without_a_reader(tmp_path: Path, event_id: str, code: int) -> None:
+def test_exit_code_is_right_when_stdout_is_closed(tmp_path: Path, event_id: str, code: int) -> None:
     """`| head -1`: the last line decides the exit code, although nobody reads of it."""
     (tmp_path / "events.jsonl").write_bytes(b"\n".join([event(coment="x")] * 3 + [event(id=event_id)]))
     reading, writing = os.pipe()
@@ -245,7 +245,7 @@ def test_full_device_is_one_line_and_a_failure(tmp_path: Path) -> None:
     assert b"Traceback" not in done.stderr
 
 
-def test_closed_standard_input_is_one_line(tmp_path: Path) -> None:
+def test_closed_stdin_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         ["bash", "-c", f"exec {sys.executable} -m worker validate <&-"], capture_output=True, cwd=tmp_path,
         env=process_environment({}), timeout=TIMEOUT_SECONDS, check=False,

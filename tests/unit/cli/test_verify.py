@@ -19,7 +19,7 @@ def scratch_files(folder: Path) -> list[str]:
     return [path.name for path in folder.glob("rudder-verify-*")]
 
 
-def test_ended_by_a_signal_it_leaves_no_scratch_file(
+def test_sigterm_leaves_no_scratch_file(
     command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An orchestrator ends a job by SIGTERM."""
@@ -37,14 +37,14 @@ def test_ended_by_a_signal_it_leaves_no_scratch_file(
     assert scratch_files(tmp_path) == []
 
 
-def test_a_scratch_folder_that_is_none_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
+def test_missing_scratch_folder_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
     ended = command_line("verify", "--scratch", str(tmp_path / "none"))
     assert ended.code == 2
     assert ended.complaint == f"--scratch: {tmp_path / 'none'} is no folder"
 
 
 @pytest.mark.parametrize("stopping", [None, RuntimeError("the client could not be closed")])
-def test_reader_that_times_out_is_one_line_and_all_is_closed(
+def test_reader_timeout_is_one_line_and_closes_both_readers(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, stopping: Exception | None
 ) -> None:
     """Whatever happens at the end of one, the other is closed too."""

@@ -62,7 +62,7 @@ def tables() -> Iterator[Connection]:
 
 
 @pytest.mark.parametrize("kind", ASKED)
-def test_a_message_asks_for_what_its_decision_can_depend_on(kind: str) -> None:
+def test_message_loads_what_its_decision_depends_on(kind: str) -> None:
     asked, parts = ASKED[kind]
     assert question(asked, pointers=True).parts == parts
     assert question(asked, pointers=False).parts == parts._replace(pointer=False)
@@ -70,7 +70,7 @@ def test_a_message_asks_for_what_its_decision_can_depend_on(kind: str) -> None:
 
 @pytest.mark.parametrize("component_is_uuid", [True, False])
 @pytest.mark.parametrize("kind", ASKED)
-def test_a_question_has_a_value_for_every_parameter_of_every_database(kind: str, component_is_uuid: bool) -> None:
+def test_load_has_a_value_for_every_parameter(kind: str, component_is_uuid: bool) -> None:
     asked = question(ASKED[kind][0], pointers=True)
     for dialect in DIALECTS:
         statement = asking(asked.parts, dialect._WORDS, component_is_uuid=component_is_uuid)
@@ -80,7 +80,7 @@ def test_a_question_has_a_value_for_every_parameter_of_every_database(kind: str,
 
 @pytest.mark.parametrize("component_is_uuid", [True, False])
 @pytest.mark.parametrize("kind", ASKED)
-def test_an_answer_is_one_row_at_least_in_the_columns_that_are_read(
+def test_load_returns_at_least_one_row_with_every_column(
     tables: Connection, kind: str, component_is_uuid: bool
 ) -> None:
     """Also where nothing is known: the row says so."""
@@ -93,7 +93,7 @@ def test_an_answer_is_one_row_at_least_in_the_columns_that_are_read(
     assert not any(row)
 
 
-def test_the_same_parts_are_the_same_statement() -> None:
+def test_equal_parts_share_one_statement() -> None:
     """Composed once, prepared once."""
     one, other = (question(message(E.DEPLOYMENT_STARTED, release=number), pointers=True) for number in (1, 2))
     for dialect in DIALECTS:
@@ -101,7 +101,7 @@ def test_the_same_parts_are_the_same_statement() -> None:
         assert statements[0] is statements[1]
 
 
-def test_nothing_that_an_event_says_is_part_of_a_statement() -> None:
+def test_statement_contains_no_value_of_the_event() -> None:
     """Its values go beside it."""
     hostile = "'; DROP TABLE releases; --"
     asked = question(message(E.DEPLOYMENT_SUCCEEDED, environment_id=hostile, block=fields(7)), pointers=True)

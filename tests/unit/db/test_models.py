@@ -36,33 +36,33 @@ def connection() -> Iterator[Connection]:
     engine.dispose()
 
 
-def test_a_release_is_named_by_its_date_and_number() -> None:
+def test_release_name_is_date_and_number() -> None:
     """`YYYYMMDD-<release_number>`, computed: the table has no such column."""
     assert Release(release_date=date(2024, 2, 9), release_number=12).name == "20240209-12"
     assert "name" not in Release.__table__.columns
 
 
-def test_a_deployment_is_deployed_once_it_succeeded() -> None:
+def test_deployment_is_deployed_only_with_success() -> None:
     """`is_deployed` is true for SUCCESS and for no other status."""
     assert ReleaseDeployment(status="SUCCESS").is_deployed
     assert not ReleaseDeployment(status="ROLLED_BACK").is_deployed
     assert not ReleaseDeployment().is_deployed
 
 
-def test_new_objects_begin_where_their_machines_begin() -> None:
+def test_defaults_are_the_initial_statuses() -> None:
     """The defaults hold before anything is written, and stand in the table for other writers."""
     deployment = ReleaseDeployment()
     assert Release().status == "DRAFT"
     assert (deployment.status, deployment.attempt, deployment.config_revision) == ("PENDING", 1, 1)
 
 
-def test_the_column_metadata_is_reached_under_another_name() -> None:
+def test_metadata_column_has_another_attribute_name() -> None:
     """SQLAlchemy keeps `metadata` for itself; the column's own name does not change."""
     assert Release(metadata_="{}").metadata_ == "{}"
     assert "metadata" in Release.__table__.columns
 
 
-def test_a_base_revision_is_identified_by_all_it_says() -> None:
+def test_base_revision_identity_is_all_its_columns() -> None:
     """The table has no primary key, and none is made up for it."""
     table = Base.metadata.tables["release_apim_base_revisions"]
     assert not table.primary_key.columns
@@ -87,7 +87,7 @@ def test_a_base_revision_is_identified_by_all_it_says() -> None:
     ],
     ids=["mssql", "postgresql", "sqlite"],
 )
-def test_types_are_declared_as_each_database_has_them(dialect: Dialect, expected: list[str]) -> None:
+def test_column_types_are_declared_per_database(dialect: Dialect, expected: list[str]) -> None:
     """SQL Server exactly as given, without its version having been asked; the others the nearest."""
     kinds: list[TypeEngine[Any]] = [Guid(), UtcTimestamp(), nvarchar(50), nvarchar_max()]
     declared = [declaration(Column("c", kind), dialect=dialect) for kind in kinds]
@@ -108,7 +108,7 @@ def test_sqlite_stores_ids_as_dashed_lower_case_text(connection: Connection) -> 
     assert connection.scalar(select(VALUES.c.id).where(VALUES.c.id == ID)) == ID
 
 
-def test_sqlite_stores_times_as_text_that_sorts(connection: Connection) -> None:
+def test_sqlite_stores_times_as_sortable_text(connection: Connection) -> None:
     """UTC with six digits, whatever zone the value came in; Python gets an aware UTC time back."""
     local = MOMENT.astimezone(timezone(timedelta(hours=5, minutes=30)))
     connection.execute(insert(VALUES).values(id=ID, at=local))
@@ -118,7 +118,7 @@ def test_sqlite_stores_times_as_text_that_sorts(connection: Connection) -> None:
     assert read.tzinfo is UTC
 
 
-def test_sqlite_fills_in_times_of_the_same_shape(connection: Connection) -> None:
+def test_sqlite_default_times_have_the_same_form(connection: Connection) -> None:
     """The server's default sorts beside the worker's own values."""
     connection.execute(insert(VALUES).values(id=ID))
     made_at = connection.scalar(text("SELECT made_at FROM type_samples"))
@@ -126,7 +126,7 @@ def test_sqlite_fills_in_times_of_the_same_shape(connection: Connection) -> None
     assert datetime.fromisoformat(made_at)
 
 
-def test_a_naive_time_is_refused(connection: Connection) -> None:
+def test_naive_time_is_refused(connection: Connection) -> None:
     """Nobody knows its zone, so nothing is stored, and nothing is searched for either."""
     naive = MOMENT.replace(tzinfo=None)
     statement: Select[tuple[UUID]] = select(VALUES.c.id).where(VALUES.c.at == naive)
@@ -135,13 +135,13 @@ def test_a_naive_time_is_refused(connection: Connection) -> None:
             connection.execute(refused)
 
 
-def test_nothing_stays_nothing(connection: Connection) -> None:
+def test_null_is_read_as_none(connection: Connection) -> None:
     """NULL is read as None by every type."""
     connection.execute(insert(VALUES).values(id=ID, at=None, made_at=None))
     assert connection.execute(select(VALUES.c.at, VALUES.c.made_at)).one() == (None, None)
 
 
-def test_tables_with_triggers_ask_for_no_output_clause() -> None:
+def test_tables_with_triggers_use_no_output_clause() -> None:
     """SQL Server refuses OUTPUT on them (error 334)."""
     for name in ("releases", "release_deployments"):
         assert not Base.metadata.tables[name].implicit_returning

@@ -41,19 +41,19 @@ def columns(**changed: KeyColumn) -> list[KeyColumn]:
     return list((own | changed).values())
 
 
-def test_table_like_the_worker_s_needs_no_advice() -> None:
+def test_worker_like_table_needs_no_advice() -> None:
     assert list(advice(columns(), INDEXED)) == []
     assert list(advice(columns(), [(*reversed(KEY), "id")])) == []
 
 
-def test_table_without_the_key_columns_needs_no_advice() -> None:
+def test_table_without_key_columns_needs_no_advice() -> None:
     """The worker leaves it alone."""
     assert list(advice([], [])) == []
     assert list(advice(columns()[:2], [])) == []
 
 
 @pytest.mark.parametrize("indexes", [[], [("id",)], [KEY[:2]], [("id", *KEY)]])
-def test_missing_index_is_named_with_its_statement(indexes: Sequence[Sequence[str]]) -> None:
+def test_missing_index_is_reported_with_its_statement(indexes: Sequence[Sequence[str]]) -> None:
     (line,) = advice(columns(), indexes)
     assert "every success scans" in line
     assert (
@@ -76,14 +76,14 @@ def test_missing_index_is_named_with_its_statement(indexes: Sequence[Sequence[st
         ),
     ],
 )
-def test_converted_column_is_named_with_its_statement(column: KeyColumn, named: str, statement: str) -> None:
+def test_converted_column_is_reported_with_its_statement(column: KeyColumn, named: str, statement: str) -> None:
     """A conversion of the column, for its type or collation, keeps its index from being used."""
     (line,) = advice(columns(environment_id=column), INDEXED)
     assert f"app_environments.{named}" in line
     assert f"ALTER TABLE [apps].app_environments ALTER COLUMN {statement} COLLATE {COLLATION} NOT NULL" in line
 
 
-def test_component_as_text_is_named_with_its_statement() -> None:
+def test_component_as_text_is_reported_with_its_statement() -> None:
     (line,) = advice(columns(component_id=text("component_id", "varchar", 36)), INDEXED)
     assert "component_id is varchar, not uniqueidentifier" in line
     assert "ALTER COLUMN component_id uniqueidentifier NOT NULL" in line

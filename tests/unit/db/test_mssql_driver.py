@@ -28,25 +28,25 @@ def options(url: str, known: Drivers) -> dict[str, object]:
     return dict(completed(make_url(url), known).query)
 
 
-def test_a_registered_driver_comes_before_the_wheel_s() -> None:
+def test_registered_driver_is_preferred_to_the_wheels() -> None:
     assert options(URL, drivers(["FreeTDS", REGISTERED_NAME]))["driver"] == REGISTERED_NAME
     assert options(URL, drivers(["FreeTDS"]))["driver"] == str(LIBRARY)
 
 
-def test_without_any_driver_one_line_says_what_to_install() -> None:
+def test_missing_driver_is_one_line_with_what_to_install() -> None:
     with pytest.raises(ConfigurationError, match="msodbcsql18") as caught:
         options(URL, drivers(library=None))
     assert "rudder-worker[mssql]" in str(caught.value)
     assert "geheim" not in str(caught.value)
 
 
-def test_a_library_that_lacks_another_says_which() -> None:
+def test_missing_dependency_of_the_library_is_named() -> None:
     lacking = OSError("libgssapi_krb5.so.2: cannot open shared object file")
     with pytest.raises(ConfigurationError, match=r"libgssapi_krb5\.so\.2.*apt-get install"):
         options(URL, drivers(loading=lacking))
 
 
-def test_encryption_and_the_caller_s_name_are_on_unless_said_otherwise() -> None:
+def test_encryption_and_application_name_are_defaults() -> None:
     assert options(URL, drivers()) == {
         "driver": str(LIBRARY),
         "encrypt": "yes",
@@ -57,7 +57,7 @@ def test_encryption_and_the_caller_s_name_are_on_unless_said_otherwise() -> None
     assert given == {"driver": "Mine", "encrypt": "strict", "app": "night-shift", "connectretrycount": "0"}
 
 
-def test_a_certificate_is_trusted_only_when_asked_for() -> None:
+def test_certificate_is_trusted_only_on_request() -> None:
     assert "trustservercertificate" not in options(URL, drivers())
     assert options(f"{URL}?TrustServerCertificate=yes", drivers())["trustservercertificate"] == "yes"
 
@@ -66,12 +66,12 @@ def test_a_certificate_is_trusted_only_when_asked_for() -> None:
     "option",
     ["Authentication=ActiveDirectoryMsi", "MultiSubnetFailover=yes", "ServerSPN=MSSQLSvc/db", "Trusted_Connection=yes"],
 )
-def test_the_driver_s_other_options_pass_through(option: str) -> None:
+def test_other_driver_options_pass_through(option: str) -> None:
     name, value = option.split("=")
     assert options(f"mssql+aioodbc://db.example/rudder?{option}", drivers())[name.lower()] == value
 
 
-def test_entra_id_without_a_user_does_not_ask_for_kerberos_as_well() -> None:
+def test_entra_id_without_a_user_disables_kerberos() -> None:
     """SQLAlchemy knows the option in lower case only, and would add Trusted_Connection beside it."""
     require_pyodbc()
     url = completed(make_url("mssql+aioodbc://db.example/rudder?Authentication=ActiveDirectoryMsi"), drivers())
@@ -80,7 +80,7 @@ def test_entra_id_without_a_user_does_not_ask_for_kerberos_as_well() -> None:
     assert "Trusted_Connection" not in arguments["dsn"]
 
 
-def test_a_connection_string_of_the_driver_s_own_is_left_as_it_is_but_for_the_driver() -> None:
+def test_odbc_connection_string_gets_only_the_driver_added() -> None:
     whole = "mssql+aioodbc:///?odbc_connect=Driver%3DMine%3BServer%3Ddb"
     assert options(whole, drivers()) == {"odbc_connect": "Driver=Mine;Server=db"}
     without = "mssql+aioodbc:///?odbc_connect=Server%3Ddb"
@@ -89,11 +89,11 @@ def test_a_connection_string_of_the_driver_s_own_is_left_as_it_is_but_for_the_dr
     assert options(source, drivers(library=None)) == {"odbc_connect": "DSN=production"}
 
 
-def test_a_data_source_names_its_own_driver() -> None:
+def test_data_source_name_keeps_its_driver() -> None:
     assert "driver" not in options("mssql+aioodbc://rudder:geheim@production", drivers(library=None))
 
 
-def test_what_is_said_twice_is_refused() -> None:
+def test_repeated_option_is_refused() -> None:
     for twice in ("Encrypt=yes&encrypt=no", "driver=a&driver=b"):
         with pytest.raises(ConfigurationError, match="twice"):
             options(f"{URL}?{twice}", drivers())
@@ -110,11 +110,11 @@ def test_what_is_said_twice_is_refused() -> None:
         ("mssql+aioodbc://rudder:freetds@db.example/freetds", False),
     ],
 )
-def test_freetds_is_known_by_its_names(url: str, expected: bool) -> None:
+def test_freetds_is_recognised_by_its_names(url: str, expected: bool) -> None:
     assert is_freetds(make_url(url)) is expected
 
 
-def test_the_wheel_has_a_library_for_this_machine() -> None:
+def test_wheel_has_a_library_for_this_machine() -> None:
     """The development requirements install it."""
     found = wheel_library()
     assert found is not None

@@ -18,7 +18,7 @@ def error(state: str, *messages: tuple[str, int], call: str = "SQLExecDirectW") 
 
 
 @pytest.mark.parametrize("number", NUMBERS)
-def test_a_known_number_has_its_reaction(number: int) -> None:
+def test_known_error_number_has_its_reaction(number: int) -> None:
     found = reaction(error("42000", ("something", number)))
     assert type(found) is NUMBERS[number][0].reaction
     assert str(number) in str(found)
@@ -53,7 +53,7 @@ def test_a_known_number_has_its_reaction(number: int) -> None:
         *((number, Unavailable) for number in (64, 121, 233, 10053, 10054, 10060)),
     ],
 )
-def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) -> None:
+def test_most_important_error_numbers_are_pinned(number: int, expected: type[Exception]) -> None:
     """Written down a second time, since the table could be changed without a thought."""
     assert NUMBERS[number][0].reaction is expected
 
@@ -76,12 +76,12 @@ def test_the_numbers_that_matter_most(number: int, expected: type[Exception]) ->
         ("42000", Unavailable),
     ],
 )
-def test_an_unknown_number_is_judged_by_its_state(state: str, expected: type[Exception]) -> None:
+def test_unknown_error_number_is_classified_by_its_state(state: str, expected: type[Exception]) -> None:
     """Babelfish's 33557097, for one. Nothing is rejected for an error that nobody knows."""
     assert type(reaction(error(state, ("who knows", 33557097)))) is expected
 
 
-def test_of_several_errors_the_one_that_rejects_nothing_counts() -> None:
+def test_transient_error_wins_over_a_permanent_one() -> None:
     """A database that fails over says that the login failed, too."""
     failing_over = error("42000", ("Cannot open database.", 4060), ("Login failed.", 18456))
     assert type(reaction(failing_over)) is Unavailable
@@ -89,7 +89,7 @@ def test_of_several_errors_the_one_that_rejects_nothing_counts() -> None:
     assert type(reaction(guarded)) is Conflict
 
 
-def test_a_number_in_somebody_s_text_is_none_of_the_server_s() -> None:
+def test_number_in_a_quoted_value_is_ignored() -> None:
     """A constraint's message quotes the values: an environment may be called like an error."""
     quoting = error("23000", ("The duplicate key value is (x (515) (SQLExecDirectW), prod).", 2627))
     assert type(reaction(quoting)) is Conflict
@@ -105,11 +105,11 @@ def test_a_number_in_somebody_s_text_is_none_of_the_server_s() -> None:
         "[08001] [Microsoft]Invalid value specified for connection string attribute 'Encrypt' (0) (SQLDriverConnect)",
     ],
 )
-def test_what_an_operator_mends_is_said_so(text: str) -> None:
+def test_configuration_error_is_classified_as_such(text: str) -> None:
     assert type(reaction(OdbcError(text[1:6], text))) is ConfigurationError
 
 
-def test_an_error_of_no_known_form_is_waited_out() -> None:
+def test_error_of_unknown_form_is_transient() -> None:
     assert type(reaction(OdbcError("what?"))) is Unavailable
     assert str(reaction(OdbcError())) == "SQL Server: OdbcError()"
 
@@ -128,7 +128,7 @@ def test_an_error_of_no_known_form_is_waited_out() -> None:
         ("23000", 2627, False),
     ],
 )
-def test_lost_server_makes_idle_connections_useless(state: str, number: int, elsewhere: bool) -> None:
+def test_lost_server_discards_idle_connections(state: str, number: int, elsewhere: bool) -> None:
     """A time-out too: the server gives up on a lock first, so one that does not answer then is gone."""
     assert kind_of(error(state, ("something", number))).elsewhere is elsewhere
 

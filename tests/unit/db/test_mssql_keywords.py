@@ -87,7 +87,7 @@ def test_driver_accepts_and_refuses_the_same_values() -> None:
         assert not refused(pairs), pairs
 
 
-def test_every_keyword_is_the_driver_s() -> None:
+def test_every_keyword_is_in_the_driver() -> None:
     """As text in the library itself: a keyword that is written wrong here would let a wrong URL pass."""
     library = wheel_library()
     assert library is not None

@@ -23,7 +23,7 @@ WVARCHAR = -9
         ("🚧" * 2_001, 0),
     ],
 )
-def test_a_text_has_one_of_three_lengths(text: str, length: int) -> None:
+def test_text_parameter_has_one_of_three_lengths(text: str, length: int) -> None:
     """In UTF-16 units; 0 is nvarchar(max)."""
     assert sizes([text]) == [(WVARCHAR, length, 0)]
 
@@ -32,10 +32,10 @@ def test_other_types_are_left_to_the_driver() -> None:
     assert sizes([1, UUID(int=1), datetime(2026, 1, 1, tzinfo=UTC)]) == [None, None, None]
 
 
-def test_times_lose_their_zone_and_nothing_else() -> None:
+def test_time_parameter_loses_only_its_zone() -> None:
     moment = datetime(2026, 1, 1, 12, 30, 15, 123_456, tzinfo=UTC)
     assert bound([moment, "x", 1]) == [moment.replace(tzinfo=None), "x", 1]
 
 
-def test_nulls_stand_in_the_statement() -> None:
+def test_null_is_written_into_the_statement() -> None:
     assert with_nulls("a = ? AND b = ? AND c = ?", (False, True, False)) == "a = ? AND b = NULL AND c = ?"

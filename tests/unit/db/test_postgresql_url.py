@@ -51,7 +51,7 @@ def test_url_parameter_reaches_the_driver(rest: str, expected: dict[str, Any]) -
     assert not {"sslmode", "connect_timeout", "dbname", "options"} & found.keys()
 
 
-def test_url_parameters_are_arguments_that_the_driver_has() -> None:
+def test_every_url_parameter_is_a_driver_argument() -> None:
     """Every one of them, so that none ends as a TypeError; nothing listens there, and that is all that is wrong."""
     query = (
         "sslmode=disable&connect_timeout=5&command_timeout=5&statement_cache_size=0&max_cached_statement_lifetime=1"
@@ -104,7 +104,7 @@ def test_url_parameters_are_arguments_that_the_driver_has() -> None:
         f"u@{'h' * 64}.example/d",
     ],
 )
-def test_url_parameter_that_cannot_be_used_is_refused(rest: str) -> None:
+def test_unusable_url_parameter_is_refused(rest: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         parse_url(PREFIX + rest)
     assert str(refused.value).startswith("RUDDER_DATABASE_URL")
@@ -129,7 +129,7 @@ def test_tls_file_with_byte_order_mark_is_one_line(tmp_path: Path, name: str) ->
         parse_url(f"{PREFIX}u@h/d?sslmode=verify-full&{name}={file}")
 
 
-def test_url_without_a_user_needs_one_that_the_system_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_url_without_a_user_needs_a_system_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """A container may run under a user id that has no name."""
 
     def nameless() -> str:
@@ -142,7 +142,7 @@ def test_url_without_a_user_needs_one_that_the_system_knows(monkeypatch: pytest.
     parse_url(f"{PREFIX}u@h/d")
 
 
-def test_url_is_shown_without_its_secrets() -> None:
+def test_url_is_shown_without_secrets() -> None:
     shown = masked(f"{PREFIX}u:s3cret@a:1,b:2/d?sslpassword=s3cret")
     assert "s3cret" not in shown
     assert re.search("a.*b", shown)
@@ -160,7 +160,7 @@ def test_url_is_shown_without_its_secrets() -> None:
         "sqlite+aiosqlite://user@/f.db",
     ],
 )
-def test_sqlite_parameter_that_cannot_be_used_is_refused(url: str) -> None:
+def test_unusable_sqlite_parameter_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^RUDDER_DATABASE_URL"):
         parse_url(url)
 

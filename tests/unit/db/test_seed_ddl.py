@@ -25,7 +25,7 @@ def made() -> dict[str, Table]:
     return schema_of(migration.script(MSSQL_URL, start="0.0.212", revision="0.0.216"))
 
 
-def test_the_migrations_make_the_given_tables_and_no_other(given: dict[str, Table], made: dict[str, Table]) -> None:
+def test_migrations_create_exactly_the_given_tables(given: dict[str, Table], made: dict[str, Table]) -> None:
     """Between 0.0.213 and 0.0.216 no table is missing and none is added."""
     assert list(made) == list(given)
     assert len(given) == 5
@@ -41,12 +41,12 @@ def test_the_migrations_make_the_given_tables_and_no_other(given: dict[str, Tabl
         "app_environments",
     ],
 )
-def test_a_table_is_exactly_as_given(table: str, given: dict[str, Table], made: dict[str, Table]) -> None:
+def test_migrated_table_matches_the_given_ddl(table: str, given: dict[str, Table], made: dict[str, Table]) -> None:
     """Columns in order with type, nullability and default; keys, constraint names and indexes."""
     assert made[table] == given[table]
 
 
-def test_the_comparison_sees_every_kind_of_difference(given: dict[str, Table]) -> None:
+def test_comparison_detects_every_kind_of_difference(given: dict[str, Table]) -> None:
     """Each line changed below is one that a careless migration might get wrong."""
     ddl = SEED.read_text(encoding="utf-8")
     for old, new in (
@@ -134,7 +134,7 @@ def columns_in(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def test_what_must_begin_a_batch_of_the_script_does() -> None:
+def test_create_trigger_begins_a_batch_on_sql_server() -> None:
     """SQL Server, error 111: a CREATE TRIGGER is the first statement of its batch."""
     batches = [batch.strip() for batch in re.split(r"^GO$", migration.script(MSSQL_URL), flags=re.MULTILINE)]
     triggers = [batch for batch in batches if "CREATE TRIGGER" in batch]

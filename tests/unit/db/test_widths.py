@@ -155,12 +155,12 @@ def written() -> list[tuple[str, str, object]]:
     return [value for outcome in outcomes for write in writes(outcome, POINTERS) for value in values(write)]
 
 
-def test_the_widest_values_fit_their_columns(written: list[tuple[str, str, object]]) -> None:
+def test_widest_values_fit_their_columns(written: list[tuple[str, str, object]]) -> None:
     """Texts in UTF-16 units, numbers in bits, days and times in the calendar of every database."""
     assert {(table, column) for table, column, value in written if not fits(table, column, value)} == set()
 
 
-def test_the_day_writes_to_every_column_and_fills_each_that_has_a_width(
+def test_widest_day_fills_every_column(
     written: list[tuple[str, str, object]],
 ) -> None:
     """Else the test above would say nothing of those that it leaves out. `status` and `reason` are the worker's words,
@@ -187,14 +187,14 @@ def test_the_day_writes_to_every_column_and_fills_each_that_has_a_width(
                 assert widest == length, column
 
 
-def test_a_rejection_is_as_wide_as_its_row_allows(written: list[tuple[str, str, object]]) -> None:
+def test_widest_rejection_fits_its_row(written: list[tuple[str, str, object]]) -> None:
     """Some of what is written here was cut to its width by the worker: the detail, which is its own text."""
     details = [value for table, column, value in written if (table, column) == ("release_event_rejections", "detail")]
     assert len(details) > 3
     assert all(isinstance(detail, str) and 0 < utf16_units(detail) <= DETAIL_CHARS_MAX for detail in details)
 
 
-def test_the_comparison_sees_what_does_not_fit() -> None:
+def test_comparison_detects_a_value_that_does_not_fit() -> None:
     assert not fits("releases", "created_by", "x" * 256)
     assert not fits("releases", "created_by", "\U0001d11e" * 128)
     assert not fits("releases", "created_by", None)

@@ -53,7 +53,7 @@ def tables(found: Sequence[Write]) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", OUTCOMES)
-def test_a_statement_takes_the_parameters_that_it_is_given(kind: str) -> None:
+def test_statement_takes_exactly_its_parameters(kind: str) -> None:
     """No more than any server takes."""
     found = writes(OUTCOMES[kind], POINTERS)
     assert found
@@ -62,13 +62,13 @@ def test_a_statement_takes_the_parameters_that_it_is_given(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", OUTCOMES)
-def test_every_update_says_what_it_has_to_find(kind: str) -> None:
+def test_every_update_has_an_expected_row_count(kind: str) -> None:
     """An INSERT meets its own key."""
     for write in writes(OUTCOMES[kind], POINTERS):
         assert (write.guarded is not None) == write.sql.startswith("UPDATE "), write.sql
 
 
-def test_what_a_row_refers_to_is_written_before_it() -> None:
+def test_referenced_row_is_written_first() -> None:
     """The release first, its deployments next, then the log; and the superseded attempt before the one that follows."""
     block = tables(writes(OUTCOMES["with a block"], POINTERS))
     assert block[0] == "INSERT releases"
@@ -85,24 +85,24 @@ def test_every_base_revision_is_written_once() -> None:
     assert names == [revision["endpoint_name"] for revision in REVISIONS]
 
 
-def test_a_pointer_is_moved_only_where_there_is_a_table_for_it() -> None:
+def test_pointer_is_moved_only_where_its_table_exists() -> None:
     assert tables(writes(OUTCOMES["succeeded"], POINTERS))[-1] == "UPDATE app_environments"
     assert "UPDATE app_environments" not in tables(writes(OUTCOMES["succeeded"], None))
 
 
-def test_a_rejection_is_one_row_that_a_redrive_changes_or_resolves() -> None:
+def test_rejection_is_one_row_that_a_redrive_changes_or_resolves() -> None:
     assert tables(writes(OUTCOMES["rejected"], POINTERS)) == ["INSERT release_event_rejections"]
     assert tables(writes(OUTCOMES["rejected again"], POINTERS)) == ["UPDATE release_event_rejections"]
     assert tables(writes(OUTCOMES["resolving"], POINTERS))[-1] == "UPDATE release_event_rejections"
 
 
-def test_a_duplicate_writes_nothing() -> None:
+def test_duplicate_writes_nothing() -> None:
     assert writes(Duplicate(), POINTERS) == []
 
 
 @pytest.mark.parametrize("found", [True, False])
 @pytest.mark.parametrize("kind", OUTCOMES)
-def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> None:
+def test_postgresql_writes_one_statement(kind: str, found: bool) -> None:
     """Its numbers count the parameters, those of the guards too; its release has to be at the version that was read."""
     judged = message(E.DEPLOYMENT_STARTED)
     release_id = judged.release_id
@@ -136,7 +136,7 @@ def test_all_of_it_is_one_statement_on_postgresql(kind: str, found: bool) -> Non
         (Claim.REJECT, False, ["release_activity_logs", "releases"]),
     ],
 )
-def test_write_locks_its_event_first_on_sql_server(claim: Claim, found: bool, looks: list[str]) -> None:
+def test_mssql_write_locks_its_event_first(claim: Claim, found: bool, looks: list[str]) -> None:
     """And looks for what excludes it under that lock. A lock that was not granted is an error, not a result."""
     judged = message(E.DEPLOYMENT_STARTED)
     basis = Basis(event_id=judged.id, claim=claim, release_id=judged.release_id, found=found, version=None)
@@ -148,7 +148,7 @@ def test_write_locks_its_event_first_on_sql_server(claim: Claim, found: bool, lo
     assert all("THROW" in write.sql for write in claimed)
 
 
-def test_a_none_is_written_into_the_batch_on_sql_server() -> None:
+def test_mssql_batch_contains_null_literally() -> None:
     """There its driver would ask the server what type it has."""
     for outcome in OUTCOMES.values():
         for write in writes(outcome, POINTERS):
@@ -157,7 +157,7 @@ def test_a_none_is_written_into_the_batch_on_sql_server() -> None:
             assert sql.count("?") + sql.count("NULL") >= len(write.parameters)
 
 
-def test_what_is_too_much_for_one_batch_on_sql_server_is_several() -> None:
+def test_mssql_splits_a_batch_that_is_too_large() -> None:
     """None is left out, and none is empty."""
     due = writes(OUTCOMES["with a block"], POINTERS)
     batches = list(mssql_unit_of_work._batches(due))
@@ -168,7 +168,7 @@ def test_what_is_too_much_for_one_batch_on_sql_server_is_several() -> None:
         assert sum(len(write.parameters) for write in batch) <= PARAMETERS_MAX
 
 
-def test_a_login_is_granted_what_is_written_and_no_more() -> None:
+def test_grants_match_the_statements() -> None:
     """Tables and columns, as the statements name them; alembic_version is only read."""
     inserted, updated = set(), defaultdict(set)
     for sql in [HOLD_RELEASE, *(write.sql for outcome in OUTCOMES.values() for write in writes(outcome, POINTERS))]:

@@ -21,7 +21,7 @@ def in_place_of_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "out" / "worker.log"
 
 
-async def test_a_child_that_fails_leaves_its_exit_code_and_last_words(in_place_of_python: Path) -> None:
+async def test_failing_child_leaves_exit_code_and_output(in_place_of_python: Path) -> None:
     """What the demo shows when the worker dies; settings of the user's own environment are withheld."""
     in_place_of_python.parent.mkdir()
     async with Child("fail", settings={"RUDDER_A": "1"}, log_path=in_place_of_python) as child:
@@ -30,7 +30,7 @@ async def test_a_child_that_fails_leaves_its_exit_code_and_last_words(in_place_o
     assert child.last_words() == "fail a=1 b="
 
 
-async def test_leaving_its_context_ends_a_child(in_place_of_python: Path) -> None:
+async def test_child_ends_with_its_context(in_place_of_python: Path) -> None:
     """By SIGTERM, which this one does not handle."""
     in_place_of_python.parent.mkdir()
     async with Child("run", settings={}, log_path=in_place_of_python) as child:

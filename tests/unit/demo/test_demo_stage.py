@@ -8,7 +8,7 @@ from worker.demo.company import app_environments
 from worker.demo.demo_stage import fresh_stage, seed_app_environments
 
 
-def test_what_an_earlier_demo_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_files_of_an_earlier_demo_are_removed_and_no_others(tmp_path: Path) -> None:
     """Only the demo's own files, by name: the directory may be anybody's."""
     for name in ("rudder.sqlite3", "rudder.sqlite3-wal", "worker.log", "notes.txt"):
         (tmp_path / name).write_text("old")
@@ -18,7 +18,7 @@ def test_what_an_earlier_demo_left_is_removed_and_nothing_else(tmp_path: Path) -
     assert not stage.is_ready()
 
 
-def test_the_platforms_rows_are_inserted_as_sqlite_holds_them(tmp_path: Path) -> None:
+def test_platform_rows_have_the_sqlite_format(tmp_path: Path) -> None:
     """Dashed lower-case ids and UTC text, as the worker's own rows have them."""
     path = tmp_path / "rudder.sqlite3"
     rows = app_environments(seed=1)

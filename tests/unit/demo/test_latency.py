@@ -3,7 +3,7 @@
 from worker.demo.latency import LatencyMeter, Quantiles
 
 
-def test_only_the_first_sending_and_the_first_answer_count() -> None:
+def test_only_the_first_sending_and_status_event_count() -> None:
     """Repeats are part of the day, and say nothing about speed."""
     ticks = iter([1.0, 2.0, 3.0])
     meter = LatencyMeter(clock=lambda: next(ticks))
@@ -18,7 +18,7 @@ def test_only_the_first_sending_and_the_first_answer_count() -> None:
     assert meter.quantiles("other") is None
 
 
-def test_quantiles_are_by_nearest_rank() -> None:
+def test_quantiles_use_the_nearest_rank() -> None:
     """Of one to a hundred seconds, the 50th and the 99th."""
     now = 0.0
     meter = LatencyMeter(clock=lambda: now)

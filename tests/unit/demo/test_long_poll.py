@@ -27,13 +27,13 @@ def test_only_a_fetch_without_records_and_errors_is_empty(topics: list[object], 
     assert long_poll._is_empty(frame(FetchResponse_v4(throttle_time_ms=0, topics=topics)), 4) is empty
 
 
-def test_an_empty_fetch_session_is_empty() -> None:
+def test_empty_fetch_session_is_empty() -> None:
     response = FetchResponse_v11(throttle_time_ms=0, error_code=0, session_id=0, topics=[])
     assert long_poll._is_empty(frame(response), 11)
 
 
 @pytest.mark.parametrize("version", [4, 12, 17])
-def test_what_the_relay_cannot_read_is_passed_on_at_once(version: int) -> None:
+def test_unreadable_frame_is_passed_on_at_once(version: int) -> None:
     assert not long_poll._is_empty(b"\0\0\0\7" + b"\xff" * 20, version)
 
 
@@ -60,7 +60,7 @@ async def a_broker_that_answers(*answers: bytes) -> AsyncIterator[tuple[int, lis
 
 
 @pytest.mark.skipif(not _can_listen(BROKER_HOST), reason="this system's loopback network has but one address")
-async def test_frames_pass_unchanged_but_for_the_brokers_address() -> None:
+async def test_frames_change_only_the_broker_address() -> None:
     """A client that is told the broker's own address would go round the relay."""
     metadata, produce = (struct.pack(">hhi", api, 1, api) + b"the rest" for api in (3, 0))
     answers = (b"\0\0\0\3 I am 127.0.0.2", b"\0\0\0\0 I quote 127.0.0.2")

@@ -7,7 +7,7 @@ from rich.console import Console
 from worker.demo.progress import DayProgress
 
 
-def test_without_a_terminal_progress_is_plain_lines() -> None:
+def test_progress_without_a_terminal_is_plain_lines() -> None:
     """A log of the demo stays readable."""
     console = Console(file=io.StringIO(), width=80)
     with DayProgress(console=console, records_count=30) as progress:

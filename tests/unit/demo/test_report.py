@@ -42,14 +42,14 @@ def printed(path: Path, *, differences: tuple[str, ...] = (), failures: tuple[st
     return console.file.getvalue()
 
 
-def test_a_day_that_agrees_is_shown_whole(tmp_path: Path) -> None:
+def test_report_shows_a_whole_day(tmp_path: Path) -> None:
     """Outcomes, reasons, throughput, latency, a timeline, and where to look."""
     text = printed(tmp_path / "rudder.sqlite3")
     for expected in ("release_not_deployable", "300/s", "410.4 ms", "∅ → DRAFT", "sqlite3 ", "The recount agrees"):
         assert expected in text
 
 
-def test_steady_figure_comes_before_the_cold_burst() -> None:
+def test_steady_figure_comes_before_the_initial_burst() -> None:
     """The first figure read was the waiting time of a burst into a worker that had just started."""
     figures = replace(FIGURES, steady_latency=Quantiles(count=60, p50_ms=5.5, p99_ms=9.9))
     console = Console(file=io.StringIO(), width=120)
@@ -60,7 +60,7 @@ def test_steady_figure_comes_before_the_cold_burst() -> None:
     assert text.index("cold start") < text.index("410.4 ms")
 
 
-def test_differences_and_failures_are_shown_as_they_are(tmp_path: Path) -> None:
+def test_differences_are_shown_as_text_and_counted(tmp_path: Path) -> None:
     """Markup in a difference is text; beyond the first twenty they are counted."""
     text = printed(
         tmp_path / "rudder.sqlite3",
@@ -74,7 +74,7 @@ def test_differences_and_failures_are_shown_as_they_are(tmp_path: Path) -> None:
     assert "disagrees in 23 places" in text
 
 
-def test_the_timeline_is_in_the_order_of_arrival() -> None:
+def test_timeline_is_in_the_order_of_arrival() -> None:
     """A late event stands where it arrived, and a superseded attempt before its successor."""
     events = in_topic(a_day(seed=2026, releases=80))
     with closing(sqlite3.connect(":memory:")) as connection:

@@ -28,7 +28,7 @@ PUBLISHERS_REASONS = {
 }
 
 
-def test_the_same_seed_gives_the_same_bytes() -> None:
+def test_same_seed_gives_the_same_bytes() -> None:
     """A recount that disagrees can be played again."""
     assert list(a_day(seed=7, releases=60)) == list(a_day(seed=7, releases=60))
     assert app_environments(seed=7) == app_environments(seed=7)
@@ -39,7 +39,7 @@ def test_another_seed_gives_another_day() -> None:
     assert list(a_day(seed=7, releases=20)) != list(a_day(seed=8, releases=20))
 
 
-def test_a_day_is_long_ordered_and_one_day() -> None:
+def test_day_is_long_and_ordered() -> None:
     """At least 3,000 records, by arrival, all within the fictional day."""
     times = [record.timestamp_ms for record in a_day(seed=2026)]
     assert len(times) >= 3_000
@@ -49,7 +49,7 @@ def test_a_day_is_long_ordered_and_one_day() -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2026, 99_991])
-def test_every_outcome_and_every_reason_a_publisher_can_cause_comes_three_times(seed: int) -> None:
+def test_every_outcome_and_reason_occurs_three_times(seed: int) -> None:
     """Whatever the seed, the demo shows all that the worker can say."""
     model = ContractModel()
     for record in in_topic(a_day(seed=seed)):
@@ -63,7 +63,7 @@ def test_every_outcome_and_every_reason_a_publisher_can_cause_comes_three_times(
     assert sum(each.resolved for each in judged) >= 3
 
 
-def test_everything_about_a_release_goes_to_one_partition() -> None:
+def test_records_of_a_release_share_a_partition() -> None:
     """Only then does the topic promise an order; a key that is not the release id will do, if it is always the same."""
     keys = defaultdict(set)
     for record in a_day(seed=5):
@@ -73,7 +73,7 @@ def test_everything_about_a_release_goes_to_one_partition() -> None:
     assert {len(found) for found in keys.values()} == {1}
 
 
-def test_the_order_of_partitions_does_not_change_what_is_predicted() -> None:
+def test_expectation_does_not_depend_on_partition_order() -> None:
     """Records that could meet across releases share a partition, so the recount may read one after the other."""
     day = list(a_day(seed=11))
     by_arrival, by_partition = ContractModel(), ContractModel()
@@ -85,7 +85,7 @@ def test_the_order_of_partitions_does_not_change_what_is_predicted() -> None:
     assert by_arrival.releases == by_partition.releases
 
 
-def test_publishers_speak_in_all_voices() -> None:
+def test_publishers_use_every_content_mode() -> None:
     """Binary, structured, and structured without a content type; with and without time; beyond ASCII."""
     binary = structured = bare = timeless = 0
     text = ""
@@ -101,7 +101,7 @@ def test_publishers_speak_in_all_voices() -> None:
     assert json.dumps("在庫")[1:-1] in text
 
 
-def test_no_prediction_breaks_the_status_machines() -> None:
+def test_expected_transitions_are_allowed() -> None:
     """A release that follows its deployments only ever makes transitions that the contract allows."""
     model = ContractModel()
     for record in in_topic(a_day(seed=4)):

@@ -8,7 +8,7 @@ from worker.demo.topic_reader import read_topic
 pytest.importorskip("noida_db", reason="the embedded broker is not installed")
 
 
-async def test_a_topic_is_read_whole_and_in_order() -> None:
+async def test_topic_is_read_whole_and_in_order() -> None:
     """Keys, values and headers as they were sent; an empty topic is empty."""
     from worker.demo.broker import EmbeddedBroker
     from worker.demo.topics import create_topics

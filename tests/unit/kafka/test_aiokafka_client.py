@@ -12,7 +12,7 @@ from worker.demo.broker import free_port
 from worker.kafka import aiokafka_client, membership
 
 
-async def test_upstream_never_bootstraps_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_aiokafka_never_bootstraps_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """It asks the brokers of its last metadata, whatever the bootstrap servers would say."""
     client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{free_port()}")
     asked: list[str] = []
@@ -27,7 +27,7 @@ async def _nobody(_node_id: object) -> None:
     return None
 
 
-def test_upstream_does_not_know_a_fenced_member() -> None:
+def test_aiokafka_does_not_know_a_fenced_member() -> None:
     """Its commits and heartbeats name no instance id either."""
     assert not hasattr(aiokafka.errors, "FencedInstanceIdError")
     assert "group_instance_id" not in signature(HeartbeatRequest).parameters

@@ -51,7 +51,7 @@ def test_secret_is_read_for_each_connection() -> None:
     assert [one.current()["sasl_plain_password"] for _ in range(2)] == ["second", "third"]
 
 
-def test_secret_that_cannot_be_read_ends_the_start_in_one_line() -> None:
+def test_unreadable_secret_ends_the_start_in_one_line() -> None:
     with pytest.raises(ConfigurationError, match="RUDDER_X_FILE cannot be read"):
         connection(reading(ValueError("RUDDER_X_FILE cannot be read: gone"))).arguments()
 
@@ -79,7 +79,7 @@ def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str,
         (ValueError("RUDDER_X_FILE cannot be read"), "cannot log in to Kafka at kafka:9093: RUDDER_X_FILE"),
     ],
 )
-def test_refusal_names_the_settings_to_look_at(error: Exception, words: str) -> None:
+def test_refused_login_names_the_settings(error: Exception, words: str) -> None:
     """And never holds the secret."""
     line = connection().refusal(error)
     assert words in line
@@ -87,7 +87,7 @@ def test_refusal_names_the_settings_to_look_at(error: Exception, words: str) -> 
     assert "secret" not in line
 
 
-def test_start_without_a_broker_tells_a_refused_login_from_an_outage() -> None:
+def test_start_distinguishes_a_refused_login_from_an_outage() -> None:
     """aiokafka says of both that it cannot bootstrap."""
     one, error = connection(), KafkaConnectionError("Unable to bootstrap")
     assert isinstance(at_start(error, one), Unavailable)
@@ -97,7 +97,7 @@ def test_start_without_a_broker_tells_a_refused_login_from_an_outage() -> None:
     assert isinstance(at_start(error, one), Unavailable)
 
 
-def test_refusal_lasts_while_it_is_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_login_is_logged_once_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logged once; over when a broker accepts the worker, or when it is not repeated any more."""
     now_seconds = 1_000.0
     monkeypatch.setattr(refusals.time, "monotonic", lambda: now_seconds)

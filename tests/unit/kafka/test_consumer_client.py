@@ -42,7 +42,7 @@ class SlowConsumer:
         pass
 
 
-async def test_records_of_a_revoked_partition_that_nobody_took_are_forgotten() -> None:
+async def test_untaken_records_of_a_revoked_partition_are_dropped() -> None:
     """They would be worked on and committed by a worker that no longer has the partition; its heir gets them."""
     source = KafkaConsumerClient(
         Connection(bootstrap_servers="127.0.0.1:1", client_id="test"), topics=["t"], group_id="g"

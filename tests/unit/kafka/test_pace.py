@@ -43,12 +43,12 @@ def sent(loop: Loop, pace: Pace, messages: int, records: int = 1) -> list[asynci
     return tasks
 
 
-def test_the_first_does_not_wait(loop: Loop) -> None:
+def test_first_message_does_not_wait(loop: Loop) -> None:
     [first] = sent(loop, Pace(longest_seconds=LONGEST_SECONDS), 1)
     assert first.done()
 
 
-def test_now_and_then_one_does_not_wait(loop: Loop) -> None:
+def test_occasional_message_does_not_wait(loop: Loop) -> None:
     """A quiet worker answers as soon as it can: ten a second are no reason to gather."""
     pace = Pace(longest_seconds=LONGEST_SECONDS)
     for _ in range(20):
@@ -57,7 +57,7 @@ def test_now_and_then_one_does_not_wait(loop: Loop) -> None:
         loop.pass_seconds(0.1)
 
 
-def test_many_wait_for_each_other_and_go_together(loop: Loop) -> None:
+def test_frequent_messages_wait_and_are_sent_together(loop: Loop) -> None:
     """For no longer than they may."""
     pace = Pace(longest_seconds=LONGEST_SECONDS)
     sent(loop, pace, 1)
@@ -76,7 +76,7 @@ def test_many_wait_for_each_other_and_go_together(loop: Loop) -> None:
     assert all(task.done() for task in waiting)
 
 
-def test_the_wait_goes_as_the_traffic_goes(loop: Loop) -> None:
+def test_wait_adapts_to_the_traffic(loop: Loop) -> None:
     """After a burst a single message is on its way at once again."""
     pace = Pace(longest_seconds=LONGEST_SECONDS)
     sent(loop, pace, 1)
@@ -92,13 +92,13 @@ def test_the_wait_goes_as_the_traffic_goes(loop: Loop) -> None:
     assert task.done()
 
 
-def test_no_wait_can_be_had(loop: Loop) -> None:
+def test_wait_can_be_switched_off(loop: Loop) -> None:
     pace = Pace(longest_seconds=0.0)
     for _ in range(3):
         assert all(task.done() for task in sent(loop, pace, 100))
 
 
-def test_one_that_is_cancelled_takes_nobody_with_it(loop: Loop) -> None:
+def test_cancelled_wait_cancels_no_other(loop: Loop) -> None:
     pace = Pace(longest_seconds=LONGEST_SECONDS)
     for _ in range(3):
         sent(loop, pace, 100)

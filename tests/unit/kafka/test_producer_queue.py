@@ -21,7 +21,7 @@ def a_batch(queue: MessageAccumulator) -> BatchBuilder:
     return batch
 
 
-async def test_batch_that_waited_is_still_queued_with_a_closed_producer() -> None:
+async def test_batch_is_queued_with_a_closed_producer() -> None:
     queue = accumulator()
     first = await queue.add_batch(a_batch(queue), PARTITION, WAIT_SECONDS)
     waiting = asyncio.ensure_future(queue.add_batch(a_batch(queue), PARTITION, WAIT_SECONDS))

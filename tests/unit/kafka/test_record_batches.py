@@ -31,7 +31,7 @@ def read(raw: bytes) -> Any:
     return iter(batch)
 
 
-def test_every_record_is_read_once_whichever_name_is_broken() -> None:
+def test_every_record_is_read_once_with_a_broken_header_name() -> None:
     """Those before it were handed out already; it and those after it follow."""
     names = 3
     for broken in range(names):
@@ -46,7 +46,7 @@ def test_every_record_is_read_once_whichever_name_is_broken() -> None:
         ]
 
 
-def test_a_record_is_made_when_it_is_asked_for() -> None:
+def test_records_are_built_lazily() -> None:
     """A batch may hold thousands, and every partition has one under way: memory must not hold them all."""
     raw = batch_of(3)
     records = read(bytes(raw))
@@ -54,7 +54,7 @@ def test_a_record_is_made_when_it_is_asked_for() -> None:
     assert type(records).__name__ == "generator"
 
 
-def test_with_its_last_record_a_batch_lets_go_of_what_was_fetched() -> None:
+def test_last_record_releases_the_fetched_bytes() -> None:
     """aiokafka's fetcher is a cycle with the generator it does not finish; a megabyte for each fetch hung on it."""
     raw = bytes(batch_of(3))
     records = LenientRecords(raw)

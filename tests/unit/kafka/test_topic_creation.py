@@ -13,7 +13,7 @@ def test_client_arguments_forbid_topic_creation() -> None:
     assert MetadataRequest(None).build(MetadataRequest_v1).topics is None
 
 
-def test_aiokafka_still_allows_it_by_default() -> None:
+def test_aiokafka_allows_topic_creation_by_default() -> None:
     request = MetadataRequest.__new__(MetadataRequest)
     topic_creation._original(request, ["x"])
     assert request.build(MetadataRequest_v5).allow_auto_topic_creation is True

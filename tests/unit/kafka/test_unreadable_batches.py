@@ -63,7 +63,7 @@ def test_compressed_batch_within_the_bound_is_read(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_batch_beyond_the_bound_is_named_by_its_offsets(codec: str) -> None:
+def test_batch_beyond_the_bound_is_reported_by_its_offsets(codec: str) -> None:
     """None is left out, and the batches around it are read."""
     large = at(2, batch_of_zeros(codec, records=40, value_bytes=30_000))
     found = read(GOOD + large + at(42, GOOD))
@@ -74,7 +74,7 @@ def test_batch_beyond_the_bound_is_named_by_its_offsets(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_batch_beyond_the_bound_takes_no_more_memory_than_the_bound(codec: str) -> None:
+def test_batch_beyond_the_bound_uses_bounded_memory(codec: str) -> None:
     """However long it is: no more than the buffers."""
     records = 100 if codec in {"snappy", "lz4"} else 1_000
     large = batch_of_zeros(codec, records=records, value_bytes=100_000)
@@ -90,7 +90,7 @@ def test_batch_beyond_the_bound_takes_no_more_memory_than_the_bound(codec: str) 
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("harm", ["truncated", "garbage", "empty", "followed by garbage"])
-def test_broken_compression_costs_its_own_batch(codec: str, harm: str) -> None:
+def test_broken_compression_costs_only_its_own_batch(codec: str, harm: str) -> None:
     """With a right checksum: a publisher made it so, and it will never be readable."""
     content = compressed(codec, iter([lenient_name_batch()]))
     content = {
@@ -104,7 +104,7 @@ def test_broken_compression_costs_its_own_batch(codec: str, harm: str) -> None:
 
 
 @pytest.mark.parametrize("codec", ["none", *CODECS])
-def test_broken_record_costs_what_is_behind_it_in_its_batch(codec: str) -> None:
+def test_broken_record_costs_the_rest_of_its_batch(codec: str) -> None:
     """The first is whole; the second ends beyond the batch."""
     content = lenient_name_batch()
     second = content.index(b"v") + 10
@@ -114,13 +114,13 @@ def test_broken_record_costs_what_is_behind_it_in_its_batch(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_header_name_that_is_not_utf8_is_read_in_a_compressed_batch(codec: str) -> None:
+def test_non_utf8_header_name_is_read_in_a_compressed_batch(codec: str) -> None:
     """It is decompressed once, within the bound."""
     found = read(batch_around(compressed(codec, iter([lenient_name_batch()])), codec=codec, records=3))
     assert [one.headers[0][0] for one in found[:-1]] == ["XXXX", "n\\xe4me", "XXXX"]
 
 
-def test_wrong_checksum_is_fetched_again_and_then_rejected() -> None:
+def test_wrong_checksum_is_fetched_again_then_rejected() -> None:
     """Damage on the way is mended by another fetch; damage in the log never is, and must not stop the partition."""
     raw = bytearray(batch_of_zeros("zstd", records=3, value_bytes=10))
     raw[-1] ^= 1
@@ -131,7 +131,7 @@ def test_wrong_checksum_is_fetched_again_and_then_rejected() -> None:
     assert summary(read(bytes(raw))) == [*((offset, Reason.NOT_A_CLOUDEVENT) for offset in range(3)), 3]
 
 
-def test_what_one_poll_decompresses_is_bounded() -> None:
+def test_decompression_per_poll_is_bounded() -> None:
     """Many batches, each within the bound, are not decompressed in one poll; the rest is fetched again."""
     one = batch_of_zeros("zstd", records=1, value_bytes=400_000)
     raw = b"".join(at(offset, one) for offset in range(10))
@@ -144,7 +144,7 @@ def test_what_one_poll_decompresses_is_bounded() -> None:
 @pytest.mark.parametrize(
     ("magic", "codec"), [(0, "gzip"), (0, "snappy"), (1, "gzip"), (1, "snappy"), (1, "lz4")]
 )  # all that there were
-def test_first_message_formats_are_bounded_too(magic: int, codec: str) -> None:
+def test_old_message_formats_are_bounded_too(magic: int, codec: str) -> None:
     """A compressed set has one offset until it is read: that of its last record."""
     builder = LegacyRecordBatchBuilder(magic=magic, compression_type=CODECS[codec], batch_size=10_000_000)
     for offset in range(3):
@@ -159,7 +159,7 @@ def test_first_message_formats_are_bounded_too(magic: int, codec: str) -> None:
     assert [one.value for one in found if not isinstance(one, int)][1:] == [b"small"] * 3
 
 
-def test_content_of_several_members_is_bounded_as_a_whole() -> None:
+def test_compressed_members_are_bounded_as_a_whole() -> None:
     """gzip, lz4 and zstd allow several in a row."""
     for codec, member in {
         1: zlib.compress(bytes(600_000), wbits=31),

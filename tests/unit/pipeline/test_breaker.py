@@ -49,20 +49,20 @@ def tripped_at(breaker: Breaker, outcomes: list[Outcome]) -> list[int]:
     return [n for n, outcome in enumerate(outcomes, start=1) if breaker.decided(expected(breaker, n), outcome)]
 
 
-def test_it_waits_until_its_window_is_full() -> None:
+def test_breaker_waits_until_its_window_is_full() -> None:
     assert tripped_at(Breaker(events=10, rejected_share_max=0.5), [BAD] * 30) == [10]
 
 
-def test_half_is_not_more_than_half() -> None:
+def test_half_of_the_events_does_not_open_the_breaker() -> None:
     assert tripped_at(Breaker(events=10, rejected_share_max=0.5), [APPLIED, BAD] * 1000) == []
     assert tripped_at(Breaker(events=10, rejected_share_max=0.5), [*[APPLIED, BAD] * 1000, BAD]) == [2001]
 
 
-def test_what_was_good_long_ago_does_not_count() -> None:
+def test_events_outside_the_window_do_not_count() -> None:
     assert tripped_at(Breaker(events=10, rejected_share_max=0.5), [*[APPLIED] * 1_000_000, *[BAD] * 10]) == [1_000_006]
 
 
-def test_duplicates_count_neither_way() -> None:
+def test_duplicates_do_not_count() -> None:
     """A replay repeats what was rejected once: nothing new is poured anywhere."""
     breaker = Breaker(events=4, rejected_share_max=0.5)
     assert tripped_at(breaker, [BAD, BAD, *[DUPLICATE] * 100, APPLIED, BAD]) == [104]
@@ -89,19 +89,19 @@ def test_message_counts_records_without_a_source() -> None:
 
 
 @pytest.mark.parametrize("usage", [0.0, 0.5, 0.99])
-def test_switched_off_it_never_trips(usage: float) -> None:
+def test_disabled_breaker_never_opens(usage: float) -> None:
     assert tripped_at(Breaker(events=0, rejected_share_max=usage), [BAD] * 1000) == []
 
 
 @pytest.mark.parametrize("percent", range(100))
-def test_a_share_is_exact(percent: int) -> None:
+def test_rejected_share_is_exact(percent: int) -> None:
     """0.29 of 100 is 29, whatever their product comes to in floating point."""
     exactly = [*[BAD] * percent, *[APPLIED] * (100 - percent)]
     assert tripped_at(Breaker(events=100, rejected_share_max=percent / 100), exactly) == []
     assert tripped_at(Breaker(events=100, rejected_share_max=percent / 100), [BAD, *exactly[:-1]]) == [100]
 
 
-def test_it_says_how_many_of_how_many_and_why() -> None:
+def test_message_has_the_numbers_and_the_reasons() -> None:
     breaker = Breaker(events=4, rejected_share_max=0.5)
     outcomes = [APPLIED, a_rejection("malformed_json"), a_rejection("invalid_data"), a_rejection("invalid_data")]
     assert tripped_at(breaker, outcomes) == [4]
@@ -111,7 +111,7 @@ def test_it_says_how_many_of_how_many_and_why() -> None:
 
 
 @given(outcomes=OUTCOMES, events=st.integers(0, 12), usage=st.sampled_from([0.0, 0.2, 0.5, 0.9]))
-def test_it_does_as_a_look_at_all_windows_says(outcomes: list[Outcome], events: int, usage: float) -> None:
+def test_breaker_matches_a_count_of_all_windows(outcomes: list[Outcome], events: int, usage: float) -> None:
     """And trips once, for good."""
     breaker = Breaker(events=events, rejected_share_max=usage)
     judged = [(number, one) for number, one in enumerate(outcomes, start=1) if one is not DUPLICATE]
@@ -142,9 +142,7 @@ def test_events_count_in_the_order_of_their_offsets() -> None:
     usage=st.sampled_from([0.2, 0.5, 0.9]),
     order=st.randoms(use_true_random=False),
 )
-def test_order_of_decisions_trips_nothing_that_the_order_of_offsets_would_not(
-    good: list[bool], usage: float, order: Random
-) -> None:
+def test_order_of_decisions_does_not_open_the_breaker(good: list[bool], usage: float, order: Random) -> None:
     """Where at most as many as the window has are under way, both come to the same."""
     window = 10
     in_order = tripped_at(Breaker(events=window, rejected_share_max=usage), [APPLIED if one else BAD for one in good])
@@ -161,7 +159,7 @@ def test_order_of_decisions_trips_nothing_that_the_order_of_offsets_would_not(
         assert breaker.tripped is None
 
 
-def test_event_that_waits_for_long_does_not_hide_what_is_rejected_behind_it() -> None:
+def test_waiting_event_does_not_hide_later_rejections() -> None:
     breaker = Breaker(events=10, rejected_share_max=0.5)
     waiting = expected(breaker, 0)
     assert tripped_at(breaker, [BAD] * 30) == [10]
@@ -170,7 +168,7 @@ def test_event_that_waits_for_long_does_not_hide_what_is_rejected_behind_it() ->
     assert not breaker.decided(waiting, BAD)
 
 
-def test_what_was_counted_as_not_rejected_is_not_counted_again() -> None:
+def test_counted_event_is_not_counted_again() -> None:
     breaker = Breaker(events=4, rejected_share_max=0.5)
     waiting = expected(breaker, 0)
     assert tripped_at(breaker, [APPLIED] * 4) == []
@@ -179,7 +177,7 @@ def test_what_was_counted_as_not_rejected_is_not_counted_again() -> None:
     assert tripped_at(breaker, [BAD]) == [1]
 
 
-def test_events_that_are_left_to_another_worker_do_not_count() -> None:
+def test_dropped_events_do_not_count() -> None:
     """Of a partition that was given up: they neither fill the window nor hold back what is behind them."""
     breaker = Breaker(events=4, rejected_share_max=0.5)
     left = [expected(breaker, n) for n in range(3)]
@@ -188,7 +186,7 @@ def test_events_that_are_left_to_another_worker_do_not_count() -> None:
     assert tripped_at(breaker, [APPLIED]) == [1]
 
 
-def test_event_that_is_left_can_be_what_trips_it() -> None:
+def test_dropped_event_can_open_the_breaker() -> None:
     """It held back the count of those behind it."""
     breaker = Breaker(events=3, rejected_share_max=0.5)
     assert tripped_at(breaker, [APPLIED]) == []
@@ -197,14 +195,14 @@ def test_event_that_is_left_can_be_what_trips_it() -> None:
     assert breaker.left(left)
 
 
-def test_redriven_events_count_neither_way() -> None:
+def test_redriven_events_do_not_count() -> None:
     """They are an operator's, who looks at them already."""
     breaker = Breaker(events=4, rejected_share_max=0.5)
     assert not any(breaker.decided(expected(breaker, n), BAD, redriven=True) for n in range(100))
     assert tripped_at(breaker, [BAD, APPLIED, BAD, APPLIED, BAD]) == []
 
 
-def test_several_partitions_count_in_the_order_in_which_they_were_read() -> None:
+def test_partitions_count_in_the_order_of_reading() -> None:
     breaker = Breaker(events=4, rejected_share_max=0.5)
     events = [breaker.expect(Position("in", n % 2, n // 2)) for n in range(4)]
     assert [breaker.decided(events[n], BAD) for n in (3, 1, 2)] == [False, False, False]

@@ -102,7 +102,7 @@ async def until(condition: Callable[[], bool]) -> None:
         await asyncio.sleep(0)
 
 
-async def test_what_is_done_is_committed_and_the_group_is_left_at_the_end() -> None:
+async def test_completed_offsets_are_committed_before_leaving() -> None:
     scene = Scene(created("a", offset=0), created("b", offset=1), created("c", offset=7, partition=1))
     async with scene.running():
         await until(lambda: scene.source.committed == {P0: 2, P1: 8})
@@ -110,7 +110,7 @@ async def test_what_is_done_is_committed_and_the_group_is_left_at_the_end() -> N
     assert len(scene.publisher.published) == 3
 
 
-async def test_an_offset_waits_for_every_record_before_it() -> None:
+async def test_offset_waits_for_every_record_before_it() -> None:
     """Invariant 1, and "a record skipped by commits out of order"."""
     scene = Scene(created("slow", offset=0), created("fast", offset=1), created("other", offset=5, partition=1))
     scene.store.faults.extend([Unavailable("down")] * 3)  # for the first tries of all three
@@ -121,7 +121,7 @@ async def test_an_offset_waits_for_every_record_before_it() -> None:
         await until(lambda: scene.source.committed == {P0: 2, P1: 6})
 
 
-async def test_nothing_is_committed_before_its_publication_is_acknowledged() -> None:
+async def test_offset_waits_for_the_acknowledged_publication() -> None:
     scene = Scene(created("a", offset=0))
     scene.publisher.monitor.clear()
     async with scene.running():
@@ -133,7 +133,7 @@ async def test_nothing_is_committed_before_its_publication_is_acknowledged() -> 
         await until(lambda: scene.source.committed == {P0: 1})
 
 
-async def test_revocation_finishes_what_is_begun_commits_it_and_drops_the_rest() -> None:
+async def test_revocation_finishes_and_commits_begun_work_only() -> None:
     """The lane's second record is not begun any more: whoever has the partition next will do it."""
     scene = Scene(created("a", offset=0), created("a", offset=1))
     scene.publisher.monitor.clear()
@@ -149,7 +149,7 @@ async def test_revocation_finishes_what_is_begun_commits_it_and_drops_the_rest()
         assert len(scene.store.written) == 1
 
 
-async def test_a_partition_that_stays_is_not_disturbed_by_one_that_goes() -> None:
+async def test_revocation_does_not_disturb_other_partitions() -> None:
     scene = Scene(created("goes", offset=0), created("stays", offset=0, partition=1))
     scene.publisher.monitor.clear()
     async with scene.running():
@@ -162,7 +162,7 @@ async def test_a_partition_that_stays_is_not_disturbed_by_one_that_goes() -> Non
         await until(lambda: scene.source.committed[P1] == 2)
 
 
-async def test_a_partition_that_comes_back_is_read_again_from_what_was_committed() -> None:
+async def test_returning_partition_is_read_from_its_commit() -> None:
     scene = Scene(created("a", offset=0))
     async with scene.running():
         await until(lambda: scene.source.committed == {P0: 1})
@@ -174,7 +174,7 @@ async def test_a_partition_that_comes_back_is_read_again_from_what_was_committed
         await until(lambda: scene.source.committed == {P0: 1})
 
 
-async def test_work_that_does_not_end_in_time_is_left_behind_and_never_committed() -> None:
+async def test_unfinished_work_is_dropped_and_not_committed() -> None:
     scene = Scene(created("a", offset=0))
     scene.publisher.monitor.clear()
     object.__setattr__(scene.consumer._bounds, "drain_timeout_seconds", 0.0)
@@ -187,7 +187,7 @@ async def test_work_that_does_not_end_in_time_is_left_behind_and_never_committed
     assert scene.source.commits == []
 
 
-async def test_a_commit_that_fails_is_made_up_for() -> None:
+async def test_failed_commit_is_repaired_by_the_next() -> None:
     """ "A consumer stuck after a failed commit": the next one carries what the failed one did not."""
     scene = Scene(created("a", offset=0))
     scene.source.commit_faults.extend([Unavailable("no coordinator"), PartitionsLost("rebalanced")])
@@ -197,7 +197,7 @@ async def test_a_commit_that_fails_is_made_up_for() -> None:
     assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "PartitionsLost"}) == 1
 
 
-async def test_no_more_is_fetched_than_there_is_room_for_while_polling_goes_on() -> None:
+async def test_full_budget_stops_fetching_but_not_polling() -> None:
     """Back-pressure, not memory; and a member that stops polling would be thrown out of its group."""
     records = [created(f"r{number}", offset=number // 2, partition=number % 2) for number in range(10)]
     scene = Scene(*records, records_max=3)
@@ -213,7 +213,7 @@ async def test_no_more_is_fetched_than_there_is_room_for_while_polling_goes_on()
     assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
 
 
-async def test_bytes_bound_what_is_in_flight_too() -> None:
+async def test_bytes_limit_the_records_in_flight() -> None:
     size = len(created("r0", offset=0).value or b"")
     scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(10)), bytes_max=2 * size)
     scene.publisher.monitor.clear()
@@ -223,14 +223,14 @@ async def test_bytes_bound_what_is_in_flight_too() -> None:
         await until(lambda: scene.source.committed == {P0: 10})
 
 
-async def test_a_broker_that_is_away_is_polled_again() -> None:
+async def test_unavailable_broker_is_polled_again() -> None:
     scene = Scene(created("a", offset=0))
     scene.source.poll_faults.extend([Unavailable("away")] * 5)
     async with scene.running():
         await until(lambda: scene.source.committed == {P0: 1})
 
 
-async def test_a_member_that_cannot_go_on_ends_the_worker() -> None:
+async def test_fatal_client_error_ends_the_worker() -> None:
     """It would otherwise poll, live, and do nothing, and no orchestrator would know."""
     scene = Scene()
     scene.source.poll_faults.append(FatalClientError("refused for good"))
@@ -241,7 +241,7 @@ async def test_a_member_that_cannot_go_on_ends_the_worker() -> None:
     assert scene.source.stopped
 
 
-async def test_stopping_ends_pauses_and_commits_what_is_done() -> None:
+async def test_stop_drains_and_commits() -> None:
     scene = Scene(created("done", offset=0), created("waiting", offset=1))
     async with scene.running():
         await until(lambda: scene.source.committed == {P0: 2})
@@ -253,7 +253,7 @@ async def test_stopping_ends_pauses_and_commits_what_is_done() -> None:
     assert scene.source.stopped
 
 
-async def test_a_record_that_comes_before_the_group_says_so_is_not_lost() -> None:
+async def test_record_before_the_assignment_callback_is_kept() -> None:
     """aiokafka assigns first and calls back later; what is fetched in between has moved the position already."""
     scene = Scene()
     await scene.consumer.join()
@@ -267,7 +267,7 @@ async def test_a_record_that_comes_before_the_group_says_so_is_not_lost() -> Non
         scene.stop.set()
 
 
-async def test_a_fault_of_the_workers_own_ends_it() -> None:
+async def test_unexpected_error_ends_the_worker() -> None:
     """No silent death: a lane that breaks must not leave a worker that polls and does nothing."""
     scene = Scene(created("a", offset=0))
 
@@ -283,7 +283,7 @@ async def test_a_fault_of_the_workers_own_ends_it() -> None:
     assert scene.source.commits == []
 
 
-async def test_fault_in_the_publisher_ends_neither_worker_nor_partition() -> None:
+async def test_publisher_fault_ends_neither_worker_nor_partition() -> None:
     """What cannot be published of one release is a dead letter, and the releases beside and behind it go on."""
     scene = Scene(created("a", offset=0), created("b", offset=1), created("a", offset=2))
     publish = scene.publisher.publish
@@ -319,7 +319,7 @@ async def test_breaker_opens_for_events_that_cannot_be_published() -> None:
     assert scene.breaker.tripped.reasons == {"processing_error": scene.breaker.tripped.rejected}
 
 
-async def test_two_records_with_one_identity_are_judged_in_the_order_of_their_offsets() -> None:
+async def test_records_with_one_identity_are_decided_in_offset_order() -> None:
     """They may name different releases, and so run in different lanes; which of them is the duplicate must not be
     decided by which lane is quicker. Seen: a publisher that restarted its counter of ids.
     """
@@ -352,7 +352,7 @@ def on_track(track: str, record: Record) -> Record:
     return replace(record, value=json.dumps(data | {"deployment_track_id": track}).encode())
 
 
-async def test_records_that_claim_one_release_number_are_decided_in_offset_order() -> None:
+async def test_records_with_one_release_number_are_decided_in_offset_order() -> None:
     """Releases have lanes of their own, and the second is free while the first is held: it waits, since only one of
     them can have the number. Tracks that some database takes for one are one claim.
     """
@@ -391,7 +391,7 @@ async def test_tombstones_are_skipped_and_counted() -> None:
     assert scene.breaker.tripped is None
 
 
-async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:
+async def test_unfinished_record_limits_the_records_behind_it() -> None:
     """Memory is bounded by settings: the offsets behind it are remembered, so no more are fetched than may be."""
     scene = Scene(commit_lag_records_max=4)
     scene.publisher.monitor.clear()
@@ -405,7 +405,7 @@ async def test_a_record_that_is_not_done_holds_back_a_bounded_number() -> None:
         await until(lambda: scene.source.committed == {P0: 8})
 
 
-async def test_a_broker_that_goes_back_is_followed() -> None:
+async def test_lower_offsets_of_a_new_log_are_followed() -> None:
     """A topic that was cut or made anew begins again at a lower offset; that is a new log, not a fault."""
     scene = Scene(created("a", offset=7))
     async with scene.running():
@@ -414,7 +414,7 @@ async def test_a_broker_that_goes_back_is_followed() -> None:
         await until(lambda: scene.source.commits[-1] == {P0: 1})
 
 
-async def test_a_release_that_cannot_be_finished_stops_its_own_partition_and_no_other() -> None:
+async def test_blocked_release_stops_only_its_own_partition() -> None:
     """All that comes after it waits in the topic: the room that it takes is bounded, and the rest is the others'."""
     scene = Scene(records_max=8)
     stuck = [created("stuck", offset=offset) for offset in range(20)]
@@ -438,7 +438,7 @@ async def test_a_release_that_cannot_be_finished_stops_its_own_partition_and_no_
         await until(lambda: scene.source.committed == {P0: 20, P1: 40})
 
 
-async def test_a_record_that_holds_back_the_commit_is_told_once_and_measured() -> None:
+async def test_head_of_line_blocking_is_logged_once_and_measured() -> None:
     """The operator sees which one it is, and when it is over."""
     scene = Scene(created("a", offset=5), created("b", offset=6), created("c", offset=7))
     held = asyncio.Event()
@@ -477,7 +477,7 @@ def is_open(scene: Scene) -> bool:
     return scene.metrics.registry.get_sample_value("rudder_breaker_open") == 1
 
 
-async def test_an_open_breaker_begins_nothing_more_and_keeps_its_place_in_the_group() -> None:
+async def test_open_breaker_begins_nothing_and_stays_in_the_group() -> None:
     """What is under way is finished and committed, the rest stays in the topic; partitions that come later as well."""
     good = [created(f"r{offset}", offset=offset) for offset in range(4)]
     bad = [garbage(offset=offset) for offset in range(4, 100)]
@@ -510,7 +510,7 @@ async def test_an_open_breaker_begins_nothing_more_and_keeps_its_place_in_the_gr
     assert "release_event_rejections" in opened["advice"]
 
 
-async def test_the_breaker_does_not_open_for_half_of_the_events() -> None:
+async def test_half_rejected_events_do_not_open_the_breaker() -> None:
     records = [
         (garbage if offset % 2 else lambda offset: created(f"r{offset}", offset=offset))(offset=offset)
         for offset in range(60)
@@ -521,7 +521,7 @@ async def test_the_breaker_does_not_open_for_half_of_the_events() -> None:
         assert not is_open(scene)
 
 
-async def test_a_breaker_that_opens_while_all_wait_for_a_publication_drains_first() -> None:
+async def test_opening_breaker_drains_first() -> None:
     """As on a revocation: what is written is told before the offsets are committed."""
     scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
     scene.publisher.monitor.clear()
@@ -535,7 +535,7 @@ async def test_a_breaker_that_opens_while_all_wait_for_a_publication_drains_firs
         assert scene.source.committed[P0] == len(scene.store.written) == len(scene.publisher.published)
 
 
-async def test_what_an_open_breaker_leaves_holds_back_no_commit() -> None:
+async def test_open_breaker_clears_the_blocking_gauges() -> None:
     """The gauges tell of nothing any more: an alert would never end."""
     scene = Scene(garbage(offset=0), breaker_events=3)
     scene.publisher.monitor.clear()
@@ -554,7 +554,7 @@ async def test_what_an_open_breaker_leaves_holds_back_no_commit() -> None:
         assert scene.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 0
 
 
-async def test_a_commit_that_fails_in_another_way_is_told_again() -> None:
+async def test_different_commit_failure_is_logged_again() -> None:
     scene = Scene(created("r", offset=0))
 
     def failure(cause: Exception) -> Unavailable:
@@ -571,7 +571,7 @@ async def test_a_commit_that_fails_in_another_way_is_told_again() -> None:
     assert [cause.rpartition(" ")[2] for cause in told] == ["TimeoutError()", "PermissionError()", "TimeoutError()"]
 
 
-async def test_what_an_outage_holds_back_is_told_with_the_outage() -> None:
+async def test_outage_and_its_blocked_records_are_logged_once() -> None:
     """And not once more for each partition when it is over, before anything could be done."""
     scene = Scene(created("r", offset=0))
     scene.store.down = Unavailable("connection refused")
@@ -584,7 +584,7 @@ async def test_what_an_outage_holds_back_is_told_with_the_outage() -> None:
 
 
 @pytest.mark.parametrize("how", ["revocation", "stop"])
-async def test_finished_work_is_committed_at_the_end_although_the_broker_seems_to_be_away(how: str) -> None:
+async def test_final_commit_is_attempted_during_an_outage(how: str) -> None:
     """An outage is over before anybody knows: the last commit is attempted in any case, within its timeout."""
     scene = Scene(created("a", offset=0))
     scene.source.commit_faults.extend([Unavailable("no coordinator")] * 10_000)  # and so the broker is suspected
@@ -602,7 +602,7 @@ async def test_finished_work_is_committed_at_the_end_although_the_broker_seems_t
     assert scene.source.committed == {P0: 1}
 
 
-async def test_a_revocation_waits_for_the_commit_that_is_under_way() -> None:
+async def test_revocation_waits_for_the_commit_in_progress() -> None:
     """An older commit that lands after the partition was given up would take the next member's offsets back."""
     scene = Scene(created("a", offset=0))
     answering, asked = asyncio.Event(), asyncio.Event()
@@ -625,7 +625,7 @@ async def test_a_revocation_waits_for_the_commit_that_is_under_way() -> None:
         assert scene.source.commits == [{P0: 1}]
 
 
-async def test_an_open_breaker_keeps_a_partition_until_its_offset_is_committed() -> None:
+async def test_open_breaker_keeps_a_partition_until_its_commit() -> None:
     """A commit that fails is made up for; what was finished would otherwise come again after the restart."""
     scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
     scene.source.commit_faults.extend([Unavailable("no coordinator")] * 3)

@@ -58,7 +58,7 @@ class Scene:
         ]
 
 
-async def test_an_event_is_written_once_and_published_once() -> None:
+async def test_event_is_written_and_published_once() -> None:
     scene = Scene()
     assert isinstance(await scene.deliver(), Applied)
     assert scene.store.begun == len(scene.store.written) == 1
@@ -67,7 +67,7 @@ async def test_an_event_is_written_once_and_published_once() -> None:
 
 
 @pytest.mark.parametrize("fault", [Unavailable("down"), ConfigurationError("the password was changed"), MemoryError()])
-async def test_what_is_no_fault_of_the_message_is_waited_out_however_long(fault: Exception) -> None:
+async def test_transient_failure_is_retried_without_limit(fault: Exception) -> None:
     """Only what can never succeed is dead-lettered: a database that is away for an hour costs no event."""
     scene = Scene(*[fault] * 200)
     assert isinstance(await scene.deliver(), Applied)
@@ -75,13 +75,13 @@ async def test_what_is_no_fault_of_the_message_is_waited_out_however_long(fault:
     assert scene.reasons() == []
 
 
-async def test_waits_grow_to_a_ceiling() -> None:
+async def test_retry_delay_grows_to_a_ceiling() -> None:
     scene = Scene(*[Unavailable("down")] * 6)
     await scene.deliver()
     assert scene.clock.waits_seconds == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
 
 
-async def test_an_outage_is_waited_out_without_a_try_a_warning_or_a_wait_of_its_own() -> None:
+async def test_outage_costs_no_attempt_and_no_backoff() -> None:
     """What explains the failure is said once, by the gate; and when it is over the message does not wait on top."""
     scene = Scene(*[Unavailable("a lock")] * 5)
     with capture_logs() as logs:
@@ -110,7 +110,7 @@ async def deliver_all(scene: Scene, count: int) -> None:
     await asyncio.gather(*(scene.delivery.deliver(one, scene.lease, asyncio.Semaphore(1)) for one in messages))
 
 
-async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
+async def test_failure_of_all_messages_is_logged_once() -> None:
     """A database that answers and will not do, for want of a disk: a thousand messages are one line, and a count."""
     scene = Scene()
     scene.store.faults.extend([Unavailable("disk full")] * 1000)
@@ -123,7 +123,7 @@ async def test_what_ails_every_message_alike_is_not_told_of_each() -> None:
     assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_COMPLETED} for log in logs)
 
 
-async def test_reused_identity_is_logged_once_in_a_while_and_counted() -> None:
+async def test_reused_identity_is_counted_and_logged_at_intervals() -> None:
     """Both events by type and release; a publisher that does so with each event does not flood the log."""
     scene = Scene()
     first = read(created("first", offset=0), event_bytes_max=1_000_000)
@@ -145,7 +145,7 @@ async def test_reused_identity_is_logged_once_in_a_while_and_counted() -> None:
     assert scene.metrics.registry.get_sample_value("rudder_identity_reused_total") == 3
 
 
-async def test_one_trouble_does_not_hide_another() -> None:
+async def test_one_failure_does_not_hide_another() -> None:
     """Beside what ails every message, and is told of one of them, what ails one alone is told of that one."""
     scene = Scene()
     scene.store.faults.extend([Unavailable("disk full")] * 1000)
@@ -156,7 +156,7 @@ async def test_one_trouble_does_not_hide_another() -> None:
     assert causes == {"Unavailable: disk full", "Unavailable: topic dead-letters: not authorized"}
 
 
-async def test_nothing_is_begun_while_a_dependency_is_away() -> None:
+async def test_unavailable_dependency_prevents_new_work() -> None:
     """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
     for gate_of in (lambda monitors: monitors.database, lambda monitors: monitors.broker):
         scene = Scene()
@@ -170,7 +170,7 @@ async def test_nothing_is_begun_while_a_dependency_is_away() -> None:
         assert isinstance(await delivering, Applied)
 
 
-async def test_an_outage_of_the_broker_is_waited_out_between_two_tries_to_publish() -> None:
+async def test_broker_outage_delays_the_next_publish_attempt() -> None:
     scene = Scene(publisher_faults=(Unavailable("no broker"),))
     scene.publisher.down = Unavailable("no broker")
     delivering = asyncio.ensure_future(scene.deliver())
@@ -182,7 +182,7 @@ async def test_an_outage_of_the_broker_is_waited_out_between_two_tries_to_publis
     assert scene.store.begun == 1
 
 
-async def test_a_wait_at_a_gate_ends_when_the_partition_is_given_up() -> None:
+async def test_wait_for_a_dependency_ends_with_the_partition() -> None:
     scene = Scene()
     scene.store.down = Unavailable("down")
     delivering = asyncio.ensure_future(scene.deliver())
@@ -194,7 +194,7 @@ async def test_a_wait_at_a_gate_ends_when_the_partition_is_given_up() -> None:
     assert scene.lease.running == 0
 
 
-async def test_a_fault_of_its_own_is_tried_a_bounded_number_of_times_and_then_rejected() -> None:
+async def test_unexpected_error_is_retried_then_rejected() -> None:
     """A poison message is not retried for ever, and what it failed for stands in its dead letter."""
     scene = Scene(*[LookupError("a fault")] * 3)
     outcome = await scene.deliver()
@@ -206,12 +206,12 @@ async def test_a_fault_of_its_own_is_tried_a_bounded_number_of_times_and_then_re
     assert attempts == [b"4"]
 
 
-async def test_outages_do_not_use_up_the_tries_of_a_message() -> None:
+async def test_outage_does_not_use_up_the_attempts() -> None:
     scene = Scene(LookupError(), Unavailable("down"), LookupError(), Unavailable("down"), None)
     assert isinstance(await scene.deliver(), Applied)
 
 
-async def test_values_that_the_database_refuses_are_rejected_at_once() -> None:
+async def test_values_that_the_database_refuses_are_rejected() -> None:
     scene = Scene(Unprocessable("out of range"))
     outcome = await scene.deliver()
     assert isinstance(outcome, Rejected)
@@ -219,7 +219,7 @@ async def test_values_that_the_database_refuses_are_rejected_at_once() -> None:
     assert scene.store.begun == 2
 
 
-async def test_what_a_refusal_quotes_of_the_event_fits_a_row_a_header_and_a_line() -> None:
+async def test_database_error_quoting_the_event_is_bounded() -> None:
     """A driver's words may repeat the value: no control character, no lone surrogate, no length of it gets further."""
     scene = Scene(Unprocessable('refused: "a\0b\x1b[2J\r\nrudder-reason: \u202e\ud800' + "x" * 2_000))
     outcome = await scene.deliver()
@@ -231,14 +231,14 @@ async def test_what_a_refusal_quotes_of_the_event_fits_a_row_a_header_and_a_line
     assert ("rudder-detail", detail.encode()) in scene.publisher.published[0].headers
 
 
-async def test_a_conflict_is_decided_afresh() -> None:
+async def test_conflict_is_decided_afresh() -> None:
     scene = Scene(Conflict("somebody was first"), Conflict("again"))
     assert isinstance(await scene.deliver(), Applied)
     assert scene.store.begun == 3
     assert max(scene.clock.waits_seconds) < 0.1
 
 
-async def test_a_conflict_without_end_is_a_fault_and_freezes_no_partition() -> None:
+async def test_endless_conflict_is_rejected() -> None:
     """Seen in trusted systems: a duplicate key that freezes a partition."""
     scene = Scene(*[Conflict("the same key for ever")] * 4)
     outcome = await scene.deliver()
@@ -246,14 +246,14 @@ async def test_a_conflict_without_end_is_a_fault_and_freezes_no_partition() -> N
     assert outcome.rejection.detail.startswith("Conflict: the same key for ever")
 
 
-async def test_being_outrun_is_no_fault_however_often() -> None:
+async def test_stale_reads_are_retried_without_limit() -> None:
     """A busy release at another worker must not have this one's event rejected: nothing is wrong with it."""
     scene = Scene(*[StaleRead("the release is no longer as it was read")] * 200)
     assert isinstance(await scene.deliver(), Applied)
     assert scene.store.begun == 201
 
 
-async def test_rejecting_is_tried_again_too() -> None:
+async def test_failed_rejection_is_retried() -> None:
     """While a hopeless message is being rejected the database may go away; the rejection is not lost for it."""
     scene = Scene(Unprocessable("out of range"), Unavailable("down"), Conflict("somebody was first"), None)
     assert isinstance(await scene.deliver(), Rejected)
@@ -267,7 +267,7 @@ async def test_publishing_is_repeated_without_writing_again() -> None:
     assert len(scene.publisher.published) == 1
 
 
-async def test_a_known_event_is_published_again_from_its_entries() -> None:
+async def test_duplicate_is_published_again_from_its_activities() -> None:
     first = Scene()
     outcome = await first.deliver()
     assert isinstance(outcome, Applied)
@@ -307,7 +307,7 @@ def over(publisher: ScriptedPublisher) -> Scene:
     return scene
 
 
-async def test_status_event_that_cannot_be_published_becomes_a_dead_letter() -> None:
+async def test_unpublishable_status_event_becomes_a_dead_letter() -> None:
     """After as many attempts as a transaction has. The event stays in the log, and in no rejection."""
     publisher = FaultyPublisher(lambda outgoing_record: outgoing_record.topic == "releases")
     scene = over(publisher)
@@ -329,14 +329,14 @@ async def test_status_event_that_cannot_be_published_becomes_a_dead_letter() -> 
     assert scene.metrics.registry.get_sample_value("rudder_rejections_total", {"reason": "processing_error"}) is None
 
 
-async def test_fault_that_passes_costs_a_retry_and_no_dead_letter() -> None:
+async def test_temporary_fault_is_retried_without_a_dead_letter() -> None:
     scene = Scene(publisher_faults=(LookupError("once"), LookupError("twice")))
     assert isinstance(await scene.deliver(), Applied)
     assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases"]
 
 
 @pytest.mark.parametrize("rejected", [True, False])
-async def test_dead_letter_that_cannot_be_published_is_sent_without_the_record(rejected: bool) -> None:
+async def test_unpublishable_dead_letter_is_sent_without_the_record(rejected: bool) -> None:
     """Whatever of the record it is that fails, nothing of it is left in this one."""
     publisher = FaultyPublisher(
         lambda outgoing_record: outgoing_record.topic == "releases" or outgoing_record.value is not None
@@ -359,7 +359,7 @@ async def test_dead_letter_that_cannot_be_published_is_sent_without_the_record(r
     assert "without anything of the record" in actions[-1]
 
 
-async def test_publisher_that_fails_with_everything_is_waited_for() -> None:
+async def test_publisher_that_always_fails_is_waited_for() -> None:
     """Then it is no record's fault: to skip any would lose all. It is logged, and its partition stays where it is."""
     publisher = FaultyPublisher(lambda _: True)
     scene = over(publisher)
@@ -374,7 +374,7 @@ async def test_publisher_that_fails_with_everything_is_waited_for() -> None:
     assert [header(letter, "rudder-reason") for letter in publisher.published] == ["processing_error"]
 
 
-async def test_wait_for_a_faulty_publisher_ends_when_the_partition_is_given_up() -> None:
+async def test_wait_for_a_faulty_publisher_ends_with_the_partition() -> None:
     publisher = FaultyPublisher(lambda _: True)
     scene = over(publisher)
     delivering = asyncio.ensure_future(scene.deliver())
@@ -387,7 +387,7 @@ async def test_wait_for_a_faulty_publisher_ends_when_the_partition_is_given_up()
 
 
 @pytest.mark.parametrize(("offset", "advised"), [(7, True), (0, False)])
-async def test_rejected_event_sent_again_is_logged_with_advice(offset: int, advised: bool) -> None:
+async def test_repeated_rejected_event_is_logged_with_advice(offset: int, advised: bool) -> None:
     """It is a duplicate, and nothing happens: the line says what to do. The record itself, delivered again after a
     restart, has none.
     """
@@ -410,7 +410,7 @@ def submitted(*, offset: int) -> Record:
     return replace(structured(), topic="in", offset=offset)
 
 
-async def test_entry_that_cannot_be_published_becomes_a_dead_letter() -> None:
+async def test_unpublishable_activity_becomes_a_dead_letter() -> None:
     """Somebody edited the log by hand. No record stops its partition for good; a redrive publishes what was mended."""
     good = Scene()
     outcome = await good.deliver()
@@ -447,7 +447,7 @@ NOW_MS = 1_780_000_000_000
         (2**63 - 1, None),
     ],
 )
-async def test_lag_is_observed_of_plausible_timestamps_only(timestamp_ms: int, lag_seconds: float | None) -> None:
+async def test_lag_is_observed_for_plausible_timestamps_only(timestamp_ms: int, lag_seconds: float | None) -> None:
     """Kafka says -1 where a record has none; a publisher may say anything."""
     scene = Scene()
     scene.clock.now_seconds = NOW_MS / 1000
@@ -460,7 +460,7 @@ async def test_lag_is_observed_of_plausible_timestamps_only(timestamp_ms: int, l
     assert scene.metrics.registry.get_sample_value("rudder_processing_seconds_count") == 1
 
 
-async def test_nothing_is_begun_once_the_partition_is_given_up() -> None:
+async def test_nothing_begins_after_the_partition_is_revoked() -> None:
     scene = Scene()
     scene.lease.ended.set()
     with pytest.raises(LeaseLost):
@@ -468,7 +468,7 @@ async def test_nothing_is_begun_once_the_partition_is_given_up() -> None:
     assert scene.store.begun == 0
 
 
-async def test_a_pause_ends_when_the_partition_is_given_up() -> None:
+async def test_backoff_ends_with_the_partition() -> None:
     scene = Scene(*[Unavailable("down")] * 1000)
     delivering = asyncio.ensure_future(scene.deliver())
     while len(scene.clock.waits_seconds) < 3:
@@ -479,7 +479,7 @@ async def test_a_pause_ends_when_the_partition_is_given_up() -> None:
     assert scene.lease.running == 0
 
 
-async def test_what_is_written_is_published_although_the_partition_is_being_given_up() -> None:
+async def test_written_event_is_published_during_a_revocation() -> None:
     """A drain waits for the publication too; otherwise whoever comes next would have to repeat it."""
     scene = Scene()
     scene.publisher.monitor.clear()
@@ -493,7 +493,7 @@ async def test_what_is_written_is_published_although_the_partition_is_being_give
     assert scene.lease.running == 0
 
 
-async def test_while_it_pauses_a_message_does_not_hold_up_a_drain() -> None:
+async def test_backoff_does_not_delay_a_drain() -> None:
     scene = Scene(Unavailable("down"))
     running: list[int] = []
     wait = scene.clock.wait

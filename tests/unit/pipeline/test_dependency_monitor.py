@@ -98,12 +98,12 @@ def told(logs: list[Any]) -> list[str]:
     return [log["event"] for log in logs]
 
 
-def test_an_open_gate_costs_nothing(scene: Scene) -> None:
+def test_available_dependency_costs_no_wait(scene: Scene) -> None:
     assert scene.message(fails=False).result() is False
     assert scene.asked_at_seconds == []
 
 
-def test_a_failure_of_one_message_is_no_outage(scene: Scene) -> None:
+def test_failure_of_one_message_is_not_an_outage(scene: Scene) -> None:
     """A lock that was not had in time, say: the database answers, nothing is said, and the message backs off alone."""
     with capture_logs() as logs:
         assert scene.message().result() is False
@@ -112,7 +112,7 @@ def test_a_failure_of_one_message_is_no_outage(scene: Scene) -> None:
     assert scene.up == 1
 
 
-def test_an_error_that_nobody_foresaw_is_no_answer_and_ends_nothing(scene: Scene) -> None:
+def test_unexpected_probe_error_means_unavailable(scene: Scene) -> None:
     """A library's, say: it would end the worker. It is told with its traceback, once."""
     scene.error = RuntimeError("the handler is closed")
     with capture_logs() as logs:
@@ -127,7 +127,7 @@ def test_an_error_that_nobody_foresaw_is_no_answer_and_ends_nothing(scene: Scene
     assert isinstance(logs[0]["exc_info"], RuntimeError)
 
 
-def test_in_an_outage_one_asks_for_all_and_all_go_on_at_once(scene: Scene) -> None:
+def test_one_probe_runs_in_an_outage_and_all_resume_at_once(scene: Scene) -> None:
     """A hundred that failed and a hundred that were not begun: one question at a time, one line each way."""
     scene.error = Unavailable("connection refused")
     with capture_logs() as logs:
@@ -149,7 +149,7 @@ def test_in_an_outage_one_asks_for_all_and_all_go_on_at_once(scene: Scene) -> No
 
 
 @pytest.mark.parametrize("given_up", [False, True], ids=["open again", "given up"])
-def test_messages_leave_the_gate_in_the_order_in_which_they_came(scene: Scene, *, given_up: bool) -> None:
+def test_waiting_messages_resume_in_their_order(scene: Scene, *, given_up: bool) -> None:
     """Which release goes on first must not depend on where the process keeps what in memory."""
     scene.error = Unavailable("connection refused")
     ended = LinkedEvent()
@@ -166,7 +166,7 @@ def test_messages_leave_the_gate_in_the_order_in_which_they_came(scene: Scene, *
     assert all(isinstance(message.exception(), LeaseLost) == given_up for message in messages)
 
 
-def test_it_is_asked_with_growing_waits(scene: Scene) -> None:
+def test_probe_interval_grows(scene: Scene) -> None:
     scene.error = Unavailable("down")
     scene.message()
     scene.pass_time(5.0)
@@ -176,7 +176,7 @@ def test_it_is_asked_with_growing_waits(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("password changed"), MemoryError(), Unavailable("down")])
-def test_whatever_keeps_it_from_answering_is_an_outage(scene: Scene, error: Exception) -> None:
+def test_every_probe_failure_is_an_outage(scene: Scene, error: Exception) -> None:
     scene.error = error
     message = scene.message()
     scene.pass_time(10.0)
@@ -186,7 +186,7 @@ def test_whatever_keeps_it_from_answering_is_an_outage(scene: Scene, error: Exce
     assert message.result() is True
 
 
-def test_a_dependency_that_hangs_is_asked_again_soon_and_now_and_then_with_patience(scene: Scene) -> None:
+def test_hanging_probe_alternates_short_and_long_timeouts(scene: Scene) -> None:
     """A host that swallows packets must not cost a driver's time-out each time; one that is slow must be found too."""
     scene.hangs = True
     scene.message()
@@ -201,7 +201,7 @@ def test_a_dependency_that_hangs_is_asked_again_soon_and_now_and_then_with_patie
     assert max(waits_seconds[4:]) >= 30
 
 
-def test_who_is_given_up_goes_and_another_asks(scene: Scene) -> None:
+def test_cancelled_waiter_passes_the_probe_on(scene: Scene) -> None:
     """The one that asks is one of those that wait; its partition may go at any time."""
     scene.error = Unavailable("down")
     ended = LinkedEvent()
@@ -219,7 +219,7 @@ def test_who_is_given_up_goes_and_another_asks(scene: Scene) -> None:
     assert second.result() is True
 
 
-def test_who_is_cancelled_while_it_asks_leaves_the_question_to_another(scene: Scene) -> None:
+def test_cancelled_prober_passes_the_probe_on(scene: Scene) -> None:
     scene.hangs = True
     first, second = scene.message(), scene.message()
     scene.hangs = False
@@ -230,7 +230,7 @@ def test_who_is_cancelled_while_it_asks_leaves_the_question_to_another(scene: Sc
     assert len(scene.asked_at_seconds) == 2
 
 
-def test_an_outage_that_nobody_waits_out_ends_with_the_next_who_comes(scene: Scene) -> None:
+def test_outage_without_waiters_ends_with_the_next_message(scene: Scene) -> None:
     """All partitions were taken away: nobody waits, and nobody asks. Then there are some again."""
     scene.error = Unavailable("down")
     ended = LinkedEvent()
@@ -249,7 +249,7 @@ def test_an_outage_that_nobody_waits_out_ends_with_the_next_who_comes(scene: Sce
     assert told(logs) == [LogEvent.DEPENDENCY_AVAILABLE]
 
 
-def test_who_only_wants_to_know_does_not_ask_in_an_outage(scene: Scene) -> None:
+def test_health_check_does_not_probe_during_an_outage(scene: Scene) -> None:
     """Somebody asks already, and the answer is as old as the last question."""
     scene.error = Unavailable("down")
     scene.message()
@@ -259,7 +259,7 @@ def test_who_only_wants_to_know_does_not_ask_in_an_outage(scene: Scene) -> None:
     assert len(scene.asked_at_seconds) == asked
 
 
-def test_that_it_does_not_answer_is_no_outage_while_it_hinders_nobody(scene: Scene) -> None:
+def test_failed_health_check_begins_no_outage(scene: Scene) -> None:
     scene.error = Unavailable("down")
     with capture_logs() as logs:
         assert scene.problem() == "down"
@@ -267,7 +267,7 @@ def test_that_it_does_not_answer_is_no_outage_while_it_hinders_nobody(scene: Sce
     assert not scene.monitor.blocked
 
 
-def test_a_question_to_know_ends_an_outage_that_nobody_waits_out(scene: Scene) -> None:
+def test_health_check_ends_an_outage_without_waiters(scene: Scene) -> None:
     scene.error = Unavailable("down")
     ended = LinkedEvent()
     scene.message(ended=ended)
@@ -279,7 +279,7 @@ def test_a_question_to_know_ends_an_outage_that_nobody_waits_out(scene: Scene) -
     assert not scene.monitor.blocked
 
 
-def test_who_is_given_up_in_the_moment_of_the_return_goes(scene: Scene) -> None:
+def test_revoked_message_does_not_resume(scene: Scene) -> None:
     """Found by the plans of the property tests: a drain had ended, and a publication began after it."""
     scene.error = Unavailable("down")
     ended = LinkedEvent()
@@ -295,7 +295,7 @@ def test_who_is_given_up_in_the_moment_of_the_return_goes(scene: Scene) -> None:
     assert isinstance(second.exception(), LeaseLost)
 
 
-def test_refused_login_is_repeated_rarely(scene: Scene) -> None:
+def test_refused_login_is_retried_rarely(scene: Scene) -> None:
     """Some databases lock an account for failed logins: neither a message nor /readyz may cause many."""
     scene.error = LoginRefused("login failed")
     message = scene.message()

@@ -55,7 +55,7 @@ async def test_one_key_runs_in_the_order_of_submission() -> None:
     assert work.ended == ["a1", "a2", "a3"]
 
 
-async def test_different_keys_run_at_the_same_time_up_to_the_bound() -> None:
+async def test_different_keys_run_concurrently_up_to_the_bound() -> None:
     async with asyncio.TaskGroup() as group:
         executor = Executor(group, concurrency=2)
         work = Work(executor)
@@ -69,7 +69,7 @@ async def test_different_keys_run_at_the_same_time_up_to_the_bound() -> None:
         work.finish("a", "c")
 
 
-async def test_work_that_waits_without_a_place_keeps_nobody_from_working() -> None:
+async def test_waiting_job_without_a_slot_blocks_no_other() -> None:
     """A release whose event is being retried blocks only itself."""
     async with asyncio.TaskGroup() as group:
         executor = Executor(group, concurrency=1)
@@ -89,7 +89,7 @@ async def test_work_that_waits_without_a_place_keeps_nobody_from_working() -> No
     assert work.ended == ["other", "behind"]
 
 
-async def test_a_key_can_come_back_after_its_lane_was_dropped() -> None:
+async def test_key_can_return_after_its_queue_was_dropped() -> None:
     async with asyncio.TaskGroup() as group:
         executor = Executor(group, concurrency=1)
         work = Work(executor)
@@ -100,7 +100,7 @@ async def test_a_key_can_come_back_after_its_lane_was_dropped() -> None:
     assert work.ended == ["first", "second"]
 
 
-async def test_a_job_that_raises_ends_the_group() -> None:
+async def test_job_that_raises_ends_the_group() -> None:
     """No silent death: what a job does not handle reaches whoever owns the task group."""
 
     async def broken() -> None:
@@ -112,7 +112,7 @@ async def test_a_job_that_raises_ends_the_group() -> None:
     assert raised.group_contains(LookupError, match="a fault")
 
 
-async def test_cancel_stops_every_lane_and_lets_the_group_end() -> None:
+async def test_cancel_stops_every_key_and_ends_the_group() -> None:
     async with asyncio.TaskGroup() as group:
         executor = Executor(group, concurrency=1)
         work = Work(executor)

@@ -17,7 +17,7 @@ def taken(budget: InFlightBudget, usage: Usage, number: int, *, size_bytes: int 
         budget.take(a_record(size_bytes), usage)
 
 
-def test_records_bound_what_may_be_fetched() -> None:
+def test_records_limit_the_budget() -> None:
     budget, usage = InFlightBudget(records_max=3, bytes_max=100, metrics=Metrics()), Usage()
     taken(budget, usage, 3)
     assert budget.records(partitions=1) == 0
@@ -25,7 +25,7 @@ def test_records_bound_what_may_be_fetched() -> None:
     assert budget.records(partitions=1) == 1
 
 
-def test_bytes_bound_it_too() -> None:
+def test_bytes_limit_the_budget() -> None:
     """A few large records leave no room, however few they are; when they go, it comes back."""
     budget, usage = InFlightBudget(records_max=1000, bytes_max=100, metrics=Metrics()), Usage()
     budget.take(a_record(99), usage)
@@ -38,7 +38,7 @@ def test_bytes_bound_it_too() -> None:
     assert budget.below_low_watermark
 
 
-def test_fetching_waits_until_it_is_worth_a_poll() -> None:
+def test_full_budget_wakes_the_consumer_at_the_low_watermark() -> None:
     """A full room wakes the consumer when a quarter is free, not once for each record that is done."""
     budget, usage = InFlightBudget(records_max=100, bytes_max=10_000, metrics=Metrics()), Usage()
     taken(budget, usage, 100)
@@ -51,7 +51,7 @@ def test_fetching_waits_until_it_is_worth_a_poll() -> None:
     assert woken[0] == 25
 
 
-def test_one_partition_of_several_gets_a_quarter_of_the_room() -> None:
+def test_partition_gets_a_quarter_of_a_shared_budget() -> None:
     """And is full until it has sunk to an eighth; alone, it may have it all."""
     budget, usage = InFlightBudget(records_max=80, bytes_max=10_000, metrics=Metrics()), Usage()
     taken(budget, usage, 19)
@@ -66,7 +66,7 @@ def test_one_partition_of_several_gets_a_quarter_of_the_room() -> None:
     assert not budget.over_quota(usage, partitions=2)
 
 
-def test_one_poll_of_several_partitions_gets_an_eighth_of_the_room() -> None:
+def test_poll_gets_an_eighth_of_a_shared_budget() -> None:
     """It may be all of one partition, which is then not full yet. Two that are stuck leave a quarter to the rest."""
     budget, usage, other = InFlightBudget(records_max=80, bytes_max=10_000, metrics=Metrics()), Usage(), Usage()
     assert (budget.records(partitions=1), budget.records(partitions=2)) == (80, 10)
@@ -80,7 +80,7 @@ def test_one_poll_of_several_partitions_gets_an_eighth_of_the_room() -> None:
     assert InFlightBudget(records_max=1, bytes_max=1, metrics=Metrics()).records(partitions=2) == 1
 
 
-def test_a_quarter_of_the_bytes_is_a_quarter_of_the_room() -> None:
+def test_quarter_of_the_bytes_counts_as_a_quarter() -> None:
     budget, usage = InFlightBudget(records_max=100, bytes_max=10_000, metrics=Metrics()), Usage()
     taken(budget, usage, 3, size_bytes=1_000)
     assert budget.over_quota(usage, partitions=2)
@@ -97,7 +97,7 @@ def test_a_quarter_of_the_bytes_is_a_quarter_of_the_room() -> None:
         ),
     ],
 )
-def test_all_that_a_record_holds_is_counted(record: Record, size_bytes: int) -> None:
+def test_usage_includes_key_value_and_headers(record: Record, size_bytes: int) -> None:
     """A record may be nothing but headers, and they may be large."""
     metrics = Metrics()
     budget, usage = InFlightBudget(records_max=2, bytes_max=1_000, metrics=metrics), Usage()

@@ -12,7 +12,7 @@ def test_one_line_of_a_kind_passes_in_ten_seconds() -> None:
     assert lines.left_out_before("a", now_seconds=20.0) == 0
 
 
-def test_a_bounded_number_of_kinds_is_remembered() -> None:
+def test_number_of_remembered_kinds_is_bounded() -> None:
     lines = LogThrottle()
     for kind in range(100):
         lines.left_out_before(str(kind), now_seconds=0.0)

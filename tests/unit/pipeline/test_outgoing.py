@@ -57,7 +57,7 @@ def test_status_events_go_to_their_topics_in_order() -> None:
     assert [headers(outgoing_record)["ce_id"] for outgoing_record in published] == ids
 
 
-def test_status_events_are_keyed_by_their_release() -> None:
+def test_status_events_are_keyed_by_release() -> None:
     """Lower-case UUID text, whatever key the input had: that is what keeps a release's events in order."""
     story = Story()
     story.tell(E.DEPLOYMENT_STARTED, release_id="ABCDEF00-0000-0000-0000-00000000000F", block=fields())
@@ -67,7 +67,7 @@ def test_status_events_are_keyed_by_their_release() -> None:
     assert {outgoing_record.key for outgoing_record in published} == {b"abcdef00-0000-0000-0000-00000000000f"}
 
 
-def test_a_status_event_in_binary_mode_is_a_cloudevent_in_headers() -> None:
+def test_binary_status_event_has_its_attributes_in_headers() -> None:
     """Its attributes; its value is the data alone."""
     outcome, (_, published, _) = told(Story(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
     assert headers(published) == {
@@ -91,7 +91,7 @@ def test_a_status_event_in_binary_mode_is_a_cloudevent_in_headers() -> None:
     }
 
 
-def test_structured_mode_says_the_same_in_the_value() -> None:
+def test_structured_status_event_has_the_same_content() -> None:
     """The same attributes and data, one content type, the same topics and keys."""
     story = Story()
     outcome, binary = told(story, E.DEPLOYMENT_SUCCEEDED, block=fields())
@@ -110,7 +110,7 @@ def test_structured_mode_says_the_same_in_the_value() -> None:
         }
 
 
-def test_a_repeat_of_an_applied_event_is_published_byte_for_byte_again() -> None:
+def test_duplicate_of_an_applied_event_publishes_the_same_bytes() -> None:
     """A crash may have come between commit and publish; subscribers deduplicate by the id."""
     story = Story()
     _, first = told(story, E.DEPLOYMENT_STARTED, id="x", block=fields())
@@ -120,21 +120,21 @@ def test_a_repeat_of_an_applied_event_is_published_byte_for_byte_again() -> None
     assert again == first
 
 
-def test_a_stale_event_publishes_nothing_nor_does_its_repeat() -> None:
+def test_stale_event_and_its_duplicate_publish_nothing() -> None:
     """No status changed."""
     story = Story.of_approved_release()
     for _ in range(2):
         assert told(story, E.RELEASE_APPROVED, id="x")[1] == ()
 
 
-def test_an_activity_publishes_nothing_nor_does_its_repeat() -> None:
+def test_activity_and_its_duplicate_publish_nothing() -> None:
     """It is not even a dead letter."""
     story = Story.of_approved_release()
     for _ in range(2):
         assert told(story, E.ACTIVITY_RECORDED, id="x")[1] == ()
 
 
-def test_a_dead_letter_is_the_record_as_it_came_and_why() -> None:
+def test_dead_letter_keeps_the_record_and_adds_the_reason() -> None:
     """Key, value and headers untouched, repeated and empty ones too; then the worker's own."""
     story = Story()
     message = Message(record=RECORD, content=INVALID)
@@ -155,7 +155,7 @@ def test_a_dead_letter_is_the_record_as_it_came_and_why() -> None:
     }
 
 
-def test_a_tombstone_stays_one_in_its_dead_letter() -> None:
+def test_dead_letter_of_a_tombstone_has_no_value() -> None:
     """No value, no key: nothing is made up."""
     message = Message(record=replace(RECORD, key=None, value=None), content=INVALID)
     (letter,) = outgoing().of(Story().take(message), message, attempts=1)
@@ -163,7 +163,7 @@ def test_a_tombstone_stays_one_in_its_dead_letter() -> None:
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_a_repeat_of_a_rejection_is_the_same_letter(mode: Literal["binary", "structured"]) -> None:
+def test_duplicate_of_a_rejection_has_the_same_dead_letter(mode: Literal["binary", "structured"]) -> None:
     """The same id and reason, from the row, even where the event would pass now; a letter has no content mode."""
     story = Story()
     letters: list[OutgoingRecord] = []
@@ -178,7 +178,7 @@ def test_a_repeat_of_a_rejection_is_the_same_letter(mode: Literal["binary", "str
     assert first["rudder-reason"] == b"release_not_found"
 
 
-def test_a_rejected_redrive_is_a_letter_with_the_same_id() -> None:
+def test_rejected_redrive_has_a_dead_letter_with_the_same_id() -> None:
     """And with the reason of this time."""
     story = Story()
     redrive: Headers = (("rudder-redrive", b"1"),)
@@ -209,7 +209,7 @@ def test_dead_letter_without_value_has_its_length_and_digest() -> None:
 
 
 @pytest.mark.parametrize("key", [b"k" * 1_000, b"k" * 1_000_000, None])
-def test_shortest_dead_letter_is_small_whatever_its_record_holds(key: bytes | None) -> None:
+def test_shortest_dead_letter_is_small(key: bytes | None) -> None:
     """A key or headers of a megabyte must not block the partition either."""
     record = replace(RECORD, key=key, headers=tuple((f"h{n}", b"v" * 1_000) for n in range(1_000)))
     message = Message(record=record, content=replace(INVALID, detail="d" * 4_000))
@@ -227,7 +227,7 @@ def test_shortest_dead_letter_is_small_whatever_its_record_holds(key: bytes | No
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
-def test_status_event_that_is_too_large_leaves_its_comment_out(mode: Literal["binary", "structured"]) -> None:
+def test_status_event_that_is_too_large_omits_its_comment(mode: Literal["binary", "structured"]) -> None:
     """And says so; all else is as it was, the id among it. Without a comment there is no shorter form."""
     story = Story()
     outcome = story.tell(E.DEPLOYMENT_STARTED, block=fields(), comment="long " * 1_000)

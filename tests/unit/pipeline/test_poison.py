@@ -34,7 +34,7 @@ class PoisonedStore(ScriptedStore):
         return await super().transact(message, decider)
 
 
-async def test_a_poison_message_has_its_tries_and_no_more_whatever_succeeds_in_between() -> None:
+async def test_poison_message_has_bounded_attempts() -> None:
     """Seen in trusted systems: one partition's progress resets another's count, and the message is retried for ever."""
     scene = Scene(created("poison", offset=0), created("next", offset=1))
     store = scene.store = PoisonedStore(scene)
@@ -48,7 +48,7 @@ async def test_a_poison_message_has_its_tries_and_no_more_whatever_succeeds_in_b
 
 
 @pytest.mark.parametrize("fault", [Unavailable("down"), LookupError("a fault")], ids=["an outage", "a fault"])
-async def test_a_later_event_waits_for_an_earlier_one_of_its_release_that_fails(fault: Exception) -> None:
+async def test_later_event_waits_for_a_failing_earlier_one(fault: Exception) -> None:
     """Seen in trusted systems: the later one is handled meanwhile, and the earlier one then finds it done."""
     scene = Scene(created("a", offset=0), created("a", offset=1), created("b", offset=2))
 

@@ -126,7 +126,7 @@ def test_different_events_of_one_run_have_different_ids() -> None:
     assert len(ids) == len(DIFFERENT)
 
 
-def test_id_does_not_depend_on_what_a_repetition_changes() -> None:
+def test_id_does_not_depend_on_what_a_rerun_changes() -> None:
     """The clock, a comment, the spelling of the release id, a default that is written out."""
     run = run_of(GITLAB)
     again = event(release_id=RELEASE_ID.upper(), config_revision=1, comment="again", actor="me")
@@ -139,7 +139,7 @@ def test_projects_with_equal_numbers_have_different_ids() -> None:
     assert run_of(JENKINS).event_id(event()) != run_of(other).event_id(event())
 
 
-def test_id_fits_whatever_the_names() -> None:
+def test_id_is_bounded_for_any_names() -> None:
     long = event(environment_id="ü" * 255)
     for environment in (GITHUB, {**GITHUB, "GITHUB_JOB": "j\n" * 1000}, {**CIRCLECI, "CIRCLE_JOB": "🚀" * 500}):
         made = run_of(environment).event_id(long)
@@ -162,7 +162,7 @@ def test_id_fits_whatever_the_names() -> None:
         {"TF_BUILD": "True", "BUILD_BUILDID": "1"},
     ],
 )
-def test_without_a_run_nothing_is_guessed(environment: dict[str, str]) -> None:
+def test_missing_run_derives_nothing(environment: dict[str, str]) -> None:
     assert ci_run(environment) is None
 
 
@@ -176,7 +176,7 @@ def test_circleci_without_a_repository_is_named_by_the_project() -> None:
     assert run_of({**kept, "CIRCLE_PROJECT_ID": "3d6f"}).source == "https://circleci.com/3d6f"
 
 
-def test_variable_that_is_no_utf_8_makes_ids_too() -> None:
+def test_non_utf8_variable_makes_ids_too() -> None:
     """Python keeps such a byte as a surrogate, which nothing can be made of but the byte."""
     run = ci_run({"JENKINS_URL": "x", "JOB_NAME": "caf\udce9", "BUILD_NUMBER": "7\udcff"})
     assert run is not None

@@ -64,7 +64,7 @@ def decoded(written: OutgoingRecord) -> Event:
     return event
 
 
-def test_an_event_gets_what_its_envelope_lacks() -> None:
+def test_missing_attributes_are_completed() -> None:
     event_input = EventInput(place="x:1", value=b'{"type":"t","data":{}}')
     assert completed(event_input) == {
         "specversion": "1.0",
@@ -77,7 +77,7 @@ def test_an_event_gets_what_its_envelope_lacks() -> None:
     assert complete(event_input, id="new", source="/new", time=NOW).place == "x:1"
 
 
-def test_what_an_event_says_of_itself_stays() -> None:
+def test_given_attributes_are_kept() -> None:
     """What is wrong, too: it is judged, not mended."""
     assert completed(a_draft(extension="x")) == {**ENVELOPE, "data": dict(RELEASE_DATA), "extension": "x"}
     assert completed(a_draft(id="", specversion="0.3"))["id"] == ""
@@ -96,12 +96,12 @@ def test_null_attribute_is_completed_like_a_missing_one() -> None:
 
 
 @pytest.mark.parametrize("value", [b"broken", b"[]", b'"text"', b"1", b"null", b"\xff", b'{"a":1,"a":2}'])
-def test_what_is_no_object_stays_as_it_is(value: bytes) -> None:
+def test_text_that_is_not_an_object_is_unchanged(value: bytes) -> None:
     event_input = EventInput(place="x:1", value=value)
     assert complete(event_input, id="new", source="/new", time=NOW) == event_input
 
 
-def test_the_judge_is_the_worker_s_own() -> None:
+def test_validation_uses_the_workers_decoder() -> None:
     assert accepted(a_draft()).data.release_id.hex == RELEASE_ID.replace("-", "")
 
 
@@ -123,14 +123,14 @@ def test_the_judge_is_the_worker_s_own() -> None:
         (a_draft(padding="x" * BYTES_MAX), "too_large", str(BYTES_MAX)),
     ],
 )
-def test_a_problem_has_its_place_its_reason_and_its_detail(event_input: EventInput, reason: str, detail: str) -> None:
+def test_problem_has_position_reason_and_detail(event_input: EventInput, reason: str, detail: str) -> None:
     problem = decider(event_input, bytes_max=BYTES_MAX)
     assert isinstance(problem, Problem)
     assert (problem.place, problem.reason) == ("x:1", reason)
     assert detail in problem.detail
 
 
-def test_missing_field_is_hinted_at_where_one_is_misspelt() -> None:
+def test_missing_field_names_its_misspelling() -> None:
     problem = decider(a_draft({"release_id": RELEASE_ID, "organisation_id": "acme"}), bytes_max=BYTES_MAX)
     assert isinstance(problem, Problem)
     assert problem.detail == (
@@ -139,7 +139,7 @@ def test_missing_field_is_hinted_at_where_one_is_misspelt() -> None:
     )
 
 
-def test_missing_attribute_is_hinted_at_where_one_is_misspelt() -> None:
+def test_missing_attribute_names_its_misspelling() -> None:
     problem = decider(a_draft(source=..., sourc="/x"), bytes_max=BYTES_MAX)
     assert isinstance(problem, Problem)
     assert problem.reason == "not_a_cloudevent"
@@ -150,7 +150,7 @@ def test_missing_attribute_is_hinted_at_where_one_is_misspelt() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", VALID, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_what_is_published_is_what_was_judged(path: Path, mode: Literal["binary", "structured"]) -> None:
+def test_published_event_is_the_validated_one(path: Path, mode: Literal["binary", "structured"]) -> None:
     """In both modes the worker will read the same event, on the release's own key."""
     event_input = complete(EventInput(place="x:1", value=path.read_bytes()), id="new", source="/new", time=NOW)
     event = accepted(event_input)
@@ -161,14 +161,14 @@ def test_what_is_published_is_what_was_judged(path: Path, mode: Literal["binary"
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_the_key_is_lower_case_however_the_event_writes_it(mode: Literal["binary", "structured"]) -> None:
+def test_record_key_is_lower_case(mode: Literal["binary", "structured"]) -> None:
     """Two spellings of one release on two partitions would lose its order."""
     event_input = a_draft({**RELEASE_DATA, "release_id": RELEASE_ID.upper()})
     assert outgoing_record(event_input, accepted(event_input), topic="in", content_mode=mode).key == RELEASE_ID.encode()
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_data_that_the_worker_does_not_know_is_passed_on(mode: Literal["binary", "structured"]) -> None:
+def test_unknown_data_is_passed_on(mode: Literal["binary", "structured"]) -> None:
     """There are other readers; and absent fields are not filled with defaults."""
     data = {**DEPLOYMENT_DATA, "pipeline": {"ü": [1, None]}}
     event_input = a_draft(data, type=STARTED)
@@ -178,21 +178,21 @@ def test_data_that_the_worker_does_not_know_is_passed_on(mode: Literal["binary",
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_data_as_base64_can_be_published_too(mode: Literal["binary", "structured"]) -> None:
+def test_base64_data_can_be_published(mode: Literal["binary", "structured"]) -> None:
     encoded = base64.b64encode(json.dumps(dict(RELEASE_DATA)).encode()).decode()
     event_input = a_draft(..., data_base64=encoded)
     event = accepted(event_input)
     assert decoded(outgoing_record(event_input, event, topic="in", content_mode=mode)) == event
 
 
-def test_structured_mode_is_the_publisher_s_own_text() -> None:
+def test_structured_mode_sends_the_publishers_own_text() -> None:
     event_input = a_draft(extension="x")
     written = outgoing_record(event_input, accepted(event_input), topic="in", content_mode="structured")
     assert written.value == event_input.value
     assert dict(written.headers)["content-type"] == b"application/cloudevents+json; charset=utf-8"
 
 
-def test_binary_mode_sends_every_attribute_as_it_is() -> None:
+def test_binary_mode_sends_every_attribute_unchanged() -> None:
     """`subject` and `time` are the publisher's own; nothing is replaced, dropped or added."""
     attributes = {
         "subject": "checkout",
@@ -286,7 +286,7 @@ def test_short_type_is_a_warning_of_validate() -> None:
     assert unlike_published(a_draft(DEPLOYMENT_DATA, type=STARTED)) == ()
 
 
-def test_misspelt_field_is_a_doubt() -> None:
+def test_misspelt_field_is_a_warning() -> None:
     event_input = a_draft({**DEPLOYMENT_DATA, "coment": "x", "pipeline": "ours"}, type=STARTED)
     assert doubts(event_input, accepted(event_input)) == (
         "/data/coment: is no field and is ignored; did you mean comment?",

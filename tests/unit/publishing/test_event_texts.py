@@ -99,7 +99,7 @@ def test_broken_line_keeps_its_text() -> None:
 
 
 @pytest.mark.parametrize("text", [LINE, PRETTY])
-def test_event_is_handed_on_before_the_next_is_read(text: str) -> None:
+def test_event_is_yielded_before_the_next_is_read(text: str) -> None:
     """Standard input may stay open for ever: the first event must not wait for the second."""
 
     def lines() -> Iterator[bytes]:
@@ -109,7 +109,7 @@ def test_event_is_handed_on_before_the_next_is_read(text: str) -> None:
     assert is_event(next(event_inputs("-", lines())))
 
 
-def test_hundred_thousand_unclosed_lines_are_one_look_each() -> None:
+def test_unclosed_lines_are_read_in_linear_time() -> None:
     """Work that grows with the square of the input would take hours here."""
     lines = [b'{"a":\n'] * 100_000
     assert sum(1 for _ in event_inputs("x", lines)) == 100_000

@@ -38,22 +38,22 @@ def test_misspelt_field_names_the_likely_one(data: dict[str, Any], place: str, l
     assert doubt.endswith(f"did you mean {likely}?")
 
 
-def test_field_of_the_release_block_is_sent_to_its_place() -> None:
+def test_misplaced_field_of_the_release_block_is_named() -> None:
     (doubt,) = doubts({"commit_hash": "x"})
     assert doubt == "/data/commit_hash: is ignored here; it belongs into /data/release"
 
 
 @pytest.mark.parametrize("name", ["pipeline", "branch", "release_notes", "url", "x" * 300, "ü"])
-def test_field_of_the_publishers_own_is_no_doubt(name: str) -> None:
+def test_publishers_own_field_is_no_warning(name: str) -> None:
     assert doubts({name: "x"}) == ()
 
 
-def test_field_beside_the_data_is_sent_to_its_place() -> None:
+def test_misplaced_field_beside_the_data_is_named() -> None:
     assert doubts({}, actor="ada") == ("actor: is ignored here; it belongs into /data",)
     assert doubts({"actor": "ada"}, actor="ada") == ()
 
 
-def test_misspelt_envelope_attribute_is_pointed_out() -> None:
+def test_misspelt_envelope_attribute_is_named() -> None:
     event = {**ENVELOPE, "tiem": "2026-03-01T09:30:00Z", "subjekt": "x", "data": {}}
     del event["time"]
     found = doubtful_names(event, EventType.RELEASE_SUBMITTED)
@@ -61,11 +61,11 @@ def test_misspelt_envelope_attribute_is_pointed_out() -> None:
 
 
 @pytest.mark.parametrize("name", ["traceparent", "tracestate", "partitionkey", "sequence", "team"])
-def test_extension_attribute_is_no_doubt(name: str) -> None:
+def test_extension_attribute_is_no_warning(name: str) -> None:
     assert doubts({}, **{name: "x"}) == ()
 
 
-def test_doubts_are_bounded() -> None:
+def test_number_of_warnings_is_bounded() -> None:
     revisions = [{"endpoint_nam": "x"}] * 50
     assert len(doubts({"release": {**RELEASE_FIELDS, "apim_base_revisions": revisions}})) == 10
 
@@ -79,13 +79,13 @@ def test_doubts_are_bounded() -> None:
         ("dev.rudder.release.submited.v1", "dev.rudder.release.submitted.v1"),
     ],
 )
-def test_unknown_type_has_its_likely_one_first(given: str, likely: str) -> None:
+def test_unknown_type_lists_its_likely_one_first(given: str, likely: str) -> None:
     assert likely_type(given) == likely
     listed = accepted_types(given).split(", ")
     assert listed[0] == likely
     assert sorted(listed) == sorted(EventType)
 
 
-def test_type_like_none_lists_all() -> None:
+def test_unlike_type_lists_all() -> None:
     assert likely_type("com.example.order") is None
     assert accepted_types("com.example.order").split(", ") == list(EventType)

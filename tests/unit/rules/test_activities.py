@@ -12,7 +12,7 @@ def story() -> Story:
     return Story.of_approved_release()
 
 
-def test_an_activity_is_logged_and_nothing_else(story: Story) -> None:
+def test_activity_is_logged_without_any_other_change(story: Story) -> None:
     """One entry of the publisher's own type, about the release, with the status that the release has."""
     changes = applied(story.tell(E.ACTIVITY_RECORDED, at=5, activity_type="SCAN", activity_data={"b": 1, "a": None}))
     (activity,) = changes.activities
@@ -24,7 +24,7 @@ def test_an_activity_is_logged_and_nothing_else(story: Story) -> None:
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_an_activity_needs_no_deployable_release(submitted: bool) -> None:
+def test_activity_needs_no_deployable_release(submitted: bool) -> None:
     """Rule 3's second half speaks of deployment events."""
     story = Story()
     story.tell(E.RELEASE_CREATED)
@@ -34,13 +34,13 @@ def test_an_activity_needs_no_deployable_release(submitted: bool) -> None:
     assert activity.status == story.status()
 
 
-def test_an_activity_is_never_late(story: Story) -> None:
+def test_activity_is_never_late(story: Story) -> None:
     """It changes nothing that could have moved on."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=9)
     applied(story.tell(E.ACTIVITY_RECORDED, at=1, environment_id="prod"))
 
 
-def test_an_activity_of_an_attempt_is_logged_at_it(story: Story) -> None:
+def test_activity_of_an_attempt_has_the_attempts_status(story: Story) -> None:
     """With the attempt's status."""
     story.tell(E.DEPLOYMENT_FAILED)
     story.tell(E.DEPLOYMENT_STARTED)
@@ -49,7 +49,7 @@ def test_an_activity_of_an_attempt_is_logged_at_it(story: Story) -> None:
     assert (said(activity)["config_revision"], said(activity)["attempt"]) == (1, 1)
 
 
-def test_an_activity_of_an_environment_is_logged_at_its_latest_attempt(story: Story) -> None:
+def test_activity_of_an_environment_is_of_its_latest_attempt(story: Story) -> None:
     """Of the config revision that it names, 1 where it names none."""
     story.tell(E.DEPLOYMENT_FAILED)
     story.tell(E.DEPLOYMENT_STARTED)
@@ -60,7 +60,7 @@ def test_an_activity_of_an_environment_is_logged_at_its_latest_attempt(story: St
     assert second.deployment_id == story.attempt(1, config_revision=2).id
 
 
-def test_an_activity_of_an_unknown_attempt_is_logged_at_the_release(story: Story) -> None:
+def test_activity_of_an_unknown_attempt_is_of_the_release(story: Story) -> None:
     """It says what it was told; there is no attempt to refer to."""
     (activity,) = applied(
         story.tell(E.ACTIVITY_RECORDED, environment_id="prod", config_revision=3, attempt=7)

@@ -39,13 +39,13 @@ def judged(story: Story, told: Message, sources: AllowedSources | None = LISTED)
         ("*", "anything", True),
     ],
 )
-def test_a_source_is_one_of_the_patterns_to_the_letter(pattern: str, source: str, allowed: bool) -> None:
+def test_source_matches_a_whole_pattern_or_a_prefix(pattern: str, source: str, allowed: bool) -> None:
     """Whole, or as a beginning where the pattern ends with a star."""
     sources = AllowedSources.of({"acme": ["/elsewhere/*", pattern]})
     assert sources.allow(source, organization_id="acme") is allowed
 
 
-def test_an_organization_without_an_entry_has_the_sources_of_the_star() -> None:
+def test_organization_without_an_entry_uses_the_default_list() -> None:
     """And of nothing else: an entry of its own replaces them, even an empty one."""
     sources = AllowedSources.of({"acme": ["/a"], "closed": [], "*": ["/platform/*"]})
     allowed = {
@@ -63,13 +63,13 @@ def test_an_organization_without_an_entry_has_the_sources_of_the_star() -> None:
     }
 
 
-def test_without_a_star_an_organization_that_is_not_listed_has_no_source() -> None:
+def test_unlisted_organization_without_a_default_has_no_source() -> None:
     """What is forgotten is closed, not open."""
     assert not AllowedSources.of({"acme": ["*"]}).allow("/a", organization_id="new")
 
 
 @pytest.mark.parametrize("kind", list(E))
-def test_an_event_of_any_type_is_rejected_where_its_source_is_not_listed(kind: E) -> None:
+def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
     """Whatever it wants, and whether or not its release is known; nothing changes but that it is remembered."""
     for story in (Story(), Story.of_approved_release()):
         before = story.world.tables()
@@ -84,18 +84,18 @@ def test_an_event_of_any_type_is_rejected_where_its_source_is_not_listed(kind: E
 
 
 @pytest.mark.parametrize("kind", list(E))
-def test_an_event_whose_source_is_listed_is_judged_as_without_a_list(kind: E) -> None:
+def test_listed_source_is_decided_as_without_a_list(kind: E) -> None:
     story, free = Story.of_approved_release(), Story.of_approved_release()
     told = message(kind, id="x", source=OURS, block=fields() if ".deployment." in kind else None)
     assert judged(story, told) == judged(free, told, None)
 
 
-def test_without_a_list_every_source_may_speak() -> None:
+def test_every_source_is_allowed_without_a_list() -> None:
     """Off by default."""
     assert isinstance(decide(Story().world.load(told := message(E.RELEASE_CREATED, source="/anybody")), told), Applied)
 
 
-def test_a_source_is_judged_by_the_organization_that_the_release_has() -> None:
+def test_source_is_checked_for_the_organization_of_the_release() -> None:
     """An event names its organization and is held to it: claiming one's own for somebody else's release does not help,
     nor does claiming theirs.
     """
@@ -108,7 +108,7 @@ def test_a_source_is_judged_by_the_organization_that_the_release_has() -> None:
     assert rejected(judged(story, unlisted), Reason.SOURCE_NOT_ALLOWED)
 
 
-def test_a_stranger_learns_nothing_of_the_release() -> None:
+def test_rejection_detail_reveals_nothing_of_the_release() -> None:
     """The same words, be the release unknown, another organization's, or in the wrong status."""
     told = message(E.DEPLOYMENT_STARTED, id="x", source=THEIRS)
     details = {
@@ -118,7 +118,7 @@ def test_a_stranger_learns_nothing_of_the_release() -> None:
     assert len(details) == 1
 
 
-def test_a_redrive_is_held_to_the_list_of_the_day() -> None:
+def test_redrive_is_checked_against_the_current_list() -> None:
     """Rejected again while its source is not listed; applied, and its rejection resolved, once it is."""
     story = Story()
     first = rejected(judged(story, message(E.RELEASE_CREATED, id="x", source=THEIRS)), Reason.SOURCE_NOT_ALLOWED)
@@ -133,7 +133,7 @@ def test_a_redrive_is_held_to_the_list_of_the_day() -> None:
     assert resolved.rejection_id == first.id
 
 
-def test_what_had_its_effect_before_the_list_is_published_again() -> None:
+def test_applied_event_is_published_again_despite_the_list() -> None:
     """A list changes what comes, not what was."""
     story = Story()
     told = message(E.RELEASE_CREATED, id="x", source=THEIRS)
@@ -143,7 +143,7 @@ def test_what_had_its_effect_before_the_list_is_published_again() -> None:
         assert duplicate(judged(story, repeat)).activities == activities
 
 
-def test_the_detail_is_printable_and_short_whatever_the_names_are() -> None:
+def test_rejection_detail_is_printable_and_short() -> None:
     """It goes into a header and a log line, and both names are the publisher's."""
     told = message(E.RELEASE_CREATED, source="\u202e/evil" + "s" * 1000, organization_id="o\x1b[2J\n" + "o" * 200)
     detail = rejected(judged(Story(), told), Reason.SOURCE_NOT_ALLOWED).detail

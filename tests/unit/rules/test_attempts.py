@@ -89,7 +89,7 @@ NOW: datetime = minute(0)
 
 
 @pytest.mark.parametrize(("at", "status", "wanted", "expected"), [*cells(UNNAMED, at=1), *cells(UNNAMED_AT_ONCE, at=0)])
-def test_without_an_attempt_the_latest_decides(at: float, status: D, wanted: D, expected: str) -> None:
+def test_event_without_an_attempt_depends_on_the_latest(at: float, status: D, wanted: D, expected: str) -> None:
     """Rule 6."""
     first, latest = deployment(1, D.CANCELLED, at=-9), deployment(2, status)
     step = choose([latest, first], wanted=wanted, attempt=None, event_time=minute(at))
@@ -106,7 +106,7 @@ def test_without_an_attempt_the_latest_decides(at: float, status: D, wanted: D, 
 
 
 @pytest.mark.parametrize("wanted", WANTED)
-def test_without_an_attempt_the_first_event_opens_the_first(wanted: D) -> None:
+def test_first_event_without_an_attempt_opens_the_first(wanted: D) -> None:
     """Rule 6; only a roll-back has nothing to roll back."""
     step = choose([], wanted=wanted, attempt=None, event_time=NOW)
     assert kind(step) == ("refuse" if wanted is D.ROLLED_BACK else "open")
@@ -115,13 +115,13 @@ def test_without_an_attempt_the_first_event_opens_the_first(wanted: D) -> None:
 
 @pytest.mark.parametrize("status", list(D))
 @pytest.mark.parametrize("wanted", WANTED)
-def test_without_an_attempt_an_event_older_than_the_latest_is_stale(status: D, wanted: D) -> None:
+def test_late_event_without_an_attempt_is_stale(status: D, wanted: D) -> None:
     """Rule 6: before all else, for every type."""
     first, latest = deployment(1, D.SUCCESS, at=-9), deployment(2, status)
     assert choose([first, latest], wanted=wanted, attempt=None, event_time=minute(-1)) == Ignore(latest)
 
 
-def test_a_rollback_goes_to_the_latest_attempt_that_allows_it() -> None:
+def test_rollback_finds_the_latest_attempt_that_allows_it() -> None:
     """Rule 6: over the attempts that do not; and not to an earlier one that would."""
     attempts = [
         deployment(1, D.SUCCESS),
@@ -136,7 +136,7 @@ NAMED_CELLS = [*cells(NAMED, at=1), *cells(NAMED_AT_ONCE, at=0)]
 
 
 @pytest.mark.parametrize(("at", "status", "wanted", "expected"), NAMED_CELLS)
-def test_a_named_latest_attempt_moves_where_its_status_allows(at: float, status: D, wanted: D, expected: str) -> None:
+def test_named_latest_attempt_changes_as_its_status_allows(at: float, status: D, wanted: D, expected: str) -> None:
     """Rule 4."""
     target = deployment(2, status)
     step = choose([deployment(1, D.FAILED, at=-1), target], wanted=wanted, attempt=2, event_time=minute(at))
@@ -148,9 +148,7 @@ def test_a_named_latest_attempt_moves_where_its_status_allows(at: float, status:
 
 
 @pytest.mark.parametrize(("at", "status", "wanted", "expected"), NAMED_CELLS)
-def test_a_named_earlier_attempt_moves_too_unless_it_is_superseded(
-    at: float, status: D, wanted: D, expected: str
-) -> None:
+def test_named_earlier_attempt_changes_unless_superseded(at: float, status: D, wanted: D, expected: str) -> None:
     """Rule 4: CANCELLED with a later attempt is stale for every event."""
     target = deployment(1, status)
     step = choose([target, deployment(2, D.PENDING)], wanted=wanted, attempt=1, event_time=minute(at))
@@ -161,7 +159,7 @@ def test_a_named_earlier_attempt_moves_too_unless_it_is_superseded(
 
 @pytest.mark.parametrize("status", list(D))
 @pytest.mark.parametrize("wanted", WANTED)
-def test_an_event_older_than_its_attempt_is_stale(status: D, wanted: D) -> None:
+def test_late_event_of_a_named_attempt_is_stale(status: D, wanted: D) -> None:
     """Rule 4: also where the transition is not allowed, which is asked later."""
     target = deployment(1, status)
     assert choose([target], wanted=wanted, attempt=1, event_time=minute(-1)) == Ignore(target)
@@ -204,7 +202,7 @@ def test_start_and_request_have_no_leeway(at: float) -> None:
 
 @pytest.mark.parametrize("wanted", WANTED)
 @pytest.mark.parametrize("at", [-1, 0, 1])
-def test_a_named_next_attempt_opens(wanted: D, at: float) -> None:
+def test_named_next_attempt_opens(wanted: D, at: float) -> None:
     """Rule 5: with the event's status, whatever it is, and whenever it happened."""
     assert choose([], wanted=wanted, attempt=1, event_time=minute(at)) == Open(1)
     attempts = [deployment(1, D.CANCELLED), deployment(2, D.PENDING)]
@@ -213,7 +211,7 @@ def test_a_named_next_attempt_opens(wanted: D, at: float) -> None:
 
 @pytest.mark.parametrize("wanted", WANTED)
 @pytest.mark.parametrize(("known", "attempt"), [(0, 2), (1, 3), (2, 9), (0, 2**63 - 1)])
-def test_an_attempt_beyond_the_next_is_a_gap(wanted: D, known: int, attempt: int) -> None:
+def test_attempt_beyond_the_next_is_a_gap(wanted: D, known: int, attempt: int) -> None:
     """Rule 5: also where it is older than everything."""
     attempts = [deployment(number, D.FAILED) for number in range(1, known + 1)]
     step = choose(attempts, wanted=wanted, attempt=attempt, event_time=minute(-1))

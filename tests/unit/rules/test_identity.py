@@ -16,24 +16,24 @@ RELEASE = UUID("0B6F1A52-5A4E-4C7F-9A34-0A6B3A0F5C11")
 FIXED = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 
 
-def test_the_namespace_is_fixed() -> None:
+def test_namespace_is_fixed() -> None:
     """With another one, every event that the database knows would look new."""
     assert NAMESPACE == FIXED
 
 
-def test_a_deployments_id_names_its_release_environment_revision_and_attempt() -> None:
+def test_deployment_id_is_derived_from_its_key() -> None:
     """`{release}/{environment}/{config_revision}/{attempt}`, the release in lower case."""
     made = deployment_id(release_id=RELEASE, environment_id="prod/eu", config_revision=2, attempt=3)
     assert made == uuid5(FIXED, "0b6f1a52-5a4e-4c7f-9a34-0a6b3a0f5c11/prod/eu/2/3")
     assert made.version == 5
 
 
-def test_an_events_first_entry_is_named_by_its_identity_alone() -> None:
+def test_first_activity_id_is_derived_from_the_identity() -> None:
     """`{source}\\n{id}`."""
     assert activity_id(source="ci", event_id="7") == uuid5(FIXED, "ci\n7")
 
 
-def test_an_events_further_entries_are_numbered() -> None:
+def test_further_activity_ids_are_numbered() -> None:
     """`\\n{n}` is added, counting from 1."""
     assert activity_id(source="ci", event_id="7", position=1) == uuid5(FIXED, "ci\n7\n1")
     assert entry_ids(source="ci", event_id="7") == tuple(
@@ -42,7 +42,7 @@ def test_an_events_further_entries_are_numbered() -> None:
     assert ENTRIES_MAX == 4
 
 
-def test_a_record_without_identity_is_named_by_its_position() -> None:
+def test_record_without_identity_has_the_id_of_its_position() -> None:
     """`{topic}/{partition}/{offset}/{timestamp in ms}`; -1 is no timestamp."""
     named: dict[str, Any] = {"topic": "t", "partition": 1, "offset": 23}
     assert position_id(**named, timestamp_ms=1772357400123) == uuid5(FIXED, "t/1/23/1772357400123")

@@ -25,7 +25,7 @@ from worker.rules.message import Message
 from worker.rules.state import FirstUse, Rejected, State
 
 
-def test_a_repeat_of_an_applied_event_changes_nothing() -> None:
+def test_duplicate_of_an_applied_event_changes_nothing() -> None:
     """It brings back the entries that the event made, in their order."""
     story = Story()
     activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x", block=fields())).activities
@@ -36,7 +36,7 @@ def test_a_repeat_of_an_applied_event_changes_nothing() -> None:
     assert story.world.tables() == before
 
 
-def test_a_repeat_of_a_stale_event_changes_nothing() -> None:
+def test_duplicate_of_a_stale_event_changes_nothing() -> None:
     """A stale event was logged, and so it is known."""
     story = Story.of_approved_release()
     activity = stale(story.tell(E.RELEASE_APPROVED, id="x"))
@@ -45,7 +45,7 @@ def test_a_repeat_of_a_stale_event_changes_nothing() -> None:
     assert story.world.tables() == before
 
 
-def test_a_repeat_of_a_rejected_event_changes_nothing_even_where_it_would_pass_now() -> None:
+def test_duplicate_of_a_rejected_event_changes_nothing() -> None:
     """It brings back its rejection."""
     story = Story()
     rejection = rejected(story.tell(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
@@ -56,7 +56,7 @@ def test_a_repeat_of_a_rejected_event_changes_nothing_even_where_it_would_pass_n
     assert story.world.tables() == before
 
 
-def test_a_repeat_is_known_by_source_and_id_whatever_else_it_says() -> None:
+def test_duplicate_is_recognised_by_source_and_id_only() -> None:
     """Another type, another release, another time: still the same event."""
     story = Story.of_approved_release()
     activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).activities
@@ -64,7 +64,7 @@ def test_a_repeat_is_known_by_source_and_id_whatever_else_it_says() -> None:
 
 
 @pytest.mark.parametrize("loaded", [False, True])
-def test_duplicate_of_another_type_or_release_tells_the_first(loaded: bool) -> None:
+def test_reused_identity_names_the_first_type_and_release(loaded: bool) -> None:
     """`identity_reused`: from the entries as they were written, and as a database gives them back."""
     story = Story.of_approved_release()
     story.tell(E.DEPLOYMENT_STARTED, id="x")
@@ -76,7 +76,7 @@ def test_duplicate_of_another_type_or_release_tells_the_first(loaded: bool) -> N
     assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", at=50, comment="another")).reused is None
 
 
-def test_duplicate_of_a_rejection_of_another_type_or_release_tells_the_first() -> None:
+def test_reused_identity_of_a_rejection_names_the_first() -> None:
     """The same for a rejected event, whose columns name both."""
     story = Story()
     rejected(story.tell(E.DEPLOYMENT_STARTED, id="x"), Reason.RELEASE_NOT_FOUND)
@@ -87,7 +87,7 @@ def test_duplicate_of_a_rejection_of_another_type_or_release_tells_the_first() -
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"event": 5}', '{"event": {"type": null}}', '"' + "x" * 99])
-def test_duplicate_of_an_entry_edited_by_hand_names_no_type(text: str) -> None:
+def test_reused_identity_of_an_edited_activity_names_no_type(text: str) -> None:
     """Nothing is compared with what cannot be read, and nothing fails."""
     story = Story.of_approved_release()
     activities = applied(story.tell(E.DEPLOYMENT_STARTED, id="x")).activities
@@ -96,7 +96,7 @@ def test_duplicate_of_an_entry_edited_by_hand_names_no_type(text: str) -> None:
     assert duplicate(decide(State(activities=(edited,)), told)).reused is None
 
 
-def test_duplicate_that_cannot_be_read_reuses_nothing() -> None:
+def test_invalid_duplicate_is_no_reused_identity() -> None:
     """Its type and release are not known."""
     story = Story.of_approved_release()
     story.tell(E.DEPLOYMENT_STARTED, id="x")
@@ -104,7 +104,7 @@ def test_duplicate_that_cannot_be_read_reuses_nothing() -> None:
     assert duplicate(story.take(Message(record=message(E.DEPLOYMENT_STARTED).record, content=broken))).reused is None
 
 
-def test_the_same_id_from_another_source_is_another_event() -> None:
+def test_same_id_from_another_source_is_another_event() -> None:
     """An identity is the pair."""
     story = Story.of_approved_release()
     story.tell(E.DEPLOYMENT_REQUESTED, id="x")
@@ -112,7 +112,7 @@ def test_the_same_id_from_another_source_is_another_event() -> None:
     assert story.statuses() == ["IN_PROGRESS"]
 
 
-def test_an_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
+def test_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
     """What it once came to stands, though this copy is broken."""
     story = Story.of_approved_release()
     activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).activities
@@ -121,7 +121,7 @@ def test_an_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
     assert duplicate(story.take(Message(record=record, content=broken))).activities == activities
 
 
-def test_a_repeat_of_an_invalid_record_is_a_duplicate() -> None:
+def test_repeated_invalid_record_is_a_duplicate() -> None:
     """One without an identity is known by its position."""
     story = Story()
     told = Message(
@@ -131,7 +131,7 @@ def test_a_repeat_of_an_invalid_record_is_a_duplicate() -> None:
     assert duplicate(story.take(told)).rejection == rejection
 
 
-def test_a_redriven_event_is_judged_afresh() -> None:
+def test_redriven_event_is_decided_afresh() -> None:
     """Where it passes now, it is applied, and its rejection is resolved at the time of the record that brought it."""
     story = Story()
     rejection = rejected(story.tell(E.RELEASE_SUBMITTED, id="x", at=0), Reason.RELEASE_NOT_FOUND)
@@ -142,7 +142,7 @@ def test_a_redriven_event_is_judged_afresh() -> None:
     assert story.status() == "IN_REVIEW"
 
 
-def test_a_redriven_event_that_comes_out_stale_is_resolved_too() -> None:
+def test_redriven_stale_event_is_resolved_too() -> None:
     """It is logged now, and an event is in one place only."""
     story = Story()
     rejection = rejected(story.tell(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
@@ -151,7 +151,7 @@ def test_a_redriven_event_that_comes_out_stale_is_resolved_too() -> None:
     assert story.world.rejections[rejection.id].resolved_at is not None
 
 
-def test_a_redriven_event_may_be_rejected_again_for_another_reason() -> None:
+def test_redriven_event_may_be_rejected_for_another_reason() -> None:
     """Its rejection stays one row with one id, and says the new reason."""
     story = Story()
     first = rejected(story.tell(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
@@ -164,13 +164,13 @@ def test_a_redriven_event_may_be_rejected_again_for_another_reason() -> None:
     assert story.world.rejections[first.id].resolved_at is None
 
 
-def test_a_first_rejection_is_not_again() -> None:
+def test_first_rejection_is_not_marked_as_repeated() -> None:
     outcome = Story().tell(E.RELEASE_APPROVED)
     assert isinstance(outcome, Rejected)
     assert not outcome.again
 
 
-def test_a_redrive_never_applies_an_event_twice() -> None:
+def test_redrive_of_an_applied_event_is_a_duplicate() -> None:
     """What had its effect is a duplicate, header or not."""
     story = Story.of_approved_release()
     activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).activities
@@ -178,7 +178,7 @@ def test_a_redrive_never_applies_an_event_twice() -> None:
     assert story.statuses() == ["PENDING"]
 
 
-def test_a_resolved_event_that_comes_again_is_a_duplicate_of_its_effect() -> None:
+def test_resolved_event_is_a_duplicate_of_its_effect() -> None:
     """Not of the rejection that was settled."""
     story = Story()
     story.tell(E.RELEASE_SUBMITTED, id="x")
@@ -188,7 +188,7 @@ def test_a_resolved_event_that_comes_again_is_a_duplicate_of_its_effect() -> Non
 
 
 @pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.RELEASE_CREATED])
-def test_an_event_that_was_never_seen_needs_no_redrive_header(kind: E) -> None:
+def test_redrive_of_an_unknown_event_is_decided_normally(kind: E) -> None:
     """With the header it is judged as any other; there is nothing to resolve."""
     story = Story()
     if kind is E.RELEASE_SUBMITTED:
@@ -196,7 +196,7 @@ def test_an_event_that_was_never_seen_needs_no_redrive_header(kind: E) -> None:
     assert applied(story.tell(kind, headers=REDRIVE)).resolved is None
 
 
-def test_a_redelivered_redrive_that_was_rejected_again_is_a_duplicate() -> None:
+def test_redelivered_redrive_is_a_duplicate() -> None:
     """A restart delivers the very same record once more, and no outcome depends on restarts: it is not judged with
     what came after it.
     """

@@ -22,24 +22,24 @@ def invalid(**known: object) -> Message:
     return Message(record=RECORD, content=content)
 
 
-def test_a_message_has_the_id_of_its_first_entry() -> None:
+def test_message_id_is_that_of_its_first_activity() -> None:
     """The rejection has the same id, so an event cannot be both applied and rejected unnoticed."""
     assert message(E.RELEASE_APPROVED, id="7").id == activity_id(source=SOURCE, event_id="7")
     assert invalid(source=SOURCE, id="7").id == activity_id(source=SOURCE, event_id="7")
 
 
-def test_a_record_without_identity_has_the_id_of_its_position() -> None:
+def test_message_id_without_identity_is_that_of_its_position() -> None:
     """It is still remembered once, however often it is delivered."""
     assert invalid().id == position_id(topic="t", partition=2, offset=40, timestamp_ms=RECORD.timestamp_ms)
 
 
-def test_a_message_runs_in_its_releases_lane() -> None:
+def test_ordering_key_is_the_release() -> None:
     """Also an invalid one that names its release."""
     assert message(E.RELEASE_APPROVED, release=3).ordering_key == release_id(3)
     assert invalid(release_id=release_id(3)).ordering_key == release_id(3)
 
 
-def test_a_message_of_no_release_runs_in_a_lane_with_its_own_repeats() -> None:
+def test_ordering_key_without_a_release_is_the_message_id() -> None:
     """So that a repeat finds what the first one wrote."""
     nameless, named = invalid(), invalid(source=SOURCE, id="7")
     assert nameless.release_id is None
@@ -51,29 +51,29 @@ def test_a_message_of_no_release_runs_in_a_lane_with_its_own_repeats() -> None:
     ("headers", "redrive"),
     [((), False), ((("rudder-redrive", None),), True), ((("a", b"b"), ("rudder-redrive", b"1")), True)],
 )
-def test_the_redrive_header_counts_whatever_its_value(headers: Headers, redrive: bool) -> None:
+def test_redrive_header_counts_with_any_value(headers: Headers, redrive: bool) -> None:
     """Its presence is the operator's word."""
     assert message(E.RELEASE_APPROVED, headers=headers).redrive is redrive
 
 
-def test_a_message_is_of_its_events_time() -> None:
+def test_message_time_is_the_events() -> None:
     """The record's time is when it arrived, not when it happened."""
     assert message(E.RELEASE_APPROVED, at=5, recorded_at=9).at == minute(5)
     assert invalid(time=minute(5)).at == minute(5)
 
 
-def test_a_message_without_a_readable_time_is_of_its_records() -> None:
+def test_message_time_defaults_to_the_records() -> None:
     """Rejections have a time too, and never the wall clock's."""
     assert invalid().at == START
 
 
-def test_a_record_without_a_time_is_of_1970() -> None:
+def test_message_time_without_any_is_1970() -> None:
     """Kafka's -1 means none; anything but a constant would differ at the next replay."""
     timeless = replace(invalid(), record=replace(RECORD, timestamp_ms=-1))
     assert timeless.at == datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def test_a_message_knows_no_release_it_was_not_told() -> None:
+def test_message_without_a_release_id_has_none() -> None:
     assert invalid().release_id is None
     assert message(E.RELEASE_APPROVED, release_id=UUID(int=5)).release_id == UUID(int=5)
 

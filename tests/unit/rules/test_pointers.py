@@ -14,14 +14,14 @@ def story() -> Story:
     return Story.of_approved_release()
 
 
-def test_a_success_says_when_and_by_whom(story: Story) -> None:
+def test_success_sets_deployed_at_and_deployed_by(story: Story) -> None:
     """The event's time and its actor."""
     story.tell(E.DEPLOYMENT_STARTED, at=1, actor="starter")
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=2, actor="maria")
     assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (minute(2), "maria")
 
 
-def test_an_attempt_that_opens_as_a_success_says_so_too(story: Story) -> None:
+def test_attempt_opened_as_success_sets_deployed_at(story: Story) -> None:
     """A pipeline may report its end only."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=2, actor="maria")
     assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (minute(2), "maria")
@@ -30,14 +30,14 @@ def test_an_attempt_that_opens_as_a_success_says_so_too(story: Story) -> None:
 @pytest.mark.parametrize(
     "kind", [E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_STARTED, E.DEPLOYMENT_FAILED, E.DEPLOYMENT_CANCELLED]
 )
-def test_nothing_but_a_success_was_deployed(story: Story, kind: E) -> None:
+def test_other_statuses_set_no_deployed_at(story: Story, kind: E) -> None:
     """Neither in the row nor in `app_environments`."""
     changes = applied(story.tell(kind, actor="maria"))
     assert (story.attempt(1).deployed_at, story.attempt(1).deployed_by) == (None, None)
     assert changes.pointer_move is None
 
 
-def test_a_rollback_keeps_when_and_by_whom_it_was_deployed(story: Story) -> None:
+def test_rollback_keeps_deployed_at_and_deployed_by(story: Story) -> None:
     """It did stand there; and the pointer stays, since no other success is known."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, actor="maria")
     changes = applied(story.tell(E.DEPLOYMENT_ROLLED_BACK, at=2, actor="jo"))
@@ -45,7 +45,7 @@ def test_a_rollback_keeps_when_and_by_whom_it_was_deployed(story: Story) -> None
     assert changes.pointer_move is None
 
 
-def test_a_success_points_its_environment_at_itself(story: Story) -> None:
+def test_success_moves_the_pointer_of_its_environment(story: Story) -> None:
     """The name is `YYYYMMDD-<number>.<attempt>`; the guard is what the row said before."""
     story.tell(E.DEPLOYMENT_FAILED)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED))
@@ -60,19 +60,19 @@ def test_a_success_points_its_environment_at_itself(story: Story) -> None:
     )
 
 
-def test_a_success_of_a_release_that_it_brings_along_points_too() -> None:
+def test_success_with_a_release_block_moves_the_pointer() -> None:
     """The component and track are the block's."""
     changes = applied(Story().tell(E.DEPLOYMENT_SUCCEEDED, block=fields(7)))
     assert changes.pointer_move is not None
     assert changes.pointer_move.deployment_name == "20260301-7.1"
 
 
-def test_an_environment_without_a_row_gets_none(story: Story) -> None:
+def test_environment_without_a_row_gets_none(story: Story) -> None:
     """The worker never inserts into `app_environments`."""
     assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="test")).pointer_move is None
 
 
-def test_the_next_success_takes_the_pointer_over(story: Story) -> None:
+def test_next_success_moves_the_pointer_again(story: Story) -> None:
     """Guarded by what was read."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=1)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2))
@@ -81,7 +81,7 @@ def test_the_next_success_takes_the_pointer_over(story: Story) -> None:
     assert changes.pointer_move.deployment_id == story.attempt(2).id
 
 
-def test_a_success_that_is_not_its_environments_latest_does_not_point(story: Story) -> None:
+def test_success_that_is_not_latest_moves_no_pointer(story: Story) -> None:
     """Where the attempt of the latest event is another, that one stands there."""
     story.tell(E.DEPLOYMENT_FAILED, at=5)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, attempt=2, at=4))
@@ -89,27 +89,27 @@ def test_a_success_that_is_not_its_environments_latest_does_not_point(story: Sto
     assert changes.pointer_move is None
 
 
-def test_a_cancelled_attempt_does_not_stand_in_a_successs_way(story: Story) -> None:
+def test_cancelled_attempt_does_not_keep_the_pointer(story: Story) -> None:
     """Cancelled attempts are left out, as in rule 8."""
     story.tell(E.DEPLOYMENT_CANCELLED, at=5)
     assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, attempt=2, at=4)).pointer_move is not None
 
 
-def test_an_attempt_under_way_in_a_later_revision_stands_in_its_way(story: Story) -> None:
+def test_active_attempt_of_a_later_revision_keeps_the_pointer(story: Story) -> None:
     """An environment counts with one attempt, over all config revisions."""
     story.tell(E.DEPLOYMENT_STARTED, at=1)
     story.tell(E.DEPLOYMENT_STARTED, at=9, config_revision=2)
     assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=8)).pointer_move is None
 
 
-def test_another_releases_later_success_keeps_the_pointer(story: Story) -> None:
+def test_later_success_of_another_release_keeps_the_pointer(story: Story) -> None:
     """Releases are handled in no fixed order; the row must come out as the later event says."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=9, release=2, block=fields(2))
     assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=8)).pointer_move is None
     assert applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=10)).pointer_move is not None
 
 
-def test_two_releases_that_succeed_at_one_time_leave_the_same_pointer_in_either_order() -> None:
+def test_equal_times_of_two_releases_have_a_fixed_order() -> None:
     """Some order must win, and always the same one."""
     shown = set()
     for order in ((1, 2), (2, 1)):
@@ -122,7 +122,7 @@ def test_two_releases_that_succeed_at_one_time_leave_the_same_pointer_in_either_
     assert len(shown) == 1
 
 
-def test_of_two_attempts_that_succeed_at_one_time_the_later_attempt_is_shown(story: Story) -> None:
+def test_equal_times_of_two_attempts_point_at_the_later(story: Story) -> None:
     """Rule 10 points at the environment's attempt of the latest event; at equal times that is the higher attempt."""
     for attempt in range(1, 9):
         story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, attempt=attempt)
@@ -131,7 +131,7 @@ def test_of_two_attempts_that_succeed_at_one_time_the_later_attempt_is_shown(sto
         assert pointer.deployment_id == story.attempt(attempt).id
 
 
-def test_of_two_revisions_that_succeed_at_one_time_the_higher_is_shown(story: Story) -> None:
+def test_equal_times_of_two_revisions_point_at_the_higher(story: Story) -> None:
     """Rule 10, by rule 8's first tie-break."""
     for config_revision in range(1, 9):
         story.tell(E.DEPLOYMENT_SUCCEEDED, at=1, config_revision=config_revision)
@@ -140,7 +140,7 @@ def test_of_two_revisions_that_succeed_at_one_time_the_higher_is_shown(story: St
         assert pointer.deployment_id == story.attempt(1, config_revision=config_revision).id
 
 
-def test_a_row_that_points_at_nothing_of_ours_is_taken_over(story: Story) -> None:
+def test_foreign_pointer_is_overwritten(story: Story) -> None:
     """Another system's text has no time to be later than; the guard still names it."""
     told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
     state = State(release=story.release().release, pointer=Pointer(deployment_id="manual", deployed_at=None))

@@ -25,13 +25,13 @@ NOT_CREATING = [kind for kind in E if kind is not E.RELEASE_CREATED]
 
 
 @pytest.mark.parametrize("kind", NOT_CREATING)
-def test_an_event_of_an_unknown_release_is_rejected(kind: E) -> None:
+def test_event_of_an_unknown_release_is_rejected(kind: E) -> None:
     """Rule 2, where it brings no block."""
     rejected(Story().tell(kind), Reason.RELEASE_NOT_FOUND)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DEPLOYMENTS if kind is not E.DEPLOYMENT_ROLLED_BACK])
-def test_a_release_block_makes_the_release_as_approved(kind: E) -> None:
+def test_release_block_creates_an_approved_release(kind: E) -> None:
     """Rule 2: in the same transaction, before the deployment, with an entry of its own."""
     changes = applied(Story().tell(kind, block=fields(7)))
     assert changes.new_release is not None
@@ -44,12 +44,12 @@ def test_a_release_block_makes_the_release_as_approved(kind: E) -> None:
 
 
 @pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.ACTIVITY_RECORDED])
-def test_only_deployment_events_bring_a_block(kind: E) -> None:
+def test_release_block_counts_in_deployment_events_only(kind: E) -> None:
     """Elsewhere `release` is an unknown field."""
     rejected(Story().tell(kind, block=fields()), Reason.RELEASE_NOT_FOUND)
 
 
-def test_a_block_for_a_known_release_is_ignored() -> None:
+def test_release_block_of_a_known_release_is_ignored() -> None:
     """Rule 9: also one whose number is another release's by now."""
     story = Story.of_approved_release()
     story.tell(E.RELEASE_CREATED, release=2)
@@ -60,7 +60,7 @@ def test_a_block_for_a_known_release_is_ignored() -> None:
 
 
 @pytest.mark.parametrize("kind", list(E))
-def test_another_organization_is_refused(kind: E) -> None:
+def test_organization_mismatch_is_rejected(kind: E) -> None:
     """Rule 3, for every type of event; activities too."""
     story = Story.of_approved_release()
     story.tell(E.DEPLOYMENT_REQUESTED)
@@ -71,7 +71,7 @@ def test_another_organization_is_refused(kind: E) -> None:
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)
 @pytest.mark.parametrize("path", [[], [E.RELEASE_SUBMITTED], [E.RELEASE_SUBMITTED, E.RELEASE_REJECTED]])
-def test_a_release_that_is_not_approved_takes_no_deployment(kind: E, path: list[E]) -> None:
+def test_unapproved_release_rejects_deployment_events(kind: E, path: list[E]) -> None:
     """Rule 3: in DRAFT, IN_REVIEW and REJECTED."""
     story = Story()
     story.tell(E.RELEASE_CREATED)
@@ -82,7 +82,7 @@ def test_a_release_that_is_not_approved_takes_no_deployment(kind: E, path: list[
 
 @pytest.mark.parametrize("status", list(ReleaseStatus))
 @pytest.mark.parametrize("kind", list(WANTED))
-def test_a_release_event_moves_the_release_where_its_status_allows(kind: E, status: ReleaseStatus) -> None:
+def test_release_event_follows_the_review_transitions(kind: E, status: ReleaseStatus) -> None:
     """Rule 9: moved through the review, stale or refused; every status and every event."""
     story = Story()
     story.tell(E.RELEASE_CREATED)
@@ -103,7 +103,7 @@ def test_a_release_event_moves_the_release_where_its_status_allows(kind: E, stat
         rejected(outcome, Reason.INVALID_TRANSITION)
 
 
-def test_an_older_release_event_still_moves_the_release() -> None:
+def test_release_event_is_never_late() -> None:
     """The status decides, not the time; `updated_at` is the latest time among the events."""
     story = Story()
     story.tell(E.RELEASE_CREATED, at=10)
@@ -111,7 +111,7 @@ def test_an_older_release_event_still_moves_the_release() -> None:
     assert (story.status(), story.release().updated_at) == ("IN_REVIEW", minute(10))
 
 
-def test_a_created_release_is_a_draft() -> None:
+def test_created_release_is_a_draft() -> None:
     """Rule 9's beginning: inserted, with one entry."""
     changes = applied(Story().tell(E.RELEASE_CREATED))
     assert changes.new_release is not None
@@ -143,7 +143,7 @@ def test_creating_a_release_with_a_taken_number_is_a_conflict() -> None:
         {"deployment_track_id": "next"},
     ],
 )
-def test_a_number_is_taken_only_with_all_four_parts(changed: dict[str, Any]) -> None:
+def test_number_is_taken_only_with_all_four_parts(changed: dict[str, Any]) -> None:
     """One that differs is enough."""
     story = Story()
     story.tell(E.RELEASE_CREATED, release=1)
@@ -151,7 +151,7 @@ def test_a_number_is_taken_only_with_all_four_parts(changed: dict[str, Any]) -> 
 
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)
-def test_a_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
+def test_release_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
     """Rule 9: nothing is made, neither the release nor its attempt."""
     story = Story()
     story.tell(E.RELEASE_CREATED, release=1)
@@ -167,7 +167,7 @@ def test_a_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
         (E.DEPLOYMENT_ROLLED_BACK, {}, Reason.INVALID_TRANSITION),
     ],
 )
-def test_a_rejected_event_does_not_even_make_its_release(kind: E, data: dict[str, Any], reason: Reason) -> None:
+def test_rejected_event_creates_no_release(kind: E, data: dict[str, Any], reason: Reason) -> None:
     """The block is part of the event."""
     story = Story()
     rejected(story.tell(kind, block=fields(), **data), reason)
@@ -175,14 +175,14 @@ def test_a_rejected_event_does_not_even_make_its_release(kind: E, data: dict[str
     assert not story.world.activities
 
 
-def test_a_releases_name_is_its_date_and_number() -> None:
+def test_release_name_is_date_and_number() -> None:
     """`YYYYMMDD-<number>`, computed."""
     story = Story()
     story.tell(E.RELEASE_CREATED, release_date="2026-12-01", release_number=14)
     assert story.release().release.name == "20261201-14"
 
 
-def test_a_releases_name_has_four_digits_for_any_year() -> None:
+def test_release_name_has_a_year_of_four_digits() -> None:
     """The contract takes dates from the year 1; C libraries differ in how they print one."""
     story = Story()
     story.tell(E.RELEASE_CREATED, release_date="0033-04-05")

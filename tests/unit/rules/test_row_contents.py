@@ -24,7 +24,7 @@ def story() -> Story:
     return Story.of_approved_release()
 
 
-def test_a_new_releases_row_says_what_its_event_said() -> None:
+def test_new_release_row_has_the_events_values() -> None:
     """Times are the event's; JSON is compact, in its own order, non-ASCII as it is."""
     story = Story()
     changes = applied(
@@ -54,7 +54,7 @@ def test_a_new_releases_row_says_what_its_event_said() -> None:
     assert story.release().updated_at == minute(5)
 
 
-def test_a_release_without_options_has_nulls() -> None:
+def test_missing_release_options_are_null() -> None:
     """Not empty texts, not empty objects."""
     new = applied(Story().tell(E.RELEASE_CREATED)).new_release
     assert new is not None
@@ -62,14 +62,14 @@ def test_a_release_without_options_has_nulls() -> None:
     assert new.base_revisions == ()
 
 
-def test_a_blocks_release_is_of_its_events_time_and_final_status() -> None:
+def test_release_of_a_block_has_the_final_status() -> None:
     """Created by a deployment event; its insert says DEPLOYING at once."""
     new = applied(Story().tell(E.DEPLOYMENT_STARTED, at=7, block=fields(metadata={}))).new_release
     assert new is not None
     assert (new.created_at, new.release.status, new.metadata) == (minute(7), "DEPLOYING", "{}")
 
 
-def test_a_new_deployments_row_says_what_its_event_said(story: Story) -> None:
+def test_new_deployment_row_has_the_events_values(story: Story) -> None:
     """Its id names its place; its only time is the event's."""
     changes = applied(
         story.tell(
@@ -102,7 +102,7 @@ def test_a_new_deployments_row_says_what_its_event_said(story: Story) -> None:
     )
 
 
-def test_particulars_stay_where_an_event_does_not_say_them(story: Story) -> None:
+def test_missing_optional_fields_keep_their_values(story: Story) -> None:
     """A pipeline says them once, mostly when it asks."""
     particulars: dict[str, Any] = {
         "config_mapping_revision": 3,
@@ -120,7 +120,7 @@ def test_particulars_stay_where_an_event_does_not_say_them(story: Story) -> None
     assert row.created_at == minute(3)
 
 
-def test_a_superseded_attempt_keeps_its_own_particulars(story: Story) -> None:
+def test_superseded_attempt_keeps_its_optional_fields(story: Story) -> None:
     """The comment is the new attempt's."""
     story.tell(E.DEPLOYMENT_REQUESTED, comment="first")
     story.tell(E.DEPLOYMENT_REQUESTED, comment="second")
@@ -128,7 +128,7 @@ def test_a_superseded_attempt_keeps_its_own_particulars(story: Story) -> None:
     assert comments == ["first", "second"]
 
 
-def test_the_entries_of_an_event_say_exactly_this(story: Story) -> None:
+def test_activity_rows_have_this_exact_content(story: Story) -> None:
     """Compact JSON in a fixed order. The first entry's id is the identity's, the further ones are numbered."""
     story.tell(E.DEPLOYMENT_STARTED, at=1)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=30, actor="Zoë", comment='"ja" 🚀'))
@@ -163,7 +163,7 @@ def test_the_entries_of_an_event_say_exactly_this(story: Story) -> None:
     )
 
 
-def test_an_activitys_entry_says_exactly_this(story: Story) -> None:
+def test_activity_of_a_publisher_has_this_exact_content(story: Story) -> None:
     """The custom data stands last, in its own order."""
     changes = applied(
         story.tell(
@@ -178,7 +178,7 @@ def test_an_activitys_entry_says_exactly_this(story: Story) -> None:
     ]
 
 
-def test_a_new_releases_entry_has_no_status_before(story: Story) -> None:
+def test_activity_of_a_new_release_has_no_previous_status(story: Story) -> None:
     """`from` is null, and the comment is the event's."""
     changes = applied(story.tell(E.RELEASE_CREATED, id="x", at=30, release=2, comment="neu"))
     assert [activity.activity_data for activity in changes.activities] == [
@@ -189,7 +189,7 @@ def test_a_new_releases_entry_has_no_status_before(story: Story) -> None:
     ]
 
 
-def test_an_event_has_at_most_three_entries_with_ids_in_a_row(story: Story) -> None:
+def test_event_has_at_most_three_activities(story: Story) -> None:
     """Superseded, opened, released: the order in which they come about."""
     story.tell(E.DEPLOYMENT_STARTED)
     changes = applied(story.tell(E.DEPLOYMENT_FAILED, id="x", attempt=2))
@@ -198,7 +198,7 @@ def test_an_event_has_at_most_three_entries_with_ids_in_a_row(story: Story) -> N
     assert [activity.status for activity in changes.activities] == ["CANCELLED", "FAILED", "FAILED"]
 
 
-def test_a_rejections_row_says_exactly_this() -> None:
+def test_rejection_row_has_this_exact_content() -> None:
     """Its id is the event's; its time the event's; its position the record's."""
     rejection = rejected(Story().tell(E.DEPLOYMENT_STARTED, id="x", at=5, recorded_at=9), Reason.RELEASE_NOT_FOUND)
     assert rejection == Rejection(
@@ -216,7 +216,7 @@ def test_a_rejections_row_says_exactly_this() -> None:
     )
 
 
-def test_an_unreadable_records_rejection_says_only_where_it_stood() -> None:
+def test_rejection_of_an_unreadable_record_has_its_position() -> None:
     """Id from the position, time from the record."""
     record = replace(message(E.RELEASE_APPROVED, recorded_at=9).record, topic="t", partition=2, offset=40)
     told = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))

@@ -28,7 +28,7 @@ def story() -> Story:
     return Story.of_approved_release()
 
 
-def test_a_success_is_published_with_all_that_subscribers_need(story: Story) -> None:
+def test_success_publishes_a_deployment_and_a_release_event(story: Story) -> None:
     """One event for the deployment, one for the release, in this order."""
     story.tell(E.DEPLOYMENT_STARTED, at=1, config_revision=3)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=2, config_revision=3, actor="Zoë", comment="ja 🚀"))
@@ -61,7 +61,7 @@ def test_a_success_is_published_with_all_that_subscribers_need(story: Story) -> 
 
 
 @pytest.mark.parametrize("told", [E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_ROLLED_BACK, E.DEPLOYMENT_STARTED])
-def test_what_is_published_is_what_the_published_models_write(story: Story, told: E) -> None:
+def test_published_events_match_the_published_models(story: Story, told: E) -> None:
     """Fresh events are put together without the models, for speed: name by name the same, in the same order."""
     story.tell(E.DEPLOYMENT_REQUESTED, at=1)
     story.tell(E.DEPLOYMENT_STARTED, at=1)
@@ -81,7 +81,7 @@ def test_what_is_published_is_what_the_published_models_write(story: Story, told
         ("change", {"from": None, "to": "GONE"}, "GONE"),
     ],
 )
-def test_an_entry_that_somebody_edited_is_not_published(story: Story, name: str, value: object, complaint: str) -> None:
+def test_edited_activity_is_not_published(story: Story, name: str, value: object, complaint: str) -> None:
     """It would break the promise that subscribers were given; its release waits until it is mended."""
     (activity, *_) = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2)).activities
     said = parse(activity.activity_data.encode())
@@ -91,7 +91,7 @@ def test_an_entry_that_somebody_edited_is_not_published(story: Story, name: str,
         status_events([edited])
 
 
-def test_a_status_events_id_and_time_are_its_entrys(story: Story) -> None:
+def test_status_event_has_its_activitys_id_and_time(story: Story) -> None:
     """The same change always has the same id."""
     changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, at=5))
     events = status_events(changes.activities)
@@ -100,7 +100,7 @@ def test_a_status_events_id_and_time_are_its_entrys(story: Story) -> None:
     assert {event.release_id for event in events} == {release_id()}
 
 
-def test_a_new_thing_has_no_previous_status() -> None:
+def test_new_row_has_no_previous_status() -> None:
     """A release that a block made, and its first attempt."""
     changes = applied(Story().tell(E.DEPLOYMENT_REQUESTED, block=fields()))
     assert [(event.data["previous_status"], event.data["status"]) for event in status_events(changes.activities)] == [
@@ -110,7 +110,7 @@ def test_a_new_thing_has_no_previous_status() -> None:
     ]
 
 
-def test_a_superseded_attempt_has_a_status_event_of_its_own(story: Story) -> None:
+def test_superseded_attempt_has_a_status_event(story: Story) -> None:
     """With its own attempt, and without the comment of the event that superseded it."""
     story.tell(E.DEPLOYMENT_STARTED)
     changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, comment="again"))
@@ -119,20 +119,20 @@ def test_a_superseded_attempt_has_a_status_event_of_its_own(story: Story) -> Non
     assert (opened["attempt"], opened["status"], opened["comment"]) == (2, "PENDING", "again")
 
 
-def test_a_success_by_nobody_in_particular_says_so(story: Story) -> None:
+def test_success_without_an_actor_has_no_deployed_by(story: Story) -> None:
     """`actor` is optional."""
     (event, _) = status_events(applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=5)).activities)
     assert (event.data["deployed_at"], event.data["deployed_by"]) == (format_time(minute(5)), None)
 
 
-def test_a_rollback_says_when_it_was_deployed(story: Story) -> None:
+def test_rollback_has_deployed_at(story: Story) -> None:
     """As its row does."""
     story.tell(E.DEPLOYMENT_SUCCEEDED, at=5, actor="maria")
     (event, _) = status_events(applied(story.tell(E.DEPLOYMENT_ROLLED_BACK, at=6, actor="jo")).activities)
     assert (event.data["deployed_at"], event.data["deployed_by"]) == (format_time(minute(5)), "maria")
 
 
-def test_a_release_event_carries_its_comment(story: Story) -> None:
+def test_release_status_event_has_its_comment(story: Story) -> None:
     """Why it was created or rejected."""
     story = Story()
     (created,) = status_events(applied(story.tell(E.RELEASE_CREATED, comment="first")).activities)
@@ -140,13 +140,13 @@ def test_a_release_event_carries_its_comment(story: Story) -> None:
     assert (created.data["comment"], submitted.data["comment"]) == ("first", "look")
 
 
-def test_what_changes_no_status_has_no_status_event(story: Story) -> None:
+def test_unchanged_status_has_no_status_event(story: Story) -> None:
     """Stale events and activities; an activity may call itself nearly anything."""
     assert status_events([stale(story.tell(E.RELEASE_APPROVED))]) == ()
     assert status_events(applied(story.tell(E.ACTIVITY_RECORDED, activity_type="release-created")).activities) == ()
 
 
-def test_an_activity_may_nest_as_deeply_as_it_likes(story: Story) -> None:
+def test_activity_with_deep_data_is_not_parsed(story: Story) -> None:
     """Its entry is not even parsed: nothing is published of it."""
     deep: dict[str, object] = {}
     for _ in range(60):
@@ -155,7 +155,7 @@ def test_an_activity_may_nest_as_deeply_as_it_likes(story: Story) -> None:
 
 
 @pytest.mark.parametrize("comment", [None, "", '[{"a":"\\u0000', "Zürich 🚀\n\t\x01\u2028", "[" * 100])
-def test_a_stored_entry_gives_the_same_status_events_as_a_fresh_one(comment: str | None) -> None:
+def test_stored_activity_gives_the_same_status_events(comment: str | None) -> None:
     """Whatever people wrote into it."""
     story = Story()
     told: list[tuple[E, dict[str, Any]]] = [
@@ -172,7 +172,7 @@ def test_a_stored_entry_gives_the_same_status_events_as_a_fresh_one(comment: str
         assert status_events([stored(activity) for activity in again]) == fresh
 
 
-def test_an_entry_holds_what_its_text_says_and_no_more() -> None:
+def test_status_event_has_only_what_its_activity_holds() -> None:
     """What is published is read from `activity_data`: what that does not say is null."""
     (activity,) = applied(Story().tell(E.RELEASE_CREATED, comment="first")).activities
     text = parse(activity.activity_data.encode())

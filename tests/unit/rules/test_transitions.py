@@ -33,7 +33,7 @@ def machine(text: str) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("current", "wanted"), list(itertools.product(DeploymentStatus, repeat=2)))
-def test_a_deployment_may_become_what_the_contract_says(current: DeploymentStatus, wanted: DeploymentStatus) -> None:
+def test_deployment_transitions_match_the_contract(current: DeploymentStatus, wanted: DeploymentStatus) -> None:
     """Every pair, those that stay as they are included."""
     expected = wanted.value in machine(DEPLOYMENT_TEXT)[current.value]
     assert (wanted in DEPLOYMENT_TRANSITIONS[current]) is expected
@@ -41,7 +41,7 @@ def test_a_deployment_may_become_what_the_contract_says(current: DeploymentStatu
 
 
 @pytest.mark.parametrize(("current", "wanted"), list(itertools.product(ReleaseStatus, repeat=2)))
-def test_a_release_may_become_what_the_contract_says(current: ReleaseStatus, wanted: ReleaseStatus) -> None:
+def test_release_transitions_match_the_contract(current: ReleaseStatus, wanted: ReleaseStatus) -> None:
     """Every pair, those that stay as they are included."""
     expected = wanted.value in machine(RELEASE_TEXT)[current.value]
     assert (wanted in RELEASE_TRANSITIONS[current]) is expected
@@ -54,26 +54,26 @@ REVIEW_TEXT = (
 
 
 @pytest.mark.parametrize(("current", "wanted"), list(itertools.product(ReleaseStatus, repeat=2)))
-def test_review_changes_are_those_of_the_contract(current: ReleaseStatus, wanted: ReleaseStatus) -> None:
+def test_review_transitions_match_the_contract(current: ReleaseStatus, wanted: ReleaseStatus) -> None:
     """Rule 9: every pair."""
     sides = (part.split(" ", 1)[1].split(" → ") for part in REVIEW_TEXT.split("; "))
     allowed = {(before, after) for befores, after in sides for before in befores.split(", ")}
     assert review_may_become(current=current, wanted=wanted) is ((current.value, wanted.value) in allowed)
 
 
-def test_the_machines_know_every_status_and_no_other() -> None:
+def test_transition_tables_have_every_status() -> None:
     """A status that is missing from its table would fail in production, at its first event."""
     assert DEPLOYMENT_TRANSITIONS.keys() == set(DeploymentStatus) == machine(DEPLOYMENT_TEXT).keys()
     assert RELEASE_TRANSITIONS.keys() == set(ReleaseStatus) == machine(RELEASE_TEXT).keys()
 
 
-def test_active_and_undeployable_are_the_contracts() -> None:
+def test_active_and_undeployable_statuses_match_the_contract() -> None:
     """`active` means PENDING or IN_PROGRESS; rule 3 names DRAFT, IN_REVIEW and REJECTED."""
     assert set(ACTIVE) == {"PENDING", "IN_PROGRESS"}
     assert set(UNDEPLOYABLE) == {"DRAFT", "IN_REVIEW", "REJECTED"}
 
 
-def test_the_worlds_own_copy_is_the_contracts_too() -> None:
+def test_transitions_of_the_property_tests_match_the_contract() -> None:
     """The property tests hold `decide` against it."""
     assert {name: set(allowed.split()) for name, allowed in DEPLOYMENT_MACHINE.items()} == machine(DEPLOYMENT_TEXT)
     assert {name: set(allowed.split()) for name, allowed in RELEASE_MACHINE.items()} == machine(RELEASE_TEXT)

@@ -104,7 +104,7 @@ def test_every_field_is_bounded(event_type: str) -> None:
         {"type": "object", "additionalProperties": {"type": "string"}},
     ],
 )
-def test_what_is_not_bounded_is_seen(schema: Schema) -> None:
+def test_unbounded_field_is_detected(schema: Schema) -> None:
     """Alone, as one of several options, and in an array."""
     for around in (schema, {"anyOf": [{"type": "null"}, schema]}, {"type": "array", "maxItems": 1, "items": schema}):
         found = list(leaves({"type": "object", "properties": {"a": around}}, {}))
@@ -169,13 +169,13 @@ def data_leaves(event_type: str, kind: str) -> list[Leaf]:
 
 
 @INCOMING
-def test_a_sample_is_an_event(event_type: EventType) -> None:
+def test_sample_event_has_every_field(event_type: EventType) -> None:
     """With every field of its type; otherwise the tests below would find what they look for, and mean nothing."""
     decoded(binary(sample_of(event_type), type=event_type.encode()))
 
 
 @INCOMING
-def test_no_text_is_longer_than_its_schema_says(event_type: EventType) -> None:
+def test_text_longer_than_its_schema_is_refused(event_type: EventType) -> None:
     """In UTF-16 units, of which the characters beyond the basic plane have two."""
     for place, schema in data_leaves(event_type, "string"):
         if schema.get("format") in FORMS or schema["maxLength"] == PROSE_UNITS_MAX:
@@ -188,7 +188,7 @@ def test_no_text_is_longer_than_its_schema_says(event_type: EventType) -> None:
 
 
 @INCOMING
-def test_no_number_is_out_of_the_range_that_its_schema_says(event_type: EventType) -> None:
+def test_number_out_of_its_schemas_range_is_refused(event_type: EventType) -> None:
     for place, schema in data_leaves(event_type, "integer"):
         for within in (schema["minimum"], schema["maximum"]):
             if place != ("attempt",):  # an activity's may be any; a deployment's is judged by the rules
@@ -198,7 +198,7 @@ def test_no_number_is_out_of_the_range_that_its_schema_says(event_type: EventTyp
 
 
 @INCOMING
-def test_no_array_has_more_entries_than_its_schema_says(event_type: EventType) -> None:
+def test_array_longer_than_its_schema_is_refused(event_type: EventType) -> None:
     for place, schema in data_leaves(event_type, "array"):
         activity = sample(schema["items"], schema_of(event_type)["$defs"])
         read(event_type, place, [activity] * schema["maxItems"])
@@ -207,7 +207,7 @@ def test_no_array_has_more_entries_than_its_schema_says(event_type: EventType) -
 
 
 @INCOMING
-def test_a_free_form_object_has_the_bounds_of_all_json(event_type: EventType) -> None:
+def test_free_form_object_has_the_bounds_of_all_json(event_type: EventType) -> None:
     """Its depth, its numbers' digits and range; its size is the event's."""
     schema = schema_of(event_type)
     free = [leaf.place[1:] for leaf in leaves(schema, schema["$defs"]) if is_free(leaf)]
@@ -227,7 +227,7 @@ def test_a_free_form_object_has_the_bounds_of_all_json(event_type: EventType) ->
 @pytest.mark.parametrize(
     ("name", "units_max"), [("id", NAME_UNITS_MAX), ("type", NAME_UNITS_MAX), ("source", SOURCE_UNITS_MAX)]
 )
-def test_attributes_that_are_kept_have_the_length_of_their_column(name: str, units_max: int) -> None:
+def test_stored_attributes_have_the_length_of_their_column(name: str, units_max: int) -> None:
     """Every attribute that is text when it is read; the schema says the same of those that publishers choose."""
     texts = {field for field in read_attributes({}, faults={})._fields if field not in {"time", "problems"}}
     assert texts == {"id", "type", "source"}

@@ -37,7 +37,7 @@ from worker.rules.state import Applied, Rejected
         ("prod\u1c90", "prod\ua7cb"),
     ],
 )
-def test_what_a_collation_may_mix_up_is_alike(one: str, other: str) -> None:
+def test_confusable_names_share_a_key(one: str, other: str) -> None:
     """Case, blanks, accents, width, expansions, invisible characters, pictures, normal forms."""
     assert confusable_key(one) == confusable_key(other)
 
@@ -55,11 +55,11 @@ def test_what_a_collation_may_mix_up_is_alike(one: str, other: str) -> None:
         ("7c9e6679-7425-40de-944b-e07fc1f90ae7", "7c9e6679-7425-40de-944b-e07fc1f90ae8"),
     ],
 )
-def test_what_every_collation_keeps_apart_is_not_alike(one: str, other: str) -> None:
+def test_distinct_names_have_distinct_keys(one: str, other: str) -> None:
     assert confusable_key(one) != confusable_key(other)
 
 
-def test_likeness_does_not_depend_on_the_interpreter() -> None:
+def test_confusable_key_does_not_depend_on_the_interpreter() -> None:
     """One Unicode version for all: of each code point, between two letters. CPython 3.11, 3.12 and 3.13 agree."""
     digest = hashlib.sha256()
     for code in itertools.chain(range(0xD800), range(0xE000, 0x20000)):
@@ -68,7 +68,7 @@ def test_likeness_does_not_depend_on_the_interpreter() -> None:
     assert digest.hexdigest() == "0787a99831d7d780c1b15f632f29c8f4105adcf7805ee088fa6c2b75d2ef3a5c"
 
 
-def test_details_name_what_makes_names_alike() -> None:
+def test_detail_names_the_confusable_characters() -> None:
     """An emoji, for one, and the version of Unicode that decides."""
     story = Story()
     story.tell(E.RELEASE_CREATED, deployment_track_id="main")
@@ -79,12 +79,12 @@ def test_details_name_what_makes_names_alike() -> None:
         assert words in outcome.rejection.detail
 
 
-def test_the_first_that_is_alike_is_named() -> None:
+def test_first_colliding_name_is_reported() -> None:
     assert collides("PROD", ["qa", "prod", "Prod"]) == "prod"
     assert collides("PROD", ["qa"]) is None
 
 
-def test_a_deployment_to_an_environment_that_is_only_alike_is_refused() -> None:
+def test_deployment_to_a_colliding_environment_is_rejected() -> None:
     """Whatever it says of attempts; the publisher is told which name the release knows."""
     story = Story.of_approved_release()
     story.tell(E.DEPLOYMENT_STARTED, environment_id="Prod")

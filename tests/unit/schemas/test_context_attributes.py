@@ -22,7 +22,7 @@ from tests.unit.schemas.records import ENVELOPE
         ("averylongattributenamebeyondtwenty", "x"),
     ],
 )
-def test_sound_attribute_has_no_problem(name: str, value: object) -> None:
+def test_valid_attribute_has_no_problem(name: str, value: object) -> None:
     assert attribute_problems({**ENVELOPE, "data": {}, name: value}) == ()
 
 
@@ -47,13 +47,13 @@ def test_sound_attribute_has_no_problem(name: str, value: object) -> None:
         ("datacontenttype", "application/cloudevents+json", "CloudEvents type"),
     ],
 )
-def test_unsound_attribute_is_named_with_its_problem(name: str, value: object, what: str) -> None:
+def test_invalid_attribute_is_reported_with_its_problem(name: str, value: object, what: str) -> None:
     (problem,) = attribute_problems({**ENVELOPE, name: value})
     assert problem.startswith(f"{name}: ")
     assert what in problem
 
 
-def test_headers_are_the_canonical_text_of_each_attribute() -> None:
+def test_headers_have_the_canonical_text_of_each_attribute() -> None:
     event = {"id": "1", "own": True, "other": -7, "team": "ü", "unset": None, "data": {"a": 1}, "data_base64": None}
     assert attribute_headers(event) == (
         ("ce_id", b"1"),

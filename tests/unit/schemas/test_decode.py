@@ -71,7 +71,7 @@ def without(name: str) -> bytes:
         pytest.param(binary(tracestate=b"", partitionkey=b"x"), id="extensions may be empty"),
     ],
 )
-def test_a_sound_event_reads_the_same_in_every_mode(given: Record) -> None:
+def test_event_reads_the_same_in_every_mode(given: Record) -> None:
     """One event, however it is wrapped."""
     event = decoded(given)
     assert (event.source, event.id, event.type) == ("https://ci.example.com", "run-1", EventType.RELEASE_SUBMITTED)
@@ -79,13 +79,13 @@ def test_a_sound_event_reads_the_same_in_every_mode(given: Record) -> None:
     assert (event.data.release_id, event.data.organization_id) == (UUID(RELEASE_ID), "acme")
 
 
-def test_the_type_decides_the_model() -> None:
+def test_event_type_selects_the_model() -> None:
     """A deployment event brings a deployment's data."""
     assert isinstance(decoded(binary(DEPLOYMENT_DATA, type=STARTED.encode())).data, DeploymentChange)
 
 
 @pytest.mark.parametrize("given", [binary(time=None), structured(time=None), record(without("time"), STRUCTURED)])
-def test_a_missing_time_is_the_records_timestamp(given: Record) -> None:
+def test_missing_time_is_the_records_timestamp(given: Record) -> None:
     """To the millisecond, as Kafka has it."""
     timed = record(given.value, given.headers, timestamp_ms=1_772_357_400_123)
     assert decoded(timed).time == TIME.replace(microsecond=123_000)
@@ -95,7 +95,7 @@ def test_a_missing_time_is_the_records_timestamp(given: Record) -> None:
     ("timestamp_ms", "named"),
     [(-1, "the record has no timestamp"), (2**63 - 1, "a timestamp out of range (9223372036854775807 ms)")],
 )
-def test_an_event_without_any_time_is_none(timestamp_ms: int, named: str) -> None:
+def test_missing_time_and_timestamp_is_none(timestamp_ms: int, named: str) -> None:
     """The clock on the wall is never asked."""
     invalid = refused(record(DATA, headers(time=None), timestamp_ms=timestamp_ms))
     assert (invalid.reason, invalid.id, invalid.time) == (Reason.NOT_A_CLOUDEVENT, "run-1", None)
@@ -103,7 +103,7 @@ def test_an_event_without_any_time_is_none(timestamp_ms: int, named: str) -> Non
     assert named in invalid.detail
 
 
-def test_data_may_be_as_deep_in_structured_mode_as_in_binary_mode() -> None:
+def test_data_depth_is_the_same_in_both_modes() -> None:
     """The envelope's own level does not count."""
     for depth, fits in ((63, True), (64, False)):
         nested = json.loads("[" * depth + "]" * depth)
@@ -145,7 +145,7 @@ def test_data_may_be_as_deep_in_structured_mode_as_in_binary_mode() -> None:
         pytest.param(Reason.NOT_A_CLOUDEVENT, record(b"[" + value() + b"]", STRUCTURED), id="structured array"),
     ],
 )
-def test_what_is_no_event_has_its_reason_and_no_identity(reason: Reason, given: Record) -> None:
+def test_record_that_is_no_event_has_a_reason_and_no_identity(reason: Reason, given: Record) -> None:
     """Nothing in it can be trusted to be an identity."""
     invalid = refused(given)
     assert invalid.reason is reason
@@ -160,12 +160,12 @@ def test_what_is_no_event_has_its_reason_and_no_identity(reason: Reason, given: 
         b"application/cloudevents+json;charset=latin1",
     ],
 )
-def test_structured_formats_other_than_json_are_refused_unparsed(content_type: bytes) -> None:
+def test_structured_formats_other_than_json_are_refused(content_type: bytes) -> None:
     """The binding has no batches, and the worker speaks JSON in UTF-8."""
     assert refused(record(value(), (("content-type", content_type),))).reason is Reason.NOT_A_CLOUDEVENT
 
 
-def test_the_size_bound_is_exact_and_comes_first() -> None:
+def test_size_bound_is_exact_and_checked_first() -> None:
     """A value one byte too long is not even parsed."""
     assert EVENT_BYTES_MAX == 1_048_576
     given = structured()
@@ -178,7 +178,7 @@ def test_the_size_bound_is_exact_and_comes_first() -> None:
     assert refused(record(b"x" * EVENT_BYTES_MAX)).reason is Reason.MALFORMED_JSON
 
 
-def test_ten_megabytes_are_too_large_and_keep_a_binary_identity() -> None:
+def test_too_large_record_keeps_its_binary_identity() -> None:
     """The headers are read all the same; a structured event's identity is inside what is not read."""
     invalid = refused(record(b"x" * 10_000_000, headers()))
     assert (invalid.reason, invalid.id, invalid.type, invalid.time) == (Reason.TOO_LARGE, "run-1", SUBMITTED, TIME)

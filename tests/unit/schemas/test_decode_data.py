@@ -48,7 +48,7 @@ def test_unknown_types_and_versions_are_unsupported(type_: str) -> None:
         assert (invalid.id, invalid.time, invalid.release_id) == ("run-1", TIME, UUID(RELEASE_ID))
 
 
-def test_the_first_thing_wrong_decides_the_reason() -> None:
+def test_first_problem_decides_the_reason() -> None:
     """Envelope before type, type before data."""
     assert refused(binary([], type=b"x", time=b"x")).reason is Reason.NOT_A_CLOUDEVENT
     assert refused(binary([], type=b"x")).reason is Reason.UNSUPPORTED_TYPE
@@ -69,7 +69,7 @@ def test_the_first_thing_wrong_decides_the_reason() -> None:
         pytest.param(b'{"attempt": ' + b"9" * 5000 + b"}", id="endless integer"),
     ],
 )
-def test_malformed_data_keeps_the_envelopes_identity(broken: bytes) -> None:
+def test_malformed_data_keeps_the_identity(broken: bytes) -> None:
     """From the headers in binary mode, from the object around base64 data in structured mode."""
     encoded = base64.b64encode(broken).decode()
     for given in (record(broken, headers()), structured(None, data_base64=encoded)):
@@ -113,7 +113,7 @@ def test_malformed_data_keeps_the_envelopes_identity(broken: bytes) -> None:
         ),
     ],
 )
-def test_data_that_is_no_json_object_is_invalid(given: Record, detail: str) -> None:
+def test_data_that_is_not_an_object_is_invalid(given: Record, detail: str) -> None:
     """The detail says where, and the identity is kept."""
     invalid = refused(given)
     assert (invalid.reason, invalid.detail.split(" (")[0], invalid.id) == (Reason.INVALID_DATA, detail, "run-1")
@@ -135,7 +135,7 @@ def test_data_that_is_no_json_object_is_invalid(given: Record, detail: str) -> N
         ({"api_settings": {"bad\0name": 1}}, "/data/api_settings/bad\\u0000name"),
     ],
 )
-def test_invalid_data_is_told_by_json_pointer(change: dict[str, object], pointer: str) -> None:
+def test_invalid_data_has_a_json_pointer(change: dict[str, object], pointer: str) -> None:
     """In both modes, with the whole identity."""
     data = {**DEPLOYMENT_DATA, **change}
     for given in (binary(data, type=STARTED.encode()), structured(data, type=STARTED)):
@@ -152,7 +152,7 @@ def test_invalid_data_is_told_by_json_pointer(change: dict[str, object], pointer
 
 
 @pytest.mark.parametrize("unknown", [{"colour": "a\0b"}, {"a\0b": 1}, {"colour": {"a\0b": ["\0"]}}])
-def test_what_nobody_reads_may_hold_anything(unknown: dict[str, object]) -> None:
+def test_unknown_fields_may_hold_anything(unknown: dict[str, object]) -> None:
     """Tolerant reader: unknown fields in input data are ignored, inside the release block as well."""
     block = {**RELEASE_FIELDS, **unknown}
     for data in ({**DEPLOYMENT_DATA, **unknown}, {**DEPLOYMENT_DATA, "release": block}):
@@ -172,7 +172,7 @@ def test_many_problems_make_a_bounded_detail() -> None:
     assert detail.count(": has U+0000") + int(detail.split(" ")[-2]) == 3001
 
 
-def test_details_repeat_no_long_and_no_unprintable_input() -> None:
+def test_detail_escapes_and_cuts_quoted_input() -> None:
     """They stand in logs and headers."""
     for given in (
         structured(type="x" * 200),

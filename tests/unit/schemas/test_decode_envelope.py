@@ -60,7 +60,7 @@ def without(name: str) -> bytes:
         ("time", "9999-03-01T09:30:00Z"),
     ],
 )
-def test_a_broken_attribute_breaks_the_envelope_in_both_modes(name: str, text: str) -> None:
+def test_invalid_attribute_is_refused_in_both_modes(name: str, text: str) -> None:
     """The detail names it, and the rest is still read."""
     for given in (binary(**{name: text.encode()}), structured(**{name: text})):
         invalid = refused(given)
@@ -73,13 +73,13 @@ def test_a_broken_attribute_breaks_the_envelope_in_both_modes(name: str, text: s
 
 
 @pytest.mark.parametrize("text", ["i" * 255, "🚢" * 127 + "x", "a b", "ü\u00ad"])
-def test_an_id_of_any_other_text_is_sound(text: str) -> None:
+def test_id_may_be_any_text_up_to_255_units(text: str) -> None:
     """Up to 255 UTF-16 units, blanks and format characters included."""
     assert decoded(binary(id=text.encode())).id == decoded(structured(id=text)).id == text
 
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "type"])
-def test_a_missing_attribute_breaks_the_envelope(name: str) -> None:
+def test_missing_attribute_is_refused(name: str) -> None:
     """Left out, or null as JSON says unset."""
     for given in (binary(**{name: None}), record(without(name), STRUCTURED), structured(**{name: None})):
         invalid = refused(given)
@@ -88,7 +88,7 @@ def test_a_missing_attribute_breaks_the_envelope(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "type", "time", "datacontenttype"])
 @pytest.mark.parametrize("broken", [1, 1.0, True, [], {}])
-def test_an_attribute_of_the_wrong_type_breaks_the_envelope(name: str, broken: object) -> None:
+def test_attribute_of_the_wrong_type_is_refused(name: str, broken: object) -> None:
     """The number 1.0 is not the text "1.0"."""
     invalid = refused(structured(**{name: broken}))
     assert invalid.reason is Reason.NOT_A_CLOUDEVENT
@@ -109,7 +109,7 @@ def test_an_attribute_of_the_wrong_type_breaks_the_envelope(name: str, broken: o
         ),
     ],
 )
-def test_repeated_or_unreadable_headers_break_the_envelope(extra: Headers, detail: str) -> None:
+def test_repeated_or_unreadable_header_is_refused(extra: Headers, detail: str) -> None:
     """Which of two values was meant cannot be known."""
     invalid = refused(record(DATA, (*headers(), *extra)))
     assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, detail)
@@ -125,13 +125,13 @@ def test_repeated_or_unreadable_headers_break_the_envelope(extra: Headers, detai
         headers(),
     ],
 )
-def test_headers_repeated_with_equal_bytes_count_once(extra: Headers) -> None:
+def test_repeated_equal_headers_count_once(extra: Headers) -> None:
     """As bridges and proxies of producers write them."""
     assert decode(record(DATA, (*headers(), *extra))) == decode(record(DATA, headers()))
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_repeated_id_is_no_identity(times: int) -> None:
+def test_repeated_id_is_no_identity(times: int) -> None:
     """Neither the first nor the last of them, too large or not."""
     given = record(DATA, (*headers(), *[("ce_id", b"run-2")] * times))
     for bytes_max in (1, 1_000_000):
@@ -140,7 +140,7 @@ def test_a_repeated_id_is_no_identity(times: int) -> None:
         assert (invalid.source, invalid.id, invalid.type) == (None, None, SUBMITTED)
 
 
-def test_an_unreadable_content_type_breaks_the_envelope() -> None:
+def test_unreadable_content_type_is_refused() -> None:
     """In which mode the record is meant cannot be known."""
     assert refused(record(value(), (("content-type", b"\xff"),))).detail == "content-type: is not UTF-8"
 
@@ -152,7 +152,7 @@ def test_one_ce_header_makes_the_mode_binary() -> None:
     assert "id: is missing" in invalid.detail
 
 
-def test_data_beside_base64_data_breaks_the_envelope() -> None:
+def test_data_beside_base64_data_is_refused() -> None:
     """Which of the two was meant cannot be known."""
     invalid = refused(structured(data_base64="e30="))
     assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, "data_base64: stands beside data")

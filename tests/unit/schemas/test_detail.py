@@ -5,28 +5,28 @@ import pytest
 from schemas.detail import DETAIL_CHARS_MAX, echo, joined, pointer, printable
 
 
-def test_ten_problems_are_told_and_the_rest_counted() -> None:
+def test_ten_problems_are_listed_and_the_rest_counted() -> None:
     """The reader sees that there is more, and how much."""
     text = joined(f"/data/{number}: is missing" for number in range(13))
     assert text.startswith("/data/0: is missing; /data/1: is missing; ")
     assert text.endswith("/data/9: is missing; … and 3 more")
 
 
-def test_problems_the_caller_left_out_are_counted_too() -> None:
+def test_omitted_problems_are_counted() -> None:
     """The caller may have counted without spelling out."""
     assert joined(["a", "b"], unsaid=5) == "a; b; … and 5 more"
 
 
 @pytest.mark.parametrize("length", [1, 98, 400, 969, 970, 1000, 5000])
 @pytest.mark.parametrize("count", [1, 2, 10, 4000])
-def test_a_detail_is_never_longer_than_its_column(length: int, count: int) -> None:
+def test_detail_is_never_longer_than_its_column(length: int, count: int) -> None:
     """1,000 characters hold for any problems; none is cut silently."""
     text = joined(["x" * length] * count)
     assert len(text) <= DETAIL_CHARS_MAX
     assert "…" in text or text == "; ".join(["x" * length] * count)
 
 
-def test_control_characters_and_lone_surrogates_are_spelled_out() -> None:
+def test_control_characters_and_surrogates_are_escaped() -> None:
     """A log line stays one line, and a header stays UTF-8."""
     assert printable("a\r\n\0\x85\u2028\ud800\U000e0001ü") == (
         "a\\u000d\\u000a\\u0000\\u0085\\u2028\\ud800\\U000e0001ü"
@@ -40,13 +40,13 @@ def test_printable_does_not_depend_on_the_interpreter() -> None:
     assert printable("\u2066\u061c\u00ad\u3000") == "\\u2066\\u061c\\u00ad\\u3000"
 
 
-def test_a_publishers_text_is_repeated_up_to_a_hundred_characters() -> None:
+def test_quoted_text_is_cut_at_a_hundred_characters() -> None:
     """A megabyte of type name is not logged."""
     assert echo("x" * 100) == "x" * 100
     assert echo("x" * 101) == "x" * 99 + "…"
 
 
-def test_pointers_escape_as_rfc_6901_says() -> None:
+def test_json_pointers_are_escaped() -> None:
     """`~` and `/` in names must not look like steps."""
     assert pointer(("data", "a/b", "c~d", 3)) == "/data/a~1b/c~0d/3"
     assert pointer(()) == ""

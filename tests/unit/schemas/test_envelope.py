@@ -24,7 +24,7 @@ def written(write: Write, *, data: object = RELEASE_DATA) -> tuple[bytes, Header
     return write(source="/rudder", id="é-1", type=EventType.RELEASE_SUBMITTED, time=TIME, subject=RELEASE_ID, data=data)
 
 
-def test_binary_mode_puts_attributes_into_headers_and_data_into_the_value() -> None:
+def test_binary_mode_writes_headers_and_data() -> None:
     """As the Kafka binding has it: UTF-8 header values, the data's type as content type."""
     value, headers = written(write_binary, data={"b": 1, "a": "ü"})
     assert value.decode() == '{"b":1,"a":"ü"}'
@@ -39,7 +39,7 @@ def test_binary_mode_puts_attributes_into_headers_and_data_into_the_value() -> N
     )
 
 
-def test_structured_mode_puts_all_into_the_value() -> None:
+def test_structured_mode_writes_everything_into_the_value() -> None:
     """As the JSON format has it."""
     value, headers = written(write_structured, data={"b": 1, "a": "ü"})
     assert headers == (("content-type", b"application/cloudevents+json; charset=utf-8"),)
@@ -56,7 +56,7 @@ def test_structured_mode_puts_all_into_the_value() -> None:
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_model_is_written_as_its_json(write: Write) -> None:
+def test_model_is_written_as_json_and_read_back(write: Write) -> None:
     """And read back as the same model."""
     data = EventData.model_validate(RELEASE_DATA)
     event = decoded(record(*written(write, data=data)))
@@ -65,14 +65,14 @@ def test_a_model_is_written_as_its_json(write: Write) -> None:
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_a_naive_time_is_never_written(write: Write) -> None:
+def test_naive_time_is_never_written(write: Write) -> None:
     """It would be another instant to each reader."""
     with pytest.raises(ValueError, match="zone"):
         write(source="s", id="i", type="t", time=TIME.replace(tzinfo=None), subject="x", data={})
 
 
 @pytest.mark.parametrize("write", WRITERS)
-def test_the_sdk_reads_what_the_worker_writes(write: Write) -> None:
+def test_cloudevents_sdk_reads_what_the_worker_writes(write: Write) -> None:
     """Subscribers use the SDK of their language."""
     value, headers = written(write)
     message = kafka.KafkaMessage(headers={name: raw or b"" for name, raw in headers}, key=None, value=value)
@@ -84,7 +84,7 @@ def test_the_sdk_reads_what_the_worker_writes(write: Write) -> None:
 @pytest.mark.parametrize("write", [kafka.to_binary_event, kafka.to_structured_event])
 @pytest.mark.parametrize("data", [dict(RELEASE_DATA), json.dumps(dict(RELEASE_DATA)).encode()], ids=["object", "bytes"])
 @pytest.mark.parametrize("content_type", [{}, {"datacontenttype": "application/json"}], ids=["untyped", "typed"])
-def test_the_worker_reads_what_the_sdk_writes(write: Any, data: Any, content_type: dict[str, str]) -> None:
+def test_worker_reads_what_the_cloudevents_sdk_writes(write: Any, data: Any, content_type: dict[str, str]) -> None:
     """In both modes; data that the SDK got as bytes comes as `data_base64` in structured mode."""
     attributes = {"id": "é-1", "source": "/sdk", "type": SUBMITTED, "time": TIME, "traceparent": "00-1", **content_type}
     message = write(CloudEvent(attributes=attributes, data=data))

@@ -51,7 +51,7 @@ def loaded(path: Path) -> dict[str, Any]:
     return event
 
 
-def test_every_type_has_its_examples_and_nothing_else_lies_there() -> None:
+def test_every_type_has_its_examples_and_no_others() -> None:
     """Two valid and five invalid ones coming in, one and two going out."""
     assert {path.name for path in EXAMPLES.iterdir()} == {*map(str, EventType), *map(str, StatusEventType)}
     for event_type in (*EventType, *StatusEventType):
@@ -64,7 +64,7 @@ def test_every_type_has_its_examples_and_nothing_else_lies_there() -> None:
         assert len(invalid) >= least[1]
 
 
-def test_every_exception_is_still_an_example() -> None:
+def test_every_listed_exception_is_an_example() -> None:
     """An exception that nothing needs would hide a gap."""
     assert BEYOND_JSON_SCHEMA.keys() <= {name_of(path) for path in EXAMPLES.glob("*/invalid-*.json")}
 
@@ -86,7 +86,7 @@ def test_valid_incoming_examples_are_read_and_fit_their_schema(path: Path) -> No
 
 
 @examples(EventType, "invalid")
-def test_invalid_incoming_examples_are_refused_for_what_is_wrong(path: Path) -> None:
+def test_invalid_incoming_examples_are_refused_as_stated(path: Path) -> None:
     """By the worker with the reason and the pointer they name, and by the schema where it can."""
     event = loaded(path)
     reason, _, pointer = event["wrong"].partition(" ")
@@ -118,7 +118,7 @@ def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
 
 
 @examples(StatusEventType, "valid")
-def test_outgoing_examples_show_possible_changes(path: Path) -> None:
+def test_outgoing_examples_show_possible_transitions(path: Path) -> None:
     """Subscribers build on them: the change is one of the status machine's, and its cause is one that makes it."""
     data = loaded(path)["data"]
     cause = EventType(data["cause"]["type"])

@@ -45,29 +45,29 @@ FULL: dict[str, Case] = {
 
 
 @pytest.mark.parametrize("path", sorted(CORPUS.glob("*.json")), ids=lambda path: path.stem)
-def test_what_was_found_once_is_answered(path: Path) -> None:
+def test_corpus_records_are_decoded(path: Path) -> None:
     assert complaint(from_text(path.read_text("ascii"))) is None
 
 
 @pytest.mark.parametrize("name", FULL)
-def test_a_record_full_of_one_thing_is_answered(name: str) -> None:
+def test_decoding_time_is_bounded_for_large_records(name: str) -> None:
     """Millions of small things, or one that is huge: each is looked at a bounded number of times."""
     assert complaint(FULL[name]) is None
 
 
-def test_a_short_run_finds_nothing() -> None:
+def test_short_fuzzing_run_finds_nothing() -> None:
     """The fuzzer itself works; its long run is `make fuzz`."""
     chance, known = random.Random(7), seeds()
     cases = [mutated(chance.choice(known), known, chance) for _ in range(1_500)]
     assert [complaint(case) for case in cases if complaint(case)] == []
 
 
-def test_a_case_survives_being_kept() -> None:
+def test_corpus_case_survives_saving_and_loading() -> None:
     for case in ((None, (("a", None), ("ü\n", b"\xff")), -1), (b"\x00\xff", (), 5)):
         assert from_text(to_text(case)) == case
 
 
-def test_the_fuzzer_sees_what_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fuzzer_detects_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
     def raising(_record: object) -> None:
         raise RecursionError("too deep")
 

@@ -36,7 +36,7 @@ def test_every_event_type_has_its_model() -> None:
     assert set(DATA_MODELS) == set(EventType)
 
 
-def test_an_event_reads_as_python_values() -> None:
+def test_event_has_python_values() -> None:
     """UUIDs, dates and tuples inside; what is not said is None or its default."""
     data = DeploymentChange.model_validate(
         {
@@ -54,7 +54,7 @@ def test_an_event_reads_as_python_values() -> None:
     assert (data.release.metadata, data.release.description) == (None, None)
 
 
-def test_models_are_built_of_python_values_as_well() -> None:
+def test_models_accept_python_values() -> None:
     """Code that makes events need not spell UUIDs and dates as text."""
     fields: dict[str, Any] = {
         **RELEASE_FIELDS,
@@ -72,7 +72,7 @@ def test_unknown_fields_are_ignored_at_every_level() -> None:
     assert "colour" not in DeploymentChange.model_validate(data).model_dump_json()
 
 
-def test_free_objects_are_kept_as_received() -> None:
+def test_free_form_objects_are_kept_as_received() -> None:
     """Key order and nulls included: they are stored as they came."""
     data = ActivityRecorded.model_validate({**ACTIVITY, "activity_data": {"b": None, "a": [1, {"z": 1, "y": 2}]}})
     assert repr(data.activity_data) == "{'b': None, 'a': [1, {'z': 1, 'y': 2}]}"
@@ -159,13 +159,13 @@ def test_names_are_as_wide_as_their_column(field: str, text: str, fits: bool) ->
         assert problems(DeploymentChange, data) == [(field,)]
 
 
-def test_widths_count_utf_16_units() -> None:
+def test_widths_count_utf16_units() -> None:
     """A character beyond the basic plane takes two of nvarchar's places, on every database."""
     assert EventData.model_validate({**RELEASE_DATA, "actor": "🚢" * 127 + "x"}).actor == "🚢" * 127 + "x"
     assert problems(EventData, {**RELEASE_DATA, "actor": "🚢" * 128}) == [("actor",)]
 
 
-def test_prose_is_as_long_as_the_event_allows() -> None:
+def test_comments_and_descriptions_are_unlimited() -> None:
     """Comments and descriptions go to nvarchar(max); an empty one is a comment too."""
     assert EventData.model_validate({**RELEASE_DATA, "comment": "ü" * 100_000}).comment == "ü" * 100_000
     assert EventData.model_validate({**RELEASE_DATA, "comment": ""}).comment == ""
@@ -181,7 +181,7 @@ def test_too_many_base_revisions_are_one_problem() -> None:
 
 
 @pytest.mark.parametrize("value", [{}, "", None, {"0": REVISION}])
-def test_base_revisions_are_an_array(value: object) -> None:
+def test_base_revisions_must_be_an_array(value: object) -> None:
     """Strictness is lifted for the array only, since JSON has no tuples."""
     assert problems(ReleaseFields, {**RELEASE_FIELDS, "apim_base_revisions": value}) == [("apim_base_revisions",)]
 
@@ -202,12 +202,12 @@ def test_base_revisions_are_an_array(value: object) -> None:
         "{}\U0001f680".format,
     ],
 )
-def test_the_workers_own_activity_types_cannot_be_forged(name: str, disguise: Any) -> None:
+def test_workers_own_activity_types_are_refused(name: str, disguise: Any) -> None:
     """Case, blanks around and characters without weight make no other type: databases compare without them."""
     assert problems(ActivityRecorded, {**ACTIVITY, "activity_type": disguise(name)}) == [("activity_type",)]
 
 
-def test_full_width_letters_are_no_disguise() -> None:
+def test_full_width_activity_types_are_refused() -> None:
     """SQL Server's default collations ignore width too."""
     wide = "".join(chr(ord(char) + 0xFEE0) for char in "EVENT_STALE")
     assert problems(ActivityRecorded, {**ACTIVITY, "activity_type": wide}) == [("activity_type",)]
@@ -215,7 +215,7 @@ def test_full_width_letters_are_no_disguise() -> None:
 
 
 @pytest.mark.parametrize("field", ["attempt", "config_revision"])
-def test_an_activity_of_an_attempt_names_its_environment(field: str) -> None:
+def test_activity_of_an_attempt_needs_its_environment(field: str) -> None:
     """An attempt is counted within an environment; null is the same as not given."""
     assert problems(ActivityRecorded, {**ACTIVITY, field: 1}) == [(field,)]
     assert problems(ActivityRecorded, {**ACTIVITY, field: 1, "environment_id": None}) == [(field,)]
@@ -223,6 +223,6 @@ def test_an_activity_of_an_attempt_names_its_environment(field: str) -> None:
     assert ActivityRecorded.model_validate({**ACTIVITY, field: 1, "environment_id": "production-eu"})
 
 
-def test_a_broken_environment_is_said_once() -> None:
+def test_invalid_environment_is_reported_once() -> None:
     """The attempt beside it is not to blame."""
     assert problems(ActivityRecorded, {**ACTIVITY, "attempt": 1, "environment_id": 5}) == [("environment_id",)]

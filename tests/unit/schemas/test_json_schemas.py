@@ -10,12 +10,12 @@ from schemas.types import EventType, StatusEventType
 from tests.unit.schemas.schema_files import schema_of
 
 
-def test_the_committed_files_are_the_generated_ones() -> None:
+def test_committed_files_match_the_generated_ones() -> None:
     """Else run `python -m schemas.json_schemas`."""
     assert stale_files() == []
 
 
-def test_the_check_finds_what_is_missing_changed_or_left_over(tmp_path: Path) -> None:
+def test_check_finds_missing_changed_and_extra_files(tmp_path: Path) -> None:
     """Writing mends all three."""
     write_files(tmp_path)
     assert stale_files(tmp_path) == []
@@ -28,7 +28,7 @@ def test_the_check_finds_what_is_missing_changed_or_left_over(tmp_path: Path) ->
     assert stale_files(tmp_path) == []
 
 
-def test_the_command_checks_and_knows_its_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_has_check_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
     """Exit codes as everywhere: 0 done, 2 wrong usage."""
     assert main(["--check"]) == 0
     assert main(["--chek"]) == 2
@@ -36,7 +36,7 @@ def test_the_command_checks_and_knows_its_usage(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.parametrize("event_type", [*EventType, *StatusEventType])
-def test_every_file_is_a_schema_of_draft_2020_12(event_type: str) -> None:
+def test_every_file_is_a_draft_2020_12_schema(event_type: str) -> None:
     """Publishers' tools can load it."""
     schema = schema_of(event_type)
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -58,7 +58,7 @@ def test_outgoing_data_is_closed_and_complete(event_type: StatusEventType) -> No
             assert definition["required"] == list(definition["properties"]), name
 
 
-def test_the_defaults_of_the_contract_are_published() -> None:
+def test_defaults_of_the_contract_are_published() -> None:
     """Also where the model tells "not said" from the default."""
     fields = schema_of(EventType.DEPLOYMENT_STARTED)["$defs"]["DeploymentChange"]["properties"]
     assert fields["config_revision"]["default"] == 1

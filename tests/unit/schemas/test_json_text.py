@@ -44,7 +44,7 @@ from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, find_nul, 
         pytest.param(b'{"a":' * 100_000 + b"1" + b"}" * 100_000, id="100,000 levels of objects"),
     ],
 )
-def test_what_two_readers_could_understand_differently_is_malformed(raw: bytes) -> None:
+def test_ambiguous_json_is_malformed(raw: bytes) -> None:
     """Whatever is no I-JSON is the one error class, with a message short enough for a log line."""
     with pytest.raises(MalformedJsonError) as caught:
         parse(raw)
@@ -62,7 +62,7 @@ def test_what_two_readers_could_understand_differently_is_malformed(raw: bytes) 
         (b"-" + b"9" * 4300, -int("9" * 4300)),
     ],
 )
-def test_json_is_read_as_it_stands(raw: bytes, expected: object) -> None:
+def test_json_is_read_unchanged(raw: bytes, expected: object) -> None:
     """Key order, numbers and escapes are kept; U+0000 is legal JSON."""
     value = parse(raw)
     assert value == expected
@@ -86,7 +86,7 @@ def test_json_is_read_as_it_stands(raw: bytes, expected: object) -> None:
         (b'"\\ud800"', "a lone surrogate in the text"),
     ],
 )
-def test_the_message_says_what_to_mend(raw: bytes, message: str) -> None:
+def test_message_names_the_problem(raw: bytes, message: str) -> None:
     """It is all that a publisher gets to see."""
     with pytest.raises(MalformedJsonError) as caught:
         parse(raw)
@@ -94,7 +94,7 @@ def test_the_message_says_what_to_mend(raw: bytes, message: str) -> None:
 
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
-def test_the_depth_bound_is_exact(opening: bytes) -> None:
+def test_depth_bound_is_exact(opening: bytes) -> None:
     """64 levels pass, the 65th does not, whatever brackets stand beside them."""
 
     def nested(depth: int) -> bytes:
@@ -107,13 +107,13 @@ def test_the_depth_bound_is_exact(opening: bytes) -> None:
 
 
 @pytest.mark.parametrize("text", ['"[[[[', '\\"[[[[', "\\\\", "{[\\\\\\", 'ü"[{'])
-def test_brackets_in_texts_are_no_levels(text: str) -> None:
+def test_brackets_in_texts_add_no_depth(text: str) -> None:
     """Texts are skipped as the parser skips them, escaped quotes and backslashes included."""
     value = [text * 100, {text: text}]
     assert parse(json.dumps(value).encode()) == value
 
 
-def test_the_caller_may_grant_more_levels() -> None:
+def test_caller_may_allow_more_depth() -> None:
     """A structured event is one level deeper than its data."""
     raw = b"[" * 65 + b"]" * 65
     parse(raw, depth_max=65)
@@ -121,7 +121,7 @@ def test_the_caller_may_grant_more_levels() -> None:
         parse(raw)
 
 
-def test_a_lower_limit_of_the_interpreter_is_no_exception() -> None:
+def test_digit_limit_of_the_interpreter_raises_nothing() -> None:
     """The limit on digits can be moved by whoever starts Python; an event must not crash the worker for it."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(640)
@@ -137,13 +137,13 @@ def test_json_is_written_compactly_in_the_order_received() -> None:
     assert compact({"b": [1, 2.5, None], "a": "ü😀"}) == '{"b":[1,2.5,null],"a":"ü😀"}'
 
 
-def test_what_is_no_json_is_never_written() -> None:
+def test_invalid_json_is_never_written() -> None:
     """NaN would be a text that our own reader refuses."""
     with pytest.raises(ValueError, match="JSON compliant"):
         compact(float("nan"))
 
 
-def test_every_nul_is_found_with_its_place() -> None:
+def test_every_nul_is_found_with_its_pointer() -> None:
     """In texts and in names, at any depth; the places are bounded, their number is exact."""
     raw = b'{"a": [1, "x\\u0000"], "n\\u0000": {"b~/": "\\u0000"}, "c": "\\\\u0000"}'
     places, count = find_nul(parse(raw), places_max=10)

@@ -51,7 +51,7 @@ EVENT = json.dumps({**ENVELOPE, "data": RELEASE_DATA})
         (b" \n ", "it is blank"),
     ],
 )
-def test_value_that_is_no_json_names_the_likely_cause(value: bytes, cause: str) -> None:
+def test_value_that_is_not_json_names_the_likely_cause(value: bytes, cause: str) -> None:
     """In every content mode, and as one problem."""
     for its_headers in (headers(), STRUCTURED, ()):
         invalid = refused(record(value, its_headers))
@@ -72,7 +72,7 @@ def test_batch_names_what_to_send(body: object) -> None:
         assert "batches are not accepted: send one record an event" in refused(given).detail
 
 
-def test_json_that_is_encoded_twice_names_it() -> None:
+def test_doubly_encoded_json_is_named() -> None:
     """The value, the data in either mode."""
     twice = json.dumps(EVENT).encode()
     for given in (
@@ -88,7 +88,7 @@ def test_json_that_is_encoded_twice_names_it() -> None:
 
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("name", ["time", "specversion", "type"])
-def test_attribute_in_quotes_names_them(name: str, quote: str) -> None:
+def test_quoted_attribute_is_named(name: str, quote: str) -> None:
     """As where a header is written by a JSON serialiser."""
     quoted = quote + str(ENVELOPE[name]) + quote
     for invalid in (refused(binary(**{name: quoted.encode()})), refused(structured(**{name: quoted}))):
@@ -121,7 +121,7 @@ def test_attribute_in_quotes_names_them(name: str, quote: str) -> None:
         ("2026-03-01T09:30:00+01:00[Europe/Berlin]", "its zone is a name"),
     ],
 )
-def test_time_of_another_form_names_it(time: object, cause: str) -> None:
+def test_time_of_another_form_is_named(time: object, cause: str) -> None:
     detail = refused(structured(time=time)).detail
     assert detail.startswith("time: is no ")
     assert cause in detail
@@ -129,7 +129,7 @@ def test_time_of_another_form_names_it(time: object, cause: str) -> None:
 
 
 @pytest.mark.parametrize("filling", ["a", "[", " ", ":", "1", "+00"])
-def test_long_text_in_place_of_a_time_names_no_cause(filling: str) -> None:
+def test_long_text_as_a_time_names_no_cause(filling: str) -> None:
     """It would take a pattern that backtracks longer than the test may run."""
     time = f"2026-03-01T09:30{filling * (1_000_000 // len(filling))}!"
     assert refused(structured(time=time)).detail == "time: is no RFC 3339 time with a zone"

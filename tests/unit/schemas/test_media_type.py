@@ -34,7 +34,7 @@ def test_structured_json_is_recognised(text: str) -> None:
         ("application/cloudevents+json; charset=iso-8859-1", "charset"),
     ],
 )
-def test_structured_records_that_cannot_be_read_say_why(text: str, problem: str) -> None:
+def test_structured_formats_other_than_json_have_a_reason(text: str, problem: str) -> None:
     """They are CloudEvents all the same: never taken for binary mode."""
     media_type = parse_media_type(text)
     assert media_type.is_structured
@@ -55,7 +55,7 @@ def test_other_data_types_are_not_json(name: str) -> None:
     assert not is_json(name)
 
 
-def test_megabytes_of_parameters_are_not_looked_at() -> None:
+def test_parameters_of_megabytes_are_ignored() -> None:
     """The thirty-third is none; what they stand behind is recognised all the same."""
     media_type = parse_media_type("application/cloudevents+json;" + ";" * 1_000_000 + "charset=utf-7")
     assert media_type.is_structured

@@ -57,7 +57,7 @@ def test_every_field_is_written_and_times_have_one_form() -> None:
     }
 
 
-def test_what_is_written_can_be_read_back() -> None:
+def test_written_event_can_be_read_back() -> None:
     """A subscriber in Python may use the same model."""
     assert DeploymentStatusChanged.model_validate_json(DEPLOYMENT.model_dump_json()) == DEPLOYMENT
 
@@ -69,13 +69,13 @@ def test_unknown_fields_are_refused() -> None:
         DeploymentStatusChanged.model_validate_json(text)
 
 
-def test_a_time_without_a_zone_is_refused() -> None:
+def test_time_without_a_zone_is_refused() -> None:
     """It would mean another instant to each reader."""
     with pytest.raises(ValidationError, match="timezone"):
         Cause(source="s", id="i", type="t", time=datetime(2026, 3, 1))  # noqa: DTZ001 - the point of it
 
 
-def test_a_release_has_a_releases_status() -> None:
+def test_release_has_a_release_status() -> None:
     """The two machines' values are not interchangeable, and their texts are not their members."""
     given = ReleaseStatusChanged(
         release_id=UUID(RELEASE_ID),

@@ -21,7 +21,7 @@ from schemas.times import format_time, parse_time, time_of_timestamp
         ("9999-01-01T00:30:00+01:00", datetime(9998, 12, 31, 23, 30, tzinfo=UTC)),
     ],
 )
-def test_rfc_3339_becomes_utc_cut_to_the_microsecond(text: str, expected: datetime) -> None:
+def test_rfc3339_time_is_converted_to_utc_microseconds(text: str, expected: datetime) -> None:
     """Any zone and any precision name one instant; digits past the sixth are cut, not rounded."""
     time = parse_time(text)
     assert time == expected
@@ -58,7 +58,7 @@ def test_rfc_3339_becomes_utc_cut_to_the_microsecond(text: str, expected: dateti
         "\uff12026-03-01T09:30:00Z",
     ],
 )
-def test_what_is_no_rfc_3339_time_in_range_is_refused(text: str) -> None:
+def test_text_that_is_no_rfc3339_time_is_refused(text: str) -> None:
     """No zone, other ISO 8601 shapes, a leap second, a day of no calendar, a UTC year outside 1..9998."""
     with pytest.raises(ValueError, match=r"^is "):
         parse_time(text)
@@ -78,7 +78,7 @@ def test_times_are_written_in_utc_with_six_digits(time: datetime, expected: str)
     assert parse_time(expected) == time
 
 
-def test_a_time_without_a_zone_is_never_written() -> None:
+def test_time_without_a_zone_is_never_written() -> None:
     """A naive time would be read as some machine's local time."""
     with pytest.raises(ValueError, match="zone"):
         format_time(datetime(2026, 3, 1))  # noqa: DTZ001 - the point of it
@@ -94,6 +94,6 @@ def test_a_time_without_a_zone_is_never_written() -> None:
         (2**63 - 1, None),
     ],
 )
-def test_a_kafka_timestamp_is_milliseconds_and_minus_one_is_none(timestamp_ms: int, expected: datetime | None) -> None:
+def test_kafka_timestamp_is_milliseconds_and_minus_one_is_none(timestamp_ms: int, expected: datetime | None) -> None:
     """A timestamp that a record does not have, or that no database could hold, is none."""
     assert time_of_timestamp(timestamp_ms) == expected

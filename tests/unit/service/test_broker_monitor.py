@@ -36,7 +36,7 @@ def monitor(topics: Topics, *, refused: tuple[str, float] | None = None) -> Brok
     return BrokerMonitor(topics, refusal=lambda: refused, clock=ImpatientClock())
 
 
-async def test_start_waits_for_input_topics_and_not_for_output_topics() -> None:
+async def test_start_requires_input_topics_only() -> None:
     """Without an input topic nothing can be read; what needs no missing output topic can be handled."""
     with pytest.raises(Unavailable, match="topic in does not exist"):
         await monitor(Topics(NO_INPUT)).check()
@@ -45,7 +45,7 @@ async def test_start_waits_for_input_topics_and_not_for_output_topics() -> None:
     assert one.problem == "topic out does not exist"
 
 
-async def test_each_problem_and_advice_is_logged_once_until_it_is_over() -> None:
+async def test_each_problem_is_logged_once_until_it_ends() -> None:
     """Between them the broker does not answer, which says nothing of a topic."""
     stop = asyncio.Event()
     seen = (NO_OUTPUT, NO_OUTPUT, Unavailable("an outage"), NO_OUTPUT, FINE, FINE, NO_OUTPUT)
@@ -63,7 +63,7 @@ async def test_each_problem_and_advice_is_logged_once_until_it_is_over() -> None
     assert one.problem == "topic out does not exist"
 
 
-async def test_refusal_that_lasts_ends_the_worker() -> None:
+async def test_lasting_refused_login_ends_the_worker() -> None:
     """A short one does not: a changed secret takes a while to get to its file."""
     stop = asyncio.Event()
     one = monitor(Topics(FINE, FINE, stop=stop), refused=("the login is refused", REFUSED_SECONDS_MAX - 1))

@@ -16,7 +16,7 @@ async def turns(number: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_an_idle_worker_notices_that_its_broker_is_away_and_that_it_is_back() -> None:
+async def test_idle_worker_notices_an_outage_and_its_end() -> None:
     parts, stop = Parts(), asyncio.Event()
     parts.consumer.beat_seconds = 0.0
     with capture_logs() as logs:
@@ -38,7 +38,7 @@ async def test_an_idle_worker_notices_that_its_broker_is_away_and_that_it_is_bac
     assert logs[1]["messages"] == 0
 
 
-async def test_it_stops_in_an_outage() -> None:
+async def test_probe_stops_during_an_outage() -> None:
     parts, stop = Parts(), asyncio.Event()
     parts.consumer.beat_seconds = 0.0
     parts.publisher.down = Unavailable("nobody listens")
@@ -49,7 +49,7 @@ async def test_it_stops_in_an_outage() -> None:
     assert parts.monitors.broker.in_outage
 
 
-async def test_before_the_consumer_has_begun_it_looks_at_nothing() -> None:
+async def test_probe_begins_after_the_consumer() -> None:
     """Whoever starts the worker waits for the broker, and says so."""
     parts, stop = Parts(), asyncio.Event()
     assert isinstance(parts.clock, ImpatientClock)

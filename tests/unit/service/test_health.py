@@ -91,14 +91,14 @@ def parts() -> Parts:
     return Parts()
 
 
-async def test_a_worker_that_waits_for_its_database_is_alive(parts: Parts) -> None:
+async def test_worker_waiting_for_its_database_is_alive(parts: Parts) -> None:
     """A restart would only make it wait again: until the loop has begun, nothing can be stuck."""
     parts.clock.now_seconds += 100_000.0
     parts.store.ping_error = Unavailable("down")
     assert parts.health.alive()
 
 
-async def test_a_loop_that_comes_round_is_alive_and_one_that_does_not_is_not(parts: Parts) -> None:
+async def test_only_a_blocked_event_loop_is_not_alive(parts: Parts) -> None:
     parts.consumer.beat_seconds = parts.clock.now_seconds
     parts.clock.now_seconds += 59.0
     assert parts.health.alive()
@@ -108,31 +108,31 @@ async def test_a_loop_that_comes_round_is_alive_and_one_that_does_not_is_not(par
     assert parts.health.alive()
 
 
-async def test_liveness_never_asks_a_dependency(parts: Parts) -> None:
+async def test_liveness_never_probes_a_dependency(parts: Parts) -> None:
     parts.consumer.beat_seconds = parts.clock.now_seconds
     parts.store.ping_error = Unavailable("down")
     assert parts.health.alive()
     assert parts.store.pings == 0
 
 
-async def test_ready_is_a_database_that_answers_and_an_assignment(parts: Parts) -> None:
+async def test_readiness_needs_database_and_assignment(parts: Parts) -> None:
     await parts.be_assigned(Partition("in", 0))
     assert await parts.health.unready() == {}
 
 
-async def test_a_member_that_was_assigned_no_partition_is_ready(parts: Parts) -> None:
+async def test_member_without_partitions_is_ready(parts: Parts) -> None:
     """More workers than partitions are a reserve, not a fault."""
     await parts.be_assigned()
     assert await parts.health.unready() == {}
 
 
-async def test_before_the_group_has_answered_it_is_not_ready(parts: Parts) -> None:
+async def test_readiness_waits_for_the_first_join(parts: Parts) -> None:
     unready = await parts.health.unready()
     assert set(unready) == {"partitions"}
     assert "RUDDER_SESSION_TIMEOUT_SECONDS" in unready["partitions"]
 
 
-async def test_a_rebalance_does_not_make_a_member_unready(parts: Parts) -> None:
+async def test_rebalance_keeps_the_member_ready(parts: Parts) -> None:
     """Each restart of one worker rebalances all: a rolling update would wait for them one after the other."""
     await parts.be_assigned(Partition("in", 0))
     assert parts.source.on_revoked is not None
@@ -140,7 +140,7 @@ async def test_a_rebalance_does_not_make_a_member_unready(parts: Parts) -> None:
     assert await parts.health.unready() == {}
 
 
-async def test_a_member_that_the_group_has_dropped_is_not_ready_until_it_joins_again(parts: Parts) -> None:
+async def test_dropped_member_is_unready_until_it_rejoins(parts: Parts) -> None:
     await parts.be_assigned(Partition("in", 0))
     parts.source.dropped = True
     unready = await parts.health.unready()
@@ -151,24 +151,24 @@ async def test_a_member_that_the_group_has_dropped_is_not_ready_until_it_joins_a
 
 
 @pytest.mark.parametrize("error", [Unavailable("connection refused"), ConfigurationError("run migrate first")])
-async def test_a_database_that_does_not_answer_is_named_with_its_cause(parts: Parts, error: Exception) -> None:
+async def test_unavailable_database_is_named_with_its_cause(parts: Parts, error: Exception) -> None:
     await parts.be_assigned()
     parts.store.ping_error = error
     assert await parts.health.unready() == {"database": str(error)}
 
 
-async def test_a_broker_that_does_not_answer_is_named_with_its_cause(parts: Parts) -> None:
+async def test_unavailable_broker_is_named_with_its_cause(parts: Parts) -> None:
     await parts.be_assigned()
     parts.publisher.down = Unavailable("nobody listens")
     assert await parts.health.unready() == {"broker": "nobody listens"}
 
 
-async def test_everything_that_is_missing_is_said_at_once(parts: Parts) -> None:
+async def test_every_missing_dependency_is_reported_at_once(parts: Parts) -> None:
     parts.store.ping_error = parts.publisher.down = Unavailable("down")
     assert list(await parts.health.unready()) == ["database", "broker", "partitions"]
 
 
-async def test_an_open_breaker_is_named_with_what_opened_it_and_the_worker_lives(parts: Parts) -> None:
+async def test_open_breaker_is_unready_with_its_cause_but_alive(parts: Parts) -> None:
     """A restart that nobody has looked at would pour on."""
     await parts.be_assigned()
     parts.consumer.beat_seconds = parts.clock.now_seconds
@@ -179,7 +179,7 @@ async def test_an_open_breaker_is_named_with_what_opened_it_and_the_worker_lives
     assert parts.health.alive()
 
 
-async def test_whoever_asks_often_hammers_neither_database_nor_broker(parts: Parts) -> None:
+async def test_frequent_readiness_checks_share_one_probe(parts: Parts) -> None:
     """An answer counts for a second: a probe is cheap for whoever sends it, not for those it ends at."""
     await parts.be_assigned()
     for _ in range(100):
@@ -190,7 +190,7 @@ async def test_whoever_asks_often_hammers_neither_database_nor_broker(parts: Par
     assert (parts.store.pings, parts.publisher.pings) == (2, 2)
 
 
-async def test_a_database_that_hangs_is_not_waited_for(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_database_does_not_delay_readiness(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
     """A probe has little patience of its own, and one that gets no answer says nothing to its reader."""
     monkeypatch.setattr(health_module, "_ANSWER_TIMEOUT_SECONDS", 0.05)
     await parts.be_assigned()

@@ -82,20 +82,20 @@ async def site() -> AsyncIterator[Site]:
 
 
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-async def test_all_is_well(site: Site, path: str) -> None:
+async def test_healthy_worker_answers_200(site: Site, path: str) -> None:
     answer = await site.client.get(path)
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
     assert answer.headers["content-type"] == "application/json"
 
 
-async def test_a_loop_that_makes_no_progress_is_not_alive(site: Site) -> None:
+async def test_blocked_event_loop_is_not_alive(site: Site) -> None:
     site.health.living = False
     answer = await site.client.get("/livez")
     assert answer.status_code == 503
     assert answer.json() == {"status": "unavailable", "loop": "makes no progress"}
 
 
-async def test_what_is_missing_is_in_the_body(site: Site) -> None:
+async def test_missing_dependency_is_in_the_body(site: Site) -> None:
     """By name, whatever characters the cause has."""
     site.health.problems = {"database": 'says "ü"\n', "partitions": "none assigned yet"}
     answer = await site.client.get("/readyz")
@@ -104,7 +104,7 @@ async def test_what_is_missing_is_in_the_body(site: Site) -> None:
     assert (await site.client.get("/livez")).status_code == 200
 
 
-async def test_liveness_answers_while_readiness_waits_for_a_database(site: Site) -> None:
+async def test_liveness_answers_while_readiness_waits(site: Site) -> None:
     site.health.answering.clear()
     waiting = asyncio.ensure_future(site.client.get("/readyz"))
     await site.health.asked.wait()
@@ -124,21 +124,21 @@ async def test_metrics_are_prometheus_text_with_every_metric(site: Site) -> None
     assert values["rudder_published_total"] == 3
 
 
-async def test_nothing_else_is_served(site: Site) -> None:
+async def test_unknown_path_is_not_found(site: Site) -> None:
     for path in ("/", "/docs", "/livez/x", "/metrics/x"):
         assert (await site.client.get(path)).status_code == 404
     assert (await site.client.post("/livez")).status_code == 405
     assert (await site.client.head("/livez")).status_code == 200
 
 
-async def test_a_fault_while_asking_is_an_answer_too(site: Site) -> None:
+async def test_unexpected_error_of_a_check_is_unready(site: Site) -> None:
     """An error that nobody foresaw makes a worker unready, not its server silent."""
     site.health.error = LookupError("a fault")
     assert (await site.client.get("/readyz")).status_code == 500
     assert (await site.client.get("/livez")).status_code == 200
 
 
-async def test_a_stop_ends_it_with_a_client_still_connected(site: Site) -> None:
+async def test_stop_ends_the_server_with_a_connected_client(site: Site) -> None:
     """Probes keep their connections open."""
     assert (await site.client.get("/livez")).status_code == 200
     site.stop.set()
@@ -148,7 +148,7 @@ async def test_a_stop_ends_it_with_a_client_still_connected(site: Site) -> None:
         await site.client.get("/livez")
 
 
-async def test_a_request_that_is_being_answered_is_finished(site: Site) -> None:
+async def test_request_in_progress_is_finished(site: Site) -> None:
     site.health.answering.clear()
     waiting = asyncio.ensure_future(site.client.get("/readyz"))
     await site.health.asked.wait()
@@ -186,7 +186,7 @@ def taken_port() -> Iterator[int]:
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
-async def test_a_port_in_use_is_the_operator_s_to_change(taken_port: int, opened: list[Noted], host: str) -> None:
+async def test_port_in_use_is_a_configuration_error(taken_port: int, opened: list[Noted], host: str) -> None:
     """One line with the address."""
     server = Server(application(FakeHealth(), Metrics().registry), host=host, port=taken_port)
     with pytest.raises(ConfigurationError) as raised:
@@ -195,13 +195,13 @@ async def test_a_port_in_use_is_the_operator_s_to_change(taken_port: int, opened
 
 
 @pytest.mark.parametrize("host", ["192.0.2.1", "nosuch.invalid"])
-async def test_an_address_that_is_not_this_machine_s_is_refused(opened: list[Noted], host: str) -> None:
+async def test_foreign_address_is_refused(opened: list[Noted], host: str) -> None:
     server = Server(application(FakeHealth(), Metrics().registry), host=host, port=0)
     with pytest.raises(ConfigurationError, match=f"HTTP cannot listen on {host}:0: "):
         await server.run(asyncio.Event())
 
 
-async def test_a_socket_that_cannot_listen_is_closed(opened: list[Noted]) -> None:
+async def test_socket_that_cannot_listen_is_closed(opened: list[Noted]) -> None:
     server = Server(application(FakeHealth(), Metrics().registry), host="192.0.2.1", port=0)
     with pytest.raises(ConfigurationError):
         await server.run(asyncio.Event())
@@ -209,7 +209,7 @@ async def test_a_socket_that_cannot_listen_is_closed(opened: list[Noted]) -> Non
     assert [each for each in opened if each.fileno() != -1] == []
 
 
-async def test_a_server_that_dies_does_not_serve_on_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_server_that_ends_by_itself_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends uvicorn ends the service, and with it the worker."""
     server = Server(application(FakeHealth(), Metrics().registry), host="127.0.0.1", port=0)
 

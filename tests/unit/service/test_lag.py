@@ -56,7 +56,7 @@ def end(position: int, log_end: int, *, stable: int | None = None) -> LogEnd:
     return LogEnd(position=position, stable=log_end if stable is None else stable, end=log_end)
 
 
-async def test_lag_is_what_is_behind_the_next_offset() -> None:
+async def test_lag_counts_records_behind_the_next_offset() -> None:
     measured = Measured(Scene())
     measured.logs.ends = {P0: end(3, 10), P1: end(5, 5)}
     await measured.after(0.0)
@@ -64,7 +64,7 @@ async def test_lag_is_what_is_behind_the_next_offset() -> None:
     assert [measured.value("stalled_seconds", one) for one in (P0, P1)] == [0, 0]
 
 
-async def test_record_that_is_not_completed_is_part_of_the_lag() -> None:
+async def test_unfinished_record_is_part_of_the_lag() -> None:
     scene = Scene(created("a", offset=3), created("b", offset=4))
     measured = Measured(scene)
     measured.logs.ends = {P0: end(5, 5), P1: end(0, 0)}
@@ -79,7 +79,7 @@ async def test_record_that_is_not_completed_is_part_of_the_lag() -> None:
         assert measured.value("lag_records") == 0
 
 
-async def test_lag_is_known_while_the_breaker_is_open() -> None:
+async def test_lag_is_measured_while_the_breaker_is_open() -> None:
     """What it leaves in the topic was fetched in part, and counts all the same; partitions that come later too."""
     scene = Scene(*(garbage(offset=offset) for offset in range(50)), breaker_events=3)
     measured = Measured(scene)
@@ -122,7 +122,7 @@ async def test_open_transaction_is_reported_once_and_so_is_its_end() -> None:
     assert (advances["event"], advances["offset"]) == (LogEvent.PARTITION_RESUMED, 119)
 
 
-async def test_partition_whose_records_do_not_arrive_is_reported() -> None:
+async def test_stalled_partition_is_reported() -> None:
     measured = Measured(Scene())
     measured.logs.ends = {P0: end(10, 20)}
     with capture_logs() as logs:
@@ -133,7 +133,7 @@ async def test_partition_whose_records_do_not_arrive_is_reported() -> None:
 
 
 @pytest.mark.parametrize("why", ["an outage", "a record that is held back"])
-async def test_stall_that_another_line_reports_is_only_measured(why: str) -> None:
+async def test_stall_with_another_report_is_only_measured(why: str) -> None:
     scene = Scene(created("a", offset=0))
     measured = Measured(scene)
     measured.logs.ends = {P0: end(1, 100), P1: end(0, 0)}
@@ -163,7 +163,7 @@ async def test_values_of_a_partition_end_with_its_assignment() -> None:
     assert measured.value("stalled_seconds") is measured.value("open_transaction_records") is None
 
 
-async def test_broker_that_does_not_answer_leaves_the_last_values() -> None:
+async def test_unavailable_broker_keeps_the_last_values() -> None:
     measured = Measured(Scene())
     measured.logs.ends = {P0: end(3, 10)}
     await measured.after(0.0)

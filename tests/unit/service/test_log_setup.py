@@ -69,7 +69,7 @@ HOSTILE_STATEMENTS = [
 
 @pytest.mark.parametrize("statement", HOSTILE_STATEMENTS)
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_one_event_is_one_line_whatever_its_values(tmp_path: Path, statement: str, log_format: str) -> None:
+def test_log_event_is_one_line_for_any_values(tmp_path: Path, statement: str, log_format: str) -> None:
     """Neither line ends of any alphabet nor a terminal's escape sequences get through; a library's message, too."""
     lines = lines_of(statement, log_format, tmp_path)
     assert len(lines) == 1, lines
@@ -80,7 +80,7 @@ def test_one_event_is_one_line_whatever_its_values(tmp_path: Path, statement: st
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_quiet_libraries_are_heard_from_a_warning_on(tmp_path: Path, log_format: str) -> None:
+def test_library_loggers_pass_warnings_only(tmp_path: Path, log_format: str) -> None:
     statement = "for name in ('aiokafka.conn', 'uvicorn.error', 'alembic'): \n"
     statement += " logging.getLogger(name).info('quiet'); logging.getLogger(name).warning('heard')"
     lines = lines_of(statement, log_format, tmp_path)
@@ -88,7 +88,7 @@ def test_quiet_libraries_are_heard_from_a_warning_on(tmp_path: Path, log_format:
     assert all("heard" in line for line in lines)
 
 
-def test_a_json_line_holds_event_level_logger_time_and_values_as_given(tmp_path: Path) -> None:
+def test_json_line_has_event_level_logger_time_and_values(tmp_path: Path) -> None:
     (line,) = lines_of("log.warning('message.completed', text='ü\\n', count=1, nothing=None)", "json", tmp_path)
     said = json.loads(line)
     assert said.pop("timestamp").endswith("Z")
@@ -101,7 +101,7 @@ def test_a_json_line_holds_event_level_logger_time_and_values_as_given(tmp_path:
     }
 
 
-def test_a_library_s_line_has_the_same_shape(tmp_path: Path) -> None:
+def test_library_line_has_the_same_fields(tmp_path: Path) -> None:
     (line,) = lines_of("logging.getLogger('library').error('it said %s', 'this')", "json", tmp_path)
     said = json.loads(line)
     assert said.pop("timestamp").endswith("Z")
@@ -109,14 +109,14 @@ def test_a_library_s_line_has_the_same_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("level", ["exception", "error"])
-def test_a_traceback_stays_within_its_json_line(tmp_path: Path, level: str) -> None:
+def test_traceback_stays_within_its_json_line(tmp_path: Path, level: str) -> None:
     statement = f"try: raise ValueError(HOSTILE)\nexcept ValueError: log.{level}('failed', exc_info=True)"
     lines = lines_of(statement, "json", tmp_path)
     assert len(lines) == 1, lines
     assert "Traceback" in json.loads(lines[0])["exception"]
 
 
-def test_a_traceback_s_lines_are_marked_on_the_console(tmp_path: Path) -> None:
+def test_traceback_lines_are_marked_on_the_console(tmp_path: Path) -> None:
     """People read them in lines; what the error says cannot end the traceback and begin a line of the log."""
     statement = "try: raise ValueError(HOSTILE)\nexcept ValueError: log.exception('failed')"
     first, *others = lines_of(statement, "console", tmp_path)
@@ -129,7 +129,7 @@ def test_a_traceback_s_lines_are_marked_on_the_console(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_an_error_that_quotes_a_whole_event_does_not_fill_the_log(tmp_path: Path, log_format: str) -> None:
+def test_error_quoting_an_event_is_cut_in_the_log(tmp_path: Path, log_format: str) -> None:
     """Where it was raised and what it says in the end are kept."""
     statement = "try: raise ValueError('first' + 'x' * 1_000_000 + 'last')\nexcept ValueError: log.exception('failed')"
     text = "\n".join(lines_of(statement, log_format, tmp_path))
@@ -138,7 +138,7 @@ def test_an_error_that_quotes_a_whole_event_does_not_fill_the_log(tmp_path: Path
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_a_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None:
+def test_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None:
     """One of them may be a password: where a connection fails, it is a local variable of the very frame."""
     statement = (
         "def connect(password):\n raise OSError('refused')\n"
@@ -150,12 +150,12 @@ def test_a_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None
 
 
 @pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
-def test_the_level_holds_for_the_worker_s_own_lines(tmp_path: Path, level: str, heard: int) -> None:
+def test_level_applies_to_the_workers_own_lines(tmp_path: Path, level: str, heard: int) -> None:
     statement = f"log_setup.configure(level={level!r}, log_format='json')\nlog.info('message.completed')"
     assert len(lines_of(statement, "json", tmp_path)) == heard
 
 
-def test_without_a_terminal_and_a_choice_it_is_json(tmp_path: Path) -> None:
+def test_json_is_the_default_without_a_terminal(tmp_path: Path) -> None:
     (line,) = lines_of(
         "log_setup.configure(level='info', log_format=None)\nlog.info('message.completed')", "console", tmp_path
     )
@@ -179,7 +179,7 @@ chatter()
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_of_an_outage_the_client_says_each_thing_once_and_the_rest_is_counted(tmp_path: Path, log_format: str) -> None:
+def test_client_lines_of_an_outage_are_logged_once_and_counted(tmp_path: Path, log_format: str) -> None:
     """However long it lasts: 22,000 lines are four, and after it the client is heard again."""
     statement = AN_OUTAGE.replace("DEPENDENCY", "broker").replace(
         'log.warning("dependency.available"', 'log_setup._SILENCE_SECONDS = 60.0\nlog.warning("dependency.available"'
@@ -192,13 +192,13 @@ def test_of_an_outage_the_client_says_each_thing_once_and_the_rest_is_counted(tm
     assert "20000" in STYLE.sub("", lines[3])
 
 
-def test_an_outage_of_the_database_does_not_silence_the_kafka_client(tmp_path: Path) -> None:
+def test_database_outage_does_not_silence_the_kafka_client(tmp_path: Path) -> None:
     lines = lines_of(AN_OUTAGE.replace("DEPENDENCY", "database"), "json", tmp_path)
     assert len(lines) > 10_000
     assert "lines_left_out" not in json.loads(next(line for line in lines if "dependency.available" in line))
 
 
-def test_outside_of_an_outage_the_client_says_each_thing_once_a_minute(tmp_path: Path) -> None:
+def test_repeated_client_line_passes_once_a_minute(tmp_path: Path) -> None:
     statement = "client = logging.getLogger('aiokafka.conn')\nfor number in range(99): client.error('lost %s', number)"
     assert len(lines_of(statement, "json", tmp_path)) == 1
 
@@ -213,7 +213,7 @@ for error in (ConnectionResetError(104, "reset by peer"), ValueError("a fault"))
 """
 
 
-def test_a_connection_that_broke_unused_is_no_news_and_any_other_fault_left_behind_is(tmp_path: Path) -> None:
+def test_idle_connection_error_is_dropped_and_others_are_logged(tmp_path: Path) -> None:
     [line] = lines_of(LEFT_BEHIND, "json", tmp_path)
     told = json.loads(line)
     assert (told["logger"], told["level"]) == ("asyncio", "error")
@@ -277,7 +277,7 @@ def at_terminal(arguments: list[str], variables: dict[str, str]) -> bytes:
     return text
 
 
-def test_rejection_s_console_line_begins_with_outcome_and_reason(tmp_path: Path) -> None:
+def test_console_line_of_a_rejection_begins_with_its_reason(tmp_path: Path) -> None:
     statement = "log.warning('message.completed', outcome='rejected', reason='invalid_data', attempts=1, detail='x')"
     (line,) = lines_of(statement, "console", tmp_path)
     assert re.search(
@@ -311,7 +311,7 @@ def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, leve
     assert words in said["event"] + said.get("exception", "")
 
 
-def test_kafka_client_s_error_without_a_traceback_is_a_warning(tmp_path: Path) -> None:
+def test_kafka_client_error_without_a_traceback_is_a_warning(tmp_path: Path) -> None:
     """It is about to be tried again; a fault in the client itself stays an error."""
     statement = "k = logging.getLogger('aiokafka.conn'); k.error('Unable connect to %s', 'x')\n"
     statement += "try: raise ValueError\nexcept ValueError: k.exception('Unexpected error in fetcher')"

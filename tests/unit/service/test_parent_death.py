@@ -21,7 +21,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[ParentDeathPipe]:
         os.close(childs)
 
 
-async def test_the_child_hears_once_that_the_parent_is_gone(line: ParentDeathPipe) -> None:
+async def test_child_is_notified_once_of_the_parents_death(line: ParentDeathPipe) -> None:
     heard: list[None] = []
     cut = asyncio.Event()
 
@@ -40,20 +40,20 @@ async def test_the_child_hears_once_that_the_parent_is_gone(line: ParentDeathPip
     assert len(heard) == 1
 
 
-def test_the_parent_reads_why_the_child_cannot_run(line: ParentDeathPipe) -> None:
+def test_parent_reads_the_childs_refusal(line: ParentDeathPipe) -> None:
     refuse("no täbles")
     assert line.refusal() == "no täbles"
 
 
-def test_a_child_that_says_nothing_is_not_waited_for(line: ParentDeathPipe) -> None:
+def test_silent_child_is_not_waited_for(line: ParentDeathPipe) -> None:
     assert line.refusal() == ""
 
 
-def test_a_long_refusal_is_cut_rather_than_waited_with(line: ParentDeathPipe) -> None:
+def test_long_refusal_is_cut(line: ParentDeathPipe) -> None:
     refuse("ä" * 10_000_000)
     assert 1000 < len(line.refusal()) < 10_000
 
 
-def test_a_refusal_that_nobody_hears_is_no_error(line: ParentDeathPipe) -> None:
+def test_unread_refusal_is_no_error(line: ParentDeathPipe) -> None:
     line.close()
     refuse("no tables")

@@ -94,7 +94,7 @@ async def run_until_ready(family: Family, keeper: ProcessKeeper) -> None:
     assert all(process.returncode is not None for process in family.processes)
 
 
-async def test_a_process_runs_until_the_stop_and_ends_in_order() -> None:
+async def test_process_runs_until_the_stop_and_ends_in_order() -> None:
     family = Family(ORDERLY)
     keeper = keeper_of(family)
     with capture_logs() as logs:
@@ -115,7 +115,7 @@ async def test_a_process_runs_until_the_stop_and_ends_in_order() -> None:
     ],
     ids=["crashed", "failed", "returned", "not to be started"],
 )
-async def test_a_process_that_ends_by_itself_is_replaced(script: str | OSError, end: dict[str, str | int]) -> None:
+async def test_ended_process_is_replaced(script: str | OSError, end: dict[str, str | int]) -> None:
     """However it ended; that is said once, and the next one is told that it is not the first."""
     family = Family(script, ORDERLY)
     keeper = keeper_of(family)
@@ -128,7 +128,7 @@ async def test_a_process_that_ends_by_itself_is_replaced(script: str | OSError, 
     assert not keeper.failed
 
 
-async def test_a_process_that_dies_again_and_again_is_replaced_later_and_later() -> None:
+async def test_replacement_delay_grows_up_to_a_bound() -> None:
     """Up to a bound: it is never given up."""
     family = Family(*[FAILED] * 9, ORDERLY)
     keeper = keeper_of(family)
@@ -139,14 +139,14 @@ async def test_a_process_that_dies_again_and_again_is_replaced_later_and_later()
 @pytest.mark.parametrize(
     ("life_seconds", "waits_seconds"), [(RAN_WELL_SECONDS, [0.375] * 3), (RAN_WELL_SECONDS - 1, [0.375, 0.75, 1.5])]
 )
-async def test_a_process_that_ran_well_is_replaced_soon(life_seconds: float, waits_seconds: list[float]) -> None:
+async def test_process_that_ran_well_is_replaced_soon(life_seconds: float, waits_seconds: list[float]) -> None:
     family = Family(*[FAILED] * 3, ORDERLY, life_seconds=life_seconds)
     keeper = keeper_of(family)
     await run_until_ready(family, keeper)
     assert family.clock.waits_seconds == waits_seconds
 
 
-async def test_a_process_that_refuses_at_the_start_is_not_replaced() -> None:
+async def test_process_that_refuses_at_the_start_is_not_replaced() -> None:
     """Its words are what the operator reads."""
     family = Family(REFUSED)
     with pytest.raises(ConfigurationError, match=r"^mend this$"):
@@ -154,7 +154,7 @@ async def test_a_process_that_refuses_at_the_start_is_not_replaced() -> None:
     assert family.told_died == [0]
 
 
-async def test_a_replacement_that_refuses_ends_nobody_else() -> None:
+async def test_refusing_replacement_ends_no_other_process() -> None:
     """What changed since the others started, a password perhaps, may change back: it is told and tried again."""
     family = Family(FAILED, REFUSED, REFUSED, ORDERLY)
     keeper = keeper_of(family)
@@ -167,7 +167,7 @@ async def test_a_replacement_that_refuses_ends_nobody_else() -> None:
     assert family.told_died == [0, 1, 2, 3]
 
 
-async def test_a_stop_that_comes_while_a_replacement_is_awaited_starts_none() -> None:
+async def test_stop_during_a_replacement_delay_starts_none() -> None:
     stop = asyncio.Event()
 
     class Stopping(ImpatientClock):
@@ -180,7 +180,7 @@ async def test_a_stop_that_comes_while_a_replacement_is_awaited_starts_none() ->
     assert family.told_died == [0]
 
 
-async def test_a_process_that_does_not_stop_in_time_is_killed() -> None:
+async def test_process_that_exceeds_the_grace_period_is_killed() -> None:
     """That is said once, and it is no success."""
     family = Family(DEAF, clock=ImpatientClock())
     keeper = keeper_of(family)
@@ -192,7 +192,7 @@ async def test_a_process_that_does_not_stop_in_time_is_killed() -> None:
     assert [log["event"] for log in logs] == [LogEvent.PROCESS_STARTED, LogEvent.PROCESS_KILLED]
 
 
-async def test_a_process_that_fails_while_it_stops_is_no_success() -> None:
+async def test_process_that_fails_while_stopping_is_a_failure() -> None:
     """A last commit that failed, say."""
     family = Family(FAILING_AT_STOP)
     keeper = keeper_of(family)
@@ -203,7 +203,7 @@ async def test_a_process_that_fails_while_it_stops_is_no_success() -> None:
     assert family.told_died == [0]
 
 
-async def test_a_process_that_has_not_come_to_listen_for_signals_ends_in_order_too() -> None:
+async def test_process_without_signal_handlers_ends_in_order() -> None:
     family = Family(NOT_YET_LISTENING)
     keeper = keeper_of(family)
     await run_until_ready(family, keeper)
@@ -212,7 +212,7 @@ async def test_a_process_that_has_not_come_to_listen_for_signals_ends_in_order_t
 
 
 @pytest.mark.parametrize("stopping", [False, True])
-async def test_cancelling_ends_the_process_at_once(stopping: bool) -> None:
+async def test_cancelling_interrupts_the_process_at_once(stopping: bool) -> None:
     """SIGINT is what it understands so, whether or not it was asked to stop before."""
     family, stop = Family(SLOW), asyncio.Event()
     keeping = asyncio.ensure_future(keeper_of(family).run(stop))
@@ -228,7 +228,7 @@ async def test_cancelling_ends_the_process_at_once(stopping: bool) -> None:
 
 
 @pytest.mark.parametrize("cancelled", ["once", "twice"])
-async def test_a_process_that_does_not_end_at_once_is_killed(cancelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_process_that_ignores_the_interrupt_is_killed(cancelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment, or when it is asked for again."""
     monkeypatch.setattr(processes, "_HURRY_SECONDS", 0.0 if cancelled == "once" else 3600.0)
     family = Family(DEAF)

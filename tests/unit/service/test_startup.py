@@ -45,7 +45,7 @@ async def wait_for(
     )
 
 
-async def test_what_answers_is_not_waited_for() -> None:
+async def test_available_dependency_is_not_waited_for() -> None:
     clock, database = ImpatientClock(), Database(refusals=0)
     with capture_logs() as logs:
         await wait_for(database, clock)
@@ -53,7 +53,7 @@ async def test_what_answers_is_not_waited_for() -> None:
     assert [(log["event"], log["dependency"]) for log in logs] == [(LogEvent.DEPENDENCY_AVAILABLE, "database")]
 
 
-async def test_it_is_tried_again_with_growing_waits_and_logged_once() -> None:
+async def test_connecting_is_retried_with_growing_delays_and_logged_once() -> None:
     """Ten refusals are one warning, with the first cause."""
     clock, database = ImpatientClock(), Database(refusals=10)
     with capture_logs() as logs:
@@ -68,7 +68,7 @@ async def test_it_is_tried_again_with_growing_waits_and_logged_once() -> None:
     assert logs[0]["cause"] == "connection refused"
 
 
-async def test_it_gives_up_after_the_timeout_with_one_line() -> None:
+async def test_start_ends_after_the_timeout_with_one_line() -> None:
     """What was waited for, how long, and why it did not come."""
     clock, database = ImpatientClock(), Database(refusals=math.inf)
     with pytest.raises(ConfigurationError) as raised:
@@ -77,28 +77,28 @@ async def test_it_gives_up_after_the_timeout_with_one_line() -> None:
     assert sum(clock.waits_seconds) == pytest.approx(60.0), "neither sooner nor later, and with a last try at the end"
 
 
-async def test_a_timeout_of_zero_is_one_try() -> None:
+async def test_timeout_of_zero_is_one_attempt() -> None:
     clock, database = ImpatientClock(), Database(refusals=math.inf)
     with pytest.raises(ConfigurationError, match="after 0 s"):
         await wait_for(database, clock, timeout_seconds=0.0)
     assert (database.attempts, clock.waits_seconds) == (1, [])
 
 
-async def test_an_infinite_timeout_is_for_ever() -> None:
+async def test_infinite_timeout_waits_for_ever() -> None:
     """A worker that starts before its database does must not need a restart."""
     clock, database = ImpatientClock(), Database(refusals=2_000)
     await wait_for(database, clock, timeout_seconds=math.inf)
     assert database.attempts == 2_001
 
 
-async def test_what_will_never_come_up_is_not_waited_for() -> None:
+async def test_configuration_error_is_not_retried() -> None:
     clock, database = ImpatientClock(), Database(refusals=math.inf, error=ConfigurationError("wrong password"))
     with pytest.raises(ConfigurationError, match=r"^wrong password$"):
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (1, [])
 
 
-async def test_refused_login_is_repeated_after_seconds() -> None:
+async def test_refused_login_is_retried_after_seconds() -> None:
     """A database that fails over refuses logins for a moment."""
     clock, database = ImpatientClock(), Database(refusals=2, error=LoginRefused("login failed"))
     with capture_logs() as logs:
@@ -108,7 +108,7 @@ async def test_refused_login_is_repeated_after_seconds() -> None:
 
 
 @pytest.mark.parametrize(("timeout_seconds", "attempts"), [(math.inf, 3), (60.0, 3), (5.0, 2), (0.0, 1)])
-async def test_refused_login_ends_the_start(timeout_seconds: float, attempts: int) -> None:
+async def test_repeated_refused_login_ends_the_start(timeout_seconds: float, attempts: int) -> None:
     """After few attempts, whatever the timeout: some databases lock an account that fails often."""
     clock, database = ImpatientClock(), Database(refusals=math.inf, error=LoginRefused("login failed"))
     with pytest.raises(ConfigurationError, match=rf"^the database refused the login {attempts} times: login failed$"):
@@ -116,14 +116,14 @@ async def test_refused_login_ends_the_start(timeout_seconds: float, attempts: in
     assert database.attempts == attempts
 
 
-async def test_a_fault_is_not_waited_out() -> None:
+async def test_unexpected_error_is_not_retried() -> None:
     database = Database(refusals=math.inf, error=LookupError("a fault"))
     with pytest.raises(LookupError):
         await wait_for(database, ImpatientClock())
     assert database.attempts == 1
 
 
-async def test_a_stop_ends_the_waiting_without_another_try() -> None:
+async def test_stop_ends_the_wait_without_another_attempt() -> None:
     stop = asyncio.Event()
     database = Database(refusals=math.inf)
     clock = ImpatientClock()
@@ -138,7 +138,7 @@ async def test_a_stop_ends_the_waiting_without_another_try() -> None:
     assert database.attempts == 1
 
 
-async def test_a_stop_ends_a_try_that_does_not_come_back() -> None:
+async def test_stop_ends_a_hanging_attempt() -> None:
     """A host that swallows packets answers neither yes nor no for as long as the driver waits."""
     stop, trying = asyncio.Event(), asyncio.Event()
 

@@ -78,7 +78,7 @@ async def _no_service_is_left(nothing_is_left_running: None) -> AsyncIterator[No
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-async def test_a_stop_ends_every_service_in_order() -> None:
+async def test_stop_ends_every_service_in_order() -> None:
     services = {"a": Orderly(), "b": Orderly()}
     stop = Stop()
     supervising = asyncio.ensure_future(supervise(services, stop, grace_seconds=GRACE_SECONDS))
@@ -90,7 +90,7 @@ async def test_a_stop_ends_every_service_in_order() -> None:
     assert all(service.finished for service in services.values())
 
 
-async def test_a_stop_before_the_start_ends_at_once() -> None:
+async def test_stop_before_the_start_ends_at_once() -> None:
     stop = Stop()
     stop.set()
     service = Orderly()
@@ -99,7 +99,7 @@ async def test_a_stop_before_the_start_ends_at_once() -> None:
 
 
 @pytest.mark.parametrize("failing_first", [True, False])
-async def test_a_service_that_fails_ends_the_others_and_its_error_is_raised(failing_first: bool) -> None:
+async def test_failed_service_ends_the_others_and_is_raised(failing_first: bool) -> None:
     """They finish what they have begun first."""
     orderly = Orderly()
     failing = Failing(FatalClientError("a fault"), after=orderly)
@@ -111,7 +111,7 @@ async def test_a_service_that_fails_ends_the_others_and_its_error_is_raised(fail
     assert orderly.finished
 
 
-async def test_a_service_that_returns_by_itself_is_a_failure_with_its_name() -> None:
+async def test_service_that_returns_early_is_a_failure() -> None:
     """No silent death."""
     orderly = Orderly()
     with pytest.raises(ServiceEnded, match="http ended by itself"):
@@ -119,7 +119,7 @@ async def test_a_service_that_returns_by_itself_is_a_failure_with_its_name() -> 
     assert orderly.finished
 
 
-async def test_the_first_failure_is_told_and_not_what_followed_from_it() -> None:
+async def test_first_failure_is_raised_and_not_its_consequences() -> None:
     """Whatever order the services stand in: the port that was taken, not the broker that was given up for it."""
     orderly = Orderly()
     services: dict[str, Service] = {
@@ -131,7 +131,7 @@ async def test_the_first_failure_is_told_and_not_what_followed_from_it() -> None
         await supervise(services, Stop(), grace_seconds=GRACE_SECONDS)
 
 
-async def test_a_failure_while_stopping_is_raised() -> None:
+async def test_failure_while_stopping_is_raised() -> None:
     """A last commit that failed is no success."""
     stop = Stop()
     stop.set()
@@ -139,7 +139,7 @@ async def test_a_failure_while_stopping_is_raised() -> None:
         await supervise({"a": Orderly(), "b": Failing(FatalClientError())}, stop, grace_seconds=GRACE_SECONDS)
 
 
-async def test_a_service_that_hangs_is_cancelled_after_the_grace_and_that_is_logged() -> None:
+async def test_hanging_service_is_cancelled_after_the_grace_period() -> None:
     """It is let clean up: when `supervise` returns, it is over."""
     hanging, orderly, stop = Hanging(), Orderly(), Stop()
     with capture_logs() as logs:
@@ -162,7 +162,7 @@ async def test_failed_service_is_logged_as_the_cause_of_the_stop() -> None:
     assert stopping["cause"] == "service h failed: a fault"
 
 
-async def test_a_failure_is_raised_even_if_another_service_hangs() -> None:
+async def test_failure_is_raised_even_if_another_service_hangs() -> None:
     """Otherwise a worker that died of a fault would say it was done."""
     hanging, orderly = Hanging(), Orderly()
     failing = Failing(FatalClientError("a fault"), after=orderly)

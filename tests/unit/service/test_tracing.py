@@ -48,7 +48,7 @@ def _with(record: Record, headers: Headers) -> Record:
     )
 
 
-def test_a_span_names_the_record_the_event_and_the_outcome() -> None:
+def test_span_has_the_record_the_event_and_the_outcome() -> None:
     span = traced(a_message())
     assert span.name == "process in"
     assert span.kind is SpanKind.CONSUMER
@@ -60,7 +60,7 @@ def test_a_span_names_the_record_the_event_and_the_outcome() -> None:
 
 
 @pytest.mark.parametrize("header", ["traceparent", "ce_traceparent"])
-def test_a_span_is_the_child_of_the_publishers(header: str) -> None:
+def test_span_is_the_child_of_the_publishers(header: str) -> None:
     span = traced(a_message((header, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")))
     assert span.parent is not None
     assert f"{span.parent.trace_id:x}" == "af7651916cd43dd8448eb211c80319c"
@@ -68,17 +68,17 @@ def test_a_span_is_the_child_of_the_publishers(header: str) -> None:
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"00-xyz-1-01"])
-def test_a_broken_parent_is_no_parent_and_no_error(garbage: bytes) -> None:
+def test_invalid_parent_is_ignored(garbage: bytes) -> None:
     assert traced(a_message(("traceparent", garbage))).parent is None
 
 
-def test_a_rejection_is_an_error_with_its_reason() -> None:
+def test_rejection_is_an_error_with_its_reason() -> None:
     message = read(Record(topic="in", partition=0, offset=0, timestamp_ms=0, key=None, value=b"{"), event_bytes_max=100)
     span = traced(message)
     assert span.status.status_code is StatusCode.ERROR
     assert span.status.description == "malformed_json"
 
 
-def test_an_error_passes_through_the_span() -> None:
+def test_error_passes_through_the_span() -> None:
     with pytest.raises(LeaseLost):
         traced(a_message(), error=LeaseLost())

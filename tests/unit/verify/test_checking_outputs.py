@@ -38,7 +38,7 @@ def saying(status: Status, /, **data: Any) -> Status:
     return replace(status, content={**status.content, "data": {**status.content["data"], **data}})
 
 
-def test_a_missing_status_event_is_lost() -> None:
+def test_missing_status_event_is_lost() -> None:
     """The finding names the record that caused the change, and the log's row that it had to follow from."""
     history = Scene.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
@@ -48,7 +48,7 @@ def test_a_missing_status_event_is_lost() -> None:
     assert DEPLOYMENTS in found.expected
 
 
-def test_repeats_that_say_the_same_are_no_finding() -> None:
+def test_equal_repeats_are_no_finding() -> None:
     """Delivery is at least once; also where a worker that was stalled repeats what others went past."""
     history = Scene.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
@@ -56,7 +56,7 @@ def test_repeats_that_say_the_same_are_no_finding() -> None:
 
 
 @pytest.mark.parametrize("data", [{"status": "FAILED"}, {"comment": "x"}, {"attempt": 2}, {"more": 1}])
-def test_a_repeat_that_says_something_else_is_contradictory(data: dict[str, Any]) -> None:
+def test_different_repeat_is_contradictory(data: dict[str, Any]) -> None:
     """The finding is about the repeat, and tells both."""
     history = Scene.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
@@ -67,7 +67,7 @@ def test_a_repeat_that_says_something_else_is_contradictory(data: dict[str, Any]
 
 
 @pytest.mark.parametrize("part", ["type", "time", "key"])
-def test_a_status_event_with_another_envelope_is_contradictory(part: str) -> None:
+def test_status_event_with_another_envelope_is_contradictory(part: str) -> None:
     """A key that is not the release's would put it into a partition without order."""
     history = Scene.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
@@ -76,7 +76,7 @@ def test_a_status_event_with_another_envelope_is_contradictory(part: str) -> Non
     assert (found.kind, found.place, found.found) == (Kind.CONTRADICTORY, at(1, topic=DEPLOYMENTS), f"{part} x")
 
 
-def test_status_events_that_changed_places_are_out_of_order() -> None:
+def test_swapped_status_events_are_out_of_order() -> None:
     history = Scene.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
     found = only(with_statuses(history, DEPLOYMENTS, second, first, third))
@@ -84,21 +84,21 @@ def test_status_events_that_changed_places_are_out_of_order() -> None:
     assert second.id in found.expected
 
 
-def test_a_status_event_without_an_entry_is_invented() -> None:
+def test_status_event_without_an_activity_is_invented() -> None:
     history = Scene.of_deployed_release().history()
     known = statuses_of(history, DEPLOYMENTS)
     found = only(with_statuses(history, DEPLOYMENTS, *known, replace(known[0], id=str(uuid4()))))
     assert (found.kind, found.place) == (Kind.INVENTED, at(3, topic=DEPLOYMENTS))
 
 
-def test_a_status_event_in_the_wrong_topic_is_invented() -> None:
+def test_status_event_in_the_wrong_topic_is_invented() -> None:
     history = Scene.of_deployed_release().history()
     known = statuses_of(history, RELEASES)
     found = only(with_statuses(history, RELEASES, *known, statuses_of(history, DEPLOYMENTS)[0]))
     assert (found.kind, found.place) == (Kind.INVENTED, at(len(known), topic=RELEASES))
 
 
-def test_what_another_source_publishes_is_none_of_the_worker_s() -> None:
+def test_status_event_of_another_source_is_ignored() -> None:
     """Unless it takes an entry's id."""
     history = Scene.of_deployed_release().history()
     known = statuses_of(history, DEPLOYMENTS)
@@ -108,7 +108,7 @@ def test_what_another_source_publishes_is_none_of_the_worker_s() -> None:
     assert only(with_statuses(history, DEPLOYMENTS, *known, forged)).kind is Kind.CONTRADICTORY
 
 
-def test_an_edited_entry_is_not_told_again_for_what_was_published() -> None:
+def test_edited_activity_adds_no_finding_for_its_status_event() -> None:
     """The status event says what the entry said when it was written."""
     history = Scene.of_deployed_release().history()
     edited = entry_of(history, "e4")
@@ -116,7 +116,7 @@ def test_an_edited_entry_is_not_told_again_for_what_was_published() -> None:
     assert only(harmed).row == edited.id
 
 
-def test_two_partitions_of_the_input_promise_no_order_of_what_is_published() -> None:
+def test_two_input_partitions_have_no_order_of_status_events() -> None:
     """Two workers may have had them."""
     scene = Scene.of_approved_release()
     scene.tell(E.DEPLOYMENT_REQUESTED)
@@ -126,7 +126,7 @@ def test_two_partitions_of_the_input_promise_no_order_of_what_is_published() -> 
     assert findings(with_statuses(history, DEPLOYMENTS, second, first)) == []
 
 
-def test_what_is_missed_in_a_trimmed_topic_is_counted_and_proves_nothing() -> None:
+def test_missing_status_event_of_a_trimmed_topic_is_counted() -> None:
     """Retention and compaction take what was there; what is there is checked all the same."""
     history = Scene.of_deployed_release().history()
     first, _, third = statuses_of(history, DEPLOYMENTS)
@@ -139,7 +139,7 @@ def test_what_is_missed_in_a_trimmed_topic_is_counted_and_proves_nothing() -> No
     assert first.id != third.id
 
 
-def test_a_repeat_in_a_trimmed_topic_proves_no_other_order() -> None:
+def test_repeat_in_a_trimmed_topic_is_not_out_of_order() -> None:
     """What was published first is gone, and what is left of it is its repeat."""
     history = Scene.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
@@ -148,7 +148,7 @@ def test_a_repeat_in_a_trimmed_topic_proves_no_other_order() -> None:
     assert (came_to.findings, came_to.unverifiable) == ([], 2)
 
 
-def test_a_missing_dead_letter_is_lost() -> None:
+def test_missing_dead_letter_is_lost() -> None:
     history = Scene.with_a_rejection().history()
     found = only(replace(history, letters=()))
     assert (found.kind, found.place, found.row) == (Kind.LOST, at(6), history.inputs[6].id)
@@ -157,7 +157,7 @@ def test_a_missing_dead_letter_is_lost() -> None:
     assert (trimmed.findings, trimmed.unverifiable) == ([], 1)
 
 
-def test_each_rejection_of_a_redriven_event_needs_its_own_letter() -> None:
+def test_each_rejection_of_a_redriven_event_needs_a_dead_letter() -> None:
     """The row remembers the last one only; the letters are those of two records."""
     scene = Scene()
     scene.tell(E.RELEASE_SUBMITTED, id="x")
@@ -169,7 +169,7 @@ def test_each_rejection_of_a_redriven_event_needs_its_own_letter() -> None:
         assert (found.kind, found.place) == (Kind.LOST, missed.of)
 
 
-def test_the_letter_of_a_repeat_is_fine_and_not_asked_for() -> None:
+def test_dead_letter_of_a_repeat_is_optional() -> None:
     scene = Scene.with_a_rejection()
     scene.tell(E.RELEASE_REJECTED, id="e6")
     history = scene.history()
@@ -177,7 +177,7 @@ def test_the_letter_of_a_repeat_is_fine_and_not_asked_for() -> None:
     assert findings(replace(history, letters=history.letters[:1])) == []
 
 
-def test_a_dead_letter_with_another_reason_is_contradictory() -> None:
+def test_dead_letter_with_another_reason_is_contradictory() -> None:
     history = Scene.with_a_rejection().history()
     [letter] = history.letters
     odd = replace(letter, place=at(9, topic=LETTERS), reason="attempt_gap")
@@ -185,14 +185,14 @@ def test_a_dead_letter_with_another_reason_is_contradictory() -> None:
     assert (found.kind, found.place, found.found) == (Kind.CONTRADICTORY, odd.place, "attempt_gap")
 
 
-def test_a_dead_letter_that_is_not_the_record_as_it_came_is_contradictory() -> None:
+def test_dead_letter_unlike_its_record_is_contradictory() -> None:
     history = Scene.with_a_rejection().history()
     [letter] = history.letters
     found = only(replace(history, letters=(replace(letter, same=False),)))
     assert (found.kind, found.place) == (Kind.CONTRADICTORY, letter.place)
 
 
-def test_a_dead_letter_of_a_record_that_was_applied_is_invented() -> None:
+def test_dead_letter_of_an_applied_record_is_invented() -> None:
     history = Scene.with_a_rejection().history()
     [letter] = history.letters
     odd = replace(letter, rejection_id=history.inputs[4].id, of=at(4), place=at(1, topic=LETTERS))

@@ -21,7 +21,7 @@ from worker.verify.findings import Kind
 from worker.verify.history import Extents
 
 
-def test_a_record_in_flight_without_a_trace_is_pending() -> None:
+def test_record_in_flight_without_an_effect_is_pending() -> None:
     """Not lost: its turn may not have come."""
     before = Scene.of_approved_release().history(committed=3)
     scene = Scene.of_approved_release()
@@ -32,7 +32,7 @@ def test_a_record_in_flight_without_a_trace_is_pending() -> None:
     assert only(replace(scene.history(), rows=before.rows, statuses=before.statuses)).kind is Kind.LOST
 
 
-def test_a_record_in_flight_that_had_its_effect_is_judged_and_need_not_be_published() -> None:
+def test_record_in_flight_need_not_be_published() -> None:
     scene = Scene.of_deployed_release()
     history = scene.history(committed=4)
     came_to = checked(replace(history, statuses=history.statuses[:5]))
@@ -43,7 +43,7 @@ def test_a_record_in_flight_that_had_its_effect_is_judged_and_need_not_be_publis
     assert only(harmed).kind is Kind.CONTRADICTORY
 
 
-def test_what_is_known_of_a_rejection_in_flight_may_be_half_of_it() -> None:
+def test_rejection_in_flight_may_be_incomplete() -> None:
     """Its row without its letter, or a redrive that settled it after the log was read."""
     scene = Scene()
     scene.tell(E.RELEASE_SUBMITTED, id="x")
@@ -55,7 +55,7 @@ def test_what_is_known_of_a_rejection_in_flight_may_be_half_of_it() -> None:
     assert findings(replace(after, rows=before.rows, statuses=before.statuses)) == []
 
 
-def test_a_release_some_of_whose_records_are_gone_is_not_judged_but_accounted_for() -> None:
+def test_release_with_deleted_records_is_partly_checked() -> None:
     """Its entries of records below the beginning are counted; what can be read still has to be somewhere."""
     scene = Scene.with_a_rejection()
     history = scene.history()
@@ -67,7 +67,7 @@ def test_a_release_some_of_whose_records_are_gone_is_not_judged_but_accounted_fo
     assert (found.kind, found.place) == (Kind.LOST, at(4))
 
 
-def test_a_redrive_whose_rejected_record_is_gone_has_no_findings() -> None:
+def test_redrive_of_a_deleted_rejected_record_has_no_findings() -> None:
     """Retention took the record; its rejection tells what it came to, and a repeat before the redrive is one of it."""
     scene = Scene()
     scene.tell(E.RELEASE_SUBMITTED, id="x")
@@ -81,7 +81,7 @@ def test_a_redrive_whose_rejected_record_is_gone_has_no_findings() -> None:
     assert findings(gone) != []
 
 
-def test_of_a_release_that_cannot_be_judged_what_was_published_is_checked_all_the_same() -> None:
+def test_status_events_are_checked_by_activities_where_records_are_gone() -> None:
     """By its entries and its rejections, which are all that there is."""
     scene = Scene.with_a_rejection()
     history = scene.history()
@@ -92,20 +92,20 @@ def test_of_a_release_that_cannot_be_judged_what_was_published_is_checked_all_th
     assert found.kind is Kind.LOST
 
 
-def test_an_entry_of_a_topic_that_is_not_read_is_unverifiable() -> None:
+def test_activity_of_an_unread_topic_is_unverifiable() -> None:
     """A topic that was an input once."""
     history = Scene.of_deployed_release().history()
     came_to = checked(replace(history, inputs=()), Extents(begins={("another", 0): 0}))
     assert (came_to.findings, came_to.unverifiable) == ([], len(history.activities))
 
 
-def test_an_entry_of_a_partition_that_its_topic_does_not_have_is_no_excuse() -> None:
+def test_activity_of_a_nonexistent_partition_is_invented() -> None:
     history = Scene.of_deployed_release().history()
     found = findings(replace(history, inputs=()), Extents(begins={(TOPIC, 7): 0}))
     assert {one.kind for one in found} >= {Kind.INVENTED}
 
 
-def test_a_release_that_changed_each_time_it_was_read_is_not_judged() -> None:
+def test_release_that_keeps_changing_is_not_decided() -> None:
     history = Scene.of_deployed_release().history()
     assert history.rows is not None
     restless = replace(history, rows=replace(history.rows, deployments=(), settled=False))
@@ -166,9 +166,7 @@ PLOTS = (
 
 @pytest.mark.parametrize("backwards", [False, True])
 @pytest.mark.parametrize("plot", PLOTS, ids=lambda plot: plot.__name__)
-def test_the_log_tells_in_which_order_two_partitions_had_their_effects(
-    plot: Callable[[Scene], None], backwards: bool
-) -> None:
+def test_activities_order_records_of_two_partitions(plot: Callable[[Scene], None], backwards: bool) -> None:
     """Whatever the records' own times say."""
     scene = Scene()
     plot(scene)
@@ -180,14 +178,14 @@ def test_the_log_tells_in_which_order_two_partitions_had_their_effects(
     assert findings(scene.history()) == []
 
 
-def test_a_lost_record_of_two_partitions_does_not_hide_the_order_of_the_rest() -> None:
+def test_lost_record_does_not_hide_the_order_of_two_partitions() -> None:
     scene = Scene()
     two_partitions(scene)
     found = only(without_entry(scene.history(), "e3"))
     assert (found.kind, found.place) == (Kind.LOST, at(1))
 
 
-def test_where_no_order_explains_the_log_it_is_contradictory() -> None:
+def test_activities_without_a_possible_order_are_contradictory() -> None:
     """Found in bounded time."""
     scene = Scene()
     two_partitions(scene)

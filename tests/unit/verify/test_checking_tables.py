@@ -45,7 +45,7 @@ def moved(activity: Activity, offset: int) -> Activity:
     return replace(activity, activity_data=json.dumps(said, separators=(",", ":")))
 
 
-def test_a_sound_release_has_no_findings() -> None:
+def test_correct_release_has_no_findings() -> None:
     """A deployment, a rejection, a repeat of each, a late event, a custom activity, a second attempt over the first."""
     scene = Scene.with_a_rejection()
     scene.tell(E.DEPLOYMENT_STARTED, id="e4")
@@ -57,14 +57,14 @@ def test_a_sound_release_has_no_findings() -> None:
     assert findings(scene.history()) == []
 
 
-def test_a_release_that_its_deployment_brought_has_no_findings() -> None:
+def test_release_created_by_a_deployment_has_no_findings() -> None:
     """Three entries of one event, and base revisions, the same one twice."""
     scene = Scene()
     scene.tell(E.DEPLOYMENT_SUCCEEDED, block=fields(apim_base_revisions=[REVISION, REVISION]))
     assert findings(scene.history()) == []
 
 
-def test_a_redriven_event_has_no_findings() -> None:
+def test_redriven_event_has_no_findings() -> None:
     """Rejected, rejected again, then applied, each by its own record."""
     scene = Scene()
     scene.tell(E.RELEASE_SUBMITTED, id="x")
@@ -74,7 +74,7 @@ def test_a_redriven_event_has_no_findings() -> None:
     assert findings(scene.history()) == []
 
 
-def test_a_missing_entry_is_lost() -> None:
+def test_missing_activity_is_lost() -> None:
     """Its record, and the row that had to be there."""
     history = Scene.of_deployed_release().history()
     gone = entry_of(history, "e4")
@@ -82,7 +82,7 @@ def test_a_missing_entry_is_lost() -> None:
     assert (found.kind, found.place, found.table, found.row) == (Kind.LOST, at(4), "release_activity_logs", gone.id)
 
 
-def test_a_missing_further_entry_is_lost() -> None:
+def test_missing_further_activity_is_lost() -> None:
     """Of an event that made two, the second."""
     history = Scene.of_deployed_release().history()
     gone = entry_of(history, "e5", 1)
@@ -90,7 +90,7 @@ def test_a_missing_further_entry_is_lost() -> None:
     assert (found.kind, found.place, found.row) == (Kind.LOST, at(5), gone.id)
 
 
-def test_a_record_that_was_never_handled_is_lost_and_what_follows_is_judged_without_it() -> None:
+def test_unhandled_record_is_one_lost_finding() -> None:
     """One finding, not one for each event after it."""
     scene = Scene.of_approved_release()
     skipped = scene.tell(E.DEPLOYMENT_REQUESTED)
@@ -113,7 +113,7 @@ def test_a_record_that_was_never_handled_is_lost_and_what_follows_is_judged_with
         ({"activity_data": "no JSON"}, "activity_data"),
     ],
 )
-def test_an_edited_entry_is_contradictory(changes: dict[str, Any], name: str) -> None:
+def test_edited_activity_is_contradictory(changes: dict[str, Any], name: str) -> None:
     """The columns that differ, as they had to be and as they are."""
     history = Scene.of_deployed_release().history()
     edited = entry_of(history, "e4")
@@ -125,7 +125,7 @@ def test_an_edited_entry_is_contradictory(changes: dict[str, Any], name: str) ->
     assert found.found == f"{name} {changes[name]}"
 
 
-def test_an_effect_by_a_record_of_another_event_is_contradictory() -> None:
+def test_activity_naming_another_events_record_is_contradictory() -> None:
     history = Scene.of_deployed_release().history()
     edited = entry_of(history, "e4")
     found = only(with_entries(history, lambda activity: moved(activity, 3) if activity.id == edited.id else activity))
@@ -133,7 +133,7 @@ def test_an_effect_by_a_record_of_another_event_is_contradictory() -> None:
     assert str(at(3)) in found.found
 
 
-def test_an_entry_of_no_record_is_invented() -> None:
+def test_activity_without_a_record_is_invented() -> None:
     """With the ids that would follow from its event, if there were one."""
     history = Scene.of_deployed_release().history()
     like = entry_of(history, "e4")
@@ -147,7 +147,7 @@ def test_an_entry_of_no_record_is_invented() -> None:
     assert (found.kind, found.table, found.row) == (Kind.INVENTED, "release_activity_logs", invented.id)
 
 
-def test_an_effect_under_another_id_is_doubled() -> None:
+def test_activity_with_another_id_is_doubled() -> None:
     """The same event a second time, as a worker without derived ids would write it."""
     history = Scene.of_deployed_release().history()
     again = replace(entry_of(history, "e4"), id=uuid4())
@@ -156,7 +156,7 @@ def test_an_effect_under_another_id_is_doubled() -> None:
     assert (found.kind, found.place, found.row) == (Kind.DOUBLED, at(4), again.id)
 
 
-def test_a_further_entry_that_the_event_does_not_have_is_invented() -> None:
+def test_unexpected_further_activity_is_invented() -> None:
     history = Scene.of_deployed_release().history()
     like = entry_of(history, "e4")
     further = replace(like, id=activity_id(source="https://ci.example.com", event_id="e4", position=1))
@@ -165,7 +165,7 @@ def test_a_further_entry_that_the_event_does_not_have_is_invented() -> None:
     assert (found.kind, found.place, found.row) == (Kind.INVENTED, at(4), further.id)
 
 
-def test_an_entry_that_names_no_event_is_contradictory() -> None:
+def test_activity_without_an_event_is_contradictory() -> None:
     history = Scene.of_deployed_release().history()
     odd = replace(entry_of(history, "e4"), id=uuid4(), activity_data="")
     assert history.rows is not None
@@ -185,7 +185,7 @@ def test_an_entry_that_names_no_event_is_contradictory() -> None:
         ("release_deployments", {"config_mapping_revision": 7}),
     ],
 )
-def test_a_changed_row_is_contradictory(table: str, changes: dict[str, Any]) -> None:
+def test_changed_row_is_contradictory(table: str, changes: dict[str, Any]) -> None:
     """The cells that differ, as they had to be and as they are."""
     history = changed_row(Scene.of_deployed_release().history(), table, **changes)
     found = only(history)
@@ -194,7 +194,7 @@ def test_a_changed_row_is_contradictory(table: str, changes: dict[str, Any]) -> 
     assert found.release == release_id()
 
 
-def test_a_missing_deployment_is_lost_and_one_too_many_invented() -> None:
+def test_missing_deployment_is_lost_and_extra_one_invented() -> None:
     history = Scene.of_deployed_release().history()
     assert history.rows is not None
     [row] = history.rows.deployments
@@ -205,7 +205,7 @@ def test_a_missing_deployment_is_lost_and_one_too_many_invented() -> None:
     assert (found.kind, found.table, found.row) == (Kind.INVENTED, "release_deployments", other["id"])
 
 
-def test_a_release_that_no_event_made_is_invented() -> None:
+def test_release_without_an_event_is_invented() -> None:
     history = Scene.of_deployed_release().history()
     assert history.rows is not None
     alone = History(key=history.key, rows=replace(history.rows, deployments=(), activities=()))
@@ -227,14 +227,14 @@ def test_base_revisions_are_counted(count: int, kind: Kind) -> None:
     assert (found.kind, found.table) == (kind, "release_apim_base_revisions")
 
 
-def test_a_base_revision_of_no_event_is_invented() -> None:
+def test_base_revision_without_an_event_is_invented() -> None:
     history = Scene.of_deployed_release().history()
     assert history.rows is not None
     found = only(replace(history, rows=replace(history.rows, base_revisions=(REVISION,))))
     assert (found.kind, found.table) == (Kind.INVENTED, "release_apim_base_revisions")
 
 
-def test_a_missing_rejection_is_lost() -> None:
+def test_missing_rejection_is_lost() -> None:
     """Its dead letter alone is no account of it."""
     history = Scene.with_a_rejection().history()
     found = only(replace(history, rejections={}, letters=()))
@@ -258,7 +258,7 @@ def test_a_missing_rejection_is_lost() -> None:
         {"resolved_at": Scene.with_a_rejection().told[0].at},
     ],
 )
-def test_an_edited_rejection_is_contradictory(changes: dict[str, Any]) -> None:
+def test_edited_rejection_is_contradictory(changes: dict[str, Any]) -> None:
     """A reason as well as what it says of the event, or that it is resolved."""
     scene = Scene.with_a_rejection()
     history = replace(scene.history(), letters=())
@@ -268,7 +268,7 @@ def test_an_edited_rejection_is_contradictory(changes: dict[str, Any]) -> None:
     assert [(one.kind, one.place, one.row) for one in found] == [(Kind.CONTRADICTORY, at(6), event)]
 
 
-def test_a_rejection_of_an_event_in_the_log_is_doubled() -> None:
+def test_rejection_of_an_applied_event_is_doubled() -> None:
     history = Scene.with_a_rejection().history()
     event = history.inputs[4].id
     twice = replace(history.rejections[history.inputs[6].id], id=event, event_id="e4", offset=99)
@@ -276,7 +276,7 @@ def test_a_rejection_of_an_event_in_the_log_is_doubled() -> None:
     assert (found.kind, found.table, found.row) == (Kind.DOUBLED, "release_event_rejections", event)
 
 
-def test_a_rejection_instead_of_an_effect_is_contradictory() -> None:
+def test_rejection_instead_of_an_effect_is_contradictory() -> None:
     """And nothing after it is judged, since nobody can tell what had to follow."""
     scene = Scene.of_deployed_release()
     history = without_entry(scene.history(), "e4")
@@ -293,7 +293,7 @@ def test_a_rejection_instead_of_an_effect_is_contradictory() -> None:
     ]
 
 
-def test_an_effect_of_what_the_rules_reject_is_contradictory() -> None:
+def test_effect_instead_of_a_rejection_is_contradictory() -> None:
     """A deployment of a release that nobody approved."""
     scene = Scene.of_deployed_release()
     forbidden = {1, 2}
@@ -304,7 +304,7 @@ def test_an_effect_of_what_the_rules_reject_is_contradictory() -> None:
     assert [(one.place, one.expected) for one in found] == [(at(3), f"rejected as {Reason.RELEASE_NOT_DEPLOYABLE}")]
 
 
-def test_effects_in_another_order_than_that_of_the_offsets_are_out_of_order() -> None:
+def test_effects_unlike_the_order_of_offsets_are_out_of_order() -> None:
     """The later record took effect first; the finding names both."""
     scene = Scene.of_approved_release()
     early, late = (
@@ -320,7 +320,7 @@ def test_effects_in_another_order_than_that_of_the_offsets_are_out_of_order() ->
     assert str(at(3)) in found[0].expected
 
 
-def test_the_effect_of_a_repeat_instead_of_the_first_record_is_out_of_order() -> None:
+def test_effect_by_a_repeat_before_the_first_is_out_of_order() -> None:
     scene = Scene.of_deployed_release()
     scene.tell(E.DEPLOYMENT_SUCCEEDED, at=5, id="e5")
     history = scene.history()
@@ -329,7 +329,7 @@ def test_the_effect_of_a_repeat_instead_of_the_first_record_is_out_of_order() ->
     assert (found.kind, found.place) == (Kind.OUT_OF_ORDER, at(6))
 
 
-def test_a_repeat_that_another_release_had_the_effect_of_is_accounted_for() -> None:
+def test_repeat_of_another_releases_event_has_no_findings() -> None:
     """Unless it came first: identities are judged in the order of the offsets, whichever releases they name."""
     scene = Scene.of_deployed_release()
     history = scene.history()
@@ -342,7 +342,7 @@ def test_a_repeat_that_another_release_had_the_effect_of_is_accounted_for() -> N
     assert (found.kind, found.place) == (Kind.OUT_OF_ORDER, at(6))
 
 
-def test_a_taken_number_is_a_reason_only_where_another_release_has_it() -> None:
+def test_release_conflict_needs_another_release() -> None:
     scene = Scene.of_approved_release()
     scene.tell(E.RELEASE_CREATED, release=2, release_number=1)
     history = scene.history(2)
@@ -353,7 +353,7 @@ def test_a_taken_number_is_a_reason_only_where_another_release_has_it() -> None:
 
 
 @pytest.mark.parametrize("reason", [Reason.PROCESSING_ERROR, Reason.SOURCE_NOT_ALLOWED])
-def test_what_no_rule_foresees_is_believed(reason: Reason) -> None:
+def test_unforeseeable_rejections_are_accepted(reason: Reason) -> None:
     """It does nothing; and the list of sources may have been another one."""
     scene = Scene.with_a_rejection()
     history = scene.history()

@@ -113,7 +113,7 @@ def judged(
 
 @given(story=STORIES, data=st.data())
 @settings(max_examples=examples(100), deadline=None)
-def test_no_moment_of_a_sound_worker_is_a_false_alarm(story: Sequence[Step], data: st.DataObject) -> None:
+def test_correct_worker_has_no_finding_at_any_moment(story: Sequence[Step], data: st.DataObject) -> None:
     """First come the group's commits, then these rows, then the others; the worker goes on all the while."""
     committed = data.draw(st.integers(0, len(story)), label="committed")
     looked_at = data.draw(st.integers(committed, len(story)), label="looked at")
@@ -128,7 +128,7 @@ def test_no_moment_of_a_sound_worker_is_a_false_alarm(story: Sequence[Step], dat
 
 @given(story=STORIES, data=st.data())
 @settings(max_examples=examples(100), deadline=None)
-def test_any_other_deployment_than_the_right_one_is_one_finding(story: Sequence[Step], data: st.DataObject) -> None:
+def test_wrong_deployment_is_one_finding(story: Sequence[Step], data: st.DataObject) -> None:
     """Another of its own, one of another environment, or none that there is."""
     scene = Scene(world=World(environments=ENVIRONMENTS))
     for step in story:
@@ -162,7 +162,7 @@ def as_of(offset: int) -> Pointing:
     return pointings(scene.world)[0]
 
 
-def test_a_pointer_that_stayed_behind_is_contradictory() -> None:
+def test_pointer_at_an_older_deployment_is_contradictory() -> None:
     """The record that had to move it, and its release."""
     [found], _ = judged(of_two_releases(), [as_of(0)])
     assert found is not None
@@ -172,7 +172,7 @@ def test_a_pointer_that_stayed_behind_is_contradictory() -> None:
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
-def test_of_equal_times_the_higher_release_is_right(order: tuple[int, int]) -> None:
+def test_equal_times_point_at_the_higher_release(order: tuple[int, int]) -> None:
     """Whichever was handled first; the other one is not."""
     scene, rows = Scene(world=World(environments=ENVIRONMENTS)), []
     for release in order:
@@ -187,31 +187,31 @@ def test_of_equal_times_the_higher_release_is_right(order: tuple[int, int]) -> N
 
 
 @pytest.mark.parametrize("changes", [{"name": "20260301-1.1"}, {"release": str(release_id(1))}, {"name": None}])
-def test_a_row_that_contradicts_itself_is_contradictory(changes: dict[str, Any]) -> None:
+def test_row_that_contradicts_itself_is_contradictory(changes: dict[str, Any]) -> None:
     [found], _ = judged(of_two_releases(), [replace(as_of(1), **changes)])
     assert found is not None
     assert (found.kind, found.place) == (Kind.CONTRADICTORY, at(1))
 
 
 @pytest.mark.parametrize("attempt", [None, "", "none of ours", str(UUID(int=7))])
-def test_a_pointer_at_a_deployment_that_never_was_is_invented(attempt: str | None) -> None:
+def test_pointer_at_a_nonexistent_deployment_is_invented(attempt: str | None) -> None:
     [found], _ = judged(of_two_releases(), [replace(as_of(1), attempt=attempt)])
     assert found is not None
     assert (found.kind, found.place) == (Kind.INVENTED, None)
 
 
-def test_a_row_that_came_later_than_the_deployments_is_counted() -> None:
+def test_row_younger_than_its_deployments_is_counted() -> None:
     """The worker inserts none, and goes back to none."""
     young = replace(as_of(1), release=None, attempt=None, name=None)
     assert judged(of_two_releases(), [young, replace(young, environment="dev")]) == ([], 1)
 
 
-def test_two_rows_of_one_environment_are_not_ranked() -> None:
+def test_two_rows_of_one_environment_are_not_compared() -> None:
     """A worker reads one of the two, and moves those that say the same."""
     assert judged(of_two_releases(), [as_of(1), as_of(0)]) == ([], 0)
 
 
-def test_what_came_by_several_partitions_is_not_ranked() -> None:
+def test_deployments_of_several_partitions_are_not_compared() -> None:
     """Nobody can tell in which order its pointers moved; one at no deployment is found all the same."""
     scene = of_two_releases()
     scene.tell(E.ACTIVITY_RECORDED, release=2, partition=1)
@@ -225,6 +225,6 @@ def test_what_came_by_several_partitions_is_not_ranked() -> None:
     assert judged(scene, [replace(as_of(1), attempt=str(attempt.id))]) == ([None], 0)
 
 
-def test_where_records_are_gone_nobody_can_tell() -> None:
+def test_deleted_records_make_a_pointer_unverifiable() -> None:
     gone = Extents(begins=dict.fromkeys(EXTENTS.begins, 1))
     assert judged(of_two_releases(), [as_of(0)], extents=gone) == ([None], 0)

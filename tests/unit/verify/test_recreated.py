@@ -51,17 +51,17 @@ def earlier(store: Scratch, *rows: tuple[UUID, Place]) -> list[bool]:
     ],
     ids=["another record", "beyond the end", "no such partition", "deleted", "a gap", "another topic"],
 )
-def test_row_of_an_unknown_event_is_earlier_by_its_place(store: Scratch, place: Place, expected: bool) -> None:
+def test_row_of_an_unknown_event_is_earlier_by_its_position(store: Scratch, place: Place, expected: bool) -> None:
     """Deleted records and gaps are explained by retention, compaction and transactions."""
     assert earlier(store, (UNKNOWN, place)) == [expected]
 
 
-def test_row_that_names_another_place_than_its_record_is_a_fault(store: Scratch) -> None:
+def test_row_with_another_position_is_contradictory(store: Scratch) -> None:
     """Nothing else says that the topic was created again."""
     assert earlier(store, (KNOWN, Place(TOPIC, 0, 4))) == [False]
 
 
-def test_row_that_names_another_place_in_a_recreated_topic_is_earlier(store: Scratch) -> None:
+def test_row_with_another_position_in_a_recreated_topic_is_earlier(store: Scratch) -> None:
     rows = [
         (UNKNOWN, Place(TOPIC, 0, END)),
         (KNOWN, Place(TOPIC, 0, 4)),
@@ -75,7 +75,7 @@ def test_row_that_names_another_place_in_a_recreated_topic_is_earlier(store: Scr
     ]
 
 
-def test_row_whose_id_does_not_follow_from_its_event_proves_nothing(store: Scratch) -> None:
+def test_row_with_an_underived_id_proves_nothing(store: Scratch) -> None:
     scene = Scene.with_a_rejection()
     [rejection] = scene.world.rejections.values()
     assert place_of(rejection) == Place(TOPIC, 0, END)
@@ -85,7 +85,7 @@ def test_row_whose_id_does_not_follow_from_its_event_proves_nothing(store: Scrat
 
 
 @pytest.mark.parametrize(("older_ms", "expected"), [(1, True), (0, False)])
-def test_letter_is_earlier_where_a_younger_record_is(store: Scratch, older_ms: int, expected: bool) -> None:
+def test_dead_letter_is_earlier_where_a_newer_record_is(store: Scratch, older_ms: int, expected: bool) -> None:
     """Its rejection was made again by another record since, so that no row tells of the earlier log."""
     event = read(created(3), event_bytes_max=_BYTES_MAX).id
     scene = Scene.with_a_rejection()
@@ -106,7 +106,7 @@ def test_letter_is_earlier_where_a_younger_record_is(store: Scratch, older_ms: i
     assert not store.recreated.is_earlier(REJECTION, event)
 
 
-def test_rejection_of_this_very_record_as_one_without_identity_is_a_fault(store: Scratch) -> None:
+def test_rejection_by_position_of_an_identified_record_is_a_fault(store: Scratch) -> None:
     """Its id follows from the place and the timestamp of the record that is there, which has an identity."""
     record = created(5)
     scene = Scene.with_a_rejection()

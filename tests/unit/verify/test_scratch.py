@@ -44,7 +44,7 @@ def rows_of(track: str) -> ReleaseRows:
 
 
 @pytest.mark.parametrize(("track", "taken"), [("main", True), ("MAIN", True), ("m\u00e4in", True), ("other", False)])
-def test_a_number_is_taken_in_a_track_that_is_alike(track: str, taken: bool) -> None:
+def test_number_is_taken_in_a_colliding_track(track: str, taken: bool) -> None:
     """As the worker has it on every database; else a right rejection would be called wrong."""
     record = created(2, release_number=1)
     message = read(record, event_bytes_max=_BYTES_MAX)
@@ -59,7 +59,7 @@ def test_a_number_is_taken_in_a_track_that_is_alike(track: str, taken: bool) -> 
     assert history.numbers_taken == (frozenset({message.id}) if taken else frozenset())
 
 
-def test_a_record_from_the_commit_on_is_in_flight_and_the_file_is_gone_afterwards(tmp_path: Path) -> None:
+def test_record_after_the_commit_is_in_flight(tmp_path: Path) -> None:
     with scratch(tmp_path, committed={Partition(TOPIC, 0): 2}, event_bytes_max=_BYTES_MAX) as store:
         for number in (1, 2):
             store.add_input(created(number))
@@ -70,7 +70,7 @@ def test_a_record_from_the_commit_on_is_in_flight_and_the_file_is_gone_afterward
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_temporary_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_temporary_folder_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
     with pytest.raises(ConfigurationError, match="--scratch"), scratch(None, committed={}, event_bytes_max=_BYTES_MAX):
         pass
@@ -88,7 +88,7 @@ def test_full_scratch_disk_is_one_line(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_gaps_between_rows_of_deleted_records_are_told() -> None:
+def test_gaps_between_rows_of_deleted_records_are_reported() -> None:
     """From the first row on, below the commit and the log start; the rest can still be read."""
     at = Partition(TOPIC, 0)
     with scratch(None, committed={at: 10}, begins={at: 8, Partition(TOPIC, 1): 0}, event_bytes_max=_BYTES_MAX) as store:
