@@ -41,7 +41,7 @@ def event(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("time", [None, "2026-03-01T09:00:00.1239999Z", "2026-03-01t11:00:00.123999+02:00"])
-def test_a_time_is_utc_to_the_microsecond_and_the_records_where_there_is_none(time: str | None) -> None:
+def test_time_is_utc_microseconds_and_defaults_to_the_records(time: str | None) -> None:
     letter = read(record(json.dumps(event(time=time)).encode()))
     assert isinstance(letter, Event)
     microsecond = 123_000 if time is None else 123_999

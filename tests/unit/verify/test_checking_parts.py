@@ -81,7 +81,7 @@ def test_redrive_of_a_deleted_rejected_record_has_no_findings() -> None:
     assert findings(gone) != []
 
 
-def test_status_events_are_checked_by_activities_where_records_are_gone() -> None:
+def test_outputs_are_checked_where_records_are_deleted() -> None:
     """By its entries and its rejections, which are all that there is."""
     scene = Scene.with_a_rejection()
     history = scene.history()
