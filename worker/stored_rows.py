@@ -1,4 +1,4 @@
-"""Rows of whole tables, as a reader of the database gives them to the verification."""
+"""Rows of whole tables, as the table reader yields them to the verification."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRows:
-    """A release's rows, read so that they belong together; not `settled`: it changed each time they were read."""
+    """A release's rows at one moment. Not `settled`: the release changed during every attempt to read it."""
 
     release: Row
     deployments: tuple[Row, ...] = ()
@@ -23,9 +23,9 @@ class ReleaseRows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointing:
-    """A row of `app_environments`. `row`: its id, None where the table has none. `component`: its id as text, as UUIDs
-    are written. `attempt`: the id of a deployment; it, `release` and `name` are texts that anybody may have written.
+class EnvironmentRow:
+    """A row of `app_environments`. `row`: its id, None where the table has no ids. `component`: a UUID as canonical
+    text. `attempt`: a deployment's id; it, `release` and `name` may be any text, since others write the table too.
     """
 
     row: UUID | None
@@ -38,7 +38,7 @@ class Pointing:
 
 
 def uuid_of(value: object) -> UUID | None:
-    """However a driver gives it, or another system's table has it; None: that is none."""
+    """The UUID in a value of any driver or table; None where there is none."""
     try:
         return UUID(str(value))
     except ValueError:

@@ -307,7 +307,7 @@ async def test_pages_of_environments_have_a_total_order(database_url: str, monke
     monkeypatch.setattr(table_reader, "_POINTINGS_MAX", 2)
     reader = SqlTableReader.open(database_url, timeout_seconds=20.0)
     try:
-        found = [pointing.environment async for pointing in reader.pointings()]
+        found = [row.environment async for row in reader.environments()]
     finally:
         await reader.close()
     assert sorted(found) == sorted(names)

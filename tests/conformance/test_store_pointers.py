@@ -19,7 +19,7 @@ from worker.pipeline.transaction import process
 from worker.rules.errors import ConfigurationError
 from worker.rules.identity import NAMESPACE
 from worker.rules.state import Applied
-from worker.stored_rows import Pointing
+from worker.stored_rows import EnvironmentRow
 
 KEY = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
 POINTERS = "release_mgt_release_id, release_mgt_deployment_id, release_mgt_deployment_name"
@@ -150,10 +150,10 @@ async def test_table_reader_reads_rows_of_any_table(database_url: str) -> None:
     async with opened(database_url) as store:
         pipeline = await approved(store)
         await process(pipeline.deploy("succeeded"), store)
-    found = {one.environment: one for one in await pointings(database_url)}
+    found = {one.environment: one for one in await environment_rows(database_url)}
     release, attempt, name = pointer_to(pipeline)
     key: dict[str, Any] = {"row": None, "environment": "production", "component": str(COMPONENT), "track": "main"}
-    assert found.pop("production") == Pointing(**key, release=release, attempt=attempt, name=name)
+    assert found.pop("production") == EnvironmentRow(**key, release=release, attempt=attempt, name=name)
     assert {(one.component, one.attempt) for one in found.values()} == {(str(COMPONENT), None), ("nobody", None)}
 
 
@@ -162,7 +162,7 @@ async def test_table_reader_reads_every_row_and_its_id(store: SqlStore, database
     keys = [{"id": uuid4(), **KEY, "environment_id": f"dev-{number}"} for number in range(4_100)]
     for begin in range(0, len(keys), 100):
         await insert_rows(database_url, "app_environments", keys[begin : begin + 100])
-    found = await pointings(database_url)
+    found = await environment_rows(database_url)
     assert {one.row for one in found} >= {row["id"] for row in keys}
     assert len(found) == len(keys) + 1
 
@@ -172,13 +172,13 @@ async def test_table_reader_skips_a_table_without_key_columns(database_url: str)
     await asyncio.to_thread(run, database_url, create)
     await asyncio.to_thread(run, database_url, "INSERT INTO app_environments (code, title) VALUES (1, 'theirs')")
     await migrate(database_url)
-    assert await pointings(database_url) == []
+    assert await environment_rows(database_url) == []
 
 
-async def pointings(url: str) -> list[Pointing]:
+async def environment_rows(url: str) -> list[EnvironmentRow]:
     reader = SqlTableReader.open(url, timeout_seconds=20)
     try:
-        return [one async for one in reader.pointings()]
+        return [one async for one in reader.environments()]
     finally:
         await reader.close()
 

@@ -227,7 +227,7 @@ async def test_each_fault_of_the_environments_has_its_finding(stage: Stage) -> N
         f"release_mgt_deployment_id = '{deployment_of(first, attempt=2)}'": ("contradictory", None),
     }
     report = await verified(stage)
-    assert (report["findings"], report["counts"]["pointers"], report["counts"]["unpointed"]) == ([], 2, 0)
+    assert (report["findings"], report["counts"]["environments"], report["counts"]["environments_unset"]) == ([], 2, 0)
     for number, (change, (kind, message)) in enumerate(harms.items()):
         path = stage.folder / f"harmed-{number}.sqlite3"
         shutil.copy(stage.folder / "rudder.sqlite3", path)
@@ -239,7 +239,7 @@ async def test_each_fault_of_the_environments_has_its_finding(stage: Stage) -> N
         assert found == {"kind": kind, "table": "app_environments", "row": str(row["id"])}, change
     harmed(stage.folder / "rudder.sqlite3", "UPDATE app_environments SET deployment_track_id = 'main'")
     report = await compared(stage)
-    assert (report["findings"], report["counts"]["unpointed"]) == ([], 1)
+    assert (report["findings"], report["counts"]["environments_unset"]) == ([], 1)
 
 
 def deployment_of(story: Story, attempt: int = 1) -> str:
@@ -455,7 +455,7 @@ async def test_verify_needs_no_privilege_but_select(stage: Stage, reader: URL, p
         postgres_server.execute(f'GRANT SELECT ON {table} TO "{reader.username}"', database=str(reader.database))
     report = await verified(asking)
     assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
-    assert report["counts"]["entries"] > 0
+    assert report["counts"]["activities"] > 0
 
 
 @ON_SQLITE
@@ -463,7 +463,7 @@ async def test_empty_topic_is_a_warning(stage: Stage) -> None:
     """A wrong topic, or a retention that was too quick, looks like a sound system otherwise."""
     with WorkerProcess("verify", settings=stage.settings, folder=stage.folder, name="verify") as process:
         assert await process.ended() == 0, process.told()
-        assert "rudder-worker: warning: the input topics hold no record" in process.stderr
+        assert "rudder-worker: warning: the input topics hold no records" in process.stderr
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)

@@ -1,4 +1,4 @@
-"""`rudder-worker verify`: do topics, tables and dead letters tell one story?"""
+"""`rudder-worker verify`: compare topics, tables and dead letters."""
 
 import asyncio
 import json
@@ -21,25 +21,24 @@ if TYPE_CHECKING:
 def verify(
     context: typer.Context,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-    findings_max: Annotated[
-        int, typer.Option(min=0, help="List so many findings at the most; all of them are counted.")
-    ] = 100,
+    findings_max: Annotated[int, typer.Option(min=0, help="List at most this many findings; all are counted.")] = 100,
     scratch: Annotated[
         Path | None,
-        typer.Option(help="The folder for a scratch file, some 3 KB an event; where temporary files go if not given."),
+        typer.Option(help="Folder for a temporary file of about 3 KB per event. Default: the system's."),
     ] = None,
 ) -> None:
-    """Compare the input topics, the tables, the status topics and the dead letters, of a live or a stopped system.
+    """Compare the input topics, the tables, the status topics and the dead letters.
 
-    Reports what is lost, doubled, invented, out of order or contradictory, and then exits with 1. Writes nothing to
-    any of them, and joins no group. Rows of a topic that was deleted and created again are counted, and not compared.
+    Workers may run meanwhile. Findings are lost, doubled, invented, out of order or contradictory; with any, the exit
+    code is 1. Needs read access only and joins no group. Rows from before a topic was deleted and created again are
+    counted and not compared.
     """
     with clear_errors():
         log_setup.configure(level="warning", log_format=context.obj or "console")
         settings = load()
         warn_of_unknown_names()
         if scratch is not None and not scratch.is_dir():
-            raise ConfigurationError(f"--scratch: {scratch} is no folder")
+            raise ConfigurationError(f"--scratch: {scratch} is not a folder; create it or name another")
         report = asyncio.run(_verified(settings, findings_max, scratch))
         if as_json:
             print(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
@@ -48,9 +47,12 @@ def verify(
         if report.findings.total:
             raise typer.Exit(EXIT_PROBLEM)
         if not report.counts["records"]:
-            warn("the input topics hold no record, so that nothing was compared with one")
+            warn(
+                "the input topics hold no records, so no row was explained; check RUDDER_INPUT_TOPICS and the retention"
+            )
         elif report.counts["uncommitted"] == report.counts["records"]:
-            warn(f"group {settings.group_id} has committed nothing, so that no record had to have a trace")
+            group = settings.group_id
+            warn(f"group {group} has committed no offsets, so no record had to be handled; check RUDDER_GROUP_ID")
 
 
 async def _verified(settings: Settings, findings_max: int, scratch: Path | None) -> "Report":
@@ -75,10 +77,12 @@ def _print(report: "Report") -> None:
     for finding in findings.kept:
         print(finding.line())
     if (unlisted := findings.total - len(findings.kept)) > 0:
-        print(f"… and {unlisted} more; --findings-max lists them")
+        print(f"… and {unlisted} more; list them with --findings-max {findings.total}")
     for gap in report.expired:
         print(printable(gap.line()))
     for name, meaning in COUNTS.items():
         print(f"{report.counts[name]:>12,} {meaning}")
-    by_kind = ", ".join(f"{findings.by_kind[kind]} {kind}" for kind in Kind if findings.by_kind[kind])
-    print(f"{findings.total:>12,} findings{': ' if by_kind else ''}{by_kind}")
+    print(f"{findings.total:>12,} findings")
+    for kind in Kind:
+        if findings.by_kind[kind]:
+            print(f"{findings.by_kind[kind]:>12,} {kind}: {kind.meaning}")

@@ -22,7 +22,7 @@ from worker.db.pointers import listing
 from worker.db.revisions import require_current
 from worker.db.row_decoder import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, activity, rejection
 from worker.rules.rows import Activity, Rejection
-from worker.stored_rows import Pointing, ReleaseRows, uuid_of
+from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
 
 _TABLES = Base.metadata.tables
 _RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
@@ -42,14 +42,14 @@ _IDS_MAX = _ID_COUNTS[-1]
 _ENTRIES_MAX = 4_000
 """Entries held at a time, unless one release alone has more."""
 
-_POINTINGS_MAX = 4_000
+_ENVIRONMENTS_MAX = 4_000
 
 _LOOKS_MAX = 10
 """How often a release is read that changes each time."""
 
 
 class SqlTableReader:
-    """`worker.verify.inputs.TableReader`. Opened by `open`, and closed by whoever opened it."""
+    """`worker.verify.verification.TableReader`. Opened by `open`, and closed by whoever opened it."""
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
         self._engine = engine
@@ -95,17 +95,17 @@ class SqlTableReader:
                 return
             last = rows[-1].id
 
-    async def pointings(self) -> AsyncIterator[Pointing]:
+    async def environments(self) -> AsyncIterator[EnvironmentRow]:
         """The table is often another system's: it may have no id to go by, and rows of one key."""
         async with self._connected() as connection:
             asked = await listing(connection, fragments=self._dialect.keys)
         begin = 0
         while asked is not None:
             async with self._connected() as connection:
-                rows = (await connection.execute(asked.offset(begin).limit(_POINTINGS_MAX))).all()
+                rows = (await connection.execute(asked.offset(begin).limit(_ENVIRONMENTS_MAX))).all()
             for row in rows:
-                yield _pointing(row)
-            if len(rows) < _POINTINGS_MAX:
+                yield _environment(row)
+            if len(rows) < _ENVIRONMENTS_MAX:
                 return
             begin += len(rows)
 
@@ -202,10 +202,10 @@ def _by_release(rows: Iterable[dict[str, Any]]) -> dict[UUID, list[dict[str, Any
     return found
 
 
-def _pointing(row: Any) -> Pointing:
+def _environment(row: Any) -> EnvironmentRow:
     id_, environment, component, track, release, attempt, name = row
     component_id = uuid_of(component)
-    return Pointing(
+    return EnvironmentRow(
         row=uuid_of(id_),
         environment=environment or "",
         component=str(component_id or component),

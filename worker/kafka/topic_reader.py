@@ -38,7 +38,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
 
 
 class KafkaTopicReader:
-    """`worker.verify.inputs.TopicReader` on aiokafka. `silence_seconds`: how long no record may come."""
+    """`worker.verify.verification.TopicReader` on aiokafka. `silence_seconds`: how long no record may come."""
 
     def __init__(
         self,

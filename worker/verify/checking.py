@@ -1,7 +1,7 @@
-"""One history, checked: the whole of what verifying means, on nothing but values.
+"""Check one history. Values in, findings out; no IO.
 
-The records are judged from nothing, in the order that the log tells, by the same `decide` as the worker's; what they
-come to is compared with the rows, the log, the rejections, the status topics and the dead letters.
+The records are decided from an empty state, in the order that the activity log gives, by the worker's own `decide`. The
+result is compared with the rows, the activities, the rejections, the status topics and the dead letters.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,36 +12,36 @@ from worker.pipeline.outgoing import Topics
 from worker.rules.identity import activity_id, entry_ids
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Rejected
-from worker.verify.deciding import LOG, Fit, Recorded, Verdict, decider
-from worker.verify.findings import Finding, Kind
-from worker.verify.history import Extents, History, Input, cause_of, place_of
-from worker.verify.ledger import Ledger
+from worker.verify.comparison import LOG, Comparison, Recorded, Result, compare_record
+from worker.verify.expected_rows import ExpectedRows
+from worker.verify.findings import Finding, Kind, Position
+from worker.verify.history import Extents, History, InputRecord, cause_of, position_of
 from worker.verify.ordering import in_order
-from worker.verify.outputs import Due, Refused, due_of, letter_findings, status_findings
-from worker.verify.pointers import Pointed
-from worker.verify.tables import rejection_findings, release_findings, unexplained_entries
+from worker.verify.outputs import ExpectedDeadLetter, dead_letter_findings, expected_statuses, status_findings
+from worker.verify.pointers import ExpectedPointer
+from worker.verify.tables import rejection_findings, release_findings, unexplained_activities
 
 _SWAPS_MAX = 16
-"""How far a record that came too late is looked for."""
+"""How many records ahead a record is searched that took effect too early."""
 
 
 @dataclass(slots=True)
 class Checked:
-    """`unverifiable`: what is there or missed, and proves nothing, since a part of what it follows from is gone.
+    """`unverifiable`: present or missing rows and records that prove nothing, since a part of their causes is deleted.
 
-    `pending`: records in flight that nothing tells of so far. `pointed`: what the records had `app_environments` point
-    at, in order; `pointed_all`: it is all there is, since the history was judged to its end, in an order that is sure.
+    `pending`: records in flight without an effect so far. `pointers`: the environment pointers that the records set, in
+    order; `pointers_complete`: whether these are all, since the whole history was decided in a certain order.
     """
 
     findings: list[Finding] = field(default_factory=list)
     unverifiable: int = 0
     pending: int = 0
-    pointed: list[Pointed] = field(default_factory=list)
-    pointed_all: bool = False
+    pointers: list[ExpectedPointer] = field(default_factory=list)
+    pointers_complete: bool = False
 
 
 def check(history: History, extents: Extents, topics: Topics) -> Checked:
-    """What is wrong with one history."""
+    """The findings of one history."""
     recorded = Recorded(history, extents)
     checked = Checked(pending=sum(_is_pending(one, recorded) for one in history.inputs))
     unreadable = [activity for activity in history.activities if not _readable(activity, history, extents)]
@@ -50,11 +50,13 @@ def check(history: History, extents: Extents, topics: Topics) -> Checked:
         _Replay(history, recorded, extents, topics, inputs=None).finish(checked)
         return checked
     inputs = in_order(recorded)
-    first = _replayed(history, recorded, extents, topics, inputs, frozenset())
-    lost = frozenset(finding.place for finding in first.findings if finding.kind is Kind.LOST and finding.table == LOG)
+    first = _replayed(history, recorded, extents, topics, inputs)
+    lost = frozenset(
+        finding.position for finding in first.findings if finding.kind is Kind.LOST and finding.table == LOG
+    )
     if len(first.findings) > len(lost) > 0:
-        # A row of the log may be gone, or its event may never have had its effect: whichever explains more.
-        second = _replayed(history, recorded, extents, topics, inputs, lost)
+        # The activities may have been deleted, or their events may never have taken effect: fewer findings decide.
+        second = _replayed(history, recorded, extents, topics, inputs, without=lost)
         first = min(first, second, key=lambda one: len(one.findings))
     return replace(first, pending=checked.pending)
 
@@ -64,33 +66,34 @@ def _replayed(
     recorded: Recorded,
     extents: Extents,
     topics: Topics,
-    inputs: Sequence[Input],
-    without: frozenset[object],
+    inputs: Sequence[InputRecord],
+    without: frozenset[Position | None] = frozenset(),
 ) -> Checked:
     checked = Checked()
-    replay = _Replay(history, recorded, extents, topics, inputs=inputs, without=without)
-    replay.finish(checked)
+    _Replay(history, recorded, extents, topics, inputs=inputs, without=without).finish(checked)
     return checked
 
 
-def _is_pending(one: Input, recorded: Recorded) -> bool:
-    if not one.in_flight or recorded.effects.get(one.id) == one.place:
+def _is_pending(one: InputRecord, recorded: Recorded) -> bool:
+    if not one.in_flight or recorded.effects.get(one.id) == one.position:
         return False
     rejection = recorded.history.rejections.get(one.id)
-    return rejection is None or place_of(rejection) != one.place
+    return rejection is None or position_of(rejection) != one.position
 
 
 def _readable(activity: Activity, history: History, extents: Extents) -> bool:
     cause = cause_of(activity)
     if cause is None:
         return True
-    source, event_id, place = cause
-    return extents.readable(place) and activity_id(source=source, event_id=event_id) not in history.earlier_entries
+    source, event_id, position = cause
+    return (
+        extents.readable(position) and activity_id(source=source, event_id=event_id) not in history.earlier_activities
+    )
 
 
 class _Replay:
-    """The history of one release once through. Without `inputs`, where they cannot all be read, its records are only
-    accounted for. `without`: records that are taken to have had no effect.
+    """Decide a history's records once. Without `inputs`, where they cannot all be read, the records are only looked up
+    in the activities and the rejections. `without`: records that are taken to have had no effect.
     """
 
     def __init__(
@@ -100,100 +103,94 @@ class _Replay:
         extents: Extents,
         topics: Topics,
         *,
-        inputs: Sequence[Input] | None,
-        without: frozenset[object] = frozenset(),
+        inputs: Sequence[InputRecord] | None,
+        without: frozenset[Position | None] = frozenset(),
     ) -> None:
         self._history, self._recorded, self._extents, self._topics = history, recorded, extents, topics
         self._without = without
-        self._ledger = Ledger(recorded.remembered)
-        self._refused: list[Refused] = []
-        self._judged: set[object] = set()
-        self._pointed: list[Pointed] = []
+        self._expected_rows = ExpectedRows(recorded.initial_rejections)
+        self._dead_letters: list[ExpectedDeadLetter] = []
+        self._decided: set[Position] = set()
+        self._pointers: list[ExpectedPointer] = []
         self._findings: list[Finding] = []
         self._whole = inputs is not None
-        # An order that explains log and rows may still be another one than that in which the pointers moved.
-        self._order_is_sure = len({one.place[:2] for one in history.inputs}) <= 1
-        self._judge_all(list(inputs or ()))
+        # An order that explains activities and rows may still differ from that in which the pointers were set.
+        self._order_is_certain = len({one.position[:2] for one in history.inputs}) <= 1
+        self._decide_all(list(inputs or ()))
 
-    def _judge_all(self, inputs: list[Input]) -> None:
-        position = 0
-        while position < len(inputs):
-            verdict = decider(inputs[position], self._ledger, self._recorded)
-            if verdict.fit is Fit.MISFIT:
-                ahead = self._ahead(inputs, position)
-                if ahead is not None:
-                    inputs.insert(position, inputs.pop(ahead))
-                    verdict = decider(inputs[position], self._ledger, self._recorded)
-            self._take(inputs[position], verdict)
-            if verdict.diverged:
+    def _decide_all(self, inputs: list[InputRecord]) -> None:
+        for index in range(len(inputs)):
+            comparison = compare_record(inputs[index], self._expected_rows, self._recorded)
+            if comparison.result is Result.DIFFERS and (ahead := self._ahead(inputs, index)) is not None:
+                inputs.insert(index, inputs.pop(ahead))
+                comparison = compare_record(inputs[index], self._expected_rows, self._recorded)
+            self._take(inputs[index], comparison)
+            if comparison.diverged:
                 self._whole = False
                 return
-            position += 1
 
-    def _ahead(self, inputs: Sequence[Input], position: int) -> int | None:
-        """The place of a later record of the partition that had its effect first, if that explains what is there."""
-        late = inputs[position]
-        for other in range(position + 1, min(position + 1 + _SWAPS_MAX, len(inputs))):
-            if not late.place.same_partition(inputs[other].place):
+    def _ahead(self, inputs: Sequence[InputRecord], index: int) -> int | None:
+        """The index of a later record of the partition that took effect first, if that explains what is there."""
+        late = inputs[index]
+        for other in range(index + 1, min(index + 1 + _SWAPS_MAX, len(inputs))):
+            if not late.position.same_partition(inputs[other].position):
                 continue
-            ledger = self._ledger.copy()
-            early = decider(inputs[other], ledger, self._recorded)
-            if early.fit is not Fit.MATCH or early.outcome is None or isinstance(early.outcome, Duplicate):
+            expected_rows = self._expected_rows.copy()
+            early = compare_record(inputs[other], expected_rows, self._recorded)
+            if early.result is not Result.MATCHES or early.outcome is None or isinstance(early.outcome, Duplicate):
                 continue
-            ledger.write(early.outcome, inputs[other].id)
-            if decider(late, ledger, self._recorded).fit is Fit.MATCH:
+            expected_rows.write(early.outcome, inputs[other].id)
+            if compare_record(late, expected_rows, self._recorded).result is Result.MATCHES:
                 self._findings.append(
                     Finding(
                         kind=Kind.OUT_OF_ORDER,
-                        place=inputs[other].place,
+                        position=inputs[other].position,
                         table=LOG,
                         row=inputs[other].id,
                         release=self._history.release_id,
-                        expected=f"to take effect after {late.place}",
-                        found="took effect before it",
+                        expected=f"an effect after that of {late.position}",
+                        found="an effect before it",
                     )
                 )
                 return other
         return None
 
-    def _take(self, one: Input, verdict: Verdict) -> None:
-        self._judged.add(one.place)
-        self._findings += verdict.findings
-        outcome = verdict.outcome
-        if outcome is not None and one.place not in self._without:
-            self._ledger.write(outcome, one.id)
+    def _take(self, one: InputRecord, comparison: Comparison) -> None:
+        self._decided.add(one.position)
+        self._findings += comparison.findings
+        outcome = comparison.outcome
+        if outcome is not None and one.position not in self._without:
+            self._expected_rows.write(outcome, one.id)
         match outcome:
-            case Applied(changes=changes) if changes.pointer_move is not None and one.place not in self._without:
-                known = self._recorded.effects.get(one.id) == one.place
-                self._pointed.append(
-                    Pointed(
+            case Applied(changes=changes) if changes.pointer_move is not None and one.position not in self._without:
+                known = self._recorded.effects.get(one.id) == one.position
+                self._pointers.append(
+                    ExpectedPointer(
                         move=changes.pointer_move,
                         at=one.message.at,
-                        place=one.place,
-                        number=len(self._pointed),
-                        certain=known and not one.in_flight and self._order_is_sure,
+                        position=one.position,
+                        number=len(self._pointers),
+                        certain=known and not one.in_flight and self._order_is_certain,
                     )
                 )
             case Rejected(rejection=rejection):
-                recorded = one.id in self._history.rejections  # else the rejection itself is what is lost
-                self._refused.append(
-                    Refused(
-                        place=one.place,
-                        rejection_id=one.id,
-                        reason=rejection.reason,
-                        due=recorded and not one.in_flight,
-                    )
-                )
+                recorded = one.id in self._history.rejections  # else the rejection itself is lost
+                self._expect_dead_letter(one, rejection.reason, required=recorded and not one.in_flight)
             case Duplicate(rejection=rejection) if rejection is not None:
-                self._refused.append(Refused(place=one.place, rejection_id=one.id, reason=rejection.reason, due=False))
+                self._expect_dead_letter(one, rejection.reason, required=False)
             case None:
-                self._judged.discard(one.place)
+                self._decided.discard(one.position)
             case _:
                 pass
 
+    def _expect_dead_letter(self, one: InputRecord, reason: str, *, required: bool) -> None:
+        self._dead_letters.append(
+            ExpectedDeadLetter(original=one.position, rejection_id=one.id, reason=reason, required=required)
+        )
+
     def finish(self, checked: Checked) -> None:
-        """Compare everything with what the records came to."""
-        checked.pointed, checked.pointed_all = self._pointed, self._whole and self._order_is_sure
+        """Compare everything with what the records result in."""
+        checked.pointers, checked.pointers_complete = self._pointers, self._whole and self._order_is_certain
         for found in chain(self._findings, self._tables(), self._outputs()):
             if found is None:
                 checked.unverifiable += 1
@@ -202,63 +199,59 @@ class _Replay:
 
     def _tables(self) -> Iterator[Finding]:
         if not self._whole:
-            yield from self._unaccounted()
+            yield from self._unhandled()
             return
         if self._history.release_id is not None:
-            yield from release_findings(self._history, self._ledger)
-        yield from rejection_findings(self._history, self._ledger)
-        yield from unexplained_entries(self._history, self._ledger)
+            yield from release_findings(self._history, self._expected_rows)
+        yield from rejection_findings(self._history, self._expected_rows)
+        yield from unexplained_activities(self._history, self._expected_rows)
 
-    def _unaccounted(self) -> Iterator[Finding]:
-        """Records that were not judged, and are in neither the log nor the rejections."""
+    def _unhandled(self) -> Iterator[Finding]:
+        """Undecided records without an activity or a rejection."""
         history = self._history
         for one in history.inputs:
             known = one.id in self._recorded.effects or one.id in history.rejections or one.id in history.elsewhere
-            if not known and not one.in_flight and one.place not in self._judged:
+            if not known and not one.in_flight and one.position not in self._decided:
                 yield Finding(
                     kind=Kind.LOST,
-                    place=one.place,
+                    position=one.position,
                     table=LOG,
                     row=one.id,
                     release=history.release_id,
-                    expected="in the log or the rejections",
-                    found="in neither",
+                    expected="an activity or a rejection",
+                    found="neither",
                 )
 
     def _outputs(self) -> Iterator[Finding | None]:
         history, topics = self._history, self._topics
-        yield from status_findings(history, self._due(), self._extents)
-        unsure = frozenset(one.place for one in history.inputs if one.place not in self._judged)
-        refused = [*self._refused, *(() if self._whole else self._refused_by_row())]
-        yield from letter_findings(history, refused, unsure, trimmed=topics.dead_letters in self._extents.trimmed)
-
-    def _due(self) -> list[Due]:
-        in_flight = frozenset(one.place for one in self._history.inputs if one.in_flight)
+        in_flight = frozenset(one.position for one in history.inputs if one.in_flight)
         if self._whole:
-            activities: Sequence[Activity] = list(chain.from_iterable(self._ledger.activities.values()))
+            activities: Sequence[Activity] = list(chain.from_iterable(self._expected_rows.activities.values()))
         else:
-            activities = sorted(self._history.activities, key=_by_record)
-        return due_of(activities, self._topics, self._extents, in_flight, self._history.earlier_entries)
+            activities = sorted(history.activities, key=_by_record)
+        expected = expected_statuses(activities, topics, self._extents, in_flight, history.earlier_activities)
+        yield from status_findings(history, expected, self._extents)
+        undecided = frozenset(one.position for one in history.inputs if one.position not in self._decided)
+        dead_letters = [*self._dead_letters, *(() if self._whole else self._dead_letters_of_rows(in_flight))]
+        trimmed = topics.dead_letters in self._extents.trimmed
+        yield from dead_letter_findings(history, dead_letters, undecided, trimmed=trimmed)
 
-    def _refused_by_row(self) -> Iterator[Refused]:
-        in_flight = {one.place for one in self._history.inputs if one.in_flight}
-        places = {one.place for one in self._history.inputs} - in_flight
+    def _dead_letters_of_rows(self, in_flight: frozenset[Position]) -> Iterator[ExpectedDeadLetter]:
+        committed = {one.position for one in self._history.inputs} - in_flight
         for rejection in self._history.rejections.values():
-            place = place_of(rejection)
+            position = position_of(rejection)
             if rejection.id in self._history.earlier_rejections:
                 continue
-            if place in places and place not in self._judged:
-                yield Refused(place=place, rejection_id=rejection.id, reason=rejection.reason, due=True)
+            if position in committed and position not in self._decided:
+                yield ExpectedDeadLetter(
+                    original=position, rejection_id=rejection.id, reason=rejection.reason, required=True
+                )
 
 
 def _by_record(activity: Activity) -> tuple[object, ...]:
     cause = cause_of(activity)
     if cause is None:
         return ("", 0, 0, 0)
-    source, event_id, place = cause
-    return (*place, _position(activity, source, event_id))
-
-
-def _position(activity: Activity, source: str, event_id: str) -> int:
+    source, event_id, position = cause
     ids = entry_ids(source=source, event_id=event_id)
-    return ids.index(activity.id) if activity.id in ids else len(ids)
+    return (*position, ids.index(activity.id) if activity.id in ids else len(ids))

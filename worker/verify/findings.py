@@ -1,6 +1,6 @@
-"""What is wrong, as values: each finding names the place, the row, what had to be there and what is.
+"""Findings: what `verify` reports. Each names a position or a row, what was expected there, and what was found.
 
-A damaged system may have a million findings; what is kept of them is bounded, what is counted is not.
+A damaged system may have a million findings. The report lists a bounded number of them and counts all.
 """
 
 from collections import Counter
@@ -11,11 +11,11 @@ from uuid import UUID
 from schemas.described import Described
 from schemas.detail import printable
 
-_SAID_CHARS_MAX = 600
+_TEXT_CHARS_MAX = 600
 
 
-class Place(NamedTuple):
-    """Where a record stands."""
+class Position(NamedTuple):
+    """Where a record is."""
 
     topic: str
     partition: int
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}@{self.offset}"
 
-    def same_partition(self, other: "Place") -> bool:
+    def same_partition(self, other: "Position") -> bool:
         return self[:2] == other[:2]
 
 
@@ -32,47 +32,71 @@ class Kind(Described):
     LOST = (
         "lost",
         (
-            "what had to be there is not: a committed record that is in neither the log nor the rejections, a row, a "
-            "status event, a dead letter"
+            "something required is missing: a committed record's activity or rejection, a row, a status event, or a "
+            "dead letter. If the record was not handled, stop the workers, reset the group's offset to it, and start "
+            "them: events that are known already change nothing"
         ),
     )
-    DOUBLED = "doubled", "one event's effect is there twice: in the log and the rejections, or in the log once more"
-    INVENTED = "invented", "a row, a status event or a dead letter that no record explains"
-    OUT_OF_ORDER = "out_of_order", "it is there, and came before what it had to come after"
-    CONTRADICTORY = "contradictory", "it is there, and says something else than what the records come to"
+    DOUBLED = (
+        "doubled",
+        (
+            "an event has its effect twice: it is in the activity log and among the rejections, or twice in the "
+            "activity log. Look for another program that writes to these tables"
+        ),
+    )
+    INVENTED = (
+        "invented",
+        (
+            "a row, a status event or a dead letter that no record explains. Look for another program that writes to "
+            "the table or the topic, and check that RUDDER_INPUT_TOPICS names every input topic"
+        ),
+    )
+    OUT_OF_ORDER = (
+        "out_of_order",
+        (
+            "an effect or a status event precedes one that it must follow. Look for two groups that write to one "
+            "database, and for another producer of the status topics"
+        ),
+    )
+    CONTRADICTORY = (
+        "contradictory",
+        (
+            "a row, a status event or a dead letter differs from what the records result in. Look for manual changes "
+            "and for other programs that write to the table or the topic"
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """`place`: the record in question, of an input or an output topic. `row`: the id of a row of `table`, there or
-    missed. `release`: None for what belongs to none.
+    """`position`: the record in question, of an input or an output topic. `row`: the id of a row of `table`, present or
+    missing. `release`: None where no release is concerned.
     """
 
     kind: Kind
     expected: str
     found: str
-    place: Place | None = None
+    position: Position | None = None
     table: str | None = None
     row: UUID | None = None
     release: UUID | None = None
 
     def line(self) -> str:
-        """For an operator: one line, whatever a publisher wrote into it."""
-        where = [str(self.place)] if self.place else []
+        """One line for an operator, whatever text a publisher sent."""
+        where = [str(self.position)] if self.position else []
         if self.table:
             where.append(f"{self.table} {self.row}" if self.row else self.table)
         if self.release and self.release != self.row:
             where.append(f"release {self.release}")
-        told = f"{self.kind} {', '.join(where)}: expected {_cut(self.expected)}; found {_cut(self.found)}"
-        return printable(told)
+        return printable(f"{self.kind} {', '.join(where)}: expected {_cut(self.expected)}; found {_cut(self.found)}")
 
     def as_json(self) -> dict[str, object]:
-        place = self.place
+        position = self.position
         return {
             "kind": self.kind.value,
-            "topic": place.topic if place else None,
-            "partition": place.partition if place else None,
-            "offset": place.offset if place else None,
+            "topic": position.topic if position else None,
+            "partition": position.partition if position else None,
+            "offset": position.offset if position else None,
             "table": self.table,
             "row": self.row and str(self.row),
             "release": self.release and str(self.release),
@@ -83,7 +107,7 @@ class Finding:
 
 @dataclass(slots=True)
 class Findings:
-    """The first `kept_max` findings, and how many there are of each kind."""
+    """The first `kept_max` findings, and the number of each kind."""
 
     kept_max: int
     kept: list[Finding] = field(default_factory=list)
@@ -100,4 +124,4 @@ class Findings:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= _SAID_CHARS_MAX else text[: _SAID_CHARS_MAX - 1] + "…"
+    return text if len(text) <= _TEXT_CHARS_MAX else text[: _TEXT_CHARS_MAX - 1] + "…"

@@ -1,8 +1,8 @@
-"""In which order a release's records had their effect, where they came by several partitions.
+"""The order in which a release's records took effect, where they came through several partitions.
 
-Within a partition offsets tell. Between two nothing does but the log: the order is one in which the rules give, event
-for event, what the log holds. It is searched for depth first, with a bound; where none is found, the records' times
-have to do, and what then does not fit is reported.
+Within a partition the offsets give it. Between two partitions only the activity log does: the order is one in which the
+rules result in the same activities, event by event. A depth-first search looks for it within a bound. Where it finds
+none, the records' timestamps decide, and what then differs is reported.
 """
 
 from collections import defaultdict, deque
@@ -10,57 +10,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker.rules.state import Applied, Stale
-from worker.verify.deciding import Fit, Recorded, Verdict, decider
-from worker.verify.history import Input
-from worker.verify.ledger import Ledger
+from worker.verify.comparison import Comparison, Recorded, Result, compare_record
+from worker.verify.expected_rows import ExpectedRows
+from worker.verify.history import InputRecord
 
 _BRANCHES_MAX = 64
-"""How many choices are remembered, the latest; older ones stand."""
+"""Choices that can be reverted: the latest; earlier ones are final."""
 
-_TRIES_A_RECORD = 20
+_STEPS_PER_RECORD = 20
 
-Queue = Sequence[Input]
+Queue = Sequence[InputRecord]
 
 
 @dataclass(frozen=True, slots=True)
 class _Branch:
-    """Where the search may go on differently."""
+    """A choice that the search may revert."""
 
     heads: tuple[int, ...]
-    ledger: Ledger
+    expected_rows: ExpectedRows
     taken: int
-    rest: list[tuple[int, Verdict]]
+    rest: list[tuple[int, Comparison]]
 
 
-def in_order(recorded: Recorded) -> Sequence[Input]:
-    """The history's records, in an order that explains the log, if there is one."""
+def in_order(recorded: Recorded) -> Sequence[InputRecord]:
+    """The history's records, in an order that explains the activity log, if there is one."""
     inputs = recorded.history.inputs
-    queues: dict[tuple[str, int], list[Input]] = defaultdict(list)
+    queues: dict[tuple[str, int], list[InputRecord]] = defaultdict(list)
     for one in inputs:
-        queues[one.place[:2]].append(one)
+        queues[one.position[:2]].append(one)
     if len(queues) <= 1:
         return inputs
     return _search(list(queues.values()), recorded) or _by_time(list(queues.values()))
 
 
-def _search(queues: list[Queue], recorded: Recorded) -> list[Input] | None:
-    heads, ledger, path = [0] * len(queues), Ledger(recorded.remembered), list[Input]()
+def _search(queues: list[Queue], recorded: Recorded) -> list[InputRecord] | None:
+    heads, expected_rows, path = [0] * len(queues), ExpectedRows(recorded.initial_rejections), list[InputRecord]()
     branches: deque[_Branch] = deque(maxlen=_BRANCHES_MAX)
     length = sum(map(len, queues))
-    for _ in range(length * _TRIES_A_RECORD):
-        choices = _choices(queues, heads, ledger, recorded)
+    for _ in range(length * _STEPS_PER_RECORD):
+        choices = _choices(queues, heads, expected_rows, recorded)
         if not choices:
             if not branches:
                 return None
             branch = branches.pop()
-            heads, ledger, choices = list(branch.heads), branch.ledger, branch.rest
+            heads, expected_rows, choices = list(branch.heads), branch.expected_rows, branch.rest
             del path[branch.taken :]
-        (number, verdict), *rest = choices
+        (number, comparison), *rest = choices
         if rest:
-            branches.append(_Branch(tuple(heads), ledger.copy(), len(path), rest))
+            branches.append(_Branch(tuple(heads), expected_rows.copy(), len(path), rest))
         one = queues[number][heads[number]]
-        if verdict.outcome is not None:
-            ledger.write(verdict.outcome, one.id)
+        if comparison.outcome is not None:
+            expected_rows.write(comparison.outcome, one.id)
         path.append(one)
         heads[number] += 1
         if len(path) == length:
@@ -68,25 +68,29 @@ def _search(queues: list[Queue], recorded: Recorded) -> list[Input] | None:
     return None
 
 
-def _choices(queues: list[Queue], heads: list[int], ledger: Ledger, recorded: Recorded) -> list[tuple[int, Verdict]]:
-    """The queues whose next record fits, best first; only one where it changes nothing, so that it cannot matter."""
+def _choices(
+    queues: list[Queue], heads: list[int], expected_rows: ExpectedRows, recorded: Recorded
+) -> list[tuple[int, Comparison]]:
+    """The queues whose next record fits, best first. One queue alone where its record changes nothing, so that its
+    place in the order does not matter.
+    """
     found = []
     for number in sorted(range(len(queues)), key=lambda number: _time(queues[number], heads[number])):
         if heads[number] < len(queues[number]):
-            verdict = decider(queues[number][heads[number]], ledger, recorded)
-            if verdict.fit is Fit.MATCH and not isinstance(verdict.outcome, Applied | Stale):
-                return [(number, verdict)]
-            if verdict.fit is not Fit.MISFIT:
-                found.append((number, verdict))
-    return sorted(found, key=lambda choice: choice[1].fit)
+            comparison = compare_record(queues[number][heads[number]], expected_rows, recorded)
+            if comparison.result is Result.MATCHES and not isinstance(comparison.outcome, Applied | Stale):
+                return [(number, comparison)]
+            if comparison.result is not Result.DIFFERS:
+                found.append((number, comparison))
+    return sorted(found, key=lambda choice: choice[1].result)
 
 
 def _time(queue: Queue, head: int) -> int:
     return queue[head].message.record.timestamp_ms if head < len(queue) else 0
 
 
-def _by_time(queues: list[Queue]) -> list[Input]:
-    heads, path = [0] * len(queues), list[Input]()
+def _by_time(queues: list[Queue]) -> list[InputRecord]:
+    heads, path = [0] * len(queues), list[InputRecord]()
     while open_queues := [number for number, queue in enumerate(queues) if heads[number] < len(queue)]:
         number = min(open_queues, key=lambda number: _time(queues[number], heads[number]))
         path.append(queues[number][heads[number]])

@@ -1,7 +1,7 @@
-"""The status topics and the dead letters, against the log and the rejections.
+"""The status topics and the dead letters, compared with the activity log and the rejections.
 
-Delivery is at least once: a repeat says the same under the same id. What is missed in a topic of which a part is gone
-was perhaps there, and is only counted.
+Delivery is at least once: a repeat has the same id and the same content. A record that is missing from a trimmed topic
+may have been there, and is only counted.
 """
 
 from collections import defaultdict
@@ -15,49 +15,49 @@ from worker.pipeline.outgoing import Topics
 from worker.rules.identity import activity_id
 from worker.rules.rows import Activity
 from worker.rules.status_events import StatusEvent, status_events
-from worker.verify.deciding import LOG, REJECTIONS
-from worker.verify.findings import Finding, Kind, Place
-from worker.verify.history import Extents, History, Letter, Status, cause_of
+from worker.verify.comparison import LOG, REJECTIONS
+from worker.verify.findings import Finding, Kind, Position
+from worker.verify.history import DeadLetter, Extents, History, StatusRecord, cause_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Due:
-    """A status event that has to be there; `cause`: the record it follows from. Not `certain`: that is in flight.
-    `earlier`: it was in a log before its topic was created again; the status topics may be younger too.
+class ExpectedStatus:
+    """`cause`: the position of the record that it follows from. Not `required`: that record is in flight or cannot be
+    read. `earlier`: its activity is of an earlier log of the topic; the status topics may be younger too.
     """
 
     event: StatusEvent
     topic: str
-    cause: Place
-    certain: bool = True
+    cause: Position
+    required: bool = True
     earlier: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refused:
-    """A record that was rejected, or that repeats one that was; then its dead letter may be there, not must."""
+class ExpectedDeadLetter:
+    """Of the rejected record at `original`; not `required` where the record repeats one that was rejected before."""
 
-    place: Place
+    original: Position
     rejection_id: UUID
     reason: str | None
-    due: bool
+    required: bool
 
 
-def due_of(
+def expected_statuses(
     activities: Iterable[Activity],
     topics: Topics,
     extents: Extents,
-    in_flight: frozenset[Place],
+    in_flight: frozenset[Position],
     earlier_events: frozenset[UUID] = frozenset(),
-) -> list[Due]:
-    """The status events of `entries`, in their order; entries that were edited into something else have none.
-    `earlier_events`: those whose entries are of an earlier log.
+) -> list[ExpectedStatus]:
+    """The status events of the activities, in their order. An edited activity may have none; it is reported elsewhere.
+    `earlier_events`: those whose activities are of an earlier log.
     """
     found = []
     for activity in activities:
         cause = cause_of(activity)
         if cause is None:
-            continue  # that the entry is not as it was written is found elsewhere; as below
+            continue
         try:
             events = status_events((activity,))
         except (ValueError, KeyError, TypeError):
@@ -65,15 +65,100 @@ def due_of(
         for event in events:
             deployment = event.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
             topic = topics.deployment_status if deployment else topics.release_status
-            source, event_id, place = cause
+            source, event_id, position = cause
             earlier = activity_id(source=source, event_id=event_id) in earlier_events
-            certain = not earlier and place not in in_flight and place[:2] in extents.begins
-            found.append(Due(event=event, topic=topic, cause=place, certain=certain, earlier=earlier))
+            required = not earlier and position not in in_flight and position[:2] in extents.begins
+            found.append(ExpectedStatus(event=event, topic=topic, cause=position, required=required, earlier=earlier))
     return found
 
 
-def content_of(event: StatusEvent) -> Mapping[str, object]:
-    """What a status record says, whatever the content mode."""
+def status_findings(history: History, expected: Sequence[ExpectedStatus], extents: Extents) -> Iterator[Finding | None]:
+    """None for each missing event where that proves nothing."""
+    known = {str(activity.id) for activity in history.activities}
+    indexes = {(one.topic, str(one.event.id)): index for index, one in enumerate(expected)}
+    first: dict[int, StatusRecord] = {}
+    latest: dict[tuple[str, tuple[str, int], tuple[str, int]], int] = defaultdict(lambda: -1)
+    for status in history.statuses:
+        index = indexes.get((status.position.topic, status.id))
+        if index is None:
+            if status.own and status.id not in known:
+                text = "an activity with this event's id"
+                yield _of_status(Kind.INVENTED, status, history, text, _record_summary(status))
+            elif status.own and any(status.id == event_id for _, event_id in indexes):
+                text = "this event in the other status topic"
+                yield _of_status(Kind.INVENTED, status, history, text, _record_summary(status))
+            continue
+        one = expected[index]
+        content = _content_of(one.event)
+        if status.content not in (content, _without_comment(content)):
+            yield _of_status(Kind.CONTRADICTORY, status, history, *_differences(content, status.content))
+        if index in first:
+            continue
+        first[index] = status
+        if one.earlier:
+            continue  # the offsets of two logs have no order
+        # Events of two input partitions, or in two partitions of a status topic, have no promised order.
+        order = (status.position.topic, status.position[:2], one.cause[:2])
+        if index < latest[order] and one.topic in extents.trimmed:
+            yield None  # the first publication may have been deleted, and this be a repeat
+        elif index < latest[order]:
+            text = f"a position before {_event_summary(expected[latest[order]].event)}"
+            yield _of_status(Kind.OUT_OF_ORDER, status, history, text, _record_summary(status))
+        latest[order] = max(latest[order], index)
+    for index, one in enumerate(expected):
+        if index not in first and one.required:
+            if one.topic in extents.trimmed:
+                yield None
+                continue
+            yield Finding(
+                kind=Kind.LOST,
+                position=one.cause,
+                table=LOG,
+                row=one.event.id,
+                release=history.key,
+                expected=f"status event {_event_summary(one.event)}, in {one.topic}",
+                found="no such record",
+            )
+
+
+def dead_letter_findings(
+    history: History, expected: Iterable[ExpectedDeadLetter], undecided: frozenset[Position], *, trimmed: bool
+) -> Iterator[Finding | None]:
+    """None for each missing one where that proves nothing. `undecided`: records that may be rejected or not,
+    such as those in flight.
+    """
+    by_original: dict[Position, list[DeadLetter]] = defaultdict(list)
+    for dead_letter in history.dead_letters:
+        by_original[dead_letter.original].append(dead_letter)
+    for one in expected:
+        dead_letters = by_original.pop(one.original, [])
+        if not dead_letters and one.required:
+            if trimmed:
+                yield None
+                continue
+            yield Finding(
+                kind=Kind.LOST,
+                position=one.original,
+                table=REJECTIONS,
+                row=one.rejection_id,
+                release=history.release_id,
+                expected=f"a dead letter, {one.reason}",
+                found="none",
+            )
+        for found in dead_letters:
+            if one.reason is not None and found.reason != one.reason:
+                yield _of_dead_letter(Kind.CONTRADICTORY, found, history, f"rudder-reason {one.reason}", found.reason)
+            if not found.matches_record:
+                text = f"key, value and headers of {one.original}"
+                yield _of_dead_letter(Kind.CONTRADICTORY, found, history, text, "different ones")
+    for original, dead_letters in by_original.items():
+        for found in dead_letters if original not in undecided else ():
+            text = f"no dead letter of {original}, which is not rejected"
+            yield _of_dead_letter(Kind.INVENTED, found, history, text, f"one, {found.reason}")
+
+
+def _content_of(event: StatusEvent) -> Mapping[str, object]:
+    """The content of a status record, the same in both content modes."""
     return {
         "id": str(event.id),
         "type": event.type.value,
@@ -84,125 +169,41 @@ def content_of(event: StatusEvent) -> Mapping[str, object]:
 
 
 def _without_comment(content: Mapping[str, object]) -> Mapping[str, object]:
-    """The same where the broker refused the event as too large."""
+    """The content of an event that the broker refused as too large."""
     data = content["data"]
     if not isinstance(data, Mapping) or data["comment"] is None:
         return content
     return {**content, "data": {**data, "comment": None, "comment_omitted": True}}
 
 
-def status_findings(history: History, due: Sequence[Due], extents: Extents) -> Iterator[Finding | None]:
-    """None for each one that is missed where that proves nothing."""
-    known = {str(activity.id) for activity in history.activities}
-    wanted = {(one.topic, str(one.event.id)): index for index, one in enumerate(due)}
-    first: dict[int, Status] = {}
-    latest: dict[tuple[str, tuple[str, int], tuple[str, int]], int] = defaultdict(lambda: -1)
-    for status in history.statuses:
-        index = wanted.get((status.place.topic, status.id))
-        if index is None:
-            if status.own and status.id not in known:
-                yield _of_status(Kind.INVENTED, status, history, "a log entry with its id", _summary(status))
-            elif status.own and any(status.id == event_id for _, event_id in wanted):
-                yield _of_status(Kind.INVENTED, status, history, "this change in its own topic", _summary(status))
-            continue
-        one = due[index]
-        content = content_of(one.event)
-        if status.content not in (content, _without_comment(content)):
-            yield _of_status(Kind.CONTRADICTORY, status, history, *_unlike(content, status.content))
-        if index in first:
-            continue
-        first[index] = status
-        if one.earlier:
-            continue  # the offsets of two logs have no order
-        # Of two input partitions, and in two partitions of a status topic, nothing promises an order.
-        order = (status.place.topic, status.place[:2], one.cause[:2])
-        if index < latest[order] and one.topic in extents.trimmed:
-            yield None  # the first of its kind may be gone, and this be a repeat
-        elif index < latest[order]:
-            before = due[latest[order]].event
-            yield _of_status(
-                Kind.OUT_OF_ORDER, status, history, f"to come before {before.id}, {_change(before)}", _summary(status)
-            )
-        latest[order] = max(latest[order], index)
-    for index, one in enumerate(due):
-        if index not in first and one.certain:
-            if one.topic in extents.trimmed:
-                yield None
-                continue
-            expected = f"in {one.topic}: {one.event.id}, {_change(one.event)}"
-            yield Finding(
-                kind=Kind.LOST,
-                place=one.cause,
-                table=LOG,
-                row=one.event.id,
-                release=history.key,
-                expected=expected,
-                found="no such record",
-            )
+def _of_status(kind: Kind, status: StatusRecord, history: History, expected: str, found: str) -> Finding:
+    return Finding(kind=kind, position=status.position, release=history.key, expected=expected, found=found)
 
 
-def letter_findings(
-    history: History, refused: Iterable[Refused], unsure: frozenset[Place], *, trimmed: bool
-) -> Iterator[Finding | None]:
-    """`unsure`: records that nobody judged, in flight for one; their letters are fine."""
-    by_place: dict[Place, list[Letter]] = defaultdict(list)
-    for letter in history.letters:
-        by_place[letter.of].append(letter)
-    for one in refused:
-        letters = by_place.pop(one.place, [])
-        if not letters and one.due:
-            if trimmed:
-                yield None
-                continue
-            yield Finding(
-                kind=Kind.LOST,
-                place=one.place,
-                table=REJECTIONS,
-                row=one.rejection_id,
-                release=history.release_id,
-                expected=f"a dead letter, {one.reason}",
-                found="none",
-            )
-        for letter in letters:
-            if one.reason is not None and letter.reason != one.reason:
-                yield _of_letter(Kind.CONTRADICTORY, letter, history, f"rudder-reason {one.reason}", letter.reason)
-            if not letter.same:
-                yield _of_letter(
-                    Kind.CONTRADICTORY, letter, history, f"key, value and headers of {one.place}", "others"
-                )
-    for place, letters in by_place.items():
-        for letter in letters if place not in unsure else ():
-            yield _of_letter(Kind.INVENTED, letter, history, f"{place} to be rejected", f"it is not; {letter.reason}")
-
-
-def _of_status(kind: Kind, status: Status, history: History, expected: str, found: str) -> Finding:
-    return Finding(kind=kind, place=status.place, release=history.key, expected=expected, found=found)
-
-
-def _of_letter(kind: Kind, letter: Letter, history: History, expected: str, found: str) -> Finding:
+def _of_dead_letter(kind: Kind, dead_letter: DeadLetter, history: History, expected: str, found: str) -> Finding:
     return Finding(
         kind=kind,
-        place=letter.place,
+        position=dead_letter.position,
         table=REJECTIONS,
-        row=letter.rejection_id,
+        row=dead_letter.rejection_id,
         release=history.release_id,
         expected=expected,
         found=found,
     )
 
 
-def _change(event: StatusEvent) -> str:
-    return f"{event.data['previous_status']} → {event.data['status']}"
+def _event_summary(event: StatusEvent) -> str:
+    return f"{event.id}, {event.data['previous_status']} → {event.data['status']}"
 
 
-def _summary(status: Status) -> str:
+def _record_summary(status: StatusRecord) -> str:
     data = status.content.get("data")
-    said = data if isinstance(data, Mapping) else {}
-    return f"{status.id}, {said.get('previous_status')} → {said.get('status')}"
+    fields = data if isinstance(data, Mapping) else {}
+    return f"{status.id}, {fields.get('previous_status')} → {fields.get('status')}"
 
 
-def _unlike(expected: Mapping[str, object], found: Mapping[str, object]) -> tuple[str, str]:
-    """The parts that differ, as they had to be and as they are."""
+def _differences(expected: Mapping[str, object], found: Mapping[str, object]) -> tuple[str, str]:
+    """The parts that differ, as expected and as found."""
     wanted, there = _flat(expected), _flat(found)
     names = [name for name in {**wanted, **there} if wanted.get(name) != there.get(name)]
     return tuple("; ".join(f"{name} {of.get(name)}" for name in names) for of in (wanted, there))  # type: ignore[return-value]

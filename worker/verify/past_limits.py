@@ -1,7 +1,7 @@
-"""How a record was read when it was decided: limits are settings, and what they were is told only by what they did.
+"""Read each record with the limits that were set when it was decided.
 
-A rejection for a limit names the limit, so that it can be checked: the record has to be beyond it. A record that has
-its effect was within the limits of its time. What has left no trace is read with the limits of today.
+Limits are settings and may have changed. A rejection for a limit names the limit, and the record must be beyond it. A
+record that took effect was within the limits of its time. Other records are read with today's limits.
 """
 
 import re
@@ -17,7 +17,7 @@ from schemas.record import Record
 from worker.pipeline.transaction import read
 from worker.rules.identity import NAMESPACE, position_id
 from worker.rules.message import Message
-from worker.verify.findings import Place
+from worker.verify.findings import Position
 
 TABLES = """
 CREATE TABLE rejected_at (
@@ -26,7 +26,7 @@ CREATE TABLE rejected_at (
 ) WITHOUT ROWID;
 CREATE TABLE explained (id BLOB PRIMARY KEY) WITHOUT ROWID;
 """
-"""`explained`: rejections for a limit, of records that were read again when the limit was another."""
+"""`explained`: rejections for a limit, of records that were read again after the limit was changed."""
 
 _TOO_LARGE = re.compile(r"the value has \d+ bytes, more than (\d+)")
 _AHEAD = re.compile(r"/time: is \d+ seconds after the record's timestamp \(RUDDER_EVENT_AHEAD_MAX_SECONDS=(\d+)\)")
@@ -36,7 +36,7 @@ _AHEAD_UNLIMITED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class _Recorded(Message):
-    """A message that is recorded under another id than that which this version derives."""
+    """A message whose rejection has an id that an earlier version derived."""
 
     recorded_id: UUID
 
@@ -53,7 +53,7 @@ class _Rejected:
 
 
 class PastLimits:
-    """Asked when all rows are in the scratch file."""
+    """Call it after all rows were added to the scratch file."""
 
     def __init__(self, connection: sqlite3.Connection, *, event_bytes_max: int, event_ahead_max_seconds: int) -> None:
         self._connection = connection
@@ -61,7 +61,7 @@ class PastLimits:
         self._event_ahead_max_seconds = event_ahead_max_seconds
 
     def read(self, record: Record) -> Message:
-        """The message as the worker read it."""
+        """The message as the worker read it when it decided it."""
         today = self._today(record)
         for rejected in self._rejected_at(record):
             if (then := self._limited(record, rejected)) is not None and not self._has_effect(record):
@@ -71,21 +71,21 @@ class PastLimits:
         return today
 
     def explained(self, record: Record, message: Message) -> Iterator[UUID]:
-        """Rejections of this very record for a limit that was raised before it was read as `message`."""
+        """Rejections of this record for a limit that was raised before it was read as `message`."""
         for rejected in self._rejected_at(record):
             then = self._limited(record, rejected)
             if then is not None and then.id != message.id:
                 yield then.id
 
-    def unnamed(self, record: Record) -> UUID | None:
-        """The rejection of this very record as one without an identity, if there is one."""
+    def rejected_by_position(self, record: Record) -> UUID | None:
+        """The rejection of this record as one without an identity, if there is one."""
         own = position_id(
             topic=record.topic, partition=record.partition, offset=record.offset, timestamp_ms=record.timestamp_ms
         )
         return own if any(rejected.id == own for rejected in self._rejected_at(record)) else None
 
     def is_rejected(self, record: Record) -> bool:
-        """Whether this very record was rejected."""
+        """Whether this record was rejected."""
         event = self._today(record).id
         return any(rejected.id == event for rejected in self._rejected_at(record))
 
@@ -104,7 +104,7 @@ class PastLimits:
         return message
 
     def _limited(self, record: Record, rejected: _Rejected) -> Message | None:
-        """The record as a limit had it read that it is really beyond; None: no limit explains the rejection."""
+        """The record as read with the limit that the rejection names. None: the record is not beyond that limit."""
         if rejected.reason == Reason.TOO_LARGE and (found := _TOO_LARGE.fullmatch(rejected.detail)):
             then = self._read(record, int(found[1]), _AHEAD_UNLIMITED)
         elif rejected.reason == Reason.INVALID_DATA and (found := _AHEAD.search(rejected.detail)):
@@ -114,13 +114,12 @@ class PastLimits:
         return then if then.id == rejected.id and _is_limited(then) else None
 
     def _has_effect(self, record: Record) -> bool:
-        place = (record.topic, record.partition, record.offset)
-        found = self._one("SELECT place FROM entries WHERE id = ?", self._unlimited(record).id.bytes)
-        return found == str(Place(*place))
+        found = self._one("SELECT position FROM activities WHERE id = ?", self._unlimited(record).id.bytes)
+        return found == str(Position(record.topic, record.partition, record.offset))
 
     def _is_known(self, event: UUID) -> bool:
         return (
-            self._one("SELECT 1 FROM entries WHERE id = ?", event.bytes) is not None
+            self._one("SELECT 1 FROM activities WHERE id = ?", event.bytes) is not None
             or self._one("SELECT 1 FROM rejections WHERE id = ?", event.bytes) is not None
         )
 
@@ -142,5 +141,5 @@ def _is_limited(message: Message) -> bool:
 
 
 def _former_position_id(record: Record) -> UUID:
-    """As earlier versions derived it, without the record's timestamp."""
+    """Without the record's timestamp, as earlier versions derived it."""
     return uuid5(NAMESPACE, f"{record.topic}/{record.partition}/{record.offset}")

@@ -1,13 +1,13 @@
-"""Rows and dead letters of a topic's earlier log: the topic was deleted and created again, and its offsets began anew.
+"""Rows and dead letters of an earlier log of a topic: the topic was deleted and created again, with offsets from 0.
 
-They name places at which other records are now, or none yet. Nothing in a row tells the two logs apart, so a topic
-counts as recreated only where something is there that one log cannot have:
+They name positions that now hold other records, or none yet. A row does not tell which log it is of, so a topic counts
+as recreated only where something contradicts a single log:
 
-- a row, a dead letter or the group's commit beyond the end of its partition, or in a partition that is not there;
-- a row at whose place another record is, while no record of the topics is the row's event;
-- a dead letter at whose place a younger record is, or its own event with another timestamp.
+- a row, a dead letter or the group's commit beyond the end of its partition, or in a partition that does not exist;
+- a row whose position holds another record, while no record of the topics has the row's event;
+- a dead letter whose position holds a younger record, or its own event with another timestamp.
 
-Then every row whose event is not at its place is of an earlier log. In other topics such a row is a fault.
+Then every row whose event is not at its position is of an earlier log. In other topics such a row is a finding.
 """
 
 import sqlite3
@@ -15,25 +15,25 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from worker.ports import Partition
-from worker.verify.findings import Place
+from worker.verify.findings import Position
 
 TABLES = """
 CREATE TABLE named (
     kind TEXT, event BLOB, topic TEXT, partition INT, offset INT, PRIMARY KEY (kind, event, topic, partition, offset)
 ) WITHOUT ROWID;
 CREATE TABLE tombstones (topic TEXT, partition INT, offset INT, PRIMARY KEY (topic, partition, offset)) WITHOUT ROWID;
-CREATE TABLE unnamed (id BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE by_position (id BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE logs (topic TEXT, partition INT, first INT, beyond INT, PRIMARY KEY (topic, partition)) WITHOUT ROWID;
 CREATE TABLE recreated (topic TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE earlier (kind TEXT, event BLOB, PRIMARY KEY (kind, event)) WITHOUT ROWID;
-CREATE TABLE earlier_letters (letter INTEGER PRIMARY KEY);
+CREATE TABLE earlier_dead_letters (dead_letter INTEGER PRIMARY KEY);
 """
-"""`named`: the places that rows name. `unnamed`: rejections that have their id from a record's place and timestamp.
-`logs`: the first offset of each partition, and the one after its last. `earlier`: the events whose row of that kind is
-of an earlier log. `earlier_letters`: the rowids of `letters`.
+"""`named`: the positions that rows name. `by_position`: rejections whose id is derived from a record's position and
+timestamp. `logs`: the first offset of each partition, and the one after its last. `earlier`: the events whose row of
+that kind is of an earlier log. `earlier_dead_letters`: rowids of `dead_letters`.
 """
 
-ENTRY, REJECTION = "entry", "rejection"
+ACTIVITY, REJECTION = "activity", "rejection"
 
 _READABLE = """
     n.topic IN (SELECT topic FROM logs) AND NOT EXISTS (
@@ -47,13 +47,15 @@ _UNKNOWN = "NOT EXISTS (SELECT 1 FROM inputs i WHERE i.event = n.event)"
 _MISPLACED = f"""
     NOT EXISTS (SELECT 1 FROM inputs i WHERE {_AT} AND i.event = n.event)
     AND NOT EXISTS (SELECT 1 FROM explained i WHERE i.id = n.event)
-    AND NOT EXISTS (SELECT 1 FROM unnamed i WHERE i.id = n.event)
+    AND NOT EXISTS (SELECT 1 FROM by_position i WHERE i.id = n.event)
 """  # noqa: S608
 _OTHER = f"""
     (EXISTS (SELECT 1 FROM inputs i WHERE {_AT} AND i.event <> n.event)
      OR EXISTS (SELECT 1 FROM tombstones i WHERE {_AT}))
 """  # noqa: S608
-_LETTERS = "(SELECT rowid AS letter, rejection_id AS event, topic, partition, offset, timestamp_ms FROM letters)"
+_LETTERS = (
+    "(SELECT rowid AS dead_letter, rejection_id AS event, topic, partition, offset, timestamp_ms FROM dead_letters)"
+)
 _REJECTED = "EXISTS (SELECT 1 FROM rejections r WHERE r.id = n.event)"
 _REPLACED = f"""
     EXISTS (SELECT 1 FROM inputs i WHERE {_AT} AND (i.timestamp_ms > n.timestamp_ms
@@ -67,42 +69,43 @@ INSERT OR IGNORE INTO recreated
 INSERT INTO earlier
     SELECT DISTINCT n.kind, n.event FROM named n
     WHERE n.topic IN (SELECT topic FROM recreated) AND {_READABLE} AND {_MISPLACED};
-INSERT INTO earlier_letters
-    SELECT n.letter FROM {_LETTERS} n
+INSERT INTO earlier_dead_letters
+    SELECT n.dead_letter FROM {_LETTERS} n
     WHERE n.topic IN (SELECT topic FROM recreated) AND {_READABLE} AND {_REJECTED} AND (({_MISPLACED}) OR {_REPLACED});
 INSERT OR IGNORE INTO earlier
     SELECT n.kind, n.event FROM named n WHERE n.kind = '{REJECTION}' AND EXISTS (
-        SELECT 1 FROM earlier_letters e JOIN letters i ON i.rowid = e.letter WHERE i.rejection_id = n.event AND {_AT});
+        SELECT 1 FROM earlier_dead_letters e JOIN dead_letters i ON i.rowid = e.dead_letter
+        WHERE i.rejection_id = n.event AND {_AT});
 """  # noqa: S608
 
 
 _EARLIER_OF_HISTORY = """
-SELECT h.event FROM (SELECT event FROM inputs WHERE key = :key UNION SELECT id FROM entries WHERE key = :key) h
+SELECT h.event FROM (SELECT event FROM inputs WHERE key = :key UNION SELECT id FROM activities WHERE key = :key) h
 WHERE EXISTS (SELECT 1 FROM earlier e WHERE e.kind = :kind AND e.event = h.event)
 """
 
 
 class Recreated:
-    """Filled first, then `find`, then asked."""
+    """Part of the scratch file. Call `find` after all rows were added, and before asking."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def add_row(self, kind: str, event: UUID, place: Place) -> None:
-        self._connection.execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?, ?, ?)", (kind, event.bytes, *place))
+    def add_row(self, kind: str, event: UUID, position: Position) -> None:
+        self._connection.execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?, ?, ?)", (kind, event.bytes, *position))
 
-    def add_unnamed(self, rejection_id: UUID) -> None:
-        """A rejection that is certain to be of a record of this log."""
-        self._connection.execute("INSERT OR IGNORE INTO unnamed VALUES (?)", (rejection_id.bytes,))
+    def add_rejected_by_position(self, rejection_id: UUID) -> None:
+        """A rejection that certainly is of a record of the current log."""
+        self._connection.execute("INSERT OR IGNORE INTO by_position VALUES (?)", (rejection_id.bytes,))
 
-    def add_tombstone(self, place: Place) -> None:
-        self._connection.execute("INSERT INTO tombstones VALUES (?, ?, ?)", place)
+    def add_tombstone(self, position: Position) -> None:
+        self._connection.execute("INSERT INTO tombstones VALUES (?, ?, ?)", position)
 
     def add_logs(
         self, begins: Mapping[Partition, int], ends: Mapping[Partition, int], *, recreated: Iterable[str] = ()
     ) -> None:
-        """`begins`: the first offset of each partition of the input topics; `ends`: the one after its last, as they
-        were after the tables were read. `recreated`: topics that are known to have been created again.
+        """`begins`: the first offset of each partition of the input topics; `ends`: the one after its last, read after
+        the tables. `recreated`: topics that are known to have been created again.
         """
         rows = [(*at, begin, ends.get(at, begin)) for at, begin in begins.items()]
         self._connection.executemany("INSERT INTO logs VALUES (?, ?, ?, ?)", rows)
@@ -122,7 +125,7 @@ class Recreated:
         return frozenset(UUID(bytes=event) for (event,) in found)
 
     def count(self) -> int:
-        """Events with rows of earlier logs, once for the activity log and once for the rejections, and dead letters."""
-        sql = "SELECT (SELECT count(*) FROM earlier) + (SELECT count(*) FROM earlier_letters)"
+        """Events with activities, events with rejections, and dead letters, of earlier logs."""
+        sql = "SELECT (SELECT count(*) FROM earlier) + (SELECT count(*) FROM earlier_dead_letters)"
         [count] = self._connection.execute(sql).fetchone()
         return int(count)

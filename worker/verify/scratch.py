@@ -1,7 +1,7 @@
-"""Where all that was read waits, sorted by release: a SQLite file in a folder of its own, deleted afterwards.
+"""The scratch file: everything that was read, sorted by release. A SQLite file in a temporary folder of its own.
 
-Topics come by partition and offset, tables by id; a history needs all of one release. The file joins them, so that
-memory holds one release at a time. It has about 3 KB an event, and nobody but this process reads or writes it.
+Topics are read by partition and offset, tables by id; a history needs all of one release. The file joins them, so that
+memory holds one release at a time. It needs about 3 KB per event. No other process uses it.
 """
 
 import json
@@ -10,7 +10,6 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
-from hashlib import blake2b
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -23,29 +22,38 @@ from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
 from schemas.reasons import Reason
 from schemas.record import Record
-from worker.pipeline.dead_letter import Content, contents_of
+from worker.pipeline.dead_letter import contents_of
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError
 from worker.rules.identity import activity_id, entry_ids
 from worker.rules.message import Message
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import ReleaseRows
-from worker.verify import expired, past_limits, recreated
-from worker.verify.expired import Expired
-from worker.verify.findings import Place
-from worker.verify.history import Extents, History, Input, Letter, Status, cause_of, place_of
+from worker.verify import deleted_records, past_limits, recreated
+from worker.verify.deleted_records import DeletedRecords
+from worker.verify.findings import Position
+from worker.verify.history import (
+    DeadLetter,
+    Extents,
+    History,
+    InputRecord,
+    StatusRecord,
+    cause_of,
+    digest,
+    position_of,
+)
 from worker.verify.past_limits import PastLimits
-from worker.verify.pointer_scratch import PointingScratch
-from worker.verify.recreated import ENTRY, REJECTION, Recreated
+from worker.verify.pointers import Pointers
+from worker.verify.recreated import ACTIVITY, REJECTION, Recreated
 
-# ruff: noqa: S301 - what is unpickled was pickled by this process, in a folder that is its user's alone
+# ruff: noqa: S301 - only what this process pickled, in a folder that only its user can access
 
 _CACHE_KIB = 32 * 1024
 
 _TABLES = """
 CREATE TABLE releases (key BLOB PRIMARY KEY, rows BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE numbers (number TEXT NOT NULL, key BLOB NOT NULL, PRIMARY KEY (number, key)) WITHOUT ROWID;
-CREATE TABLE entries (id BLOB PRIMARY KEY, key BLOB NOT NULL, place TEXT, entry BLOB NOT NULL);
+CREATE TABLE activities (id BLOB PRIMARY KEY, key BLOB NOT NULL, position TEXT, activity BLOB NOT NULL);
 CREATE TABLE rejections (id BLOB PRIMARY KEY, rejection BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE inputs (
     topic TEXT, partition INT, offset INT, key BLOB NOT NULL, event BLOB NOT NULL,
@@ -53,22 +61,22 @@ CREATE TABLE inputs (
     PRIMARY KEY (topic, partition, offset)
 );
 CREATE TABLE statuses (key BLOB NOT NULL, topic TEXT, partition INT, offset INT, status BLOB NOT NULL);
-CREATE TABLE letters (
-    rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, timestamp_ms INT, letter BLOB, digest BLOB
+CREATE TABLE dead_letters (
+    rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, timestamp_ms INT, dead_letter BLOB, digest BLOB
 );
 """
 _INDEXES = """
-CREATE INDEX entries_key ON entries (key);
+CREATE INDEX activities_key ON activities (key);
 CREATE INDEX inputs_key ON inputs (key, topic, partition, offset);
 CREATE INDEX inputs_event ON inputs (event, topic, partition, offset);
 CREATE INDEX statuses_key ON statuses (key, topic, partition, offset);
-CREATE INDEX letters_rejection_id ON letters (rejection_id);
+CREATE INDEX dead_letters_rejection_id ON dead_letters (rejection_id);
 """
 _KEYS = "SELECT key FROM inputs UNION SELECT key FROM releases UNION SELECT key FROM statuses"
 
 
 class Scratch:
-    """Filled first, in any order; then `seal`, then asked."""
+    """Add everything, in any order; then call `seal`; then ask."""
 
     def __init__(
         self,
@@ -84,12 +92,12 @@ class Scratch:
         self._limits = PastLimits(
             connection, event_bytes_max=event_bytes_max, event_ahead_max_seconds=event_ahead_max_seconds
         )
-        self.expired = Expired(connection, begins=begins)
+        self.deleted_records = DeletedRecords(connection, begins=begins)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
             connection.execute(f"PRAGMA {pragma}")
-        connection.executescript(_TABLES + past_limits.TABLES + expired.TABLES + recreated.TABLES)
+        connection.executescript(_TABLES + past_limits.TABLES + deleted_records.TABLES + recreated.TABLES)
         self.recreated = Recreated(connection)
-        self.pointing = PointingScratch(connection)
+        self.pointers = Pointers(connection)
         connection.execute("BEGIN")
 
     def add_release(self, rows: ReleaseRows) -> None:
@@ -97,73 +105,74 @@ class Scratch:
         key = release_id.bytes
         for activity in rows.activities:
             cause = cause_of(activity)
-            place = None if cause is None else cause[2]
-            row = (activity.id.bytes, key, place and str(place), pickle.dumps(activity))
-            self._connection.execute("INSERT INTO entries VALUES (?, ?, ?, ?)", row)
+            position = None if cause is None else str(cause[2])
+            row = (activity.id.bytes, key, position, pickle.dumps(activity))
+            self._connection.execute("INSERT INTO activities VALUES (?, ?, ?, ?)", row)
             if cause is not None:
-                self.expired.add_trace(cause[2])
-                self._add_named_by_entry(activity, *cause)
+                self.deleted_records.add_row(cause[2])
+                self._add_named_by_activity(activity, *cause)
         rest = (rows.release, rows.deployments, rows.base_revisions, rows.settled)
         self._connection.execute("INSERT INTO releases VALUES (?, ?)", (key, pickle.dumps(rest)))
-        self.pointing.add_release(rows)
+        self.pointers.add_release(rows)
         number = _number(*(rows.release[name] for name in _NUMBER))
         self._connection.execute("INSERT INTO numbers VALUES (?, ?)", (number, key))
 
     def add_rejection(self, rejection: Rejection) -> None:
         row = (rejection.id.bytes, pickle.dumps(rejection))
         self._connection.execute("INSERT INTO rejections VALUES (?, ?)", row)
-        place = place_of(rejection)
-        at = (*place, rejection.id.bytes, rejection.reason, rejection.detail)
+        position = position_of(rejection)
+        at = (*position, rejection.id.bytes, rejection.reason, rejection.detail)
         self._connection.execute("INSERT INTO rejected_at VALUES (?, ?, ?, ?, ?, ?)", at)
-        self.expired.add_trace(place)
+        self.deleted_records.add_row(position)
         source, event_id = rejection.event_source, rejection.event_id
-        # A row whose id does not follow from its event was edited.
+        # A row whose id is not derived from its event was edited.
         if source is None or event_id is None or rejection.id == activity_id(source=source, event_id=event_id):
-            self.recreated.add_row(REJECTION, rejection.id, place)
+            self.recreated.add_row(REJECTION, rejection.id, position)
 
-    def _add_named_by_entry(self, activity: Activity, source: str, event_id: str, place: Place) -> None:
+    def _add_named_by_activity(self, activity: Activity, source: str, event_id: str, position: Position) -> None:
         if activity.id in entry_ids(source=source, event_id=event_id):  # as above
-            self.recreated.add_row(ENTRY, activity_id(source=source, event_id=event_id), place)
+            self.recreated.add_row(ACTIVITY, activity_id(source=source, event_id=event_id), position)
 
     def is_rejected(self, record: Record) -> bool:
-        """Whether this very record was rejected."""
+        """Whether this record was rejected."""
         return self._limits.is_rejected(record)
 
     def add_input(self, record: Record) -> None:
         message = self._limits.read(record)
         for explained in self._limits.explained(record, message):
             self._connection.execute("INSERT OR IGNORE INTO explained VALUES (?)", (explained.bytes,))
-        if (unnamed := self._limits.unnamed(record)) is not None:
-            self.recreated.add_unnamed(unnamed)
-        place = (record.topic, record.partition, record.offset)
+        if (rejected := self._limits.rejected_by_position(record)) is not None:
+            self.recreated.add_rejected_by_position(rejected)
+        position = (record.topic, record.partition, record.offset)
         row = (message.ordering_key.bytes, message.id.bytes, record.timestamp_ms, record.key, record.value)
         headers = json.dumps([(name, raw if raw is None else raw.decode("latin-1")) for name, raw in record.headers])
         unreadable = None if record.unreadable is None else pickle.dumps(record.unreadable)
         self._connection.execute(
-            "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*place, *row, headers, unreadable)
+            "INSERT INTO inputs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", (*position, *row, headers, unreadable)
         )
 
-    def add_status(self, release_id: UUID, status: Status) -> None:
-        row = (release_id.bytes, *status.place, pickle.dumps(status))
+    def add_status(self, release_id: UUID, status: StatusRecord) -> None:
+        row = (release_id.bytes, *status.position, pickle.dumps(status))
         self._connection.execute("INSERT INTO statuses VALUES (?, ?, ?, ?, ?)", row)
 
-    def add_letter(self, letter: Letter, digest: bytes) -> None:
-        row = (letter.rejection_id.bytes, *letter.of, letter.timestamp_ms, pickle.dumps(letter), digest)
-        self._connection.execute("INSERT INTO letters VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    def add_dead_letter(self, dead_letter: DeadLetter, digest: bytes) -> None:
+        rejection_id, original = dead_letter.rejection_id.bytes, dead_letter.original
+        row = (rejection_id, *original, dead_letter.timestamp_ms, pickle.dumps(dead_letter), digest)
+        self._connection.execute("INSERT INTO dead_letters VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     def seal(self) -> None:
-        """Nothing is added any more."""
+        """Index what was added. Nothing can be added afterwards."""
         self._connection.execute("COMMIT")
         self._connection.executescript(_INDEXES)
         self.recreated.find()
 
     def histories(self, extents: Extents) -> Iterator[History]:
-        """Each release, and each event of none, once."""
+        """One history for each release, and for each event without a release."""
         for (key,) in self._connection.execute(_KEYS):
             yield self._history(key, extents)
 
-    def orphans(self) -> Iterator[Letter | Rejection]:
-        """Rejections of events of which no record was read, and dead letters that belong to no such record."""
+    def orphans(self) -> Iterator[DeadLetter | Rejection]:
+        """Rejections without a record of their event, and dead letters without their record."""
         for (pickled,) in self._connection.execute(
             "SELECT rejection FROM rejections r WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.event = r.id) "
             "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = r.id) "
@@ -172,10 +181,10 @@ class Scratch:
         ):
             yield pickle.loads(pickled)
         for (pickled,) in self._connection.execute(
-            "SELECT letter FROM letters l WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.topic = l.topic "
+            "SELECT dead_letter FROM dead_letters l WHERE NOT EXISTS (SELECT 1 FROM inputs i WHERE i.topic = l.topic "
             "AND i.partition = l.partition AND i.offset = l.offset AND i.event = l.rejection_id) "
             "AND NOT EXISTS (SELECT 1 FROM explained e WHERE e.id = l.rejection_id) "
-            "AND l.rowid NOT IN (SELECT letter FROM earlier_letters)"
+            "AND l.rowid NOT IN (SELECT dead_letter FROM earlier_dead_letters)"
         ):
             yield pickle.loads(pickled)
 
@@ -185,19 +194,19 @@ class Scratch:
         logged = {activity.id for activity in rows.activities} if rows else set()
         unlogged = {one.id for one in inputs} - logged
         rejections = {id_: found for id_ in {one.id for one in inputs} if (found := self._rejection(id_)) is not None}
-        letters = tuple(letter for one in inputs if one.id in rejections for letter in self._letters(one))
-        places = {one.place for one in inputs}
+        dead_letters = tuple(found for one in inputs if one.id in rejections for found in self._dead_letters(one))
+        positions = {one.position for one in inputs}
         return History(
             key=UUID(bytes=key),
             rows=rows,
             inputs=inputs,
             rejections=rejections,
-            letters=letters,
+            dead_letters=dead_letters,
             statuses=tuple(self._statuses(key)),
-            elsewhere=dict(self._elsewhere(key, unlogged, rejections, places, extents)),
+            elsewhere=dict(self._elsewhere(key, unlogged, rejections, positions, extents)),
             rejected_before=dict(self._rejected_before(key, inputs, rejections)),
-            numbers_taken=frozenset(self._numbers_taken(key, inputs, rejections, letters)),
-            earlier_entries=self.recreated.earlier(ENTRY, key),
+            numbers_taken=frozenset(self._numbers_taken(key, inputs, rejections, dead_letters)),
+            earlier_activities=self.recreated.earlier(ACTIVITY, key),
             earlier_rejections=self.recreated.earlier(REJECTION, key),
         )
 
@@ -206,7 +215,7 @@ class Scratch:
         if found is None:
             return None
         release, deployments, base_revisions, settled = pickle.loads(found)
-        activities = self._connection.execute("SELECT entry FROM entries WHERE key = ?", (key,))
+        activities = self._connection.execute("SELECT activity FROM activities WHERE key = ?", (key,))
         return ReleaseRows(
             release=release,
             deployments=deployments,
@@ -215,7 +224,7 @@ class Scratch:
             settled=settled,
         )
 
-    def _inputs(self, key: bytes) -> Iterator[Input]:
+    def _inputs(self, key: bytes) -> Iterator[InputRecord]:
         found = self._connection.execute(
             "SELECT topic, partition, offset, timestamp_ms, record_key, value, headers, unreadable FROM inputs "
             "WHERE key = ? ORDER BY topic, partition, offset",
@@ -224,26 +233,26 @@ class Scratch:
         for row in found:
             record = _record(*row)
             committed = self._committed.get(Partition(record.topic, record.partition), 0)
-            yield Input(message=self._limits.read(record), in_flight=record.offset >= committed)
+            yield InputRecord(message=self._limits.read(record), in_flight=record.offset >= committed)
 
     def _rejection(self, event: UUID) -> Rejection | None:
         found = self._one("SELECT rejection FROM rejections WHERE id = ?", event.bytes)
         return None if found is None else pickle.loads(found)
 
-    def _letters(self, one: Input) -> Iterator[Letter]:
+    def _dead_letters(self, one: InputRecord) -> Iterator[DeadLetter]:
         found = self._connection.execute(
-            "SELECT letter, digest FROM letters WHERE rejection_id = ? AND topic = ? AND partition = ? AND offset = ? "
-            "AND rowid NOT IN (SELECT letter FROM earlier_letters)",
-            (one.id.bytes, *one.place),
+            "SELECT dead_letter, digest FROM dead_letters WHERE rejection_id = ? AND topic = ? AND partition = ? "
+            "AND offset = ? AND rowid NOT IN (SELECT dead_letter FROM earlier_dead_letters)",
+            (one.id.bytes, *one.position),
         )
         digests: frozenset[bytes] | None = None
         for pickled, its_digest in found:
-            letter: Letter = pickle.loads(pickled)
+            dead_letter: DeadLetter = pickle.loads(pickled)
             if digests is None:
                 digests = frozenset(digest(form) for form in contents_of(one.message.record))
-            yield replace(letter, same=its_digest in digests)
+            yield replace(dead_letter, matches_record=its_digest in digests)
 
-    def _statuses(self, key: bytes) -> Iterator[Status]:
+    def _statuses(self, key: bytes) -> Iterator[StatusRecord]:
         found = self._connection.execute(
             "SELECT status FROM statuses WHERE key = ? ORDER BY topic, partition, offset", (key,)
         )
@@ -255,55 +264,59 @@ class Scratch:
         key: bytes,
         unlogged: Iterable[UUID],
         rejections: Mapping[UUID, Rejection],
-        places: set[Place],
+        positions: set[Position],
         extents: Extents,
-    ) -> Iterator[tuple[UUID, Place]]:
+    ) -> Iterator[tuple[UUID, Position]]:
         for event in unlogged:
-            pickled = self._one("SELECT entry FROM entries WHERE id = ? AND key <> ?", event.bytes, key)
+            pickled = self._one("SELECT activity FROM activities WHERE id = ? AND key <> ?", event.bytes, key)
             if pickled is not None and (cause := cause_of(pickle.loads(pickled))) is not None:
                 yield event, cause[2]
             elif (
                 event in rejections
-                and (place := place_of(rejections[event])) not in places
+                and (position := position_of(rejections[event])) not in positions
                 and (
                     self.recreated.is_earlier(REJECTION, event)
-                    or not extents.readable(place)
-                    or self._holds(event, place)
+                    or not extents.readable(position)
+                    or self._holds(event, position)
                 )
             ):
-                yield event, place
+                yield event, position
 
     def _rejected_before(
-        self, key: bytes, inputs: Iterable[Input], rejections: Mapping[UUID, Rejection]
+        self, key: bytes, inputs: Iterable[InputRecord], rejections: Mapping[UUID, Rejection]
     ) -> Iterator[tuple[UUID, Rejection]]:
-        """Of two partitions nobody can tell which came first; but a redrive comes after something."""
+        """Records of two partitions have no order, except that a redrive follows the record that was rejected."""
         for first in {one.id: one for one in reversed(tuple(inputs))}.values():
             if (rejection := rejections.get(first.id)) is None:
                 continue
-            named = (first.id.bytes, key, *first.place[:2])
+            named = (first.id.bytes, key, *first.position[:2])
             sql = "SELECT topic, partition, offset FROM inputs WHERE event = ? AND key <> ? AND "
-            place = self._connection.execute(
+            position = self._connection.execute(
                 sql + "topic = ? AND partition = ? AND offset < ? ORDER BY offset DESC LIMIT 1",
-                (*named, first.place.offset),
+                (*named, first.position.offset),
             ).fetchone()
-            if place is None and first.message.redrive:
-                place = self._connection.execute(sql + "(topic <> ? OR partition <> ?) LIMIT 1", named).fetchone()
-            if place is not None:
-                topic, partition, offset = place
+            if position is None and first.message.redrive:
+                position = self._connection.execute(sql + "(topic <> ? OR partition <> ?) LIMIT 1", named).fetchone()
+            if position is not None:
+                topic, partition, offset = position
                 yield (
                     first.id,
                     replace(rejection, topic=topic, partition=partition, offset=offset, resolved_at=None),
                 )
 
-    def _holds(self, event: UUID, place: Place) -> bool:
+    def _holds(self, event: UUID, position: Position) -> bool:
         sql = "SELECT 1 FROM inputs WHERE topic = ? AND partition = ? AND offset = ? AND event = ?"
-        return self._one(sql, *place, event.bytes) is not None
+        return self._one(sql, *position, event.bytes) is not None
 
     def _numbers_taken(
-        self, key: bytes, inputs: Iterable[Input], rejections: Mapping[UUID, Rejection], letters: Iterable[Letter]
+        self,
+        key: bytes,
+        inputs: Iterable[InputRecord],
+        rejections: Mapping[UUID, Rejection],
+        dead_letters: Iterable[DeadLetter],
     ) -> Iterator[UUID]:
         conflicts = {id_ for id_, rejection in rejections.items() if rejection.reason == Reason.RELEASE_CONFLICT}
-        conflicts |= {letter.rejection_id for letter in letters if letter.reason == Reason.RELEASE_CONFLICT}
+        conflicts |= {one.rejection_id for one in dead_letters if one.reason == Reason.RELEASE_CONFLICT}
         for one in inputs if conflicts else ():
             if one.id in conflicts and (number := _wanted_number(one.message)) is not None:
                 sql = "SELECT 1 FROM numbers WHERE number = ? AND key <> ?"
@@ -324,12 +337,12 @@ def scratch(
     event_bytes_max: int,
     event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS,
 ) -> Iterator[Scratch]:
-    """A scratch file in a new folder of `folder` (None: where temporary files go), which is deleted at the end.
+    """A scratch file in a new folder inside `folder` (None: the system's temporary folder), deleted at the end.
 
     `begins`: the first offset of each partition of the input topics.
 
     Raises:
-        ConfigurationError: the file cannot be made, or not be written to its end.
+        ConfigurationError: the file cannot be created or written.
     """
     try:
         with (
@@ -345,25 +358,23 @@ def scratch(
             )
     except sqlite3.OperationalError as error:
         raise ConfigurationError(
-            f"the scratch file cannot be written: {error}; --scratch names another folder"
+            f"the scratch file cannot be written: {error}; choose another folder with --scratch"
         ) from error
     except FileNotFoundError as error:  # what `tempfile` raises where no folder can be written
-        raise ConfigurationError(f"no folder for a scratch file: {error.strerror}; --scratch names one") from error
+        raise ConfigurationError(
+            f"no temporary folder is writable: {error.strerror}; choose a folder with --scratch"
+        ) from error
     except PermissionError as error:
-        raise ConfigurationError(f"the scratch file cannot be made: {error}; --scratch names another folder") from error
-
-
-def digest(content: Content) -> bytes:
-    """Of all that a dead letter repeats of its record, or says that it leaves out."""
-    parts = (content.key, content.value, tuple(content.headers), tuple(content.omissions))
-    return blake2b(repr(parts).encode(), digest_size=16).digest()
+        raise ConfigurationError(
+            f"the scratch file cannot be created: {error}; choose another folder with --scratch"
+        ) from error
 
 
 _NUMBER = ("release_date", "release_number", "component_id", "deployment_track_id")
 
 
 def _number(date: object, number: object, component: object, track: str) -> str:
-    """One text for all that are taken for the same; a track that is alike is one to the worker, on every database."""
+    """One text for release numbers that collide: confusable tracks are one track, on every database."""
     return f"{date}\n{number}\n{component}\n{confusable_key(track)}"
 
 

@@ -1,46 +1,82 @@
-"""A verification from end to end: read everything in an order that a live worker cannot confuse, then check it.
+"""A verification from end to end: read everything in an order that allows no false alarm, then check it.
 
-The order in which things are looked at is what makes false alarms impossible, since a worker always writes its rows,
-then publishes, then commits:
+A worker writes its rows, then publishes, then commits. So the order of reading is:
 
-1. the group's commits: a record below them has had all of its effects, for good, before anything else is read; then
-   the ends of the input topics: a commit beyond its partition's end is of an earlier log of the topic;
-2. the ends of the output topics: what those records caused is below them, and what is below them was written to the
-   tables before it was published, so
-3. the rows of app_environments: what they point at is in the tables, which are read later;
-4. the tables, read now, hold the cause of each published record, and the effects of each committed one, and perhaps of
-   some that are not committed yet;
-5. the ends of the input topics again: whatever the tables tell of was read from below them.
+1. the group's commits: records below them have all their effects before anything else is read; then the ends of the
+   input topics: a commit beyond its partition's end belongs to an earlier log of the topic;
+2. the ends of the output topics: a record below them was written to the tables before it was published;
+3. the rows of `app_environments`: the deployments they point at are in the tables, which are read later;
+4. the tables: they hold the cause of each published record, and the effects of each committed record, perhaps also
+   those of records that are not committed yet;
+5. the ends of the input topics again: every record that the tables name is below them.
 
-Then the topics are read up to those ends, however long that takes. What retention deletes meanwhile is asked for last.
+Then the topics are read up to those ends. Last, the beginnings of the topics: retention may have deleted records
+meanwhile.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from schemas.record import Record
 from worker.pipeline.outgoing import Topics
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError
 from worker.rules.rows import Rejection
+from worker.stored_rows import EnvironmentRow, ReleaseRows
 from worker.verify.checking import check
-from worker.verify.deciding import REJECTIONS
-from worker.verify.expired import Gap
-from worker.verify.findings import Finding, Findings, Kind, Place
-from worker.verify.history import Extents, Letter, place_of
-from worker.verify.inputs import TableReader, TopicReader
-from worker.verify.received import letter_of, status_of
+from worker.verify.comparison import REJECTIONS
+from worker.verify.deleted_records import Gap
+from worker.verify.findings import Finding, Findings, Kind, Position
+from worker.verify.history import DeadLetter, Extents, position_of, read_dead_letter, read_status
 from worker.verify.scratch import Scratch, scratch
 
-_BREATH = 64
-"""Histories between two turns of the loop, in which a Ctrl-C is noticed."""
+_HISTORIES_PER_TURN = 64
+"""Histories that are checked between two turns of the event loop, which handles Ctrl-C."""
+
+
+class TopicReader(Protocol):
+    """Read only; joins no group. Every method raises Unavailable where no broker answers, and ConfigurationError where
+    a topic or the group may not be read.
+    """
+
+    async def committed(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """The group's committed offset of each partition that has one."""
+        ...
+
+    async def begins(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """The first offset of each partition. A missing topic has no partitions."""
+        ...
+
+    async def ends(self, topics: Sequence[str]) -> Mapping[Partition, int]:
+        """The last stable offset of each partition: open transactions are excluded."""
+        ...
+
+    def records(self, ends: Mapping[Partition, int]) -> AsyncIterator[Record]:
+        """The records of each partition, in order, from its beginning to these offsets."""
+        ...
+
+
+class TableReader(Protocol):
+    """Read only. Every method raises Unavailable where the database does not answer."""
+
+    def releases(self) -> AsyncIterator[ReleaseRows]:
+        """Every release, one by one, each as it was at one moment."""
+        ...
+
+    def rejections(self) -> AsyncIterator[Rejection]: ...
+
+    def environments(self) -> AsyncIterator[EnvironmentRow]:
+        """The rows of `app_environments`; none where the worker does not use the table."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to read and how to judge it: plain values, as the settings have them. `source`: of the status events."""
+    """What to read, and the settings that the decisions depend on. `source`: of the worker's status events."""
 
     input_topics: tuple[str, ...]
     topics: Topics
@@ -53,9 +89,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """`counts`: what was read, by what it is; see `COUNTS`. `expired`: offsets that were committed, are no longer in
-    their topic and have no row.
-    """
+    """`counts`: see `COUNTS`. `expired`: offsets that are committed and deleted, and have no row."""
 
     findings: Findings
     counts: Mapping[str, int]
@@ -75,26 +109,26 @@ class Report:
 
 COUNTS = {
     "records": "input records",
-    "tombstones": "of them tombstones, which are no events",
-    "expired": "records that retention deleted and no row tells of: passed over unread, or repeats",
-    "recreated": "rows and dead letters of topics that were deleted and created again, from before that: not compared",
-    "uncommitted": "input records not committed by the group when the verification began",
-    "pending": "of these not processed yet: no row and no rejection, and none is due",
+    "tombstones": "of these, tombstones, which are no events",
+    "expired": "records that retention deleted and that have no row: never read, or repeats",
+    "recreated": "rows and dead letters from before a topic was deleted and created again: not compared",
+    "uncommitted": "input records that the group had not committed when the verification began",
+    "pending": "of these, records without an effect so far",
     "releases": "releases",
-    "entries": "entries of the activity log",
+    "activities": "activities",
     "rejections": "rejections",
     "status_events": "status events",
     "dead_letters": "dead letters",
-    "pointers": "rows of app_environments",
-    "unpointed": "of them without a deployment though one succeeded there before the verification: younger, as a rule",
-    "foreign": "records of other systems in the output topics, ignored",
-    "unverifiable": "entries, rejections and publications that cannot be checked: what they follow from is gone",
+    "environments": "rows of app_environments",
+    "environments_unset": "of these, rows without a deployment although one succeeded: usually younger rows",
+    "foreign": "records of other systems in the output topics: ignored",
+    "unverifiable": "activities, rejections and published records that cannot be checked: their records are deleted",
 }
-"""The counts of a report, in the order in which they are told, and what each means."""
+"""The counts of a report, in the order in which they are printed, and their meanings."""
 
 
 async def verify(plan: Plan, topics: TopicReader, tables: TableReader) -> Report:
-    """Raises Unavailable, ConfigurationError: as the readers."""
+    """Raises Unavailable and ConfigurationError as the readers do."""
     return await _Verification(plan, topics, tables).run()
 
 
@@ -128,7 +162,9 @@ class _Verification:
             )
             await self._read_inputs(store, input_ends, committed)
             await self._read_statuses(store, {at: end for at, end in output_ends.items() if at.topic in outputs})
-            await self._read_letters(store, {at: end for at, end in output_ends.items() if at.topic not in outputs})
+            await self._read_dead_letters(
+                store, {at: end for at, end in output_ends.items() if at.topic not in outputs}
+            )
             extents = Extents(
                 begins={(at.topic, at.partition): begin for at, begin in await self._begins(plan.input_topics)},
                 trimmed=frozenset(await self._trimmed(every_output, output_ends)),
@@ -140,26 +176,26 @@ class _Verification:
         return Report(findings=self._findings, counts=self._counts, expired=expired)
 
     def _expired(self, store: Scratch, committed: Mapping[Partition, int]) -> Sequence[Gap]:
-        """What retention deleted before the group had read it is lost; of what it may have read, the gaps are told."""
-        for gap in store.expired.unread(committed):
+        """Records deleted before the group had read them are findings; other deleted records without a row are gaps."""
+        for gap in store.deleted_records.unread(committed):
             self._findings.add(
                 Finding(
                     kind=Kind.LOST,
-                    place=Place(gap.topic, gap.partition, gap.first),
-                    expected="to be read before retention deletes it",
-                    found=f"offsets {gap.first} to {gap.last} are deleted and not committed ({gap.count})",
+                    position=Position(gap.topic, gap.partition, gap.first),
+                    expected="records that the group has not read yet",
+                    found=f"offsets {gap.first} to {gap.last} ({gap.count}) deleted by retention",
                 )
             )
             self._counts["expired"] += gap.count
         kept: list[Gap] = []
-        for gap in store.expired.untraced(committed):
+        for gap in store.deleted_records.without_rows(committed):
             self._counts["expired"] += gap.count
             if len(kept) < self._plan.findings_max:
                 kept.append(gap)
         return kept
 
     async def _require_topics(self) -> Mapping[Partition, int]:
-        """Where the partitions of the input topics begin. Of a topic that is misnamed all would be lost."""
+        """The first offset of each partition of the input topics. A misspelt topic would make everything lost."""
         topics = self._plan.topics
         named = [(topic, "RUDDER_INPUT_TOPICS") for topic in self._plan.input_topics]
         named += [
@@ -168,30 +204,30 @@ class _Verification:
             (topics.dead_letters, "RUDDER_DEAD_LETTER_TOPIC"),
         ]
         begins = await self._topics.begins([topic for topic, _ in named])
-        there = {at.topic for at in begins}
+        existing = {at.topic for at in begins}
         for topic, setting in named:
-            if topic not in there:
-                raise ConfigurationError(f"there is no topic {topic}; {setting} names it")
+            if topic not in existing:
+                raise ConfigurationError(f"topic {topic} does not exist; correct {setting} or create the topic")
         return {at: begin for at, begin in begins.items() if at.topic in self._plan.input_topics}
 
     async def _begins(self, topics: tuple[str, ...]) -> list[tuple[Partition, int]]:
         return list((await self._topics.begins(topics)).items())
 
     async def _trimmed(self, topics: tuple[str, ...], ends: Mapping[Partition, int]) -> list[str]:
-        """Topics with fewer records than offsets; transactions leave gaps too, but the worker's producer has none."""
+        """Topics with fewer records than offsets. The worker's producer uses no transactions, which leave gaps too."""
         begins = await self._begins(topics)
         return [at.topic for at, begin in begins if begin > 0 or self._read[at] < ends.get(at, 0)]
 
     async def _read_tables(self, store: Scratch) -> None:
-        async for pointing in self._tables.pointings():
-            store.pointing.add_row(pointing)
-            self._counts["pointers"] += 1
+        async for row in self._tables.environments():
+            store.pointers.add_row(row)
+            self._counts["environments"] += 1
         async for rows in self._tables.releases():
             store.add_release(rows)
             self._counts["releases"] += 1
-            self._counts["entries"] += len(rows.activities)
-        # After the log: a rejection that a redrive has settled is in both, and only a record in flight can settle one
-        # between the two.
+            self._counts["activities"] += len(rows.activities)
+        # After the activities: a redriven event may have both, and only a record in flight can resolve a rejection
+        # between the two reads.
         async for rejection in self._tables.rejections():
             store.add_rejection(rejection)
             self._counts["rejections"] += 1
@@ -203,7 +239,7 @@ class _Verification:
             self._counts["records"] += 1
             if record.is_tombstone and not store.is_rejected(record):  # earlier versions rejected them
                 self._counts["tombstones"] += 1
-                store.recreated.add_tombstone(Place(record.topic, record.partition, record.offset))
+                store.recreated.add_tombstone(Position(record.topic, record.partition, record.offset))
                 continue
             store.add_input(record)
             self._counts["uncommitted"] += record.offset >= committed.get(Partition(record.topic, record.partition), 0)
@@ -211,62 +247,65 @@ class _Verification:
     async def _read_statuses(self, store: Scratch, ends: Mapping[Partition, int]) -> None:
         async for record in self._topics.records(ends):
             self._read[Partition(record.topic, record.partition)] += 1
-            release_id, status = status_of(record, source=self._plan.source)
+            release_id, status = read_status(record, source=self._plan.source)
             self._counts["status_events" if status.own else "foreign"] += 1
             if release_id is not None:
                 store.add_status(release_id, status)
             elif status.own:
-                expected = "a status event, with its release"
-                self._add(Kind.INVENTED, status.place, expected, "a record of the worker's source without a release")
+                self._findings.add(
+                    Finding(
+                        kind=Kind.INVENTED,
+                        position=status.position,
+                        expected="a release_id in a record with the worker's source",
+                        found="none",
+                    )
+                )
 
-    async def _read_letters(self, store: Scratch, ends: Mapping[Partition, int]) -> None:
+    async def _read_dead_letters(self, store: Scratch, ends: Mapping[Partition, int]) -> None:
         async for record in self._topics.records(ends):
             self._read[Partition(record.topic, record.partition)] += 1
-            found = letter_of(record)
+            found = read_dead_letter(record)
             self._counts["foreign" if found is None else "dead_letters"] += 1
             if found is not None:
-                store.add_letter(*found)
-
-    def _add(self, kind: Kind, place: Place, expected: str, found: str) -> None:
-        self._findings.add(Finding(kind=kind, place=place, expected=expected, found=found))
+                store.add_dead_letter(*found)
 
     async def _check(self, store: Scratch, extents: Extents) -> None:
         for number, history in enumerate(store.histories(extents)):
             checked = check(history, extents, self._plan.topics)
             self._counts["unverifiable"] += checked.unverifiable
             self._counts["pending"] += checked.pending
-            store.pointing.add_history(history.key, checked.pointed, all_of_it=checked.pointed_all)
+            store.pointers.add_history(history.key, checked.pointers, complete=checked.pointers_complete)
             for finding in checked.findings:
                 self._findings.add(finding)
-            if number % _BREATH == 0:
+            if number % _HISTORIES_PER_TURN == 0:
                 await asyncio.sleep(0)
         for orphan in store.orphans():
             self._orphan(orphan, extents)
-        for found in store.pointing.findings():
+        for found in store.pointers.findings():
             if found is None:
                 self._counts["unverifiable"] += 1
             else:
                 self._findings.add(found)
-        self._counts["unpointed"] = store.pointing.unpointed()
+        self._counts["environments_unset"] = store.pointers.unset_rows()
 
-    def _orphan(self, orphan: Letter | Rejection, extents: Extents) -> None:
-        of = orphan.of if isinstance(orphan, Letter) else place_of(orphan)
-        if not extents.readable(of):
+    def _orphan(self, orphan: DeadLetter | Rejection, extents: Extents) -> None:
+        original = orphan.original if isinstance(orphan, DeadLetter) else position_of(orphan)
+        if not extents.readable(original):
             self._counts["unverifiable"] += 1
             return
         match orphan:
             case Rejection():
-                what, place, row, release = "rejection", of, orphan.id, orphan.release_id
-            case Letter():
-                what, place, row, release = "dead letter", orphan.place, orphan.rejection_id, None
+                what, position, row, release = "rejection", original, orphan.id, orphan.release_id
+            case DeadLetter():
+                what, position, row, release = "dead letter", orphan.position, orphan.rejection_id, None
         self._findings.add(
             Finding(
                 kind=Kind.INVENTED,
-                place=place,
+                position=position,
                 table=REJECTIONS,
                 row=row,
                 release=release,
-                expected=f"an input record at {of} that is this event",
-                found=f"a {what} of it, {orphan.reason}",
+                expected=f"an input record with this event at {original}",
+                found=f"only a {what} of it, {orphan.reason}",
             )
         )

@@ -1,4 +1,4 @@
-"""`verify` as a command: how it ends. What it finds is tested beside a real worker."""
+"""The exit of the command `verify`. Its findings are tested in tests/end_to_end."""
 
 import asyncio
 import os
@@ -22,14 +22,14 @@ def scratch_files(folder: Path) -> list[str]:
 def test_sigterm_leaves_no_scratch_file(
     command_line: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An orchestrator ends a job by SIGTERM."""
+    """Orchestrators end a job with SIGTERM."""
     seen: list[str] = []
 
     async def interrupted(_settings: Settings, _findings_max: int, folder: Path | None) -> None:
         with scratch(folder, committed={}, event_bytes_max=1):
             seen.extend(scratch_files(tmp_path))
             os.kill(os.getpid(), signal.SIGTERM)
-            await asyncio.sleep(60)
+            await asyncio.Event().wait()
 
     monkeypatch.setattr(verify, "_verified", interrupted)
     ended = command_line("verify", "--scratch", str(tmp_path))
@@ -40,14 +40,14 @@ def test_sigterm_leaves_no_scratch_file(
 def test_missing_scratch_folder_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
     ended = command_line("verify", "--scratch", str(tmp_path / "none"))
     assert ended.code == 2
-    assert ended.complaint == f"--scratch: {tmp_path / 'none'} is no folder"
+    assert ended.complaint == f"--scratch: {tmp_path / 'none'} is not a folder; create it or name another"
 
 
 @pytest.mark.parametrize("stopping", [None, RuntimeError("the client could not be closed")])
 def test_reader_timeout_is_one_line_and_closes_both_readers(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, stopping: Exception | None
 ) -> None:
-    """Whatever happens at the end of one, the other is closed too."""
+    """An error while closing one does not keep the other open."""
     closed: list[str] = []
 
     class Tables:
@@ -62,7 +62,7 @@ def test_reader_timeout_is_one_line_and_closes_both_readers(
             pass
 
         async def begins(self, _topics: object) -> None:
-            raise Unavailable("Kafka does not tell where topics begin")
+            raise Unavailable("Kafka does not answer")
 
         async def stop(self) -> None:
             closed.append("topics")
@@ -73,7 +73,7 @@ def test_reader_timeout_is_one_line_and_closes_both_readers(
     monkeypatch.setattr(assembly, "topic_reader", lambda _settings: Topics())
     if stopping is None:
         ended = command_line("verify")
-        assert (ended.code, ended.complaint) == (2, "Kafka does not tell where topics begin")
+        assert (ended.code, ended.complaint) == (2, "Kafka does not answer")
     else:
         with pytest.raises(RuntimeError):
             command_line("verify")

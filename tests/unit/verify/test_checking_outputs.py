@@ -1,4 +1,4 @@
-"""The status topics hold every change, in order, and repeats say the same; every rejection has its dead letter."""
+"""The status topics and the dead letters, compared with the activities and the rejections."""
 
 from dataclasses import replace
 from typing import Any
@@ -8,224 +8,230 @@ import pytest
 
 from schemas.types import EventType as E
 from tests.unit.rules.story import REDRIVE
-from tests.unit.verify.scene import (
+from tests.unit.verify.handled_events import (
     EXTENTS,
     TOPICS,
-    Scene,
-    at,
+    HandledEvents,
+    activity_of,
     checked,
-    entry_of,
     findings,
     only,
+    position,
     statuses_of,
-    with_entries,
+    with_activities,
 )
 from worker.pipeline.dead_letter import VALUE_SHA256, contents_of
 from worker.verify.findings import Kind
-from worker.verify.history import History, Status
+from worker.verify.history import History, StatusRecord
 
-DEPLOYMENTS, RELEASES, LETTERS = TOPICS.deployment_status, TOPICS.release_status, TOPICS.dead_letters
+DEPLOYMENTS, RELEASES, DEAD_LETTERS = TOPICS.deployment_status, TOPICS.release_status, TOPICS.dead_letters
 
 
-def with_statuses(history: History, topic: str, *statuses: Status) -> History:
+def with_statuses(history: History, topic: str, *statuses: StatusRecord) -> History:
     """The history with these in the topic, at offsets from 0."""
-    others = [status for status in history.statuses if status.place.topic != topic]
-    placed = [replace(status, place=at(offset, topic=topic)) for offset, status in enumerate(statuses)]
+    others = [status for status in history.statuses if status.position.topic != topic]
+    placed = [replace(status, position=position(offset, topic=topic)) for offset, status in enumerate(statuses)]
     return replace(history, statuses=(*others, *placed))
 
 
-def saying(status: Status, /, **data: Any) -> Status:
+def with_data(status: StatusRecord, /, **data: Any) -> StatusRecord:
     return replace(status, content={**status.content, "data": {**status.content["data"], **data}})
 
 
 def test_missing_status_event_is_lost() -> None:
-    """The finding names the record that caused the change, and the log's row that it had to follow from."""
-    history = Scene.of_deployed_release().history()
+    """The finding names the record that caused the change, and its activity."""
+    history = HandledEvents.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
     found = only(with_statuses(history, DEPLOYMENTS, first, third))
-    assert (found.kind, found.place, found.row) == (Kind.LOST, at(4), entry_of(history, "e4").id)
+    assert (found.kind, found.position, found.row) == (Kind.LOST, position(4), activity_of(history, "e4").id)
     assert second.id in found.expected
     assert DEPLOYMENTS in found.expected
 
 
 def test_equal_repeats_are_no_finding() -> None:
-    """Delivery is at least once; also where a worker that was stalled repeats what others went past."""
-    history = Scene.of_deployed_release().history()
+    """Delivery is at least once; a stalled worker may also repeat events after later ones."""
+    history = HandledEvents.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
     assert findings(with_statuses(history, DEPLOYMENTS, first, first, second, first, third, second)) == []
 
 
 @pytest.mark.parametrize("data", [{"status": "FAILED"}, {"comment": "x"}, {"attempt": 2}, {"more": 1}])
 def test_different_repeat_is_contradictory(data: dict[str, Any]) -> None:
-    """The finding is about the repeat, and tells both."""
-    history = Scene.of_deployed_release().history()
+    """The finding names the repeat, and both contents."""
+    history = HandledEvents.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
-    found = only(with_statuses(history, DEPLOYMENTS, first, second, third, saying(second, **data)))
-    assert (found.kind, found.place) == (Kind.CONTRADICTORY, at(3, topic=DEPLOYMENTS))
+    found = only(with_statuses(history, DEPLOYMENTS, first, second, third, with_data(second, **data)))
+    assert (found.kind, found.position) == (Kind.CONTRADICTORY, position(3, topic=DEPLOYMENTS))
     [(name, value)] = data.items()
     assert found.found == f"{name} {value}"
 
 
 @pytest.mark.parametrize("part", ["type", "time", "key"])
 def test_status_event_with_another_envelope_is_contradictory(part: str) -> None:
-    """A key that is not the release's would put it into a partition without order."""
-    history = Scene.of_deployed_release().history()
+    """With another key than the release's, its events would have no order."""
+    history = HandledEvents.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
     odd = replace(second, content={**second.content, part: "x"})
     found = only(with_statuses(history, DEPLOYMENTS, first, odd, third))
-    assert (found.kind, found.place, found.found) == (Kind.CONTRADICTORY, at(1, topic=DEPLOYMENTS), f"{part} x")
+    assert (found.kind, found.position, found.found) == (
+        Kind.CONTRADICTORY,
+        position(1, topic=DEPLOYMENTS),
+        f"{part} x",
+    )
 
 
 def test_swapped_status_events_are_out_of_order() -> None:
-    history = Scene.of_deployed_release().history()
+    history = HandledEvents.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
     found = only(with_statuses(history, DEPLOYMENTS, second, first, third))
-    assert (found.kind, found.place) == (Kind.OUT_OF_ORDER, at(1, topic=DEPLOYMENTS))
+    assert (found.kind, found.position) == (Kind.OUT_OF_ORDER, position(1, topic=DEPLOYMENTS))
     assert second.id in found.expected
 
 
 def test_status_event_without_an_activity_is_invented() -> None:
-    history = Scene.of_deployed_release().history()
+    history = HandledEvents.of_deployed_release().history()
     known = statuses_of(history, DEPLOYMENTS)
     found = only(with_statuses(history, DEPLOYMENTS, *known, replace(known[0], id=str(uuid4()))))
-    assert (found.kind, found.place) == (Kind.INVENTED, at(3, topic=DEPLOYMENTS))
+    assert (found.kind, found.position) == (Kind.INVENTED, position(3, topic=DEPLOYMENTS))
 
 
 def test_status_event_in_the_wrong_topic_is_invented() -> None:
-    history = Scene.of_deployed_release().history()
+    history = HandledEvents.of_deployed_release().history()
     known = statuses_of(history, RELEASES)
     found = only(with_statuses(history, RELEASES, *known, statuses_of(history, DEPLOYMENTS)[0]))
-    assert (found.kind, found.place) == (Kind.INVENTED, at(len(known), topic=RELEASES))
+    assert (found.kind, found.position) == (Kind.INVENTED, position(len(known), topic=RELEASES))
 
 
 def test_status_event_of_another_source_is_ignored() -> None:
-    """Unless it takes an entry's id."""
-    history = Scene.of_deployed_release().history()
+    """Unless it has an activity's id."""
+    history = HandledEvents.of_deployed_release().history()
     known = statuses_of(history, DEPLOYMENTS)
     foreign = replace(known[0], id="theirs", own=False)
     assert findings(with_statuses(history, DEPLOYMENTS, *known, foreign)) == []
-    forged = replace(saying(known[0], status="FAILED"), own=False)
+    forged = replace(with_data(known[0], status="FAILED"), own=False)
     assert only(with_statuses(history, DEPLOYMENTS, *known, forged)).kind is Kind.CONTRADICTORY
 
 
 def test_edited_activity_adds_no_finding_for_its_status_event() -> None:
-    """The status event says what the entry said when it was written."""
-    history = Scene.of_deployed_release().history()
-    edited = entry_of(history, "e4")
-    harmed = with_entries(history, lambda e: replace(e, activity_data="x") if e.id == edited.id else e)
-    assert only(harmed).row == edited.id
+    """The status event has the content of the activity before it was edited."""
+    history = HandledEvents.of_deployed_release().history()
+    edited = activity_of(history, "e4")
+    changed = with_activities(history, lambda e: replace(e, activity_data="x") if e.id == edited.id else e)
+    assert only(changed).row == edited.id
 
 
 def test_two_input_partitions_have_no_order_of_status_events() -> None:
-    """Two workers may have had them."""
-    scene = Scene.of_approved_release()
-    scene.tell(E.DEPLOYMENT_REQUESTED)
-    scene.tell(E.DEPLOYMENT_STARTED, partition=1)
-    history = scene.history()
+    """Two workers may have handled them."""
+    events = HandledEvents.of_approved_release()
+    events.add(E.DEPLOYMENT_REQUESTED)
+    events.add(E.DEPLOYMENT_STARTED, partition=1)
+    history = events.history()
     first, second = statuses_of(history, DEPLOYMENTS)
     assert findings(with_statuses(history, DEPLOYMENTS, second, first)) == []
 
 
 def test_missing_status_event_of_a_trimmed_topic_is_counted() -> None:
-    """Retention and compaction take what was there; what is there is checked all the same."""
-    history = Scene.of_deployed_release().history()
+    """Retention or compaction may have deleted it; the remaining records are checked."""
+    history = HandledEvents.of_deployed_release().history()
     first, _, third = statuses_of(history, DEPLOYMENTS)
     trimmed = replace(EXTENTS, trimmed=frozenset({DEPLOYMENTS}))
-    came_to = checked(with_statuses(history, DEPLOYMENTS, third), trimmed)
-    assert (came_to.findings, came_to.unverifiable) == ([], 2)
-    found = only(with_statuses(history, DEPLOYMENTS, saying(third, status="FAILED")), trimmed)
+    result = checked(with_statuses(history, DEPLOYMENTS, third), trimmed)
+    assert (result.findings, result.unverifiable) == ([], 2)
+    found = only(with_statuses(history, DEPLOYMENTS, with_data(third, status="FAILED")), trimmed)
     assert found.kind is Kind.CONTRADICTORY
     assert only(with_statuses(history, RELEASES, *statuses_of(history, RELEASES)[1:]), trimmed).kind is Kind.LOST
     assert first.id != third.id
 
 
 def test_repeat_in_a_trimmed_topic_is_not_out_of_order() -> None:
-    """What was published first is gone, and what is left of it is its repeat."""
-    history = Scene.of_deployed_release().history()
+    """The first publication may have been deleted, and only its repeat remain."""
+    history = HandledEvents.of_deployed_release().history()
     first, second, third = statuses_of(history, DEPLOYMENTS)
     trimmed = replace(EXTENTS, trimmed=frozenset({DEPLOYMENTS}))
-    came_to = checked(with_statuses(history, DEPLOYMENTS, third, first, second), trimmed)
-    assert (came_to.findings, came_to.unverifiable) == ([], 2)
+    result = checked(with_statuses(history, DEPLOYMENTS, third, first, second), trimmed)
+    assert (result.findings, result.unverifiable) == ([], 2)
 
 
 def test_missing_dead_letter_is_lost() -> None:
-    history = Scene.with_a_rejection().history()
-    found = only(replace(history, letters=()))
-    assert (found.kind, found.place, found.row) == (Kind.LOST, at(6), history.inputs[6].id)
+    history = HandledEvents.with_a_rejection().history()
+    found = only(replace(history, dead_letters=()))
+    assert (found.kind, found.position, found.row) == (Kind.LOST, position(6), history.inputs[6].id)
     assert found.expected == "a dead letter, invalid_transition"
-    trimmed = checked(replace(history, letters=()), replace(EXTENTS, trimmed=frozenset({LETTERS})))
+    trimmed = checked(replace(history, dead_letters=()), replace(EXTENTS, trimmed=frozenset({DEAD_LETTERS})))
     assert (trimmed.findings, trimmed.unverifiable) == ([], 1)
 
 
 def test_each_rejection_of_a_redriven_event_needs_a_dead_letter() -> None:
-    """The row remembers the last one only; the letters are those of two records."""
-    scene = Scene()
-    scene.tell(E.RELEASE_SUBMITTED, id="x")
-    scene.tell(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
-    history = scene.history()
-    first, second = history.letters
+    """The row has the last rejection only; two records have dead letters."""
+    events = HandledEvents()
+    events.add(E.RELEASE_SUBMITTED, id="x")
+    events.add(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
+    history = events.history()
+    first, second = history.dead_letters
     for kept, missed in ((first, second), (second, first)):
-        found = only(replace(history, letters=(kept,)))
-        assert (found.kind, found.place) == (Kind.LOST, missed.of)
+        found = only(replace(history, dead_letters=(kept,)))
+        assert (found.kind, found.position) == (Kind.LOST, missed.original)
 
 
 def test_dead_letter_of_a_repeat_is_optional() -> None:
-    scene = Scene.with_a_rejection()
-    scene.tell(E.RELEASE_REJECTED, id="e6")
-    history = scene.history()
-    assert len(history.letters) == 2
-    assert findings(replace(history, letters=history.letters[:1])) == []
+    events = HandledEvents.with_a_rejection()
+    events.add(E.RELEASE_REJECTED, id="e6")
+    history = events.history()
+    assert len(history.dead_letters) == 2
+    assert findings(replace(history, dead_letters=history.dead_letters[:1])) == []
 
 
 def test_dead_letter_with_another_reason_is_contradictory() -> None:
-    history = Scene.with_a_rejection().history()
-    [letter] = history.letters
-    odd = replace(letter, place=at(9, topic=LETTERS), reason="attempt_gap")
-    found = only(replace(history, letters=(letter, odd)))
-    assert (found.kind, found.place, found.found) == (Kind.CONTRADICTORY, odd.place, "attempt_gap")
+    history = HandledEvents.with_a_rejection().history()
+    [dead_letter] = history.dead_letters
+    odd = replace(dead_letter, position=position(9, topic=DEAD_LETTERS), reason="attempt_gap")
+    found = only(replace(history, dead_letters=(dead_letter, odd)))
+    assert (found.kind, found.position, found.found) == (Kind.CONTRADICTORY, odd.position, "attempt_gap")
 
 
 def test_dead_letter_unlike_its_record_is_contradictory() -> None:
-    history = Scene.with_a_rejection().history()
-    [letter] = history.letters
-    found = only(replace(history, letters=(replace(letter, same=False),)))
-    assert (found.kind, found.place) == (Kind.CONTRADICTORY, letter.place)
+    history = HandledEvents.with_a_rejection().history()
+    [dead_letter] = history.dead_letters
+    found = only(replace(history, dead_letters=(replace(dead_letter, matches_record=False),)))
+    assert (found.kind, found.position) == (Kind.CONTRADICTORY, dead_letter.position)
 
 
 def test_dead_letter_of_an_applied_record_is_invented() -> None:
-    history = Scene.with_a_rejection().history()
-    [letter] = history.letters
-    odd = replace(letter, rejection_id=history.inputs[4].id, of=at(4), place=at(1, topic=LETTERS))
-    found = only(replace(history, letters=(letter, odd)))
-    assert (found.kind, found.place) == (Kind.INVENTED, odd.place)
+    history = HandledEvents.with_a_rejection().history()
+    [dead_letter] = history.dead_letters
+    odd = replace(
+        dead_letter, rejection_id=history.inputs[4].id, original=position(4), position=position(1, topic=DEAD_LETTERS)
+    )
+    found = only(replace(history, dead_letters=(dead_letter, odd)))
+    assert (found.kind, found.position) == (Kind.INVENTED, odd.position)
 
 
 def test_status_event_without_its_comment_is_no_finding() -> None:
-    """The broker refused it as too large; only an event that has a comment can leave it out."""
-    scene = Scene.of_approved_release()
-    scene.tell(E.DEPLOYMENT_STARTED, comment="long")
-    history = scene.history()
+    """The broker refused it as too large. Only an event with a comment can omit it."""
+    events = HandledEvents.of_approved_release()
+    events.add(E.DEPLOYMENT_STARTED, comment="long")
+    history = events.history()
     first, *others = statuses_of(history, DEPLOYMENTS)
-    without = saying(first, comment=None, comment_omitted=True)
+    without = with_data(first, comment=None, comment_omitted=True)
     assert findings(with_statuses(history, DEPLOYMENTS, without, *others)) == []
-    no_comment = Scene.of_deployed_release().history()
+    no_comment = HandledEvents.of_deployed_release().history()
     first, *others = statuses_of(no_comment, DEPLOYMENTS)
-    assert only(with_statuses(no_comment, DEPLOYMENTS, saying(first, comment_omitted=True), *others)).kind == (
+    assert only(with_statuses(no_comment, DEPLOYMENTS, with_data(first, comment_omitted=True), *others)).kind == (
         Kind.CONTRADICTORY
     )
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_shorter_dead_letter_of_the_same_record_is_no_finding(times: int) -> None:
-    """The broker refused the whole one as too large. The digest of another value is found."""
-    scene = Scene.with_a_rejection()
-    [whole] = [one for one in scene.published if one.topic == LETTERS]
-    record = scene.told[-1].record
+    """The broker refused the whole one as too large. A wrong digest is a finding."""
+    events = HandledEvents.with_a_rejection()
+    [whole] = [one for one in events.published if one.topic == DEAD_LETTERS]
+    record = events.messages[-1].record
     form = contents_of(record)[times]
     added = whole.headers[len(record.headers) :]
     short = replace(whole, key=form.key, value=None, headers=(*form.headers, *added, *form.omissions))
-    scene.published[scene.published.index(whole)] = short
-    assert findings(scene.history()) == []
+    events.published[events.published.index(whole)] = short
+    assert findings(events.history()) == []
     other = tuple((name, b"0" * 64 if name == VALUE_SHA256 else raw) for name, raw in short.headers)
-    scene.published[scene.published.index(short)] = replace(short, headers=other)
-    assert only(scene.history()).kind == Kind.CONTRADICTORY
+    events.published[events.published.index(short)] = replace(short, headers=other)
+    assert only(events.history()).kind == Kind.CONTRADICTORY

@@ -1,4 +1,4 @@
-"""A sound release has no findings; each harm to its rows, its log or its rejections is named, and nothing else."""
+"""A correct release has no findings; each change of its rows, activities or rejections has one."""
 
 import json
 from dataclasses import replace
@@ -10,14 +10,14 @@ import pytest
 from schemas.reasons import Reason
 from schemas.types import EventType as E
 from tests.unit.rules.story import REDRIVE, fields, release_id
-from tests.unit.verify.scene import (
-    Scene,
-    at,
-    entry_of,
+from tests.unit.verify.handled_events import (
+    HandledEvents,
+    activity_of,
     findings,
     only,
-    with_entries,
-    without_entry,
+    position,
+    with_activities,
+    without_activity,
 )
 from worker.rules.identity import activity_id
 from worker.rules.rows import Activity
@@ -39,7 +39,7 @@ def changed_row(history: History, table: str, **changes: Any) -> History:
 
 
 def moved(activity: Activity, offset: int) -> Activity:
-    """The entry as if another record had caused it."""
+    """The activity as if another record had caused it."""
     said = json.loads(activity.activity_data)
     said["record"]["offset"] = offset
     return replace(activity, activity_data=json.dumps(said, separators=(",", ":")))
@@ -47,59 +47,64 @@ def moved(activity: Activity, offset: int) -> Activity:
 
 def test_correct_release_has_no_findings() -> None:
     """A deployment, a rejection, a repeat of each, a late event, a custom activity, a second attempt over the first."""
-    scene = Scene.with_a_rejection()
-    scene.tell(E.DEPLOYMENT_STARTED, id="e4")
-    scene.tell(E.RELEASE_REJECTED, id="e6")
-    scene.tell(E.DEPLOYMENT_FAILED, at=1)
-    scene.tell(E.ACTIVITY_RECORDED, environment_id="prod")
-    scene.tell(E.DEPLOYMENT_REQUESTED, comment="again")
-    scene.tell(E.DEPLOYMENT_REQUESTED, api_settings={"a": 1})
-    assert findings(scene.history()) == []
+    events = HandledEvents.with_a_rejection()
+    events.add(E.DEPLOYMENT_STARTED, id="e4")
+    events.add(E.RELEASE_REJECTED, id="e6")
+    events.add(E.DEPLOYMENT_FAILED, at=1)
+    events.add(E.ACTIVITY_RECORDED, environment_id="prod")
+    events.add(E.DEPLOYMENT_REQUESTED, comment="again")
+    events.add(E.DEPLOYMENT_REQUESTED, api_settings={"a": 1})
+    assert findings(events.history()) == []
 
 
 def test_release_created_by_a_deployment_has_no_findings() -> None:
-    """Three entries of one event, and base revisions, the same one twice."""
-    scene = Scene()
-    scene.tell(E.DEPLOYMENT_SUCCEEDED, block=fields(apim_base_revisions=[REVISION, REVISION]))
-    assert findings(scene.history()) == []
+    """Three activities of one event, and the same base revision twice."""
+    events = HandledEvents()
+    events.add(E.DEPLOYMENT_SUCCEEDED, block=fields(apim_base_revisions=[REVISION, REVISION]))
+    assert findings(events.history()) == []
 
 
 def test_redriven_event_has_no_findings() -> None:
     """Rejected, rejected again, then applied, each by its own record."""
-    scene = Scene()
-    scene.tell(E.RELEASE_SUBMITTED, id="x")
-    scene.tell(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
-    scene.tell(E.RELEASE_CREATED)
-    scene.tell(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
-    assert findings(scene.history()) == []
+    events = HandledEvents()
+    events.add(E.RELEASE_SUBMITTED, id="x")
+    events.add(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
+    events.add(E.RELEASE_CREATED)
+    events.add(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
+    assert findings(events.history()) == []
 
 
 def test_missing_activity_is_lost() -> None:
-    """Its record, and the row that had to be there."""
-    history = Scene.of_deployed_release().history()
-    gone = entry_of(history, "e4")
-    found = only(without_entry(history, "e4"))
-    assert (found.kind, found.place, found.table, found.row) == (Kind.LOST, at(4), "release_activity_logs", gone.id)
+    """The finding names the record and the missing row."""
+    history = HandledEvents.of_deployed_release().history()
+    gone = activity_of(history, "e4")
+    found = only(without_activity(history, "e4"))
+    assert (found.kind, found.position, found.table, found.row) == (
+        Kind.LOST,
+        position(4),
+        "release_activity_logs",
+        gone.id,
+    )
 
 
 def test_missing_further_activity_is_lost() -> None:
-    """Of an event that made two, the second."""
-    history = Scene.of_deployed_release().history()
-    gone = entry_of(history, "e5", 1)
-    found = only(without_entry(history, "e5", 1))
-    assert (found.kind, found.place, found.row) == (Kind.LOST, at(5), gone.id)
+    """The second activity of one event."""
+    history = HandledEvents.of_deployed_release().history()
+    gone = activity_of(history, "e5", 1)
+    found = only(without_activity(history, "e5", 1))
+    assert (found.kind, found.position, found.row) == (Kind.LOST, position(5), gone.id)
 
 
 def test_unhandled_record_is_one_lost_finding() -> None:
     """One finding, not one for each event after it."""
-    scene = Scene.of_approved_release()
-    skipped = scene.tell(E.DEPLOYMENT_REQUESTED)
-    scene = Scene.of_approved_release()
-    scene.told.append(skipped)
-    scene.tell(E.DEPLOYMENT_STARTED)
-    scene.tell(E.DEPLOYMENT_SUCCEEDED)
-    found = only(scene.history())
-    assert (found.kind, found.place, found.row) == (Kind.LOST, at(3), skipped.id)
+    events = HandledEvents.of_approved_release()
+    skipped = events.add(E.DEPLOYMENT_REQUESTED)
+    events = HandledEvents.of_approved_release()
+    events.messages.append(skipped)
+    events.add(E.DEPLOYMENT_STARTED)
+    events.add(E.DEPLOYMENT_SUCCEEDED)
+    found = only(events.history())
+    assert (found.kind, found.position, found.row) == (Kind.LOST, position(3), skipped.id)
 
 
 @pytest.mark.parametrize(
@@ -114,29 +119,33 @@ def test_unhandled_record_is_one_lost_finding() -> None:
     ],
 )
 def test_edited_activity_is_contradictory(changes: dict[str, Any], name: str) -> None:
-    """The columns that differ, as they had to be and as they are."""
-    history = Scene.of_deployed_release().history()
-    edited = entry_of(history, "e4")
+    """The finding has the columns that differ, as expected and as found."""
+    history = HandledEvents.of_deployed_release().history()
+    edited = activity_of(history, "e4")
     found = only(
-        with_entries(history, lambda activity: replace(activity, **changes) if activity.id == edited.id else activity)
+        with_activities(
+            history, lambda activity: replace(activity, **changes) if activity.id == edited.id else activity
+        )
     )
-    assert (found.kind, found.place, found.row) == (Kind.CONTRADICTORY, at(4), edited.id)
+    assert (found.kind, found.position, found.row) == (Kind.CONTRADICTORY, position(4), edited.id)
     assert found.expected == f"{name} {getattr(edited, name)}"
     assert found.found == f"{name} {changes[name]}"
 
 
 def test_activity_naming_another_events_record_is_contradictory() -> None:
-    history = Scene.of_deployed_release().history()
-    edited = entry_of(history, "e4")
-    found = only(with_entries(history, lambda activity: moved(activity, 3) if activity.id == edited.id else activity))
-    assert (found.kind, found.place, found.row) == (Kind.CONTRADICTORY, at(4), edited.id)
-    assert str(at(3)) in found.found
+    history = HandledEvents.of_deployed_release().history()
+    edited = activity_of(history, "e4")
+    found = only(
+        with_activities(history, lambda activity: moved(activity, 3) if activity.id == edited.id else activity)
+    )
+    assert (found.kind, found.position, found.row) == (Kind.CONTRADICTORY, position(4), edited.id)
+    assert str(position(3)) in found.found
 
 
 def test_activity_without_a_record_is_invented() -> None:
-    """With the ids that would follow from its event, if there were one."""
-    history = Scene.of_deployed_release().history()
-    like = entry_of(history, "e4")
+    """With ids derived from an event that no record has."""
+    history = HandledEvents.of_deployed_release().history()
+    like = activity_of(history, "e4")
     said = json.loads(like.activity_data)
     said["event"]["id"] = "never"
     invented = replace(
@@ -149,25 +158,25 @@ def test_activity_without_a_record_is_invented() -> None:
 
 def test_activity_with_another_id_is_doubled() -> None:
     """The same event a second time, as a worker without derived ids would write it."""
-    history = Scene.of_deployed_release().history()
-    again = replace(entry_of(history, "e4"), id=uuid4())
+    history = HandledEvents.of_deployed_release().history()
+    again = replace(activity_of(history, "e4"), id=uuid4())
     assert history.rows is not None
     found = only(replace(history, rows=replace(history.rows, activities=(*history.activities, again))))
-    assert (found.kind, found.place, found.row) == (Kind.DOUBLED, at(4), again.id)
+    assert (found.kind, found.position, found.row) == (Kind.DOUBLED, position(4), again.id)
 
 
 def test_unexpected_further_activity_is_invented() -> None:
-    history = Scene.of_deployed_release().history()
-    like = entry_of(history, "e4")
+    history = HandledEvents.of_deployed_release().history()
+    like = activity_of(history, "e4")
     further = replace(like, id=activity_id(source="https://ci.example.com", event_id="e4", position=1))
     assert history.rows is not None
     found = only(replace(history, rows=replace(history.rows, activities=(*history.activities, further))))
-    assert (found.kind, found.place, found.row) == (Kind.INVENTED, at(4), further.id)
+    assert (found.kind, found.position, found.row) == (Kind.INVENTED, position(4), further.id)
 
 
 def test_activity_without_an_event_is_contradictory() -> None:
-    history = Scene.of_deployed_release().history()
-    odd = replace(entry_of(history, "e4"), id=uuid4(), activity_data="")
+    history = HandledEvents.of_deployed_release().history()
+    odd = replace(activity_of(history, "e4"), id=uuid4(), activity_data="")
     assert history.rows is not None
     found = only(replace(history, rows=replace(history.rows, activities=(*history.activities, odd))))
     assert (found.kind, found.row) == (Kind.CONTRADICTORY, odd.id)
@@ -186,8 +195,8 @@ def test_activity_without_an_event_is_contradictory() -> None:
     ],
 )
 def test_changed_row_is_contradictory(table: str, changes: dict[str, Any]) -> None:
-    """The cells that differ, as they had to be and as they are."""
-    history = changed_row(Scene.of_deployed_release().history(), table, **changes)
+    """The finding has the columns that differ, as expected and as found."""
+    history = changed_row(HandledEvents.of_deployed_release().history(), table, **changes)
     found = only(history)
     [(name, value)] = changes.items()
     assert (found.kind, found.table, found.found) == (Kind.CONTRADICTORY, table, f"{name} {value}")
@@ -195,7 +204,7 @@ def test_changed_row_is_contradictory(table: str, changes: dict[str, Any]) -> No
 
 
 def test_missing_deployment_is_lost_and_extra_one_invented() -> None:
-    history = Scene.of_deployed_release().history()
+    history = HandledEvents.of_deployed_release().history()
     assert history.rows is not None
     [row] = history.rows.deployments
     found = only(replace(history, rows=replace(history.rows, deployments=())))
@@ -206,7 +215,7 @@ def test_missing_deployment_is_lost_and_extra_one_invented() -> None:
 
 
 def test_release_without_an_event_is_invented() -> None:
-    history = Scene.of_deployed_release().history()
+    history = HandledEvents.of_deployed_release().history()
     assert history.rows is not None
     alone = History(key=history.key, rows=replace(history.rows, deployments=(), activities=()))
     found = only(alone)
@@ -217,10 +226,10 @@ def test_release_without_an_event_is_invented() -> None:
     ("count", "kind"), [(0, Kind.LOST), (2, Kind.DOUBLED)], ids=["a missing one is lost", "one too many is doubled"]
 )
 def test_base_revisions_are_counted(count: int, kind: Kind) -> None:
-    """The table has no key: rows that are alike are told apart by nothing but their number."""
-    scene = Scene()
-    scene.tell(E.RELEASE_CREATED, apim_base_revisions=[REVISION])
-    history = scene.history()
+    """The table has no key: equal rows differ only by their number."""
+    events = HandledEvents()
+    events.add(E.RELEASE_CREATED, apim_base_revisions=[REVISION])
+    history = events.history()
     assert history.rows is not None
     rows = replace(history.rows, base_revisions=history.rows.base_revisions * count)
     found = only(replace(history, rows=rows))
@@ -228,20 +237,20 @@ def test_base_revisions_are_counted(count: int, kind: Kind) -> None:
 
 
 def test_base_revision_without_an_event_is_invented() -> None:
-    history = Scene.of_deployed_release().history()
+    history = HandledEvents.of_deployed_release().history()
     assert history.rows is not None
     found = only(replace(history, rows=replace(history.rows, base_revisions=(REVISION,))))
     assert (found.kind, found.table) == (Kind.INVENTED, "release_apim_base_revisions")
 
 
 def test_missing_rejection_is_lost() -> None:
-    """Its dead letter alone is no account of it."""
-    history = Scene.with_a_rejection().history()
-    found = only(replace(history, rejections={}, letters=()))
+    """A dead letter does not replace it."""
+    history = HandledEvents.with_a_rejection().history()
+    found = only(replace(history, rejections={}, dead_letters=()))
     rejected = history.inputs[6].id
-    assert (found.kind, found.place, found.table, found.row) == (
+    assert (found.kind, found.position, found.table, found.row) == (
         Kind.LOST,
-        at(6),
+        position(6),
         "release_event_rejections",
         rejected,
     )
@@ -255,21 +264,21 @@ def test_missing_rejection_is_lost() -> None:
         {"event_type": "x"},
         {"event_id": "x"},
         {"created_at": None},
-        {"resolved_at": Scene.with_a_rejection().told[0].at},
+        {"resolved_at": HandledEvents.with_a_rejection().messages[0].at},
     ],
 )
 def test_edited_rejection_is_contradictory(changes: dict[str, Any]) -> None:
-    """A reason as well as what it says of the event, or that it is resolved."""
-    scene = Scene.with_a_rejection()
-    history = replace(scene.history(), letters=())
+    """The reason, the event's columns, and the time of its resolution."""
+    events = HandledEvents.with_a_rejection()
+    history = replace(events.history(), dead_letters=())
     event = history.inputs[6].id
     edited = {event: replace(history.rejections[event], **changes)}
     found = [one for one in findings(replace(history, rejections=edited)) if one.expected[:6] != "a dead"]
-    assert [(one.kind, one.place, one.row) for one in found] == [(Kind.CONTRADICTORY, at(6), event)]
+    assert [(one.kind, one.position, one.row) for one in found] == [(Kind.CONTRADICTORY, position(6), event)]
 
 
 def test_rejection_of_an_applied_event_is_doubled() -> None:
-    history = Scene.with_a_rejection().history()
+    history = HandledEvents.with_a_rejection().history()
     event = history.inputs[4].id
     twice = replace(history.rejections[history.inputs[6].id], id=event, event_id="e4", offset=99)
     found = only(replace(history, rejections={**history.rejections, event: twice}))
@@ -277,87 +286,93 @@ def test_rejection_of_an_applied_event_is_doubled() -> None:
 
 
 def test_rejection_instead_of_an_effect_is_contradictory() -> None:
-    """And nothing after it is judged, since nobody can tell what had to follow."""
-    scene = Scene.of_deployed_release()
-    history = without_entry(scene.history(), "e4")
+    """Later records are not decided: the state after it is unknown."""
+    events = HandledEvents.of_deployed_release()
+    history = without_activity(events.history(), "e4")
     event = history.inputs[4].id
-    like = Scene.with_a_rejection()
+    like = HandledEvents.with_a_rejection()
     row = replace(next(iter(like.world.rejections.values())), id=event, event_id="e4", offset=4)
     found = findings(replace(history, rejections={event: row}))
-    assert (found[0].kind, found[0].place, found[0].row) == (Kind.CONTRADICTORY, at(4), event)
+    assert (found[0].kind, found[0].position, found[0].row) == (Kind.CONTRADICTORY, position(4), event)
     assert found[0].found == "rejected as invalid_transition"
-    # What was published for it has no entry now, and the rejection no letter.
-    assert [(one.kind, one.place) for one in found[1:]] == [
-        (Kind.INVENTED, at(1, topic="deployment-status")),
-        (Kind.LOST, at(4)),
+    # Its status event has no activity now, and the rejection no dead letter.
+    assert [(one.kind, one.position) for one in found[1:]] == [
+        (Kind.INVENTED, position(1, topic="deployment-status")),
+        (Kind.LOST, position(4)),
     ]
 
 
 def test_effect_instead_of_a_rejection_is_contradictory() -> None:
-    """A deployment of a release that nobody approved."""
-    scene = Scene.of_deployed_release()
+    """A deployment of a release that was not approved."""
+    events = HandledEvents.of_deployed_release()
     forbidden = {1, 2}
-    history = scene.history()
-    inputs = tuple(one for one in history.inputs if one.place.offset not in forbidden)
-    harmed = without_entry(without_entry(replace(history, inputs=inputs, statuses=()), "e1"), "e2")
-    found = [one for one in findings(harmed) if one.kind is Kind.CONTRADICTORY]
-    assert [(one.place, one.expected) for one in found] == [(at(3), f"rejected as {Reason.RELEASE_NOT_DEPLOYABLE}")]
+    history = events.history()
+    inputs = tuple(one for one in history.inputs if one.position.offset not in forbidden)
+    changed = without_activity(without_activity(replace(history, inputs=inputs, statuses=()), "e1"), "e2")
+    found = [one for one in findings(changed) if one.kind is Kind.CONTRADICTORY]
+    assert [(one.position, one.expected) for one in found] == [
+        (position(3), f"rejected as {Reason.RELEASE_NOT_DEPLOYABLE}")
+    ]
 
 
 def test_effects_unlike_the_order_of_offsets_are_out_of_order() -> None:
     """The later record took effect first; the finding names both."""
-    scene = Scene.of_approved_release()
+    events = HandledEvents.of_approved_release()
     early, late = (
-        Scene.of_deployed_release().told[3],
-        Scene.of_deployed_release().told[4],
+        HandledEvents.of_deployed_release().messages[3],
+        HandledEvents.of_deployed_release().messages[4],
     )
-    scene.take(late)
-    scene.take(early)
-    history = scene.history()
-    inputs = tuple(sorted(history.inputs, key=lambda one: one.place.offset))
+    events.handle(late)
+    events.handle(early)
+    history = events.history()
+    inputs = tuple(sorted(history.inputs, key=lambda one: one.position.offset))
     found = [one for one in findings(replace(history, inputs=inputs)) if one.table]
-    assert [(one.kind, one.place) for one in found] == [(Kind.OUT_OF_ORDER, at(4))]
-    assert str(at(3)) in found[0].expected
+    assert [(one.kind, one.position) for one in found] == [(Kind.OUT_OF_ORDER, position(4))]
+    assert str(position(3)) in found[0].expected
 
 
 def test_effect_by_a_repeat_before_the_first_is_out_of_order() -> None:
-    scene = Scene.of_deployed_release()
-    scene.tell(E.DEPLOYMENT_SUCCEEDED, at=5, id="e5")
-    history = scene.history()
-    ids = {entry_of(history, "e5", position).id for position in (0, 1)}
-    found = only(with_entries(history, lambda activity: moved(activity, 6) if activity.id in ids else activity))
-    assert (found.kind, found.place) == (Kind.OUT_OF_ORDER, at(6))
+    events = HandledEvents.of_deployed_release()
+    events.add(E.DEPLOYMENT_SUCCEEDED, at=5, id="e5")
+    history = events.history()
+    ids = {activity_of(history, "e5", position).id for position in (0, 1)}
+    found = only(with_activities(history, lambda activity: moved(activity, 6) if activity.id in ids else activity))
+    assert (found.kind, found.position) == (Kind.OUT_OF_ORDER, position(6))
 
 
 def test_repeat_of_another_releases_event_has_no_findings() -> None:
-    """Unless it came first: identities are judged in the order of the offsets, whichever releases they name."""
-    scene = Scene.of_deployed_release()
-    history = scene.history()
-    borrowed = scene.tell(E.DEPLOYMENT_STARTED, id="of another release")
-    history = replace(scene.history(), rows=history.rows, statuses=history.statuses)
+    """Unless it came first: identities are decided in offset order, whichever releases they name."""
+    events = HandledEvents.of_deployed_release()
+    history = events.history()
+    borrowed = events.add(E.DEPLOYMENT_STARTED, id="of another release")
+    history = replace(events.history(), rows=history.rows, statuses=history.statuses)
     assert only(history).kind is Kind.LOST
-    assert findings(replace(history, elsewhere={borrowed.id: at(2, partition=1)})) == []
-    assert findings(replace(history, elsewhere={borrowed.id: at(2)})) == []
-    found = only(replace(history, elsewhere={borrowed.id: at(9)}))
-    assert (found.kind, found.place) == (Kind.OUT_OF_ORDER, at(6))
+    assert findings(replace(history, elsewhere={borrowed.id: position(2, partition=1)})) == []
+    assert findings(replace(history, elsewhere={borrowed.id: position(2)})) == []
+    found = only(replace(history, elsewhere={borrowed.id: position(9)}))
+    assert (found.kind, found.position) == (Kind.OUT_OF_ORDER, position(6))
 
 
 def test_release_conflict_needs_another_release() -> None:
-    scene = Scene.of_approved_release()
-    scene.tell(E.RELEASE_CREATED, release=2, release_number=1)
-    history = scene.history(2)
+    events = HandledEvents.of_approved_release()
+    events.add(E.RELEASE_CREATED, release=2, release_number=1)
+    history = events.history(2)
     event = history.inputs[0].id
     assert findings(replace(history, numbers_taken=frozenset({event}))) == []
     found = only(history)
-    assert (found.kind, found.place, found.found) == (Kind.CONTRADICTORY, at(3), "rejected as release_conflict")
+    assert (found.kind, found.position, found.found) == (
+        Kind.CONTRADICTORY,
+        position(3),
+        "rejected as release_conflict",
+    )
 
 
 @pytest.mark.parametrize("reason", [Reason.PROCESSING_ERROR, Reason.SOURCE_NOT_ALLOWED])
 def test_unforeseeable_rejections_are_accepted(reason: Reason) -> None:
-    """It does nothing; and the list of sources may have been another one."""
-    scene = Scene.with_a_rejection()
-    history = scene.history()
+    """Such a rejection changes nothing; the list of sources may have changed since."""
+    events = HandledEvents.with_a_rejection()
+    history = events.history()
     event = history.inputs[6].id
     rejection = replace(history.rejections[event], reason=reason.value)
-    letters = tuple(replace(letter, reason=reason.value) for letter in history.letters)
-    assert findings(replace(history, rejections={event: rejection}, letters=letters)) == []
+    letters = tuple(replace(dead_letter, reason=reason.value) for dead_letter in history.dead_letters)
+    assert findings(replace(history, rejections={event: rejection}, dead_letters=letters)) == []

@@ -1,4 +1,4 @@
-"""`app_environments`: whatever a sound worker makes of it passes, at any moment; anything else is named, once."""
+"""`app_environments`: a correct worker has no findings at any moment; every other pointer has one."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -13,8 +13,8 @@ from schemas.types import EventType as E
 from tests.properties.world import World
 from tests.search import examples
 from tests.unit.rules.story import COMPONENT, TRACK, fields, release_id
-from tests.unit.verify.scene import EXTENTS, Scene, at, checked
-from worker.stored_rows import Pointing
+from tests.unit.verify.handled_events import EXTENTS, HandledEvents, checked, position
+from worker.stored_rows import EnvironmentRow
 from worker.verify.findings import Finding, Kind
 from worker.verify.history import Extents
 from worker.verify.scratch import scratch
@@ -32,7 +32,7 @@ STEPS = (
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A deployment event; times repeat, and go back."""
+    """A deployment event; times repeat and decrease."""
 
     kind: E
     release: int
@@ -42,7 +42,7 @@ class Step:
     repeats: bool
 
 
-STORIES = st.lists(
+SEQUENCES = st.lists(
     st.builds(
         Step,
         kind=st.sampled_from(STEPS),
@@ -56,10 +56,10 @@ STORIES = st.lists(
 )
 
 
-def told(scene: Scene, step: Step) -> None:
-    own = [one.content.id for one in scene.told if one.release_id == release_id(step.release)]
+def add(events: HandledEvents, step: Step) -> None:
+    own = [one.content.id for one in events.messages if one.release_id == release_id(step.release)]
     known = own[-1] if own and step.repeats else None
-    scene.tell(
+    events.add(
         step.kind,
         at=step.minute,
         id=known,
@@ -70,13 +70,13 @@ def told(scene: Scene, step: Step) -> None:
     )
 
 
-def pointings(world: World) -> list[Pointing]:
+def environment_rows(world: World) -> list[EnvironmentRow]:
     """Each environment's row, as the worker left it."""
     rows = []
     for number, environment in enumerate(ENVIRONMENTS, 1):
         move = world.pointers.get((environment, COMPONENT, TRACK))
         rows.append(
-            Pointing(
+            EnvironmentRow(
                 row=UUID(int=number),
                 environment=environment,
                 component=str(COMPONENT),
@@ -89,142 +89,142 @@ def pointings(world: World) -> list[Pointing]:
     return rows
 
 
-def judged(
-    scene: Scene,
-    rows: Iterable[Pointing],
+def check_pointers(
+    events: HandledEvents,
+    rows: Iterable[EnvironmentRow],
     *,
     committed: int = 1_000,
     extents: Extents = EXTENTS,
 ) -> tuple[list[Finding | None], int]:
-    """The findings, and how many rows point at nothing that could."""
+    """The findings, and the number of unset rows that could have a pointer."""
     with scratch(None, committed={}, event_bytes_max=1) as store:
         for row in rows:
-            store.pointing.add_row(row)
-        histories = [scene.history(number, committed=committed) for number in RELEASES]
+            store.pointers.add_row(row)
+        histories = [events.history(number, committed=committed) for number in RELEASES]
         for history in histories:
             if history.rows is not None:
-                store.pointing.add_release(history.rows)
+                store.pointers.add_release(history.rows)
         store.seal()
         for history in histories:
             made = checked(history, extents)
-            store.pointing.add_history(history.key, made.pointed, all_of_it=made.pointed_all)
-        return list(store.pointing.findings()), store.pointing.unpointed()
+            store.pointers.add_history(history.key, made.pointers, complete=made.pointers_complete)
+        return list(store.pointers.findings()), store.pointers.unset_rows()
 
 
-@given(story=STORIES, data=st.data())
+@given(steps=SEQUENCES, data=st.data())
 @settings(max_examples=examples(100), deadline=None)
-def test_correct_worker_has_no_finding_at_any_moment(story: Sequence[Step], data: st.DataObject) -> None:
-    """First come the group's commits, then these rows, then the others; the worker goes on all the while."""
-    committed = data.draw(st.integers(0, len(story)), label="committed")
-    looked_at = data.draw(st.integers(committed, len(story)), label="looked at")
-    scene = Scene(world=World(environments=ENVIRONMENTS))
-    rows = pointings(scene.world)
-    for number, step in enumerate(story, 1):
-        told(scene, step)
+def test_correct_worker_has_no_finding_at_any_moment(steps: Sequence[Step], data: st.DataObject) -> None:
+    """The commits are read first, then these rows, then the other tables, while the worker continues."""
+    committed = data.draw(st.integers(0, len(steps)), label="committed")
+    looked_at = data.draw(st.integers(committed, len(steps)), label="looked at")
+    events = HandledEvents(world=World(environments=ENVIRONMENTS))
+    rows = environment_rows(events.world)
+    for number, step in enumerate(steps, 1):
+        add(events, step)
         if number == looked_at:
-            rows = pointings(scene.world)
-    assert judged(scene, rows, committed=committed) == ([], 0)
+            rows = environment_rows(events.world)
+    assert check_pointers(events, rows, committed=committed) == ([], 0)
 
 
-@given(story=STORIES, data=st.data())
+@given(steps=SEQUENCES, data=st.data())
 @settings(max_examples=examples(100), deadline=None)
-def test_wrong_deployment_is_one_finding(story: Sequence[Step], data: st.DataObject) -> None:
-    """Another of its own, one of another environment, or none that there is."""
-    scene = Scene(world=World(environments=ENVIRONMENTS))
-    for step in story:
-        told(scene, step)
-    rows = pointings(scene.world)
+def test_wrong_deployment_is_one_finding(steps: Sequence[Step], data: st.DataObject) -> None:
+    """Another deployment of the environment, one of another environment, or a nonexistent one."""
+    events = HandledEvents(world=World(environments=ENVIRONMENTS))
+    for step in steps:
+        add(events, step)
+    rows = environment_rows(events.world)
     number = data.draw(st.sampled_from(range(len(rows))), label="row")
-    there = list(scene.world.deployments)
+    there = list(events.world.deployments)
     attempt = data.draw(st.sampled_from([*there, UUID(int=7)]), label="attempt")
     if rows[number].attempt is None or str(attempt) == rows[number].attempt:
         return
     rows[number] = replace(rows[number], attempt=str(attempt))
-    [found], _ = judged(scene, rows)
+    [found], _ = check_pointers(events, rows)
     assert found is not None
     assert (found.table, found.row) == ("app_environments", rows[number].row)
     assert found.kind is (Kind.CONTRADICTORY if attempt in there else Kind.INVENTED)
 
 
-def of_two_releases() -> Scene:
+def of_two_releases() -> HandledEvents:
     """Both succeeded in prod: the first at minute 1, at offset 0; the second at minute 2, at offset 1."""
-    scene = Scene(world=World(environments=ENVIRONMENTS))
+    events = HandledEvents(world=World(environments=ENVIRONMENTS))
     for release in (1, 2):
-        scene.tell(E.DEPLOYMENT_SUCCEEDED, at=release, release=release, block=fields(release))
-    return scene
+        events.add(E.DEPLOYMENT_SUCCEEDED, at=release, release=release, block=fields(release))
+    return events
 
 
-def as_of(offset: int) -> Pointing:
-    """What prod's row was after that record."""
-    scene = Scene(world=World(environments=ENVIRONMENTS))
-    for told in of_two_releases().told[: offset + 1]:
-        scene.take(told)
-    return pointings(scene.world)[0]
+def as_of(offset: int) -> EnvironmentRow:
+    """The row of prod after that record."""
+    events = HandledEvents(world=World(environments=ENVIRONMENTS))
+    for message in of_two_releases().messages[: offset + 1]:
+        events.handle(message)
+    return environment_rows(events.world)[0]
 
 
 def test_pointer_at_an_older_deployment_is_contradictory() -> None:
-    """The record that had to move it, and its release."""
-    [found], _ = judged(of_two_releases(), [as_of(0)])
+    """The finding names the record that must set the pointer, and its release."""
+    [found], _ = check_pointers(of_two_releases(), [as_of(0)])
     assert found is not None
-    assert (found.kind, found.place, found.release) == (Kind.CONTRADICTORY, at(1), release_id(2))
+    assert (found.kind, found.position, found.release) == (Kind.CONTRADICTORY, position(1), release_id(2))
     assert "20260301-2.1" in found.expected
     assert "20260301-1.1" in found.found
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 def test_equal_times_point_at_the_higher_release(order: tuple[int, int]) -> None:
-    """Whichever was handled first; the other one is not."""
-    scene, rows = Scene(world=World(environments=ENVIRONMENTS)), []
+    """Whichever was handled first; the other one is a finding."""
+    events, rows = HandledEvents(world=World(environments=ENVIRONMENTS)), []
     for release in order:
-        scene.tell(E.DEPLOYMENT_SUCCEEDED, at=1, release=release, block=fields(release))
-        rows.append(pointings(scene.world)[0])
-    assert judged(scene, rows[1:]) == ([], 0)
-    [attempt] = scene.world.attempts(release_id(1))
+        events.add(E.DEPLOYMENT_SUCCEEDED, at=1, release=release, block=fields(release))
+        rows.append(environment_rows(events.world)[0])
+    assert check_pointers(events, rows[1:]) == ([], 0)
+    [attempt] = events.world.attempts(release_id(1))
     other = replace(rows[1], release=str(release_id(1)), attempt=str(attempt.id), name="20260301-1.1")
-    [found], _ = judged(scene, [other])
+    [found], _ = check_pointers(events, [other])
     assert found is not None
     assert (found.kind, found.release) == (Kind.CONTRADICTORY, release_id(2))
 
 
 @pytest.mark.parametrize("changes", [{"name": "20260301-1.1"}, {"release": str(release_id(1))}, {"name": None}])
 def test_row_that_contradicts_itself_is_contradictory(changes: dict[str, Any]) -> None:
-    [found], _ = judged(of_two_releases(), [replace(as_of(1), **changes)])
+    [found], _ = check_pointers(of_two_releases(), [replace(as_of(1), **changes)])
     assert found is not None
-    assert (found.kind, found.place) == (Kind.CONTRADICTORY, at(1))
+    assert (found.kind, found.position) == (Kind.CONTRADICTORY, position(1))
 
 
 @pytest.mark.parametrize("attempt", [None, "", "none of ours", str(UUID(int=7))])
 def test_pointer_at_a_nonexistent_deployment_is_invented(attempt: str | None) -> None:
-    [found], _ = judged(of_two_releases(), [replace(as_of(1), attempt=attempt)])
+    [found], _ = check_pointers(of_two_releases(), [replace(as_of(1), attempt=attempt)])
     assert found is not None
-    assert (found.kind, found.place) == (Kind.INVENTED, None)
+    assert (found.kind, found.position) == (Kind.INVENTED, None)
 
 
 def test_row_younger_than_its_deployments_is_counted() -> None:
-    """The worker inserts none, and goes back to none."""
+    """The worker inserts no rows, and does not go back to earlier deployments."""
     young = replace(as_of(1), release=None, attempt=None, name=None)
-    assert judged(of_two_releases(), [young, replace(young, environment="dev")]) == ([], 1)
+    assert check_pointers(of_two_releases(), [young, replace(young, environment="dev")]) == ([], 1)
 
 
 def test_two_rows_of_one_environment_are_not_compared() -> None:
-    """A worker reads one of the two, and moves those that say the same."""
-    assert judged(of_two_releases(), [as_of(1), as_of(0)]) == ([], 0)
+    """A worker reads one of the two, and updates those with the same pointer."""
+    assert check_pointers(of_two_releases(), [as_of(1), as_of(0)]) == ([], 0)
 
 
 def test_deployments_of_several_partitions_are_not_compared() -> None:
-    """Nobody can tell in which order its pointers moved; one at no deployment is found all the same."""
-    scene = of_two_releases()
-    scene.tell(E.ACTIVITY_RECORDED, release=2, partition=1)
-    assert judged(scene, [as_of(0)]) == ([], 0)
-    assert judged(scene, [as_of(1)]) == ([], 0)
-    [found], _ = judged(scene, [replace(as_of(1), attempt=str(UUID(int=7)))])
+    """The order of their pointers is unknown; a pointer at a nonexistent deployment is still found."""
+    events = of_two_releases()
+    events.add(E.ACTIVITY_RECORDED, release=2, partition=1)
+    assert check_pointers(events, [as_of(0)]) == ([], 0)
+    assert check_pointers(events, [as_of(1)]) == ([], 0)
+    [found], _ = check_pointers(events, [replace(as_of(1), attempt=str(UUID(int=7)))])
     assert found is not None
     assert found.kind is Kind.INVENTED
-    scene.tell(E.DEPLOYMENT_REQUESTED, release=2, environment_id="prod")
-    [attempt] = [one for one in scene.world.attempts(release_id(2)) if one.attempt == 2]
-    assert judged(scene, [replace(as_of(1), attempt=str(attempt.id))]) == ([None], 0)
+    events.add(E.DEPLOYMENT_REQUESTED, release=2, environment_id="prod")
+    [attempt] = [one for one in events.world.attempts(release_id(2)) if one.attempt == 2]
+    assert check_pointers(events, [replace(as_of(1), attempt=str(attempt.id))]) == ([None], 0)
 
 
 def test_deleted_records_make_a_pointer_unverifiable() -> None:
     gone = Extents(begins=dict.fromkeys(EXTENTS.begins, 1))
-    assert judged(of_two_releases(), [as_of(0)], extents=gone) == ([None], 0)
+    assert check_pointers(of_two_releases(), [as_of(0)], extents=gone) == ([None], 0)

@@ -1,4 +1,4 @@
-"""Which rows are of an earlier log of their topic: only where one log alone cannot explain what is there."""
+"""Rows of an earlier log of their topic: only where a single log cannot explain them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,18 +7,18 @@ from uuid import UUID
 import pytest
 
 from tests.unit.rules.story import TOPIC
-from tests.unit.verify.scene import Scene
+from tests.unit.verify.handled_events import HandledEvents
 from tests.unit.verify.test_scratch import _BYTES_MAX, created
 from worker.pipeline.transaction import read
 from worker.ports import Partition
 from worker.rules.identity import activity_id, position_id
-from worker.verify.findings import Place
-from worker.verify.history import Letter, place_of
-from worker.verify.recreated import ENTRY, REJECTION
+from worker.verify.findings import Position
+from worker.verify.history import DeadLetter, position_of
+from worker.verify.recreated import ACTIVITY, REJECTION
 from worker.verify.scratch import Scratch, scratch
 
 BEGIN, END = 2, 6
-"""Of the partition; records are at the offsets 2 to 4, a gap is at 5."""
+"""Of the partition: records at the offsets 2 to 4, a gap at 5."""
 UNKNOWN = activity_id(source="/ci", event_id="unknown")
 KNOWN = activity_id(source="/ci", event_id="e3")
 
@@ -32,42 +32,42 @@ def store() -> Iterator[Scratch]:
         yield opened
 
 
-def earlier(store: Scratch, *rows: tuple[UUID, Place]) -> list[bool]:
+def earlier(store: Scratch, *rows: tuple[UUID, Position]) -> list[bool]:
     for event, place in rows:
-        store.recreated.add_row(ENTRY, event, place)
+        store.recreated.add_row(ACTIVITY, event, place)
     store.seal()
-    return [store.recreated.is_earlier(ENTRY, event) for event, _ in rows]
+    return [store.recreated.is_earlier(ACTIVITY, event) for event, _ in rows]
 
 
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        (Place(TOPIC, 0, 3), True),
-        (Place(TOPIC, 0, END), True),
-        (Place(TOPIC, 7, 0), True),
-        (Place(TOPIC, 0, BEGIN - 1), False),
-        (Place(TOPIC, 0, 5), False),
-        (Place("another", 0, 3), False),
+        (Position(TOPIC, 0, 3), True),
+        (Position(TOPIC, 0, END), True),
+        (Position(TOPIC, 7, 0), True),
+        (Position(TOPIC, 0, BEGIN - 1), False),
+        (Position(TOPIC, 0, 5), False),
+        (Position("another", 0, 3), False),
     ],
     ids=["another record", "beyond the end", "no such partition", "deleted", "a gap", "another topic"],
 )
-def test_row_of_an_unknown_event_is_earlier_by_its_position(store: Scratch, place: Place, expected: bool) -> None:
+def test_row_of_an_unknown_event_is_earlier_by_its_position(store: Scratch, place: Position, expected: bool) -> None:
     """Deleted records and gaps are explained by retention, compaction and transactions."""
     assert earlier(store, (UNKNOWN, place)) == [expected]
 
 
 def test_row_with_another_position_is_contradictory(store: Scratch) -> None:
-    """Nothing else says that the topic was created again."""
-    assert earlier(store, (KNOWN, Place(TOPIC, 0, 4))) == [False]
+    """Nothing else shows that the topic was created again."""
+    assert earlier(store, (KNOWN, Position(TOPIC, 0, 4))) == [False]
 
 
 def test_row_with_another_position_in_a_recreated_topic_is_earlier(store: Scratch) -> None:
     rows = [
-        (UNKNOWN, Place(TOPIC, 0, END)),
-        (KNOWN, Place(TOPIC, 0, 4)),
-        (activity_id(source="/ci", event_id="e2"), Place(TOPIC, 0, 2)),
+        (UNKNOWN, Position(TOPIC, 0, END)),
+        (KNOWN, Position(TOPIC, 0, 4)),
+        (activity_id(source="/ci", event_id="e2"), Position(TOPIC, 0, 2)),
     ]
-    assert earlier(store, *rows, (activity_id(source="/ci", event_id="gap"), Place(TOPIC, 0, 5))) == [
+    assert earlier(store, *rows, (activity_id(source="/ci", event_id="gap"), Position(TOPIC, 0, 5))) == [
         True,
         True,
         False,
@@ -76,9 +76,9 @@ def test_row_with_another_position_in_a_recreated_topic_is_earlier(store: Scratc
 
 
 def test_row_with_an_underived_id_proves_nothing(store: Scratch) -> None:
-    scene = Scene.with_a_rejection()
-    [rejection] = scene.world.rejections.values()
-    assert place_of(rejection) == Place(TOPIC, 0, END)
+    events = HandledEvents.with_a_rejection()
+    [rejection] = events.world.rejections.values()
+    assert position_of(rejection) == Position(TOPIC, 0, END)
     store.add_rejection(replace(rejection, event_id="edited"))
     store.seal()
     assert store.recreated.count() == 0
@@ -86,31 +86,31 @@ def test_row_with_an_underived_id_proves_nothing(store: Scratch) -> None:
 
 @pytest.mark.parametrize(("older_ms", "expected"), [(1, True), (0, False)])
 def test_dead_letter_is_earlier_where_a_newer_record_is(store: Scratch, older_ms: int, expected: bool) -> None:
-    """Its rejection was made again by another record since, so that no row tells of the earlier log."""
+    """Another record was rejected again since, so that no row names the earlier log."""
     event = read(created(3), event_bytes_max=_BYTES_MAX).id
-    scene = Scene.with_a_rejection()
-    [rejection] = scene.world.rejections.values()
+    events = HandledEvents.with_a_rejection()
+    [rejection] = events.world.rejections.values()
     store.add_rejection(replace(rejection, id=event, event_source="/ci", event_id="e3", offset=3))
     record = created(4)
-    letter = Letter(
-        place=Place("dead-letters", 0, 0),
+    dead_letter = DeadLetter(
+        position=Position("dead-letters", 0, 0),
         rejection_id=event,
-        of=Place(TOPIC, 0, 4),
+        original=Position(TOPIC, 0, 4),
         reason="invalid_data",
         timestamp_ms=record.timestamp_ms - older_ms,
     )
-    store.add_letter(letter, b"")
+    store.add_dead_letter(dead_letter, b"")
     store.seal()
-    assert list(store.orphans()) == ([] if expected else [letter])
+    assert list(store.orphans()) == ([] if expected else [dead_letter])
     assert store.recreated.count() == expected
     assert not store.recreated.is_earlier(REJECTION, event)
 
 
 def test_rejection_by_position_of_an_identified_record_is_a_fault(store: Scratch) -> None:
-    """Its id follows from the place and the timestamp of the record that is there, which has an identity."""
+    """Its id is derived from the position and the timestamp of a record that has an identity."""
     record = created(5)
-    scene = Scene.with_a_rejection()
-    [rejection] = scene.world.rejections.values()
+    events = HandledEvents.with_a_rejection()
+    [rejection] = events.world.rejections.values()
     own = position_id(topic=TOPIC, partition=0, offset=5, timestamp_ms=record.timestamp_ms)
     unnamed = replace(rejection, id=own, event_source=None, event_id=None, offset=5)
     store.add_rejection(unnamed)

@@ -1,6 +1,7 @@
-"""The rows that a release's events come to, gathered outcome by outcome: what the tables must hold.
+"""The rows that a release's events result in: what the tables must hold.
 
-It says again what `worker.db.writing` writes, in columns and without a database, so that the two can be compared.
+A second implementation of what `worker.db.writing` writes, in columns and without a database, so that the two can be
+compared.
 """
 
 from collections import Counter
@@ -24,29 +25,29 @@ from worker.rules.rows import (
 from worker.rules.rows import Release as ReleaseState
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
 
-_POINTS_AT_NOTHING = Pointer(deployment_id=None)
-"""As if each environment had its row: whether it has, and what another release made of it, is told afterwards."""
+_UNSET_POINTER = Pointer(deployment_id=None)
+"""As if each environment had a row without a deployment; `worker.verify.pointers` checks the real rows."""
 
-_UNSAID = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
+_DEFAULTS = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
 
 
-class Ledger:
-    """One release from nothing; also the state that its next event is judged in. `remembered`: the rejections that
-    records made which nobody can read any more.
+class ExpectedRows:
+    """The rows of one release; also the state in which its next event is decided. `rejections`: those of records that
+    can no longer be read.
     """
 
-    def __init__(self, remembered: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
+    def __init__(self, rejections: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
         self.release: dict[str, Any] | None = None
         self.deployments: dict[UUID, dict[str, Any]] = {}
         self.base_revisions: Counter[BaseRevision] = Counter()
         self.activities: dict[UUID, tuple[Activity, ...]] = {}
         """By event, in the order of the events."""
-        self.rejections: dict[UUID, Rejection] = dict(remembered)
+        self.rejections: dict[UUID, Rejection] = dict(rejections)
         self._state: ReleaseState | None = None
         self._attempts: dict[UUID, Deployment] = {}
 
-    def copy(self) -> "Ledger":
-        other = Ledger()
+    def copy(self) -> "ExpectedRows":
+        other = ExpectedRows()
         other.release = self.release and dict(self.release)
         other.deployments = {key: dict(row) for key, row in self.deployments.items()}
         other.base_revisions = Counter(self.base_revisions)
@@ -61,7 +62,7 @@ class Ledger:
             release=self._state,
             number_taken=number_taken and self._state is None,
             deployments=tuple(self._attempts.values()),
-            pointer=_POINTS_AT_NOTHING,
+            pointer=_UNSET_POINTER,
         )
 
     def write(self, outcome: Outcome, event: UUID) -> None:
@@ -87,8 +88,8 @@ class Ledger:
             self._open(changes.new_deployment)
         self.activities[event] = changes.activities
         if changes.resolved is not None:
-            settled = self.rejections[changes.resolved.rejection_id]
-            self.rejections[settled.id] = replace(settled, resolved_at=changes.resolved.resolved_at)
+            resolved = self.rejections[changes.resolved.rejection_id]
+            self.rejections[resolved.id] = replace(resolved, resolved_at=changes.resolved.resolved_at)
 
     def _create(self, new: NewRelease) -> None:
         release = new.release
@@ -115,7 +116,7 @@ class Ledger:
     def _open(self, new: NewDeployment) -> None:
         opened = new.deployment
         self._attempts[opened.id] = opened
-        said = {name: value for name, value in asdict(new.particulars).items() if value is not None}
+        given = {name: value for name, value in asdict(new.particulars).items() if value is not None}
         self.deployments[opened.id] = {
             "id": opened.id,
             "created_at": opened.created_at,
@@ -124,15 +125,15 @@ class Ledger:
             "attempt": opened.attempt,
             "config_revision": opened.config_revision,
             **_changing(opened),
-            **_UNSAID,
-            **said,
+            **_DEFAULTS,
+            **given,
         }
 
     def _move(self, move: DeploymentMove) -> None:
         moved = move.deployment
         self._attempts[moved.id] = moved
-        said = {name: value for name, value in asdict(move.particulars).items() if value is not None}
-        self.deployments[moved.id] |= {**_changing(moved), **said}
+        given = {name: value for name, value in asdict(move.particulars).items() if value is not None}
+        self.deployments[moved.id] |= {**_changing(moved), **given}
 
 
 def _changing(deployment: Deployment) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""A small system that worked as it should, held in values: what it was told, its rows, and what it published.
+"""A small system after it handled its events correctly, as values: the messages, the rows, the published records.
 
-The rows are those of a database that believes nothing (`tests.properties.world`), not of the code under test. Tests
-then harm one thing, and look what is said of it.
+The rows come from the checking database of `tests.properties.world`, not from the code under test. Tests then change
+one thing and expect one finding.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,63 +19,71 @@ from worker.rules.message import Message
 from worker.rules.rows import Activity
 from worker.stored_rows import ReleaseRows
 from worker.verify.checking import Checked, check
-from worker.verify.findings import Finding, Place
-from worker.verify.history import Extents, History, Input, Letter, Status, cause_of
-from worker.verify.received import letter_of, status_of
-from worker.verify.scratch import digest
+from worker.verify.findings import Finding, Position
+from worker.verify.history import (
+    DeadLetter,
+    Extents,
+    History,
+    InputRecord,
+    StatusRecord,
+    cause_of,
+    digest,
+    read_dead_letter,
+    read_status,
+)
 
 TOPICS = Topics(deployment_status="deployment-status", release_status="release-status", dead_letters="dead-letters")
 EXTENTS = Extents(begins={(TOPIC, 0): 0, (TOPIC, 1): 0})
 SOURCE = "/rudder-worker"
-_PUBLICATIONS = OutgoingRecords(topics=TOPICS, content_mode="binary", source=SOURCE, worker="tests")
+_OUTGOING = OutgoingRecords(topics=TOPICS, content_mode="binary", source=SOURCE, worker="tests")
 
 
 @dataclass(slots=True)
-class Scene:
-    """`told`: the messages, in the order in which they had their effect."""
+class HandledEvents:
+    """`messages`: in the order in which they took effect."""
 
     world: World = field(default_factory=World)
-    told: list[Message] = field(default_factory=list)
+    messages: list[Message] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
 
     @classmethod
-    def of_approved_release(cls) -> "Scene":
-        scene = cls()
-        scene.tell(E.RELEASE_CREATED, at=-3)
-        scene.tell(E.RELEASE_SUBMITTED, at=-2)
-        scene.tell(E.RELEASE_APPROVED, at=-1)
-        return scene
+    def of_approved_release(cls) -> "HandledEvents":
+        events = cls()
+        events.add(E.RELEASE_CREATED, at=-3)
+        events.add(E.RELEASE_SUBMITTED, at=-2)
+        events.add(E.RELEASE_APPROVED, at=-1)
+        return events
 
     @classmethod
-    def of_deployed_release(cls) -> "Scene":
+    def of_deployed_release(cls) -> "HandledEvents":
         """Offsets 0 to 5; ids e0 to e5."""
-        scene = cls.of_approved_release()
+        events = cls.of_approved_release()
         for kind in (E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_STARTED, E.DEPLOYMENT_SUCCEEDED):
-            scene.tell(kind)
-        return scene
+            events.add(kind)
+        return events
 
     @classmethod
-    def with_a_rejection(cls) -> "Scene":
+    def with_a_rejection(cls) -> "HandledEvents":
         """A deployed release, and at offset 6 a change that no status allows."""
-        scene = cls.of_deployed_release()
-        scene.tell(E.RELEASE_REJECTED)
-        return scene
+        events = cls.of_deployed_release()
+        events.add(E.RELEASE_REJECTED)
+        return events
 
-    def tell(
+    def add(
         self, kind: E, *, at: float | None = None, id: str | None = None, partition: int = 0, **more: Any
     ) -> Message:
         """The next record of its partition, handled and published."""
-        offset = sum(one.record.partition == partition for one in self.told)
-        number = len(self.told)
-        told = message(
+        offset = sum(one.record.partition == partition for one in self.messages)
+        number = len(self.messages)
+        added = message(
             kind, at=number if at is None else at, id=id or f"e{number}", partition=partition, offset=offset, **more
         )
-        self.take(told)
-        return told
+        self.handle(added)
+        return added
 
-    def take(self, told: Message) -> None:
-        self.told.append(told)
-        for outgoing_record in _PUBLICATIONS.of(self.world.take(told), told, attempts=1):
+    def handle(self, message: Message) -> None:
+        self.messages.append(message)
+        for outgoing_record in _OUTGOING.of(self.world.take(message), message, attempts=1):
             offset = sum(one.topic == outgoing_record.topic for one in self.published)
             self.published.append(
                 Record(
@@ -90,16 +98,18 @@ class Scene:
             )
 
     def history(self, release: int = 1, *, committed: int = 1_000) -> History:
-        """What a sound verification is given; records from the offset `committed` on are in flight."""
+        """The history that a verification reads; records from the offset `committed` on are in flight."""
         key = release_id(release)
-        told = sorted((one for one in self.told if one.ordering_key == key), key=lambda one: one.record.partition)
-        events = {one.id for one in told}
+        messages = sorted(
+            (one for one in self.messages if one.ordering_key == key), key=lambda one: one.record.partition
+        )
+        event_ids = {one.id for one in messages}
         return History(
             key=key,
             rows=self._rows(key),
-            inputs=tuple(Input(message=one, in_flight=one.record.offset >= committed) for one in told),
-            rejections={event: row for event, row in self.world.rejections.items() if event in events},
-            letters=tuple(self._letters(told)),
+            inputs=tuple(InputRecord(message=one, in_flight=one.record.offset >= committed) for one in messages),
+            rejections={event: row for event, row in self.world.rejections.items() if event in event_ids},
+            dead_letters=tuple(self._dead_letters(messages)),
             statuses=tuple(self._statuses(key)),
         )
 
@@ -135,20 +145,20 @@ class Scene:
             ),
         )
 
-    def _letters(self, told: Iterable[Message]) -> Iterable[Letter]:
+    def _dead_letters(self, messages: Iterable[Message]) -> Iterable[DeadLetter]:
         digests = {
             (one.record.topic, one.record.partition, one.record.offset): {
                 digest(form) for form in contents_of(one.record)
             }
-            for one in told
+            for one in messages
         }
         for record in self.published:
-            found = letter_of(record) if record.topic == TOPICS.dead_letters else None
-            if found is not None and found[0].of in digests:
-                yield replace(found[0], same=found[1] in digests[found[0].of])
+            found = read_dead_letter(record) if record.topic == TOPICS.dead_letters else None
+            if found is not None and found[0].original in digests:
+                yield replace(found[0], matches_record=found[1] in digests[found[0].original])
 
-    def _statuses(self, key: UUID) -> Iterable[Status]:
-        found = [status_of(one, source=SOURCE) for one in self.published if one.topic != TOPICS.dead_letters]
+    def _statuses(self, key: UUID) -> Iterable[StatusRecord]:
+        found = [read_status(one, source=SOURCE) for one in self.published if one.topic != TOPICS.dead_letters]
         return [status for named, status in found if named == key]
 
 
@@ -161,33 +171,33 @@ def findings(history: History, extents: Extents = EXTENTS) -> list[Finding]:
 
 
 def only(history: History, extents: Extents = EXTENTS) -> Finding:
-    """The one finding that there is."""
+    """The only finding."""
     found = findings(history, extents)
     assert len(found) == 1, [finding.line() for finding in found]
     return found[0]
 
 
-def at(offset: int, *, topic: str = TOPIC, partition: int = 0) -> Place:
-    return Place(topic, partition, offset)
+def position(offset: int, *, topic: str = TOPIC, partition: int = 0) -> Position:
+    return Position(topic, partition, offset)
 
 
-def entry_of(history: History, id: str, position: int = 0) -> Activity:
-    """The entry number `position` of the event with this id."""
+def activity_of(history: History, id: str, index: int = 0) -> Activity:
+    """The activity number `index` of the event with this id."""
     own = [activity for activity in history.activities if (cause := cause_of(activity)) and cause[1] == id]
-    return own[position]
+    return own[index]
 
 
-def with_entries(history: History, change: Callable[[Activity], Activity | None]) -> History:
-    """The history with each entry changed, or without it."""
+def with_activities(history: History, change: Callable[[Activity], Activity | None]) -> History:
+    """The history with each activity changed; None removes one."""
     assert history.rows is not None
     activities = tuple(changed for activity in history.activities if (changed := change(activity)) is not None)
     return replace(history, rows=replace(history.rows, activities=activities))
 
 
-def without_entry(history: History, id: str, position: int = 0) -> History:
-    gone = entry_of(history, id, position)
-    return with_entries(history, lambda activity: None if activity.id == gone.id else activity)
+def without_activity(history: History, id: str, index: int = 0) -> History:
+    gone = activity_of(history, id, index)
+    return with_activities(history, lambda activity: None if activity.id == gone.id else activity)
 
 
-def statuses_of(history: History, topic: str) -> list[Status]:
-    return [status for status in history.statuses if status.place.topic == topic]
+def statuses_of(history: History, topic: str) -> list[StatusRecord]:
+    return [status for status in history.statuses if status.position.topic == topic]
