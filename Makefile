@@ -46,7 +46,7 @@ coverage: $(STAMP) ## Branch coverage by the tests that need no server: all of w
 	$(BIN)/coverage report --skip-covered --omit='$(COVERED)'
 	$(BIN)/coverage report --show-missing --fail-under=100 --include='$(COVERED)'
 
-test-crash: $(STAMP) ## Seeded plans of harm on real servers, judged (ARGS="--plans 200 --seed 0"; one of them again: --plans 1 --seed N)
+test-crash: $(STAMP) ## Seeded fault plans on real servers (ARGS="--plans 200 --seed 0"; one plan again: --plans 1 --seed N)
 	$(BIN)/python -m tests.fault_injection $(ARGS)
 
 fuzz: $(STAMP) ## Mutated records through `decode`, ten minutes long (ARGS="--seconds 3600 --seed 1")

@@ -1,19 +1,19 @@
-"""Whether a contender did what it was timed for: its rows and status events against the contract's model.
+"""Whether a contender did what it was timed for: its rows and status events against the oracle of the tests.
 
-A contender that is quick because it leaves something out has won nothing, so each lap is recounted by the demo's
-second implementation of the rules, which shares no code with any contender.
+A contender that is fast because it leaves something out has won nothing. The oracle shares no code with any contender.
 """
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from benchmarks.rows import rows_in_sqlite
 from benchmarks.topics import Outputs, read_topic
-from worker.demo.contract_model import ContractModel
-from worker.demo.record import TopicRecord
-from worker.demo.recount_rows import compare_rows
-from worker.demo.recount_topics import compare_statuses
+from tests.conformance.contents import contents
+from tests.oracle.comparison import TABLES, row_differences, status_differences
+from tests.oracle.oracle import Oracle
+from tests.oracle.records import DEAD_LETTER, Record
+from tests.oracle.status_machines import DEPLOYMENT_STATUS_CHANGED, RELEASE_STATUS_CHANGED
 
 DIFFERENCES_KEPT: Final = 20
 
@@ -22,8 +22,8 @@ DIFFERENCES_KEPT: Final = 20
 class Published:
     """Status events, by their topics."""
 
-    deployment_status: tuple[TopicRecord, ...] = ()
-    release_status: tuple[TopicRecord, ...] = ()
+    deployment_status: tuple[Record, ...] = ()
+    release_status: tuple[Record, ...] = ()
 
     def __add__(self, other: "Published") -> "Published":
         return Published(
@@ -33,15 +33,15 @@ class Published:
 
     @property
     def append_times_ms(self) -> list[int]:
-        """When the broker took each, where the topics are stamped by the broker's clock."""
+        """When the broker appended each, where the topics have the broker's timestamps."""
         return sorted(record.timestamp_ms for record in (*self.deployment_status, *self.release_status))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expectation:
-    """What the contract's model says of some input topics, one after the other."""
+    """What the oracle expects after some input topics, one after the other."""
 
-    model: ContractModel
+    oracle: Oracle
     events: int
     status_records: int
 
@@ -53,24 +53,21 @@ def published(bootstrap_servers: str, outputs: Outputs) -> Published:
     )
 
 
-def expectation(records: Iterable[TopicRecord]) -> Expectation:
-    """Replay the records; those of one release must come in their order."""
-    model = ContractModel()
-    events = 0
+def expectation(records: Iterable[Record]) -> Expectation:
+    """Give the records to the oracle; those of one release must come in their order."""
+    oracle = Oracle()
     for record in records:
-        model.apply(record)
-        events += 1
-    status_records = sum(activity.about != "neither" for judged in model.judged for activity in judged.activities)
-    return Expectation(model=model, events=events, status_records=status_records)
+        oracle.handle(record)
+    status_records = sum(one.kind != DEAD_LETTER for one in oracle.published)
+    return Expectation(oracle=oracle, events=oracle.outcomes.total(), status_records=status_records)
 
 
 def differences(expected: Expectation, *, database_url: str, seen: Published, dead_letters: int) -> list[str]:
-    """Return one line per difference, the first twenty of them; none means that everything is as the contract wants."""
+    """Return one line per difference, the first twenty of them; none means that everything is as the contract says."""
     found = [f"{dead_letters} dead letters, though every event is valid"] if dead_letters else []
-    with rows_in_sqlite(database_url) as connection:
-        found += compare_rows(expected.model, connection)
-    found += compare_statuses(expected.model, seen.deployment_status, about="deployment")
-    found += compare_statuses(expected.model, seen.release_status, about="release")
+    found += row_differences(expected.oracle, asyncio.run(contents(database_url, *TABLES)))
+    found += status_differences(expected.oracle, seen.deployment_status, kind=DEPLOYMENT_STATUS_CHANGED)
+    found += status_differences(expected.oracle, seen.release_status, kind=RELEASE_STATUS_CHANGED)
     if len(found) > DIFFERENCES_KEPT:
         found[DIFFERENCES_KEPT:] = [f"… and {len(found) - DIFFERENCES_KEPT} more"]
     return found

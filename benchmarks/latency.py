@@ -16,7 +16,7 @@ from benchmarks.quantiles import percentile
 from benchmarks.running import Running
 from benchmarks.stage import Course, Ground, Place, Stage
 from benchmarks.topics import BrokerProbe, read_topic
-from worker.demo.record import RawRecord
+from tests.conformance.producers import ToSend
 
 WARM_UP_EVENTS: Final = 100
 """Before the schedule begins: published at once and waited for, so that the contender is there and warm."""
@@ -53,7 +53,7 @@ class Latency:
 
 
 def measure_latency(
-    stage: Stage, contender: Contender, load: Load, *, records: Sequence[RawRecord], ground: Ground
+    stage: Stage, contender: Contender, load: Load, *, records: Sequence[ToSend], ground: Ground
 ) -> Latency:
     """`records` are the stream's next ones, at least as many as the load and its warm-up ask for."""
     course = stage.course((), ground=ground, checked=False)

@@ -11,7 +11,7 @@ from typing import Final, Self
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from worker.demo.record import RawRecord
+from tests.conformance.producers import ToSend
 
 PATIENCE_SECONDS: Final = 60.0
 _POLL_TIMEOUT_SECONDS: Final = 0.05
@@ -26,7 +26,7 @@ class Publisher:
             {"bootstrap.servers": bootstrap_servers, "acks": "all", "linger.ms": 0, "log_level": 2}
         )
 
-    def publish(self, records: Sequence[RawRecord], *, events_per_second: float = 0.0) -> dict[str, float]:
+    def publish(self, records: Sequence[ToSend], *, events_per_second: float = 0.0) -> dict[str, float]:
         """Return when each event was due, by its id; returns when all are acknowledged."""
         began_at_seconds = time.perf_counter()
         due: dict[str, float] = {}
@@ -42,7 +42,7 @@ class Publisher:
                 headers=list(record.headers),
                 timestamp=record.timestamp_ms,
             )
-            due[json.loads(record.value)["id"]] = due_at_seconds
+            due[json.loads(record.value or b"")["id"]] = due_at_seconds
         self._producer.flush()
         return due
 

@@ -21,7 +21,7 @@ from benchmarks.sizes import Sizes
 from benchmarks.stage import Course, Ground, Stage
 from benchmarks.stream import Traffic, records
 from benchmarks.throughput import Standing, compare
-from worker.demo.record import RawRecord
+from tests.conformance.producers import ToSend
 
 Measurement = Literal["throughput", "latency", "memory", "partitions", "skew"]
 MEASUREMENTS: Final[tuple[Measurement, ...]] = ("throughput", "latency", "partitions", "skew", "memory")
@@ -98,7 +98,7 @@ def _traffic(sizes: Sizes) -> Traffic:
     return Traffic(releases_active=sizes.releases_active)
 
 
-def _stream(sizes: Sizes, ground: Ground) -> Iterator[RawRecord]:
+def _stream(sizes: Sizes, ground: Ground) -> Iterator[ToSend]:
     """What follows on the history, where there is one."""
     return itertools.islice(records(_traffic(sizes)), len(ground.records), None)
 

@@ -17,8 +17,9 @@ from benchmarks.check import Expectation, Published, expectation
 from benchmarks.databases import EMPTY, BenchmarkDatabase, Postgres
 from benchmarks.servers import BenchmarkKafka, BenchmarkPostgres
 from benchmarks.topics import Outputs, create_input, create_outputs, fill, read_topic
+from tests.conformance.producers import ToSend
+from tests.oracle.records import Record
 from tests.testkit.topics import delete_topics
-from worker.demo.record import RawRecord, TopicRecord
 
 PARTITIONS: Final = 16
 
@@ -28,7 +29,7 @@ class Ground:
     """A database to copy for a lap, and how it came about."""
 
     database: str
-    records: tuple[TopicRecord, ...] = ()
+    records: tuple[Record, ...] = ()
     published: Published = field(default_factory=Published)
 
 
@@ -98,7 +99,7 @@ class Stage:
         return Ground(database=EMPTY)
 
     def course(
-        self, records: Iterable[RawRecord], *, ground: Ground, partitions: int = PARTITIONS, checked: bool = True
+        self, records: Iterable[ToSend], *, ground: Ground, partitions: int = PARTITIONS, checked: bool = True
     ) -> Course:
         """A topic with these records; where they are not `checked`, only what can be counted is expected of a lap."""
         topic = f"input-{next(self._numbers)}"

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any, Final, Literal
 from uuid import UUID
 
-from worker.demo.record import RawRecord
+from tests.conformance.producers import ToSend
 
 Skew = Literal["uniform", "zipf", "hot"]
 SKEWS: Final[tuple[Skew, ...]] = ("uniform", "zipf", "hot")
@@ -52,7 +52,7 @@ class Traffic:
     releases_active: int = 2_000
 
 
-def records(traffic: Traffic) -> Iterator[RawRecord]:
+def records(traffic: Traffic) -> Iterator[ToSend]:
     """Yield the stream, record after record; `itertools.islice` takes as many as are wanted."""
     dice = random.Random(f"{traffic.seed} {traffic.skew} {traffic.releases_active}")  # noqa: S311 - no secret
     pick = _picker(traffic, dice)
@@ -99,7 +99,7 @@ class _Story:
     def ended(self) -> bool:
         return self._following is None
 
-    def next_record(self, index: int, at: datetime) -> RawRecord:
+    def next_record(self, index: int, at: datetime) -> ToSend:
         if self._following is None:
             raise RuntimeError("the story is over")
         environment, kind = self._following
@@ -114,7 +114,7 @@ class _Story:
             "datacontenttype": "application/json",
             "data": self._data(environment, kind, at),
         }
-        return RawRecord(
+        return ToSend(
             key=self._id.encode(),
             value=json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode(),
             headers=HEADERS,

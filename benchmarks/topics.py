@@ -18,7 +18,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from worker.demo.record import RawRecord, TopicRecord
+from tests.conformance.producers import ToSend
+from tests.oracle.records import Record
 from worker.demo.topics import create_topics
 
 WAIT_SECONDS: Final = 60.0
@@ -50,7 +51,7 @@ def create_input(bootstrap_servers: str, topic: str, *, partitions: int) -> None
 
 
 def create_outputs(bootstrap_servers: str, name: str, *, partitions: int) -> Outputs:
-    """Fresh topics, in which the broker's clock stamps every record: the same judge for all."""
+    """Fresh topics, in which the broker's clock stamps every record: the same clock for all."""
     outputs = Outputs(
         deployment_status=f"{name}.deployment-status",
         release_status=f"{name}.release-status",
@@ -61,7 +62,7 @@ def create_outputs(bootstrap_servers: str, name: str, *, partitions: int) -> Out
     return outputs
 
 
-def fill(bootstrap_servers: str, topic: str, records: Iterable[RawRecord]) -> int:
+def fill(bootstrap_servers: str, topic: str, records: Iterable[ToSend]) -> int:
     """Produce all, keyed, in their order within each partition; return how many. Raises TopicsFailed."""
     problems: list[str] = []
     producer = Producer(
@@ -86,14 +87,14 @@ def fill(bootstrap_servers: str, topic: str, records: Iterable[RawRecord]) -> in
     return count
 
 
-def read_topic(bootstrap_servers: str, topic: str) -> list[TopicRecord]:
+def read_topic(bootstrap_servers: str, topic: str) -> list[Record]:
     """Return every record that the topic holds now, by partition and offset."""
     settings = {"bootstrap.servers": bootstrap_servers, "group.id": "benchmarks.read", "enable.auto.commit": False}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
     try:
         ends = {partition: end for partition, end in BrokerProbe(bootstrap_servers).ends(topic).items() if end}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
-        found: list[TopicRecord] = []
+        found: list[Record] = []
         missing = dict(ends)
         heard_at_seconds = time.monotonic()
         while missing:
@@ -157,13 +158,13 @@ class BrokerProbe:
         return self._partitions[topic]
 
 
-def record_of(message: Message) -> TopicRecord:
-    """Return the library's record as the demo's own, which the recount reads. Raises TopicsFailed for an error."""
+def record_of(message: Message) -> Record:
+    """Return the library's record as the oracle reads it. Raises TopicsFailed for an error."""
     topic, partition, offset, key = message.topic(), message.partition(), message.offset(), message.key()
     if message.error() is not None or topic is None or partition is None or offset is None:
         raise TopicsFailed(str(message.error()))
     headers: Sequence[tuple[str, bytes | None]] = message.headers() or ()  # type: ignore[assignment]
-    return TopicRecord(
+    return Record(
         topic=topic,
         partition=partition,
         offset=offset,

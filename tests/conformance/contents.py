@@ -1,13 +1,11 @@
 """What a database holds, all of it, in Python's types: the same for the same rows, whichever database they stand in."""
 
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Table, create_engine, insert, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
-from sqlalchemy.pool import NullPool, StaticPool
+from sqlalchemy.pool import NullPool
 
 from worker.db.models import Base
 from worker.demo.company import app_environments
@@ -56,23 +54,6 @@ async def insert_rows(url: str, table: str, values: Sequence[Row]) -> None:
             await connection.execute(insert(TABLES[table]), values)
     finally:
         await engine.dispose()
-
-
-@contextmanager
-def as_sqlite(found: Contents) -> Iterator[sqlite3.Connection]:
-    """The same rows in a SQLite database in memory, for the demo's recount, which reads no other kind."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    try:
-        Base.metadata.create_all(engine)
-        with engine.begin() as connection:
-            for name, values in found.items():
-                if values:
-                    connection.execute(insert(TABLES[name]), values)
-        with closing(engine.raw_connection()) as pooled:
-            assert isinstance(pooled.driver_connection, sqlite3.Connection)
-            yield pooled.driver_connection
-    finally:
-        engine.dispose()
 
 
 async def insert_environments(database_url: str, seed: int) -> None:

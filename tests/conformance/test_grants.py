@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.conformance.catalogue import catalogue, execute_script, is_babelfish, run
 from tests.conformance.contents import contents
 from tests.conformance.stores import opened
-from tests.conformance.test_store_day import Outcomes, day_of, one_by_one, prepare
+from tests.conformance.test_store_day import Outcomes, messages_of, one_by_one, prepare, records_of_day
 from tests.testkit import mssql
 from worker.db import migration
 from worker.db.engine import dialect_of
@@ -87,7 +87,7 @@ def test_granted_login_handles_a_whole_day(database_url: str, login: URL) -> Non
 
     async def handle(url: str) -> Outcomes:
         async with opened(url) as store:
-            return await one_by_one(day_of(SEED).messages, store)
+            return await one_by_one(messages_of(records_of_day(SEED)), store)
 
     asyncio.run(prepare(database_url, SEED))
     grant(database_url, login)

@@ -8,13 +8,12 @@ from uuid import uuid4
 
 from confluent_kafka import Message
 
-from tests.conformance.contents import Contents, as_sqlite, contents
+from tests.conformance.contents import Contents, contents
 from tests.conformance.deadlines import until
-from tests.conformance.producers import ToSend, ends_and_committed, headers_of, read_all, send
+from tests.conformance.producers import ToSend, ends_and_committed, read_all, send
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from worker.demo.broker import free_port
-from worker.demo.record import RawRecord, TopicRecord
-from worker.demo.recount import Recount, TopicNames, compare
+from worker.demo.record import RawRecord
 
 RECORD_BYTES_MAX = 32 * 1024 * 1024
 PARTITIONS = 4
@@ -29,6 +28,14 @@ QUICK = {
 """Tests do not wait as long as a company does."""
 PATIENT = {"RUDDER_CONCURRENCY": "4", "RUDDER_DATABASE_TIMEOUT_SECONDS": "30"}
 """With a TDS server: Babelfish takes a second's work to get to know each connection."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicNames:
+    events: str
+    deployment_status: str
+    release_status: str
+    dead_letters: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,22 +108,6 @@ class Stage:
     async def rows(self) -> Contents:
         return await contents(self.database_url)
 
-    async def recount(self) -> Recount:
-        """What the contract's own model says of all that is in the topics and the database."""
-        topics = self.topics
-        events, deployment_statuses, release_statuses, dead_letters = [
-            [_topic_record(message) for message in await self.read(topic)]
-            for topic in (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
-        ]
-        with as_sqlite(await self.rows()) as connection:
-            return compare(
-                events=events,
-                deployment_statuses=deployment_statuses,
-                release_statuses=release_statuses,
-                dead_letters=dead_letters,
-                connection=connection,
-            )
-
 
 def topics_of_a_stage() -> TopicNames:
     """Names that no other test uses."""
@@ -136,25 +127,3 @@ def partitions_of(topics: TopicNames) -> Mapping[str, int]:
 
 def to_send(record: RawRecord) -> ToSend:
     return ToSend(value=record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms)
-
-
-def _topic_record(message: Message) -> TopicRecord:
-    topic, partition, offset, key, value = (
-        message.topic(),
-        message.partition(),
-        message.offset(),
-        message.key(),
-        message.value(),
-    )
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    return TopicRecord(
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        key=key if key is None or isinstance(key, bytes) else key.encode(),
-        value=bytes(value or b""),
-        headers=tuple((name, text or b"") for name, text in headers_of(message)),
-        timestamp_ms=message.timestamp()[1],
-    )

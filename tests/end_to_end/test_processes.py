@@ -12,6 +12,7 @@ from tests.complaints import complaints
 from tests.conformance.contents import insert_environments
 from tests.conformance.deadlines import until
 from tests.end_to_end.days import Day, day_of
+from tests.end_to_end.oracle_check import check_with_oracle
 from tests.end_to_end.process_family import SIZE, ProcessFamily, runs
 from tests.end_to_end.stage import Stage
 from tests.testkit.postgres import PostgresServer
@@ -32,14 +33,14 @@ async def entries_above(stage: Stage, family: ProcessFamily, count: int) -> None
 
 
 async def finish(stage: Stage, family: ProcessFamily, day: Day) -> None:
-    """The rest of the day; then rows and topics are what the contract's model says, and nothing is left to do."""
+    """The rest of the day; then rows and topics are what the oracle expects, and nothing is left to do."""
     await stage.caught_up(family.parent)
     await stage.send(day.evening)
     await stage.caught_up(family.parent)
     assert await family.parent.stop() == 0, family.parent.told()
-    counted = await stage.recount()
-    assert counted.records == len(day.daytime) + len(day.evening)
-    assert list(counted.differences[:20]) == []
+    checked = await check_with_oracle(stage)
+    assert checked.records == len(day.daytime) + len(day.evening)
+    assert checked.differences[:20] == []
 
 
 async def test_processes_share_the_partitions(stage: Stage) -> None:

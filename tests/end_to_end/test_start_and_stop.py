@@ -14,6 +14,7 @@ from tests.conformance.deadlines import until
 from tests.end_to_end.days import day_of
 from tests.end_to_end.events import Story
 from tests.end_to_end.held_writes import held_writes
+from tests.end_to_end.oracle_check import check_with_oracle
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
@@ -61,8 +62,8 @@ async def test_signal_ends_the_worker_in_order(stage: Stage, number: signal.Sign
         await stage.send(day.evening)
         await stage.caught_up(worker)
         assert await worker.stop() == 0
-    counted = await stage.recount()
-    assert counted.differences == ()
+    checked = await check_with_oracle(stage)
+    assert checked.differences == []
 
 
 @APACHE

@@ -1,4 +1,4 @@
-"""Each kind of harm, done and made good again."""
+"""Each kind of fault: how it is injected, and how it ends."""
 
 import asyncio
 import signal
@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 
 from confluent_kafka import Consumer
 
-from tests.fault_injection.plans import Harm, Kind
-from tests.fault_injection.scene import Berth, Scene
+from tests.fault_injection.fixture import Fixture, WorkerSupervisor
+from tests.fault_injection.plans import Fault, FaultKind
 from tests.testkit.faulty_proxy import FaultyProxy
 
 _SLOW_SECONDS = 0.2
@@ -17,40 +17,40 @@ _GUEST_POLLS = 3
 _PARTITIONS_MORE_MAX = 2
 
 
-async def do(harm: Harm, scene: Scene) -> None:
-    """When its moment has come. Returns when it is made good."""
-    await scene.moment(harm.at_seconds)
-    await _WAYS[harm.kind](harm, scene)
+async def inject(fault: Fault, fixture: Fixture) -> None:
+    """At its time; returns when the fault has ended."""
+    await fixture.moment(fault.at_seconds)
+    await _INJECTORS[fault.kind](fault, fixture)
 
 
-async def _worker_killed(harm: Harm, scene: Scene) -> None:
-    berth = _berth(harm, scene)
-    async with berth.harm:
-        berth.process.kill()
+async def _worker_killed(fault: Fault, fixture: Fixture) -> None:
+    worker = _worker(fault, fixture)
+    async with worker.fault:
+        worker.process.kill()
 
 
-async def _worker_stalled(harm: Harm, scene: Scene) -> None:
-    """It comes back as if nothing had been: with all that it was about to do."""
-    berth = _berth(harm, scene)
-    async with berth.harm:
-        process = berth.process
+async def _worker_stalled(fault: Fault, fixture: Fixture) -> None:
+    """It resumes with all that was in flight."""
+    worker = _worker(fault, fixture)
+    async with worker.fault:
+        process = worker.process
         process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(harm.seconds)
+        await asyncio.sleep(fault.seconds)
         process.send_signal(signal.SIGCONT)
 
 
-async def _group_stormed(harm: Harm, scene: Scene) -> None:
-    """Members of another make come and go, each with a share of the partitions that it does nothing with."""
-    await asyncio.to_thread(_storm, scene, harm.seconds)
+async def _group_stormed(fault: Fault, fixture: Fixture) -> None:
+    """Members of another client library join and leave, each with partitions that it never reads."""
+    await asyncio.to_thread(_storm, fixture, fault.seconds)
 
 
-def _storm(scene: Scene, seconds: float) -> None:
+def _storm(fixture: Fixture, seconds: float) -> None:
     ends_at_seconds = time.monotonic() + seconds
     while time.monotonic() < ends_at_seconds:
         guest = Consumer(
             {
-                "bootstrap.servers": scene.stage.bootstrap_servers,
-                "group.id": scene.stage.group_id,
+                "bootstrap.servers": fixture.stage.bootstrap_servers,
+                "group.id": fixture.stage.group_id,
                 "partition.assignment.strategy": "roundrobin",
                 "session.timeout.ms": 2000,
                 "heartbeat.interval.ms": 200,
@@ -58,104 +58,104 @@ def _storm(scene: Scene, seconds: float) -> None:
                 "log_level": 0,
             }
         )
-        guest.subscribe([scene.stage.topics.events])
+        guest.subscribe([fixture.stage.topics.events])
         for _ in range(_GUEST_POLLS):
             guest.poll(0.15)
         guest.close()
 
 
-async def _broker_killed(harm: Harm, scene: Scene) -> None:
-    kafka = scene.servers.kafka
-    async with scene.broker_harm:
+async def _broker_killed(fault: Fault, fixture: Fixture) -> None:
+    kafka = fixture.servers.kafka
+    async with fixture.broker_fault:
         await asyncio.to_thread(kafka.kill)
-        await asyncio.sleep(harm.seconds)
+        await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(kafka.start)
 
 
-async def _database_killed(harm: Harm, scene: Scene) -> None:
-    async with scene.database_harm:
-        await asyncio.to_thread(scene.servers.postgres.kill)
-        await asyncio.sleep(harm.seconds)
-        await scene.bring_back_the_database()
+async def _database_killed(fault: Fault, fixture: Fixture) -> None:
+    async with fixture.database_fault:
+        await asyncio.to_thread(fixture.servers.postgres.kill)
+        await asyncio.sleep(fault.seconds)
+        await fixture.restart_database()
 
 
-async def _disk_full(harm: Harm, scene: Scene) -> None:
-    """The database may refuse to write, or fall and not get up before there is room again."""
-    disk = scene.servers.disk
+async def _disk_full(fault: Fault, fixture: Fixture) -> None:
+    """The database may refuse writes, or crash and not restart before there is space again."""
+    disk = fixture.servers.disk
     assert disk is not None
-    async with scene.database_harm:
+    async with fixture.database_fault:
         with disk.full():
-            await asyncio.sleep(harm.seconds)
-        await scene.bring_back_the_database()
+            await asyncio.sleep(fault.seconds)
+        await fixture.restart_database()
 
 
-async def _topic_grown(harm: Harm, scene: Scene) -> None:
-    async with scene.broker_harm:
-        await scene.grow(min(harm.times, _PARTITIONS_MORE_MAX))
+async def _topic_grown(fault: Fault, fixture: Fixture) -> None:
+    async with fixture.broker_fault:
+        await fixture.grow(min(fault.times, _PARTITIONS_MORE_MAX))
 
 
-async def _link_cut(harm: Harm, scene: Scene) -> None:
-    for _ in range(harm.times):
-        _link(harm, scene).cut()
+async def _link_cut(fault: Fault, fixture: Fixture) -> None:
+    for _ in range(fault.times):
+        _link(fault, fixture).cut()
         await asyncio.sleep(_BETWEEN_SECONDS)
 
 
-async def _link_refusing(harm: Harm, scene: Scene) -> None:
-    with _link(harm, scene).refusing():
-        await asyncio.sleep(harm.seconds)
+async def _link_refusing(fault: Fault, fixture: Fixture) -> None:
+    with _link(fault, fixture).refusing():
+        await asyncio.sleep(fault.seconds)
 
 
-async def _link_slow(harm: Harm, scene: Scene) -> None:
-    with _link(harm, scene).slow(_SLOW_SECONDS):
-        await asyncio.sleep(harm.seconds)
+async def _link_slow(fault: Fault, fixture: Fixture) -> None:
+    with _link(fault, fixture).slow(_SLOW_SECONDS):
+        await asyncio.sleep(fault.seconds)
 
 
-async def _link_silent(harm: Harm, scene: Scene) -> None:
-    with _link(harm, scene).silent():
-        await asyncio.sleep(harm.seconds)
+async def _link_silent(fault: Fault, fixture: Fixture) -> None:
+    with _link(fault, fixture).silent():
+        await asyncio.sleep(fault.seconds)
 
 
-async def _link_forgotten(harm: Harm, scene: Scene) -> None:
-    """Nobody makes this good: the worker has to find out."""
-    _link(harm, scene).forget()
+async def _link_forgotten(fault: Fault, fixture: Fixture) -> None:
+    """It never ends by itself: the worker must detect it."""
+    _link(fault, fixture).forget()
 
 
-async def _link_half_closed(harm: Harm, scene: Scene) -> None:
-    _link(harm, scene).half_close(towards_server=harm.times % 2 == 0)
+async def _link_half_closed(fault: Fault, fixture: Fixture) -> None:
+    _link(fault, fixture).half_close(towards_server=fault.times % 2 == 0)
 
 
-async def _requests_lost(harm: Harm, scene: Scene) -> None:
-    _link(harm, scene).lose_requests(harm.times)
+async def _requests_lost(fault: Fault, fixture: Fixture) -> None:
+    _link(fault, fixture).lose_requests(fault.times)
 
 
-async def _answers_lost(harm: Harm, scene: Scene) -> None:
-    """From the database also those to a commit: the worker cannot know whether it was made."""
-    _link(harm, scene).lose_answers(harm.times)
+async def _answers_lost(fault: Fault, fixture: Fixture) -> None:
+    """Also the response to a commit: the worker cannot know whether it was made."""
+    _link(fault, fixture).lose_answers(fault.times)
 
 
-_WAYS: Mapping[Kind, Callable[[Harm, Scene], Awaitable[None]]] = {
-    Kind.WORKER_KILLED: _worker_killed,
-    Kind.WORKER_STALLED: _worker_stalled,
-    Kind.GROUP_STORMED: _group_stormed,
-    Kind.BROKER_KILLED: _broker_killed,
-    Kind.DATABASE_KILLED: _database_killed,
-    Kind.DISK_FULL: _disk_full,
-    Kind.TOPIC_GROWN: _topic_grown,
-    Kind.LINK_CUT: _link_cut,
-    Kind.LINK_REFUSING: _link_refusing,
-    Kind.LINK_SLOW: _link_slow,
-    Kind.LINK_SILENT: _link_silent,
-    Kind.LINK_FORGOTTEN: _link_forgotten,
-    Kind.LINK_HALF_CLOSED: _link_half_closed,
-    Kind.REQUESTS_LOST: _requests_lost,
-    Kind.ANSWERS_LOST: _answers_lost,
+_INJECTORS: Mapping[FaultKind, Callable[[Fault, Fixture], Awaitable[None]]] = {
+    FaultKind.WORKER_KILLED: _worker_killed,
+    FaultKind.WORKER_STALLED: _worker_stalled,
+    FaultKind.GROUP_STORMED: _group_stormed,
+    FaultKind.BROKER_KILLED: _broker_killed,
+    FaultKind.DATABASE_KILLED: _database_killed,
+    FaultKind.DISK_FULL: _disk_full,
+    FaultKind.TOPIC_GROWN: _topic_grown,
+    FaultKind.LINK_CUT: _link_cut,
+    FaultKind.LINK_REFUSING: _link_refusing,
+    FaultKind.LINK_SLOW: _link_slow,
+    FaultKind.LINK_SILENT: _link_silent,
+    FaultKind.LINK_FORGOTTEN: _link_forgotten,
+    FaultKind.LINK_HALF_CLOSED: _link_half_closed,
+    FaultKind.REQUESTS_LOST: _requests_lost,
+    FaultKind.ANSWERS_LOST: _answers_lost,
 }
 
 
-def _berth(harm: Harm, scene: Scene) -> Berth:
-    return scene.berths[harm.worker]
+def _worker(fault: Fault, fixture: Fixture) -> WorkerSupervisor:
+    return fixture.workers[fault.worker]
 
 
-def _link(harm: Harm, scene: Scene) -> FaultyProxy:
-    links = scene.links[harm.worker]
-    return links.database if harm.link == "database" else links.broker
+def _link(fault: Fault, fixture: Fixture) -> FaultyProxy:
+    links = fixture.links[fault.worker]
+    return links.database if fault.link == "database" else links.broker

@@ -1,7 +1,7 @@
-"""Plans of harm: what is done to a system at work, to which part of it, when and for how long, all from one seed.
+"""Fault plans: which faults are injected into a running system, where, when and for how long, all from one seed.
 
-A plan is replayed by its seed. What the machine makes of it differs from run to run, as processes and disks are never
-twice equally quick; that is why many plans are run, and each is judged by what is there in the end.
+The same seed gives the same plan. Its timing differs from run to run, since no process or disk is equally fast twice.
+That is why many plans are run, and each is checked by what is left at its end.
 """
 
 import random
@@ -11,13 +11,13 @@ from enum import StrEnum
 from typing import Final
 
 WORKERS: Final = 3
-HARM_SECONDS: Final = 6.0
-"""Within so long a time all harm begins."""
+FAULT_SECONDS: Final = 6.0
+"""All faults begin within this time."""
 SESSION_TIMEOUT_SECONDS: Final = 2.0
 
 
-class Kind(StrEnum):
-    """In what follows a link is the way between one worker and the database, or between it and the broker."""
+class FaultKind(StrEnum):
+    """A link is the connection between one worker and the database, or between it and the broker."""
 
     WORKER_KILLED = "worker killed"
     WORKER_STALLED = "worker stalled"
@@ -37,12 +37,12 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Harm:
-    """`worker`: which of them, or whose link. `at_seconds`: after the first event was sent. `seconds`: until it is made
-    good, where it is. `times`: how often, where it can be done again at once. `link`: its other end.
+class Fault:
+    """`worker`: its number, or that of its link. `at_seconds`: after the first event was sent. `seconds`: the
+    duration of a fault that ends. `times`: for a fault that can be repeated at once. `link`: its other end.
     """
 
-    kind: Kind
+    kind: FaultKind
     at_seconds: float
     worker: int
     seconds: float
@@ -57,9 +57,9 @@ class Harm:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """`releases`: how many the stream of events tells of. `latency_seconds`: of every link, up to, as long as harm is
-    done: with some, and with little `concurrency`, the workers are busy all the while. `commit_interval_seconds`: the
-    shorter, the sooner a commit that comes too early does harm; the longer, the more comes again.
+    """`releases`: how many the event stream has. `latency_seconds`: the most that any link adds while faults last; with
+    some latency and little `concurrency` the workers are busy all the time. `commit_interval_seconds`: a short one
+    shows a commit that is too early, a long one causes many redeliveries.
     """
 
     seed: int
@@ -68,39 +68,39 @@ class Plan:
     latency_seconds: float
     concurrency: int
     commit_interval_seconds: float
-    harms: tuple[Harm, ...]
+    faults: tuple[Fault, ...]
 
 
-def plan_of(seed: int, *, kinds: tuple[Kind, ...] = tuple(Kind)) -> Plan:
-    """As many plans in a row as there are kinds have each of them at least once."""
+def plan_of(seed: int, *, kinds: tuple[FaultKind, ...] = tuple(FaultKind)) -> Plan:
+    """As many consecutive plans as there are kinds contain each kind at least once."""
     dice = random.Random(f"plan {seed}")
     return _plan(seed, [kinds[seed % len(kinds)], *dice.choices(kinds, k=dice.randrange(2, 7))], dice)
 
 
-def sample(number: int, *, of: int, kinds: tuple[Kind, ...] = tuple(Kind)) -> Plan:
-    """One of a few plans that have each kind once between them."""
+def sample(number: int, *, of: int, kinds: tuple[FaultKind, ...] = tuple(FaultKind)) -> Plan:
+    """One of `of` plans that together contain each kind once."""
     return _plan(number, kinds[number::of], random.Random(f"sample {number} of {of}"))
 
 
-def _plan(seed: int, kinds: Iterable[Kind], dice: random.Random) -> Plan:
-    harms = [_harm(kind, dice) for kind in kinds]
+def _plan(seed: int, kinds: Iterable[FaultKind], dice: random.Random) -> Plan:
+    faults = [_fault(kind, dice) for kind in kinds]
     return Plan(
         seed=seed,
         releases=dice.randrange(20, 60),
-        sent_within_seconds=dice.choice((0.0, HARM_SECONDS / 2, HARM_SECONDS)),
+        sent_within_seconds=dice.choice((0.0, FAULT_SECONDS / 2, FAULT_SECONDS)),
         latency_seconds=dice.choice((0.0, 0.02, 0.05)),
         concurrency=dice.choice((4, 16)),
         commit_interval_seconds=dice.choice((0.02, 0.2, 1.0)),
-        harms=tuple(sorted(harms, key=lambda harm: harm.at_seconds)),
+        faults=tuple(sorted(faults, key=lambda fault: fault.at_seconds)),
     )
 
 
-def _harm(kind: Kind, dice: random.Random) -> Harm:
-    # What lasts longest outlasts a session: a stalled worker comes back when its partitions are somebody else's.
+def _fault(kind: FaultKind, dice: random.Random) -> Fault:
+    # The longest faults outlast a session: a stalled worker resumes when its partitions are another worker's.
     seconds = dice.choice((dice.uniform(0.05, 0.6), dice.uniform(0.6, 2 * SESSION_TIMEOUT_SECONDS + 0.5)))
-    return Harm(
+    return Fault(
         kind=kind,
-        at_seconds=dice.uniform(0.0, HARM_SECONDS),
+        at_seconds=dice.uniform(0.0, FAULT_SECONDS),
         worker=dice.randrange(WORKERS),
         seconds=seconds,
         times=dice.randrange(1, 6),

@@ -1,6 +1,4 @@
-"""The servers that plans are run on, one after the other: a Kafka with a way for each worker, and a PostgreSQL, on a
-disk that can be full where there can be one.
-"""
+"""The servers of the plans: Kafka with a listener for each worker, and PostgreSQL, on a small disk where possible."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,7 +7,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from tests.conformance.stores import migrate
-from tests.fault_injection.plans import WORKERS, Kind
+from tests.fault_injection.plans import WORKERS, FaultKind
 from tests.testkit.availability import started
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.postgres import PostgresServer, PostgresUnavailable
@@ -18,7 +16,7 @@ from tests.testkit.small_disk import DiskUnavailable, SmallDisk
 
 _DISK_MEGABYTES = 400
 _TEMPLATE = "template_of_plans"
-_SPARING = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
+_SMALL_LOG = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
 """The write-ahead log must leave room on the disk for the tables."""
 
 
@@ -41,7 +39,7 @@ class Servers:
             postgres = stack.enter_context(
                 started(
                     "postgresql",
-                    lambda: PostgresServer(parent=parent, settings=_SPARING),
+                    lambda: PostgresServer(parent=parent, settings=_SMALL_LOG),
                     missing=PostgresUnavailable,
                 )
             )
@@ -50,9 +48,9 @@ class Servers:
             yield cls(kafka=kafka, postgres=postgres, disk=disk)
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
+    def kinds(self) -> tuple[FaultKind, ...]:
         """What can be done to them."""
-        return tuple(kind for kind in Kind if kind is not Kind.DISK_FULL or self.disk is not None)
+        return tuple(kind for kind in FaultKind if kind is not FaultKind.DISK_FULL or self.disk is not None)
 
     def database(self, name: str) -> str:
         """A migrated, empty one; its URL."""

@@ -1,12 +1,12 @@
-"""A few plans of harm, which have each kind of it between them; `make test-crash` plays as many as one likes."""
+"""A few fault plans that together contain each kind of fault; `make test-crash` runs any number of them."""
 
 import asyncio
 from collections.abc import Iterator
 
 import pytest
 
-from tests.fault_injection.plans import Kind, sample
-from tests.fault_injection.playing import Verdict, play
+from tests.fault_injection.plans import FaultKind, sample
+from tests.fault_injection.running import PlanResult, run_plan
 from tests.fault_injection.servers import Servers
 
 SAMPLES = 4
@@ -19,16 +19,16 @@ def servers() -> Iterator[Servers]:
 
 
 @pytest.mark.parametrize("number", range(SAMPLES))
-def test_whatever_harm_is_done_nothing_is_lost_doubled_or_out_of_order(servers: Servers, number: int) -> None:
-    """Neither `verify` nor the model finds anything, and all workers stop in order."""
+def test_faults_lose_double_and_reorder_nothing(servers: Servers, number: int) -> None:
+    """Neither `verify` nor the oracle finds anything, and all workers exit with 0."""
     plan = sample(number, of=SAMPLES, kinds=servers.kinds)
-    verdict: Verdict = asyncio.run(play(plan, servers))
-    assert verdict.complaints == (), "\n".join([*map(str, plan.harms), f"what was said: {verdict.folder}"])
-    assert verdict.records > 100
+    result: PlanResult = asyncio.run(run_plan(plan, servers))
+    assert result.differences == (), "\n".join([*map(str, plan.faults), f"logs: {result.folder}"])
+    assert result.records > 100
 
 
-def test_a_disk_can_be_full_here(servers: Servers) -> None:
-    """Where none can be mounted, the plans above leave that harm out, and this says so."""
+def test_disk_can_be_full_on_this_machine(servers: Servers) -> None:
+    """Without a small file system the plans above leave that fault out; the skip reports it."""
     if servers.disk is None:
         pytest.skip("no small file system can be mounted here: no disk was full")
-    assert Kind.DISK_FULL in servers.kinds
+    assert FaultKind.DISK_FULL in servers.kinds

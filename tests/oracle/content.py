@@ -1,59 +1,98 @@
-"""The whole expected content of a database, and what was published on the way: plain rows, in plain dictionaries."""
+"""The expected content of a database: plain rows in plain dictionaries, kept by the release that they belong to."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
+from tests.oracle.formats import confusable_key
 from tests.oracle.records import Published
 
 Row = dict[str, Any]
+Tables = dict[str, list[Row]]
 Attempts = dict[int, Row]
+DeploymentKey = tuple[str, int, int]
+"""`environment_id`, `config_revision`, `attempt`."""
+Pointer = tuple[str, str, str]
+"""`environment_id`, `component_id`, `deployment_track_id` of a row of `app_environments`."""
+ReleaseNumber = tuple[date, int, str, str]
+"""`release_date`, `release_number`, `component_id`, and the track's confusable key."""
 
 
 @dataclass
-class Content:
-    """Rows by what makes them one; ids and UUIDs are lower-case text, JSON is text, times are aware and UTC."""
+class ReleaseRows:
+    """One release and its deployments; `release` is None for a release that does not exist."""
 
-    releases: dict[str, Row] = field(default_factory=dict)
-    deployments: dict[tuple[str, str, int, int], Row] = field(default_factory=dict)
-    activity_logs: dict[str, Row] = field(default_factory=dict)
-    base_revisions: list[Row] = field(default_factory=list)
-    environments: list[Row] = field(default_factory=list)
-    rejections: dict[str, Row] = field(default_factory=dict)
-    caused: dict[str, list[Published]] = field(default_factory=dict)
-    """By the id of an event's first entry, or of a rejection: what was published for it."""
+    release: Row | None = None
+    deployments: dict[DeploymentKey, Row] = field(default_factory=dict)
 
-    def copy(self) -> "Content":
-        """One that can be changed and thrown away."""
-        return Content(
-            releases={key: dict(row) for key, row in self.releases.items()},
+    def copy(self) -> "ReleaseRows":
+        return ReleaseRows(
+            release=None if self.release is None else dict(self.release),
             deployments={key: dict(row) for key, row in self.deployments.items()},
-            activity_logs=dict(self.activity_logs),
-            base_revisions=list(self.base_revisions),
-            environments=[dict(row) for row in self.environments],
-            rejections={key: dict(row) for key, row in self.rejections.items()},
-            caused={key: list(events) for key, events in self.caused.items()},
         )
 
-    def of_release(self, release_id: str) -> list[Row]:
-        return [row for (release, *_), row in self.deployments.items() if release == release_id]
+    def attempts(self, environment_id: str, config_revision: int) -> Attempts:
+        place = (environment_id, config_revision)
+        return {attempt: row for (*key, attempt), row in self.deployments.items() if tuple(key) == place}
 
-    def attempts(self, release_id: str, environment_id: str, config_revision: int) -> Attempts:
-        place = (release_id, environment_id, config_revision)
-        return {key[3]: row for key, row in self.deployments.items() if key[:3] == place}
+    def environment_ids(self) -> set[str]:
+        return {environment_id for environment_id, _, _ in self.deployments}
+
+    def counting_attempt(self, environment_id: str) -> Row | None:
+        """The attempt that an environment counts with, or None where it does not count.
+
+        Each environment counts with its attempt of the latest event, cancelled attempts left out (an environment with
+        none left does not count; at equal times the higher config_revision, then attempt).
+        """
+        rows = [row for key, row in self.deployments.items() if key[0] == environment_id]
+        candidates = [row for row in rows if row["status"] != "CANCELLED"]
+        order = ("updated_at", "config_revision", "attempt")
+        return max(candidates, key=lambda row: tuple(row[name] for name in order), default=None)
 
 
-def last_event(row: Row) -> datetime:
-    """A release's and a deployment's `updated_at` is the latest time among the events that changed it."""
-    time: datetime = row["updated_at"]
-    return time
+class Content:
+    """All rows. UUIDs are lower-case text, JSON is text, times are aware and UTC."""
+
+    def __init__(self, environments: Iterable[Row]) -> None:
+        self.releases: dict[str, ReleaseRows] = {}
+        self.release_ids_by_number: dict[ReleaseNumber, str] = {}
+        self.activity_logs: dict[str, Row] = {}
+        self.base_revisions: list[Row] = []
+        self.rejections: dict[str, Row] = {}
+        self.published: dict[str, list[Published]] = {}
+        """By the id of an event's first activity: the status events that it caused."""
+        self.environments: dict[Pointer, list[Row]] = {}
+        for row in environments:
+            key = (row["environment_id"], str(row["component_id"]), row["deployment_track_id"])
+            self.environments.setdefault(key, []).append(dict(row))
+
+    def release_rows(self, release_id: str) -> ReleaseRows:
+        """A copy: what is decided is put into its place only when the event is not rejected."""
+        return self.releases.get(release_id, ReleaseRows()).copy()
+
+    def deployed_at(self, release_id: str, deployment_id: str) -> datetime:
+        rows = self.releases[release_id].deployments.values()
+        deployed_at: datetime = next(row["deployed_at"] for row in rows if row["id"] == deployment_id)
+        return deployed_at
+
+    def deployments(self) -> Iterator[Row]:
+        for rows in self.releases.values():
+            yield from rows.deployments.values()
+
+    def tables(self) -> Tables:
+        """Every row, by the name of its table."""
+        return {
+            "releases": [rows.release for rows in self.releases.values() if rows.release is not None],
+            "release_deployments": list(self.deployments()),
+            "release_activity_logs": list(self.activity_logs.values()),
+            "release_apim_base_revisions": self.base_revisions,
+            "release_event_rejections": list(self.rejections.values()),
+            "app_environments": [row for rows in self.environments.values() for row in rows],
+        }
 
 
-def counting_attempt(rows: list[Row], environment_id: str) -> Row | None:
-    """The one that an environment counts with, or None where it does not count.
-
-    Each environment counts with its attempt of the latest event, cancelled attempts left out (an environment with none
-    left does not count; at equal times the higher config_revision, then attempt).
-    """
-    there = [row for row in rows if row["environment_id"] == environment_id and row["status"] != "CANCELLED"]
-    return max(there, key=lambda row: (last_event(row), row["config_revision"], row["attempt"]), default=None)
+def release_number(fields: Row) -> ReleaseNumber:
+    """What no other release may have. A track that is only confusable counts as the same track."""
+    track = confusable_key(fields["deployment_track_id"])
+    return fields["release_date"], fields["release_number"], fields["component_id"], track

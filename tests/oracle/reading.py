@@ -7,9 +7,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.oracle import machines, shapes
-from tests.oracle.names import instant, utf16_units
-from tests.oracle.records import Event, Record, Unreadable
+from tests.oracle import shapes, status_machines
+from tests.oracle.formats import instant, utf16_units
+from tests.oracle.records import Event, InvalidRecord, Record
 
 EVENT_BYTES_MAX = 1024 * 1024
 EVENT_AHEAD_MAX_SECONDS = 86_400
@@ -22,64 +22,64 @@ JSON_MEDIA_TYPE = re.compile(r"[^/;\s]+/([^/;\s]+\+)?json\s*(;.*)?", re.IGNORECA
 NOTHING: Any = object()
 
 
-class _Fault(Exception):
+class _Invalid(Exception):
     def __init__(self, reason: str, *pointers: str) -> None:
         super().__init__(reason)
         self.reason = reason
         self.pointers = frozenset(pointers)
 
 
-def read(record: Record) -> Event | Unreadable:
-    """The event, or why the record is none. What was told before it went wrong stays known."""
-    told: dict[str, Any] = {}
+def read(record: Record) -> Event | InvalidRecord:
+    """The event, or why the record is none, with all that was readable of it."""
+    readable: dict[str, Any] = {}
     try:
-        return _read(record, told)
-    except _Fault as fault:
-        return Unreadable(fault.reason, fault.pointers, **told)
+        return _read(record, readable)
+    except _Invalid as invalid:
+        return InvalidRecord(invalid.reason, invalid.pointers, **readable)
 
 
-def _read(record: Record, told: dict[str, Any]) -> Event:
+def _read(record: Record, readable: dict[str, Any]) -> Event:
     # Value at most `RUDDER_EVENT_BYTES_MAX` (1 MiB). What headers say of the event is known all the same.
     if record.value is not None and len(record.value) > EVENT_BYTES_MAX:
         if _is_binary(record):
-            _tell(told, _header_attributes(record), NOTHING)
-        raise _Fault("too_large")
+            _note(readable, _header_attributes(record), NOTHING)
+        raise _Invalid("too_large")
     attributes, data = _envelope(record)
-    _tell(told, attributes, _data_if_any(attributes, data))
+    _note(readable, attributes, _data_if_any(attributes, data))
     _check_attributes(attributes)
     if _is_binary(record) and _contradictory(record):
-        raise _Fault("not_a_cloudevent")
+        raise _Invalid("not_a_cloudevent")
     # `time` missing: the Kafka record's timestamp.
     time = _time(attributes.get("time")) or instant(record.timestamp_ms)
-    if attributes["type"] not in machines.EVENTS_IN:
-        raise _Fault("unsupported_type")
+    if attributes["type"] not in status_machines.EVENTS_IN:
+        raise _Invalid("unsupported_type")
     value = _data(attributes, data)
-    wrong = {*shapes.faults(attributes["type"], value)}
+    wrong = {*shapes.errors(attributes["type"], value)}
     # A `time` more than `RUDDER_EVENT_AHEAD_MAX_SECONDS` (86,400) after the record's timestamp is `invalid_data`.
     if record.timestamp_ms >= 0 and time > instant(record.timestamp_ms) + timedelta(seconds=EVENT_AHEAD_MAX_SECONDS):
         wrong.add("/time")
     if wrong:
-        raise _Fault("invalid_data", *wrong)
+        raise _Invalid("invalid_data", *wrong)
     named = {name: attributes[name] for name in ("source", "id", "type")}
     return Event(**named, time=time, data=shapes.filled(shapes.members_of(attributes["type"]), value))
 
 
-def _tell(told: dict[str, Any], attributes: dict[str, Any], data: Any) -> None:
+def _note(readable: dict[str, Any], attributes: dict[str, Any], data: Any) -> None:
     """An event's identity is (`source`, `id`): half of one is none."""
-    sound = {name: attributes[name] for name in ("source", "id", "type") if _is_sound(name, attributes.get(name))}
-    if not {"source", "id"} <= set(sound):
-        sound = {name: text for name, text in sound.items() if name == "type"}
-    told.update(sound)
+    valid = {name: attributes[name] for name in ("source", "id", "type") if _is_valid(name, attributes.get(name))}
+    if not {"source", "id"} <= set(valid):
+        valid = {name: text for name, text in valid.items() if name == "type"}
+    readable.update(valid)
     try:
-        told["time"] = _time(attributes.get("time"))
-    except _Fault:
-        told["time"] = None
+        readable["time"] = _time(attributes.get("time"))
+    except _Invalid:
+        readable["time"] = None
     if isinstance(data, dict) and not shapes.uuid_text(data.get("release_id")):
-        told["release_id"] = data["release_id"].lower()
+        readable["release_id"] = data["release_id"].lower()
 
 
 def _contradictory(record: Record) -> set[str]:
-    """A header that is given twice with equal bytes counts once; with other bytes nobody knows which is meant."""
+    """Names of headers that are given twice with different bytes; with equal bytes a header counts once."""
     values: dict[str, set[bytes]] = {}
     for name, value in record.headers:
         if value is not None and (name.startswith("ce_") or name == "content-type"):
@@ -93,19 +93,19 @@ def _envelope(record: Record) -> tuple[dict[str, Any], Any]:
     content_type = headers.get("content-type", b"").decode("utf-8", "replace")
     # Batches are rejected (the binding has none).
     if content_type.lower().startswith("application/cloudevents-batch"):
-        raise _Fault("not_a_cloudevent")
+        raise _Invalid("not_a_cloudevent")
     # Structured (`content-type` begins with `application/cloudevents`, any case).
     if content_type.lower().startswith("application/cloudevents"):
         return _structured(record.value)
     if _is_binary(record):
         return _header_attributes(record), record.value or NOTHING
     if not record.value:
-        raise _Fault("not_a_cloudevent")
+        raise _Invalid("not_a_cloudevent")
     # A record with neither, whose value is a JSON object with `specversion`, `id`, `source` and `type`, counts as
     # structured.
     attributes, data = _structured(record.value)
     if not {"specversion", "id", "source", "type"} <= set(attributes):
-        raise _Fault("not_a_cloudevent")
+        raise _Invalid("not_a_cloudevent")
     return attributes, data
 
 
@@ -133,19 +133,19 @@ def _header_attributes(record: Record) -> dict[str, Any]:
 def _structured(value: bytes | None) -> tuple[dict[str, Any], Any]:
     event = _json(value or b"", levels_max=LEVELS_MAX + 1)  # its data may be as deep as in binary mode
     if not isinstance(event, dict):
-        raise _Fault("not_a_cloudevent")
+        raise _Invalid("not_a_cloudevent")
     encoded, data = event.get("data_base64"), event.get("data")
     if encoded is None:
         return event, NOTHING if data is None else data
     if data is not None:
-        raise _Fault("not_a_cloudevent", "/data_base64")
+        raise _Invalid("not_a_cloudevent", "/data_base64")
     try:
         return event, base64.b64decode(encoded, validate=True)
     except (TypeError, binascii.Error, ValueError):
-        raise _Fault("invalid_data", "/data_base64") from None
+        raise _Invalid("invalid_data", "/data_base64") from None
 
 
-def _is_sound(name: str, text: Any) -> bool:
+def _is_valid(name: str, text: Any) -> bool:
     # `id` (≤ 255), `source` (≤ 1,024), `type`. An event's id and source hold no control characters.
     units_max = 1024 if name == "source" else 255
     return isinstance(text, str) and 1 <= utf16_units(text) <= units_max and not CONTROL_CHARACTER.search(text)
@@ -154,10 +154,10 @@ def _is_sound(name: str, text: Any) -> bool:
 def _check_attributes(attributes: dict[str, Any]) -> None:
     # Required: `specversion` 1.0, `id` (≤ 255), `source` (≤ 1,024), `type`.
     if attributes.get("specversion") != "1.0":
-        raise _Fault("not_a_cloudevent", "/specversion")
+        raise _Invalid("not_a_cloudevent", "/specversion")
     for name in ("id", "source", "type"):
-        if not _is_sound(name, attributes.get(name)):
-            raise _Fault("not_a_cloudevent", f"/{name}")
+        if not _is_valid(name, attributes.get(name)):
+            raise _Invalid("not_a_cloudevent", f"/{name}")
     _time(attributes.get("time"))
 
 
@@ -167,32 +167,32 @@ def _time(text: Any) -> datetime | None:
         return None
     match = TIME_TEXT.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise _Fault("not_a_cloudevent", "/time")
+        raise _Invalid("not_a_cloudevent", "/time")
     day, clock, fraction, zone = match.groups()
     try:
         time = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '')[:6]:0<6}{zone.upper()}")
         time = time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise _Fault("not_a_cloudevent", "/time") from None
+        raise _Invalid("not_a_cloudevent", "/time") from None
     if time.year > 9998:
-        raise _Fault("not_a_cloudevent", "/time")
+        raise _Invalid("not_a_cloudevent", "/time")
     return time
 
 
 def _data(attributes: dict[str, Any], data: Any) -> Any:
     content_type = attributes.get("datacontenttype")
     if content_type is not None and not JSON_MEDIA_TYPE.fullmatch(content_type):
-        raise _Fault("invalid_data", "/datacontenttype")
+        raise _Invalid("invalid_data", "/datacontenttype")
     if data is NOTHING:
-        raise _Fault("invalid_data", "/data")
+        raise _Invalid("invalid_data", "/data")
     return _json(data) if isinstance(data, bytes) else data
 
 
 def _data_if_any(attributes: dict[str, Any], data: Any) -> Any:
-    """For whose release a rejection is, the data of a broken envelope is good enough."""
+    """The data of an invalid envelope still names the release of its rejection."""
     try:
         return _data(attributes, data)
-    except _Fault:
+    except _Invalid:
         return data
 
 
@@ -212,10 +212,10 @@ def _json(value: bytes, *, levels_max: int = LEVELS_MAX) -> Any:
         parsed = json.loads(text, object_pairs_hook=members, parse_constant=no_number)
         json.dumps(parsed, ensure_ascii=False).encode()  # a lone surrogate is no text
     except (ValueError, RecursionError):
-        raise _Fault("malformed_json") from None
+        raise _Invalid("malformed_json") from None
     # JSON may be 64 levels deep.
     if _levels(parsed) > levels_max:
-        raise _Fault("malformed_json")
+        raise _Invalid("malformed_json")
     return parsed
 
 

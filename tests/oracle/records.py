@@ -1,12 +1,14 @@
-"""What the model is given and what it gives back: Kafka records in, events as read, and what is published.
+"""What the oracle takes and gives: Kafka records in, events as read, and what is published.
 
-Nothing here, nor anywhere in this package, comes from the worker. Whoever changes a rule changes it twice, once there
-and once here, each time from CONTRACT.md: a mistake then has to be made twice to go unseen.
+Nothing in this package comes from the worker. A change of a rule is made twice, here and there, each time from the
+contract: a mistake must be made twice to stay unseen.
 """
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+Headers = tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True)
@@ -18,13 +20,16 @@ class Record:
     offset: int
     timestamp_ms: int
     value: bytes | None
-    headers: tuple[tuple[str, bytes | None], ...] = ()
+    headers: Headers = ()
     key: bytes | None = None
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"
 
 
 @dataclass(frozen=True)
 class Event:
-    """A record that could be read; `data` has every member its type knows, with the default where it was left out."""
+    """A readable record; `data` has every member that its type knows, with the default where it was left out."""
 
     source: str
     id: str
@@ -34,8 +39,8 @@ class Event:
 
 
 @dataclass(frozen=True)
-class Unreadable:
-    """A record that can never be an event, with what could be told of it before that was clear."""
+class InvalidRecord:
+    """A record that is no event, with what could be read before that was clear."""
 
     reason: str
     pointers: frozenset[str] = frozenset()
@@ -46,12 +51,15 @@ class Unreadable:
     release_id: str | None = None
 
 
-class Refused(Exception):
+class Rejected(Exception):
     """The event breaks a rule: `reason` is one of the contract's."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+DEAD_LETTER = "dead-letter"
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from tests.oracle import machines, names
-from tests.oracle.content import Attempts, Content, Row, counting_attempt, last_event
-from tests.oracle.machines import ACTIVE
-from tests.oracle.records import Event, Published, Record, Refused
+from tests.oracle import formats, status_machines
+from tests.oracle.content import Attempts, Content, Row, release_number
+from tests.oracle.records import Event, Published, Record, Rejected
+from tests.oracle.status_machines import ACTIVE
+
+END_CLOCK_SKEW = timedelta(seconds=10)
 
 
 class Decision:
-    """One event, judged against `content`, which it changes; whoever calls throws that away if it is refused."""
+    """One event, decided against a copy of its release's rows; `apply` puts the result into the content."""
 
     def __init__(self, content: Content, event: Event, record: Record, *, namespace: UUID) -> None:
         self.content = content
@@ -23,50 +25,59 @@ class Decision:
         self.namespace = namespace
         self.data = event.data
         self.release_id: str = event.data["release_id"]
-        self.activities = 0
+        self.rows = content.release_rows(self.release_id)
+        self.created = False
+        self.base_revisions: list[Row] = []
+        self.activities: dict[str, Row] = {}
+        self.pointed: list[tuple[Row, Row]] = []
+        """Rows of `app_environments`, and what changes in each."""
         self.published: list[Published] = []
 
     def decide(self) -> str:
-        """`Applied` or `Stale`; raises `Refused`."""
-        release = self.content.releases.get(self.release_id)
+        """`Applied` or `Stale`; raises `Rejected`."""
+        release = self.rows.release
         # 3. Other organization: rejected `organization_mismatch`.
         if release is not None and release["organization_id"] != self.data["organization_id"]:
-            raise Refused("organization_mismatch")
-        if self.event.type == machines.RELEASE_CREATED:
+            raise Rejected("organization_mismatch")
+        if self.event.type == status_machines.RELEASE_CREATED:
             return self._release_created(release)
         # 2. Release unknown: with a `release` block, it is created as APPROVED in the same transaction; without,
         # rejected `release_not_found`.
         if release is None:
             if self.data.get("release") is None:
-                raise Refused("release_not_found")
+                raise Rejected("release_not_found")
             release = self._create_release(self.data["release"], "APPROVED")
-        if self.event.type in machines.RELEASE_EVENTS:
-            return self._release_moves(release, machines.RELEASE_EVENTS[self.event.type])
-        if self.event.type == machines.ACTIVITY_RECORDED:
+        if self.event.type in status_machines.RELEASE_EVENTS:
+            return self._release_moves(release, status_machines.RELEASE_EVENTS[self.event.type])
+        if self.event.type == status_machines.ACTIVITY_RECORDED:
             return self._activity_recorded(release)
-        return self._deployment(release, machines.DEPLOYMENT_EVENTS[self.event.type])
+        return self._deployment(release, status_machines.DEPLOYMENT_EVENTS[self.event.type])
+
+    def apply(self) -> None:
+        """Change the content; for an event that is not rejected."""
+        content = self.content
+        content.releases[self.release_id] = self.rows
+        if self.created and self.rows.release is not None:
+            content.release_ids_by_number[release_number(self.rows.release)] = self.release_id
+        content.base_revisions += self.base_revisions
+        content.activity_logs |= self.activities
+        for row, changes in self.pointed:
+            row.update(changes)
 
     # Releases
 
     def _release_created(self, release: Row | None) -> str:
         # 9. `release.created` for a known id […]: rejected `release_conflict`.
         if release is not None:
-            raise Refused("release_conflict")
+            raise Rejected("release_conflict")
         self._create_release(self.data, "DRAFT")
         return "Applied"
 
     def _create_release(self, fields: dict[str, Any], status: str) -> Row:
         # 9. […] or for a taken date, number, component and track: rejected `release_conflict` (a `release` block
-        # meeting a taken number too). A track that is only alike is taken as well: SQL Server knows no difference.
-        for other in self.content.releases.values():
-            if (
-                other["release_date"] == fields["release_date"]
-                and other["release_number"] == fields["release_number"]
-                and other["component_id"] == fields["component_id"]
-                and names.confusable_key(other["deployment_track_id"])
-                == names.confusable_key(fields["deployment_track_id"])
-            ):
-                raise Refused("release_conflict")
+        # meeting a taken number too).
+        if release_number(fields) in self.content.release_ids_by_number:
+            raise Rejected("release_conflict")
         release = {
             "id": self.release_id,
             "created_at": self.event.time,
@@ -78,18 +89,19 @@ class Decision:
             "status": status,
             "organization_id": self.data["organization_id"],
             "created_by": fields["created_by"],
-            "metadata": names.compact(fields["metadata"]),
+            "metadata": formats.compact(fields["metadata"]),
             "component_id": fields["component_id"],
             "deployment_track_id": fields["deployment_track_id"],
             "commit_hash": fields["commit_hash"],
             "image_tag": fields["image_tag"],
         }
-        self.content.releases[self.release_id] = release
+        self.rows.release = release
+        self.created = True
         # Inserts the release and its APIM base revisions.
         for revision in fields["apim_base_revisions"]:
             known = {key: revision[key] for key in ("endpoint_name", "api_id", "revision_id", "access_mode")}
-            self.content.base_revisions.append({"release_mgt_id": self.release_id, **known})
-        self._release_entry("RELEASE_CREATED", release, None, comment=self.data["comment"])
+            self.base_revisions.append({"release_mgt_id": self.release_id, **known})
+        self._release_activity("RELEASE_CREATED", release, None, comment=self.data["comment"])
         return release
 
     def _release_moves(self, release: Row, status: str) -> str:
@@ -98,21 +110,20 @@ class Decision:
         beyond = {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"}
         if release["status"] == status or (status == "APPROVED" and release["status"] in beyond):
             return self._stale(release, None)
-        if release["status"] not in machines.REVIEW[status]:
-            raise Refused("invalid_transition")
+        if release["status"] not in status_machines.REVIEW[status]:
+            raise Rejected("invalid_transition")
         self._set_release_status(release, status, comment=self.data["comment"])
         return "Applied"
 
     def _set_release_status(self, release: Row, status: str, *, comment: str | None = None) -> None:
         before = release["status"]
         release.update(status=status, updated_at=self._latest_time(release))
-        self._release_entry("RELEASE_STATUS_CHANGED", release, before, comment=comment)
+        self._release_activity("RELEASE_STATUS_CHANGED", release, before, comment=comment)
 
     def _release_follows(self, release: Row) -> None:
         # 8. The release's status follows its deployments. […] any active → DEPLOYING; else any FAILED → FAILED; else
         # any SUCCESS → DEPLOYED; else any ROLLED_BACK → ROLLED_BACK; else APPROVED.
-        rows = self.content.of_release(self.release_id)
-        counting = [counting_attempt(rows, environment) for environment in {row["environment_id"] for row in rows}]
+        counting = [self.rows.counting_attempt(environment) for environment in self.rows.environment_ids()]
         statuses = {row["status"] for row in counting if row is not None}
         if statuses & ACTIVE:
             status = "DEPLOYING"
@@ -132,9 +143,9 @@ class Decision:
     def _deployment(self, release: Row, status: str) -> str:
         # 3. Release in DRAFT, IN_REVIEW or REJECTED: a deployment event is rejected `release_not_deployable`.
         if release["status"] in {"DRAFT", "IN_REVIEW", "REJECTED"}:
-            raise Refused("release_not_deployable")
-        self._refuse_what_is_only_alike()
-        attempts = self.content.attempts(self.release_id, self.data["environment_id"], self.data["config_revision"])
+            raise Rejected("release_not_deployable")
+        self._reject_confusable_environment()
+        attempts = self.rows.attempts(self.data["environment_id"], self.data["config_revision"])
         # Let *latest* be the row with the highest `attempt` for (release, environment, config_revision).
         latest = attempts[max(attempts)] if attempts else None
         if self.data["attempt"] is None:
@@ -150,24 +161,28 @@ class Decision:
         # than 10 seconds earlier than the attempt's first event (its `created_at`), or not later than the last event
         # of the attempt before it.
         if row["status"] in ACTIVE and status in {"SUCCESS", "FAILED", "CANCELLED"}:
-            if row["created_at"] - time > timedelta(seconds=10):
+            if row["created_at"] - time > END_CLOCK_SKEW:
                 return True
-            return row["attempt"] - 1 in attempts and not time > last_event(attempts[row["attempt"] - 1])
+            return row["attempt"] - 1 in attempts and not time > attempts[row["attempt"] - 1]["updated_at"]
         # An event is *late* for an attempt if its time is earlier than the attempt's last event time, or its time
         # equals it, and the event's status is not further in progress than the attempt's.
-        if time < last_event(row):
+        if time < row["updated_at"]:
             return True
-        return time == last_event(row) and not machines.progress(status) > machines.progress(row["status"])
+        further = status_machines.progress(status) > status_machines.progress(row["status"])
+        return bool(time == row["updated_at"]) and not further
 
     def _latest_time(self, row: Row) -> datetime:
-        return max(last_event(row), self.event.time)
+        # A release's and a deployment's `updated_at` is the latest time among the events that changed it.
+        last: datetime = row["updated_at"]
+        return max(last, self.event.time)
 
-    def _refuse_what_is_only_alike(self) -> None:
+    def _reject_confusable_environment(self) -> None:
+        # Tracks and environments that SQL Server's default collation takes for one are one for this purpose.
         environment = self.data["environment_id"]
-        there = {row["environment_id"] for row in self.content.of_release(self.release_id)}
-        collides = {name for name in there if names.confusable_key(name) == names.confusable_key(environment)}
-        if collides and environment not in collides:
-            raise Refused("invalid_data")
+        key = formats.confusable_key(environment)
+        confusable = {name for name in self.rows.environment_ids() if formats.confusable_key(name) == key}
+        if confusable and environment not in confusable:
+            raise Rejected("invalid_data")
 
     def _with_known_attempt(self, release: Row, attempts: Attempts, row: Row, status: str, *, superseded: bool) -> str:
         # 4. `attempt` given and the row exists: same status, late, or superseded (CANCELLED, and a later attempt
@@ -176,26 +191,26 @@ class Decision:
             return self._stale(release, row)
         if row["status"] == "CANCELLED" and superseded:
             return self._stale(release, row)
-        if status not in machines.DEPLOYMENT[row["status"]]:
-            raise Refused("invalid_transition")
+        if status not in status_machines.DEPLOYMENT[row["status"]]:
+            raise Rejected("invalid_transition")
         return self._move(release, row, status)
 
     def _with_new_attempt(self, release: Row, latest: Row | None, status: str) -> str:
         # 5. `attempt` given, no such row: it must be latest + 1 (or 1), else rejected `attempt_gap`; a new row opens
         # with the event's status.
         if self.data["attempt"] != (1 if latest is None else latest["attempt"] + 1):
-            raise Refused("attempt_gap")
+            raise Rejected("attempt_gap")
         return self._open(release, latest, status)
 
-    def _without_attempt(self, release: Row, attempts: dict[int, Row], latest: Row | None, status: str) -> str:
+    def _without_attempt(self, release: Row, attempts: Attempts, latest: Row | None, status: str) -> str:
         # 6. No `attempt`: an event that is late for latest is Stale.
         if latest is not None and self._is_late(attempts, latest, status):
             return self._stale(release, latest)
         # `rolled_back` goes to the latest attempt that may become ROLLED_BACK, else rejected `invalid_transition`.
         if status == "ROLLED_BACK":
-            able = [n for n, row in attempts.items() if "ROLLED_BACK" in machines.DEPLOYMENT[row["status"]]]
+            able = [n for n, row in attempts.items() if "ROLLED_BACK" in status_machines.DEPLOYMENT[row["status"]]]
             if not able:
-                raise Refused("invalid_transition")
+                raise Rejected("invalid_transition")
             return self._move(release, attempts[max(able)], status)
         # `requested` opens attempt latest + 1.
         if latest is None or latest["status"] not in ACTIVE or status == "PENDING":
@@ -212,11 +227,11 @@ class Decision:
         if latest is not None and latest["status"] in ACTIVE:
             before = latest["status"]
             latest.update(status="CANCELLED", updated_at=self._latest_time(latest))
-            self._deployment_entry(latest, before, comment=None)
+            self._deployment_activity(latest, before, comment=None)
         attempt = 1 if latest is None else latest["attempt"] + 1
         environment, config_revision = self.data["environment_id"], self.data["config_revision"]
         row = {
-            "id": names.deployment_id(self.namespace, self.release_id, environment, config_revision, attempt),
+            "id": formats.deployment_id(self.namespace, self.release_id, environment, config_revision, attempt),
             "created_at": self.event.time,
             "updated_at": self.event.time,
             "release_mgt_id": self.release_id,
@@ -231,7 +246,7 @@ class Decision:
             "schema_based_config_revision": 0,
             "api_settings": None,
         }
-        self.content.deployments[self.release_id, environment, config_revision, attempt] = row
+        self.rows.deployments[environment, config_revision, attempt] = row
         return self._changed(release, row, None)
 
     def _move(self, release: Row, row: Row, status: str) -> str:
@@ -245,12 +260,12 @@ class Decision:
             if self.data[column] is not None:
                 row[column] = self.data[column]
         if self.data["api_settings"] is not None:
-            row["api_settings"] = names.compact(self.data["api_settings"])
+            row["api_settings"] = formats.compact(self.data["api_settings"])
         # 10. SUCCESS sets `deployed_at` (event time) and `deployed_by` (`actor`).
         if row["status"] == "SUCCESS":
             row.update(deployed_at=self.event.time, deployed_by=self.data["actor"])
             self._point(release, row)
-        self._deployment_entry(row, before, comment=self.data["comment"])
+        self._deployment_activity(row, before, comment=self.data["comment"])
         self._release_follows(release)
         return "Applied"
 
@@ -258,56 +273,52 @@ class Decision:
         # 10. […] where it is its environment's attempt of the latest event, points the `app_environments` row of that
         # environment, component and track at this release and deployment. The worker never inserts into
         # `app_environments`.
-        if counting_attempt(self.content.of_release(self.release_id), row["environment_id"]) is not row:
+        if self.rows.counting_attempt(row["environment_id"]) is not row:
             return
-        for environment in self.content.environments:
-            if (
-                environment["environment_id"] == row["environment_id"]
-                and environment["component_id"] == release["component_id"]
-                and environment["deployment_track_id"] == release["deployment_track_id"]
-                and not self._goes_elsewhere_later(environment)
-            ):
-                name = names.release_name(release["release_date"], release["release_number"])
-                environment.update(
-                    release_mgt_release_id=self.release_id,
-                    release_mgt_deployment_id=row["id"],
+        key = (row["environment_id"], release["component_id"], release["deployment_track_id"])
+        name = formats.release_name(release["release_date"], release["release_number"])
+        for environment in self.content.environments.get(key, []):
+            if not self._points_at_later_deployment(environment):
+                changes = {
+                    "release_mgt_release_id": self.release_id,
+                    "release_mgt_deployment_id": row["id"],
                     # `YYYYMMDD-<number>.<attempt>`
-                    release_mgt_deployment_name=f"{name}.{row['attempt']}",
-                )
+                    "release_mgt_deployment_name": f"{name}.{row['attempt']}",
+                }
+                self.pointed.append((environment, changes))
 
-    def _goes_elsewhere_later(self, environment: Row) -> bool:
+    def _points_at_later_deployment(self, environment: Row) -> bool:
         # An environment points at the deployment of the later event, not of the later message, if several releases go
         # there: the order in which releases are handled is not fixed, and the row must come out the same.
-        if environment["release_mgt_release_id"] in {None, self.release_id}:
+        release_id = environment["release_mgt_release_id"]
+        if release_id in {None, self.release_id}:
             return False
-        there = next(
-            row for row in self.content.deployments.values() if row["id"] == environment["release_mgt_deployment_id"]
-        )
-        theirs = (there["deployed_at"], environment["release_mgt_release_id"])
-        return bool(theirs > (self.event.time, self.release_id))
+        deployed_at = self.content.deployed_at(release_id, environment["release_mgt_deployment_id"])
+        return bool((deployed_at, release_id) > (self.event.time, self.release_id))
 
-    # Activities, and what the log says
+    # Activities
 
     def _activity_recorded(self, release: Row) -> str:
         # An activity log entry, nothing else.
         environment = self.data["environment_id"]
         row = None
         if environment is not None:
-            attempts = self.content.attempts(self.release_id, environment, self.data["config_revision"] or 1)
+            attempts = self.rows.attempts(environment, self.data["config_revision"] or 1)
             wanted = self.data["attempt"] or max(attempts, default=None)
             row = attempts.get(wanted) if wanted is not None else None
         status = release["status"] if row is None else row["status"]
-        self._entry(self.data["activity_type"], row, status, None, custom=self.data["activity_data"])
+        custom = formats.compact(self.data["activity_data"])
+        self._activity(self.data["activity_type"], row, status, None, custom=custom)
         return "Applied"
 
     def _stale(self, release: Row, row: Row | None) -> str:
         # Stale (logged, no status change).
         status = release["status"] if row is None else row["status"]
-        self._entry("EVENT_STALE", row, status, None)
+        self._activity("EVENT_STALE", row, status, None)
         return "Stale"
 
-    def _release_entry(self, activity_type: str, release: Row, before: str | None, *, comment: str | None) -> None:
-        activity = self._entry(activity_type, None, release["status"], (before, release["status"]))
+    def _release_activity(self, activity_type: str, release: Row, before: str | None, *, comment: str | None) -> None:
+        activity = self._activity(activity_type, None, release["status"], (before, release["status"]))
         data = {
             "release_id": self.release_id,
             "organization_id": release["organization_id"],
@@ -316,10 +327,10 @@ class Decision:
             "comment": comment,
             "cause": self._cause(),
         }
-        self.published.append(Published(machines.RELEASE_STATUS_CHANGED, activity, self.release_id, data))
+        self.published.append(Published(status_machines.RELEASE_STATUS_CHANGED, activity, self.release_id, data))
 
-    def _deployment_entry(self, row: Row, before: str | None, *, comment: str | None) -> None:
-        activity = self._entry("DEPLOYMENT_STATUS_CHANGED", row, row["status"], (before, row["status"]))
+    def _deployment_activity(self, row: Row, before: str | None, *, comment: str | None) -> None:
+        activity = self._activity("DEPLOYMENT_STATUS_CHANGED", row, row["status"], (before, row["status"]))
         deployed_at = row["deployed_at"]
         data = {
             "release_id": self.release_id,
@@ -330,37 +341,38 @@ class Decision:
             "attempt": row["attempt"],
             "previous_status": before,
             "status": row["status"],
-            "deployed_at": None if deployed_at is None else names.time_text(deployed_at),
+            "deployed_at": None if deployed_at is None else formats.time_text(deployed_at),
             "deployed_by": row["deployed_by"],
             "comment": comment,
             "cause": self._cause(),
         }
-        self.published.append(Published(machines.DEPLOYMENT_STATUS_CHANGED, activity, self.release_id, data))
+        self.published.append(Published(status_machines.DEPLOYMENT_STATUS_CHANGED, activity, self.release_id, data))
 
-    def _entry(
+    def _activity(
         self,
         activity_type: str,
         row: Row | None,
         status: str,
         change: tuple[str | None, str] | None,
         *,
-        custom: dict[str, Any] | None = None,
+        custom: str | None = None,
     ) -> str:
         # Applied and Stale append to `release_activity_logs`.
         # An activity may name an attempt that is not there (yet).
-        named = self.data.get("attempt") if self.event.type == machines.ACTIVITY_RECORDED else None
-        attempt = named if row is None else row["attempt"]
+        is_recorded = self.event.type == status_machines.ACTIVITY_RECORDED
+        attempt = row["attempt"] if row is not None else self.data.get("attempt") if is_recorded else None
         # Where there is no row, the environment is the one that an activity names; a release has none.
-        place = self.data.get("environment_id") if self.event.type == machines.ACTIVITY_RECORDED else None
-        activity = names.activity_id(self.namespace, self.event.source, self.event.id, self.activities)
-        self.activities += 1
-        self.content.activity_logs[activity] = {
+        environment = (
+            row["environment_id"] if row is not None else self.data.get("environment_id") if is_recorded else None
+        )
+        activity = formats.activity_id(self.namespace, self.event.source, self.event.id, len(self.activities))
+        self.activities[activity] = {
             "id": activity,
             "created_at": self.event.time,
             "updated_at": self.event.time,
             "release_deployment_id": None if row is None else row["id"],
             "release_mgt_id": self.release_id,
-            "environment_id": place if row is None else row["environment_id"],
+            "environment_id": environment,
             "activity_type": activity_type,
             # `event` {source, id, type, time}, `record` {topic, partition, offset}, `change` {from, to}, `attempt`,
             # and the custom data.
@@ -382,4 +394,4 @@ class Decision:
 
     def _cause(self) -> dict[str, Any]:
         event = self.event
-        return {"source": event.source, "id": event.id, "type": event.type, "time": names.time_text(event.time)}
+        return {"source": event.source, "id": event.id, "type": event.type, "time": formats.time_text(event.time)}

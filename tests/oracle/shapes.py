@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from tests.oracle import machines
-from tests.oracle.names import confusable_key, utf16_units
+from tests.oracle import status_machines
+from tests.oracle.formats import confusable_key, utf16_units
 
 Checker = Callable[[Any], list[str]]
 
@@ -151,19 +151,19 @@ ACTIVITY = {
 
 
 def members_of(event_type: str) -> dict[str, Member]:
-    if event_type == machines.RELEASE_CREATED:
+    if event_type == status_machines.RELEASE_CREATED:
         return EVERY | RELEASE
-    if event_type in machines.DEPLOYMENT_EVENTS:
+    if event_type in status_machines.DEPLOYMENT_EVENTS:
         return EVERY | DEPLOYMENT
-    if event_type == machines.ACTIVITY_RECORDED:
+    if event_type == status_machines.ACTIVITY_RECORDED:
         return EVERY | ACTIVITY
     return EVERY
 
 
-def faults(event_type: str, data: Any) -> list[str]:
+def errors(event_type: str, data: Any) -> list[str]:
     """The pointers, from the root of the event, of all that is wrong with its data; empty where nothing is."""
     wrong = [f"/data{pointer}" for pointer in object_of(members_of(event_type))(data)]
-    if wrong or event_type != machines.ACTIVITY_RECORDED or data.get("environment_id") is not None:
+    if wrong or event_type != status_machines.ACTIVITY_RECORDED or data.get("environment_id") is not None:
         return wrong
     # A revision or an attempt is of an environment: without one they say nothing.
     return [f"/data/{key}" for key in ("config_revision", "attempt") if data.get(key) is not None]

@@ -1,4 +1,4 @@
-"""Would the comparison notice? Each mutant breaks one rule of the worker's, and the search finds a story that shows it.
+"""Each mutant breaks one rule of the worker's, and the search finds a scenario on which the oracle differs.
 
 The seed is fixed, so that the answer is the same on every run.
 """
@@ -15,7 +15,7 @@ from schemas import decode, envelope
 from schemas.confusables import collides
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from tests.properties import world
-from tests.properties.two_opinions import STORIES, Step, compare
+from tests.properties.oracle_scenarios import SCENARIOS, Step, compare
 from worker.pipeline import outgoing
 from worker.rules import attempts, decide, effects, message
 from worker.rules.rows import Deployment
@@ -23,7 +23,7 @@ from worker.rules.state import Applied, Outcome
 from worker.rules.transitions import RELEASE_TRANSITIONS
 
 Break = Callable[[pytest.MonkeyPatch], None]
-EXAMPLES_MAX = 600
+EXAMPLES_MAX = 2_000
 
 
 def no_guard_of_transitions(patch: pytest.MonkeyPatch) -> None:
@@ -241,7 +241,7 @@ class Noticed(Exception):
 
 
 def search() -> None:
-    @given(steps=STORIES)
+    @given(steps=SCENARIOS)
     @settings(
         max_examples=EXAMPLES_MAX,
         deadline=None,
@@ -251,18 +251,18 @@ def search() -> None:
         suppress_health_check=list(HealthCheck),
         report_multiple_bugs=False,
     )
-    def tell(steps: list[Step]) -> None:
+    def search_for_difference(steps: list[Step]) -> None:
         try:
             compare(steps)
         except AssertionError as difference:
             raise Noticed from difference
 
-    tell()
+    search_for_difference()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_mutant_of_decide_is_detected(mutant: Break, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The world would refuse some of it by itself: here only the model may object.
+    # The world would refuse some of it by itself: here only the oracle may object.
     monkeypatch.setattr(world, "guard", lambda *_: None)
     mutant(monkeypatch)
     with pytest.raises(Noticed):

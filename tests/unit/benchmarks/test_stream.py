@@ -8,8 +8,8 @@ from itertools import islice
 import pytest
 
 from benchmarks.stream import SKEWS, Skew, Traffic, records
-from worker.demo.contract_model import ContractModel
-from worker.demo.record import TopicRecord
+from tests.oracle.oracle import Oracle
+from tests.oracle.records import Record
 
 EVENTS = 3_000
 SMALL = Traffic(releases_active=100)
@@ -24,21 +24,11 @@ def test_same_seed_and_fewer_events_give_a_prefix() -> None:
 
 @pytest.mark.parametrize("skew", SKEWS)
 def test_every_event_is_applied(skew: Skew) -> None:
-    """The contract's model finds nothing to reject, nothing stale and nothing twice, however the traffic spreads."""
-    model = ContractModel()
+    """The oracle rejects nothing, and finds nothing stale and no duplicate, however the traffic spreads."""
+    oracle = Oracle()
     for offset, record in enumerate(islice(records(Traffic(releases_active=100, skew=skew)), EVENTS)):
-        model.apply(
-            TopicRecord(
-                topic="events",
-                partition=0,
-                offset=offset,
-                key=record.key,
-                value=record.value,
-                headers=record.headers,
-                timestamp_ms=record.timestamp_ms,
-            )
-        )
-    assert model.tally == {("applied", None): EVENTS}
+        oracle.handle(Record("events", 0, offset, record.timestamp_ms, record.value, record.headers, record.key))
+    assert oracle.outcomes == {"Applied": EVENTS}
 
 
 def test_event_times_are_strictly_increasing() -> None:

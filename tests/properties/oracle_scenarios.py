@@ -1,7 +1,7 @@
-"""Stories as raw records, told to the worker's rules and to the model in `tests/oracle`; what the two disagree on."""
+"""Scenarios as raw records, given to the worker's rules and to the oracle; what the two disagree on."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,10 +10,12 @@ from uuid import UUID
 from hypothesis import strategies as st
 
 from schemas.record import Headers, Record
-from tests.oracle import records as model_records
-from tests.oracle.machines import DEPLOYMENT_EVENTS, RELEASE_EVENTS
-from tests.oracle.records import Published
-from tests.oracle.second_opinion import SecondOpinion
+from tests.oracle import records as oracle_records
+from tests.oracle.comparison import expected_tables, found_tables
+from tests.oracle.content import Tables
+from tests.oracle.oracle import Oracle
+from tests.oracle.records import DEAD_LETTER, Published
+from tests.oracle.status_machines import DEPLOYMENT_EVENTS, RELEASE_EVENTS
 from tests.properties.world import World
 from tests.properties.world_rows import rows_of
 from worker.pipeline.outgoing import OutgoingRecords, Topics
@@ -21,7 +23,6 @@ from worker.pipeline.transaction import read
 from worker.ports import OutgoingRecord
 from worker.rules.state import Outcome, Rejected
 
-NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 START = datetime(2026, 3, 1, 9, 30, 0, 123456, tzinfo=UTC)
 BYTES_MAX = 1024 * 1024
 COMPONENT = str(UUID(int=0xC))
@@ -29,14 +30,12 @@ ENVIRONMENTS = ("prod", "test", "Prod", "pröd ", "prod🚢", "te🚢st")
 TRACKS = ("main", "Main", "hotfix", "main🚢")
 POINTED = ("prod", "test")
 GONE = object()
-PUBLICATIONS = OutgoingRecords(
+OUTGOING = OutgoingRecords(
     topics=Topics(deployment_status="deployments", release_status="releases", dead_letters="dead"),
     content_mode="binary",
     source="urn:test",
     worker="test",
 )
-
-Tables = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ CLOCKS = st.builds(
     attempt=st.sampled_from([None, None, 1, 2]),
 )
 """Of one deployment: equal times, and clocks that are seconds behind."""
-STORIES = st.one_of(
+SCENARIOS = st.one_of(
     st.lists(ANY, max_size=6),
     st.lists(BUSY, min_size=3, max_size=24),
     st.lists(ANY, min_size=8, max_size=24),
@@ -160,7 +159,7 @@ STORIES = st.one_of(
 )
 
 
-def told(steps: Sequence[Step]) -> list[Record]:
+def records_of(steps: Sequence[Step]) -> list[Record]:
     """The steps as records of one partition."""
     records: list[Record] = []
     for offset, step in enumerate(steps):
@@ -252,7 +251,7 @@ def _headers(event: Mapping[str, Any], mode: str) -> Any:
     return tuple(headers)
 
 
-# --- the two, and what they disagree on
+# --- the comparison
 
 
 def environments() -> list[dict[str, Any]]:
@@ -263,13 +262,9 @@ def environments() -> list[dict[str, Any]]:
     ]
 
 
-def model() -> SecondOpinion:
-    return SecondOpinion(namespace=NAMESPACE, environments=environments())
-
-
-def as_the_model_has_it(record: Record) -> model_records.Record:
-    where = (record.topic, record.partition, record.offset, record.timestamp_ms)
-    return model_records.Record(*where, record.value, record.headers, record.key)
+def oracle_record(record: Record) -> oracle_records.Record:
+    position = (record.topic, record.partition, record.offset, record.timestamp_ms)
+    return oracle_records.Record(*position, record.value, record.headers, record.key)
 
 
 def outcome_name(outcome: Outcome) -> str:
@@ -278,34 +273,34 @@ def outcome_name(outcome: Outcome) -> str:
 
 
 def compare(steps: Sequence[Step]) -> None:
-    """Outcome and publications after each record, every cell after the last one."""
-    world, opinion = World(environments=POINTED), model()
-    for record in told(steps):
+    """Outcome and outgoing records after each record, every cell after the last one."""
+    world, oracle = World(environments=POINTED), Oracle(environments=environments())
+    for record in records_of(steps):
         message = read(record, event_bytes_max=BYTES_MAX)
-        said = len(opinion.published)
-        expected = opinion.handle(as_the_model_has_it(record))
+        before = len(oracle.published)
+        expected = oracle.handle(oracle_record(record))
         if record.is_tombstone:
             assert expected == "Skipped"
             continue
         outcome = world.take(message)
         assert outcome_name(outcome) == expected, record
-        published = PUBLICATIONS.of(outcome, message, attempts=1)
-        assert [spoken(one) for one in published] == [expected_of(one) for one in opinion.published[said:]], record
-    assert rows_of_world(world) == rows_of_model(opinion)
+        outgoing = OUTGOING.of(outcome, message, attempts=1)
+        assert [found_outgoing(one) for one in outgoing] == [
+            expected_outgoing(one) for one in oracle.published[before:]
+        ]
+    assert found_tables(tables_of(world)) == expected_tables(oracle)
 
 
-def spoken(outgoing_record: OutgoingRecord) -> tuple[Any, ...]:
-    headers = dict(outgoing_record.headers)
-    if outgoing_record.topic == "dead":
+def found_outgoing(outgoing: OutgoingRecord) -> tuple[Any, ...]:
+    """What the contract says of an outgoing record."""
+    headers = dict(outgoing.headers)
+    if outgoing.topic == "dead":
         text = {name: (headers[name] or b"").decode() for name in DEAD_LETTER_HEADERS}
-        original = tuple(
-            pair for pair in outgoing_record.headers if pair[0] == "rudder-redrive" or "rudder-" not in pair[0]
-        )
-        return "dead-letter", text["rudder-id"], outgoing_record.key, outgoing_record.value, original, text
+        original = tuple(pair for pair in outgoing.headers if pair[0] == "rudder-redrive" or "rudder-" not in pair[0])
+        return DEAD_LETTER, text["rudder-id"], outgoing.key, outgoing.value, original, text
     kind, id_ = (headers["ce_type"] or b"").decode(), (headers["ce_id"] or b"").decode()
-    topic = "deployments" if ".deployment." in kind else "releases"
-    assert outgoing_record.topic == topic
-    return kind, id_, (outgoing_record.key or b"").decode(), json.loads(outgoing_record.value or b"")
+    assert outgoing.topic == ("deployments" if ".deployment." in kind else "releases")
+    return kind, id_, (outgoing.key or b"").decode(), json.loads(outgoing.value or b"")
 
 
 DEAD_LETTER_HEADERS = (
@@ -318,57 +313,20 @@ DEAD_LETTER_HEADERS = (
 )
 
 
-def expected_of(one: Published) -> tuple[Any, ...]:
-    if one.kind != "dead-letter":
+def expected_outgoing(one: Published) -> tuple[Any, ...]:
+    if one.kind != DEAD_LETTER:
         return one.kind, one.id, one.key, one.data
     text = {name: str(one.data.get(name, one.id)) for name in DEAD_LETTER_HEADERS}
-    return "dead-letter", one.id, one.data["key"], one.data["value"], one.data["headers"], text
+    return DEAD_LETTER, one.id, one.data["key"], one.data["value"], one.data["headers"], text
 
 
-def rows_of_model(opinion: SecondOpinion) -> Tables:
-    content = opinion.content
-    return {
-        "releases": in_order(content.releases.values()),
-        "release_deployments": in_order(content.deployments.values()),
-        "release_activity_logs": in_order(content.activity_logs.values()),
-        "release_apim_base_revisions": in_order(content.base_revisions),
-        "release_event_rejections": in_order(content.rejections.values()),
-        "app_environments": in_order(content.environments),
-    }
-
-
-def in_order(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    plain = [
-        {name: str(row[name]) if isinstance(row[name], UUID) else row[name] for name in sorted(row)} for row in rows
-    ]
-    return sorted(plain, key=str)
-
-
-def what_is_promised(activity_data: str) -> dict[str, Any]:
-    """The members that the contract names; the worker's entries have more, to publish from."""
-    said = json.loads(activity_data)
-    names = ("event", "record", "change", "attempt")
-    return {**{name: said.get(name) for name in names}, "custom": said.get("data")}
-
-
-def rows_of_world(world: World) -> Tables:
+def tables_of(world: World) -> Tables:
     revisions = [
         {"release_mgt_id": row.release.id, **asdict(revision)}
         for row in world.releases.values()
         for revision in row.inserted.base_revisions
     ]
-    return promised(
-        {**rows_of(world), "release_apim_base_revisions": revisions, "app_environments": _environments_of(world)}
-    )
-
-
-def promised(found: Tables) -> Tables:
-    """Rows of the worker's, in an order of their own, without what the contract leaves to it: a rejection's wording."""
-    for row in found["release_activity_logs"]:
-        row["activity_data"] = what_is_promised(row["activity_data"])
-    for row in found["release_event_rejections"]:
-        assert row.pop("detail")
-    return {table: in_order(rows) for table, rows in found.items()}
+    return {**rows_of(world), "release_apim_base_revisions": revisions, "app_environments": _environments_of(world)}
 
 
 def _environments_of(world: World) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
-"""Hypothesis looks for a story on which the worker and the model of the contract differ: in an outcome, in what is
-published, or in a single cell.
+"""Hypothesis searches for a scenario on which the worker and the oracle differ: in an outcome, in an outgoing record,
+or in a single cell.
 
-`RUDDER_TEST_SEARCH=50 make test ARGS=tests/properties/test_second_opinion.py` tries 20,000 random stories.
+`RUDDER_TEST_SEARCH=50 make test ARGS=tests/properties/test_oracle.py` runs 20,000 random scenarios.
 """
 
 import asyncio
@@ -15,26 +15,24 @@ from hypothesis import HealthCheck, example, given, settings
 
 from tests.conformance.contents import contents, insert_rows
 from tests.conformance.stores import migrate, opened
-from tests.properties.two_opinions import (
+from tests.oracle.comparison import expected_tables, found_tables
+from tests.oracle.formats import NAMESPACE
+from tests.oracle.oracle import Oracle
+from tests.properties.oracle_scenarios import (
     BYTES_MAX,
     COMPONENT,
-    NAMESPACE,
-    PUBLICATIONS,
-    STORIES,
+    OUTGOING,
+    SCENARIOS,
     Step,
-    Tables,
-    as_the_model_has_it,
     compare,
     environments,
-    expected_of,
-    model,
+    expected_outgoing,
+    found_outgoing,
+    oracle_record,
     outcome_name,
     placed,
-    promised,
     record_of,
-    rows_of_model,
-    spoken,
-    told,
+    records_of,
 )
 from tests.properties.world import World
 from tests.search import examples
@@ -45,7 +43,7 @@ EXAMPLES = examples(400)
 pytestmark = pytest.mark.timeout(max(300, EXAMPLES))  # seconds: a long search takes long
 SETTINGS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
-# What the model once had wrong, or had to be told.
+# Scenarios that found a difference once.
 BROKEN_ENVELOPE = [Step(edit=(".specversion", "0.3")), Step(kind="release.created", edit=(".id", ""))]
 EMPTY_VALUES = [Step(mode=mode, edit=(".value", b"")) for mode in ("binary", "structured", "bare")]
 SUPERSEDED = [Step(), Step(), Step(kind="deployment.succeeded")]
@@ -63,12 +61,12 @@ NUL_IN_A_NAME = [Step(edit=("api_settings", {"a\0b": 1}))]
 ACCENTED = [Step(), Step(kind="activity.recorded", edit=("activity_type", "EV\u00c9NT_STALE"))]
 
 
-def test_the_namespace_of_ids_is_as_it_always_was() -> None:
+def test_namespace_of_ids_never_changes() -> None:
     """One fixed namespace: another one would make every known event look new."""
     assert WORKERS_NAMESPACE == NAMESPACE
 
 
-@given(steps=STORIES)
+@given(steps=SCENARIOS)
 @settings(SETTINGS, max_examples=EXAMPLES)
 @example(steps=BROKEN_ENVELOPE)
 @example(steps=EMPTY_VALUES)
@@ -82,7 +80,7 @@ def test_the_namespace_of_ids_is_as_it_always_was() -> None:
 @example(steps=TOO_DEEP)
 @example(steps=NUL_IN_A_NAME)
 @example(steps=ACCENTED)
-def test_no_story_tells_the_rules_and_the_model_apart(steps: list[Step]) -> None:
+def test_rules_agree_with_the_oracle(steps: list[Step]) -> None:
     """Records as bytes, through decoding and `decide`; the rows in memory."""
     compare(steps)
 
@@ -93,7 +91,7 @@ def test_no_story_tells_the_rules_and_the_model_apart(steps: list[Step]) -> None
 @pytest.fixture(scope="module")
 def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database file with empty tables and the platform's environments, to be copied."""
-    path: Path = tmp_path_factory.mktemp("second_opinion") / "template.db"
+    path: Path = tmp_path_factory.mktemp("oracle") / "template.db"
     rows = [
         {**row, "id": UUID(int=number), "component_id": UUID(COMPONENT), "created_at": None, "updated_at": None}
         for number, row in enumerate(environments())
@@ -111,63 +109,59 @@ def _url(path: Path) -> str:
     return f"sqlite+aiosqlite:///{path}"
 
 
-@given(steps=STORIES)
+@given(steps=SCENARIOS)
 @settings(SETTINGS, max_examples=examples(25))
 @example(steps=SUPERSEDED)
 @example(steps=SETTLED)
 @example(steps=REDELIVERED)
 @example(steps=RETYPED)
-def test_no_story_tells_the_store_and_the_model_apart(migrated: Path, steps: list[Step]) -> None:
+def test_store_agrees_with_the_oracle(migrated: Path, steps: list[Step]) -> None:
     """The same through the worker's own transaction and a SQLite file, whose every cell is compared."""
-    path = migrated.with_name("story.db")
+    path = migrated.with_name("scenario.db")
     shutil.copy(migrated, path)
     asyncio.run(_compare_stored(path, steps))
 
 
 async def _compare_stored(path: Path, steps: list[Step]) -> None:
-    opinion = model()
+    oracle = Oracle(environments=environments())
     async with opened(_url(path)) as store:
-        for record in told(steps):
+        for record in records_of(steps):
             message = read(record, event_bytes_max=BYTES_MAX)
-            said = len(opinion.published)
-            expected = opinion.handle(as_the_model_has_it(record))
+            before = len(oracle.published)
+            expected = oracle.handle(oracle_record(record))
             if record.is_tombstone:
                 assert expected == "Skipped"
                 continue
             outcome = await process(message, store)
             assert outcome_name(outcome) == expected, record
-            published = PUBLICATIONS.of(outcome, message, attempts=1)
-            assert [spoken(one) for one in published] == [expected_of(one) for one in opinion.published[said:]]
-    assert _comparable(await contents(_url(path))) == rows_of_model(opinion)
-
-
-def _comparable(found: dict[str, list[dict[str, Any]]]) -> Tables:
-    """And without what is the platform's: its own columns."""
-    for row in found["app_environments"]:
+            outgoing = OUTGOING.of(outcome, message, attempts=1)
+            assert list(map(found_outgoing, outgoing)) == list(map(expected_outgoing, oracle.published[before:]))
+    found = await contents(_url(path))
+    for row in found["app_environments"]:  # without the platform's columns
         assert (row.pop("created_at"), row.pop("updated_at")) == (None, None)
         del row["id"]
-    return promised({table: found[table] for table in rows_of_model(model())})
+    assert found_tables(found) == expected_tables(oracle)
 
 
-# --- where the worker does otherwise than the contract says
+# --- where the worker differs from the contract
 
 
 @pytest.mark.parametrize("value", ["a\0b", {"a\0b": 1}, [["\0"]]])
-def test_a_field_that_nobody_knows_may_hold_anything(value: Any) -> None:
+def test_unknown_field_may_hold_any_value(value: Any) -> None:
     """Tolerant reader: unknown fields in input data are ignored."""
     compare([Step(kind="release.created"), Step(kind="release.submitted", edit=("colour", value))])
 
 
 @pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a redrive of another partition hides that this one was judged already"
+    strict=True, raises=AssertionError, reason="a redrive of another partition hides that this one was decided already"
 )
-def test_a_restart_does_not_judge_a_redrive_of_another_partition_again() -> None:
+def test_restart_does_not_decide_a_redrive_again() -> None:
     """No outcome depends on how often the worker was restarted."""
     event = record_of(Step(block=False), 0)
     first = placed(event.value, event.headers, 1, redrive=True)
     second = placed(event.value, event.headers, 2, partition=1, redrive=True)
     created = record_of(Step(kind="deployment.requested", environment="test"), 3)
-    world, opinion = World(), model()
+    world, oracle = World(), Oracle(environments=environments())
     for record in (event, first, second, created, first):
-        expected = opinion.handle(as_the_model_has_it(record))
+        expected = oracle.handle(oracle_record(record))
         assert outcome_name(world.take(read(record, event_bytes_max=BYTES_MAX))) == expected

@@ -1,10 +1,13 @@
-"""How the contract spells things: ids, times, JSON, release names, and when two names are alike."""
+"""How the contract writes things: ids, times, JSON, release names; and when two names are confusable."""
 
 import json
 import unicodedata
 import uuid
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+NAMESPACE = uuid.UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
+"""One fixed namespace: with another one, every known event would look new."""
 
 
 def deployment_id(namespace: uuid.UUID, release: str, environment: str, config_revision: int, attempt: int) -> str:
@@ -17,7 +20,7 @@ def activity_id(namespace: uuid.UUID, source: str, id: str, n: int = 0) -> str:
     return str(uuid.uuid5(namespace, f"{source}\n{id}" if n == 0 else f"{source}\n{id}\n{n}"))
 
 
-def place_id(namespace: uuid.UUID, topic: str, partition: int, offset: int, timestamp_ms: int) -> str:
+def position_id(namespace: uuid.UUID, topic: str, partition: int, offset: int, timestamp_ms: int) -> str:
     """A record without identity: `{topic}/{partition}/{offset}/{timestamp in ms}`."""
     return str(uuid.uuid5(namespace, f"{topic}/{partition}/{offset}/{timestamp_ms}"))
 
@@ -43,8 +46,9 @@ def release_name(release_date: date, release_number: int) -> str:
 
 
 def confusable_key(name: str) -> str:
-    """Two names are alike where this is equal: what is left without case, width, accents and blanks around, and without
-    what Unicode 3.2 does not have: SQL Server's default collation gives it no weight.
+    """Two names are confusable where this is equal: the name without case, width, accents and surrounding blanks.
+
+    Characters that Unicode 3.2 does not have are dropped: SQL Server's default collation gives them no weight.
     """
     decomposed = unicodedata.normalize("NFKD", name.casefold())
     weighty = [c for c in decomposed if not unicodedata.combining(c) and unicodedata.ucd_3_2_0.category(c) != "Cn"]

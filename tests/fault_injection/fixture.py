@@ -1,4 +1,4 @@
-"""Where a plan is played: three workers, each with links of its own, and what starts another when one of them ends."""
+"""The system of one plan: topics, a database, and three workers with links of their own, restarted when they end."""
 
 import asyncio
 import signal
@@ -23,101 +23,102 @@ from tests.end_to_end.stage import PARTITIONS, RECORD_BYTES_MAX, Stage, partitio
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from tests.fault_injection.plans import SESSION_TIMEOUT_SECONDS, WORKERS, Plan
 from tests.fault_injection.servers import Servers
-from tests.properties.two_opinions import in_order
+from tests.oracle.comparison import in_order
 from tests.testkit.child import ServerFailed
 from tests.testkit.faulty_proxy import FaultyProxy
 from tests.testkit.topics import delete_topics
 from worker.demo.topics import create_topics
 
-HURRIED = {
+SHORT_TIMEOUTS = {
     "RUDDER_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_SECONDS),
     "RUDDER_DATABASE_TIMEOUT_SECONDS": "2",
     "RUDDER_KAFKA_REQUEST_TIMEOUT_SECONDS": "4",
     "RUDDER_KAFKA_METADATA_MAX_AGE_SECONDS": "1",
     "RUDDER_DRAIN_TIMEOUT_SECONDS": "3",
 }
-"""What takes a company minutes must happen within a plan's few seconds."""
+"""What may take minutes in production must happen within a plan's few seconds."""
 
 _SETTLED_WITHIN_SECONDS = 120.0
 _DELIVERED_WITHIN_SECONDS = 120
 _PAUSE_SECONDS = 0.05
 
 
-class Berth:
-    """A worker's place: when its process ends, for whatever reason, another one is started there."""
+class WorkerSupervisor:
+    """Runs one worker: when its process ends, for whatever reason, the next one is started."""
 
     def __init__(self, number: int, stage: Stage, settings: dict[str, str], command: Sequence[str]) -> None:
         self._number = number
         self._command = command
         self._stage = stage
         self._settings = settings
-        self._lives = 0
+        self._starts = 0
         self._closed = False
-        self.harm = asyncio.Lock()
-        """Who does harm to it holds this: a process that is stopped is not killed as well."""
-        self.ends: list[int] = []
-        """The exit codes of those that nobody killed and nobody asked to end."""
+        self.fault = asyncio.Lock()
+        """Held during a fault: a process that is stopped is not killed as well."""
+        self.exit_codes: list[int] = []
+        """Of processes that ended by themselves."""
         self.process = self._launch()
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         while not self._closed:
             await asyncio.sleep(_PAUSE_SECONDS)
             code = self.process.exit_code
             if code is None or self._closed:
                 continue
             if code != -signal.SIGKILL:
-                self.ends.append(code)
+                self.exit_codes.append(code)
             self.process = self._launch()
 
     async def stop(self) -> int:
-        """Its exit code; nobody takes its place any more. One that has just been started must first be ready: before,
-        it does not know what a signal means. AssertionError if it never is, or does not end.
+        """The exit code of the last process. A process handles signals only once it is ready, so that is awaited first.
+
+        AssertionError if it is never ready, or does not end.
         """
-        await until(lambda: self.process.exit_code is None, what="another is started in its place")
+        await until(lambda: self.process.exit_code is None, what="the next process is started")
         await self.process.ready()
         self._closed = True
         return await self.process.stop()
 
     @property
-    def told(self) -> str:
-        """All that its processes said."""
+    def log(self) -> str:
+        """The log of all its processes."""
         files = sorted(self._stage.folder.glob(f"worker-{self._number}.*.err"))
         return "".join(file.read_text("utf-8", "replace") for file in files)
 
     def _launch(self) -> WorkerProcess:
-        self._lives += 1
-        return self._stage.worker(f"worker-{self._number}.{self._lives}", command=self._command, **self._settings)
+        self._starts += 1
+        return self._stage.worker(f"worker-{self._number}.{self._starts}", command=self._command, **self._settings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Links:
-    """One worker's ways to its servers."""
+    """One worker's connections to its servers."""
 
     database: FaultyProxy
     broker: FaultyProxy
 
 
 @dataclass(slots=True, kw_only=True)
-class Scene:
+class Fixture:
     """`partitions`: how many the input topic has, as far as the publisher knows."""
 
     plan: Plan
     servers: Servers
     stage: Stage
     links: Sequence[Links]
-    berths: Sequence[Berth]
+    workers: Sequence[WorkerSupervisor]
     environments: list[dict[str, Any]]
     partitions: int = PARTITIONS
-    broker_harm: asyncio.Lock = field(default_factory=asyncio.Lock)
-    database_harm: asyncio.Lock = field(default_factory=asyncio.Lock)
+    broker_fault: asyncio.Lock = field(default_factory=asyncio.Lock)
+    database_fault: asyncio.Lock = field(default_factory=asyncio.Lock)
     began_at_seconds: float = 0.0
 
     @classmethod
     @asynccontextmanager
-    async def set(
+    async def prepared(
         cls, plan: Plan, servers: Servers, folder: Path, *, command: Sequence[str] = MODULE
     ) -> AsyncIterator[Self]:
-        """Topics, a database, links and workers that are ready. Whatever still runs at the end is killed."""
+        """Topics, a database, links, and workers that are ready. Processes that still run at the end are killed."""
         name = f"plan_{plan.seed}_{uuid4().hex[:8]}"
         url = servers.database(name)
         topics = topics_of_a_stage()
@@ -129,30 +130,34 @@ class Scene:
         environments = in_order(await rows(url, "app_environments"))
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
-            berths = [Berth(number, stage, _settings(plan, stage, links[number]), command) for number in range(WORKERS)]
-            keeping = [asyncio.create_task(berth.keep()) for berth in berths]
+            workers = [
+                WorkerSupervisor(number, stage, _settings(plan, stage, links[number]), command)
+                for number in range(WORKERS)
+            ]
+            supervising = [asyncio.create_task(worker.run()) for worker in workers]
             try:
-                for berth in berths:
-                    await berth.process.ready()
+                for worker in workers:
+                    await worker.process.ready()
                 yield cls(
                     plan=plan,
                     servers=servers,
                     stage=stage,
                     links=links,
-                    berths=berths,
+                    workers=workers,
                     environments=environments,
                 )
             finally:
-                for task in keeping:
+                for task in supervising:
                     task.cancel()
-                for berth in berths:
-                    berth.process.kill()
+                for worker in workers:
+                    worker.process.kill()
         await asyncio.to_thread(servers.postgres.drop_database, name)
         await asyncio.to_thread(delete_topics, direct, list(partitions))
 
     async def publish(self) -> int:
-        """The plan's stream, spread over its time; how many records there are. A release stays in the partition that
-        it was begun in: whoever has an order to keep does not let more partitions break it.
+        """Publish the plan's event stream, spread over its time; return the number of records.
+
+        A release stays in the partition of its first record, also when the topic gets more partitions.
         """
         records = day_of(self.plan.seed, releases=self.plan.releases).daytime
         problems: list[KafkaError] = []
@@ -178,31 +183,31 @@ class Scene:
         return len(records)
 
     async def moment(self, at_seconds: float) -> None:
-        """Waits until so long after the first event was sent."""
+        """Wait until this time after the first event."""
         left_seconds = self.began_at_seconds + at_seconds - time.monotonic()
         if left_seconds > 0:
             await asyncio.sleep(left_seconds)
 
     async def grow(self, more: int) -> None:
-        """Gives the input topic more partitions; the publisher uses them once the broker shows them."""
+        """Give the input topic more partitions; the publisher uses them once the broker lists them."""
         topic, partitions = self.stage.topics.events, self.partitions + more
         client = AdminClient({"bootstrap.servers": self.stage.bootstrap_servers, "log_level": 0})
         for grown in client.create_partitions([NewPartitions(topic, partitions)]).values():
             await asyncio.to_thread(grown.result, 30)
 
-        def shown() -> bool:
+        def listed() -> bool:
             try:
                 known = client.list_topics(topic, timeout=5).topics[topic].partitions
             except KafkaException:
                 return False
             return len(known) == partitions and all(one.leader >= 0 for one in known.values())
 
-        await until(lambda: asyncio.to_thread(shown), what="the partitions are there")
+        await until(lambda: asyncio.to_thread(listed), what="the partitions are there")
         await asyncio.sleep(1.0)  # by then the publisher's client, which asks three times a second, knows them
         self.partitions = partitions
 
-    async def bring_back_the_database(self) -> None:
-        """Recovery may take more than one start, after a disk was full."""
+    async def restart_database(self) -> None:
+        """Restart the database. After a full disk, recovery may take more than one start."""
 
         def answers() -> bool:
             try:
@@ -215,26 +220,28 @@ class Scene:
         await until(lambda: asyncio.to_thread(answers), what="the database is back")
 
     async def settled(self) -> None:
-        """Waits until the group has committed all that was sent."""
-        await until(self.stage.committed, what=self.told, timeout_seconds=_SETTLED_WITHIN_SECONDS)
+        """Wait until the group has committed all records."""
+        await until(self.stage.committed, what=self.state, timeout_seconds=_SETTLED_WITHIN_SECONDS)
 
-    def told(self) -> str:
-        return "\n".join(["all is committed", *(f"{berth.ends} {berth.process.told()}" for berth in self.berths)])
+    def state(self) -> str:
+        return "\n".join(
+            ["all is committed", *(f"{worker.exit_codes} {worker.process.told()}" for worker in self.workers)]
+        )
 
 
 async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Plan) -> Links:
     way = servers.kafka.ways[number]
-    nature = {"seed": plan.seed, "latency_seconds": plan.latency_seconds}
+    conditions = {"seed": plan.seed, "latency_seconds": plan.latency_seconds}
     return Links(
-        database=await stack.enter_async_context(FaultyProxy.running(servers.postgres.port, **nature)),
-        broker=await stack.enter_async_context(FaultyProxy.running(way.behind, port=way.port, **nature)),
+        database=await stack.enter_async_context(FaultyProxy.running(servers.postgres.port, **conditions)),
+        broker=await stack.enter_async_context(FaultyProxy.running(way.behind, port=way.port, **conditions)),
     )
 
 
 def _settings(plan: Plan, stage: Stage, links: Links) -> dict[str, str]:
     database_url = make_url(stage.database_url).set(port=links.database.port)
     return {
-        **HURRIED,
+        **SHORT_TIMEOUTS,
         "RUDDER_CONCURRENCY": str(plan.concurrency),
         "RUDDER_COMMIT_INTERVAL_SECONDS": str(plan.commit_interval_seconds),
         "RUDDER_DATABASE_URL": database_url.render_as_string(hide_password=False),

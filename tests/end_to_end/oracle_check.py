@@ -1,0 +1,75 @@
+"""What the oracle says of all that is in the topics and the database of a stage."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import Message
+
+from tests.conformance.contents import contents
+from tests.conformance.producers import headers_of
+from tests.end_to_end.stage import Stage
+from tests.oracle.comparison import differences
+from tests.oracle.content import Row
+from tests.oracle.oracle import Oracle
+from tests.oracle.records import Record
+
+_POINTER_COLUMNS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OracleCheck:
+    """`records`: how many the input topic has. `published`: how many the output topics have."""
+
+    oracle: Oracle
+    records: int
+    published: int
+    differences: list[str]
+
+
+async def check_with_oracle(stage: Stage, environments: Iterable[Row] | None = None) -> OracleCheck:
+    """`environments`: the rows of `app_environments` before the first event; by default today's, pointing nowhere.
+
+    The order of a release's events is that of their offsets: all of them must be in one partition.
+    """
+    tables = await contents(stage.database_url)
+    if environments is None:
+        environments = [row | dict.fromkeys(_POINTER_COLUMNS) for row in tables["app_environments"]]
+    oracle = Oracle(environments=environments)
+    topics = stage.topics
+    inputs, deployment_statuses, release_statuses, dead_letters = [
+        [oracle_record(message) for message in await stage.read(topic)]
+        for topic in (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
+    ]
+    for record in inputs:
+        oracle.handle(record)
+    return OracleCheck(
+        oracle=oracle,
+        records=len(inputs),
+        published=len(deployment_statuses) + len(release_statuses) + len(dead_letters),
+        differences=differences(
+            oracle,
+            tables=tables,
+            deployment_statuses=deployment_statuses,
+            release_statuses=release_statuses,
+            dead_letters=dead_letters,
+        ),
+    )
+
+
+def oracle_record(message: Message) -> Record:
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None
+    assert partition is not None
+    assert offset is not None
+    key: Any = message.key()
+    value: Any = message.value()
+    return Record(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=message.timestamp()[1],
+        value=None if value is None else bytes(value),
+        headers=headers_of(message),
+        key=None if key is None else bytes(key),
+    )

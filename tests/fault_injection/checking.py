@@ -1,0 +1,37 @@
+"""What is left at the end of a plan, checked twice: by `verify`, and by the oracle."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tests.end_to_end.oracle_check import check_with_oracle
+from tests.end_to_end.stage import Stage
+from tests.end_to_end.verifying import compared
+
+_FINDINGS_MAX = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """`differences`: what either of them finds. `published_again`: how many records of the output topics an undisturbed
+    worker would not have published, as they repeat earlier ones.
+    """
+
+    differences: tuple[str, ...]
+    published_again: int
+
+
+async def check(stage: Stage, environments: list[dict[str, Any]]) -> Check:
+    """`environments`: the rows of `app_environments` before the first event."""
+    by_verify = await _findings_of_verify(stage)
+    by_oracle = await check_with_oracle(stage, environments)
+    return Check(
+        differences=(*by_verify, *(f"oracle: {line}" for line in by_oracle.differences)),
+        published_again=by_oracle.published - len(by_oracle.oracle.published),
+    )
+
+
+async def _findings_of_verify(stage: Stage) -> list[str]:
+    report = await compared(stage, findings_max=_FINDINGS_MAX)
+    left = {name: report["counts"][name] for name in ("uncommitted", "unverifiable", "foreign")}
+    found = [f"verify: {finding}" for finding in report["findings"]]
+    return [*found, *(f"verify: {count} {name}" for name, count in left.items() if count)]
