@@ -30,7 +30,7 @@ from worker.rules.rows import (
     DeploymentMove,
     NewDeployment,
     NewRelease,
-    Particulars,
+    OptionalFields,
     Release,
     ReleaseMove,
 )
@@ -163,19 +163,19 @@ def _message(event_type: EventType, *, block: bool) -> Message:
 
 
 def _changes(release: str, deployment: str, number: int) -> Changes:
-    particulars = Particulars(
+    optional_fields = OptionalFields(
         comment=_name("comment"),
         config_mapping_revision=_name("config_mapping_revision"),
         schema_based_config_revision=_name("schema_based_config_revision"),
         api_settings=_name("api_settings"),
     )
-    opened = NewDeployment(release_id=_name("release"), deployment=_deployment(""), particulars=particulars)
+    opened = NewDeployment(release_id=_name("release"), deployment=_deployment(""), optional_fields=optional_fields)
     superseded = DeploymentMove(
         deployment=_deployment("superseded_", deployed=False),
         previous=_name("superseded_previous"),
-        particulars=Particulars(),
+        optional_fields=OptionalFields(),
     )
-    moved = DeploymentMove(deployment=_deployment(""), previous=_name("previous"), particulars=particulars)
+    moved = DeploymentMove(deployment=_deployment(""), previous=_name("previous"), optional_fields=optional_fields)
     moves = {"superseded": (superseded,), "moved": (moved,)}
     return Changes(
         new_release=_new_release() if release == "created" else None,

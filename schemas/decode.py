@@ -11,7 +11,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from schemas import likely_cause
-from schemas.detail import PAIRS_MAX, echo, joined, pointer
+from schemas.detail import PROBLEMS_MAX, echo, joined, pointer
 from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
 from schemas.incoming import DATA_MODELS
@@ -76,10 +76,10 @@ def decode(
     if ahead:
         return _invalid(envelope, Reason.INVALID_DATA, ahead)
     if may_have_nul(envelope.raw):  # in what is read; other members are nobody's business
-        places, count = find_nul(data.model_dump(mode="json", by_alias=True), places_max=PAIRS_MAX)
+        places, count = find_nul(data.model_dump(mode="json", by_alias=True), paths_max=PROBLEMS_MAX)
         if places:
             nuls = [f"{pointer(('data', *place))}: has U+0000" for place in places]
-            return _invalid(envelope, Reason.INVALID_DATA, nuls, unsaid=count - len(nuls))
+            return _invalid(envelope, Reason.INVALID_DATA, nuls, omitted=count - len(nuls))
     return Event(source=source, id=id_, type=event_type, time=time, data=data)
 
 
@@ -101,12 +101,12 @@ def _problems(error: ValidationError) -> list[str]:
     ]
 
 
-def _invalid(envelope: Envelope, reason: Reason, problems: Iterable[str], *, unsaid: int = 0) -> Invalid:
+def _invalid(envelope: Envelope, reason: Reason, problems: Iterable[str], *, omitted: int = 0) -> Invalid:
     source, id_, type_, time, _ = envelope.attributes
     identified = source is not None and id_ is not None
     return Invalid(
         reason=reason,
-        detail=joined(problems, unsaid=unsaid),
+        detail=joined(problems, omitted=omitted),
         source=source if identified else None,
         id=id_ if identified else None,
         type=type_,

@@ -10,7 +10,7 @@ from schemas.text import utf16_units
 
 DETAIL_CHARS_MAX = 1000
 ECHO_CHARS_MAX = 100
-PAIRS_MAX = 10
+PROBLEMS_MAX = 10
 # Controls, formats, private use, surrogates and separators, as Unicode 14 has them. `str.isprintable` would have each
 # interpreter decide by its own Unicode, and a row's text must not depend on that.
 _UNPRINTABLE = re.compile(
@@ -42,16 +42,16 @@ def pointer(place: Sequence[str | int]) -> str:
     return "".join("/" + echo(str(step)).replace("~", "~0").replace("/", "~1") for step in place)
 
 
-def joined(problems: Iterable[str], *, unsaid: int = 0) -> str:
+def joined(problems: Iterable[str], *, omitted: int = 0) -> str:
     """Up to ten problems joined with `; `, then how many more there are; never longer than 1,000 characters.
 
-    `unsaid` counts further problems that the caller knows of and does not spell out.
+    `omitted` counts further problems that the caller knows of and does not spell out.
     """
     said: list[str] = []
-    chars, more = 0, unsaid
+    chars, more = 0, omitted
     for problem in problems:
         text = printable(problem)
-        if len(said) == PAIRS_MAX or (said and chars + utf16_units(text) > DETAIL_CHARS_MAX - _MORE_CHARS_MAX):
+        if len(said) == PROBLEMS_MAX or (said and chars + utf16_units(text) > DETAIL_CHARS_MAX - _MORE_CHARS_MAX):
             more += 1
             continue
         said.append(

@@ -78,8 +78,8 @@ def may_have_nul(raw: bytes) -> bool:
     return b"\\u0000" in raw
 
 
-def find_nul(value: object, *, places_max: int) -> tuple[list[Place], int]:
-    """The first places, at most `places_max`, of names and texts with U+0000 in `value`, and how many there are.
+def find_nul(value: object, *, paths_max: int) -> tuple[list[Place], int]:
+    """The first places, at most `paths_max`, of names and texts with U+0000 in `value`, and how many there are.
 
     A name's place ends with itself.
     """
@@ -88,7 +88,7 @@ def find_nul(value: object, *, places_max: int) -> tuple[list[Place], int]:
     for trail, text in _strings(value):
         if "\0" in text:
             count += 1
-            if count <= places_max:
+            if count <= paths_max:
                 places.append(_place(trail))
     return places, count
 

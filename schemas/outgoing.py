@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
 from schemas.statuses import DeploymentStatus, ReleaseStatus
-from schemas.text import Attempt, ConsumerClient, Name, Ordinal, Prose, Uuid
+from schemas.text import Attempt, EventSource, Name, Ordinal, Prose, Uuid
 from schemas.times import format_time
 from schemas.types import StatusEventType
 
@@ -33,7 +33,7 @@ class Cause(BaseModel):
 
     model_config = _WRITER
 
-    source: ConsumerClient
+    source: EventSource
     id: Name
     type: Name
     time: Time

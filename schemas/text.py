@@ -90,7 +90,7 @@ Name = Annotated[
 ]
 """An id or a name, nvarchar(255): 1 to 255 UTF-16 units."""
 
-ConsumerClient = Annotated[
+EventSource = Annotated[
     str,
     Field(min_length=1, max_length=SOURCE_UNITS_MAX),
     _fits(SOURCE_UNITS_MAX),

@@ -16,7 +16,7 @@ from benchmarks.contenders.orm_events import DeploymentEvent, ReleaseBlock
 from benchmarks.contenders.orm_log import Change, Place, compact, log_entry, said_by
 from benchmarks.contenders.orm_models import ActivityLog, Deployment, Release
 from benchmarks.contenders.status_records import StatusRecord, status_record
-from worker.rules.identity import deployment_id, entry_ids
+from worker.rules.identity import activity_ids, deployment_id
 
 _WANTED = {
     "requested": "PENDING",
@@ -63,7 +63,7 @@ class OrmHandler:
 
 async def _known(session: AsyncSession, event: DeploymentEvent) -> Sequence[ActivityLog]:
     """Rule 1: the entries that the event made before."""
-    ids = entry_ids(source=event.source, event_id=event.id)
+    ids = activity_ids(source=event.source, event_id=event.id)
     found = {
         activity.id: activity for activity in await session.scalars(select(ActivityLog).where(ActivityLog.id.in_(ids)))
     }

@@ -189,7 +189,7 @@ async def test_stdin_is_sent_up_to_the_first_invalid_line(publishing: PublishSte
     assert ended.code == 1
     assert [said.split()[0] for said in ended.out.splitlines()] == ["a", "b"]
     assert ended.complaint.startswith("-:3: unsupported_type: ")
-    assert ended.complaint.endswith("; 2 events sent, and nothing after it was sent")
+    assert ended.complaint.endswith("; 2 events sent, and nothing after it")
     assert await publishing.event_ids() == ["a", "b"]
 
 

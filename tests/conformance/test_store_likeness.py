@@ -76,7 +76,7 @@ async def test_environment_has_one_spelling_per_release(stores: Any) -> None:
     assert environments == {"Prod", "prod2"}
     assert _pointed(found) == [("Prod", "main")]
     details = {row["detail"] for row in found["release_event_rejections"]}
-    assert details == {f"/data/environment_id: the release has Prod, use its name: {DIFFERENCES}"}
+    assert details == {f"/data/environment_id: collides with Prod, an environment of the release: {DIFFERENCES}"}
 
 
 async def test_environment_with_only_cancelled_attempts_is_known(stores: Any) -> None:

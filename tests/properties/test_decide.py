@@ -16,14 +16,14 @@ from schemas.event import Event, Invalid
 from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus
 from schemas.types import EventType as E
-from tests.properties.world import DEPLOYMENT_MACHINE, ENTRIES_MAX, RELEASE_MACHINE, World
+from tests.properties.world import ACTIVITIES_MAX, DEPLOYMENT_MACHINE, RELEASE_MACHINE, World
 from tests.search import examples
 from tests.unit.rules.story import REDRIVE, fields, message, release_id, said
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.ports import OutgoingRecord
 from worker.rules.decide import decide
 from worker.rules.message import Message
-from worker.rules.rows import PointerMove
+from worker.rules.rows import EnvironmentPointerMove
 from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
 
 DEPLOYMENTS = [kind for kind in E if ".deployment." in kind]
@@ -168,7 +168,7 @@ def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
         new_rejections = world.rejections.keys() - rejections.keys()
         match outcome:
             case Applied() | Stale():
-                assert 1 <= len(new_entries) <= ENTRIES_MAX
+                assert 1 <= len(new_entries) <= ACTIVITIES_MAX
                 assert one.id in new_entries
                 assert not new_rejections
             case Rejected(again=again):
@@ -344,7 +344,7 @@ def test_counting_success_moves_the_pointer_unless_a_later_does(steps: list[Step
     world = World(environments=["prod"])
     key = ("prod", UUID(int=0xC), "main")
     for one in told(replace(step, release=1, number=None, block=True, environment="prod") for step in steps):
-        before: PointerMove | None = world.pointers.get(key)
+        before: EnvironmentPointerMove | None = world.pointers.get(key)
         outcome = world.take(one)
         after = world.pointers.get(key)
         if not (isinstance(outcome, Applied) and one.content.type == E.DEPLOYMENT_SUCCEEDED):

@@ -54,7 +54,7 @@ def nothing_supersedes(patch: pytest.MonkeyPatch) -> None:
 
 def superseding_fails_the_older(patch: pytest.MonkeyPatch) -> None:
     def supersede(self: Any, release: Any, active: Deployment) -> None:
-        self._move(release, active, DeploymentStatus.FAILED, particulars=effects._NOTHING_SAID)
+        self._move(release, active, DeploymentStatus.FAILED, optional_fields=effects._NO_OPTIONAL_FIELDS)
 
     patch.setattr(effects.Effects, "supersede", supersede)
 

@@ -74,7 +74,7 @@ class Tracking(RuleBasedStateMachine):
     def what_is_under_way_is_the_models(self) -> None:
         under_way = [offset for offset, done in self.finished.items() if not done]
         assert self.tracker.under_way == len(under_way)
-        assert self.tracker.first_under_way == min(under_way, default=None)
+        assert self.tracker.first_incomplete == min(under_way, default=None)
 
 
 Tracking.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
@@ -102,7 +102,7 @@ def test_any_order_of_completion_commits_everything(offsets: set[int], data: st.
 def test_unread_partition_has_nothing_to_commit() -> None:
     """An assignment may end before its first record."""
     tracker = OffsetTracker()
-    assert (tracker.to_commit(), tracker.under_way, tracker.first_under_way) == (None, 0, None)
+    assert (tracker.to_commit(), tracker.under_way, tracker.first_incomplete) == (None, 0, None)
 
 
 @pytest.mark.parametrize("offset", [-1, -7])

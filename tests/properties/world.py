@@ -18,24 +18,24 @@ from schemas.incoming import DeploymentChange, ReleaseCreated, ReleaseFields
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.rules.decide import decide
-from worker.rules.identity import entry_ids
+from worker.rules.identity import activity_ids
 from worker.rules.message import Message
 from worker.rules.rows import (
     Activity,
     Deployment,
     DeploymentMove,
+    EnvironmentPointer,
+    EnvironmentPointerMove,
     NewDeployment,
     NewRelease,
-    Particulars,
-    Pointer,
-    PointerMove,
+    OptionalFields,
     Rejection,
     Release,
     ReleaseMove,
 )
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
 
-ENTRIES_MAX = 4
+ACTIVITIES_MAX = 4
 ACTIVE = ("PENDING", "IN_PROGRESS")
 DEPLOYMENT_MACHINE: Mapping[str, str] = {
     "PENDING": "IN_PROGRESS SUCCESS FAILED CANCELLED",
@@ -83,7 +83,7 @@ class DeploymentRow:
     release_id: UUID
     deployment: Deployment
     created_at: datetime
-    particulars: Particulars
+    optional_fields: OptionalFields
 
 
 class World:
@@ -95,7 +95,7 @@ class World:
         self.deployments: dict[UUID, DeploymentRow] = {}
         self.activities: dict[UUID, Activity] = {}
         self.rejections: dict[UUID, Rejection] = {}
-        self.pointers: dict[PointerKey, PointerMove] = {}
+        self.pointers: dict[PointerKey, EnvironmentPointerMove] = {}
         self._attempts: dict[UUID, list[UUID]] = defaultdict(list)
         self._numbers: dict[NumberKey, UUID] = {}
 
@@ -108,7 +108,7 @@ class World:
     def load(self, message: Message) -> State:
         content = message.content
         if content.source is not None and content.id is not None:
-            ids = entry_ids(source=content.source, event_id=content.id)
+            ids = activity_ids(source=content.source, event_id=content.id)
             activities = tuple(self.activities[activity_id] for activity_id in ids if activity_id in self.activities)
             if activities:
                 return State(activities=activities)
@@ -129,7 +129,7 @@ class World:
     def attempts(self, release_id: UUID) -> tuple[Deployment, ...]:
         return tuple(self.deployments[row_id].deployment for row_id in self._attempts[release_id])
 
-    def _pointer(self, event: Event, release: Release | ReleaseFields | None) -> Pointer | None:
+    def _pointer(self, event: Event, release: Release | ReleaseFields | None) -> EnvironmentPointer | None:
         data = event.data
         if event.type is not EventType.DEPLOYMENT_SUCCEEDED or release is None:
             return None
@@ -138,12 +138,12 @@ class World:
         key = (data.environment_id, release.component_id, release.deployment_track_id)
         return self.pointer(self.pointers.get(key))
 
-    def pointer(self, move: PointerMove | None) -> Pointer:
+    def pointer(self, move: EnvironmentPointerMove | None) -> EnvironmentPointer:
         """What an `app_environments` row says after `move`; before any, it points at nothing."""
         if move is None:
-            return Pointer(deployment_id=None, deployed_at=None)
+            return EnvironmentPointer(deployment_id=None, deployed_at=None)
         row = self.deployments[move.deployment_id]
-        return Pointer(
+        return EnvironmentPointer(
             deployment_id=str(move.deployment_id),
             release_id=move.release_id,
             deployed_at=row.deployment.deployed_at,
@@ -172,7 +172,7 @@ class World:
             self._insert_deployment(changes.new_deployment)
         if changes.release_move is not None:
             self._move_release(changes.release_move)
-        guard(1 <= len(changes.activities) <= ENTRIES_MAX, f"{len(changes.activities)} entries")
+        guard(1 <= len(changes.activities) <= ACTIVITIES_MAX, f"{len(changes.activities)} entries")
         for activity in changes.activities:
             self._append(activity)
         if changes.pointer_move is not None:
@@ -207,10 +207,10 @@ class World:
         guard(opened.attempt == len(siblings) + 1, f"attempt {opened.attempt} after {len(siblings)}")
         active = [sibling for sibling in siblings if sibling.status in ACTIVE]
         guard(not (active and opened.status in ACTIVE), "a second active attempt")
-        said = {name: value for name, value in asdict(new.particulars).items() if value is not None}
+        said = {name: value for name, value in asdict(new.optional_fields).items() if value is not None}
         defaults: dict[str, Any] = {"config_mapping_revision": 0, "schema_based_config_revision": 0}
         guard(opened.created_at == opened.updated_at, "a new attempt was changed before it was created")
-        row = DeploymentRow(new.release_id, opened, opened.created_at, Particulars(**(defaults | said)))
+        row = DeploymentRow(new.release_id, opened, opened.created_at, OptionalFields(**(defaults | said)))
         self.deployments[opened.id] = row
         self._attempts[new.release_id].append(opened.id)
 
@@ -224,8 +224,10 @@ class World:
         guard((moved.environment_id, moved.config_revision, moved.attempt) == key, "an attempt changes its key")
         guard(moved.created_at == before.created_at, "an attempt changes its first event")
         guard(moved.updated_at >= before.updated_at, "an attempt's last event time goes back")
-        said = {name: value for name, value in asdict(move.particulars).items() if value is not None}
-        self.deployments[moved.id] = replace(row, deployment=moved, particulars=replace(row.particulars, **said))
+        said = {name: value for name, value in asdict(move.optional_fields).items() if value is not None}
+        self.deployments[moved.id] = replace(
+            row, deployment=moved, optional_fields=replace(row.optional_fields, **said)
+        )
 
     def siblings(self, release_id: UUID, like: Deployment) -> list[Deployment]:
         """The attempts of one environment and config revision."""
@@ -240,7 +242,7 @@ class World:
         )
         self.activities[activity.id] = activity
 
-    def _move_pointer(self, move: PointerMove) -> None:
+    def _move_pointer(self, move: EnvironmentPointerMove) -> None:
         guard(move.environment_id in self.environments, "app_environments gets a row")
         deployment, release = self.deployments[move.deployment_id].deployment, self.releases[move.release_id].release
         guard(deployment.status is DeploymentStatus.SUCCESS, "app_environments points at no success")

@@ -40,7 +40,7 @@ def release_row(row: ReleaseRow) -> Row:
 
 
 def deployment_row(row: DeploymentRow) -> Row:
-    deployment, said = row.deployment, row.particulars
+    deployment, said = row.deployment, row.optional_fields
     return {
         "id": deployment.id,
         "created_at": row.created_at,

@@ -17,11 +17,11 @@ from worker.version import __version__
 
 app = typer.Typer(
     name="rudder-worker",
-    help="Consumes CI/CD events about releases and deployments from Kafka and records them in a database.",
+    help="Consume release and deployment events from Kafka, and record them in a database.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # help and errors are plain text, whatever they are printed to
+    rich_markup_mode=None,  # plain text on terminals too
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(with_log_format(run.run))
@@ -50,8 +50,8 @@ def options(
 
 
 def main() -> int:
-    """Run the command that the process was started with; its exit code. The one place where a fault of the worker's own
-    is reported: with its traceback, in the format of the logs.
+    """Run the command of `sys.argv`; its exit code. A bug in the worker is reported here, with its traceback, in the
+    format of the logs.
     """
     try:
         code = _invoked()
@@ -62,8 +62,8 @@ def main() -> int:
         if error.errno not in {errno.EPIPE, errno.ENOSPC, errno.EBADF, errno.EIO}:
             log_setup.log_fault(error)
             return EXIT_PROBLEM
-        _give_up_standard_output()
-        if error.errno != errno.EPIPE:  # a reader that has seen enough is no error
+        _redirect_standard_output()
+        if error.errno != errno.EPIPE:  # the reader closed the pipe, as `head` does
             complain(f"standard output cannot be written: {error.strerror}")
             return EXIT_USAGE
         return EXIT_PROBLEM
@@ -79,15 +79,15 @@ def _invoked() -> int:
         ended = app(prog_name="rudder-worker", standalone_mode=not as_json)
     except SystemExit as exit_:
         ended = exit_.code
-    except TyperException as error:  # wrong usage, which Typer itself would print as text
+    except TyperException as error:  # wrong usage; Typer would print plain text
         log_setup.configure(level="info", log_format="json")
         complain(error.format_message())
         return error.exit_code
     return ended if isinstance(ended, int) else 0
 
 
-def _give_up_standard_output() -> None:
-    """What is buffered goes nowhere, or the interpreter would try to write it again."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)
+def _redirect_standard_output() -> None:
+    """Discard buffered output, which the interpreter would write again at exit."""
+    null_device = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null_device, sys.stdout.fileno())
+    os.close(null_device)

@@ -1,4 +1,4 @@
-"""`rudder-worker check-config`: the effective settings, before anything depends on them."""
+"""`rudder-worker check-config`: the effective settings, checked."""
 
 import asyncio
 import json
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 _MASK = "********"
 
-_LOOK_TIMEOUT_SECONDS = 5.0
-"""How long the database is waited for: the settings are what was asked for."""
+_ADVICE_TIMEOUT_SECONDS = 5.0
+"""The command prints settings; it must not wait long for a database."""
 
 
 def check_config(
     context: typer.Context,
     connect: Annotated[
         bool,
-        typer.Option("--connect", help="Also try database, broker, topics and group, without writing; 1 if one fails."),
+        typer.Option("--connect", help="Also check database, broker, topics and group, read-only; 1 on failure."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Print the effective settings, secrets masked; refuse contradictions in one line, with exit code 2.
+    """Print the effective settings, with secrets masked. If settings contradict each other, the exit code is 2.
 
-    Of SQL Server it also says what should be otherwise, where the server answers.
+    If SQL Server answers, also print recommendations for the database.
     """
     with clear_errors():
         settings = load()
@@ -62,7 +62,7 @@ def check_config(
 
 
 def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]":
-    """What became of a look at each; the clients' own lines would say the same again."""
+    """The result of each check. The clients' own log lines are off, since they would repeat it."""
     from worker.assembly import connection_checks
     from worker.service.connection_check import connect
 
@@ -71,13 +71,13 @@ def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]
 
 
 def _advice(settings: Settings) -> Sequence[str]:
-    """What there is to say of the database, where there may be anything and it answers."""
+    """Recommendations for the database, if its dialect has any and it answers."""
     from worker.assembly import store
     from worker.db.engine import dialect_of
 
     if not dialect_of(settings.database_url.get_secret_value()).advises:
         return ()
-    timeout_seconds = min(settings.database_timeout_seconds, _LOOK_TIMEOUT_SECONDS)
+    timeout_seconds = min(settings.database_timeout_seconds, _ADVICE_TIMEOUT_SECONDS)
 
     async def look() -> Sequence[str]:
         database = store(settings.model_copy(update={"database_timeout_seconds": timeout_seconds}))
@@ -89,7 +89,7 @@ def _advice(settings: Settings) -> Sequence[str]:
     try:
         return asyncio.run(look())
     except (ConfigurationError, Unavailable) as error:
-        return (f"the database was not looked at: {' '.join(str(error).split())}",)
+        return (f"the database was not checked: {' '.join(str(error).split())}",)
 
 
 def _shown(settings: Settings, name: str) -> str | int | float | None:

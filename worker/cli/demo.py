@@ -1,4 +1,4 @@
-"""`rudder-worker demo`: a day of CI/CD on this machine, checked against a recount."""
+"""`rudder-worker demo`: a day of CI/CD on this machine, verified."""
 
 import asyncio
 from pathlib import Path
@@ -11,9 +11,9 @@ from worker.rules.errors import ConfigurationError
 
 
 def demo(
-    serve: Annotated[bool, typer.Option("--serve", help="Keep everything up afterwards, until Ctrl-C.")] = False,
-    seed: Annotated[int, typer.Option(help="Which day: the same seed gives the same events.")] = 2026,
-    output: Annotated[Path, typer.Option(help="Where the database file and the worker's log go.")] = Path(
+    serve: Annotated[bool, typer.Option("--serve", help="Keep everything running afterwards, until Ctrl-C.")] = False,
+    seed: Annotated[int, typer.Option(help="Seed of the events: the same seed gives the same events.")] = 2026,
+    output: Annotated[Path, typer.Option(help="Folder of the database file and the worker's log.")] = Path(
         "demo-output"
     ),
 ) -> None:
@@ -22,7 +22,7 @@ def demo(
         try:
             output.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigurationError(f"--output: {output} cannot be made: {error.strerror}") from error
+            raise ConfigurationError(f"--output: {output} cannot be created: {error.strerror}") from error
         from worker.demo.broker import DemoExtraMissing, broker_binary
         from worker.demo.play import run_demo
 

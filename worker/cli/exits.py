@@ -1,4 +1,4 @@
-"""How commands end: the exit codes of the contract, and errors as one clear line instead of a traceback."""
+"""How commands end: exit codes (docs/contract.md#commands), and errors as one line instead of a traceback."""
 
 import sys
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from worker.settings import unknown_names
 from worker.telemetry import LogEvent
 
 EXIT_PROBLEM = 1
-"""The work found a problem, which it reports."""
+"""The command found a problem, and reports it."""
 
 EXIT_USAGE = 2
 """Wrong usage or configuration."""
@@ -26,8 +26,8 @@ EXIT_INTERRUPTED = 130
 
 @contextmanager
 def clear_errors(*, interruptible: bool = True) -> Iterator[None]:
-    """Around a command's work: an error that an operator can correct is one line on standard error, and a signal ends
-    the command. Not `interruptible`: the command handles signals itself.
+    """Around a command: print an operator's error as one line on standard error; end the command on a signal.
+    Not `interruptible`: the command handles signals itself.
     """
     try:
         with signals.interrupting() if interruptible else nullcontext():
@@ -36,16 +36,16 @@ def clear_errors(*, interruptible: bool = True) -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(EXIT_USAGE) from error
     except ExceptionGroup as group:
-        if (broken := group.subgroup(FatalClientError)) is None:
+        if (fatal := group.subgroup(FatalClientError)) is None:
             raise
-        complain(str(broken.exceptions[0]))
+        complain(str(fatal.exceptions[0]))
         raise typer.Exit(EXIT_PROBLEM) from group
     except KeyboardInterrupt as error:
         raise typer.Exit(EXIT_INTERRUPTED) from error
 
 
 def complain(line: str) -> None:
-    """Why the command failed, in one line: among JSON logs a JSON line, else text that cannot steer a terminal."""
+    """Print why the command failed: a JSON line among JSON logs, else one line without control characters."""
     text = printable(" ".join(line.split()))
     if log_setup.json_chosen():
         _log().critical(LogEvent.COMMAND_FAILED, problem=text)
@@ -54,7 +54,7 @@ def complain(line: str) -> None:
 
 
 def warn(line: str) -> None:
-    """What an operator should know although the command did not fail, as `complain` writes it."""
+    """Print a warning of a command that goes on, as `complain` does."""
     text = printable(" ".join(line.split()))
     if log_setup.json_chosen():
         _log().warning(LogEvent.COMMAND_WARNING, problem=text)
@@ -63,13 +63,13 @@ def warn(line: str) -> None:
 
 
 def warn_of_unknown_names() -> None:
-    """A warning for each variable that looks like a misspelt setting: the command works with that setting's default."""
+    """Warn of each variable that looks like a misspelt setting."""
     for problem in unknown_names(environment()):
         warn(problem)
 
 
 def note(line: str) -> None:
-    """What the command has to say of its work beside its results, as `complain` writes it."""
+    """Print information on the command's progress, as `complain` does."""
     text = printable(" ".join(line.split()))
     if log_setup.json_chosen():
         _log().info(LogEvent.COMMAND_NOTE, note=text)
@@ -84,5 +84,5 @@ def _log() -> structlog.stdlib.BoundLogger:
 
 def _print(line: str) -> None:
     if sys.stderr is not None:
-        with suppress(OSError):  # whoever read it is gone, and there is nowhere else to report that
+        with suppress(OSError):  # the reader is gone, and there is no other stream to report that
             print(line, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The option `--log-format`, before a command's name and behind it."""
+"""The option `--log-format`, accepted before and after a command's name."""
 
 import inspect
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from worker.service import log_setup
 def _choose(context: typer.Context, log_format: log_setup.LogFormat | None) -> log_setup.LogFormat | None:
     if log_format is not None:
         context.obj = log_format
-        log_setup.configure(level="info", log_format=log_format)  # for what goes wrong before the command does it
+        log_setup.configure(level="info", log_format=log_format)  # for errors before the command configures logging
     return log_format
 
 
@@ -21,7 +21,7 @@ LogFormatOption = Annotated[
     Literal["json", "console"] | None,
     typer.Option(
         "--log-format",
-        help="How logs and errors look on standard error; for run and migrate json unless at a terminal, else console.",
+        help="Format of logs and errors on standard error. Default: json for run and migrate without a terminal.",
         callback=_choose,
         is_eager=True,
     ),
@@ -29,7 +29,7 @@ LogFormatOption = Annotated[
 
 
 def with_log_format(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with the option as its last one; what was chosen is the context's `obj`."""
+    """The command with the option added. The chosen format is the context's `obj`."""
 
     @wraps(command)
     def wrapped(*arguments: Any, log_format: log_setup.LogFormat | None = None, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`rudder-worker migrate`: the tables, up, down, or as a script for review."""
+"""`rudder-worker migrate`: create or change the tables, or print the SQL for review."""
 
 import asyncio
 from typing import Annotated
@@ -13,17 +13,17 @@ from worker.settings import Settings, load
 
 def migrate(
     context: typer.Context,
-    revision: Annotated[str, typer.Argument(help="The revision to go to.")] = "head",
+    revision: Annotated[str, typer.Argument(help="Target revision.")] = "head",
     down: Annotated[
-        bool, typer.Option("--down", help="Go down to the revision; `base` takes everything back.")
+        bool, typer.Option("--down", help="Downgrade to the revision; `base` removes all tables of the worker.")
     ] = False,
     sql: Annotated[
-        bool, typer.Option("--sql", help="Print the SQL instead of running it; connects to nothing.")
+        bool, typer.Option("--sql", help="Print the SQL instead of running it, without a connection.")
     ] = False,
-    start: Annotated[str | None, typer.Option("--from", help="With --sql: the revision the database is at.")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="With --sql: current revision of the database.")] = None,
     grants: Annotated[
         str | None,
-        typer.Option(metavar="LOGIN", help="Print what gives LOGIN the worker's rights, and no more; nothing else."),
+        typer.Option(metavar="LOGIN", help="Print the GRANT statements for the privileges of LOGIN, and exit."),
     ] = None,
 ) -> None:
     """Create or change the worker's tables in RUDDER_DATABASE_URL."""
@@ -35,15 +35,15 @@ def migrate(
         if grants is not None:
             if down or sql or start is not None or revision != "head":
                 raise ConfigurationError(
-                    "--grants prints the rights at the newest revision, and goes with nothing else"
+                    "--grants cannot be combined with other options; it prints the privileges at the newest revision"
                 )
             _print_grants(settings, grants)
             return
         if start is not None and not sql:
-            raise ConfigurationError("--from says where a script begins, so it goes with --sql")
+            raise ConfigurationError("--from requires --sql: it is the first revision of the script")
         if down and revision == "head":
             if not sql:
-                raise ConfigurationError("--down needs the revision to go down to, such as `base`")
+                raise ConfigurationError("--down requires a target revision, for example `base`")
             revision = "base"
         from worker.db import migration
         from worker.db.engine import parse_url
@@ -54,7 +54,7 @@ def migrate(
         if sql:
             print(migration.script(url, start=start, revision=revision))
             return
-        asyncio.run(_answers(settings))
+        asyncio.run(_require_connection(settings))
         (migration.downgrade if down else migration.upgrade)(url, revision)
         print(f"the database is at revision {head_revision() if revision == 'head' else revision}")
 
@@ -66,8 +66,8 @@ def _print_grants(settings: Settings, login: str) -> None:
     print(dialect_of(settings.database_url.get_secret_value()).grants(login, revision=head_revision()))
 
 
-async def _answers(settings: Settings) -> None:
-    """Raises what an operator can mend, in words; Alembic would raise what the driver does."""
+async def _require_connection(settings: Settings) -> None:
+    """Connect once: Alembic would raise the driver's exceptions, not ConfigurationError or Unavailable."""
     from worker.assembly import store
 
     database = store(settings)

@@ -1,7 +1,7 @@
-"""A Markdown page's tables and diagrams, generated from the code: `python -m worker.cli.reference [--check] PAGE...`.
+"""Tables and diagrams of Markdown pages, generated from the code: `python -m worker.cli.reference [--check] PAGE...`.
 
-What stands between `<!-- generated: settings -->` and `<!-- end generated -->`, each on a line of its own, belongs to
-this module; the rest of the page is its author's. A page so cannot say what the code does not, and CI checks that.
+This module replaces the text between `<!-- generated: settings -->` and `<!-- end generated -->`, each on a line of its
+own, and nothing else. CI checks that the pages are current.
 """
 
 import sys
@@ -32,11 +32,11 @@ _USAGE = "usage: python -m worker.cli.reference [--check] PAGE..."
 
 
 class MarkersBroken(Exception):
-    """A page's markers name no known block, or do not pair; the message says which and on which line."""
+    """A marker has an unknown name, or no counterpart. The message: which one, and its line."""
 
 
 def blocks() -> Mapping[str, str]:
-    """The text of every block, by the name that its marker has."""
+    """The text of every block, by the name in its marker."""
     return {
         "settings": _settings(),
         "metrics": _table(("metric", "kind", "labels", "meaning"), map(_metric_row, METRICS)),
@@ -50,7 +50,7 @@ def blocks() -> Mapping[str, str]:
 
 
 def renewed(page: str, texts: Mapping[str, str]) -> tuple[str, Sequence[str]]:
-    """The page with its blocks as `texts` has them, and the names of those that were not so before.
+    """The page with the blocks of `texts`, and the names of the blocks that differed.
 
     Raises:
         MarkersBroken: an unknown name, a block that does not end, an end without a block.
@@ -83,9 +83,9 @@ def renewed(page: str, texts: Mapping[str, str]) -> tuple[str, Sequence[str]]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Renews the pages, or with `--check` only says which blocks are stale.
+    """Update the pages; with `--check` only report stale blocks.
 
-    The exit code: 0 done, 1 something is stale, 2 broken markers, an unreadable page or wrong usage.
+    Exit code: 0 success, 1 a block is stale, 2 wrong markers, an unreadable page or wrong usage.
     """
     check = "--check" in arguments
     paths = [Path(argument) for argument in arguments if argument != "--check"]
@@ -149,12 +149,12 @@ def _default(field: FieldInfo) -> str:
 
 def _meaning(name: str, field: FieldInfo) -> str:
     choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    said = [
+    parts = [
         field.description or "",
         *(["one of " + ", ".join(f"`{choice}`" for choice in choices)] if choices else []),
         *([f"also `{PREFIX}{name.upper()}_FILE`"] if name in SECRETS else []),
     ]
-    return "; ".join(said)
+    return "; ".join(parts)
 
 
 def _metric_row(metric: Metric) -> tuple[str, str, str, str]:

@@ -1,4 +1,4 @@
-"""Results on standard output, for a command whose work must not depend on who reads them."""
+"""Results on standard output, for a command that must finish even if no one reads them."""
 
 import json
 import os
@@ -8,10 +8,10 @@ from worker.cli.exits import complain
 
 
 class Results:
-    """Writes lines until that fails; from then on nothing is written, and the command goes on.
+    """Writes lines until that fails; then it writes nothing more, and the command continues.
 
-    A reader that has seen enough (`| head -1`) is no failure. A device that refuses the lines is: `failed` is then set,
-    and one line on standard error says so. What the terminal's encoding does not have is written as an escape.
+    A closed pipe (`| head -1`) is not a failure. For any other error `failed` is set, and one line is printed on
+    standard error. Characters that the encoding does not have are written as escapes.
     """
 
     def __init__(self) -> None:
@@ -19,9 +19,9 @@ class Results:
         self.failed = False
         if self._open:
             reconfigure = getattr(sys.stdout, "reconfigure", None)
-            if reconfigure is not None:  # a test's stand-in has none
+            if reconfigure is not None:  # not in tests that replace it
                 reconfigure(errors="backslashreplace")
-        # An escape of the terminal's encoding is none of JSON's.
+        # An escape of the encoding would not be valid JSON.
         self._all_ascii = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") != "utf8"
 
     def line(self, text: str) -> None:
@@ -35,14 +35,14 @@ class Results:
         except OSError as error:
             self._close()
             self.failed = True
-            complain(f"standard output cannot be written, and no more is written there: {error.strerror}")
+            complain(f"standard output cannot be written: {error.strerror}; no more results are printed")
 
     def json(self, value: object) -> None:
         """Write one line of JSON."""
         self.line(json.dumps(value, ensure_ascii=self._all_ascii))
 
     def _close(self) -> None:
-        """Point standard output elsewhere, or the interpreter would try once more at its end, and fail."""
+        """Redirect standard output to the null device: the interpreter flushes it at exit, which would fail again."""
         self._open = False
         devnull = os.open(os.devnull, os.O_WRONLY)
         try:

@@ -1,4 +1,4 @@
-"""`rudder-worker run`: the worker, in this process or in several, until a signal ends it."""
+"""`rudder-worker run`: the worker, in one process or in several, until a signal."""
 
 import asyncio
 import gc
@@ -22,29 +22,29 @@ from worker.settings import Settings, load, unknown_names
 from worker.telemetry import LogEvent
 
 GRACE_SECONDS = 20.0
-"""What a stop may take beyond the drain: the last commit's timeout, leaving the group, closing connections."""
+"""Time limit of a stop, in addition to the drain: the last commit, leaving the group, closing connections."""
 
 _MARGIN_SECONDS = 15.0
-"""What a process may take beyond that to cancel what hangs and say so; who is then still there is killed."""
+"""Time limit in addition to that for cancelling hanging tasks; then a process is killed."""
 
 _GC_THRESHOLDS = (10_000, 3, 3)
-"""Allocations between two collections, and how many of one generation make one of the next: Python's 700 cost a
-twentieth of all time. Libraries leave cycles behind all the same, so the oldest generation has its turn as well."""
+"""Python's default of 700 allocations between two collections costs 5 % of the time. Libraries create cycles, so the
+oldest generation is collected as well."""
 
 
 def run(
     context: typer.Context,
     processes: Annotated[
         int | None,
-        typer.Option(help="Worker processes, one for each core to use.", show_default="RUDDER_PROCESSES"),
+        typer.Option(help="Number of worker processes; at most one per core.", show_default="RUDDER_PROCESSES"),
     ] = None,
     process_number: Annotated[int | None, typer.Option(NUMBER_OPTION, hidden=True)] = None,
 ) -> None:
-    """Consume events, write rows, publish status changes, until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
+    """Consume events, write rows and publish status events, until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
-    A second signal does not wait for work in flight; nothing is lost, the events will be delivered again.
+    The first signal waits for messages in flight. A second one does not; their events are delivered again.
 
-    With several processes, this one does no work: it restarts any that dies, and stops them all.
+    With several processes, this one supervises them: it restarts a process that exits, and stops all of them.
     """
     with clear_errors(interruptible=False), nullcontext() if process_number is None else _of_several(process_number):
         log_setup.configure(level="info", log_format=context.obj)
@@ -62,7 +62,7 @@ def run(
 
 @contextmanager
 def _of_several(process_number: int) -> Iterator[None]:
-    """Around one of several processes: its log lines say which it is, and its parent says why none can run."""
+    """Around one of several processes: its log lines have its number, and its parent reports why it cannot run."""
     with structlog.contextvars.bound_contextvars(process=process_number):
         try:
             yield
@@ -75,7 +75,7 @@ def _run(serve: Callable[[Stop], Awaitable[None]], *, supervised: bool = False) 
     """`supervised`: this is one of several processes."""
 
     async def stoppable() -> signal.Signals | None:
-        # Before anything is imported that takes time, and until the loop is closed.
+        # Installed before slow imports, until the loop is closed.
         stop, received = Stop(), _Received(supervised=supervised)
         with received.installed(stop):
             await serve(stop)
@@ -86,27 +86,27 @@ def _run(serve: Callable[[Stop], Awaitable[None]], *, supervised: bool = False) 
             try:
                 received = runner.run(stoppable())
             finally:
-                closing.enter_context(signals.bounded_exit(EXIT_PROBLEM))  # the loop waits for a driver's threads
-    except asyncio.CancelledError as error:  # by a signal that does not wait
+                closing.enter_context(signals.bounded_exit(EXIT_PROBLEM))  # the loop waits for drivers' threads
+    except asyncio.CancelledError as error:  # by the second signal
         raise typer.Exit(EXIT_INTERRUPTED) from error
     if received == signal.SIGINT:
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
 async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> None:
-    """Be a worker."""
+    """Run the worker's services."""
     from worker.assembly import LAST_SERVICES, services
 
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
     working = services(settings)
-    # What is there now stays, so that no collection looks through it again.
+    # Exclude all objects of the start from collections.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
 
     def orphaned() -> None:
         structlog.get_logger("worker.processes").warning(LogEvent.PROCESS_ORPHANED)
-        signal.alarm(math.ceil(grace_seconds + _MARGIN_SECONDS))  # nobody else is left to kill this one if it hangs
-        stop.ask("the parent process is gone")
+        signal.alarm(math.ceil(grace_seconds + _MARGIN_SECONDS))  # no parent is left to kill this process if it hangs
+        stop.request("the parent process has exited")
 
     if supervised:
         parent_death.when_cut(orphaned)
@@ -114,7 +114,7 @@ async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> 
 
 
 async def _watch(settings: Settings, stop: Stop) -> None:
-    """Be the parent of several workers."""
+    """Supervise several worker processes."""
     from worker.db.engine import parse_url
     from worker.sources_file import allowed_sources
 
@@ -128,10 +128,10 @@ async def _watch(settings: Settings, stop: Stop) -> None:
 
 
 class _Received:
-    """The first signal asks the worker to stop, the second ends it.
+    """The first signal stops the worker in order, the second at once.
 
-    One of several processes may be sent SIGTERM by its parent and, as some service managers do, by whoever sent it to
-    the parent as well. It is SIGINT that ends it at once.
+    One of several processes may get SIGTERM twice: from its parent, and from a service manager that signals all
+    processes. There, only SIGINT stops it at once.
     """
 
     def __init__(self, *, supervised: bool) -> None:
@@ -146,7 +146,7 @@ class _Received:
             if at_once and task is not None:
                 task.cancel()
             self.signal = number
-            stop.ask(number.name)
+            stop.request(number.name)
 
         def wake(number: signal.Signals) -> None:
             if not loop.is_closed():
@@ -158,6 +158,6 @@ class _Received:
 def _loop_factory() -> type[asyncio.AbstractEventLoop] | None:
     try:
         import uvloop
-    except ImportError:  # not to be had on Windows
+    except ImportError:  # not available on Windows
         return None
     return uvloop.Loop

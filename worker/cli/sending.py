@@ -1,4 +1,4 @@
-"""What `publish` does with events that are ready: who they are from, sending them, and the count of what was sent."""
+"""How `publish` sends checked events: their source and ids, the producer, and the count of sent events."""
 
 import asyncio
 import threading
@@ -17,7 +17,7 @@ from worker.cli.results import Results
 from worker.publishing.ci_run import CiRun, ci_run, named_run
 from worker.publishing.event_input import Problem, outgoing_record
 from worker.publishing.event_texts import EventInput
-from worker.publishing.spelling import likely
+from worker.publishing.spelling import closest
 from worker.rules.errors import ConfigurationError, Unavailable
 from worker.settings import Settings
 
@@ -25,10 +25,10 @@ DEFAULT_SOURCE = "/rudder-worker/publish"
 
 
 class InvalidEvent(Exception):
-    """An event will not be sent; the message says where it stands and why."""
+    """An event will not be sent. The message: its location, and the reason."""
 
     def __init__(self, problem: Problem) -> None:
-        super().__init__(f"{problem.place}: {problem.reason}: {problem.detail}")
+        super().__init__(f"{problem.location}: {problem.reason}: {problem.detail}")
 
 
 class _NoSuchTopic(Exception):
@@ -37,7 +37,7 @@ class _NoSuchTopic(Exception):
 
 @dataclass(slots=True, kw_only=True)
 class Identity:
-    """The source and the ids of events that have none of their own."""
+    """The source and the ids of events without their own."""
 
     source: str
     run: CiRun | None
@@ -46,7 +46,7 @@ class Identity:
 
     @classmethod
     def of(cls, *, source: str | None, run: str | None, environment: Mapping[str, str], redrive: bool) -> "Identity":
-        """From the flags where they are given, else from the variables of the CI system."""
+        """From the flags, or else from the variables of the CI system."""
         found = ci_run(environment)
         if source is None:
             source = found.source if found else DEFAULT_SOURCE
@@ -55,28 +55,28 @@ class Identity:
         return cls(source=source, run=found, redrive=redrive)
 
     def id_of(self, event: Event) -> str:
-        """Raises ConfigurationError where a redrive would need an invented id."""
+        """Raises ConfigurationError for a redrive without a known id."""
         if self.run is None and self.redrive:
-            raise ConfigurationError("--redrive needs the id under which the event was rejected, and its source")
+            raise ConfigurationError("--redrive requires the id and the source of the rejected event")
         self._made += 1
         return str(uuid4()) if self.run is None else self.run.event_id(event)
 
     def note(self) -> str:
-        """What to know of the ids that were made, to be added to a line."""
+        """How ids were derived, as the end of a line."""
         if not self._made:
             return ""
         events = _counted(self._made)
         if self.run is not None:
-            return f"; the id of {events} was made from the {self.run.system} run {'/'.join(self.run.parts)}"
+            return f"; the id of {events} was derived from the {self.run.system} run {'/'.join(self.run.parts)}"
         return (
-            f"; {events} without an id got a random one, so the same call again makes another event: "
-            "give an id (--id), or name the run of the pipeline (--run)"
+            f"; {events} without an id got a random one, so a repeated call would send another event; "
+            "use --id, or --run with the name of the pipeline run"
         )
 
 
 @dataclass(slots=True, kw_only=True)
 class Sending:
-    """Events on their way to one topic."""
+    """Sends events to one topic, and counts them."""
 
     topic: str
     mode: Literal["binary", "structured"]
@@ -84,12 +84,12 @@ class Sending:
     as_json: bool
     count: int = 0
     results: Results = field(default_factory=Results)
-    _under_way: str | None = None
+    _in_flight: str | None = None
 
     async def send(
         self, events: Iterator[tuple[EventInput, Event]], settings: Settings, stopped: threading.Event
     ) -> None:
-        """Send one event after the other's acknowledgement. `stopped` is set at the end, for the thread that reads."""
+        """Send each event after the previous one is acknowledged. At the end, set `stopped` for the reading thread."""
         from worker.assembly import publisher
 
         producer = publisher(settings)
@@ -97,24 +97,24 @@ class Sending:
             await producer.start()
             if not await producer.has_topic(self.topic):
                 raise _NoSuchTopic(self._no_such_topic(settings))
-            # Standard input blocks; another thread waits for it, so that the producer's connection stays alive.
+            # A thread reads standard input, which blocks: the producer's connection must stay alive.
             while (pair := await asyncio.to_thread(next, events, None)) is not None:
                 event_input, event = pair
                 record = outgoing_record(
                     event_input, event, topic=self.topic, content_mode=self.mode, redrive=self.redrive
                 )
-                self._under_way = event.id
+                self._in_flight = event.id
                 partition, offset = await producer.produce(record)
-                self._under_way = None
+                self._in_flight = None
                 self.count += 1
                 self._show(event, partition, offset)
         finally:
-            stopped.set()  # the thread first: the loop's end waits for it
+            stopped.set()  # before the loop ends, which waits for the thread
             await producer.stop()
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Around the work: an error's line says how many events were sent before it."""
+        """Around the work: append to an error how many events were sent before it."""
         try:
             yield
         except (InvalidEvent, _NoSuchTopic) as error:
@@ -130,14 +130,14 @@ class Sending:
         return f"{_counted(self.count)} sent to {self.topic}"
 
     def _so_far(self) -> str:
-        if self._under_way is not None:
-            return f"{_counted(self.count)} sent, {self._under_way} perhaps too, and nothing after it was sent"
-        return f"{_counted(self.count)} sent, and nothing after it was sent" if self.count else "nothing was sent"
+        if self._in_flight is not None:
+            return f"{_counted(self.count)} sent, event {self._in_flight} possibly sent, and nothing after it"
+        return f"{_counted(self.count)} sent, and nothing after it" if self.count else "nothing was sent"
 
     def _no_such_topic(self, settings: Settings) -> str:
-        found = likely(self.topic, settings.input_topics)
-        hint = f" (did you mean {found}?)" if found else " (topics are created by the operator)"
-        return f"there is no topic {self.topic} at {settings.kafka_bootstrap_servers}{hint}"
+        found = closest(self.topic, settings.input_topics)
+        hint = f" (did you mean {found}?)" if found else " (create the topic first)"
+        return f"topic {self.topic} does not exist at {settings.kafka_bootstrap_servers}{hint}"
 
     def _show(self, event: Event, partition: int, offset: int) -> None:
         if self.as_json:

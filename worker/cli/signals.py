@@ -1,7 +1,7 @@
-"""Signals, from the first moment of the process: the kernel drops a signal to PID 1 that no handler was installed for.
+"""Signal handling from the start of the process: the kernel drops a signal to PID 1 that has no handler.
 
-Handlers are Python's and not an event loop's: not every loop has any, and a loop lives shorter than its process. This
-module imports the standard library only, so that it is there before anything that takes time to import.
+Handlers are Python's, because not every event loop supports them, and a loop ends before the process does. This module
+imports only the standard library, so that it is loaded before slow imports.
 """
 
 import os
@@ -14,30 +14,30 @@ from contextlib import contextmanager
 STOPPING = tuple(
     signal.Signals[name] for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT") if name in signal.Signals.__members__
 )
-"""Signals that ask the process to stop. Windows has the first two only."""
+"""Signals that stop the process. Windows has only the first two."""
 
 _EXIT_INTERRUPTED = 130
 _CLEANUP_SECONDS = 8.0
-"""What an interrupted command may take to close what it opened; a driver's thread can hang for longer."""
+"""Time limit of an interrupted command's clean-up: a driver's thread could hang."""
 
 _EXIT_SECONDS = 5.0
-"""What the interpreter may take to end after the command: it waits for every thread."""
+"""Time limit of the interpreter's exit, which waits for every thread."""
 
 _pending: list[signal.Signals] = []
 
 
 def defer() -> None:
     """Keep the first signal until a command handles it; a second one ends the process."""
-    for number in _heeded():
-        signal.signal(number, _keep)
+    for number in _handled_signals():
+        signal.signal(number, _defer_signal)
 
 
 @contextmanager
 def handled(react: Callable[[signal.Signals], None], *, always: tuple[signal.Signals, ...] = ()) -> Iterator[None]:
-    """Call `react` for each signal, in the main thread; for one that came before, too. A signal that the process was
-    started to ignore (`nohup`, `&` in a script) stays ignored, unless it is one of `always`.
+    """Call `react` for each signal, in the main thread; for an earlier, deferred one too. A signal that was ignored at
+    the start of the process (`nohup`, `&` in a script) stays ignored, unless it is one of `always`.
     """
-    numbers = _heeded(always) if threading.current_thread() is threading.main_thread() else ()
+    numbers = _handled_signals(always) if threading.current_thread() is threading.main_thread() else ()
     previous = {number: signal.getsignal(number) or signal.SIG_DFL for number in numbers}
     try:
         for number in numbers:
@@ -71,7 +71,7 @@ def interrupting() -> Iterator[None]:
 
 @contextmanager
 def bounded_exit(code: int) -> Iterator[None]:
-    """End the process with `code` where what is inside takes longer than closing may take."""
+    """End the process with `code` if the block takes longer than the time limit of an exit."""
     guard = _end_later(_EXIT_SECONDS, code)
     try:
         yield
@@ -80,16 +80,16 @@ def bounded_exit(code: int) -> Iterator[None]:
 
 
 def end(code: int) -> None:
-    """End the process, whatever a thread that was left behind is doing."""
+    """End the process, even if a thread hangs."""
     _end_later(_EXIT_SECONDS, code)
     sys.exit(code)
 
 
-def _heeded(always: tuple[signal.Signals, ...] = ()) -> tuple[signal.Signals, ...]:
+def _handled_signals(always: tuple[signal.Signals, ...] = ()) -> tuple[signal.Signals, ...]:
     return tuple(number for number in STOPPING if number in always or signal.getsignal(number) is not signal.SIG_IGN)
 
 
-def _keep(number: int, _frame: object) -> None:
+def _defer_signal(number: int, _frame: object) -> None:
     if _pending:
         _end_at_once(_EXIT_INTERRUPTED)
     _pending.append(signal.Signals(number))

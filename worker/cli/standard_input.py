@@ -1,4 +1,4 @@
-"""Inputs of commands: files, and standard input for a thread that must be able to stop although nothing more comes."""
+"""Inputs of commands: files, and standard input for a thread that can be stopped while it waits."""
 
 import os
 import select
@@ -11,15 +11,15 @@ from typing import BinaryIO
 
 from worker.rules.errors import ConfigurationError
 
-_CLOSED = "standard input is closed; name a file, or pipe the events in"
+_CLOSED = "standard input is closed; give a file, or pipe the events in"
 _CHUNK_BYTES = 65_536
-_GLANCE_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 
 
 def standard_input(stopped: threading.Event) -> Iterator[bytes]:
     """The lines, without their ends, until the input ends or `stopped` is set.
 
-    A thread that is blocked in a read keeps the process from ending, so it is asked first whether there is something.
+    A blocked read would keep the process from ending, so each read waits until data is available.
 
     Raises:
         ConfigurationError: standard input is closed.
@@ -28,10 +28,10 @@ def standard_input(stopped: threading.Event) -> Iterator[bytes]:
         raise ConfigurationError(_CLOSED)
     try:
         descriptor = sys.stdin.fileno()
-    except (OSError, ValueError):  # a stand-in that is no file
+    except (OSError, ValueError):  # replaced by an object without a descriptor
         yield from sys.stdin.buffer
         return
-    begun: list[bytes] = []  # of the line that has not ended yet: joined once, however long it is
+    parts: list[bytes] = []  # of the incomplete line; joined once, which stays linear for long lines
     while not stopped.is_set():
         if not _readable(descriptor):
             continue
@@ -39,18 +39,18 @@ def standard_input(stopped: threading.Event) -> Iterator[bytes]:
         if not chunk:
             break
         first, *others = chunk.split(b"\n")
-        begun.append(first)
+        parts.append(first)
         for line in others:
-            yield b"".join(begun)
-            begun = [line]
-    if rest := b"".join(begun):
+            yield b"".join(parts)
+            parts = [line]
+    if rest := b"".join(parts):
         yield rest
 
 
 def _readable(descriptor: int) -> bool:
-    if sys.platform == "win32":  # select knows sockets only
+    if sys.platform == "win32":  # select supports sockets only
         return True
-    return bool(select.select([descriptor], [], [], _GLANCE_SECONDS)[0])
+    return bool(select.select([descriptor], [], [], _POLL_SECONDS)[0])
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Standard input, output and error, where the process was started without them (`<&-`, `>&-`, `2>&-`)."""
+"""Standard input, output and error of a process that was started without them (`<&-`, `>&-`, `2>&-`)."""
 
 import io
 import os
@@ -6,10 +6,9 @@ import sys
 
 
 def open_missing() -> None:
-    """Have a missing stream read nothing and write nowhere.
+    """Open the null device for each missing stream.
 
-    Else the next file or socket that is opened gets its descriptor, and is closed or written to as if it were the
-    stream.
+    Otherwise the next file or socket would get its descriptor, and would be written to as if it were the stream.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -23,7 +22,7 @@ def _open(descriptor: int, name: str) -> None:
     if opened != descriptor:
         os.dup2(opened, descriptor)
         os.close(opened)
-    os.set_inheritable(descriptor, True)  # as the real one is
+    os.set_inheritable(descriptor, True)  # like standard streams
     raw = io.FileIO(descriptor, "r" if name == "stdin" else "w", closefd=False)
     buffered = io.BufferedReader(raw) if name == "stdin" else io.BufferedWriter(raw)
     setattr(sys, name, io.TextIOWrapper(buffered, encoding="utf-8", errors="backslashreplace"))

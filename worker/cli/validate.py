@@ -1,4 +1,4 @@
-"""`rudder-worker validate`: could the worker read these events?"""
+"""`rudder-worker validate`: check events without sending them."""
 
 import time
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ import typer
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, warn_of_unknown_names
 from worker.cli.results import Results
 from worker.cli.standard_input import opened
-from worker.publishing.event_input import Problem, decider, doubts, unlike_published, with_full_type
+from worker.publishing.event_input import Problem, decode_input, publish_differences, spelling_warnings, with_full_type
 from worker.publishing.event_texts import EventInput, event_inputs
 from worker.rules.allowed_sources import AllowedSources
 from worker.rules.errors import ConfigurationError
@@ -21,25 +21,25 @@ from worker.sources_file import allowed_sources
 def validate(
     files: Annotated[
         list[Path] | None,
-        typer.Argument(help="CloudEvents as JSON lines, JSON texts or an array; none or `-`: standard input."),
+        typer.Argument(help="CloudEvents as JSON lines, JSON texts or an array. Default, and `-`: standard input."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Count a warning as a problem.")] = False,
-    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="An input without events is no error.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Treat warnings as problems.")] = False,
+    allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Succeed if an input has no event.")] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object per problem or warning, and one at the end.")
+        bool, typer.Option("--json", help="Print one JSON object per problem or warning, and a summary object.")
     ] = False,
 ) -> None:
-    """Check the form of events without sending them: JSON, envelope, type, data, and RUDDER_SOURCES_FILE.
+    """Check events without sending them: JSON, envelope, type, data, and the allowed sources (RUDDER_SOURCES_FILE).
 
-    Exit code 1 if the worker would reject any for its form, or if an input has no event. What the database decides
-    (an unknown release, a taken number, an impossible transition) is not checked.
+    The exit code is 1 if an event is invalid, or if an input has no event. Rules that depend on the database are not
+    checked: for example an unknown release, a taken release number, or an invalid transition.
     """
     with clear_errors():
         settings = load()
         warn_of_unknown_names()
         paths = files or [Path("-")]
         if paths.count(Path("-")) > 1:
-            raise ConfigurationError("standard input (-) can be read only once")
+            raise ConfigurationError("standard input (-) occurs more than once; it can be read only once")
         report = _Report(
             bytes_max=settings.event_bytes_max,
             ahead_seconds_max=settings.event_ahead_max_seconds,
@@ -57,7 +57,7 @@ def validate(
                 empty.append("standard input" if str(path) == "-" else str(path))
         report.end()
         if empty and not allow_empty:
-            complain(f"no event in {', '.join(empty)}; --allow-empty makes that no error")
+            complain(f"no event in {', '.join(empty)}; use --allow-empty to accept that")
         if report.invalid or report.results.failed or (empty and not allow_empty):
             raise typer.Exit(EXIT_PROBLEM)
 
@@ -78,22 +78,23 @@ class _Report:
         self.events += 1
         full = with_full_type(event_input)
         now_ms = time.time_ns() // 1_000_000
-        verdict = decider(
+        decoded = decode_input(
             full,
             bytes_max=self.bytes_max,
             ahead_seconds_max=self.ahead_seconds_max,
             timestamp_ms=now_ms,
             sources=self.sources,
         )
-        if isinstance(verdict, Problem):
+        if isinstance(decoded, Problem):
             self.invalid += 1
-            self._show(verdict)
+            self._show(decoded)
             return
-        found = (*unlike_published(event_input), *doubts(event_input, verdict))
+        found = (*publish_differences(event_input), *spelling_warnings(event_input, decoded))
         self.warnings += len(found)
         self.invalid += bool(found) and self.strict
-        for doubt in found:
-            self._show(Problem(place=event_input.place, reason="strict" if self.strict else "warning", detail=doubt))
+        for warning in found:
+            reason = "strict" if self.strict else "warning"
+            self._show(Problem(location=event_input.location, reason=reason, detail=warning))
 
     def end(self) -> None:
         if self.as_json:
@@ -104,6 +105,6 @@ class _Report:
 
     def _show(self, problem: Problem) -> None:
         if self.as_json:
-            self.results.json({"place": problem.place, "reason": problem.reason, "detail": problem.detail})
+            self.results.json({"location": problem.location, "reason": problem.reason, "detail": problem.detail})
         else:
-            self.results.line(f"{problem.place}: {problem.reason}: {problem.detail}")
+            self.results.line(f"{problem.location}: {problem.reason}: {problem.detail}")

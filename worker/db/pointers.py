@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import TypeEngine, Uuid
 
 from worker.rules.errors import ConfigurationError
-from worker.rules.rows import PointerMove
+from worker.rules.rows import EnvironmentPointerMove
 
 TABLE = "app_environments"
 KEY_COLUMNS = ("environment_id", "component_id", "deployment_track_id")
@@ -83,7 +83,7 @@ class Pointers:
             fragments=fragments,
         )
 
-    def move(self, move: PointerMove) -> tuple[str, tuple[object, ...]]:
+    def move(self, move: EnvironmentPointerMove) -> tuple[str, tuple[object, ...]]:
         """The UPDATE, a `?` for each parameter; it finds no row where the pointer is no longer what was read."""
         as_uuid = self.component_is_uuid or self.component_case_matters
         component: UUID | str = move.component_id if as_uuid else str(move.component_id)

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from schemas.confusables import collides
 from schemas.statuses import DeploymentStatus, ReleaseStatus
-from worker.rules.rows import Activity, Deployment, Pointer, Rejection, Release
+from worker.rules.rows import Activity, Deployment, EnvironmentPointer, Rejection, Release
 from worker.rules.state import State
 
 Row = Sequence[Any]
@@ -114,7 +114,7 @@ def answer(rows: Sequence[Row], read: Reader, *, track: str | None) -> Answer:
     tracks = [row[-1] for row in rows if row[-1] is not None]
     pointer = None
     if pointer_found:
-        pointer = Pointer(
+        pointer = EnvironmentPointer(
             deployment_id=pointed,
             release_id=None if pointed_release is None else read.uuid(pointed_release),
             deployed_at=None if pointed_at is None else read.time(pointed_at),

@@ -17,7 +17,7 @@ from worker.db.row_decoder import Answer, activity, answer, rejection
 from worker.db.unit_of_work import Basis, Conversation, Conversations
 from worker.db.writing import claim_of, number_claim_of, writes
 from worker.ports import Decider
-from worker.rules.identity import entry_ids
+from worker.rules.identity import activity_ids
 from worker.rules.message import Message
 from worker.rules.state import Outcome, State
 from worker.telemetry import LogEvent
@@ -118,7 +118,7 @@ class SqlStore:
         """The state with what is known of the event itself: nothing, as a rule, and then nothing more is asked."""
         content, read = message.content, conversation.read
         if found.logged and content.source is not None and content.id is not None:
-            ids = entry_ids(source=content.source, event_id=content.id)
+            ids = activity_ids(source=content.source, event_id=content.id)
             by_id = {one.id: one for one in [activity(row, read) for row in await conversation.activities(ids)]}
             return replace(found.state, activities=tuple(by_id[id_] for id_ in ids if id_ in by_id))
         if found.rejected:

@@ -264,7 +264,7 @@ def _move_release(move: ReleaseMove) -> Write:
 
 
 def _new_deployment(new: NewDeployment) -> Write:
-    deployment, said = new.deployment, new.particulars
+    deployment, said = new.deployment, new.optional_fields
     row = (
         deployment.id,
         deployment.created_at,
@@ -285,7 +285,7 @@ def _new_deployment(new: NewDeployment) -> Write:
 
 
 def _move_deployment(move: DeploymentMove) -> Write:
-    deployment, said = move.deployment, move.particulars
+    deployment, said = move.deployment, move.optional_fields
     parameters = (
         deployment.status.value,
         deployment.updated_at,

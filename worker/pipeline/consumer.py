@@ -152,8 +152,8 @@ class Consumer:
         await self._commit_all()
         for partition_state in tuple(self._partition_states.values()):
             if not partition_state.running and partition_state.to_commit() is None:
-                if partition_state.first_under_way is not None:
-                    self._leave(partition_state.partition, partition_state.first_under_way)
+                if partition_state.first_incomplete is not None:
+                    self._leave(partition_state.partition, partition_state.first_incomplete)
                 self._forget(partition_state)
         if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
             with contextlib.suppress(Unavailable):
@@ -163,10 +163,10 @@ class Consumer:
     def _leave(self, partition: Partition, offset: int) -> None:
         self._left[partition] = min(offset, self._left.get(partition, offset))
 
-    def first_unfinished(self, partition: Partition) -> int | None:
+    def first_incomplete(self, partition: Partition) -> int | None:
         """The lowest offset whose record was fetched and is not completed; None if there is none."""
         partition_state = self._partition_states.get(partition)
-        under_way = None if partition_state is None else partition_state.first_under_way
+        under_way = None if partition_state is None else partition_state.first_incomplete
         left = self._left.get(partition)
         return min((offset for offset in (under_way, left) if offset is not None), default=None)
 
@@ -207,10 +207,10 @@ class Consumer:
             self._shut_at_seconds = now_seconds
         # What an outage holds back was told with the outage, and needs a while after it.
         explained = now_seconds - self._shut_at_seconds < _HELD_BACK_TOLD_AFTER_SECONDS
-        held_seconds = {a.partition: a.held_back_seconds(now_seconds) for a in self._partition_states.values()}
+        held_seconds = {a.partition: a.blocked_seconds(now_seconds) for a in self._partition_states.values()}
         self._metrics.set(COMMIT_BLOCKED_SECONDS, max(held_seconds.values(), default=0.0))
         for partition, partition_state in self._partition_states.items():
-            offset = partition_state.first_under_way
+            offset = partition_state.first_incomplete
             told = self._held_back.get(partition)
             if told is not None and told != offset:
                 del self._held_back[partition]

@@ -65,6 +65,6 @@ class OffsetTracker:
         return len(self._under_way)
 
     @property
-    def first_under_way(self) -> int | None:
+    def first_incomplete(self) -> int | None:
         """The offset of the record that holds the commit back."""
         return self._order[0] if self._order else None

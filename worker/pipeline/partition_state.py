@@ -35,9 +35,9 @@ class PartitionState:
         """The number of records from the first incomplete one to the last dispatched one."""
         return self._tracker.commit_lag
 
-    def held_back_seconds(self, now_seconds: float) -> float:
+    def blocked_seconds(self, now_seconds: float) -> float:
         """For how long the first record that is not done has been the first, as far as this was asked; 0 if none is."""
-        first = self._tracker.first_under_way
+        first = self._tracker.first_incomplete
         if first is None:
             self._held = None
             return 0.0
@@ -46,9 +46,9 @@ class PartitionState:
         return now_seconds - self._held[1]
 
     @property
-    def first_under_way(self) -> int | None:
+    def first_incomplete(self) -> int | None:
         """The offset of the record that holds the commit back."""
-        return self._tracker.first_under_way
+        return self._tracker.first_incomplete
 
     def done(self, offset: int) -> None:
         self._tracker.done(offset)

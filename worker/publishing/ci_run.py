@@ -1,9 +1,8 @@
-"""The identity of events that a CI job sends: its source, and ids that are the same when a step sends an event again.
+"""The source and the ids of events that a CI job publishes.
 
-A CI system names each run of a job in environment variables. An id is made of that name and of what the event is about,
-so a step that is repeated within its job sends the id it sent before. A job that is run again is another run: it
-deploys again, so its events have other ids. The names of the variables are the vendors' (docs/publishing.md names the
-pages).
+An id is derived from the variables that identify the job's run, and from the event's type and subject. So a step that
+is retried within its job repeats its ids. A job that is run again deploys again, so its events get new ids. The names
+of the variables are the vendors' (docs/publishing.md links their pages).
 """
 
 from collections.abc import Callable, Mapping
@@ -23,14 +22,14 @@ _URL_CHARS = "/:@-._~!$&'()*+,;=?%"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CiRun:
-    """One run of one job. `parts` tells it from every other run of the system, retries included."""
+    """One run of one job. `parts` identifies it among all runs of the system, retries included."""
 
     system: str
     source: str
     parts: tuple[str, ...]
 
     def event_id(self, event: Event) -> str:
-        """At most 255 characters: the run for people to read, the type, and a digest of all that makes the id.
+        """At most 255 characters: the run, readable; the type; a digest of the complete identity.
 
         Two events of one run differ in their id unless they agree in type, release, environment, config_revision and
         attempt; two activities unless all their data agree.
@@ -42,7 +41,7 @@ class CiRun:
 
 
 def ci_run(environment: Mapping[str, str]) -> CiRun | None:
-    """The run of the CI system whose variables the environment has; None where there is none, or too few of them."""
+    """The run that the variables identify; None without a CI system, or if a variable is missing."""
     for found in _SYSTEMS:
         if run := found({name: value for name, value in environment.items() if value}):
             return run
@@ -50,12 +49,12 @@ def ci_run(environment: Mapping[str, str]) -> CiRun | None:
 
 
 def named_run(name: str, *, source: str) -> CiRun:
-    """A run that the publisher names itself, for a CI system that sets no variables."""
+    """A run with a name from the publisher, for CI systems without variables of their own."""
     return CiRun(system="", source=source, parts=(name,))
 
 
 def _quoted(text: str, *, safe: str = "/") -> str:
-    """Percent-encoded. A byte of a variable that is no UTF-8, which Python keeps as a surrogate, stays that byte."""
+    """Percent-encoded. A byte that is not UTF-8, which Python reads as a surrogate, is encoded as that byte."""
     return quote(text, safe=safe, errors="surrogateescape")
 
 
@@ -131,7 +130,7 @@ def _jenkins(given: Mapping[str, str]) -> CiRun | None:
     """The build, not the stage: a stage that is retried within its build sends the same ids."""
     if not {"JENKINS_URL", "JENKINS_HOME"} & given.keys() and not given.get("BUILD_TAG", "").startswith("jenkins-"):
         return None
-    # A Jenkins that was not told its own address sets no URLs.
+    # Jenkins sets URLs only if its own address is configured.
     source = given.get("JOB_URL") or _joined("/jenkins", given.get("JOB_NAME"))
     return _run("Jenkins", source, given.get("BUILD_NUMBER"))
 

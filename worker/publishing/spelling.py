@@ -1,4 +1,4 @@
-"""Names in an event that are probably misspelt: a tolerant reader ignores an unknown field without a word."""
+"""Names in an event that are probably misspelt. The worker ignores unknown fields, so it reports none of them."""
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from schemas.detail import echo, pointer
 from schemas.incoming import DATA_MODELS, ApimBaseRevision, ReleaseFields
 from schemas.types import EventType, short_type
 
-_LIKE_MIN = 0.75
+_SIMILARITY_MIN = 0.75
 _WARNINGS_MAX = 10
 _ENVELOPE = (*KNOWN_ATTRIBUTES, "data", "data_base64")
 _COMMON_EXTENSIONS = frozenset(
@@ -20,63 +20,63 @@ _COMMON_EXTENSIONS = frozenset(
 _SEPARATORS = re.compile("[^a-z0-9]")
 
 
-def likely_type(text: str) -> str | None:
-    """The accepted type that a text most resembles."""
+def closest_type(text: str) -> str | None:
+    """The accepted type with the most similar name; None if none is similar."""
     short = {short_type(event_type): event_type for event_type in EventType}
-    found = likely(short_type(text), short)
+    found = closest(short_type(text), short)
     return None if found is None else str(short[found])
 
 
 def accepted_types(text: str) -> str:
-    """The types that are accepted, the one that a text resembles first."""
-    first = likely_type(text)
+    """All accepted types, the most similar one first."""
+    first = closest_type(text)
     return ", ".join(sorted(EventType, key=lambda event_type: event_type != first))
 
 
-def likely(name: str, names: Collection[str]) -> str | None:
-    """The one of `names` that `name` most resembles, upper case, `_` and `-` aside; None where none does."""
+def closest(name: str, names: Collection[str]) -> str | None:
+    """The most similar of `names`, regardless of case, `_` and `-`; None if none is similar."""
     plain = {_plain(candidate): candidate for candidate in names}
-    found = get_close_matches(_plain(name), plain, n=1, cutoff=_LIKE_MIN)
+    found = get_close_matches(_plain(name), plain, n=1, cutoff=_SIMILARITY_MIN)
     return plain[found[0]] if found else None
 
 
-def doubtful_names(event: Mapping[str, object], event_type: EventType) -> tuple[str, ...]:
-    """Up to ten warnings, as `place: what`, about names in a valid event, given as its JSON object."""
+def misspelt_names(event: Mapping[str, object], event_type: EventType) -> tuple[str, ...]:
+    """Up to ten warnings, as `name: problem`, about names in a valid event, given as a JSON object."""
     model = DATA_MODELS[event_type]
     data = event.get("data")
     members = data if isinstance(data, dict) else {}
     found = [*_of_envelope(event), *_of_object(members, model, ("data",))]
     misplaced = sorted((event.keys() & model.model_fields) - members.keys())
-    found += [f"{name}: is ignored here; it belongs into {pointer(('data',))}" for name in misplaced]
+    found += [f"{name}: is ignored here; move it to {pointer(('data',))}" for name in misplaced]
     return tuple(found[:_WARNINGS_MAX])
 
 
-def doubtful_attributes(event: Mapping[str, object]) -> tuple[str, ...]:
-    """Up to ten such warnings about the names of an event's attributes alone."""
+def misspelt_attributes(event: Mapping[str, object]) -> tuple[str, ...]:
+    """Up to ten warnings about the names of an event's attributes alone."""
     return tuple(_of_envelope(event))[:_WARNINGS_MAX]
 
 
 def _of_envelope(event: Mapping[str, object]) -> Iterator[str]:
     for name in sorted(event.keys() - set(_ENVELOPE) - _COMMON_EXTENSIONS):
-        if found := likely(name, [each for each in _ENVELOPE if each not in event]):
-            yield f"{echo(name)}: is no attribute that CloudEvents defines; did you mean {found}?"
+        if found := closest(name, [each for each in _ENVELOPE if each not in event]):
+            yield f"{echo(name)}: is not a CloudEvents attribute; did you mean {found}?"
 
 
-def _of_object(members: Mapping[str, object], model: type[BaseModel], place: Sequence[str | int]) -> Iterator[str]:
+def _of_object(members: Mapping[str, object], model: type[BaseModel], path: Sequence[str | int]) -> Iterator[str]:
     fields = set(model.model_fields)
     for name in sorted(members.keys() - fields):
-        if found := likely(name, sorted(fields - members.keys())):
-            yield f"{pointer((*place, name))}: is no field and is ignored; did you mean {found}?"
+        if found := closest(name, sorted(fields - members.keys())):
+            yield f"{pointer((*path, name))}: is not a field, and is ignored; did you mean {found}?"
         elif "release" in fields and name in ReleaseFields.model_fields:
-            yield f"{pointer((*place, name))}: is ignored here; it belongs into {pointer((*place, 'release'))}"
+            yield f"{pointer((*path, name))}: is ignored here; move it to {pointer((*path, 'release'))}"
     release = members.get("release")
     if "release" in fields and isinstance(release, dict):
-        yield from _of_object(release, ReleaseFields, (*place, "release"))
+        yield from _of_object(release, ReleaseFields, (*path, "release"))
     revisions = members.get("apim_base_revisions")
     if "apim_base_revisions" in fields and isinstance(revisions, list):
         for index, revision in enumerate(revisions):
             if isinstance(revision, dict):
-                yield from _of_object(revision, ApimBaseRevision, (*place, "apim_base_revisions", index))
+                yield from _of_object(revision, ApimBaseRevision, (*path, "apim_base_revisions", index))
 
 
 def _plain(name: str) -> str:

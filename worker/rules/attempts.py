@@ -1,6 +1,6 @@
-"""Which attempt a deployment event means, and what the attempts of a release say about it.
+"""The attempt that a deployment event applies to, and the release status that follows from the attempts.
 
-Rules 4 to 8 of the contract's section "What an event does", on nothing but the attempts.
+Rules 4 to 8 of docs/contract.md#decision, as functions of the attempts alone.
 """
 
 from collections.abc import Iterable
@@ -13,33 +13,33 @@ from worker.rules.rows import Deployment
 from worker.rules.transitions import ACTIVE, ENDS, PROGRESS, deployment_may_become
 
 _CLOCK_DIFFERENCE_MAX = timedelta(seconds=10)
-"""How far the clock that stamps the end of an attempt may be behind the clock that stamped its first event."""
+"""Largest difference of the clocks that stamp an attempt's first event and its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A new attempt begins, with the event's status."""
+    """Insert a new attempt, with the event's status."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """An attempt takes the event's status."""
+    """Change the attempt to the event's status."""
 
     target: Deployment
 
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """The event comes too late for this attempt."""
+    """The event is late for this attempt."""
 
     target: Deployment
 
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """No attempt can take the event."""
+    """The event applies to no attempt."""
 
     reason: Reason
     detail: str
@@ -51,11 +51,11 @@ Step = Open | Move | Ignore | Refuse
 def choose(
     siblings: Iterable[Deployment], *, wanted: DeploymentStatus, attempt: int | None, event_time: datetime
 ) -> Step:
-    """What an event that wants the status `wanted` means to `siblings`, the attempts of its environment and
-    config revision. `attempt` is the one that the event names, if any.
+    """The step for an event with the status `wanted`. `siblings`: attempts of its environment and config revision.
+    `attempt`: the attempt in the event, if it has one.
 
-    Of `siblings` it needs the two highest attempts, the named one and the one before it, and, for a roll-back that
-    names none, the highest attempt that may become ROLLED_BACK.
+    Of `siblings` it needs the two highest attempts, `attempt` and the one before it, and, for a roll-back without
+    `attempt`, the highest attempt that may become ROLLED_BACK.
     """
     by_attempt = {sibling.attempt: sibling for sibling in siblings}
     latest = by_attempt[max(by_attempt)] if by_attempt else None
@@ -66,7 +66,7 @@ def choose(
     following = latest.attempt + 1 if latest else 1
     if attempt == following:
         return Open(attempt)
-    return Refuse(Reason.ATTEMPT_GAP, f"attempt {attempt} is neither known nor the next one, which is {following}")
+    return Refuse(Reason.ATTEMPT_GAP, f"attempt {attempt} does not exist, and the next one is {following}")
 
 
 def _named(
@@ -83,7 +83,7 @@ def _named(
         return Ignore(target)
     if deployment_may_become(current=target.status, wanted=wanted):
         return Move(target)
-    return Refuse(Reason.INVALID_TRANSITION, f"attempt {target.attempt} is {target.status} and may not become {wanted}")
+    return Refuse(Reason.INVALID_TRANSITION, f"attempt {target.attempt} is {target.status} and cannot become {wanted}")
 
 
 def _unnamed(
@@ -94,7 +94,7 @@ def _unnamed(
     if wanted is DeploymentStatus.ROLLED_BACK:
         able = [n for n, sibling in by_attempt.items() if deployment_may_become(current=sibling.status, wanted=wanted)]
         if not able:
-            return Refuse(Reason.INVALID_TRANSITION, "no attempt may become ROLLED_BACK")
+            return Refuse(Reason.INVALID_TRANSITION, "the environment has no attempt that can become ROLLED_BACK")
         return Move(by_attempt[max(able)])
     if latest and latest.status in ACTIVE and wanted is not DeploymentStatus.PENDING:
         return Ignore(latest) if latest.status is wanted else Move(latest)
@@ -106,8 +106,8 @@ def _late(
 ) -> bool:
     """Whether an event is late for `target` (docs/contract.md#decision, "late").
 
-    An end may be stamped by another clock than the attempt that it ends; a repeated notification of the end of the
-    attempt before must not end this one.
+    An end may have been stamped by another clock, so it may be a little early. A repeated end of the previous attempt
+    must not end this one.
     """
     if target.status in ACTIVE and wanted in ENDS:
         before = by_attempt.get(target.attempt - 1)
@@ -119,7 +119,7 @@ def _late(
 
 
 def counting(deployments: Iterable[Deployment]) -> dict[str, Deployment]:
-    """The attempt that each environment counts with: that of the latest event, cancelled ones left out."""
+    """By environment, its attempt with the latest event; cancelled attempts are left out."""
     counted: dict[str, Deployment] = {}
     for deployment in deployments:
         if deployment.status is DeploymentStatus.CANCELLED:
@@ -135,7 +135,7 @@ def _recency(deployment: Deployment) -> tuple[datetime, int, int]:
 
 
 def roll_up(counted: Iterable[Deployment]) -> ReleaseStatus:
-    """The release's status, from the attempts that its environments count with."""
+    """The release's status, from the attempts that `counting` returns."""
     statuses = {deployment.status for deployment in counted}
     if statuses & ACTIVE:
         return ReleaseStatus.DEPLOYING

@@ -1,6 +1,6 @@
-"""The rules: what one event does to one release. Pure: no clock, no chance, no input or output.
+"""The rules: what one event does to one release. Pure: no clock, no randomness, no input or output.
 
-The contract's section "What an event does (the decision)" is the source; the numbers in comments are its rules.
+Source: docs/contract.md#decision. The numbers in comments are its rules.
 """
 
 from typing import assert_never
@@ -21,7 +21,7 @@ from worker.rules.allowed_sources import AllowedSources
 from worker.rules.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
 from worker.rules.effects import Effects, event_type_of
 from worker.rules.message import Message
-from worker.rules.rows import Deployment, Pointer, Rejection, Release
+from worker.rules.rows import Deployment, EnvironmentPointer, Rejection, Release
 from worker.rules.state import Applied, Duplicate, FirstUse, Outcome, Rejected, Stale, State
 from worker.rules.transitions import ACTIVE, BEYOND_APPROVAL, UNDEPLOYABLE, review_may_become
 
@@ -42,9 +42,9 @@ WANTED_RELEASE_STATUS = {
 
 
 def decide(state: State, message: Message, *, sources: AllowedSources | None = None) -> Outcome:
-    """What `message` comes to, given `state`. The same arguments always give the same outcome.
+    """The outcome of `message` in `state`. The same arguments always give the same outcome.
 
-    `sources`: who may speak for which organization; None: everybody.
+    `sources`: the allow-list of event sources; None: every source is allowed.
     """
     known = duplicate(state, message)  # 1
     if known is not None:
@@ -52,8 +52,8 @@ def decide(state: State, message: Message, *, sources: AllowedSources | None = N
     content = message.content
     if isinstance(content, Invalid):
         return reject(state, message, content.reason, content.detail)
-    if stranger := unallowed(content, sources):
-        return reject(state, message, Reason.SOURCE_NOT_ALLOWED, stranger)
+    if problem := source_problem(content, sources):
+        return reject(state, message, Reason.SOURCE_NOT_ALLOWED, problem)
     match content.data:
         case ReleaseCreated() as data:
             return _release_created(state, message, data)
@@ -68,27 +68,27 @@ def decide(state: State, message: Message, *, sources: AllowedSources | None = N
 
 
 def duplicate(state: State, message: Message) -> Duplicate | None:
-    """Rule 1. A redrive has a rejected event judged afresh, but never one that already had its effect."""
+    """Rule 1. A redrive is decided again only if the event was rejected, never if it was applied."""
     if state.activities:
         activity = state.activities[0]
         first = FirstUse(type=event_type_of(activity), release_id=activity.release_id)
-        return Duplicate(activities=state.activities, reused=_if_other(first, message))
+        return Duplicate(activities=state.activities, reused=_reused(first, message))
     rejection = state.rejection
     if rejection is not None and not (message.redrive and _is_later(message, rejection)):
         first = FirstUse(type=rejection.event_type, release_id=rejection.release_id)
-        return Duplicate(rejection=rejection, reused=_if_other(first, message))
+        return Duplicate(rejection=rejection, reused=_reused(first, message))
     return None
 
 
-def _if_other(first: FirstUse, message: Message) -> FirstUse | None:
-    """`first`, if the message is another event under the same identity, as far as both are known."""
+def _reused(first: FirstUse, message: Message) -> FirstUse | None:
+    """`first`, if the message has another type or release, as far as both are known."""
     pairs = ((first.type, message.content.type), (first.release_id, message.release_id))
     return first if any(None not in pair and pair[0] != pair[1] for pair in pairs) else None
 
 
 def _is_later(message: Message, rejection: Rejection) -> bool:
-    """Whether a redrive comes after the record that the event was last rejected as. If not, it is that very record or
-    one before it, delivered again by a restart, and was judged when it was its turn.
+    """Whether a redrive is behind the record that was rejected last. Other records were decided before, and are
+    delivered again after a restart.
     """
     record = message.record
     if (record.topic, record.partition) != (rejection.topic, rejection.partition):
@@ -114,39 +114,43 @@ def reject(state: State, message: Message, reason: Reason, detail: str) -> Rejec
     return Rejected(rejection=rejection, again=state.rejection is not None)
 
 
-def unallowed(event: Event, sources: AllowedSources | None) -> str | None:
-    """What there is to say where the event's source may not speak for the organization that the event names; None
-    where it may.
+def source_problem(event: Event, sources: AllowedSources | None) -> str | None:
+    """Why the event's source is not allowed for the event's organization; None: it is allowed.
 
-    Before anything is said of the release: a stranger need not learn what there is. That the release belongs to the
-    organization that was judged here is rule 3.
+    Checked before the release is looked up: a dead letter must not disclose whether a release exists. Rule 3 checks
+    that the release belongs to this organization.
     """
     if sources is None or sources.allow(event.source, organization_id=event.data.organization_id):
         return None
-    return joined([f"{echo(event.source)} is no source of organization {echo(event.data.organization_id)}"])
+    return joined([f"{echo(event.source)} is not an allowed source of organization {echo(event.data.organization_id)}"])
 
 
-def _foreign(state: State, message: Message, release: Release, organization_id: str) -> Rejected | None:
+def _organization_mismatch(state: State, message: Message, release: Release, organization_id: str) -> Rejected | None:
     """Rule 3, first half."""
     if release.organization_id == organization_id:
         return None
-    return reject(state, message, Reason.ORGANIZATION_MISMATCH, "the release belongs to another organization")
+    return reject(
+        state,
+        message,
+        Reason.ORGANIZATION_MISMATCH,
+        "the release belongs to another organization; check release_id and organization_id",
+    )
 
 
 def _not_found(state: State, message: Message) -> Rejected:
-    return reject(state, message, Reason.RELEASE_NOT_FOUND, f"release {message.release_id} is not known")
+    return reject(state, message, Reason.RELEASE_NOT_FOUND, f"release {message.release_id} does not exist")
 
 
 def _number_taken(state: State, message: Message) -> Rejected:
-    detail = f"another release has this date and number for the component and track: {DIFFERENCES}"
+    detail = f"another release of this component and track has this date and number: {DIFFERENCES}"
     return reject(state, message, Reason.RELEASE_CONFLICT, detail)
 
 
 def _release_created(state: State, message: Message, data: ReleaseCreated) -> Outcome:
     if state.release is not None:
-        foreign = _foreign(state, message, state.release, data.organization_id)
-        detail = f"release {data.release_id} exists already"
-        return foreign or reject(state, message, Reason.RELEASE_CONFLICT, detail)  # 9
+        mismatch = _organization_mismatch(state, message, state.release, data.organization_id)
+        detail = f"release {data.release_id} already exists"
+        return mismatch or reject(state, message, Reason.RELEASE_CONFLICT, detail)  # 9
     if state.number_taken:
         return _number_taken(state, message)  # 9
     effects = Effects(state, message)
@@ -158,17 +162,17 @@ def _release_transition(state: State, message: Message, event: Event) -> Outcome
     release = state.release
     if release is None:
         return _not_found(state, message)  # 2
-    foreign = _foreign(state, message, release, event.data.organization_id)
-    if foreign is not None:
-        return foreign  # 3
+    mismatch = _organization_mismatch(state, message, release, event.data.organization_id)
+    if mismatch is not None:
+        return mismatch  # 3
     wanted = WANTED_RELEASE_STATUS[event.type]
     effects = Effects(state, message)
     approved_before = wanted is ReleaseStatus.APPROVED and release.status in BEYOND_APPROVAL
     if release.status is wanted or approved_before:  # 9
-        effects.note_stale(release)
+        effects.append_stale(release)
         return Stale(changes=effects.changes())
     if not review_may_become(current=release.status, wanted=wanted):
-        detail = f"the release is {release.status} and may not become {wanted}"
+        detail = f"the release is {release.status} and cannot become {wanted}"
         return reject(state, message, Reason.INVALID_TRANSITION, detail)
     effects.move_release(release, wanted, comment=event.data.comment)
     return Applied(changes=effects.changes())
@@ -181,16 +185,18 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
         if data.release is None:
             return _not_found(state, message)  # 2
         if state.number_taken:
-            return _number_taken(state, message)  # 9: it cannot be created, so nothing after that can be asked
+            return _number_taken(state, message)  # 9: without a release, no later check applies
         release = effects.create_release(data, data.release, ReleaseStatus.APPROVED)  # 2
-    foreign = _foreign(state, message, release, data.organization_id)
-    if foreign is not None:
-        return foreign  # 3
+    mismatch = _organization_mismatch(state, message, release, data.organization_id)
+    if mismatch is not None:
+        return mismatch  # 3
     if release.status in UNDEPLOYABLE:
-        return reject(state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}")  # 3
-    if lookalike := _lookalike(state, data.environment_id):
-        place = pointer(("data", "environment_id"))
-        problem = f"{place}: the release has {echo(lookalike)}, use its name: {DIFFERENCES}"
+        return reject(
+            state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}, not approved"
+        )  # 3
+    if existing := _colliding_environment(state, data.environment_id):
+        path = pointer(("data", "environment_id"))
+        problem = f"{path}: collides with {echo(existing)}, an environment of the release: {DIFFERENCES}"
         return reject(state, message, Reason.INVALID_DATA, joined([problem]))
 
     wanted = WANTED_DEPLOYMENT_STATUS[event.type]
@@ -199,7 +205,7 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
         case Refuse(reason, detail):
             return reject(state, message, reason, detail)
         case Ignore(target):
-            effects.note_stale(release, target)
+            effects.append_stale(release, target)
             return Stale(changes=effects.changes())
         case Move(target):
             target = effects.move_deployment(release, target, wanted, data)
@@ -226,11 +232,11 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
     return Applied(changes=effects.changes())
 
 
-def _newer(release: Release, target: Deployment, pointer: Pointer) -> bool:
-    """Whether the environment should show this deployment rather than what it shows now, another release's perhaps.
+def _newer(release: Release, target: Deployment, pointer: EnvironmentPointer) -> bool:
+    """Whether this deployment is newer than the one in the environment's row.
 
-    The later event wins, not the later message: different releases are handled in no fixed order, and the row must
-    come out the same. Within a release rule 8 has decided already.
+    The later event wins, not the later message: messages of different releases are processed in no fixed order. Within
+    a release, rule 8 decides.
     """
     if pointer.release_id is None or pointer.deployed_at is None or pointer.release_id == release.id:
         return True
@@ -241,21 +247,21 @@ def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome
     release = state.release
     if release is None:
         return _not_found(state, message)  # 2
-    foreign = _foreign(state, message, release, data.organization_id)
-    if foreign is not None:
-        return foreign  # 3
+    mismatch = _organization_mismatch(state, message, release, data.organization_id)
+    if mismatch is not None:
+        return mismatch  # 3
     target: Deployment | None = None
     if data.environment_id is not None:
         siblings = _siblings(state, data.environment_id, data.config_revision or 1)
         wanted = data.attempt or max((sibling.attempt for sibling in siblings), default=None)
         target = next((sibling for sibling in siblings if sibling.attempt == wanted), None)
     effects = Effects(state, message)
-    effects.note_activity(release, target, data)
+    effects.append_custom(release, target, data)
     return Applied(changes=effects.changes())
 
 
-def _lookalike(state: State, environment_id: str) -> str | None:
-    """An environment of the release's that is another one, and only to the letter."""
+def _colliding_environment(state: State, environment_id: str) -> str | None:
+    """An environment of the release whose id differs, and has the same confusable key."""
     known = {deployment.environment_id for deployment in state.deployments} | state.environments
     return None if environment_id in known else collides(environment_id, sorted(known))
 

@@ -1,7 +1,7 @@
-"""What an applied event writes, gathered in the order in which it comes about.
+"""The changes to rows that an event causes, collected in order.
 
-Every change of a status gets its own entry in the activity log, and an entry holds all that its status event needs:
-the log is the outbox.
+Every status change appends an activity. The activity holds all fields of its status event, because the activity log is
+the outbox.
 """
 
 from dataclasses import replace
@@ -20,11 +20,11 @@ from worker.rules.rows import (
     BaseRevision,
     Deployment,
     DeploymentMove,
+    EnvironmentPointer,
+    EnvironmentPointerMove,
     NewDeployment,
     NewRelease,
-    Particulars,
-    Pointer,
-    PointerMove,
+    OptionalFields,
     Release,
     ReleaseMove,
 )
@@ -35,13 +35,13 @@ RELEASE_STATUS_CHANGED = "RELEASE_STATUS_CHANGED"
 DEPLOYMENT_STATUS_CHANGED = "DEPLOYMENT_STATUS_CHANGED"
 EVENT_STALE = "EVENT_STALE"
 
-_NOTHING_SAID = Particulars()
+_NO_OPTIONAL_FIELDS = OptionalFields()
 
 
 def event_type_of(activity: Activity) -> str | None:
-    """The type of the event that made the entry; None where the entry does not say it, as after an edit by hand."""
+    """The type of the activity's event; None if the activity does not have it, as after a manual edit."""
     try:
-        data = activity.said or parse(activity.activity_data.encode(), depth_max=DEPTH_MAX + 1)
+        data = activity.payload or parse(activity.activity_data.encode(), depth_max=DEPTH_MAX + 1)
         event_type = data["event"]["type"]  # type: ignore[index]
     except (ValueError, KeyError, TypeError, IndexError):
         return None
@@ -49,7 +49,7 @@ def event_type_of(activity: Activity) -> str | None:
 
 
 class Effects:
-    """A ledger for one event: rules say what happens, it knows which rows that means."""
+    """Collects the changes of one event: a method for each effect that a rule has."""
 
     def __init__(self, state: State, message: Message) -> None:
         if not isinstance(message.content, Event):
@@ -58,16 +58,16 @@ class Effects:
         self._message = message
         self._event = message.content
         self._deployments = {deployment.id: deployment for deployment in state.deployments}
-        self._entries: list[Activity] = []
+        self._activities: list[Activity] = []
         self._moves: list[DeploymentMove] = []
         self._opened: NewDeployment | None = None
         self._new_release: NewRelease | None = None
         self._release_move: ReleaseMove | None = None
-        self._pointer_move: PointerMove | None = None
+        self._pointer_move: EnvironmentPointerMove | None = None
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
-        """The release's attempts as they are after what was said so far."""
+        """The release's attempts as they are after the changes so far."""
         return tuple(self._deployments.values())
 
     def changes(self) -> Changes:
@@ -80,7 +80,7 @@ class Effects:
             release_move=self._release_move,
             new_deployment=self._opened,
             deployment_moves=tuple(self._moves),
-            activities=tuple(self._entries),
+            activities=tuple(self._activities),
             pointer_move=self._pointer_move,
             resolved=resolved,
         )
@@ -130,12 +130,12 @@ class Effects:
             )
 
     def supersede(self, release: Release, active: Deployment) -> None:
-        self._move(release, active, DeploymentStatus.CANCELLED, particulars=_NOTHING_SAID)
+        self._move(release, active, DeploymentStatus.CANCELLED, optional_fields=_NO_OPTIONAL_FIELDS)
 
     def move_deployment(
         self, release: Release, target: Deployment, status: DeploymentStatus, data: DeploymentChange
     ) -> Deployment:
-        return self._move(release, target, status, particulars=_particulars(data))
+        return self._move(release, target, status, optional_fields=_optional_fields(data))
 
     def open_deployment(
         self, release: Release, attempt: int, status: DeploymentStatus, data: DeploymentChange
@@ -155,13 +155,13 @@ class Effects:
             updated_at=self._at,
             **self._deployed(status),
         )
-        particulars = _particulars(data)
-        self._opened = NewDeployment(release_id=release.id, deployment=opened, particulars=particulars)
-        self._note_deployment(release, opened, None, particulars.comment)
+        optional_fields = _optional_fields(data)
+        self._opened = NewDeployment(release_id=release.id, deployment=opened, optional_fields=optional_fields)
+        self._append_deployment(release, opened, None, optional_fields.comment)
         return opened
 
-    def point(self, release: Release, target: Deployment, pointer: Pointer) -> None:
-        self._pointer_move = PointerMove(
+    def point(self, release: Release, target: Deployment, pointer: EnvironmentPointer) -> None:
+        self._pointer_move = EnvironmentPointerMove(
             environment_id=target.environment_id,
             component_id=release.component_id,
             deployment_track_id=release.deployment_track_id,
@@ -171,21 +171,21 @@ class Effects:
             deployment_name=f"{release.name}.{target.attempt}",
         )
 
-    def note_stale(self, release: Release, target: Deployment | None = None) -> None:
+    def append_stale(self, release: Release, target: Deployment | None = None) -> None:
         status = target.status if target else release.status
         self._append(EVENT_STALE, release, target, status=status, comment=self._event.data.comment)
 
-    def note_activity(self, release: Release, target: Deployment | None, data: ActivityRecorded) -> None:
+    def append_custom(self, release: Release, target: Deployment | None, data: ActivityRecorded) -> None:
         status = target.status if target else release.status
         self._append(data.activity_type, release, target, status=status, comment=data.comment, custom=data)
 
     def _move(
-        self, release: Release, target: Deployment, status: DeploymentStatus, *, particulars: Particulars
+        self, release: Release, target: Deployment, status: DeploymentStatus, *, optional_fields: OptionalFields
     ) -> Deployment:
         updated_at = max(target.updated_at, self._at)
         moved = replace(target, status=status, updated_at=updated_at, **self._deployed(status))
-        self._moves.append(DeploymentMove(deployment=moved, previous=target.status, particulars=particulars))
-        self._note_deployment(release, moved, target.status, particulars.comment)
+        self._moves.append(DeploymentMove(deployment=moved, previous=target.status, optional_fields=optional_fields))
+        self._append_deployment(release, moved, target.status, optional_fields.comment)
         return moved
 
     def _deployed(self, status: DeploymentStatus) -> dict[str, Any]:
@@ -193,7 +193,7 @@ class Effects:
             return {}
         return {"deployed_at": self._at, "deployed_by": self._event.data.actor}
 
-    def _note_deployment(
+    def _append_deployment(
         self, release: Release, deployment: Deployment, previous: DeploymentStatus | None, comment: str | None
     ) -> None:
         self._deployments[deployment.id] = deployment
@@ -219,45 +219,45 @@ class Effects:
     ) -> None:
         event, record = self._event, self._message.record
         environment_id = deployment.environment_id if deployment else custom.environment_id if custom else None
-        said: dict[str, Any] = {
+        payload: dict[str, Any] = {
             "event": {"source": event.source, "id": event.id, "type": event.type, "time": format_time(event.time)},
             "record": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
             "organization_id": release.organization_id,
         }
         if change:
-            said["change"] = {"from": change[0], "to": change[1]}
+            payload["change"] = {"from": change[0], "to": change[1]}
         if deployment:
-            said["config_revision"] = deployment.config_revision
-            said["attempt"] = deployment.attempt
+            payload["config_revision"] = deployment.config_revision
+            payload["attempt"] = deployment.attempt
             if deployment.deployed_at:
-                said["deployed_at"] = format_time(deployment.deployed_at)
-                said["deployed_by"] = deployment.deployed_by
+                payload["deployed_at"] = format_time(deployment.deployed_at)
+                payload["deployed_by"] = deployment.deployed_by
         elif custom and custom.environment_id is not None:
-            said["config_revision"] = custom.config_revision or 1
-            said["attempt"] = custom.attempt
+            payload["config_revision"] = custom.config_revision or 1
+            payload["attempt"] = custom.attempt
         if event.data.actor is not None:
-            said["actor"] = event.data.actor
+            payload["actor"] = event.data.actor
         if comment is not None:
-            said["comment"] = comment
+            payload["comment"] = comment
         if custom:
-            said["data"] = custom.activity_data
-        self._entries.append(
+            payload["data"] = custom.activity_data
+        self._activities.append(
             Activity(
-                id=activity_id(source=event.source, event_id=event.id, position=len(self._entries)),
+                id=activity_id(source=event.source, event_id=event.id, position=len(self._activities)),
                 created_at=self._at,
                 release_id=release.id,
                 deployment_id=deployment.id if deployment else None,
                 environment_id=environment_id,
                 activity_type=activity_type,
-                activity_data=compact(said),
+                activity_data=compact(payload),
                 status=status,
-                said=said,
+                payload=payload,
             )
         )
 
 
-def _particulars(data: DeploymentChange) -> Particulars:
-    return Particulars(
+def _optional_fields(data: DeploymentChange) -> OptionalFields:
+    return OptionalFields(
         comment=data.comment,
         config_mapping_revision=data.config_mapping_revision,
         schema_based_config_revision=data.schema_based_config_revision,

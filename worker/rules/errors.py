@@ -1,37 +1,37 @@
-"""Errors by the reaction they need. The edges translate their library's exceptions into these."""
+"""Errors, one class for each reaction. The edges translate their libraries' exceptions into these."""
 
 
 class Conflict(Exception):
-    """A guard failed: somebody else wrote first. React: roll back, read afresh, decide again."""
+    """A row was changed after it was read. Reaction: roll back, load again, decide again."""
 
 
 class StaleRead(Conflict):
-    """The release itself was changed, so another worker got ahead. React: as to any conflict, and never give up: there
-    is nothing wrong with the event, and whoever is ahead comes to an end.
+    """Another worker changed the release after it was read. Reaction: as to a conflict, without a limit of attempts,
+    because the event is not at fault.
     """
 
 
 class Unavailable(Exception):
-    """The database or the broker cannot be used now. React: wait and try again, however long; advance nothing."""
+    """The database or the broker cannot be used now. Reaction: wait and retry without a limit; commit no offset."""
 
 
 class Unprocessable(Exception):
-    """The database refuses this event's values for good. React: reject it as `processing_error`."""
+    """The database refuses this event's values permanently. Reaction: reject the event as `processing_error`."""
 
 
 class LeaseLost(Exception):
-    """The message's partition was given up, or the worker stops. React: leave it; it will be delivered again."""
+    """The message's partition was revoked, or the worker stops. Reaction: drop the message; it is delivered again."""
 
 
 class FatalClientError(Exception):
-    """An edge is in a state that it cannot leave by itself. React: end the worker; what restarts it begins afresh."""
+    """A client library reported an error that only a new process recovers from. Reaction: end the worker."""
 
 
 class ConfigurationError(Exception):
-    """What the operator must change before the worker can run. React: say so in one line and exit 2."""
+    """An operator must change something before the worker can run. Reaction: log one line, exit with code 2."""
 
 
 class LoginRefused(ConfigurationError):
-    """The database refused the login, which one that fails over does for a moment. React: a few attempts at start, then
-    as ConfigurationError; never many, since some databases lock an account for them.
+    """The database refused the login; during a failover this is temporary. Reaction: few attempts, since some databases
+    lock an account after many; then as ConfigurationError.
     """

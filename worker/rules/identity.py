@@ -1,15 +1,15 @@
-"""The ids of rows and status events: name-based, so that the same event always makes the same ids.
+"""The ids of rows and status events: UUIDv5, so that one event always gets the same ids.
 
-The contract's section "Rows are a function of the topic" is the source of the names. The namespace is part of the
-data: changing it would make every known event look new.
+Source of the names: the contract, section "Rows are a function of the topic". The namespace must never change: every
+known event would count as new.
 """
 
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 
-ENTRIES_MAX = 4
-"""The most entries that one event appends: release created, attempt superseded, deployment changed, release moved."""
+ACTIVITIES_MAX = 4
+"""Most activities of one event: release created, attempt superseded, deployment changed, release changed."""
 
 
 def deployment_id(*, release_id: UUID, environment_id: str, config_revision: int, attempt: int) -> UUID:
@@ -17,22 +17,22 @@ def deployment_id(*, release_id: UUID, environment_id: str, config_revision: int
 
 
 def activity_id(*, source: str, event_id: str, position: int = 0) -> UUID:
-    """The id of an event's entry in the activity log; `position` counts its further entries from 1.
+    """The id of an event's activity; `position` 0 is its first.
 
-    Attributes hold no control characters, so no event's id can imitate another's further entry.
+    Ids are unambiguous, because attributes contain no line feed.
     """
     name = f"{source}\n{event_id}" if position == 0 else f"{source}\n{event_id}\n{position}"
     return uuid5(NAMESPACE, name)
 
 
-def entry_ids(*, source: str, event_id: str) -> tuple[UUID, ...]:
-    """Every id that an entry of this event can have, in order."""
-    return tuple(activity_id(source=source, event_id=event_id, position=position) for position in range(ENTRIES_MAX))
+def activity_ids(*, source: str, event_id: str) -> tuple[UUID, ...]:
+    """The ids of all activities that the event can have, in order."""
+    return tuple(activity_id(source=source, event_id=event_id, position=position) for position in range(ACTIVITIES_MAX))
 
 
 def position_id(*, topic: str, partition: int, offset: int, timestamp_ms: int) -> UUID:
-    """The id of the rejection of a record that has no identity of its own.
+    """The id of the rejection of a record without an event identity.
 
-    The timestamp is in it, since a topic can be deleted and created again: its offsets then begin anew.
+    It includes the timestamp, because offsets start again when a topic is created anew.
     """
     return uuid5(NAMESPACE, f"{topic}/{partition}/{offset}/{timestamp_ms}")

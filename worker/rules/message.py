@@ -1,4 +1,4 @@
-"""One record on its way through the worker: what it says, and where and when it was delivered."""
+"""One decoded record: its event, its position, and the keys that order it."""
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -18,14 +18,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 Claim = UUID | tuple[date, int, UUID, str]
-"""What two records can both want, though they are of different releases: an identity, as the id that is derived from
-it, or a release's date, number, component and track. Tracks that some database takes for one have one `likeness`.
+"""What records of different releases can have in common: an identity (the id derived from it), or a release's date,
+number, component and track (its confusable key).
 """
 
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A decoded record. `content` is what `schemas.decode` made of `record`."""
+    """A record, and the result of `schemas.decode` for it."""
 
     record: Record
     content: Event | Invalid
@@ -49,12 +49,12 @@ class Message:
 
     @property
     def ordering_key(self) -> UUID:
-        """What this message must stay in order with: its release; without one, its own repeats."""
+        """The release id, or else the message's own id. Messages with one key are processed in offset order."""
         return self.release_id or self.id
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:
-        """Records with a common claim are decided in the order of their offsets, whatever their lanes are."""
+        """Records of a partition with a common claim are decided in offset order, whatever their ordering keys are."""
         data = self.content.data if isinstance(self.content, Event) else None
         block = data.release if isinstance(data, DeploymentChange) else data
         if not isinstance(block, ReleaseFields):
@@ -64,15 +64,15 @@ class Message:
 
     @property
     def redrive(self) -> bool:
-        """Whether an operator asked for the event to be judged afresh."""
+        """Whether the record has the redrive header: a rejected event is then decided again."""
         return any(name == REDRIVE_HEADER for name, _ in self.record.headers)
 
     @property
     def recorded_at(self) -> datetime:
-        """The record's time; where the broker gives none, or none that a calendar has, 1970."""
+        """The record's timestamp; 1970 if it is missing or out of range."""
         return time_of_timestamp(self.record.timestamp_ms) or _EPOCH
 
     @property
     def at(self) -> datetime:
-        """The event's time; where it could not be read, the record's."""
+        """The event's time, or `recorded_at` if it could not be read."""
         return self.content.time or self.recorded_at

@@ -1,6 +1,6 @@
-"""What `decide` reads and what it wants written, as plain values. Each names the table it stands for.
+"""The rows that `decide` reads, and the changes to rows that it returns. Each class names its table.
 
-All times are aware UTC; JSON columns are held as the text that is stored.
+All times are aware UTC. JSON columns are the stored text.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The part of a `releases` row that the rules look at."""
+    """The columns of a `releases` row that the rules read."""
 
     id: UUID
     organization_id: str
@@ -43,7 +43,7 @@ class BaseRevision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRelease:
-    """A `releases` row to insert; `status` is what the release has after the whole event."""
+    """A `releases` row to insert. `release.status` is the status after the whole event."""
 
     release: Release
     created_at: datetime
@@ -58,7 +58,7 @@ class NewRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseMove:
-    """An UPDATE of `releases`, guarded by the status that was read."""
+    """An UPDATE of `releases`, on condition that the status is still `previous`."""
 
     id: UUID
     previous: ReleaseStatus
@@ -68,7 +68,7 @@ class ReleaseMove:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """The part of a `release_deployments` row that the rules look at: one attempt.
+    """The columns of a `release_deployments` row that the rules read: one attempt.
 
     `created_at`: the time of its first event. `updated_at`: the latest time among the events that changed it.
     """
@@ -85,8 +85,8 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Particulars:
-    """What a deployment event may say beside its status. None: it did not say."""
+class OptionalFields:
+    """The optional fields of a deployment event. None: the event does not have the field."""
 
     comment: str | None = None
     config_mapping_revision: int | None = None
@@ -100,23 +100,25 @@ class NewDeployment:
 
     release_id: UUID
     deployment: Deployment
-    particulars: Particulars
+    optional_fields: OptionalFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentMove:
-    """An UPDATE of `release_deployments`, guarded by the status that was read. What was not said stays as it is."""
+    """An UPDATE of `release_deployments`, on condition that the status is still `previous`. Optional fields that are
+    None keep their values.
+    """
 
     deployment: Deployment
     previous: DeploymentStatus
-    particulars: Particulars
+    optional_fields: OptionalFields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Activity:
     """A row of `release_activity_logs`; `status` is the status after the event, `activity_data` JSON text.
 
-    `said`: what that text says, where it was just written and so need not be read.
+    `payload`: the parsed text, where this process has just written it.
     """
 
     id: UUID
@@ -127,12 +129,12 @@ class Activity:
     activity_type: str
     activity_data: str
     status: str
-    said: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    payload: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejection:
-    """A row of `release_event_rejections`; `reason` is a `schemas.reasons.Reason`, perhaps of a later version."""
+    """A row of `release_event_rejections`. `reason` is a `schemas.reasons.Reason`, possibly one of a later version."""
 
     id: UUID
     created_at: datetime
@@ -149,9 +151,9 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pointer:
-    """What an `app_environments` row points at: the deployment's id as it stands there; whose that deployment is and
-    when it was deployed, where it is one of ours.
+class EnvironmentPointer:
+    """The deployment in an `app_environments` row: its id as stored there. `release_id` and `deployed_at`: of this
+    deployment, if it is in `release_deployments`.
     """
 
     deployment_id: str | None
@@ -160,8 +162,8 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PointerMove:
-    """An UPDATE of `app_environments`, guarded by the deployment's id that was read there."""
+class EnvironmentPointerMove:
+    """An UPDATE of `app_environments`, on condition that the row still has the deployment id `previous`."""
 
     environment_id: str
     component_id: UUID

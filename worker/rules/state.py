@@ -1,4 +1,4 @@
-"""What is known when an event is judged, and what judging it came to."""
+"""The state that a decision depends on, and its outcome."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,10 +8,10 @@ from worker.rules.rows import (
     Activity,
     Deployment,
     DeploymentMove,
+    EnvironmentPointer,
+    EnvironmentPointerMove,
     NewDeployment,
     NewRelease,
-    Pointer,
-    PointerMove,
     Rejection,
     Release,
     ReleaseMove,
@@ -20,13 +20,13 @@ from worker.rules.rows import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
-    """What the database says about one event's identity, and about its release.
+    """The stored rows of one event's identity and of its release.
 
-    `activities`: the activity log entries that this event made before, in order. `rejection`: the event's own.
-    `release_version`: how often the release was changed; None where it has no version: another application made it, and
-    the worker never changed it. `number_taken`: another release has the date, number, component and track that this
-    event wants, or one alike. `deployments`: the release's attempts. `environments`: ids of its environments that none
-    of these is in. `pointer`: what the environment's `app_environments` row points at; None where there is no such row.
+    `activities`: the event's own, in order; empty for a new event. `rejection`: the event's own.
+    `release_version`: the number of changes of the release; None: another application created it, and the worker has
+    not changed it. `number_taken`: another release has the event's date, number and component, and its track or a
+    colliding one. `deployments`: the release's attempts. `environments`: further environment ids of the release.
+    `pointer`: the environment's `app_environments` row; None: there is none.
     """
 
     activities: tuple[Activity, ...] = ()
@@ -36,19 +36,19 @@ class State:
     number_taken: bool = False
     deployments: tuple[Deployment, ...] = ()
     environments: frozenset[str] = frozenset()
-    pointer: Pointer | None = None
+    pointer: EnvironmentPointer | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Everything that one event writes, in one transaction."""
+    """All writes of one event; they are one transaction."""
 
     new_release: NewRelease | None = None
     release_move: ReleaseMove | None = None
     new_deployment: NewDeployment | None = None
     deployment_moves: tuple[DeploymentMove, ...] = ()
     activities: tuple[Activity, ...] = ()
-    pointer_move: PointerMove | None = None
+    pointer_move: EnvironmentPointerMove | None = None
     resolved: "Resolved | None" = None
 
     @property
@@ -61,7 +61,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """The rejection that this event's redrive settles, and when it came back."""
+    """The rejection that a redrive resolves, and the time of the redrive's record."""
 
     rejection_id: UUID
     resolved_at: datetime
@@ -69,21 +69,21 @@ class Resolved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """The event had its effect."""
+    """The event changes rows."""
 
     changes: Changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stale:
-    """The event came too late to matter: it is logged, and no status changes."""
+    """The event is late: it is logged, and no status changes."""
 
     changes: Changes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
-    """The event can never succeed. `again`: it was rejected before, and a redrive changed nothing."""
+    """The event can never succeed. `again`: it was rejected before, and this is a redrive."""
 
     rejection: Rejection
     again: bool = False
@@ -91,7 +91,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FirstUse:
-    """The type and the release of the event that used an identity first; None where they are not known."""
+    """The type and the release of the first event with an identity; None: unknown."""
 
     type: str | None
     release_id: UUID | None
@@ -99,10 +99,10 @@ class FirstUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicate:
-    """The event is known: what it caused then, its entries or its rejection, is published again.
+    """The event's identity is known: its status events or its dead letter are published again.
 
-    `reused`: the event that is known, where this one differs from it in type or release. It is lost, which is its
-    publisher's fault: one source and id stand for one event.
+    `reused`: the first event with this identity, if this one has another type or release. This event has no effect;
+    its publisher must use a new id.
     """
 
     activities: tuple[Activity, ...] = field(default=())

@@ -1,6 +1,6 @@
-"""The status events that follow from activity log entries, and from nothing else.
+"""Status events, derived from activities alone.
 
-An event that was just applied and one that is met again are published by this same function: a repeat cannot differ.
+New events and duplicates use the same function, so a repeated status event equals the first.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,13 +18,13 @@ from worker.rules.effects import DEPLOYMENT_STATUS_CHANGED, RELEASE_CREATED, REL
 from worker.rules.rows import Activity
 
 _OWN_DEPTH_MAX = 8
-"""The worker's own entries are shallow; publishers' data stands in none that changes a status."""
+"""Activities that change a status contain no data of publishers, which may be nested deeper."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusEvent:
-    """A status change as it is published. `id` is the entry's: the same change always has the same id. `data`: what
-    the type's model in `schemas.outgoing` says, as JSON holds it.
+    """A status change to publish. `id` is the activity's, so one change always has one id. `data`: JSON values of the
+    type's model in `schemas.outgoing`.
     """
 
     id: UUID
@@ -35,10 +35,10 @@ class StatusEvent:
 
 
 def status_events(activities: Iterable[Activity]) -> tuple[StatusEvent, ...]:
-    """The status events of `entries`, in their order; entries that change no status have none.
+    """The status events of `activities`, in order. Activities that change no status have none.
 
     Raises:
-        ValueError, KeyError, TypeError: an entry that was read from the log is not as this worker wrote it.
+        ValueError, KeyError, TypeError: a stored activity was edited, and misses a field or has a wrong value.
     """
     return tuple(event for activity in activities if (event := _status_event(activity)) is not None)
 
@@ -52,48 +52,48 @@ def _status_event(activity: Activity) -> StatusEvent | None:
 
 
 def _event(activity: Activity, event_type: StatusEventType) -> StatusEvent:
-    said = activity.said
-    if said is None:
-        said = cast("dict[str, Any]", parse(activity.activity_data.encode(), depth_max=_OWN_DEPTH_MAX))
+    payload = activity.payload
+    if payload is None:
+        payload = cast("dict[str, Any]", parse(activity.activity_data.encode(), depth_max=_OWN_DEPTH_MAX))
     deployment = event_type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
-    data = _deployment_data(activity, said) if deployment else _release_data(activity, said)
-    if activity.said is None:
-        _require(event_type, data)
+    data = _deployment_data(activity, payload) if deployment else _release_data(activity, payload)
+    if activity.payload is None:
+        _validate(event_type, data)
     return StatusEvent(
         id=activity.id, type=event_type, time=activity.created_at, release_id=activity.release_id, data=data
     )
 
 
-def _deployment_data(activity: Activity, said: Mapping[str, Any]) -> dict[str, Any]:
+def _deployment_data(activity: Activity, payload: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "release_id": str(activity.release_id),
         "deployment_id": str(activity.deployment_id),
-        "organization_id": said["organization_id"],
+        "organization_id": payload["organization_id"],
         "environment_id": activity.environment_id,
-        "config_revision": said["config_revision"],
-        "attempt": said["attempt"],
-        "previous_status": said["change"]["from"],
-        "status": said["change"]["to"],
-        "deployed_at": said.get("deployed_at"),
-        "deployed_by": said.get("deployed_by"),
-        "comment": said.get("comment"),
-        "cause": said["event"],
+        "config_revision": payload["config_revision"],
+        "attempt": payload["attempt"],
+        "previous_status": payload["change"]["from"],
+        "status": payload["change"]["to"],
+        "deployed_at": payload.get("deployed_at"),
+        "deployed_by": payload.get("deployed_by"),
+        "comment": payload.get("comment"),
+        "cause": payload["event"],
     }
 
 
-def _release_data(activity: Activity, said: Mapping[str, Any]) -> dict[str, Any]:
+def _release_data(activity: Activity, payload: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "release_id": str(activity.release_id),
-        "organization_id": said["organization_id"],
-        "previous_status": said["change"]["from"],
-        "status": said["change"]["to"],
-        "comment": said.get("comment"),
-        "cause": said["event"],
+        "organization_id": payload["organization_id"],
+        "previous_status": payload["change"]["from"],
+        "status": payload["change"]["to"],
+        "comment": payload.get("comment"),
+        "cause": payload["event"],
     }
 
 
-def _require(event_type: StatusEventType, data: Mapping[str, Any]) -> None:
-    """An entry that was edited by hand must not become an event that breaks the published schema."""
+def _validate(event_type: StatusEventType, data: Mapping[str, Any]) -> None:
+    """Validate a stored activity: one that was edited must not break the published schema."""
     status = DeploymentStatus if event_type is StatusEventType.DEPLOYMENT_STATUS_CHANGED else ReleaseStatus
     typed = dict(data)
     for name in ("release_id", "deployment_id"):

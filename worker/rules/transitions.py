@@ -1,7 +1,7 @@
-"""The two status machines: the one table that application, database guards and documentation are held against.
+"""The two status machines, the source of the rules, the database guards and the documentation.
 
-The contract's section "Status machines" is the source. The migrations carry their own frozen copy, since a revision
-may never change; a test compares every pair on every database.
+Source: docs/contract.md#status-machines. Migrations have a copy, because a revision must not change; a test compares
+every pair on every database.
 """
 
 from collections.abc import Mapping
@@ -30,10 +30,10 @@ RELEASE_TRANSITIONS: Mapping[R, frozenset[R]] = {
 }
 
 ACTIVE = frozenset({D.PENDING, D.IN_PROGRESS})
-"""The statuses of an attempt that is still under way."""
+"""The statuses of an attempt that has not ended."""
 
 ENDS = frozenset({D.SUCCESS, D.FAILED, D.CANCELLED})
-"""The statuses that end an attempt that is still under way."""
+"""The statuses that end an attempt."""
 
 PROGRESS: Mapping[D, int] = {
     D.PENDING: 0,
@@ -46,7 +46,7 @@ PROGRESS: Mapping[D, int] = {
 """The order of the statuses of one attempt; the three ends are equal."""
 
 UNDEPLOYABLE = frozenset({R.DRAFT, R.IN_REVIEW, R.REJECTED})
-"""The statuses of a release under review: it accepts no deployment event, and only here do release events change it."""
+"""The statuses of a release under review. Such a release accepts no deployment event."""
 
 BEYOND_APPROVAL = frozenset({R.DEPLOYING, R.DEPLOYED, R.FAILED, R.ROLLED_BACK})
 """The statuses of an approved release that follow from its deployments."""
@@ -57,5 +57,5 @@ def deployment_may_become(*, current: D, wanted: D) -> bool:
 
 
 def review_may_become(*, current: R, wanted: R) -> bool:
-    """Whether a release event may make the change; deployments make the others."""
+    """Whether a release event may make this change. Other changes follow from deployments."""
     return current in UNDEPLOYABLE and wanted in RELEASE_TRANSITIONS[current]

@@ -95,7 +95,7 @@ class LagMonitor:
 
     def _note(self, partition: Partition, end: LogEnd) -> None:
         now_seconds = self._clock.monotonic_seconds()
-        unfinished = self._consumer.first_unfinished(partition)
+        unfinished = self._consumer.first_incomplete(partition)
         offset = end.position if unfinished is None else unfinished
         lag = max(0, end.end - offset)
         progress = self._progress.get(partition)

@@ -34,7 +34,7 @@ class Stop(asyncio.Event):
         super().__init__()
         self.cause: str | None = None
 
-    def ask(self, cause: str) -> None:
+    def request(self, cause: str) -> None:
         """`cause`: a signal's name, or what failed; for the log."""
         if not self.is_set():
             self.cause = cause
@@ -97,11 +97,11 @@ async def _run(name: str, service: Service, stop: asyncio.Event, *, failed: Stop
         await service.run(stop)
     except Exception as error:
         cause = printable(" ".join(str(error).split()))[:_CAUSE_CHARS_MAX] or type(error).__name__
-        failed.ask(f"service {name} failed: {cause}")
+        failed.request(f"service {name} failed: {cause}")
         raise
     else:
         if not stop.is_set():
-            failed.ask(f"service {name} ended by itself")
+            failed.request(f"service {name} ended by itself")
             raise ServiceEnded(f"{name} ended by itself")
     finally:
         failed.set()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from worker.pipeline.outgoing import Topics
-from worker.rules.identity import activity_id, entry_ids
+from worker.rules.identity import activity_id, activity_ids
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Rejected
 from worker.verify.comparison import LOG, Comparison, Recorded, Result, compare_record
@@ -253,5 +253,5 @@ def _by_record(activity: Activity) -> tuple[object, ...]:
     if cause is None:
         return ("", 0, 0, 0)
     source, event_id, position = cause
-    ids = entry_ids(source=source, event_id=event_id)
+    ids = activity_ids(source=source, event_id=event_id)
     return (*position, ids.index(activity.id) if activity.id in ids else len(ids))

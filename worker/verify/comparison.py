@@ -7,7 +7,7 @@ from uuid import UUID
 
 from schemas.reasons import Reason
 from worker.rules.decide import decide, reject
-from worker.rules.identity import ENTRIES_MAX, activity_id, entry_ids
+from worker.rules.identity import ACTIVITIES_MAX, activity_id, activity_ids
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
 from worker.verify.expected_rows import ExpectedRows
@@ -190,8 +190,8 @@ def _differences(one: InputRecord, activities: Sequence[Activity], recorded: Rec
             expected, found = ("; ".join(f"{name} {getattr(of, name)}" for name in names) for of in (activity, there))
             findings.append(_finding(Kind.CONTRADICTORY, one, LOG, activity.id, expected, found))
     content = one.message.content
-    if content.source is not None and content.id is not None and len(activities) < ENTRIES_MAX:
-        for further in entry_ids(source=content.source, event_id=content.id)[len(activities) :]:
+    if content.source is not None and content.id is not None and len(activities) < ACTIVITIES_MAX:
+        for further in activity_ids(source=content.source, event_id=content.id)[len(activities) :]:
             if further in recorded.activities:
                 expected = f"at most {len(activities)} activities of the event"
                 found = _summary([recorded.activities[further]])

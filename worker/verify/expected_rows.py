@@ -17,15 +17,15 @@ from worker.rules.rows import (
     BaseRevision,
     Deployment,
     DeploymentMove,
+    EnvironmentPointer,
     NewDeployment,
     NewRelease,
-    Pointer,
     Rejection,
 )
 from worker.rules.rows import Release as ReleaseState
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
 
-_UNSET_POINTER = Pointer(deployment_id=None)
+_UNSET_POINTER = EnvironmentPointer(deployment_id=None)
 """As if each environment had a row without a deployment; `worker.verify.pointers` checks the real rows."""
 
 _DEFAULTS = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
@@ -116,7 +116,7 @@ class ExpectedRows:
     def _open(self, new: NewDeployment) -> None:
         opened = new.deployment
         self._attempts[opened.id] = opened
-        given = {name: value for name, value in asdict(new.particulars).items() if value is not None}
+        given = {name: value for name, value in asdict(new.optional_fields).items() if value is not None}
         self.deployments[opened.id] = {
             "id": opened.id,
             "created_at": opened.created_at,
@@ -132,7 +132,7 @@ class ExpectedRows:
     def _move(self, move: DeploymentMove) -> None:
         moved = move.deployment
         self._attempts[moved.id] = moved
-        given = {name: value for name, value in asdict(move.particulars).items() if value is not None}
+        given = {name: value for name, value in asdict(move.optional_fields).items() if value is not None}
         self.deployments[moved.id] |= {**_changing(moved), **given}
 
 

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from worker.rules.rows import PointerMove
+from worker.rules.rows import EnvironmentPointerMove
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
 from worker.verify.findings import Finding, Kind, Position
 
@@ -50,7 +50,7 @@ class ExpectedPointer:
     `certain`: the record was committed, and the activity log has its effect.
     """
 
-    move: PointerMove
+    move: EnvironmentPointerMove
     at: datetime
     position: Position
     number: int
@@ -206,7 +206,7 @@ def _finding(
     )
 
 
-def _texts(move: PointerMove) -> tuple[str, str, str]:
+def _texts(move: EnvironmentPointerMove) -> tuple[str, str, str]:
     return str(move.release_id), str(move.deployment_id), move.deployment_name
 
 

@@ -25,7 +25,7 @@ from schemas.record import Record
 from worker.pipeline.dead_letter import contents_of
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError
-from worker.rules.identity import activity_id, entry_ids
+from worker.rules.identity import activity_id, activity_ids
 from worker.rules.message import Message
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import ReleaseRows
@@ -130,7 +130,7 @@ class Scratch:
             self.recreated.add_row(REJECTION, rejection.id, position)
 
     def _add_named_by_activity(self, activity: Activity, source: str, event_id: str, position: Position) -> None:
-        if activity.id in entry_ids(source=source, event_id=event_id):  # as above
+        if activity.id in activity_ids(source=source, event_id=event_id):  # as above
             self.recreated.add_row(ACTIVITY, activity_id(source=source, event_id=event_id), position)
 
     def is_rejected(self, record: Record) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
-from worker.rules.identity import activity_id, entry_ids
+from worker.rules.identity import activity_id, activity_ids
 from worker.rules.rows import BaseRevision, Rejection
 from worker.stored_rows import Row
 from worker.verify.comparison import LOG, REJECTIONS
@@ -86,7 +86,7 @@ def unexplained_activities(history: History, expected_rows: ExpectedRows) -> Ite
         source, event_id, position = cause
         event = activity_id(source=source, event_id=event_id)
         found = f"{activity.activity_type} {activity.status} of ({source}, {event_id})"
-        if activity.id not in entry_ids(source=source, event_id=event_id):
+        if activity.id not in activity_ids(source=source, event_id=event_id):
             kind = Kind.DOUBLED if event in events else Kind.INVENTED
             expected = "one effect of the event, with the ids derived from it"
             yield replace(finding, kind=kind, position=position, expected=expected, found=found)

@@ -157,7 +157,7 @@ def test_parameter_names_match_the_workers_values(turns: list[Turn]) -> None:
         assert values.get("version", VERSION) == VERSION
         assert values.get(NOTHING) is None
         if (target := changes.new_deployment or next(iter(changes.deployment_moves), None)) is not None:
-            row, said = target.deployment, target.particulars
+            row, said = target.deployment, target.optional_fields
             assert (values["deployment"], values["status"], values["comment"]) == (row.id, row.status, said.comment)
             assert values["config_mapping_revision"] == said.config_mapping_revision
             assert values["schema_based_config_revision"] == said.schema_based_config_revision

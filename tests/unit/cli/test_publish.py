@@ -27,7 +27,7 @@ NO_BROKER = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
         (["--file", "missing.jsonl"], "missing.jsonl"),
         (["--file", "."], "directory"),
         ([*EVENT, "--file", "-"], "--file"),
-        (["--file", "a.json", "--file", "b.json"], "--file is given more than once"),
+        (["--file", "a.json", "--file", "b.json"], "--file occurs more than once"),
         ([*EVENT, "--topic", ""], "--topic: ''"),
         ([*EVENT, "--run", ""], "--run is empty"),
         ([*EVENT, "--run", " "], "--run is empty"),
@@ -56,14 +56,14 @@ def test_contradictory_flags_are_one_line(command_line: CommandLine, arguments: 
         ([*EVENT, "--topic", "a/b"], "a/b"),
         (["--file", "event.json"], "event.json:1"),
         (["--file", "lines.jsonl"], "lines.jsonl:1: malformed_json"),
-        (["--file", "empty.jsonl"], "empty.jsonl has no event; nothing was sent; --allow-empty"),
+        (["--file", "empty.jsonl"], "empty.jsonl has no event; nothing was sent; use --allow-empty"),
         (["--file", "attribute.json"], "attribute.json:1: not_a_cloudevent: my_own: is no attribute name"),
         (["--file", "misspelt.json", "--strict"], "misspelt.json:1: strict: /data/coment: "),
         (
             ["--file", "twice.json", "--run", "7"],
-            "twice.json:1[1]: same_id: the id made for it is that of twice.json:1[0]",
+            "twice.json:1[1]: same_id: its derived id equals that of twice.json:1[0]",
         ),
-        ([*EVENT, "--redrive"], "--redrive needs the id under which the event was rejected"),
+        ([*EVENT, "--redrive"], "--redrive requires the id and the source of the rejected event"),
     ],
 )
 def test_invalid_event_is_reported_before_connecting(tmp_path: Path, arguments: list[str], named: str) -> None:
@@ -87,7 +87,7 @@ def test_flag_in_another_encoding_is_one_line(command_line: CommandLine, flag: s
     command_line.environment(**NO_BROKER)
     ended = command_line("publish", *EVENT, flag, "mar\udcefa")
     assert (ended.code, ended.out) == (2, "")
-    assert f"{flag} is no text in UTF-8" in ended.complaint
+    assert f"{flag} is not UTF-8 text" in ended.complaint
 
 
 @pytest.mark.parametrize("servers", ["127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2", "nosuch.invalid:9092"])

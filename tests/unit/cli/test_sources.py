@@ -63,7 +63,7 @@ def test_validate_applies_the_sources_file(command_line: CommandLine, tmp_path: 
     ended = command_line("validate", stdin=b"\n".join(json.dumps(event).encode() for event in events))
     assert ended.code == 1
     assert ended.out.splitlines() == [
-        "-:1: source_not_allowed: https://ci.example.com is no source of organization acme",
+        "-:1: source_not_allowed: https://ci.example.com is not an allowed source of organization acme",
         "3 events, 1 invalid",
     ]
 
@@ -80,4 +80,4 @@ def test_publish_refuses_a_source_that_is_not_allowed(tmp_path: Path) -> None:
         environment={"RUDDER_SOURCES_FILE": named(tmp_path, LISTED), "RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
     )
     assert (ended.code, ended.out) == (1, "")
-    assert "source_not_allowed: /rudder-worker/publish is no source of organization acme" in ended.complaint
+    assert "source_not_allowed: /rudder-worker/publish is not an allowed source of organization acme" in ended.complaint

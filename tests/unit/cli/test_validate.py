@@ -83,7 +83,7 @@ def test_empty_input_is_a_problem_unless_allowed(command_line: CommandLine, tmp_
     (tmp_path / "empty.json").write_bytes(empty)
     ended = command_line("validate", "empty.json")
     assert (ended.code, ended.out) == (1, "0 events, 0 invalid\n")
-    assert ended.complaint == "no event in empty.json; --allow-empty makes that no error"
+    assert ended.complaint == "no event in empty.json; use --allow-empty to accept that"
     ended = command_line("validate", "--allow-empty", "empty.json")
     assert (ended.code, ended.out, ended.err) == (0, "0 events, 0 invalid\n", "")
 
@@ -103,7 +103,7 @@ def test_json_output_is_one_object_a_line_and_a_count(command_line: CommandLine,
     ended = command_line("validate", "--json", "event.json")
     assert ended.code == 1
     problem, count = map(json.loads, ended.out.splitlines())
-    assert problem["place"] == "event.json:2"
+    assert problem["location"] == "event.json:2"
     assert problem["reason"] == "not_a_cloudevent"
     assert count == {"events": 2, "invalid": 1, "warnings": 0}
 
@@ -167,12 +167,12 @@ def test_misspelt_field_is_a_warning(command_line: CommandLine) -> None:
     ended = command_line("validate", stdin=given)
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        "-:1: warning: /data/coment: is no field and is ignored; did you mean comment?",
+        "-:1: warning: /data/coment: is not a field, and is ignored; did you mean comment?",
         "1 events, 0 invalid, 1 warnings",
     ]
     ended = command_line("validate", "--json", stdin=given)
     warning, count = map(json.loads, ended.out.splitlines())
-    assert (warning["place"], warning["reason"]) == ("-:1", "warning")
+    assert (warning["location"], warning["reason"]) == ("-:1", "warning")
     assert count == {"events": 1, "invalid": 0, "warnings": 1}
 
 

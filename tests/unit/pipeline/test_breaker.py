@@ -88,9 +88,9 @@ def test_message_counts_records_without_a_source() -> None:
     )
 
 
-@pytest.mark.parametrize("usage", [0.0, 0.5, 0.99])
-def test_disabled_breaker_never_opens(usage: float) -> None:
-    assert tripped_at(Breaker(events=0, rejected_share_max=usage), [BAD] * 1000) == []
+@pytest.mark.parametrize("limit", [0.0, 0.5, 0.99])
+def test_disabled_breaker_never_opens(limit: float) -> None:
+    assert tripped_at(Breaker(events=0, rejected_share_max=limit), [BAD] * 1000) == []
 
 
 @pytest.mark.parametrize("percent", range(100))
@@ -110,16 +110,16 @@ def test_message_has_the_numbers_and_the_reasons() -> None:
     )
 
 
-@given(outcomes=OUTCOMES, events=st.integers(0, 12), usage=st.sampled_from([0.0, 0.2, 0.5, 0.9]))
-def test_breaker_matches_a_count_of_all_windows(outcomes: list[Outcome], events: int, usage: float) -> None:
+@given(outcomes=OUTCOMES, events=st.integers(0, 12), limit=st.sampled_from([0.0, 0.2, 0.5, 0.9]))
+def test_breaker_matches_a_count_of_all_windows(outcomes: list[Outcome], events: int, limit: float) -> None:
     """And trips once, for good."""
-    breaker = Breaker(events=events, rejected_share_max=usage)
-    judged = [(number, one) for number, one in enumerate(outcomes, start=1) if one is not DUPLICATE]
+    breaker = Breaker(events=events, rejected_share_max=limit)
+    decided = [(number, one) for number, one in enumerate(outcomes, start=1) if one is not DUPLICATE]
     expected = next(
         (
-            judged[end - 1][0]
-            for end in range(max(events, 1), len(judged) + 1)
-            if events and sum(isinstance(one, Rejected) for _, one in judged[end - events : end]) > usage * events
+            decided[end - 1][0]
+            for end in range(max(events, 1), len(decided) + 1)
+            if events and sum(isinstance(one, Rejected) for _, one in decided[end - events : end]) > limit * events
         ),
         None,
     )
@@ -139,14 +139,14 @@ def test_events_count_in_the_order_of_their_offsets() -> None:
 
 @given(
     good=st.lists(st.booleans(), min_size=10, max_size=40),
-    usage=st.sampled_from([0.2, 0.5, 0.9]),
+    limit=st.sampled_from([0.2, 0.5, 0.9]),
     order=st.randoms(use_true_random=False),
 )
-def test_order_of_decisions_does_not_open_the_breaker(good: list[bool], usage: float, order: Random) -> None:
+def test_order_of_decisions_does_not_open_the_breaker(good: list[bool], limit: float, order: Random) -> None:
     """Where at most as many as the window has are under way, both come to the same."""
     window = 10
-    in_order = tripped_at(Breaker(events=window, rejected_share_max=usage), [APPLIED if one else BAD for one in good])
-    breaker = Breaker(events=window, rejected_share_max=usage)
+    in_order = tripped_at(Breaker(events=window, rejected_share_max=limit), [APPLIED if one else BAD for one in good])
+    breaker = Breaker(events=window, rejected_share_max=limit)
     under_way: list[tuple[Counted, bool]] = []
     for offset, one in enumerate(good):
         under_way.append((expected(breaker, offset), one))

@@ -18,11 +18,11 @@ from worker.ports import OutgoingRecord
 from worker.publishing.event_input import (
     Problem,
     complete,
-    decider,
-    doubts,
+    decode_input,
+    envelope_problem,
     outgoing_record,
-    unlike_published,
-    unsendable,
+    publish_differences,
+    spelling_warnings,
     with_full_type,
     with_id,
 )
@@ -34,9 +34,9 @@ VALID = sorted(path for type_ in EventType for path in (EXAMPLES / type_).glob("
 MODES: tuple[Literal["binary", "structured"], ...] = ("binary", "structured")
 
 
-def a_draft(data: object = RELEASE_DATA, **changes: object) -> EventInput:
+def an_input(data: object = RELEASE_DATA, **changes: object) -> EventInput:
     event = {**ENVELOPE, "data": data, **changes}
-    return EventInput(place="x:1", value=json.dumps({k: v for k, v in event.items() if v is not ...}).encode())
+    return EventInput(location="x:1", value=json.dumps({k: v for k, v in event.items() if v is not ...}).encode())
 
 
 def completed(event_input: EventInput) -> Any:
@@ -44,7 +44,7 @@ def completed(event_input: EventInput) -> Any:
 
 
 def accepted(event_input: EventInput) -> Event:
-    verdict = decider(event_input, bytes_max=BYTES_MAX)
+    verdict = decode_input(event_input, bytes_max=BYTES_MAX)
     assert isinstance(verdict, Event), verdict
     return verdict
 
@@ -65,7 +65,7 @@ def decoded(written: OutgoingRecord) -> Event:
 
 
 def test_missing_attributes_are_completed() -> None:
-    event_input = EventInput(place="x:1", value=b'{"type":"t","data":{}}')
+    event_input = EventInput(location="x:1", value=b'{"type":"t","data":{}}')
     assert completed(event_input) == {
         "specversion": "1.0",
         "id": "new",
@@ -74,20 +74,20 @@ def test_missing_attributes_are_completed() -> None:
         "data": {},
         "time": "2026-03-01T09:30:00.000000Z",
     }
-    assert complete(event_input, id="new", source="/new", time=NOW).place == "x:1"
+    assert complete(event_input, id="new", source="/new", time=NOW).location == "x:1"
 
 
 def test_given_attributes_are_kept() -> None:
     """What is wrong, too: it is judged, not mended."""
-    assert completed(a_draft(extension="x")) == {**ENVELOPE, "data": dict(RELEASE_DATA), "extension": "x"}
-    assert completed(a_draft(id="", specversion="0.3"))["id"] == ""
-    assert completed(a_draft(id="", specversion="0.3"))["specversion"] == "0.3"
-    assert completed(a_draft(time="yesterday"))["time"] == "yesterday"
+    assert completed(an_input(extension="x")) == {**ENVELOPE, "data": dict(RELEASE_DATA), "extension": "x"}
+    assert completed(an_input(id="", specversion="0.3"))["id"] == ""
+    assert completed(an_input(id="", specversion="0.3"))["specversion"] == "0.3"
+    assert completed(an_input(time="yesterday"))["time"] == "yesterday"
 
 
 def test_null_attribute_is_completed_like_a_missing_one() -> None:
     """The JSON format of CloudEvents says that null is unset; a null time was published as 1970."""
-    said = completed(a_draft(id=None, source=None, specversion=None, time=None, subject=None))
+    said = completed(an_input(id=None, source=None, specversion=None, time=None, subject=None))
     assert said["id"] == "new"
     assert said["source"] == "/new"
     assert said["specversion"] == "1.0"
@@ -97,62 +97,60 @@ def test_null_attribute_is_completed_like_a_missing_one() -> None:
 
 @pytest.mark.parametrize("value", [b"broken", b"[]", b'"text"', b"1", b"null", b"\xff", b'{"a":1,"a":2}'])
 def test_text_that_is_not_an_object_is_unchanged(value: bytes) -> None:
-    event_input = EventInput(place="x:1", value=value)
+    event_input = EventInput(location="x:1", value=value)
     assert complete(event_input, id="new", source="/new", time=NOW) == event_input
 
 
 def test_validation_uses_the_workers_decoder() -> None:
-    assert accepted(a_draft()).data.release_id.hex == RELEASE_ID.replace("-", "")
+    assert accepted(an_input()).data.release_id.hex == RELEASE_ID.replace("-", "")
 
 
 @pytest.mark.parametrize(
     ("event_input", "reason", "detail"),
     [
-        (EventInput(place="x:1", value=b"broken"), "malformed_json", "not JSON"),
-        (EventInput(place="x:1", value=b"[]"), "not_a_cloudevent", "no object"),
-        (EventInput(place="x:1", value=b""), "malformed_json", ""),
-        (a_draft(id=...), "not_a_cloudevent", "id: "),
-        (a_draft(type="nope"), "unsupported_type", "nope is not accepted. Accepted types: dev.rudder."),
+        (EventInput(location="x:1", value=b"broken"), "malformed_json", "not JSON"),
+        (EventInput(location="x:1", value=b"[]"), "not_a_cloudevent", "no object"),
+        (EventInput(location="x:1", value=b""), "malformed_json", ""),
+        (an_input(id=...), "not_a_cloudevent", "id: "),
+        (an_input(type="nope"), "unsupported_type", "nope is not accepted. Accepted types: dev.rudder."),
         (
-            a_draft(type="dev.rudder.deployment.suceeded.v1"),
+            an_input(type="dev.rudder.deployment.suceeded.v1"),
             "unsupported_type",
             "did you mean dev.rudder.deployment.succeeded.v1? Accepted types: dev.rudder.deployment.succeeded.v1, ",
         ),
-        (EventInput(place="x:1", value="{}".encode("utf-16")), "malformed_json", "UTF-16"),
-        (a_draft(data={**RELEASE_DATA, "organization_id": 1}), "invalid_data", "/data/organization_id: "),
-        (a_draft(padding="x" * BYTES_MAX), "too_large", str(BYTES_MAX)),
+        (EventInput(location="x:1", value="{}".encode("utf-16")), "malformed_json", "UTF-16"),
+        (an_input(data={**RELEASE_DATA, "organization_id": 1}), "invalid_data", "/data/organization_id: "),
+        (an_input(padding="x" * BYTES_MAX), "too_large", str(BYTES_MAX)),
     ],
 )
 def test_problem_has_position_reason_and_detail(event_input: EventInput, reason: str, detail: str) -> None:
-    problem = decider(event_input, bytes_max=BYTES_MAX)
+    problem = decode_input(event_input, bytes_max=BYTES_MAX)
     assert isinstance(problem, Problem)
-    assert (problem.place, problem.reason) == ("x:1", reason)
+    assert (problem.location, problem.reason) == ("x:1", reason)
     assert detail in problem.detail
 
 
 def test_missing_field_names_its_misspelling() -> None:
-    problem = decider(a_draft({"release_id": RELEASE_ID, "organisation_id": "acme"}), bytes_max=BYTES_MAX)
+    problem = decode_input(an_input({"release_id": RELEASE_ID, "organisation_id": "acme"}), bytes_max=BYTES_MAX)
     assert isinstance(problem, Problem)
     assert problem.detail == (
         "/data/organization_id: is missing; "
-        "/data/organisation_id: is no field and is ignored; did you mean organization_id?"
+        "/data/organisation_id: is not a field, and is ignored; did you mean organization_id?"
     )
 
 
 def test_missing_attribute_names_its_misspelling() -> None:
-    problem = decider(a_draft(source=..., sourc="/x"), bytes_max=BYTES_MAX)
+    problem = decode_input(an_input(source=..., sourc="/x"), bytes_max=BYTES_MAX)
     assert isinstance(problem, Problem)
     assert problem.reason == "not_a_cloudevent"
-    assert problem.detail == (
-        "source: is missing; sourc: is no attribute that CloudEvents defines; did you mean source?"
-    )
+    assert problem.detail == ("source: is missing; sourc: is not a CloudEvents attribute; did you mean source?")
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("path", VALID, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_published_event_is_the_validated_one(path: Path, mode: Literal["binary", "structured"]) -> None:
     """In both modes the worker will read the same event, on the release's own key."""
-    event_input = complete(EventInput(place="x:1", value=path.read_bytes()), id="new", source="/new", time=NOW)
+    event_input = complete(EventInput(location="x:1", value=path.read_bytes()), id="new", source="/new", time=NOW)
     event = accepted(event_input)
     written = outgoing_record(event_input, event, topic="in", content_mode=mode)
     assert decoded(written) == event
@@ -163,7 +161,7 @@ def test_published_event_is_the_validated_one(path: Path, mode: Literal["binary"
 @pytest.mark.parametrize("mode", MODES)
 def test_record_key_is_lower_case(mode: Literal["binary", "structured"]) -> None:
     """Two spellings of one release on two partitions would lose its order."""
-    event_input = a_draft({**RELEASE_DATA, "release_id": RELEASE_ID.upper()})
+    event_input = an_input({**RELEASE_DATA, "release_id": RELEASE_ID.upper()})
     assert outgoing_record(event_input, accepted(event_input), topic="in", content_mode=mode).key == RELEASE_ID.encode()
 
 
@@ -171,7 +169,7 @@ def test_record_key_is_lower_case(mode: Literal["binary", "structured"]) -> None
 def test_unknown_data_is_passed_on(mode: Literal["binary", "structured"]) -> None:
     """There are other readers; and absent fields are not filled with defaults."""
     data = {**DEPLOYMENT_DATA, "pipeline": {"ü": [1, None]}}
-    event_input = a_draft(data, type=STARTED)
+    event_input = an_input(data, type=STARTED)
     written = outgoing_record(event_input, accepted(event_input), topic="in", content_mode=mode)
     value = json.loads(written.value or b"")
     assert (value if mode == "binary" else value["data"]) == data
@@ -180,13 +178,13 @@ def test_unknown_data_is_passed_on(mode: Literal["binary", "structured"]) -> Non
 @pytest.mark.parametrize("mode", MODES)
 def test_base64_data_can_be_published(mode: Literal["binary", "structured"]) -> None:
     encoded = base64.b64encode(json.dumps(dict(RELEASE_DATA)).encode()).decode()
-    event_input = a_draft(..., data_base64=encoded)
+    event_input = an_input(..., data_base64=encoded)
     event = accepted(event_input)
     assert decoded(outgoing_record(event_input, event, topic="in", content_mode=mode)) == event
 
 
 def test_structured_mode_sends_the_publishers_own_text() -> None:
-    event_input = a_draft(extension="x")
+    event_input = an_input(extension="x")
     written = outgoing_record(event_input, accepted(event_input), topic="in", content_mode="structured")
     assert written.value == event_input.value
     assert dict(written.headers)["content-type"] == b"application/cloudevents+json; charset=utf-8"
@@ -205,7 +203,7 @@ def test_binary_mode_sends_every_attribute_unchanged() -> None:
         "dryrun": False,
         "team": "Vertriebsgrüße",
     }
-    event_input = a_draft(datacontenttype="application/vnd.acme+json; charset=utf-8", unset=None, **attributes)
+    event_input = an_input(datacontenttype="application/vnd.acme+json; charset=utf-8", unset=None, **attributes)
     written = outgoing_record(event_input, accepted(event_input), topic="in", content_mode="binary")
     assert dict(written.headers) == {
         "ce_specversion": b"1.0",
@@ -220,7 +218,7 @@ def test_binary_mode_sends_every_attribute_unchanged() -> None:
 
 
 def test_binary_mode_without_subject_sends_none() -> None:
-    event_input = a_draft()
+    event_input = an_input()
     headers = dict(outgoing_record(event_input, accepted(event_input), topic="in", content_mode="binary").headers)
     assert "ce_subject" not in headers
     assert headers["content-type"] == b"application/json"
@@ -229,22 +227,22 @@ def test_binary_mode_without_subject_sends_none() -> None:
 def test_base64_data_is_sent_as_its_bytes() -> None:
     """Fields that the worker does not know included."""
     data = json.dumps({**RELEASE_DATA, "pipeline": 1}, indent=1).encode()
-    event_input = a_draft(..., data_base64=base64.b64encode(data).decode())
+    event_input = an_input(..., data_base64=base64.b64encode(data).decode())
     assert outgoing_record(event_input, accepted(event_input), topic="in", content_mode="binary").value == data
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_redrive_adds_the_header(mode: Literal["binary", "structured"]) -> None:
-    event_input = a_draft()
+    event_input = an_input()
     headers = outgoing_record(event_input, accepted(event_input), topic="in", content_mode=mode, redrive=True).headers
     assert headers[-1] == ("rudder-redrive", b"1")
 
 
 def test_invalid_attribute_is_unsendable() -> None:
-    assert unsendable(a_draft(subject="x", other=1)) is None
-    problem = unsendable(a_draft(subject=5, my_own="x"))
+    assert envelope_problem(an_input(subject="x", other=1)) is None
+    problem = envelope_problem(an_input(subject=5, my_own="x"))
     assert problem is not None
-    assert (problem.place, problem.reason) == ("x:1", "not_a_cloudevent")
+    assert (problem.location, problem.reason) == ("x:1", "not_a_cloudevent")
     assert problem.detail.startswith("subject: is no text; my_own: is no attribute name")
 
 
@@ -252,14 +250,14 @@ def test_derived_id_is_used_only_where_the_event_has_none() -> None:
     def id_of(event: Event) -> str:
         return f"of {event.data.release_id}"
 
-    whole, derived = with_id(a_draft(id=...), id_of, source="/new", time=NOW)
+    whole, derived = with_id(an_input(id=...), id_of, source="/new", time=NOW)
     assert (json.loads(whole.value)["id"], derived) == (f"of {RELEASE_ID}", True)
-    whole, derived = with_id(a_draft(id="own"), id_of, source="/new", time=NOW)
+    whole, derived = with_id(an_input(id="own"), id_of, source="/new", time=NOW)
     assert (json.loads(whole.value)["id"], derived) == ("own", False)
 
 
 @pytest.mark.parametrize(
-    "event_input", [EventInput(place="x:1", value=b"broken"), a_draft(id=..., type="nope"), a_draft({}, id=...)]
+    "event_input", [EventInput(location="x:1", value=b"broken"), an_input(id=..., type="nope"), an_input({}, id=...)]
 )
 def test_invalid_event_gets_no_derived_id(event_input: EventInput) -> None:
     def id_of(event: Event) -> str:
@@ -267,27 +265,27 @@ def test_invalid_event_gets_no_derived_id(event_input: EventInput) -> None:
 
     whole, derived = with_id(event_input, id_of, source="/new", time=NOW)
     assert not derived
-    assert isinstance(decider(whole, bytes_max=BYTES_MAX), Problem)
+    assert isinstance(decode_input(whole, bytes_max=BYTES_MAX), Problem)
 
 
 @pytest.mark.parametrize(
     "given", ["deployment.started", "deployment.started.v1", "dev.rudder.deployment.started", STARTED]
 )
 def test_short_type_is_completed(given: str) -> None:
-    event_input = a_draft(DEPLOYMENT_DATA, type=given)
+    event_input = an_input(DEPLOYMENT_DATA, type=given)
     assert completed(event_input)["type"] == STARTED
     assert json.loads(with_full_type(event_input).value)["type"] == STARTED
 
 
 def test_short_type_is_a_warning_of_validate() -> None:
     """The worker itself accepts full names only, and not every publisher is `publish`."""
-    (warning,) = unlike_published(a_draft(DEPLOYMENT_DATA, type="deployment.started"))
+    (warning,) = publish_differences(an_input(DEPLOYMENT_DATA, type="deployment.started"))
     assert STARTED in warning
-    assert unlike_published(a_draft(DEPLOYMENT_DATA, type=STARTED)) == ()
+    assert publish_differences(an_input(DEPLOYMENT_DATA, type=STARTED)) == ()
 
 
 def test_misspelt_field_is_a_warning() -> None:
-    event_input = a_draft({**DEPLOYMENT_DATA, "coment": "x", "pipeline": "ours"}, type=STARTED)
-    assert doubts(event_input, accepted(event_input)) == (
-        "/data/coment: is no field and is ignored; did you mean comment?",
+    event_input = an_input({**DEPLOYMENT_DATA, "coment": "x", "pipeline": "ours"}, type=STARTED)
+    assert spelling_warnings(event_input, accepted(event_input)) == (
+        "/data/coment: is not a field, and is ignored; did you mean comment?",
     )

@@ -22,7 +22,7 @@ def found(text: str | bytes) -> list[tuple[str, bool]]:
     """Each draft's place without the name, and whether it is the sound event."""
     raw = text.encode() if isinstance(text, str) else text
     return [
-        (event_input.place.removeprefix("x:"), is_event(event_input))
+        (event_input.location.removeprefix("x:"), is_event(event_input))
         for event_input in event_inputs("x", raw.splitlines(keepends=True))
     ]
 
@@ -93,8 +93,8 @@ def test_broken_text_hides_none_after_it(text: str | bytes, expected: list[tuple
 
 def test_broken_line_keeps_its_text() -> None:
     assert list(event_inputs("a.jsonl", [b"\tbroken \r\n", b'{"b":2}'])) == [
-        EventInput(place="a.jsonl:1", value=b"broken"),
-        EventInput(place="a.jsonl:2", value=b'{"b":2}'),
+        EventInput(location="a.jsonl:1", value=b"broken"),
+        EventInput(location="a.jsonl:2", value=b'{"b":2}'),
     ]
 
 

@@ -6,12 +6,12 @@ import pytest
 
 from schemas.types import EventType
 from tests.unit.schemas.records import DEPLOYMENT_DATA, ENVELOPE, RELEASE_FIELDS, STARTED
-from worker.publishing.spelling import accepted_types, doubtful_names, likely_type
+from worker.publishing.spelling import accepted_types, closest_type, misspelt_names
 
 
 def doubts(data: dict[str, Any], **envelope: object) -> tuple[str, ...]:
     event = {**ENVELOPE, "type": STARTED, "data": {**DEPLOYMENT_DATA, **data}, **envelope}
-    return doubtful_names(event, EventType.DEPLOYMENT_STARTED)
+    return misspelt_names(event, EventType.DEPLOYMENT_STARTED)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_misspelt_field_names_the_likely_one(data: dict[str, Any], place: str, l
 
 def test_misplaced_field_of_the_release_block_is_named() -> None:
     (doubt,) = doubts({"commit_hash": "x"})
-    assert doubt == "/data/commit_hash: is ignored here; it belongs into /data/release"
+    assert doubt == "/data/commit_hash: is ignored here; move it to /data/release"
 
 
 @pytest.mark.parametrize("name", ["pipeline", "branch", "release_notes", "url", "x" * 300, "ü"])
@@ -49,14 +49,14 @@ def test_publishers_own_field_is_no_warning(name: str) -> None:
 
 
 def test_misplaced_field_beside_the_data_is_named() -> None:
-    assert doubts({}, actor="ada") == ("actor: is ignored here; it belongs into /data",)
+    assert doubts({}, actor="ada") == ("actor: is ignored here; move it to /data",)
     assert doubts({"actor": "ada"}, actor="ada") == ()
 
 
 def test_misspelt_envelope_attribute_is_named() -> None:
     event = {**ENVELOPE, "tiem": "2026-03-01T09:30:00Z", "subjekt": "x", "data": {}}
     del event["time"]
-    found = doubtful_names(event, EventType.RELEASE_SUBMITTED)
+    found = misspelt_names(event, EventType.RELEASE_SUBMITTED)
     assert [doubt.rpartition(" ")[2] for doubt in found] == ["subject?", "time?"]
 
 
@@ -80,12 +80,12 @@ def test_number_of_warnings_is_bounded() -> None:
     ],
 )
 def test_unknown_type_lists_its_likely_one_first(given: str, likely: str) -> None:
-    assert likely_type(given) == likely
+    assert closest_type(given) == likely
     listed = accepted_types(given).split(", ")
     assert listed[0] == likely
     assert sorted(listed) == sorted(EventType)
 
 
 def test_unlike_type_lists_all() -> None:
-    assert likely_type("com.example.order") is None
+    assert closest_type("com.example.order") is None
     assert accepted_types("com.example.order").split(", ") == list(EventType)

@@ -13,7 +13,7 @@ from schemas.record import Headers, Record
 from schemas.types import EventType as E
 from tests.properties.world import ReleaseRow, World
 from worker.rules.message import Message
-from worker.rules.rows import Activity, Deployment, PointerMove, Rejection
+from worker.rules.rows import Activity, Deployment, EnvironmentPointerMove, Rejection
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
 SOURCE = "https://ci.example.com"
@@ -136,7 +136,7 @@ class Story:
         ]
         return [one.status.value for one in sorted(found, key=lambda one: one.attempt)]
 
-    def pointer(self, env: str = "prod") -> PointerMove | None:
+    def pointer(self, env: str = "prod") -> EnvironmentPointerMove | None:
         return self.world.pointers.get((env, COMPONENT, TRACK))
 
 

@@ -76,7 +76,7 @@ def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
         for number, source in enumerate((THEIRS, "/ci/acme", "")):
             told = message(kind, id=f"x{number}", source=source or "s", offset=number)
             rejection = rejected(judged(story, told), Reason.SOURCE_NOT_ALLOWED)
-            assert rejection.detail == f"{source or 's'} is no source of organization acme"
+            assert rejection.detail == f"{source or 's'} is not an allowed source of organization acme"
         after = story.world.tables()
         assert len(after.pop("rejections")) == 3
         before.pop("rejections")

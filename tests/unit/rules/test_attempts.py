@@ -100,7 +100,7 @@ def test_event_without_an_attempt_depends_on_the_latest(at: float, status: D, wa
             "open": Open(3),
             "move": Move(latest),
             "stale": Ignore(latest),
-            "refuse": Refuse(Reason.INVALID_TRANSITION, "no attempt may become ROLLED_BACK"),
+            "refuse": Refuse(Reason.INVALID_TRANSITION, "the environment has no attempt that can become ROLLED_BACK"),
         }[expected]
     )
 

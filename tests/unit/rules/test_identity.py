@@ -4,11 +4,11 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from worker.rules.identity import (
-    ENTRIES_MAX,
+    ACTIVITIES_MAX,
     NAMESPACE,
     activity_id,
+    activity_ids,
     deployment_id,
-    entry_ids,
     position_id,
 )
 
@@ -36,10 +36,10 @@ def test_first_activity_id_is_derived_from_the_identity() -> None:
 def test_further_activity_ids_are_numbered() -> None:
     """`\\n{n}` is added, counting from 1."""
     assert activity_id(source="ci", event_id="7", position=1) == uuid5(FIXED, "ci\n7\n1")
-    assert entry_ids(source="ci", event_id="7") == tuple(
+    assert activity_ids(source="ci", event_id="7") == tuple(
         uuid5(FIXED, name) for name in ("ci\n7", "ci\n7\n1", "ci\n7\n2", "ci\n7\n3")
     )
-    assert ENTRIES_MAX == 4
+    assert ACTIVITIES_MAX == 4
 
 
 def test_record_without_identity_has_the_id_of_its_position() -> None:

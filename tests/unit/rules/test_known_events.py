@@ -69,7 +69,9 @@ def test_reused_identity_names_the_first_type_and_release(loaded: bool) -> None:
     story = Story.of_approved_release()
     story.tell(E.DEPLOYMENT_STARTED, id="x")
     if loaded:
-        story.world.activities = {key: replace(activity, said=None) for key, activity in story.world.activities.items()}
+        story.world.activities = {
+            key: replace(activity, payload=None) for key, activity in story.world.activities.items()
+        }
     first = FirstUse(type=E.DEPLOYMENT_STARTED, release_id=release_id())
     assert duplicate(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
     assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
@@ -91,7 +93,7 @@ def test_reused_identity_of_an_edited_activity_names_no_type(text: str) -> None:
     """Nothing is compared with what cannot be read, and nothing fails."""
     story = Story.of_approved_release()
     activities = applied(story.tell(E.DEPLOYMENT_STARTED, id="x")).activities
-    edited = replace(activities[0], said=None, activity_data=text)
+    edited = replace(activities[0], payload=None, activity_data=text)
     told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
     assert duplicate(decide(State(activities=(edited,)), told)).reused is None
 

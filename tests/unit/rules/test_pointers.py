@@ -5,7 +5,7 @@ import pytest
 from schemas.types import EventType as E
 from tests.unit.rules.story import COMPONENT, TRACK, Story, applied, fields, message, minute, release_id
 from worker.rules.decide import decide
-from worker.rules.rows import Pointer, PointerMove
+from worker.rules.rows import EnvironmentPointer, EnvironmentPointerMove
 from worker.rules.state import State
 
 
@@ -49,7 +49,7 @@ def test_success_moves_the_pointer_of_its_environment(story: Story) -> None:
     """The name is `YYYYMMDD-<number>.<attempt>`; the guard is what the row said before."""
     story.tell(E.DEPLOYMENT_FAILED)
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED))
-    assert changes.pointer_move == PointerMove(
+    assert changes.pointer_move == EnvironmentPointerMove(
         environment_id="prod",
         component_id=COMPONENT,
         deployment_track_id=TRACK,
@@ -143,7 +143,7 @@ def test_equal_times_of_two_revisions_point_at_the_higher(story: Story) -> None:
 def test_foreign_pointer_is_overwritten(story: Story) -> None:
     """Another system's text has no time to be later than; the guard still names it."""
     told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
-    state = State(release=story.release().release, pointer=Pointer(deployment_id="manual", deployed_at=None))
+    state = State(release=story.release().release, pointer=EnvironmentPointer(deployment_id="manual", deployed_at=None))
     move = applied(decide(state, told)).pointer_move
     assert move is not None
     assert move.previous == "manual"

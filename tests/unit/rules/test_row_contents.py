@@ -12,7 +12,7 @@ from schemas.types import EventType as E
 from tests.unit.rules.story import COMPONENT, SOURCE, Story, applied, fields, message, minute, rejected, release_id
 from worker.rules.identity import NAMESPACE
 from worker.rules.message import Message
-from worker.rules.rows import Activity, BaseRevision, Deployment, Particulars, Rejection
+from worker.rules.rows import Activity, BaseRevision, Deployment, OptionalFields, Rejection
 
 EVENT = '"event":{"source":"https://ci.example.com","id":"x","type":"dev.rudder.%s.v1","time":"2026-03-01T%s.000000Z"}'
 RECORD = '"record":{"topic":"rudder.deployment-events","partition":0,"offset":%d}'
@@ -94,7 +94,7 @@ def test_new_deployment_row_has_the_events_values(story: Story) -> None:
         created_at=minute(5),
         updated_at=minute(5),
     )
-    assert new.particulars == Particulars(
+    assert new.optional_fields == OptionalFields(
         comment="los 🚀",
         config_mapping_revision=3,
         schema_based_config_revision=4,
@@ -104,17 +104,17 @@ def test_new_deployment_row_has_the_events_values(story: Story) -> None:
 
 def test_missing_optional_fields_keep_their_values(story: Story) -> None:
     """A pipeline says them once, mostly when it asks."""
-    particulars: dict[str, Any] = {
+    optional_fields: dict[str, Any] = {
         "config_mapping_revision": 3,
         "schema_based_config_revision": 4,
         "api_settings": {"a": 1},
     }
-    story.tell(E.DEPLOYMENT_REQUESTED, comment="los", **particulars)
+    story.tell(E.DEPLOYMENT_REQUESTED, comment="los", **optional_fields)
     changes = applied(story.tell(E.DEPLOYMENT_STARTED))
-    assert changes.deployment_moves[0].particulars == Particulars()
+    assert changes.deployment_moves[0].optional_fields == OptionalFields()
     story.tell(E.DEPLOYMENT_SUCCEEDED, config_mapping_revision=0)
     row = story.world.deployments[story.attempt(1).id]
-    assert row.particulars == Particulars(
+    assert row.optional_fields == OptionalFields(
         comment="los", config_mapping_revision=0, schema_based_config_revision=4, api_settings='{"a":1}'
     )
     assert row.created_at == minute(3)
@@ -124,7 +124,7 @@ def test_superseded_attempt_keeps_its_optional_fields(story: Story) -> None:
     """The comment is the new attempt's."""
     story.tell(E.DEPLOYMENT_REQUESTED, comment="first")
     story.tell(E.DEPLOYMENT_REQUESTED, comment="second")
-    comments = [story.world.deployments[story.attempt(number).id].particulars.comment for number in (1, 2)]
+    comments = [story.world.deployments[story.attempt(number).id].optional_fields.comment for number in (1, 2)]
     assert comments == ["first", "second"]
 
 
@@ -205,7 +205,7 @@ def test_rejection_row_has_this_exact_content() -> None:
         id=uuid5(NAMESPACE, f"{SOURCE}\nx"),
         created_at=minute(5),
         reason="release_not_found",
-        detail=f"release {release_id()} is not known",
+        detail=f"release {release_id()} does not exist",
         event_source=SOURCE,
         event_id="x",
         event_type="dev.rudder.deployment.started.v1",

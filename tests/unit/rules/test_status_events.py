@@ -19,7 +19,11 @@ def stored(activity: Activity) -> Activity:
     """As a database gives it back: plain texts."""
     text = str(activity.activity_data.encode(), "utf-8")
     return replace(
-        activity, activity_data=text, activity_type=str(activity.activity_type), status=str(activity.status), said=None
+        activity,
+        activity_data=text,
+        activity_type=str(activity.activity_type),
+        status=str(activity.status),
+        payload=None,
     )
 
 
@@ -86,7 +90,7 @@ def test_edited_activity_is_not_published(story: Story, name: str, value: object
     (activity, *_) = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2)).activities
     said = parse(activity.activity_data.encode())
     assert isinstance(said, dict)
-    edited = replace(activity, activity_data=compact(said | {name: value}), said=None)
+    edited = replace(activity, activity_data=compact(said | {name: value}), payload=None)
     with pytest.raises(ValueError, match=complaint):
         status_events([edited])
 
@@ -178,5 +182,5 @@ def test_status_event_has_only_what_its_activity_holds() -> None:
     text = parse(activity.activity_data.encode())
     assert isinstance(text, dict)
     del text["comment"]
-    (event,) = status_events([replace(activity, activity_data=compact(text), said=None)])
+    (event,) = status_events([replace(activity, activity_data=compact(text), payload=None)])
     assert event.data["comment"] is None

@@ -92,5 +92,8 @@ def test_deployment_to_a_colliding_environment_is_rejected() -> None:
         outcome = story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="prod ", attempt=attempt)
         assert isinstance(outcome, Rejected)
         assert outcome.rejection.reason == Reason.INVALID_DATA
-        assert outcome.rejection.detail == f"/data/environment_id: the release has Prod, use its name: {DIFFERENCES}"
+        assert (
+            outcome.rejection.detail
+            == f"/data/environment_id: collides with Prod, an environment of the release; {DIFFERENCES}"
+        )
     assert isinstance(story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="Prod"), Applied)

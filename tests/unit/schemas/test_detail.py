@@ -14,7 +14,7 @@ def test_ten_problems_are_listed_and_the_rest_counted() -> None:
 
 def test_omitted_problems_are_counted() -> None:
     """The caller may have counted without spelling out."""
-    assert joined(["a", "b"], unsaid=5) == "a; b; … and 5 more"
+    assert joined(["a", "b"], omitted=5) == "a; b; … and 5 more"
 
 
 @pytest.mark.parametrize("length", [1, 98, 400, 969, 970, 1000, 5000])

@@ -146,10 +146,10 @@ def test_invalid_json_is_never_written() -> None:
 def test_every_nul_is_found_with_its_pointer() -> None:
     """In texts and in names, at any depth; the places are bounded, their number is exact."""
     raw = b'{"a": [1, "x\\u0000"], "n\\u0000": {"b~/": "\\u0000"}, "c": "\\\\u0000"}'
-    places, count = find_nul(parse(raw), places_max=10)
+    places, count = find_nul(parse(raw), paths_max=10)
     assert set(places) == {("a", 1), ("n\0",), ("n\0", "b~/")}
     assert count == 3
-    places, count = find_nul(parse(raw), places_max=1)
+    places, count = find_nul(parse(raw), paths_max=1)
     assert (len(places), count) == (1, 3)
     assert may_have_nul(raw)
     assert not may_have_nul(b'{"c": "u0000"}')

@@ -131,7 +131,7 @@ class HandledEvents:
             deployments=tuple(
                 {
                     **asdict(one.deployment),
-                    **asdict(one.particulars),
+                    **asdict(one.optional_fields),
                     "status": one.deployment.status.value,
                     "created_at": one.created_at,
                     "release_mgt_id": key,
@@ -141,7 +141,7 @@ class HandledEvents:
             ),
             base_revisions=tuple({"release_mgt_id": key, **asdict(one)} for one in new.base_revisions),
             activities=tuple(
-                replace(one, said=None) for one in self.world.activities.values() if one.release_id == key
+                replace(one, payload=None) for one in self.world.activities.values() if one.release_id == key
             ),
         )
 
