@@ -9,6 +9,8 @@ DB ?=
 COVERED := worker/rules/*,schemas/*
 STAMP := $(VENV)/.installed
 RUNTIME_VENV := .venv-runtime
+COG := $(BIN)/python -m cogapp -I docs -p "import tables" --verbosity 1
+REFERENCE := docs/reference/*.md
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
@@ -58,7 +60,7 @@ check: $(STAMP) ## Format, lint, types, layers, generated files; known vulnerabi
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas.json_schemas --check
-	$(BIN)/python -m worker.cli.reference --check README.md
+	$(COG) --check --diff --check-fail-msg="run make reference" $(REFERENCE)
 	.ci/audit --if-reachable
 
 audit: $(STAMP) ## Known vulnerabilities of what is pinned (needs the advisory service)
@@ -71,8 +73,8 @@ format: $(STAMP) ## Rewrite what `check` would complain of
 schemas: $(STAMP) ## Regenerate schemas/json
 	$(BIN)/python -m schemas.json_schemas
 
-reference: $(STAMP) ## Regenerate the README's tables
-	$(BIN)/python -m worker.cli.reference README.md
+reference: $(STAMP) ## Regenerate the tables of docs/reference
+	$(COG) -r $(REFERENCE)
 
 docs: $(STAMP) ## The documentation site, in docs/_build/html; offline, warnings are errors
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --builder html docs docs/_build/html

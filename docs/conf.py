@@ -2,8 +2,8 @@
 
 import re
 
-from docutils import nodes
-from pygments.lexers.special import TextLexer
+from docutils import nodes  # type: ignore[import-untyped]
+from pygments.lexers.special import TextLexer  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
@@ -17,6 +17,7 @@ release = __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 nitpicky = True
+suppress_warnings = ["toc.not_included"]  # until docs/reference/sql is there
 
 myst_heading_anchors = 3  # as GitHub does, so that links work in both
 myst_links_external_new_tab = False

@@ -353,8 +353,8 @@ def test_migration_in_progress_is_waited_for_with_a_bound(database_url: str) -> 
 
 
 def test_statements_of_the_sql_server_page_run(database_url: str) -> None:
-    """docs/sql-server.md; what Babelfish does not have is left out there."""
-    page = (Path(__file__).parents[2] / "docs" / "sql-server.md").read_text("utf-8")
+    """docs/how-to/sql-server.md; what Babelfish does not have is left out there."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "sql-server.md").read_text("utf-8")
     blocks = re.findall(r"```sql\n(.*?)```", page, re.DOTALL)
     assert len(blocks) > 4
     migration.upgrade(database_url)

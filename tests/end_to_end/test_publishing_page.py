@@ -1,24 +1,28 @@
-"""What the page for publishers tells them to type works as it stands there, and comes to what the page says."""
+"""What docs/how-to/publish-events.md tells publishers to type comes to what the page says."""
 
 import re
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 
 from schemas.reasons import Reason
-from tests.end_to_end.page_commands import blocks, environment_of, languages, outcomes_of_worker, rows_of, run_script
+from tests.end_to_end.pages import DOCS, blocks, reader
+from tests.end_to_end.test_pages import settings_of
 from tests.testkit.topics import MakeTopic
 from worker.rules.message import REDRIVE_HEADER
 
-TEXT = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text(encoding="utf-8")
+PAGE = DOCS / "how-to" / "publish-events.md"
+TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def tekton_script() -> str:
     """As Tekton runs it: its own substitutions come before the shell's."""
-    (block,) = blocks(TEXT, "yaml")
-    script: str = yaml.safe_load(block)["steps"][0]["script"]
+    (block,) = (block for block in blocks(TEXT) if block.language == "yaml")
+    script: str = yaml.safe_load(block.text)["steps"][0]["script"]
     return script.replace("$(context.taskRun.name)", "shop-x7k2p").replace("$(context.taskRun.namespace)", "ci")
 
 
@@ -28,23 +32,25 @@ def test_publishing_page_explains_every_reason() -> None:
     assert REDRIVE_HEADER in TEXT
 
 
-def test_publishing_page_has_only_blocks_that_are_run() -> None:
-    assert languages(TEXT) == {"sh", "yaml"}
-
-
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
 async def test_publishing_page_commands_work(bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) -> None:
-    environment = await environment_of(tmp_path, bootstrap_servers, topics)
-    script = "\n".join([*blocks(TEXT, "sh"), tekton_script(), "rudder-worker migrate"])
-    output, errors = await run_script(script, folder=tmp_path, environment=environment)
-    assert "random" not in errors
-    assert output.count("1 events, 0 invalid\n") == 2
-    sent = sum(int(count) for count in re.findall(r"(\d+) events? sent", errors))
+    settings = await settings_of(tmp_path, bootstrap_servers, topics) | {"RUDDER_LOG_LEVEL": "debug"}
+    async with reader(tmp_path, settings) as following:
+        printed = await following.follow(PAGE)
+        printed += await following.run(tekton_script())
+        await following.run("rudder-worker migrate")
+        assert "random" not in printed
+        assert printed.count("1 events, 0 invalid\n") == 2
+        sent = sum(int(count) for count in re.findall(r"(\d+) events? sent", printed))
 
-    outcomes = await outcomes_of_worker(sent, folder=tmp_path, environment=environment)
+        worker = await following.open("worker", "rudder-worker run")
+        for _ in range(sent):
+            await worker.shown('…"outcome"…\n')
+        outcomes = Counter(re.findall(r'"outcome": "(\w+)"', worker.output))
     # A repeated step is a duplicate; what was rejected is applied once it is redriven.
-    assert Counter(outcomes) == {"applied": sent - 2, "duplicate": 1, "rejected": 1}
-    releases = rows_of(tmp_path, "SELECT status FROM releases ORDER BY release_number")
-    assert releases == [("FAILED",), ("DEPLOYED",)]
-    rejections = rows_of(tmp_path, "SELECT reason, resolved_at IS NOT NULL FROM release_event_rejections")
-    assert rejections == [("release_not_found", 1)]
+    assert outcomes == {"applied": sent - 2, "duplicate": 1, "rejected": 1}
+    with closing(sqlite3.connect(tmp_path / "rudder.sqlite3")) as database:
+        releases = database.execute("SELECT status FROM releases ORDER BY release_number").fetchall()
+        assert releases == [("FAILED",), ("DEPLOYED",)]
+        rejections = database.execute("SELECT reason, resolved_at IS NOT NULL FROM release_event_rejections").fetchall()
+        assert rejections == [("release_not_found", 1)]

@@ -1,8 +1,9 @@
 """The source and the ids of events that a CI job publishes.
 
-An id is derived from the variables that identify the job's run, and from the event's type and subject. So a step that
-is retried within its job repeats its ids. A job that is run again deploys again, so its events get new ids. The names
-of the variables are the vendors' (docs/publishing.md links their pages).
+A CI system names each run of a job in environment variables. An id is made of that name and of what the event is about,
+so a step that is repeated within its job sends the id it sent before. A job that is run again is another run: it
+deploys again, so its events have other ids. The names of the variables are the vendors', whose
+pages docs/how-to/publish-events.md names.
 """
 
 from collections.abc import Callable, Mapping

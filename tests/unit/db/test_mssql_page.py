@@ -1,11 +1,11 @@
-"""docs/sql-server.md lists the errors as the code has them."""
+"""docs/how-to/sql-server.md lists the errors as the code has them."""
 
 import re
 from pathlib import Path
 
 from worker.db.mssql.errors import NUMBERS
 
-PAGE = Path(__file__).parents[3] / "docs" / "sql-server.md"
+PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "sql-server.md"
 _ROW = re.compile(r"^\| ([^|]+) \| [^|]+ \| ([\d, ]+) \|$", re.MULTILINE)
 
 

@@ -25,7 +25,7 @@ _LENGTH_MAX: Final = 255
 _BYTES: Final = {"varchar": 1, "char": 1, "nvarchar": 2, "nchar": 2}
 """Of a character, as sys.columns counts them."""
 
-_PAGE: Final = "see docs/sql-server.md"
+_PAGE: Final = "see docs/how-to/sql-server.md"
 
 _COLUMNS: Final = f"""
 SELECT s.name, c.name, t.name, c.max_length, c.is_nullable, c.collation_name,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[3] / "docs"
 # What a browser fetches by itself; a link that a reader may follow is not among it.
 _FETCHED = re.compile(r'<(?:script|img|iframe)[^>]*\ssrc="([^"]*)"|<link[^>]*\srel="stylesheet"[^>]*\shref="([^"]*)"')
 
