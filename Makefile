@@ -4,7 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-PARALLEL ?= -n auto --maxprocesses 4 --dist worksteal
+# More processes than cores: a test often waits for its servers. See tests/testkit/scheduling.py.
+PARALLEL ?= -n 4 --dist loadscope
 DB ?=
 COVERED := worker/rules/*,schemas/*
 STAMP := $(VENV)/.installed

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 from pytest_asyncio import is_async_test
+from xdist.remote import Producer
 
 from tests import search
 from tests.testkit.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
@@ -17,6 +18,7 @@ from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.leftovers import tasks_left
 from tests.testkit.mssql import empty_database
 from tests.testkit.postgres import PostgresServer, PostgresUnavailable
+from tests.testkit.scheduling import Scheduling
 from tests.testkit.topics import MakeTopic, delete_topics
 from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
 from worker.demo.topics import create_topics
@@ -24,6 +26,15 @@ from worker.demo.topics import create_topics
 
 def pytest_configure(config: pytest.Config) -> None:
     search.load_profile(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """With `--dist loadscope`, the groups of tests/testkit/scheduling.py."""
+    if config.getvalue("dist") != "loadscope":
+        return None
+    config.option.loadscopereorder = False
+    return Scheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

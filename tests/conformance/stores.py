@@ -1,15 +1,16 @@
 """Stores over a test's database, opened as the worker opens its own, and what a worker would do with one."""
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from worker.db import migration
+from tests.testkit.migrated import migrate
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
 from worker.rules.errors import Conflict
 from worker.rules.message import Message
 from worker.rules.state import Outcome
+
+__all__ = ["migrate", "opened", "process_all", "process_until_settled"]
 
 _CONFLICTS_MAX = 50
 _TIMEOUT_SECONDS = 20.0
@@ -25,10 +26,6 @@ async def opened(url: str, *, check: bool = True, timeout_seconds: float = _TIME
         yield store
     finally:
         await store.close()
-
-
-async def migrate(url: str, revision: str = "head") -> None:
-    await asyncio.to_thread(migration.upgrade, url, revision)
 
 
 async def process_all(messages: Iterable[Message], store: SqlStore) -> list[Outcome]:

@@ -1,0 +1,34 @@
+"""Tests that need an Apache Kafka share two of them, and no test is left out."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.testkit.scheduling import ONLY_APACHE, SECOND_APACHE, SPLIT, group
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize(
+    ("test", "expected"),
+    [
+        ("tests/conformance/test_publisher.py::test_one[apache]", "first apache"),
+        ("tests/end_to_end/test_outage.py::test_one[apache+postgresql]", "second apache"),
+        ("tests/end_to_end/test_broker_faults.py::test_one", "first apache"),
+        ("tests/end_to_end/test_outage.py::test_one[embedded+sqlite]", "tests/end_to_end/test_outage.py"),
+        ("tests/unit/rules/test_decide.py::test_one[a::b]", "tests/unit/rules/test_decide.py"),
+        ("tests/properties/test_decide.py::test_one[1]", "tests/properties/test_decide.py::test_one[1]"),
+    ],
+)
+def test_group_of_a_test(test: str, expected: str) -> None:
+    assert group(test) == expected
+
+
+def test_grouped_modules_exist() -> None:
+    for name in (*SECOND_APACHE, *ONLY_APACHE, *SPLIT):
+        assert (REPOSITORY / name).exists(), name
+
+
+def test_modules_on_apache_only_use_its_fixture() -> None:
+    for name in ONLY_APACHE:
+        assert "apache_kafka" in (REPOSITORY / name).read_text(encoding="utf-8")
