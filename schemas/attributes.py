@@ -1,7 +1,6 @@
 """The CloudEvents attributes that the worker reads, from either content mode.
 
-They are read one by one and not all or nothing, since a record that is rejected should still be remembered by as much
-of its identity as it has.
+Each is read by itself: the row of a rejected record should have as many of them as are valid.
 """
 
 import re
@@ -20,10 +19,10 @@ _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Attributes(NamedTuple):
-    """Each attribute where it is sound, else None; `problems` says, as `name: what is wrong`, why it is not.
+    """Each attribute if it is valid, else None. `problems`: why not, as `name: problem`.
 
-    No problems: `source`, `id` and `type` are given, and `time` is unless the event has none. A named tuple, being
-    made once per message at a third of a frozen dataclass's price.
+    Without problems, `source`, `id` and `type` are set, and `time` if the event has one. A named tuple, because it is
+    created per message in a third of a frozen dataclass's time.
     """
 
     source: str | None = None
@@ -34,9 +33,7 @@ class Attributes(NamedTuple):
 
 
 def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -> Attributes:
-    """`given` holds attributes by name, None meaning unset as in the JSON format; `faults` those that could not even
-    be read, with the reason.
-    """
+    """`given`: attributes by name; None is unset, as in the JSON format. `faults`: the problems of undecodable attributes."""
     problems = [f"{echo(name)}: {fault}" for name, fault in faults.items()]
     if (specversion := given.get("specversion")) != SPECVERSION and "specversion" not in faults:
         problems.append("specversion: is missing" if specversion is None else _wrong_version(specversion))
@@ -48,27 +45,27 @@ def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -
 
 
 def _wrong_version(specversion: object) -> str:
-    cause = likely_cause.of_quotes(specversion) if isinstance(specversion, str) else "it is no text"
+    cause = likely_cause.of_quotes(specversion) if isinstance(specversion, str) else "it is not a string"
     return likely_cause.with_cause(f'specversion: is not "{SPECVERSION}"', cause)
 
 
 def _text(name: str, given: Mapping[str, object], faults: Mapping[str, str], problems: list[str]) -> str | None:
     value = given.get(name)
     units_max = _UNITS_MAX[name]
-    # Nearly always the first line is all: printable leaves out every forbidden character, and some allowed ones.
+    # The usual case, tested first: no forbidden character is printable.
     if isinstance(value, str) and value.isascii() and value.isprintable() and 0 < len(value) <= units_max:
         return value
     if value is None:
         if name not in faults:
             problems.append(f"{name}: is missing")
     elif not isinstance(value, str):
-        problems.append(f"{name}: is no text")
+        problems.append(f"{name}: is not a string")
     elif not value:
         problems.append(f"{name}: is empty")
     elif utf16_units(value) > units_max:
         problems.append(f"{name}: is longer than {units_max} UTF-16 code units")
     elif _FORBIDDEN.search(value):
-        problems.append(f"{name}: has a control character or a lone surrogate")
+        problems.append(f"{name}: contains a control character or a lone surrogate")
     else:
         return value
     return None
@@ -80,7 +77,7 @@ def _time(value: object, problems: list[str]) -> datetime | None:
     try:
         if isinstance(value, str):
             return parse_time(value)
-        problem = "is no text"
+        problem = "is not a string"
     except ValueError as error:
         problem = str(error)
     problems.append(likely_cause.with_cause(f"time: {problem}", likely_cause.of_no_time(value)))

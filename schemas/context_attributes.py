@@ -1,7 +1,7 @@
-"""What a publisher's CloudEvents context attributes may be, and how each is written as a Kafka header.
+"""Valid CloudEvents context attributes of a publisher, and how each is written as a Kafka header.
 
-`schemas.attributes` reads the attributes that the worker needs and ignores the others. This module is for writing an
-event: a strict writer sends nothing that another reader of the topic would refuse. Sources: CloudEvents 1.0.2, "Naming
+`schemas.attributes` reads the attributes that the worker needs. This module is for writing an event: a strict writer
+sends nothing that another reader of the topic would refuse. Sources: CloudEvents 1.0.2, "Naming
 Convention" and "Type System"; its JSON format, "Type System Mapping"; its Kafka protocol binding, "Binary Content
 Mode".
 """
@@ -25,12 +25,12 @@ _INT32_MIN, _INT32_MAX = -(2**31), 2**31 - 1
 
 
 def attribute_problems(event: Mapping[str, object]) -> tuple[str, ...]:
-    """What is wrong, as `name: what`, with the attributes that decoding does not check. A null member is unset."""
+    """The problems, as `name: problem`, of attributes that decoding does not check. A null member is unset."""
     return tuple(problem for name, value in _attributes(event) if (problem := _problem(name, value)))
 
 
 def attribute_headers(event: Mapping[str, object]) -> Headers:
-    """The headers of an event without problems in binary mode: each attribute as it is, none left out."""
+    """The headers in binary mode of an event without problems: all attributes, unchanged."""
     attributes = dict(_attributes(event))
     content_type = str(attributes.pop("datacontenttype", BINARY_CONTENT_TYPE))
     return (
@@ -45,27 +45,27 @@ def _attributes(event: Mapping[str, object]) -> Iterator[tuple[str, object]]:
 
 def _problem(name: str, value: object) -> str | None:
     if not _NAME.fullmatch(name):
-        return f"{echo(name)}: is no attribute name: only lower-case ASCII letters and digits are allowed"
+        return f"{echo(name)}: is not an attribute name: use lower-case ASCII letters and digits only"
     if name in _READ_BY_THE_WORKER:
         return None
     if name in KNOWN_ATTRIBUTES and not isinstance(value, str):
-        return f"{name}: is no text"
+        return f"{name}: is not a string"
     if isinstance(value, str):
         return _problem_of_text(name, value)
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return None if _INT32_MIN <= value <= _INT32_MAX else f"{echo(name)}: is no integer of 32 bits"
-    return f"{echo(name)}: is no text, integer or boolean, the only types that an attribute may have"
+        return None if _INT32_MIN <= value <= _INT32_MAX else f"{echo(name)}: is not a 32-bit integer"
+    return f"{echo(name)}: is not a string, an integer or a boolean"
 
 
 def _problem_of_text(name: str, value: str) -> str | None:
     if not value and name in KNOWN_ATTRIBUTES:
         return f"{name}: is empty"
     if _FORBIDDEN.search(value):
-        return f"{echo(name)}: has a control character or a lone surrogate"
+        return f"{echo(name)}: contains a control character or a lone surrogate"
     if name == "datacontenttype" and parse_media_type(value).is_structured:
-        return "datacontenttype: is a CloudEvents type, which a reader would take for the event's own"
+        return "datacontenttype: is a CloudEvents content type; use the content type of the data"
     return None
 
 

@@ -1,7 +1,7 @@
-"""Bytes and headers in, a typed event or the reason why it is none out. Pure, and it never raises on any bytes.
+"""Decode a record's bytes and headers to a typed event, or to the reason for its rejection. Pure; it never raises.
 
-The first thing wrong decides the reason, in the order in which a publisher would mend it: size, JSON, envelope, type,
-data. Every message runs through here, so it does each thing once: JSON is parsed once, the model validates once.
+The first problem is the reason, in the order in which a publisher would fix them: size, JSON, envelope, type, data.
+Every message passes through this module, so JSON is parsed once, and the model validates once.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ EVENT_BYTES_MAX = 1_048_576
 EVENT_AHEAD_MAX_SECONDS = 86_400
 
 _TYPES = {str(event_type): event_type for event_type in EventType}
-# Pydantic speaks Python; publishers do not.
+# Pydantic's messages use Python's type names.
 _MESSAGES = {
     "missing": "is missing",
     "model_type": "Input should be an object",
@@ -38,10 +38,10 @@ _MESSAGES = {
 def decode(
     record: Record, *, bytes_max: int = EVENT_BYTES_MAX, ahead_seconds_max: int = EVENT_AHEAD_MAX_SECONDS
 ) -> Event | Invalid:
-    """The event that the record holds, or the reason why it holds none. `bytes_max` bounds the value.
+    """The record's event, or the reason for its rejection. `bytes_max`: the largest value in bytes.
 
-    `ahead_seconds_max`: how far the event's time may be after the record's timestamp; 0: however far. A record without
-    a timestamp (-1) has nothing to compare with, and its event's time is taken as it is.
+    `ahead_seconds_max`: how far the event's time may be after the record's timestamp; 0: unlimited. Without a timestamp
+    (-1) the event's time is not checked.
     """
     if record.unreadable is not None:
         return Invalid(reason=record.unreadable.reason, detail=joined([record.unreadable.detail]))
@@ -52,7 +52,7 @@ def decode(
         return _invalid(envelope, reason, problems)
     time = event_time or time_of_timestamp(record.timestamp_ms)
     if source is None or id_ is None or type_ is None or time is None:
-        # Only the time can be what is missing here: anything else is a fault of the envelope.
+        # Only the time can be missing: for anything else the envelope has a fault.
         timestamp = (
             "no timestamp" if record.timestamp_ms < 0 else f"a timestamp out of range ({record.timestamp_ms} ms)"
         )
@@ -75,16 +75,16 @@ def decode(
         return _invalid(envelope, Reason.INVALID_DATA, [*ahead, *_problems(error)])
     if ahead:
         return _invalid(envelope, Reason.INVALID_DATA, ahead)
-    if may_have_nul(envelope.raw):  # in what is read; other members are nobody's business
-        places, count = find_nul(data.model_dump(mode="json", by_alias=True), paths_max=PROBLEMS_MAX)
-        if places:
-            nuls = [f"{pointer(('data', *place))}: has U+0000" for place in places]
+    if may_have_nul(envelope.raw):  # only in known fields; unknown ones are ignored
+        paths, count = find_nul(data.model_dump(mode="json", by_alias=True), paths_max=PROBLEMS_MAX)
+        if paths:
+            nuls = [f"{pointer(('data', *path))}: contains U+0000" for path in paths]
             return _invalid(envelope, Reason.INVALID_DATA, nuls, omitted=count - len(nuls))
     return Event(source=source, id=id_, type=event_type, time=time, data=data)
 
 
 def _ahead(event_time: datetime | None, timestamp_ms: int, seconds_max: int) -> list[str]:
-    """One wrong clock must not make all later events of a release stale (docs/contract.md#envelope)."""
+    """A wrong clock must not make all later events of a release stale (docs/contract.md#envelope)."""
     if not seconds_max or event_time is None:
         return []
     seconds = seconds_after(event_time, timestamp_ms)

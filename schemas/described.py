@@ -1,11 +1,11 @@
-"""Enumerations whose members say what they mean, for documentation that is made from the code."""
+"""Enumerations with a description of each member, from which documentation is generated."""
 
 from enum import StrEnum
 from typing import Self
 
 
 class Described(StrEnum):
-    """Members are written as `NAME = "value", "meaning"`; the value is all that stands in records, rows and logs."""
+    """Members are written as `NAME = "value", "meaning"`. Records, rows and logs contain the value only."""
 
     meaning: str
 

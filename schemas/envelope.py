@@ -1,7 +1,7 @@
 """The CloudEvents 1.0 envelope on Kafka, read and written in both content modes.
 
-Reading parses a value's JSON once and judges nothing that a type's schema says: `decode` does. Sources: CloudEvents
-1.0.2, its JSON format and its Kafka protocol binding, and the contract's section "Envelope".
+Reading parses a value's JSON once. The schema of the event type is checked by `decode`. Sources: CloudEvents 1.0.2, its
+JSON format and its Kafka protocol binding, and docs/contract.md#envelope.
 """
 
 import base64
@@ -23,16 +23,18 @@ BINARY_CONTENT_TYPE = "application/json"
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
 
 Fault = tuple[Reason, tuple[str, ...]]
-"""A reason and all that is wrong, each as `place: what`."""
+"""A reason, and all problems, each as `path: problem`."""
 
 _REQUIRED = ("specversion", "id", "source", "type")
-_NOT_STRUCTURED = "no ce_ headers, no CloudEvents content type, and the value is no object with " + ", ".join(_REQUIRED)
+_NOT_STRUCTURED = "no ce_ headers, no CloudEvents content type, and the value is not an object with " + ", ".join(
+    _REQUIRED
+)
 
 
 class Envelope(NamedTuple):
-    """An event as far as it could be read. `fault`: it is no event. `data_fault`: its data could not be read.
+    """The readable parts of an event. `fault`: why it is not an event. `data_fault`: why its data cannot be read.
 
-    `raw` is the JSON text that `data` stands in, for the questions that only bytes answer cheaply.
+    `raw`: the JSON text that contains `data`, for checks that are cheap on bytes.
     """
 
     attributes: Attributes = Attributes()
@@ -50,7 +52,7 @@ class _Headers(NamedTuple):
 
 
 def read_envelope(value: bytes | None, headers: Headers, *, bytes_max: int) -> Envelope:
-    """Never raises. A value longer than `bytes_max` is not parsed; its headers are read all the same."""
+    """Never raises. A value longer than `bytes_max` is not parsed; the headers are read anyway."""
     sorted_headers = _sort_headers(headers)
     media_type = parse_media_type(sorted_headers.content_type) if sorted_headers.content_type is not None else None
     structured = media_type is not None and media_type.is_structured
@@ -71,7 +73,7 @@ def read_envelope(value: bytes | None, headers: Headers, *, bytes_max: int) -> E
 def write_binary(
     *, source: str, id: str, type: str, time: datetime, subject: str, data: object
 ) -> tuple[bytes, Headers]:
-    """A record's value and headers in binary mode. `time` is aware; `data` is a model or what JSON can hold."""
+    """A record's value and headers in binary mode. `time` is aware; `data` is a model or a JSON value."""
     headers = (
         ("ce_specversion", SPECVERSION.encode()),
         ("ce_id", id.encode()),
@@ -87,7 +89,7 @@ def write_binary(
 def write_structured(
     *, source: str, id: str, type: str, time: datetime, subject: str, data: object
 ) -> tuple[bytes, Headers]:
-    """A record's value and headers in structured mode, of the same arguments as `write_binary`."""
+    """A record's value and headers in structured mode; arguments as of `write_binary`."""
     event = {
         "specversion": SPECVERSION,
         "id": id,
@@ -102,7 +104,7 @@ def write_structured(
 
 
 def _sort_headers(headers: Headers) -> _Headers:
-    """Names in any case. A header that is repeated with the same bytes, as some bridges do, counts once."""
+    """Names in any case. A header that some bridges repeat with the same bytes counts once."""
     content_type: bytes | None = None
     attributes: dict[str, bytes] = {}
     faults: dict[str, str] = {}
@@ -155,7 +157,7 @@ def _read_binary(value: bytes, headers: _Headers, *, data_type: str | None) -> E
 
 
 def _read_structured(value: bytes, headers: Headers, *, declared: bool) -> Envelope:
-    """`declared`: the content type says that this is an event; otherwise the value itself must."""
+    """`declared`: by its content type the record is an event; otherwise the value must have the required attributes."""
     if not value and not declared:
         return Envelope(fault=(Reason.NOT_A_CLOUDEVENT, ("an empty value and no CloudEvents headers",)))
     try:
@@ -163,7 +165,7 @@ def _read_structured(value: bytes, headers: Headers, *, declared: bool) -> Envel
     except MalformedJsonError as error:
         return Envelope(fault=_malformed(value, error))
     if not isinstance(event, dict):
-        what = "the value is no object" if declared else _NOT_STRUCTURED
+        what = "the value is not an object" if declared else _NOT_STRUCTURED
         return Envelope(
             fault=(Reason.NOT_A_CLOUDEVENT, (likely_cause.with_cause(what, likely_cause.of_no_object(event)),))
         )
@@ -176,9 +178,9 @@ def _read_structured(value: bytes, headers: Headers, *, declared: bool) -> Envel
     data_type, data, encoded = event.get("datacontenttype"), event.get("data"), event.get("data_base64")
     problem: str | None = None
     if data_type is not None and not isinstance(data_type, str):
-        problem = "datacontenttype: is no text"
+        problem = "datacontenttype: is not a string"
     elif data is not None and encoded is not None:
-        problem = "data_base64: stands beside data"
+        problem = "data_base64: is present beside data; send one of them"
     fault = _first_fault(problem, attributes)
     if isinstance(data_type, str) and not is_json(parse_media_type(data_type).name):
         return Envelope(attributes, data, value, fault, _not_json_type())
@@ -190,18 +192,18 @@ def _read_structured(value: bytes, headers: Headers, *, declared: bool) -> Envel
 
 
 def _read_encoded(encoded: object, attributes: Attributes, fault: Fault | None) -> Envelope:
-    """`data_base64`: the data as a publisher that had only bytes wrote it."""
+    """Read `data_base64`, the encoding of publishers that treat data as bytes."""
     try:
         raw = base64.b64decode(encoded, validate=True) if isinstance(encoded, str) else b""
     except (binascii.Error, ValueError):
         raw = b""
     if not raw:
-        problem = "/data_base64: is empty or no base64 text"
+        problem = "/data_base64: is empty or not base64"
         return Envelope(attributes, fault=fault, data_fault=(Reason.INVALID_DATA, (problem,)))
     try:
         return Envelope(attributes, parse(raw), raw, fault)
     except MalformedJsonError as error:
-        return Envelope(attributes, fault=fault, data_fault=_malformed(raw, error, place="data_base64: "))
+        return Envelope(attributes, fault=fault, data_fault=_malformed(raw, error, prefix="data_base64: "))
 
 
 def _first_fault(problem: str | None, attributes: Attributes) -> Fault | None:
@@ -209,12 +211,12 @@ def _first_fault(problem: str | None, attributes: Attributes) -> Fault | None:
     return (Reason.NOT_A_CLOUDEVENT, problems) if problems else None
 
 
-def _malformed(raw: bytes, error: MalformedJsonError, *, place: str = "") -> Fault:
-    return Reason.MALFORMED_JSON, (place + likely_cause.with_cause(str(error), likely_cause.of_no_json(raw)),)
+def _malformed(raw: bytes, error: MalformedJsonError, *, prefix: str = "") -> Fault:
+    return Reason.MALFORMED_JSON, (prefix + likely_cause.with_cause(str(error), likely_cause.of_no_json(raw)),)
 
 
 def _not_json_type() -> Fault:
-    return Reason.INVALID_DATA, ("/datacontenttype: is no JSON media type",)
+    return Reason.INVALID_DATA, ("/datacontenttype: is not a JSON media type",)
 
 
 def _jsonable(data: object) -> object:

@@ -1,4 +1,4 @@
-"""What `decode` makes of a record: an event the rules can judge, or the reason why it is none."""
+"""The results of `decode`: an event, or the reason for a rejection."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,9 +22,9 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invalid:
-    """A record that is no valid event. `source`, `id` and `type` are given where they could be read and
-    fit their columns (1,024, 255 and 255 UTF-16 units); `source` and `id` are both given or both None.
-    `time` is the event's own where it could be read, else None; `release_id` likewise.
+    """A record without a valid event. `source`, `id` and `type`: set if they are valid and fit their columns (1,024,
+    255 and 255 UTF-16 units); `source` and `id` are both set or both None. `time` and `release_id`: the event's, if
+    they are valid, else None.
     """
 
     reason: Reason

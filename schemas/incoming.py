@@ -1,7 +1,7 @@
-"""The data of the events that publishers send, one model for each shape.
+"""The data of incoming events, one model per shape.
 
-A tolerant reader: unknown fields are ignored, so that publishers can add theirs before the worker knows them. Known
-ones are strict: no number for a text, no text for a number. Frozen, because a message in flight is shared.
+A tolerant reader: unknown fields are ignored, so publishers can add fields. Known fields are strict: a number is not
+converted to a string, nor a string to a number. Frozen, because a message in flight is shared.
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,23 @@ APIM_BASE_REVISIONS_MAX = 1000
 WORKER_ACTIVITY_TYPES = frozenset(
     {"RELEASE_CREATED", "RELEASE_STATUS_CHANGED", "DEPLOYMENT_STATUS_CHANGED", "EVENT_STALE"}
 )
-"""The worker's own entries in the activity log; no publisher may write one."""
+"""The types of the worker's own activities; publishers must not use them."""
 
 _READER = ConfigDict(frozen=True, strict=True, extra="ignore")
-_FORGEABLE = frozenset(map(confusable_key, WORKER_ACTIVITY_TYPES))
+_RESERVED = frozenset(map(confusable_key, WORKER_ACTIVITY_TYPES))
 
 
-def _not_too_many(value: object) -> object:
-    # Before the entries are looked at: half a million broken ones would be half a million errors.
+def _limit_length(value: object) -> object:
+    # Checked before the items: half a million invalid items would be half a million errors.
     if isinstance(value, list | tuple) and len(value) > APIM_BASE_REVISIONS_MAX:
         raise PydanticCustomError(
-            "too_long", "Array should have at most {entries_max} entries", {"entries_max": APIM_BASE_REVISIONS_MAX}
+            "too_long", "Array should have at most {items_max} items", {"items_max": APIM_BASE_REVISIONS_MAX}
         )
     return value
 
 
 class EventData(BaseModel):
-    """What every event says: which release, whose, and optionally who did it and why."""
+    """The fields of every event: the release, its organization, and optionally actor and comment."""
 
     model_config = _READER
 
@@ -57,7 +57,7 @@ class ApimBaseRevision(BaseModel):
 
 
 class ReleaseFields(BaseModel):
-    """What a release is made of, beside its id and organization."""
+    """The fields of a release, except its id and organization."""
 
     model_config = _READER
 
@@ -71,28 +71,28 @@ class ReleaseFields(BaseModel):
     commit_hash: Name | None = None
     image_tag: Name | None = None
     metadata: JsonObject | None = None
-    # Strict would ask for a Python tuple, which JSON does not have.
+    # Strict mode requires a Python tuple, which JSON does not have.
     apim_base_revisions: Annotated[
         tuple[ApimBaseRevision, ...],
         Strict(strict=False),
         Field(max_length=APIM_BASE_REVISIONS_MAX),
-        BeforeValidator(_not_too_many),
+        BeforeValidator(_limit_length),
     ] = ()
 
 
 class ReleaseCreated(EventData, ReleaseFields):
-    """`release.created`: inserts the release, in DRAFT."""
+    """`release.created`: inserts the release with the status DRAFT."""
 
 
 class ReleaseTransition(EventData):
-    """`release.submitted`, `approved`, `rejected` and `reopened`: the type says it all."""
+    """`release.submitted`, `approved`, `rejected` and `reopened`: the type is the change."""
 
 
 class DeploymentChange(EventData):
-    """The six `deployment.*` events: one attempt to bring a release to an environment.
+    """The six `deployment.*` events: one attempt to deploy a release to an environment.
 
-    Without `attempt` the rules find the attempt that is meant. A `release` block is for pipelines that have no release
-    step of their own. The mapping's and the schema's revision are null where the publisher does not say.
+    Without `attempt`, the rules choose the attempt. A `release` block is for pipelines without a release step. The two
+    optional revisions are null if the publisher omits them.
     """
 
     environment_id: Name
@@ -101,11 +101,11 @@ class DeploymentChange(EventData):
     config_mapping_revision: Revision | None = Field(default=None, json_schema_extra={"default": 0})
     schema_based_config_revision: Revision | None = Field(default=None, json_schema_extra={"default": 0})
     api_settings: JsonObject | None = None
-    release: ReleaseFields | None = Field(default=None, description="Creates the release where it is unknown.")
+    release: ReleaseFields | None = Field(default=None, description="Creates the release if it does not exist.")
 
 
 class ActivityRecorded(EventData):
-    """`activity.recorded`: an entry in the activity log, nothing else."""
+    """`activity.recorded`: appends an activity, nothing else."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -119,7 +119,7 @@ class ActivityRecorded(EventData):
         }
     )
 
-    activity_type: Name = Field(description="Any but the worker's own: " + ", ".join(sorted(WORKER_ACTIVITY_TYPES)))
+    activity_type: Name = Field(description="Any except the worker's own: " + ", ".join(sorted(WORKER_ACTIVITY_TYPES)))
     activity_data: JsonObject
     environment_id: Name | None = None
     config_revision: Ordinal | None = None
@@ -127,17 +127,17 @@ class ActivityRecorded(EventData):
 
     @field_validator("activity_type")
     @classmethod
-    def _is_no_forgery(cls, value: str) -> str:
-        # As loosely as a database compares.
-        if confusable_key(value) in _FORGEABLE:
-            raise PydanticCustomError("reserved_activity_type", "This activity type is the worker's own")
+    def _is_not_reserved(cls, value: str) -> str:
+        # By confusable keys, since databases compare loosely.
+        if confusable_key(value) in _RESERVED:
+            raise PydanticCustomError("reserved_activity_type", "This activity type is reserved for the worker")
         return value
 
     @field_validator("config_revision", "attempt")
     @classmethod
     def _has_its_environment(cls, value: int | None, info: ValidationInfo) -> int | None:
         if value is not None and "environment_id" in info.data and info.data["environment_id"] is None:
-            raise PydanticCustomError("environment_missing", "This field needs environment_id")
+            raise PydanticCustomError("environment_missing", "This field requires environment_id")
         return value
 
 

@@ -1,8 +1,8 @@
 """The published JSON Schemas, generated from the models: `python -m schemas.json_schemas [--check]`.
 
-One file for each event type, in `schemas/json/`, describing the whole CloudEvent in structured form. Publishers check
-their events against them before sending; what the worker accepts is decided by the models, which say a little more
-(tests/unit/schemas/test_examples.py lists where). Incoming data is open, outgoing data is closed.
+One file per event type, in `schemas/json/`, for the whole CloudEvent in structured form. Publishers can validate their
+events against them. The worker validates by the models, which check a little more
+(tests/unit/schemas/test_examples.py lists the differences). Incoming data is open, outgoing data is closed.
 """
 
 import json
@@ -23,7 +23,7 @@ FOLDER = Path(__file__).with_name("json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
-# `format` leaves room for leap seconds and for the years 0 and 9999, which the worker does not take.
+# `format` allows leap seconds and the years 0 and 9999, which the worker rejects.
 _TIME_PATTERN = (
     r"^(?!0000|9999)[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-5][0-9](\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})$"
 )
@@ -31,7 +31,7 @@ _JSON_TYPE_PATTERN = r"^[^/;\s]+/([^/;\s]+\+)?[Jj][Ss][Oo][Nn]\s*(;.*)?$"
 
 
 class _Untitled(GenerateJsonSchema):
-    """Leaves out the titles that pydantic makes of field names: they say nothing that the names do not."""
+    """Omits the titles that pydantic derives from field names, because they only repeat the names."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's signature
         return False
@@ -67,7 +67,7 @@ def write_files(folder: Path = FOLDER) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Writes the files, or with `--check` only says which are stale. The exit code: 0 done, 1 stale, 2 wrong usage."""
+    """Write the files; with `--check` only report stale ones. Exit code: 0 success, 1 stale, 2 wrong usage."""
     match list(arguments):
         case []:
             write_files()
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _event_schema(event_type: str, models: Sequence[type[BaseModel]], mode: JsonSchemaMode) -> dict[str, Any]:
-    """`models`: the forms that `data` may have."""
+    """`models`: the possible shapes of `data`."""
     definitions: dict[str, Any] = {}
     for model in models:
         data = model.model_json_schema(mode=mode, schema_generator=_Untitled)
@@ -116,7 +116,7 @@ def _attribute(units_max: int) -> dict[str, Any]:
 
 
 def _optional_attributes() -> dict[str, Any]:
-    """Null means unset, as CloudEvents' JSON format has it."""
+    """Null is unset, as in CloudEvents' JSON format."""
     return {
         "time": {"type": ["string", "null"], "format": "date-time", "pattern": _TIME_PATTERN},
         "datacontenttype": {"type": ["string", "null"], "pattern": _JSON_TYPE_PATTERN},

@@ -1,7 +1,7 @@
-"""JSON in and out, strictly: what two readers could understand differently is refused.
+"""Strict JSON, in and out: text that two parsers could read differently is refused.
 
-The standard parser takes duplicate keys, NaN, lone surrogates and any depth; RFC 7493 (I-JSON) does not. One wrong
-byte must cost one rejection, never an exception that nobody expects, so all that can go wrong is one error class.
+The standard parser accepts duplicate keys, NaN, lone surrogates and any depth; RFC 7493 (I-JSON) does not. Every
+failure is a MalformedJsonError, so that any bytes cause at most a rejection.
 """
 
 import json
@@ -16,42 +16,42 @@ DEPTH_MAX = 64
 INTEGER_DIGITS_MAX = 4300
 
 _BOM = b"\xef\xbb\xbf"
-# Outside a string a backslash is an error, so up to the parser's first error this finds the same strings as it does.
+# Outside a string a backslash is an error, so up to the parser's first error this pattern finds the same strings.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _OPENING = b"[{"
 _BRACKETS = b"[]{}"
 _BLANKS = " \t\n\r"
-# The parser's messages that a place is meant to follow.
-_PARSER_WORDS = {
+# The parser's messages that end before a position.
+_PARSER_MESSAGES = {
     "Invalid control character at": "a control character in a string, which needs an escape such as \\n",
     "Unterminated string starting at": "a string without an end begins here",
     "Invalid \\escape": "a backslash that begins no escape",
     "Invalid \\uXXXX escape": "a \\u without four hexadecimal digits",
 }
-_TWICE = object()
+_MISSING = object()
 _NO_BRACKETS = bytes(byte for byte in range(256) if byte not in _BRACKETS)
 _ESCAPED_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
-Place = tuple[str | int, ...]
-"""The names and indexes that lead to a value from the outermost one."""
+Path = tuple[str | int, ...]
+"""The names and indexes from the outermost value to a value."""
 
-# A place as a linked list: a hundred thousand texts at depth 64 share their way there.
-_Trail: TypeAlias = "tuple[_Trail, str | int] | None"
+# A path as a linked list: a hundred thousand strings at depth 64 share their parents.
+_Node: TypeAlias = "tuple[_Node, str | int] | None"
 
 
 class MalformedJsonError(ValueError):
-    """The bytes are not I-JSON; the message says why and where. Of the text it holds names of members, shortened."""
+    """The bytes are not I-JSON. The message: why, and where; of the text it contains only shortened member names."""
 
 
 def parse(raw: bytes, *, depth_max: int = DEPTH_MAX) -> object:
-    """The value of a JSON text in UTF-8. Raises MalformedJsonError, and nothing else, for whatever is no I-JSON.
+    """The value of a JSON text in UTF-8. Raises MalformedJsonError, and nothing else, if the text is not I-JSON.
 
-    U+0000 is legal JSON and passes; `find_nul` tells where.
+    U+0000 is valid JSON and accepted; see `find_nul`.
     """
     if raw.startswith(_BOM):
         raise MalformedJsonError("begins with a byte order mark")
-    # The bound is checked before parsing: the parser recurses, and how deep it may go depends on who called it.
+    # Checked before parsing: the parser recurses, and its maximum depth depends on the caller's stack.
     if raw.count(b"[") + raw.count(b"{") > depth_max and _is_deeper(raw, depth_max):
         raise MalformedJsonError(f"nested deeper than {depth_max} levels")
     try:
@@ -60,37 +60,37 @@ def parse(raw: bytes, *, depth_max: int = DEPTH_MAX) -> object:
         raise MalformedJsonError(f"not UTF-8 at byte {error.start}") from None
     except json.JSONDecodeError as error:
         raise MalformedJsonError(_not_json(error)) from None
-    # Strict UTF-8 has no surrogates, so only an escape can have brought one.
+    # Strict UTF-8 has no surrogates, so only an escape can contain one.
     if _ESCAPED_SURROGATE.search(raw):
-        for trail, text in _strings(value):
+        for node, text in _strings(value):
             if _SURROGATE.search(text):
-                raise MalformedJsonError(f"a lone surrogate in {pointer(_place(trail)) or 'the text'}")
+                raise MalformedJsonError(f"a lone surrogate in {pointer(_path_of(node)) or 'the text'}")
     return value
 
 
 def compact(value: object) -> str:
-    """JSON text without blanks, key order as it is, non-ASCII as is. Raises ValueError for NaN and infinities."""
+    """JSON text without blanks; key order and non-ASCII are kept. Raises ValueError for NaN and infinities."""
     return _ENCODER.encode(value)
 
 
 def may_have_nul(raw: bytes) -> bool:
-    """Whether a text of it may have U+0000. This is the only spelling: unescaped, the parser refuses it."""
+    """Whether a string may contain U+0000. Only this escape is valid: the parser refuses the character itself."""
     return b"\\u0000" in raw
 
 
-def find_nul(value: object, *, paths_max: int) -> tuple[list[Place], int]:
-    """The first places, at most `paths_max`, of names and texts with U+0000 in `value`, and how many there are.
+def find_nul(value: object, *, paths_max: int) -> tuple[list[Path], int]:
+    """The paths of the first `paths_max` names and strings with U+0000 in `value`, and the number of all.
 
-    A name's place ends with itself.
+    A name's path ends with the name.
     """
-    places: list[Place] = []
+    paths: list[Path] = []
     count = 0
-    for trail, text in _strings(value):
+    for node, text in _strings(value):
         if "\0" in text:
             count += 1
             if count <= paths_max:
-                places.append(_place(trail))
-    return places, count
+                paths.append(_path_of(node))
+    return paths, count
 
 
 def _is_deeper(raw: bytes, depth_max: int) -> bool:
@@ -105,50 +105,50 @@ def _is_deeper(raw: bytes, depth_max: int) -> bool:
     return False
 
 
-def _strings(value: object) -> Iterator[tuple[_Trail, str]]:
-    """Each text in a JSON value, names of members too (an object's before its values)."""
-    stack: list[tuple[_Trail, object]] = [(None, value)]
+def _strings(value: object) -> Iterator[tuple[_Node, str]]:
+    """Each string in a JSON value, member names included (an object's before its values)."""
+    stack: list[tuple[_Node, object]] = [(None, value)]
     while stack:
-        trail, node = stack.pop()
-        if isinstance(node, str):
-            yield trail, node
-        elif isinstance(node, dict):
-            for name in node:
-                yield (trail, name), name
-            stack.extend(((trail, name), child) for name, child in reversed(node.items()))
-        elif isinstance(node, list):
-            stack.extend(((trail, index), node[index]) for index in reversed(range(len(node))))
+        node, child = stack.pop()
+        if isinstance(child, str):
+            yield node, child
+        elif isinstance(child, dict):
+            for name in child:
+                yield (node, name), name
+            stack.extend(((node, name), member) for name, member in reversed(child.items()))
+        elif isinstance(child, list):
+            stack.extend(((node, index), child[index]) for index in reversed(range(len(child))))
 
 
-def _place(trail: _Trail) -> Place:
+def _path_of(node: _Node) -> Path:
     steps: list[str | int] = []
-    while trail is not None:
-        trail, step = trail
+    while node is not None:
+        node, step = node
         steps.append(step)
     return tuple(reversed(steps))
 
 
 def _not_json(error: json.JSONDecodeError) -> str:
-    # Python 3.13 calls this fault by its name and place, and earlier ones by what they expect after it. The text ends
-    # up in rows, which must not depend on the interpreter.
+    # Python 3.13 changed this error's message and position. The text is stored in rows, which must not depend on the
+    # interpreter.
     before = error.doc[: error.pos].rstrip(_BLANKS)
     if before.endswith(",") and error.doc[error.pos : error.pos + 1] in {"}", "]"}:
         return f"not JSON at character {len(before) - 1}: a comma before a closing bracket"
     if error.msg.startswith("Illegal trailing comma"):
         return f"not JSON at character {error.pos}: a comma before a closing bracket"
-    return f"not JSON at character {error.pos}: {_PARSER_WORDS.get(error.msg, error.msg)}"
+    return f"not JSON at character {error.pos}: {_PARSER_MESSAGES.get(error.msg, error.msg)}"
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        twice = next(name for name, _ in pairs if members.pop(name, _TWICE) is _TWICE)
-        raise MalformedJsonError(f"an object names the member {echo(twice)} twice")
+        duplicate = next(name for name, _ in pairs if members.pop(name, _MISSING) is _MISSING)
+        raise MalformedJsonError(f"an object contains the member {echo(duplicate)} twice")
     return members
 
 
 def _integer(text: str) -> int:
-    # Python has the same limit, but an environment variable moves it: up, and a hostile number costs seconds; down, and
+    # Python has the same limit, but an environment variable changes it. Higher, a hostile number costs seconds; lower,
     # int() fails.
     if len(text) - text.startswith("-") <= INTEGER_DIGITS_MAX:
         try:
@@ -166,7 +166,7 @@ def _float(text: str) -> float:
 
 
 def _constant(name: str) -> NoReturn:
-    raise MalformedJsonError(f"{name} is no JSON")
+    raise MalformedJsonError(f"{name} is not JSON")
 
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)

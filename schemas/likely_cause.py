@@ -1,7 +1,7 @@
-"""Why a value cannot be read, as far as its first bytes tell: what a publisher has most likely done, and what to do.
+"""The likely cause of an unreadable value, guessed from its first bytes, and what the publisher should do.
 
-Only a rejected record comes here. A cause names formats and settings, never the publisher's text, and has no semicolon:
-that is what separates the problems of a detail.
+Only rejected records reach this module. A cause contains no text of the publisher, and no semicolon, which separates
+the problems of a detail.
 """
 
 import base64
@@ -33,7 +33,7 @@ _UNQUOTED = re.compile(rb"\s*[{\[]\s*(?:'|[A-Za-z_]\w*\s*:)")
 _SEVERAL = re.compile(rb"[}\]]\s*[{\[]")
 _LOOKED_AT_BYTES = 4_096
 _TIME_CHARS_MAX = 100
-"""A longer text resembles no time, and could make the patterns below backtrack for hours."""
+"""Longer texts are not times, and the patterns below could backtrack for hours."""
 
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -47,11 +47,11 @@ _TIME_FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
         "its zone is a name: write Z or an offset such as +02:00",
     ),
 )
-"""How other times are often written. Java leaves out seconds that are zero, and appends a region in brackets."""
+"""Common other formats. Java omits seconds that are zero, and appends a region in brackets."""
 
 
 def of_no_json(raw: bytes) -> str | None:
-    """The likely cause why bytes are no JSON text: None where there is none to name."""
+    """The likely cause if bytes are not JSON; None: unknown."""
     for magic, cause in _MAGIC:
         if raw.startswith(magic):
             return cause
@@ -72,14 +72,14 @@ def of_no_json(raw: bytes) -> str | None:
     if _is_base64_of_json(text):
         return "it is JSON in base64: send the JSON itself, or use data_base64 in structured mode"
     if _UNQUOTED.match(text):
-        return "names and texts of JSON stand in double quotes: write it with a JSON library"
+        return "JSON requires double quotes around names and strings: write it with a JSON library"
     if _SEVERAL.search(text):
         return "it may be several JSON texts: send one record an event"
     return None
 
 
 def of_no_object(value: object) -> str | None:
-    """The likely cause why a JSON value is no object: None where there is none to name."""
+    """The likely cause if a JSON value is not an object; None: unknown."""
     if isinstance(value, list):
         return "it is an array, and batches are not accepted: send one record an event"
     if isinstance(value, str):
@@ -92,24 +92,22 @@ def of_no_object(value: object) -> str | None:
 
 
 def of_quotes(text: str) -> str | None:
-    """That an attribute stands in quotes, as where a header's value was written by a JSON serialiser."""
+    """The likely cause if an attribute has quotes, as when a JSON serializer wrote the header's value."""
     for quote in ('"', "'"):
         if len(text) > 1 and text.startswith(quote) and text.endswith(quote):
-            return (
-                "it stands in quotes, which are part of the value: write it without them, a header is text and not JSON"
-            )
+            return "the value contains quotes: write it without them, since a header is text and not JSON"
     return None
 
 
 def of_http_headers(names: Iterable[str]) -> str | None:
-    """That attributes are in headers, but named as in another protocol's binding, as some bridges leave them."""
+    """The likely cause if headers are named as in another protocol's binding, as some bridges leave them."""
     if any(name.lower().startswith(("ce-", "cloudevents")) for name in names):
         return "the headers are named as in HTTP or AMQP: in Kafka they begin with ce_"
     return None
 
 
 def of_no_time(value: object) -> str | None:
-    """The likely cause why an attribute is no RFC 3339 time."""
+    """The likely cause if an attribute is not an RFC 3339 time; None: unknown."""
     if isinstance(value, int | float):
         return "it is a number: write a text such as 2026-03-01T09:30:00Z"
     if not isinstance(value, str) or len(value) > _TIME_CHARS_MAX:
@@ -145,8 +143,7 @@ def _registry_frame(raw: bytes) -> str | None:
     schema_id = int.from_bytes(raw[1:_REGISTRY_FRAME_BYTES], "big")
     if raw[_REGISTRY_FRAME_BYTES:].lstrip()[:1] in {b"{", b"["}:
         return (
-            f"five bytes of schema registry framing (schema {schema_id}) stand before the JSON: "
-            "use a plain JSON serializer"
+            f"five bytes of schema registry framing (schema {schema_id}) before the JSON: use a plain JSON serializer"
         )
     return (
         f"it begins with a zero byte, as schema registry framing does (schema {schema_id}): probably Avro or Protobuf, "

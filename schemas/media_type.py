@@ -1,42 +1,42 @@
-"""Content types, as far as the envelope asks: is it structured mode, and is the data JSON."""
+"""Content types: whether a record is in structured mode, and whether its data is JSON."""
 
 from typing import NamedTuple
 
 _CLOUDEVENTS = "application/cloudevents"
 _PARAMETERS_MAX = 32
-"""How many are looked at: nobody writes so many, and a header may be megabytes of semicolons."""
+"""Further parameters are not read: a header could be megabytes of semicolons."""
 
 _CHARSETS = frozenset({None, "utf-8", "utf8", "us-ascii", "ascii"})
-"""UTF-8 by its usual names, and its subset."""
+"""The usual names of UTF-8 and of its subset ASCII."""
 
 _JSON_FORMATS = frozenset({_CLOUDEVENTS, _CLOUDEVENTS + "+json"})
 
 
 class MediaType(NamedTuple):
-    """`name` is lower-case and without parameters; `charset` likewise, None where none is given."""
+    """`name`: lower-case, without parameters. `charset`: lower-case, None if missing."""
 
     name: str
     charset: str | None = None
 
     @property
     def is_structured(self) -> bool:
-        """Any CloudEvents format, those that the worker cannot read too."""
+        """Whether it is any CloudEvents format, also one that the worker cannot read."""
         return self.name.startswith(_CLOUDEVENTS)
 
     @property
     def structured_problem(self) -> str | None:
-        """Why a structured record cannot be read; None where it is JSON in UTF-8."""
+        """Why a structured record cannot be read; None if it is JSON in UTF-8."""
         if self.name.startswith(_CLOUDEVENTS + "-batch"):
-            return "content-type: is a batch, which the Kafka binding does not have"
+            return "content-type: is a batch, which the Kafka binding does not define: send one record an event"
         if self.name not in _JSON_FORMATS:
-            return "content-type: is a structured format other than JSON"
+            return "content-type: is a structured format other than JSON: use application/cloudevents+json"
         if self.charset not in _CHARSETS:
             return "content-type: has a charset other than utf-8"
         return None
 
 
 def parse_media_type(text: str) -> MediaType:
-    """Never fails: what is no media type is simply none of those that are asked for."""
+    """Never raises: other text is a media type that matches nothing."""
     name, *parameters = text.lower().split(";", _PARAMETERS_MAX)
     charset = None
     for parameter in parameters:

@@ -1,6 +1,6 @@
-"""The data of the events that the worker publishes: closed, so that subscribers see a promise, not a leak.
+"""The data of status events. The schemas are closed: the worker publishes no other field.
 
-A strict writer: every field is always there, null where there is nothing to say, and times have one form.
+A strict writer: every field is always present, null if it has no value, and times have one format.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,7 @@ Time = Annotated[
 
 
 class Cause(BaseModel):
-    """The event that brought the change about, as its publisher named it."""
+    """The event that caused the change."""
 
     model_config = _WRITER
 
@@ -40,7 +40,7 @@ class Cause(BaseModel):
 
 
 class DeploymentStatusChanged(BaseModel):
-    """A deployment has a new status; `previous_status` is null where the deployment is new."""
+    """A deployment has a new status; `previous_status` is null if the deployment is new."""
 
     model_config = _WRITER
 
@@ -59,7 +59,7 @@ class DeploymentStatusChanged(BaseModel):
 
 
 class ReleaseStatusChanged(BaseModel):
-    """A release has a new status; `previous_status` is null where the release is new."""
+    """A release has a new status; `previous_status` is null if the release is new."""
 
     model_config = _WRITER
 
@@ -72,14 +72,14 @@ class ReleaseStatusChanged(BaseModel):
 
 
 class DeploymentStatusChangedWithoutComment(DeploymentStatusChanged):
-    """The same where the broker refuses the event as too large: its comment is left out."""
+    """The form without comment, for an event that the broker refused as too large."""
 
     comment: None = None
     comment_omitted: Literal[True] = True
 
 
 class ReleaseStatusChangedWithoutComment(ReleaseStatusChanged):
-    """The same where the broker refuses the event as too large: its comment is left out."""
+    """The form without comment, for an event that the broker refused as too large."""
 
     comment: None = None
     comment_omitted: Literal[True] = True

@@ -1,4 +1,4 @@
-"""A Kafka record as the worker sees it: bytes and positions, no client library's types."""
+"""A Kafka record: bytes and positions, without a client library's types."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ Headers = tuple[tuple[str, bytes | None], ...]
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """Why a record's key, value and headers could not be read from its batch."""
+    """The reason why a record's key, value and headers could not be read from its batch."""
 
     reason: Reason
     detail: str
@@ -19,8 +19,8 @@ class Unreadable:
 class Record:
     """One consumed record.
 
-    `timestamp_ms` is the record's timestamp in milliseconds since 1970, UTC; -1 where it has none.
-    `headers` keep their order and repetitions, as Kafka does. `unreadable`: key, value and headers are unknown.
+    `timestamp_ms`: milliseconds since 1970, UTC; -1: no timestamp.
+    `headers`: in order, with repetitions. `unreadable`: if set, key, value and headers are unknown.
     """
 
     topic: str
@@ -34,8 +34,5 @@ class Record:
 
     @property
     def is_tombstone(self) -> bool:
-        """Whether the value is null, whatever the headers hold: no event, but a compacted topic's way to delete a key.
-
-        An empty value is none.
-        """
+        """Whether the value is null, which deletes a key in a compacted topic. An empty value is not null."""
         return self.value is None and self.unreadable is None

@@ -1,4 +1,4 @@
-"""The values a status may have. Which change to which is allowed stands in `worker.rules.transitions`."""
+"""The values of statuses. The allowed transitions are in `worker.rules.transitions`."""
 
 from enum import StrEnum
 

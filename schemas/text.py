@@ -1,8 +1,8 @@
-"""The field types of the contract: text as wide as its column, numbers in their range, UUIDs and dates in one spelling.
+"""The field types of the contract: strings that fit their columns, numbers in range, UUIDs and dates.
 
-Widths count UTF-16 units, as nvarchar does, on every database: whether an event is valid must not depend on where it
-is stored. Each type carries its JSON Schema; what a schema cannot say is listed in tests/unit/schemas/test_examples.py.
-Models take Python's own UUID and date as well, so that code can build them as plainly as text does.
+Lengths are UTF-16 units, as of nvarchar, on every database: the validity of an event must not depend on the database.
+Each type has its JSON Schema; tests/unit/schemas/test_examples.py lists what a schema cannot express. Models also
+accept Python's UUID and date.
 """
 
 import re
@@ -21,7 +21,7 @@ PROSE_UNITS_MAX = 2**30 - 1
 INT_MAX = 2**31 - 1
 BIGINT_MAX = 2**63 - 1
 
-# Anchored on both ends for ECMA-262 and Rust alike; `\d` would take any script's digits.
+# Anchored on both ends for ECMA-262 and Rust. `\d` would match the digits of every script.
 UUID_PATTERN = "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 DATE_PATTERN = "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 UUID_TEXT = re.compile(UUID_PATTERN)
@@ -35,7 +35,7 @@ def utf16_units(text: str) -> int:
 
 def _fits(units_max: int) -> AfterValidator:
     def check(text: str) -> str:
-        # Pydantic counts characters, and refuses first: only characters beyond the basic plane are left to count.
+        # Pydantic has checked the number of characters; those beyond the basic plane are two units.
         if not text.isascii() and utf16_units(text) > units_max:
             raise PydanticCustomError(
                 "string_too_long",
@@ -48,7 +48,7 @@ def _fits(units_max: int) -> AfterValidator:
 
 
 class _UuidText:
-    """Canonical 8-4-4-4-12 text in any case. Built of pydantic's own parts: no Python runs for a UUID."""
+    """Canonical 8-4-4-4-12 text in any case. Composed of pydantic's core schemas, so no Python code runs."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         text = core_schema.str_schema(strict=True, pattern=UUID_PATTERN)
@@ -65,7 +65,7 @@ class _UuidText:
 
 
 class _DateText:
-    """`YYYY-MM-DD` in the years that a time may have too."""
+    """`YYYY-MM-DD`, in the years of `schemas.times`."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         text = core_schema.str_schema(strict=True, pattern=DATE_PATTERN)
@@ -103,8 +103,8 @@ Prose = Annotated[
     Field(max_length=PROSE_UNITS_MAX),
     WithJsonSchema({"type": "string", "maxLength": PROSE_UNITS_MAX, "pattern": _NO_NUL_PATTERN}),
 ]
-"""Text for people, nvarchar(max). The event's size is the bound that is met first: no text has more UTF-16 units than
-its event has bytes, and RUDDER_EVENT_BYTES_MAX cannot be set as high.
+"""Free text, nvarchar(max). RUDDER_EVENT_BYTES_MAX is the effective limit: a string has at most as many UTF-16 units as
+its event has bytes.
 """
 
 Uuid = Annotated[UUID, _UuidText(), WithJsonSchema({"type": "string", "format": "uuid", "pattern": UUID_PATTERN})]
@@ -114,11 +114,11 @@ Date = Annotated[
     WithJsonSchema({"type": "string", "format": "date", "pattern": DATE_PATTERN, "not": {"pattern": "^(0000|9999)"}}),
 ]
 Ordinal = Annotated[int, Field(ge=1, le=INT_MAX)]
-"""A number that counts from one, int: bool and 1.0 are none."""
+"""An int from 1. Booleans and 1.0 are invalid."""
 
 Attempt = Annotated[int, Field(ge=1, le=BIGINT_MAX)]
 Revision = Annotated[int, Field(ge=0, le=INT_MAX)]
 JsonObject = dict[str, object]
-"""A free-form object: kept as received, key order included. Its bounds are those of all JSON: the event's size, the
-depth, and what a number may be (`schemas.json_text`).
+"""A free-form object, stored as received, key order included. Its limits are those of all JSON: the event's size, and
+the depth and numbers of `schemas.json_text`.
 """

@@ -1,14 +1,14 @@
-"""Time as the contract writes it: strict RFC 3339 in, one constant UTC form out.
+"""Times: strict RFC 3339 in, one UTC format out.
 
-`datetime.fromisoformat` reads far more than RFC 3339 (week dates, no zone, and what newer Pythons add), so the text's
-shape is settled by a pattern first: which events are valid must not depend on the interpreter.
+`datetime.fromisoformat` accepts more than RFC 3339 (week dates, no zone), and more with each Python version. So a
+pattern is checked first: the validity of an event must not depend on the interpreter.
 """
 
 import re
 from datetime import UTC, datetime, timedelta
 
 YEAR_MAX = 9998
-"""A year of room on either side, so that no zone a database session uses can push a time out of its range."""
+"""One year less than the range, so that the zone of a database session cannot overflow it."""
 
 RFC3339_PATTERN = (
     r"[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -22,19 +22,19 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def parse_time(text: str) -> datetime:
     """RFC 3339 text as an aware UTC time, cut to the microsecond.
 
-    Raises ValueError, whose message holds none of the text, for any other shape, a leap second, and a UTC year outside
-    1..9998.
+    Raises ValueError for any other format, a leap second, and a UTC year outside 1..9998. The message contains nothing
+    of the text.
     """
     if _RFC3339.fullmatch(text) is None:
-        raise ValueError("is no RFC 3339 time with a zone")
+        raise ValueError("is not an RFC 3339 time with a zone")
     try:
         time = datetime.fromisoformat(text.upper())
         if time.tzinfo is not UTC:
             time = time.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise ValueError("is no day of the calendar, or out of range") from None
+        raise ValueError("is not a date of the calendar, or out of range") from None
     if time.year > YEAR_MAX:
-        raise ValueError(f"is past the year {YEAR_MAX}, UTC")
+        raise ValueError(f"is after the year {YEAR_MAX}, UTC")
     return time
 
 
@@ -46,13 +46,13 @@ def format_time(time: datetime) -> str:
 
 
 def seconds_after(time: datetime, timestamp_ms: int) -> float | None:
-    """How long after a record's timestamp an event's time is, in seconds; None where the record has no timestamp."""
+    """The seconds from a record's timestamp to an event's time; None: the record has no timestamp."""
     recorded_at = time_of_timestamp(timestamp_ms)
     return None if recorded_at is None else (time - recorded_at).total_seconds()
 
 
 def time_of_timestamp(timestamp_ms: int) -> datetime | None:
-    """A Kafka timestamp as an aware UTC time; None where it holds none (Kafka says -1) or is out of range."""
+    """A Kafka timestamp as an aware UTC time; None if there is none (-1) or it is out of range."""
     if timestamp_ms < 0:
         return None
     try:

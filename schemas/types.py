@@ -1,10 +1,10 @@
-"""The event types, in and out. A type's version is part of its name: a changed meaning is a new type."""
+"""The event types, in and out. The version is part of a type's name: a changed meaning is a new type."""
 
 from enum import StrEnum
 
 
 class EventType(StrEnum):
-    """What publishers may send, on every input topic."""
+    """The types of incoming events, on every input topic."""
 
     RELEASE_CREATED = "dev.rudder.release.created.v1"
     RELEASE_SUBMITTED = "dev.rudder.release.submitted.v1"
@@ -21,7 +21,7 @@ class EventType(StrEnum):
 
 
 class StatusEventType(StrEnum):
-    """What the worker publishes."""
+    """The types of status events."""
 
     DEPLOYMENT_STATUS_CHANGED = "dev.rudder.deployment.status_changed.v1"
     RELEASE_STATUS_CHANGED = "dev.rudder.release.status_changed.v1"
@@ -36,6 +36,6 @@ def short_type(event_type: str) -> str:
 
 
 def full_type(text: str) -> str:
-    """The accepted type that a text names, with or without its prefix and version; any other text as it is."""
+    """The accepted type with this name, with or without its prefix and version; any other text unchanged."""
     full = f"{_PREFIX}{short_type(text)}{_SUFFIX}"
     return full if full in set(EventType) else text

@@ -174,7 +174,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
         metrics=metrics,
     )
-    source = KafkaConsumerClient(
+    client = KafkaConsumerClient(
         connection,
         topics=settings.input_topics,
         group_id=settings.group_id,
@@ -189,7 +189,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         metrics=metrics,
     )
     consumer = Consumer(
-        source=source,
+        client=client,
         delivery=delivery,
         monitors=monitors,
         breaker=breaker,
@@ -202,7 +202,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         monitors=monitors,
         breaker=breaker,
         consumer=consumer,
-        membership=source,
+        membership=client,
         clock=clock,
         broker_monitor=broker_monitor,
     )
@@ -219,7 +219,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
     watch = BrokerProbe(monitors.broker, consumer=consumer, clock=clock)
-    lag = LagMonitor(source, consumer=consumer, monitors=monitors, breaker=breaker, clock=clock, metrics=metrics)
+    lag = LagMonitor(client, consumer=consumer, monitors=monitors, breaker=breaker, clock=clock, metrics=metrics)
     return {"worker": worker, "http": server, "watch": watch, "broker": broker_monitor, "lag": lag}
 
 

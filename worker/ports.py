@@ -1,6 +1,6 @@
-"""What the core asks of the edges, as Protocols: the database, the broker, time.
+"""The interfaces to the edges, as Protocols: the database, the broker, the clock.
 
-An implementation raises only the errors of `worker.rules.errors`; everything else is a fault of its own.
+An implementation raises only the errors of `worker.rules.errors`; any other exception is a bug.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ class Partition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingRecord:
-    """One record to produce. `shorter` makes the record that is produced instead where the broker refuses this one as
-    too large; None: there is none, and the refusal is an error.
+    """One record to produce. `shorter`: creates the record to produce instead, if the broker refuses this one as too
+    large; None: such a refusal is an error.
     """
 
     topic: str
@@ -36,7 +36,7 @@ class OutgoingRecord:
 
 
 Decider = Callable[[State, Message], Outcome]
-"""What turns what is known into what is to be written: pure, and called at most once per transaction."""
+"""The rules as a pure function; called at most once per transaction."""
 
 
 class Store(Protocol):
@@ -64,11 +64,11 @@ class Store(Protocol):
 
 class Publisher(Protocol):
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
-        """Return when every record, or its `shorter` one, is acknowledged by all in-sync replicas, in order within each
-        topic.
+        """Return when every record, or its `shorter` form, is acknowledged by all in-sync replicas; records are in order
+        within each topic.
 
         Raises:
-            Unavailable: at least one is not; any of them may have been written all the same.
+            Unavailable: at least one is not acknowledged; any of them may have been written.
         """
         ...
 
@@ -83,8 +83,8 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicFindings:
-    """Lines for an operator, each naming a topic and its setting: topics that cannot be read, topics that cannot be
-    written, and what should be known of the others.
+    """Lines for an operator, each with a topic and its setting: unreadable topics, unwritable topics, and
+    recommendations for the others.
     """
 
     inputs: tuple[str, ...] = ()
@@ -98,7 +98,7 @@ class TopicFindings:
 
 class Topics(Protocol):
     async def check(self) -> TopicFindings:
-        """What is wrong with the worker's topics. It creates none.
+        """Check the worker's topics. Creates none.
 
         Raises:
             Unavailable: no broker answers.
@@ -115,25 +115,24 @@ class ConsumerClient(Protocol):
         on_assigned: Callable[[Iterable[Partition]], Awaitable[None]],
         on_revoked: Callable[[Iterable[Partition]], Awaitable[None]],
     ) -> None:
-        """Join the group. The callbacks run during a rebalance: `on_revoked` before anybody else gets the partitions,
-        `on_assigned` after they are this member's; the first records may come before it.
+        """Join the group. The callbacks run during a rebalance: `on_revoked` before another member gets the partitions,
+        `on_assigned` after they are this member's; the first records may arrive before it.
 
         Raises:
             Unavailable: no broker answers.
-            ConfigurationError: a broker does, but refuses what it is told.
+            ConfigurationError: a broker answers, and refuses the settings.
         """
         ...
 
     async def poll(
         self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
     ) -> Sequence[Record]:
-        """The next records, at most `records_max`, none of the `paused` partitions; with 0 nothing is fetched, but the
-        group sees a sign of life.
+        """The next records, at most `records_max`, none of `paused` partitions. 0: fetch nothing, but keep the membership.
 
         Raises:
-            Unavailable: no broker answers, or it refuses the worker a right.
-            Broken: this member cannot go on.
-            ConfigurationError: nor can it after a restart, until a setting is changed.
+            Unavailable: no broker answers, or it refuses a privilege.
+            FatalClientError: the client cannot recover.
+            ConfigurationError: a setting must be changed first.
         """
         ...
 
@@ -141,8 +140,8 @@ class ConsumerClient(Protocol):
         """Commit the next offset to read of each partition.
 
         Raises:
-            Unavailable: the offsets are not committed, and may be tried again.
-            PartitionsLost: the group gave the partitions to somebody else.
+            Unavailable: the offsets are not committed; the commit may be repeated.
+            PartitionsLost: the group assigned the partitions to another member.
         """
         ...
 
@@ -152,21 +151,19 @@ class ConsumerClient(Protocol):
 
 
 class Membership(Protocol):
-    """What a member of a consumer group knows of itself."""
+    """The membership of a consumer group."""
 
     @property
     def dropped(self) -> bool:
-        """Whether the group has dropped this member: it sent no heartbeat, or did not poll, for too long. It joins
-        again by itself. A rebalance alone drops nobody.
+        """Whether the group has removed this member, because it sent no heartbeat or did not poll for too long. It
+        joins again automatically. A rebalance alone removes no member.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogEnd:
-    """A partition's offsets: `position`, the next to be fetched; `stable`, the first that an open transaction may still
-    hold back; `end`, the one that the next record will have.
-    """
+    """A partition's offsets. `position`: the next to fetch. `stable`: the last stable offset. `end`: the log end."""
 
     position: int
     stable: int
@@ -174,10 +171,10 @@ class LogEnd:
 
 
 class LogEnds(Protocol):
-    """How far the partitions that are assigned to this member reach."""
+    """The log ends of the assigned partitions."""
 
     async def log_ends(self) -> Mapping[Partition, LogEnd]:
-        """Of each assigned partition whose position is known, whether or not records of it are fetched.
+        """The log end of each assigned partition with a known position, paused ones included.
 
         Raises:
             Unavailable: no broker answers.
@@ -186,19 +183,19 @@ class LogEnds(Protocol):
 
 
 class PartitionsLost(Exception):
-    """The group took partitions away before they could be given up in order."""
+    """The group revoked partitions before they could be released in order."""
 
 
 class Tracer(Protocol):
-    """Tells a tracing system how long a message took and what it came to."""
+    """Exports the duration and the outcome of messages to a tracing system."""
 
     def span(self, message: Message) -> AbstractContextManager[Callable[[Outcome], None]]:
-        """A span around a message's life; what it gives takes the outcome once that is known."""
+        """A span around the processing of a message. Call its value with the outcome."""
         ...
 
 
 class Clock(Protocol):
-    """Time and chance, so that tests can have their own."""
+    """Time and randomness, replaced in tests."""
 
     def monotonic_seconds(self) -> float: ...
 
@@ -209,5 +206,5 @@ class Clock(Protocol):
         ...
 
     async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
-        """Wait for the event, at most so long; whether it is set."""
+        """Wait for the event, or for the timeout; whether it is set."""
         ...

@@ -42,7 +42,7 @@ async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
     async with opened(database_url) as store, asyncio.TaskGroup() as group:
         gates, breaker = the_gates(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
         consumer = Consumer(
-            source=source,
+            client=source,
             delivery=a_delivery(store, publisher, clock, gates=gates, breaker=breaker, metrics=metrics),
             gates=gates,
             breaker=breaker,

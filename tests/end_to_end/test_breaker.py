@@ -80,7 +80,7 @@ async def test_breaker_opens_for_a_topic_of_bad_records(stage: Stage) -> None:
         await shows_lag(worker, len(good) + BAD + 10 - committed)
         assert await worker.stop() == 0
     [opened] = lines_of(worker, "breaker.opened")
-    assert (opened["level"], opened["judged"], opened["topic"]) == ("error", EVENTS, stage.topics.events)
+    assert (opened["level"], opened["events"], opened["topic"]) == ("error", EVENTS, stage.topics.events)
     assert opened["reasons"] == {"release_not_found": opened["rejected"]}
     assert await stage.committed_records() == committed
     await assert_the_rest_is_handled(stage)

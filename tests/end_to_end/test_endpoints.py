@@ -72,4 +72,4 @@ async def test_metrics_of_a_day_add_up(stage: Stage) -> None:
     for histogram in ("rudder_processing_seconds", "rudder_event_lag_seconds"):
         assert counted[f"{histogram}_count", ()] == total
     assert (counted["rudder_in_flight_records", ()], counted["rudder_in_flight_bytes", ()]) == (0, 0)
-    assert counted["rudder_commits_total", (("result", "done"),)] >= 1
+    assert counted["rudder_commits_total", (("result", "ok"),)] >= 1

@@ -77,7 +77,7 @@ class Member:
             metrics=metrics,
         )
         return Consumer(
-            source=edges,
+            client=edges,
             delivery=delivery,
             monitors=monitors,
             breaker=breaker,

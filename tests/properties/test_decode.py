@@ -278,4 +278,4 @@ def test_spellings_of_worker_activity_types_are_refused(name: str, flips: list[b
     )
     answer = decode(record(value, headers))
     assert isinstance(answer, Invalid)
-    assert answer.detail == "/data/activity_type: This activity type is the worker's own"
+    assert answer.detail == "/data/activity_type: This activity type is reserved for the worker"

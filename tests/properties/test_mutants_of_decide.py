@@ -139,7 +139,7 @@ def a_position_is_an_identity_without_its_timestamp(patch: pytest.MonkeyPatch) -
 
 
 def an_emoji_tells_names_apart(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "alike", lambda text, others: collides(text.encode("unicode_escape").decode(), others))
+    patch.setattr(decide, "collides", lambda text, others: collides(text.encode("unicode_escape").decode(), others))
 
 
 def a_header_given_twice_is_refused(patch: pytest.MonkeyPatch) -> None:
@@ -193,11 +193,11 @@ def a_failure_is_outweighed_by_a_success(patch: pytest.MonkeyPatch) -> None:
 
 
 def every_organization_may(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_foreign", lambda *_: None)
+    patch.setattr(decide, "_organization_mismatch", lambda *_: None)
 
 
 def alike_is_not_asked(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(decide, "_lookalike", lambda *_: None)
+    patch.setattr(decide, "_colliding_environment", lambda *_: None)
 
 
 def the_earlier_of_two_releases_is_shown(patch: pytest.MonkeyPatch) -> None:

@@ -35,7 +35,7 @@ class Tracking(RuleBasedStateMachine):
     @rule(data=st.data())
     def a_record_is_done(self, data: st.DataObject) -> None:
         offset = data.draw(st.sampled_from([offset for offset, done in self.finished.items() if not done]))
-        self.tracker.done(offset)
+        self.tracker.complete(offset)
         self.finished[offset] = True
 
     @rule()
@@ -55,8 +55,8 @@ class Tracking(RuleBasedStateMachine):
         """Done twice, never started, in a hole, ahead of all."""
         first, last = min(self.finished), max(self.finished)
         offset = data.draw(st.integers(first - 1, last + 2).filter(lambda one: self.finished.get(one, True)))
-        with pytest.raises(ValueError, match="is not under way"):
-            self.tracker.done(offset)
+        with pytest.raises(ValueError, match="is not in flight"):
+            self.tracker.complete(offset)
 
     @invariant()
     def the_offset_to_commit_is_the_models(self) -> None:
@@ -73,7 +73,7 @@ class Tracking(RuleBasedStateMachine):
     @invariant()
     def what_is_under_way_is_the_models(self) -> None:
         under_way = [offset for offset, done in self.finished.items() if not done]
-        assert self.tracker.under_way == len(under_way)
+        assert self.tracker.in_flight == len(under_way)
         assert self.tracker.first_incomplete == min(under_way, default=None)
 
 
@@ -91,7 +91,7 @@ def test_any_order_of_completion_commits_everything(offsets: set[int], data: st.
     left = set(offsets)
     before = 0
     for offset in data.draw(st.permutations(sorted(offsets))):
-        tracker.done(offset)
+        tracker.complete(offset)
         left.remove(offset)
         commit = tracker.to_commit() or 0
         assert before <= commit <= min(left, default=commit)
@@ -102,7 +102,7 @@ def test_any_order_of_completion_commits_everything(offsets: set[int], data: st.
 def test_unread_partition_has_nothing_to_commit() -> None:
     """An assignment may end before its first record."""
     tracker = OffsetTracker()
-    assert (tracker.to_commit(), tracker.under_way, tracker.first_incomplete) == (None, 0, None)
+    assert (tracker.to_commit(), tracker.in_flight, tracker.first_incomplete) == (None, 0, None)
 
 
 @pytest.mark.parametrize("offset", [-1, -7])
@@ -117,9 +117,9 @@ def test_late_commit_keeps_later_completions() -> None:
     tracker = OffsetTracker()
     for offset in (5, 6):
         tracker.start(offset)
-    tracker.done(5)
+    tracker.complete(5)
     offset_to_commit = tracker.to_commit()
     assert offset_to_commit == 6
-    tracker.done(6)
+    tracker.complete(6)
     tracker.committed(offset_to_commit)
     assert tracker.to_commit() == 7

@@ -1,10 +1,10 @@
-"""The dead-letter breaker: whether so many of the last events were rejected that it is no longer about events.
+"""The breaker: it opens when too many of the last events were rejected.
 
-A publisher that was deployed wrong, a topic that is not what it was taken for, a database restored from last week: each
-makes a worker pour a whole topic into the dead letters, quickly and in good order. Somebody has to look first.
+A faulty publisher, a wrong topic or a restored database would turn a whole topic into dead letters. An operator has to
+find the cause first.
 
-Events are counted in the order in which they were read, that is in the order of their offsets within a partition, and
-not in the order in which they are decided: rejections are decided sooner than events that wait for their release.
+Events are counted in the order in which they were read, within a partition by offset. The order of decisions would
+overstate rejections, which are decided sooner than events that wait for their release.
 """
 
 from collections import Counter, deque
@@ -17,7 +17,7 @@ from worker.rules.state import Duplicate, Outcome, Rejected
 
 
 class Position(NamedTuple):
-    """Where a record is."""
+    """The position of a record."""
 
     topic: str
     partition: int
@@ -31,28 +31,28 @@ _NO_SOURCE = "records without a source"
 
 @dataclass(slots=True, eq=False)
 class Counted:
-    """One event in the breaker's order. `reason`: why it was rejected; `source`: the source of a rejected event, None
-    where the record has none; `ignored`: it counts neither way.
+    """One event, in the breaker's order. `reason`: the reason of its rejection. `source`: the source of a rejected
+    event, None if it has none. `ignored`: it is not counted.
 
-    `passed`: it was counted as not rejected before it was decided.
+    `presumed_accepted`: it was counted as not rejected, before it was decided.
     """
 
     position: Position
     decided: bool = False
     ignored: bool = False
-    wait_until_available: bool = False
+    presumed_accepted: bool = False
     reason: str | None = None
     source: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tripped:
-    """Why it tripped: `rejected` of the `judged` events between two positions. `reasons` and `sources`: the number of
-    rejections for each, the most frequent first; at most SOURCES_MAX sources, printable and cut.
+    """Why the breaker opened: `rejected` of the last `events`, between two positions. `reasons` and `sources`: numbers of
+    rejections, in descending order; at most SOURCES_MAX sources, printable and shortened.
     """
 
     rejected: int
-    judged: int
+    events: int
     reasons: Mapping[str, int]
     sources: Mapping[str, int]
     first: Position
@@ -62,47 +62,45 @@ class Tripped:
         reasons, sources = (
             ", ".join(f"{name} {count}" for name, count in counts.items()) for counts in (self.reasons, self.sources)
         )
-        return f"{self.rejected} of the last {self.judged} events were rejected: {reasons}; from {sources}"
+        return f"{self.rejected} of the last {self.events} events were rejected: {reasons}; from {sources}"
 
 
 class Breaker:
-    """Looks at the last `events` decisions of this process; 0 switches it off. Trips once, for good.
+    """Counts the last `events` decisions of this process; 0: no breaker. It opens once, until a restart.
 
-    An event that is not decided holds back the count of those behind it, until `events` of these are decided: then it
-    counts as not rejected. So one that waits for long neither hides what is rejected behind it nor opens the breaker.
+    Events behind an undecided one are not counted until `events` of them are decided. Then the undecided one counts as
+    not rejected. So an event that waits for long neither hides rejections behind it nor opens the breaker.
     """
 
     def __init__(self, *, events: int, rejected_share_max: float) -> None:
         self._events = events
         self._rejected_share_max = rejected_share_max
-        self._order: deque[Counted] = deque()  # from the first that is not decided
+        self._order: deque[Counted] = deque()  # from the first undecided one
         self._decided = 0  # of these
         self._window: deque[Counted] = deque(maxlen=events)
         self._rejected = 0  # of the window
         self.tripped: Tripped | None = None
 
     def expect(self, position: Position) -> Counted:
-        """The next event, to be called in the order in which events are read."""
+        """Add the next event; call this in the order in which events are read."""
         counted = Counted(position)
         if self._events and self.tripped is None:
             self._order.append(counted)
         return counted
 
     def decided(self, counted: Counted, outcome: Outcome, *, redriven: bool = False) -> bool:
-        """Note a decision; whether it trips the breaker. A duplicate was decided before, somewhere; a redriven event is
-        an operator's.
-        """
+        """Record a decision; whether it opens the breaker. Duplicates and redriven events are not counted."""
         reason = None
         if isinstance(outcome, Rejected):
             reason, counted.source = outcome.rejection.reason, outcome.rejection.event_source
-        return self._note(counted, reason=reason, ignored=redriven or isinstance(outcome, Duplicate))
+        return self._record(counted, reason=reason, ignored=redriven or isinstance(outcome, Duplicate))
 
-    def left(self, counted: Counted) -> bool:
-        """Note that this process leaves the event to another, if it is not decided; whether that trips the breaker."""
-        return self._note(counted, reason=None, ignored=True)
+    def dropped(self, counted: Counted) -> bool:
+        """Record that this process drops an undecided event; whether that opens the breaker."""
+        return self._record(counted, reason=None, ignored=True)
 
-    def _note(self, counted: Counted, *, reason: str | None, ignored: bool) -> bool:
-        if counted.decided or counted.wait_until_available or not self._events or self.tripped is not None:
+    def _record(self, counted: Counted, *, reason: str | None, ignored: bool) -> bool:
+        if counted.decided or counted.presumed_accepted or not self._events or self.tripped is not None:
             return False
         counted.decided, counted.reason, counted.ignored = True, reason, ignored
         self._decided += 1
@@ -111,7 +109,7 @@ class Breaker:
             if first.decided:
                 self._decided -= 1
             else:
-                first.wait_until_available = True
+                first.presumed_accepted = True
             if not (first.decided and first.ignored) and self._trips(first):
                 return True
         return False
@@ -129,7 +127,7 @@ class Breaker:
         sources = Counter(source for _, source in rejected)
         self.tripped = Tripped(
             rejected=self._rejected,
-            judged=len(window),
+            events=len(window),
             reasons=dict(reasons.most_common()),
             sources=dict(sources.most_common(SOURCES_MAX)),
             first=window[0].position,

@@ -1,10 +1,10 @@
-"""The service that moves records from the group into lanes, and offsets back.
+"""The consumer: it polls records, dispatches them to the executor, and commits offsets of completed ones.
 
-It polls all the time, whether there is room or not: a member that does not poll is thrown out of its group. What it
-has fetched and not finished is bounded in records and bytes; offsets are committed only behind finished work.
+It polls even if the in-flight budget is used up, because the group removes a member that does not poll. Records fetched
+and not completed are bounded in number and bytes.
 
-When the breaker opens it stands by: what it had is given up, nothing is fetched any more, and it stays in the group. A
-member that left would hand its partitions to others, who would go on where it stopped.
+While the breaker is open, the consumer is on standby: it releases its messages and fetches nothing, but stays in the
+group. If it left, other members would get its partitions, and would continue to reject.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ from worker.telemetry import (
     Metrics,
 )
 
-_HELD_BACK_TOLD_AFTER_SECONDS = 30.0
-"""Longer than a busy database takes for a message; a retry that takes so long is worth a line."""
+_COMMIT_BLOCKED_SECONDS_MAX = 30.0
+"""Longer than a busy database takes for a message."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.consumer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """The consumer's settings. Times in seconds, sizes in bytes."""
+    """The consumer's limits and intervals. Times in seconds, sizes in bytes."""
 
     concurrency: int
     in_flight_records_max: int
@@ -55,9 +55,9 @@ class Bounds:
     poll_timeout_seconds: float
     drain_timeout_seconds: float
     commit_lag_records_max: int
-    """How many records may be behind one that is not done, in its partition: their offsets are remembered."""
+    """Commit lag of a partition at which it is paused: the offsets behind the incomplete record are in memory."""
     keep_alive_seconds: float
-    """After how long, at the next turn of the loop, it polls although there is no room for what that could bring."""
+    """Longest time between two polls while the in-flight budget is used up."""
 
 
 class Consumer:
@@ -66,7 +66,7 @@ class Consumer:
     def __init__(
         self,
         *,
-        source: ConsumerClient,
+        client: ConsumerClient,
         delivery: Delivery,
         monitors: DependencyMonitors,
         breaker: Breaker,
@@ -74,7 +74,7 @@ class Consumer:
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._source = source
+        self._client = client
         self._monitors = monitors
         self._breaker = breaker
         self._delivery = delivery
@@ -85,20 +85,20 @@ class Consumer:
             records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
         )
         self._partition_states: dict[Partition, PartitionState] = {}
-        self._held_back: dict[Partition, int] = {}
-        self._left: dict[Partition, int] = {}  # what an open breaker leaves: the first offset that is not completed
-        self._claims: dict[Claim, asyncio.Event] = {}  # of records in flight: set when the last that claims it is done
+        self._blocked_offsets: dict[Partition, int] = {}
+        self._standby_offsets: dict[Partition, int] = {}  # on standby: the first incomplete offset
+        self._claims: dict[Claim, asyncio.Event] = {}  # by claim: set when its last record in flight is completed
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
         self._commit_failure: tuple[type, type] | None = None
-        self._shut_at_seconds = float("-inf")
+        self._unavailable_at_seconds = float("-inf")
         self._paused: frozenset[Partition] = frozenset()
         metrics.read_at_scrape(PARTITIONS_PAUSED, lambda: len(self._paused))
         metrics.read_at_scrape(COMMIT_LAG_RECORDS, self._commit_lag_max)
         self.beat_seconds: float | None = None
-        """When the loop last came round, on the monotonic clock; None before it began, and once it drains."""
+        """Monotonic time of the loop's last iteration; None before the first, and during the drain."""
         self.joined = False
-        """Whether the group has assigned partitions to this member at least once; they may be none."""
+        """Whether the group has completed an assignment with this member at least once, possibly of no partition."""
 
     def _commit_lag_max(self) -> int:
         return max((state.commit_lag for state in self._partition_states.values()), default=0)
@@ -107,25 +107,25 @@ class Consumer:
         """Join the group.
 
         Raises:
-            Unavailable, ConfigurationError: as `Source.start`.
+            Unavailable, ConfigurationError: as `ConsumerClient.start`.
         """
-        await self._source.start(on_assigned=self._assigned, on_revoked=self._revoked)
+        await self._client.start(on_assigned=self._assigned, on_revoked=self._revoked)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Consume until `stop`; then finish what is being worked on, commit it and leave the group."""
+        """Consume until `stop`; then finish messages in flight, commit, and leave the group."""
         try:
             async with asyncio.TaskGroup() as group:
                 executor = Executor(group, concurrency=self._bounds.concurrency)
                 while not stop.is_set():
                     await self.run_once(executor, stop)
                 self.beat_seconds = None
-                await self._give_up(self._partition_states.keys())
+                await self._release(self._partition_states.keys())
                 executor.cancel()
         finally:
-            await self._source.stop()
+            await self._client.stop()
 
     async def run_once(self, executor: Executor, stop: asyncio.Event) -> None:
-        """Poll once, hand out what came, commit if it is time."""
+        """Poll once, dispatch the records, and commit if the interval is over."""
         self.beat_seconds = self._clock.monotonic_seconds()
         if self._breaker.tripped is not None:
             await self._stand_by(stop)
@@ -136,14 +136,14 @@ class Consumer:
         if now_seconds - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
             self._committed_at_seconds = now_seconds
             await self._commit_all()
-            self._look_for_what_holds_back()
+            self._check_blocked_commits()
 
     async def _stand_by(self, stop: asyncio.Event) -> None:
-        """Begin nothing more, commit and forget what is finished, and show the group a sign of life.
+        """Start nothing, commit and drop completed partitions, and poll without fetching.
 
-        Partitions that come later are not fetched either; nor is what a poll before this one may still bring begun: it
-        was not committed, so it comes again. What is not finished, and may not be while a broker is away, is not waited
-        for here. A partition whose commit failed is kept, and committed at the next turn.
+        Records of an earlier poll are not processed either: they are not committed, so they are delivered again.
+        Incomplete messages are not waited for, since the broker may be unavailable. A partition whose commit failed is
+        kept, and committed in the next iteration.
         """
         self._paused = frozenset()
         self._metrics.set(COMMIT_BLOCKED_SECONDS, 0.0)
@@ -153,29 +153,29 @@ class Consumer:
         for partition_state in tuple(self._partition_states.values()):
             if not partition_state.running and partition_state.to_commit() is None:
                 if partition_state.first_incomplete is not None:
-                    self._leave(partition_state.partition, partition_state.first_incomplete)
-                self._forget(partition_state)
+                    self._keep_offset(partition_state.partition, partition_state.first_incomplete)
+                self._drop(partition_state)
         if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
             with contextlib.suppress(Unavailable):
-                for record in await self._source.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0):
-                    self._leave(Partition(record.topic, record.partition), record.offset)
+                for record in await self._client.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0):
+                    self._keep_offset(Partition(record.topic, record.partition), record.offset)
 
-    def _leave(self, partition: Partition, offset: int) -> None:
-        self._left[partition] = min(offset, self._left.get(partition, offset))
+    def _keep_offset(self, partition: Partition, offset: int) -> None:
+        self._standby_offsets[partition] = min(offset, self._standby_offsets.get(partition, offset))
 
     def first_incomplete(self, partition: Partition) -> int | None:
-        """The lowest offset whose record was fetched and is not completed; None if there is none."""
+        """The lowest offset of a fetched, incomplete record; None: there is none."""
         partition_state = self._partition_states.get(partition)
-        under_way = None if partition_state is None else partition_state.first_incomplete
-        left = self._left.get(partition)
-        return min((offset for offset in (under_way, left) if offset is not None), default=None)
+        in_flight = None if partition_state is None else partition_state.first_incomplete
+        standby = self._standby_offsets.get(partition)
+        return min((offset for offset in (in_flight, standby) if offset is not None), default=None)
 
     async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
         timeout_seconds = self._bounds.poll_timeout_seconds
-        self._budget.event.clear()
+        self._budget.freed.clear()
         self._paused = frozenset(filter(self._over_quota, self._partition_states))
         if not self._budget.below_low_watermark or self._all_paused():
-            await self._clock.wait(self._budget.event, timeout_seconds=timeout_seconds)
+            await self._clock.wait(self._budget.freed, timeout_seconds=timeout_seconds)
             self._paused = frozenset(filter(self._over_quota, self._partition_states))
         records_max = 0 if self._all_paused() else self._budget.records(partitions=len(self._partition_states))
         now_seconds = self._clock.monotonic_seconds()
@@ -183,7 +183,7 @@ class Consumer:
             return ()
         self._polled_at_seconds = now_seconds
         try:
-            records = await self._source.poll(
+            records = await self._client.poll(
                 timeout_seconds=timeout_seconds, records_max=records_max, paused=self._paused
             )
         except Unavailable:
@@ -193,7 +193,7 @@ class Consumer:
         return records
 
     def _over_quota(self, partition: Partition) -> bool:
-        """Whether so much of it is not done, or behind one that is not, that no more may be fetched of it."""
+        """Whether the partition's share of the in-flight budget or its commit lag is at the limit."""
         partition_state = self._partition_states[partition]
         lags = partition_state.commit_lag >= self._bounds.commit_lag_records_max
         return lags or self._budget.over_quota(partition_state.usage, partitions=len(self._partition_states))
@@ -201,63 +201,63 @@ class Consumer:
     def _all_paused(self) -> bool:
         return bool(self._paused) and len(self._paused) == len(self._partition_states)
 
-    def _look_for_what_holds_back(self) -> None:
+    def _check_blocked_commits(self) -> None:
         now_seconds = self._clock.monotonic_seconds()
         if self._monitors.blocked:
-            self._shut_at_seconds = now_seconds
-        # What an outage holds back was told with the outage, and needs a while after it.
-        explained = now_seconds - self._shut_at_seconds < _HELD_BACK_TOLD_AFTER_SECONDS
-        held_seconds = {a.partition: a.blocked_seconds(now_seconds) for a in self._partition_states.values()}
-        self._metrics.set(COMMIT_BLOCKED_SECONDS, max(held_seconds.values(), default=0.0))
+            self._unavailable_at_seconds = now_seconds
+        # An outage is logged by itself; messages need some time after it.
+        explained = now_seconds - self._unavailable_at_seconds < _COMMIT_BLOCKED_SECONDS_MAX
+        blocked_seconds = {one.partition: one.blocked_seconds(now_seconds) for one in self._partition_states.values()}
+        self._metrics.set(COMMIT_BLOCKED_SECONDS, max(blocked_seconds.values(), default=0.0))
         for partition, partition_state in self._partition_states.items():
             offset = partition_state.first_incomplete
-            told = self._held_back.get(partition)
-            if told is not None and told != offset:
-                del self._held_back[partition]
-                _log.info(LogEvent.COMMIT_UNBLOCKED, **partition._asdict(), offset=told)
-            late = held_seconds[partition] >= _HELD_BACK_TOLD_AFTER_SECONDS
-            if offset is not None and told != offset and late and not explained:
-                self._held_back[partition] = offset
+            logged_offset = self._blocked_offsets.get(partition)
+            if logged_offset is not None and logged_offset != offset:
+                del self._blocked_offsets[partition]
+                _log.info(LogEvent.COMMIT_UNBLOCKED, **partition._asdict(), offset=logged_offset)
+            late = blocked_seconds[partition] >= _COMMIT_BLOCKED_SECONDS_MAX
+            if offset is not None and logged_offset != offset and late and not explained:
+                self._blocked_offsets[partition] = offset
                 _log.warning(
                     LogEvent.COMMIT_BLOCKED,
                     **partition._asdict(),
                     offset=offset,
                     records_behind=partition_state.commit_lag - 1,
-                    held_seconds=round(held_seconds[partition], 1),
+                    blocked_seconds=round(blocked_seconds[partition], 1),
                 )
 
     def _dispatch(self, record: Record, executor: Executor) -> None:
         partition = Partition(record.topic, record.partition)
-        # The first record may come before the group's callback does; dropping it would lose it.
+        # The first records may arrive before the group's callback; dropping them would lose them.
         partition_state = self._partition_states.get(partition)
         if partition_state is None:
             partition_state = self._partition_states[partition] = PartitionState(partition)
         if record.offset < partition_state.next_offset:
-            # The broker went back: what it says now is another log than the one that was under way.
-            given_up = partition_state.ended.is_set()
+            # The broker's log was truncated: these records are not the ones in flight.
+            released = partition_state.ended.is_set()
             partition_state.ended.set()
             partition_state = self._partition_states[partition] = PartitionState(partition)
-            if given_up:
+            if released:
                 partition_state.ended.set()
         partition_state.start(record.offset)
         if record.is_tombstone:
-            partition_state.done(record.offset)
+            partition_state.complete(record.offset)
             self._metrics.count(TOMBSTONES)
             return
-        self._budget.take(record, partition_state.usage)
+        self._budget.acquire(record, partition_state.usage)
         message = read(
             record,
             event_bytes_max=self._bounds.event_bytes_max,
             event_ahead_max_seconds=self._bounds.event_ahead_max_seconds,
         )
         counted = self._breaker.expect(Position(record.topic, record.partition, record.offset))
-        # Records of different releases may claim one identity or one release number: they are decided in the order of
-        # their offsets. A record waits only for records that were dispatched before it, so no two wait for each other.
-        done = asyncio.Event()
+        # Records of different releases with one identity or one release number are decided in offset order. A record
+        # waits only for records that were dispatched before it, so there is no deadlock.
+        completed = asyncio.Event()
         earlier = [event for claim in message.claims if (event := self._claims.get(claim)) is not None]
-        self._claims.update(dict.fromkeys(message.claims, done))
+        self._claims.update(dict.fromkeys(message.claims, completed))
         executor.submit(
-            message.ordering_key, lambda: self._deliver(message, partition_state, executor, counted, earlier, done)
+            message.ordering_key, lambda: self._deliver(message, partition_state, executor, counted, earlier, completed)
         )
 
     async def _deliver(
@@ -267,7 +267,7 @@ class Consumer:
         executor: Executor,
         counted: Counted,
         earlier: Sequence[asyncio.Event],
-        done: asyncio.Event,
+        completed: asyncio.Event,
     ) -> None:
         try:
             for one in earlier:
@@ -281,13 +281,13 @@ class Consumer:
                 offset=message.record.offset,
             )
         else:
-            partition_state.done(message.record.offset)
+            partition_state.complete(message.record.offset)
         finally:
-            done.set()
+            completed.set()
             for claim in message.claims:
-                if self._claims.get(claim) is done:
+                if self._claims.get(claim) is completed:
                     del self._claims[claim]
-            self._budget.give_back(message.record, partition_state.usage)
+            self._budget.release(message.record, partition_state.usage)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
@@ -299,50 +299,49 @@ class Consumer:
     async def _revoked(self, partitions: Iterable[Partition]) -> None:
         gone = tuple(partitions)
         revoked = [partition for partition in gone if partition in self._partition_states]
-        await self._give_up(revoked)
+        await self._release(revoked)
         for partition in gone:
-            self._left.pop(partition, None)
+            self._standby_offsets.pop(partition, None)
         self._metrics.set(PARTITIONS_ASSIGNED, len(self._partition_states))
         _log.info(LogEvent.PARTITIONS_REVOKED, partitions=_names(revoked))
 
-    async def _give_up(self, partitions: Iterable[Partition]) -> None:
-        """Begin nothing more of these partitions, wait for what is being worked on, commit it, forget them."""
-        given_up = [self._partition_states[partition] for partition in partitions]
-        for partition_state in given_up:
+    async def _release(self, partitions: Iterable[Partition]) -> None:
+        """Start no message of these partitions, wait for those in flight, commit, and drop the partitions."""
+        released = [self._partition_states[partition] for partition in partitions]
+        for partition_state in released:
             partition_state.ended.set()
         try:
             async with asyncio.timeout(self._bounds.drain_timeout_seconds):
-                for partition_state in given_up:
+                for partition_state in released:
                     await partition_state.drained()
         except TimeoutError:
-            # What still runs may finish: its guards and ids make that harmless. It is never committed from here.
-            _log.warning(LogEvent.DRAIN_TIMED_OUT, running=sum(partition_state.running for partition_state in given_up))
+            # These messages may complete: their versions and ids prevent a second effect. They are not committed here.
+            _log.warning(LogEvent.DRAIN_TIMED_OUT, running=sum(partition_state.running for partition_state in released))
         try:
-            async with (
-                self._committing
-            ):  # even if the broker seems to be away: it is the last chance, and has a timeout
-                # A stop and a revocation may give up the same partition; the second has nothing to commit of it.
-                await self._commit([one for one in given_up if self._partition_states.get(one.partition) is one])
+            # Even during an outage of the broker: there is no later attempt, and the commit has a timeout.
+            async with self._committing:
+                # A stop and a revocation may release the same partition; the second has nothing to commit.
+                await self._commit([one for one in released if self._partition_states.get(one.partition) is one])
         finally:
-            for partition_state in given_up:
-                self._forget(partition_state)
+            for partition_state in released:
+                self._drop(partition_state)
 
-    def _forget(self, partition_state: PartitionState) -> None:
+    def _drop(self, partition_state: PartitionState) -> None:
         if self._partition_states.get(partition_state.partition) is partition_state:
             del self._partition_states[partition_state.partition]
-            self._held_back.pop(partition_state.partition, None)
+            self._blocked_offsets.pop(partition_state.partition, None)
 
     async def _commit_all(self) -> None:
-        """Commit every partition, but while a revocation commits, or the broker is known to be away: nothing would be
-        polled until that commit has timed out.
+        """Commit every partition; not while a revocation commits, nor during an outage of the broker, where the commit
+        would delay polls until its timeout.
         """
         if not self._committing.locked() and not self._monitors.broker.in_outage:
             async with self._committing:
                 await self._commit(self._partition_states.values())
 
     async def _commit(self, partition_states: Iterable[PartitionState]) -> None:
-        """Commit what is finished. Callers hold `_committing`: one commit at a time, so that no older one is under way
-        when a partition has been given up.
+        """Commit completed offsets. Callers hold `_committing`: no older commit may be in flight when a partition is
+        released.
         """
         ready = [
             (partition_state, offset)
@@ -352,9 +351,9 @@ class Consumer:
         if not ready:
             return
         try:
-            await self._source.commit({partition_state.partition: offset for partition_state, offset in ready})
+            await self._client.commit({partition_state.partition: offset for partition_state, offset in ready})
         except (Unavailable, PartitionsLost) as error:
-            # Lost partitions come back with a new assignment, or go to a member that finds duplicates: no harm done.
+            # Records of lost partitions are delivered again, here or to another member, and are duplicates there.
             self._metrics.count(COMMITS, type(error).__name__)
             failure = type(error), type(error.__cause__)
             if failure != self._commit_failure:
@@ -364,7 +363,7 @@ class Consumer:
                 self._monitors.broker.suspect()
             return
         self._commit_failure = None
-        self._metrics.count(COMMITS, "done")
+        self._metrics.count(COMMITS, "ok")
         for partition_state, offset in ready:
             partition_state.committed(offset)
 

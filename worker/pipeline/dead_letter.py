@@ -1,7 +1,7 @@
-"""A dead letter: the record as it came, with headers that say why it was rejected, and its shorter forms.
+"""Dead letters: the record with headers for the reason of its rejection, and shorter forms of it.
 
-Source of the rule: the contract, section "Dead letters". The broker may refuse a record as too large, and no record may
-block its partition for that. The first shorter form leaves out the value, the next the headers, the last the key too.
+Source: docs/contract.md, section "Dead letters". A broker may refuse a record as too large, and no record may block its
+partition for that. The first shorter form omits the value, the next the headers, the last the key too.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ REASON_HEADERS = tuple(
     f"rudder-{name}"
     for name in ("id", "reason", "detail", "topic", "partition", "offset", "timestamp", "attempts", "worker")
 )
-"""What a dead letter adds, in this order, behind the record's own headers."""
+"""The headers that a dead letter adds after the record's own, in this order."""
 
 VALUE_OMITTED, VALUE_SHA256 = "rudder-value-omitted", "rudder-value-sha256"
 KEY_OMITTED, HEADERS_OMITTED = "rudder-key-omitted", "rudder-headers-omitted"
 OMISSION_HEADERS = (VALUE_OMITTED, VALUE_SHA256, KEY_OMITTED, HEADERS_OMITTED)
-"""What a shorter form adds behind these, in this order: the length of the value and of the key in bytes, the SHA-256 of
-the value in hexadecimal, the number of headers."""
+"""The headers that a shorter form adds after these: the length of the value, its SHA-256 in hexadecimal, the length of
+the key, the number of headers. Lengths are in bytes."""
 
 _KEY_BYTES_MAX = 1_024
 _DETAIL_CHARS_MAX = 200
@@ -30,7 +30,7 @@ _DETAIL_CHARS_MAX = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Content:
-    """What a form of a dead letter repeats of its record, and the headers that say what it leaves out."""
+    """The parts of the record in one form of its dead letter, and the headers for the omitted parts."""
 
     key: bytes | None
     value: bytes | None
@@ -39,7 +39,7 @@ class Content:
 
 
 def contents_of(record: Record) -> tuple[Content, ...]:
-    """The forms that the record's dead letter may have: whole, then ever shorter."""
+    """The forms of the record's dead letter, from complete to shortest."""
     forms = [Content(key=record.key, value=record.value, headers=record.headers)]
     omissions: Headers = ()
     if record.value is not None:
@@ -56,7 +56,7 @@ def contents_of(record: Record) -> tuple[Content, ...]:
 
 
 def dead_letter(record: Record, reasons: Mapping[str, str], *, topic: str) -> OutgoingRecord:
-    """The record's dead letter, whole. `reasons`: the texts of REASON_HEADERS, in their order."""
+    """The complete dead letter of a record. `reasons`: the values of REASON_HEADERS, in order."""
     headers = (*record.headers, *_encoded(reasons))
     shorter = partial(_shorter, record, reasons, topic, 1)
     return OutgoingRecord(topic=topic, key=record.key, value=record.value, headers=headers, shorter=shorter)

@@ -1,7 +1,7 @@
-"""One message from its lane to its last acknowledgement: its transaction, what it publishes, what is counted of it.
+"""The delivery of one message, from its slot to its last acknowledgement: transaction, publishing, metrics and log.
 
-What fails for a reason of its own is tried a bounded number of times and then rejected. Nothing is begun while a
-dependency is away, once its partition is given up, or when so much was rejected that the breaker is open.
+A message that fails while its dependencies are available is attempted a limited number of times, then rejected. No
+message is started during an outage, after its partition is released, or while the breaker is open.
 """
 
 import logging
@@ -35,23 +35,23 @@ from worker.telemetry import (
 )
 
 _FIRST_TIMESTAMP_MS = 1_293_840_000_000
-"""2011, when Kafka was first released."""
+"""2011, the year of Kafka's first release."""
 _AHEAD_MAX_SECONDS = 86_400.0
 
 _REUSE_ADVICE = (
-    "the second event has no effect; its publisher must give each event a source and id of its own, for example the "
-    "run's id and the step's name"
+    "the second event has no effect; have its publisher use a unique id for each event, for example the id of the "
+    "run and the name of the step"
 )
 
 _REDRIVE_ACTION = (
-    f"the event was rejected before and is not decided again; send it with the header {REDRIVE_HEADER} to have it "
-    "decided afresh (rudder-worker publish --redrive)"
+    f"the event was rejected before, so it is not decided again; to have it decided again, send it with the header "
+    f"{REDRIVE_HEADER} (rudder-worker publish --redrive)"
 )
 
 _ADVICE = (
-    "look at what was rejected, in the table release_event_rejections or the dead letters. Is it the right database, "
-    "and all in it? If not, leave the breaker as it is: what is rejected stays so when it is read again. If it is a "
-    "publisher, mend it, and restart with RUDDER_BREAKER_EVENTS=0 until the rest of its events is through"
+    "look at the rejections, in the table release_event_rejections or the dead-letter topic. If the database is wrong or "
+    "incomplete, correct it before you restart: a rejected event stays rejected when it is read again. If a publisher is "
+    "wrong, correct it, then restart with RUDDER_BREAKER_EVENTS=0 until its remaining events are processed"
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
@@ -86,10 +86,10 @@ class Delivery:
         )
         self._monitors = monitors
         self._breaker = breaker
-        self._judge = decider
+        self._decider = decider
         self._clock = clock
         self._metrics = metrics
-        self._repeated_lines = LogThrottle()
+        self._log_throttle = LogThrottle()
 
     async def deliver(
         self,
@@ -98,29 +98,29 @@ class Delivery:
         slot: AbstractAsyncContextManager[None],
         counted: Counted | None = None,
     ) -> Outcome:
-        """Return when the message's transaction is committed and all it publishes is acknowledged. `counted`: the
-        message in the breaker's order, where several are delivered at the same time.
+        """Return when the message's transaction is committed and its published records are acknowledged. `counted`: the
+        message in the breaker's order, if several are delivered concurrently.
 
         Raises:
-            LeaseLost: its partition was given up first, or the breaker opened.
+            LeaseLost: its partition was released before, or the breaker opened.
         """
         record = message.record
         counted = counted or self._breaker.expect(Position(record.topic, record.partition, record.offset))
-        lease.enter()  # what is begun is finished, transaction and publication both; only a pause can end it
+        lease.enter()  # from here on only a pause can end it: transaction and publishing are completed
         try:
-            with self._tracer.span(message) as came_to:
-                await self._admitted(lease)
+            with self._tracer.span(message) as set_outcome:
+                await self._wait_for_dependencies(lease)
                 began = self._clock.monotonic_seconds()
                 outcome, attempts = await self._persist(message, lease, slot, counted)
-                came_to(outcome)
+                set_outcome(outcome)
                 published = await self._publishing.publish(outcome, message, lease, attempts=attempts)
-                if published.instead is not None:
+                if published.replacement is not None:
                     self._metrics.count(PUBLISH_FAILURES)
-                    self._count(counted, Rejected(rejection=published.instead), message)
+                    self._count(counted, Rejected(rejection=published.replacement), message)
                 self._count(counted, outcome, message)
         finally:
             lease.leave()
-            self._note(self._breaker.left(counted))
+            self._log_opened(self._breaker.dropped(counted))
         for outgoing_record in published.outgoing:
             self._metrics.count(PUBLISHED, outgoing_record.topic)
         self._report(message, outcome, attempts, self._clock.monotonic_seconds() - began)
@@ -129,54 +129,53 @@ class Delivery:
     async def _persist(
         self, message: Message, lease: Lease, slot: AbstractAsyncContextManager[None], counted: Counted
     ) -> tuple[Outcome, int]:
-        """The outcome, and how many transactions it took."""
+        """The outcome, and the number of transactions."""
         attempts = 0
 
         async def transact(failed: Failed) -> Outcome:
             nonlocal attempts
             while True:
-                await self._admitted(lease)
+                await self._wait_for_dependencies(lease)
                 async with slot:
-                    self._still_to_do(lease)
+                    self._require_lease(lease)
                     if self._monitors.blocked:
-                        continue  # the monitor blocked while this waited for its slot
+                        continue  # an outage began while this waited for its slot
                     attempts += 1
-                    if failed.hopeless is None:
-                        outcome = await process(message, self._store, self._judge)
+                    if failed.permanent is None:
+                        outcome = await process(message, self._store, self._decider)
                     else:
-                        outcome = await give_up(message, self._store, detail=failed.hopeless)
+                        outcome = await give_up(message, self._store, detail=failed.permanent)
                     if isinstance(outcome, Rejected):
-                        # Before the place is given to the next: what is rejected after the breaker opened is in a
-                        # transaction now.
+                        # Before the slot is released: after the breaker opens, only running transactions may reject.
                         self._count(counted, outcome, message)
                     return outcome
 
         return await self._retries.repeat(transact, message, lease, monitor=self._monitors.database), attempts
 
-    def _still_to_do(self, lease: Lease) -> None:
+    def _require_lease(self, lease: Lease) -> None:
         if lease.ended.is_set() or self._breaker.tripped is not None:
             raise LeaseLost
 
     def _count(self, counted: Counted, outcome: Outcome, message: Message) -> None:
-        self._note(self._breaker.decided(counted, outcome, redriven=message.redrive))
+        self._log_opened(self._breaker.decided(counted, outcome, redriven=message.redrive))
 
-    def _note(self, trips: bool) -> None:  # noqa: FBT001 - what the breaker has just returned
+    def _log_opened(self, opens: bool) -> None:  # noqa: FBT001 - the breaker's result
         tripped = self._breaker.tripped
-        if not trips or tripped is None:
+        if not opens or tripped is None:
             return
         self._metrics.set(BREAKER_OPEN, 1)
         _log.error(
             LogEvent.BREAKER_OPENED,
             rejected=tripped.rejected,
-            judged=tripped.judged,
+            events=tripped.events,
             reasons=tripped.reasons,
             sources=tripped.sources,
             **tripped.last._asdict(),
             advice=_ADVICE,
         )
 
-    async def _admitted(self, lease: Lease) -> None:
-        """Return when the gates are open. Who waits there does not hold up a drain."""
+    async def _wait_for_dependencies(self, lease: Lease) -> None:
+        """Return when all dependencies are available. Meanwhile a drain does not wait for this message."""
         if self._monitors.blocked:
             lease.leave()
             try:
@@ -188,7 +187,7 @@ class Delivery:
         self._metrics.count(IDENTITY_REUSED)
         content = message.content
         now_seconds = self._clock.monotonic_seconds()
-        left_out = self._repeated_lines.left_out_before(content.source or "", now_seconds=now_seconds)
+        left_out = self._log_throttle.left_out_before(content.source or "", now_seconds=now_seconds)
         if left_out is None:
             return
         _log.warning(
@@ -215,10 +214,10 @@ class Delivery:
             self._metrics.count(REJECTIONS, outcome.rejection.reason)
         if isinstance(outcome, Duplicate) and outcome.reused is not None:
             self._report_reuse(message, outcome.reused)
-        sent_again = _rejected_event_sent_again(outcome, message)
+        sent_again = _repeats_rejection(outcome, message)
         level = logging.WARNING if isinstance(outcome, Rejected) or sent_again else logging.DEBUG
         if not _log.is_enabled_for(level):
-            return  # thousands a second: not even the words are put together
+            return  # thousands a second: skip the formatting too
         content = message.content
         _log.log(
             level,
@@ -237,8 +236,8 @@ class Delivery:
         )
 
 
-def _rejected_event_sent_again(outcome: Outcome, message: Message) -> bool:
-    """Whether somebody published a rejected event anew: the record itself, delivered again, is at its old position."""
+def _repeats_rejection(outcome: Outcome, message: Message) -> bool:
+    """Whether the message is a rejected event that was published again: a redelivered record has the same position."""
     if (
         not isinstance(outcome, Duplicate)
         or outcome.rejection is None
@@ -251,8 +250,8 @@ def _rejected_event_sent_again(outcome: Outcome, message: Message) -> bool:
 
 
 def _lag_seconds(timestamp_ms: int, now_seconds: float) -> float | None:
-    """How old a record is; None where its timestamp is none that a record of a topic can have: -1, seconds or
-    microseconds taken for milliseconds, a clock that is days ahead.
+    """The age of a record; None for implausible timestamps: -1, seconds or microseconds instead of milliseconds, a clock
+    that is days ahead.
     """
     lag_seconds = now_seconds - timestamp_ms / 1000
     if timestamp_ms < _FIRST_TIMESTAMP_MS or lag_seconds < -_AHEAD_MAX_SECONDS:

@@ -1,4 +1,4 @@
-"""An event that others follow: who waits for the first of two things waits for one event that either of them sets."""
+"""An event that sets other events: a wait for the first of two events is a wait for one linked event."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,11 +6,11 @@ from contextlib import contextmanager
 
 
 class LinkedEvent(asyncio.Event):
-    """The end of a partition's time with this worker. Two tasks for each wait, of a thousand, would do as well."""
+    """The end of a partition's lease, for example. It saves two tasks for each of a thousand waits."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._followers: dict[asyncio.Event, None] = {}  # set in the order in which they came
+        self._followers: dict[asyncio.Event, None] = {}  # in the order in which they are set
 
     def set(self) -> None:
         super().set()
@@ -19,7 +19,7 @@ class LinkedEvent(asyncio.Event):
 
     @contextmanager
     def followed_by(self, follower: asyncio.Event) -> Iterator[None]:
-        """While it lasts, what sets this sets the follower too."""
+        """Within the block, setting this event sets the follower too."""
         self._followers[follower] = None
         if self.is_set():
             follower.set()

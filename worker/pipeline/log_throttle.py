@@ -1,4 +1,4 @@
-"""One log line of a kind at a time: a fault that repeats with every message must not flood the log."""
+"""Throttle log lines by kind: a fault that repeats with every message must not flood the log."""
 
 from dataclasses import dataclass
 
@@ -13,13 +13,13 @@ class _Last:
 
 
 class LogThrottle:
-    """Lets one line of a kind pass in ten seconds, and counts those that it leaves out. Remembers up to 100 kinds."""
+    """One line of a kind in ten seconds; the others are counted. Keeps up to 100 kinds."""
 
     def __init__(self) -> None:
         self._last: dict[str, _Last] = {}
 
     def left_out_before(self, kind: str, *, now_seconds: float) -> int | None:
-        """How many lines of this kind were left out since the last one; None: leave this one out too."""
+        """The number of lines of this kind that were left out since the last one; None: leave this one out too."""
         last = self._last.get(kind)
         if last is not None and now_seconds - last.at_seconds < _PERIOD_SECONDS:
             last.left_out += 1

@@ -1,25 +1,25 @@
-"""Which offset of a partition may be committed: the one below which everything is done.
+"""The committable offset of a partition: the one below which all records are completed.
 
-Work finishes in any order; an offset is committed only when no earlier record is still under way. Offsets may have
-holes (compaction, transaction markers), so the tracker remembers what was started rather than counting.
+Records complete in any order; an offset is committed only if no earlier record is in flight. Offsets may have gaps
+(compaction, transaction markers), so the tracker keeps the started offsets instead of counting.
 """
 
 from collections import deque
 
 
 class OffsetTracker:
-    """One assignment of one partition. Every call is amortised O(1)."""
+    """Tracks one lease of one partition. Every call is amortised O(1)."""
 
-    __slots__ = ("_committed", "_next", "_order", "_under_way")
+    __slots__ = ("_committed", "_next", "_order", "_in_flight")
 
     def __init__(self) -> None:
-        self._order: deque[int] = deque()  # started offsets, ascending, from the first that is under way
-        self._under_way: set[int] = set()
-        self._next: int | None = None  # one above the last record below which all is done
+        self._order: deque[int] = deque()  # started offsets, ascending, from the first incomplete one
+        self._in_flight: set[int] = set()
+        self._next: int | None = None  # one above the last completed record without an incomplete one below
         self._committed: int | None = None
 
     def start(self, offset: int) -> None:
-        """Note a record as under way. Records of a partition start in ascending order.
+        """Add a record in flight. Records of a partition start in ascending order.
 
         Raises:
             ValueError: the offset is not above every one started before.
@@ -27,26 +27,26 @@ class OffsetTracker:
         if offset < self.next_offset:
             raise ValueError(f"offset {offset} does not ascend")
         self._order.append(offset)
-        self._under_way.add(offset)
+        self._in_flight.add(offset)
 
-    def done(self, offset: int) -> None:
-        """Note a record's work as acknowledged everywhere.
+    def complete(self, offset: int) -> None:
+        """Mark a record as completed: its transaction is committed, and its published records are acknowledged.
 
         Raises:
-            ValueError: the offset is not under way.
+            ValueError: the offset is not in flight.
         """
-        if offset not in self._under_way:
-            raise ValueError(f"offset {offset} is not under way")
-        self._under_way.remove(offset)
-        while self._order and self._order[0] not in self._under_way:
+        if offset not in self._in_flight:
+            raise ValueError(f"offset {offset} is not in flight")
+        self._in_flight.remove(offset)
+        while self._order and self._order[0] not in self._in_flight:
             self._next = self._order.popleft() + 1
 
     def to_commit(self) -> int | None:
-        """The next offset to read, as Kafka commits it; None where there is nothing new to commit."""
+        """The offset to commit, which is the next one to read; None: nothing new to commit."""
         return None if self._next == self._committed else self._next
 
     def committed(self, offset: int) -> None:
-        """Note what `to_commit` gave as committed."""
+        """Mark the result of `to_commit` as committed."""
         self._committed = offset
 
     @property
@@ -60,11 +60,11 @@ class OffsetTracker:
         return len(self._order)
 
     @property
-    def under_way(self) -> int:
-        """How many started records are not done."""
-        return len(self._under_way)
+    def in_flight(self) -> int:
+        """The number of started, incomplete records."""
+        return len(self._in_flight)
 
     @property
     def first_incomplete(self) -> int | None:
-        """The offset of the record that holds the commit back."""
+        """The offset of the record that blocks the commit; None: there is none."""
         return self._order[0] if self._order else None

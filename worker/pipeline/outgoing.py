@@ -1,4 +1,4 @@
-"""What an outcome tells the world: status events, or a dead letter."""
+"""The records that an outcome publishes: status events, or a dead letter."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from worker.rules.status_events import StatusEvent, status_events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Topics:
-    """Where the worker publishes."""
+    """The output topics."""
 
     deployment_status: str
     release_status: str
@@ -26,7 +26,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingRecords:
-    """Turns outcomes into records. `source` is the status events' CloudEvents source, `worker` names this process."""
+    """Creates records from outcomes. `source`: the CloudEvents source of status events. `worker`: identifies this process."""
 
     topics: Topics
     content_mode: Literal["binary", "structured"]
@@ -34,7 +34,7 @@ class OutgoingRecords:
     worker: str
 
     def of(self, outcome: Outcome, message: Message, *, attempts: int) -> tuple[OutgoingRecord, ...]:
-        """The records to produce, in order; `attempts` is how often the message was tried."""
+        """The records to produce, in order. `attempts`: the number of transactions of the message."""
         match outcome:
             case Applied(changes=changes):
                 return self._changes(changes.activities)
@@ -73,17 +73,17 @@ class OutgoingRecords:
         topic = self.topics.deployment_status if deployment else self.topics.release_status
         return OutgoingRecord(topic=topic, key=str(event.release_id).encode(), value=value, headers=headers)
 
-    def letter(self, rejection: Rejection, message: Message, *, attempts: int, bare: bool) -> OutgoingRecord:
-        """A dead letter in place of what cannot be published. `bare`: with nothing of the record, in case that its
-        content is what fails.
+    def replacement(self, rejection: Rejection, message: Message, *, attempts: int, minimal: bool) -> OutgoingRecord:
+        """A dead letter that replaces records that cannot be published. `minimal`: without the record's key, value and
+        headers, which may be the cause.
         """
         outgoing_record = self._dead_letter(rejection, message, attempts)
-        while bare and outgoing_record.shorter is not None:
+        while minimal and outgoing_record.shorter is not None:
             outgoing_record = outgoing_record.shorter()
-        return replace(outgoing_record, key=str(rejection.id).encode()) if bare else outgoing_record
+        return replace(outgoing_record, key=str(rejection.id).encode()) if minimal else outgoing_record
 
     def _dead_letter(self, rejection: Rejection, message: Message, attempts: int) -> OutgoingRecord:
-        """The record as it came, and why it ends here. A repeat's letter has the same `rudder-id`."""
+        """The record with the reason of its rejection. A repeated dead letter has the same `rudder-id`."""
         record = message.record
         added = {
             "rudder-id": str(rejection.id),

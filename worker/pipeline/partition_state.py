@@ -1,4 +1,4 @@
-"""One partition while this worker has it: what is under way, what may be committed, and when that ends."""
+"""The state of one assigned partition: records in flight, committable offset, and the lease's end."""
 
 import asyncio
 
@@ -9,15 +9,15 @@ from worker.ports import Partition
 
 
 class PartitionState:
-    """Given up once, for good: when the partition comes back it is a new assignment with a new tracker."""
+    """Released once: when the partition is assigned again, it gets a new state."""
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.ended = LinkedEvent()
-        """Set when the partition is given up: nothing more is begun, and no try is repeated."""
+        """Set when the partition is released: no message is started, and no attempt repeated."""
         self.usage = Usage()
         self._tracker = OffsetTracker()
-        self._held: tuple[int, float] | None = None
+        self._blocking: tuple[int, float] | None = None
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -36,22 +36,22 @@ class PartitionState:
         return self._tracker.commit_lag
 
     def blocked_seconds(self, now_seconds: float) -> float:
-        """For how long the first record that is not done has been the first, as far as this was asked; 0 if none is."""
+        """Seconds since the first incomplete record was first seen as such by this method; 0 without one."""
         first = self._tracker.first_incomplete
         if first is None:
-            self._held = None
+            self._blocking = None
             return 0.0
-        if self._held is None or self._held[0] != first:
-            self._held = first, now_seconds
-        return now_seconds - self._held[1]
+        if self._blocking is None or self._blocking[0] != first:
+            self._blocking = first, now_seconds
+        return now_seconds - self._blocking[1]
 
     @property
     def first_incomplete(self) -> int | None:
-        """The offset of the record that holds the commit back."""
+        """The offset of the record that blocks the commit; None: there is none."""
         return self._tracker.first_incomplete
 
-    def done(self, offset: int) -> None:
-        self._tracker.done(offset)
+    def complete(self, offset: int) -> None:
+        self._tracker.complete(offset)
 
     def to_commit(self) -> int | None:
         return self._tracker.to_commit()
@@ -61,7 +61,7 @@ class PartitionState:
 
     @property
     def running(self) -> int:
-        """How many messages are being worked on, rather than queued or waiting for their next try."""
+        """The number of messages that are processed now, rather than queued or waiting for their next attempt."""
         return self._running
 
     def enter(self) -> None:
@@ -74,5 +74,5 @@ class PartitionState:
             self._idle.set()
 
     async def drained(self) -> None:
-        """Return when nothing of this partition is being worked on."""
+        """Return when no message of this partition is being processed."""
         await self._idle.wait()

@@ -1,9 +1,9 @@
-"""What a message publishes, repeated until it is acknowledged; and what is published instead of what never can be.
+"""Publish a message's records until they are acknowledged, or publish a replacement.
 
-An outage of the broker is waited out. What fails for a reason of its own is replaced after as many attempts as a
-transaction has: status events by a dead letter with the reason `processing_error`, a dead letter by one without
-anything of the record. The event's row stays what it is: it is in the activity log and in no rejection. If even the
-bare dead letter fails, the fault is no record's, so that nothing is skipped for it: the partition's offset stays.
+Outages of the broker are waited out. If every attempt fails while the broker is available, a replacement is published:
+for status events a dead letter with the reason `processing_error`; for a dead letter one without key, value and headers.
+The event's rows stay as they are: it is in the activity log, and has no rejection. If this minimal dead letter fails
+too, the record is not the cause: it is not skipped, and the partition's offset does not advance.
 """
 
 from dataclasses import dataclass
@@ -21,28 +21,30 @@ from worker.rules.rows import Rejection
 from worker.rules.state import Duplicate, Outcome, Rejected, State
 from worker.telemetry import LogEvent
 
-_DETAIL = "the event has had its effect, but its status events cannot be published: "
+_DETAIL = "the event was applied, but its status events cannot be published: "
 
-_LETTER = (
-    "a dead letter is published instead of the status events; send the record again with the header rudder-redrive to "
-    "have them published"
+_DEAD_LETTER = (
+    "a dead letter is published instead of the status events; to publish them, remove the cause and send the record "
+    "again with the header rudder-redrive"
 )
-_BARE_LETTER = "the dead letter is published without anything of the record, which is still at its position"
-_STUCK = "nothing can be published, so the partition's offset stays; restart the worker, or see the cause"
+_MINIMAL_DEAD_LETTER = (
+    "the dead letter is published without key, value and headers; read the record at its topic, partition and offset"
+)
+_BLOCKED = "nothing can be published, so the partition's offset stays; remove the cause, then restart the worker"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """`instead`: what the dead letter says that was published instead of status events."""
+    """`replacement`: the rejection in the dead letter that replaced the status events, if any."""
 
     outgoing: tuple[OutgoingRecord, ...]
-    instead: Rejection | None = None
+    replacement: Rejection | None = None
 
 
 class PublishStep:
-    """One for the worker. `attempts_max`: attempts of one kind of publication that fail for a reason of their own."""
+    """One per worker. `attempts_max`: attempts of one form while the broker is available."""
 
     def __init__(
         self,
@@ -54,44 +56,44 @@ class PublishStep:
         attempts_max: int,
     ) -> None:
         self._publisher = publisher
-        self._publications = outgoing
+        self._outgoing = outgoing
         self._retries = retries
         self._monitor = monitor
         self._attempts_max = attempts_max
 
     async def publish(self, outcome: Outcome, message: Message, lease: Lease, *, attempts: int) -> Published:
-        """Return when all is acknowledged. `attempts`: how often the message was tried so far.
+        """Return when all records are acknowledged. `attempts`: the number of transactions of the message.
 
         Raises:
-            LeaseLost: the message's partition was given up meanwhile.
+            LeaseLost: the message's partition was released.
         """
         rejection = outcome.rejection if isinstance(outcome, Rejected | Duplicate) else None
-        actions = (_LETTER, _BARE_LETTER) if rejection is None else (_BARE_LETTER,)
-        letter, reported = rejection, 0
+        actions = (_DEAD_LETTER, _MINIMAL_DEAD_LETTER) if rejection is None else (_MINIMAL_DEAD_LETTER,)
+        dead_letter, reported = rejection, 0
 
         async def attempt(failed: Failed) -> tuple[OutgoingRecord, ...]:
-            nonlocal letter, reported
+            nonlocal dead_letter, reported
             replaced = failed.faults // self._attempts_max
             if replaced > reported:
                 reported = replaced
-                _report(message, failed, action=actions[replaced - 1] if replaced <= len(actions) else _STUCK)
+                _report(message, failed, action=actions[replaced - 1] if replaced <= len(actions) else _BLOCKED)
             if replaced == 0:
-                outgoing = self._publications.of(outcome, message, attempts=attempts)
+                outgoing = self._outgoing.of(outcome, message, attempts=attempts)
             else:
-                letter = letter or _unpublished(message, failed)
-                bare, so_far = replaced >= len(actions), attempts + failed.faults
-                outgoing = (self._publications.letter(letter, message, attempts=so_far, bare=bare),)
+                dead_letter = dead_letter or _unpublished(message, failed)
+                minimal, so_far = replaced >= len(actions), attempts + failed.faults
+                outgoing = (self._outgoing.replacement(dead_letter, message, attempts=so_far, minimal=minimal),)
             if outgoing:
                 await self._publisher.publish(outgoing)
             return outgoing
 
         outgoing = await self._retries.repeat(attempt, message, lease, monitor=self._monitor)
-        return Published(outgoing=outgoing, instead=None if letter is rejection else letter)
+        return Published(outgoing=outgoing, replacement=None if dead_letter is rejection else dead_letter)
 
 
 def _unpublished(message: Message, failed: Failed) -> Rejection:
-    """For a dead letter only: there is no row of it."""
-    return reject(State(), message, Reason.PROCESSING_ERROR, f"{_DETAIL}{failed.hopeless}").rejection
+    """A rejection for the dead letter only; it is not stored."""
+    return reject(State(), message, Reason.PROCESSING_ERROR, f"{_DETAIL}{failed.permanent}").rejection
 
 
 def _report(message: Message, failed: Failed, *, action: str) -> None:
@@ -100,7 +102,7 @@ def _report(message: Message, failed: Failed, *, action: str) -> None:
         **position(message),
         source=message.content.source,
         id=message.content.id,
-        cause=failed.hopeless,
+        cause=failed.permanent,
         attempts=failed.faults,
         action=action,
     )

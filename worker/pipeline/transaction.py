@@ -1,4 +1,4 @@
-"""One message's transaction: load, decide, write, commit. What it came to is a value; only trouble is an error."""
+"""One message's transaction: load, decide, write, commit. Outcomes are values; failures are exceptions."""
 
 from schemas.decode import EVENT_AHEAD_MAX_SECONDS, decode
 from schemas.reasons import Reason
@@ -10,7 +10,7 @@ from worker.rules.state import Outcome, State
 
 
 def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS) -> Message:
-    """Decode a record. Never raises: what cannot be read is a message that will be rejected."""
+    """Decode a record. Never raises: an unreadable record is a message that will be rejected."""
     content = decode(record, bytes_max=event_bytes_max, ahead_seconds_max=event_ahead_max_seconds)
     return Message(record=record, content=content)
 

@@ -48,7 +48,7 @@ def test_contradictory_flags_are_one_line(command_line: CommandLine, arguments: 
         (["--type", "release.submitted", "--data", "{}"], "/data/release_id"),
         (
             ["--type", "release.submitted", "--data", DATA[:-1] + ', "actor": "a", "actor": "b"}'],
-            "names the member actor twice",
+            "contains the member actor twice",
         ),
         ([*EVENT, "--time", "yesterday"], "time"),
         ([*EVENT, "--id", ""], "id"),
@@ -57,7 +57,7 @@ def test_contradictory_flags_are_one_line(command_line: CommandLine, arguments: 
         (["--file", "event.json"], "event.json:1"),
         (["--file", "lines.jsonl"], "lines.jsonl:1: malformed_json"),
         (["--file", "empty.jsonl"], "empty.jsonl has no event; nothing was sent; use --allow-empty"),
-        (["--file", "attribute.json"], "attribute.json:1: not_a_cloudevent: my_own: is no attribute name"),
+        (["--file", "attribute.json"], "attribute.json:1: not_a_cloudevent: my_own: is not an attribute name"),
         (["--file", "misspelt.json", "--strict"], "misspelt.json:1: strict: /data/coment: "),
         (
             ["--file", "twice.json", "--run", "7"],

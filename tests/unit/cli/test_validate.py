@@ -199,7 +199,7 @@ def test_short_type_is_accepted_with_a_warning(command_line: CommandLine) -> Non
 def test_attribute_that_publish_refuses_is_a_warning(command_line: CommandLine) -> None:
     ended = command_line("validate", stdin=event(my_own="x"))
     assert ended.code == 0
-    assert "-:1: warning: my_own: is no attribute name" in ended.out
+    assert "-:1: warning: my_own: is not an attribute name" in ended.out
 
 
 def test_ascii_terminal_changes_no_result(tmp_path: Path) -> None:

@@ -182,7 +182,7 @@ def test_dropped_events_do_not_count() -> None:
     breaker = Breaker(events=4, rejected_share_max=0.5)
     left = [expected(breaker, n) for n in range(3)]
     assert tripped_at(breaker, [BAD, BAD, BAD]) == []
-    assert [breaker.left(one) for one in left] == [False, False, False]
+    assert [breaker.dropped(one) for one in left] == [False, False, False]
     assert tripped_at(breaker, [APPLIED]) == [1]
 
 
@@ -192,7 +192,7 @@ def test_dropped_event_can_open_the_breaker() -> None:
     assert tripped_at(breaker, [APPLIED]) == []
     left = expected(breaker, 1)
     assert tripped_at(breaker, [BAD, BAD]) == []
-    assert breaker.left(left)
+    assert breaker.dropped(left)
 
 
 def test_redriven_events_do_not_count() -> None:

@@ -54,7 +54,7 @@ class Scene:
         self.monitors = the_gates(self.store, self.publisher, self.clock, self.metrics)
         self.breaker = Breaker(events=breaker_events, rejected_share_max=0.5)
         self.consumer = Consumer(
-            source=self.source,
+            client=self.source,
             delivery=a_delivery(
                 self.store,
                 self.publisher,
@@ -504,7 +504,7 @@ async def test_open_breaker_begins_nothing_and_stays_in_the_group() -> None:
     assert scene.source.committed[P0] == max(done) + 1 == len(done)
     assert P1 not in scene.source.committed or scene.source.committed[P1] == 1
     [opened] = [log for log in logs if log["event"] == LogEvent.BREAKER_OPENED]
-    assert (opened["log_level"], opened["rejected"], opened["judged"]) == ("error", 6, 10)
+    assert (opened["log_level"], opened["rejected"], opened["events"]) == ("error", 6, 10)
     assert opened["reasons"] == {"malformed_json": 6}
     assert (opened["topic"], opened["partition"]) == ("in", 0)
     assert "release_event_rejections" in opened["advice"]

@@ -14,26 +14,26 @@ def a_record(size_bytes: int) -> Record:
 
 def taken(budget: InFlightBudget, usage: Usage, number: int, *, size_bytes: int = 1) -> None:
     for _ in range(number):
-        budget.take(a_record(size_bytes), usage)
+        budget.acquire(a_record(size_bytes), usage)
 
 
 def test_records_limit_the_budget() -> None:
     budget, usage = InFlightBudget(records_max=3, bytes_max=100, metrics=Metrics()), Usage()
     taken(budget, usage, 3)
     assert budget.records(partitions=1) == 0
-    budget.give_back(a_record(1), usage)
+    budget.release(a_record(1), usage)
     assert budget.records(partitions=1) == 1
 
 
 def test_bytes_limit_the_budget() -> None:
     """A few large records leave no room, however few they are; when they go, it comes back."""
     budget, usage = InFlightBudget(records_max=1000, bytes_max=100, metrics=Metrics()), Usage()
-    budget.take(a_record(99), usage)
+    budget.acquire(a_record(99), usage)
     assert budget.records(partitions=1) == 999
-    budget.take(a_record(50), usage)
+    budget.acquire(a_record(50), usage)
     assert budget.records(partitions=1) == 0
     assert not budget.below_low_watermark
-    budget.give_back(a_record(99), usage)
+    budget.release(a_record(99), usage)
     assert budget.records(partitions=1) == 999
     assert budget.below_low_watermark
 
@@ -44,9 +44,9 @@ def test_full_budget_wakes_the_consumer_at_the_low_watermark() -> None:
     taken(budget, usage, 100)
     woken = []
     for done in range(1, 101):
-        budget.event.clear()
-        budget.give_back(a_record(1), usage)
-        if budget.event.is_set():
+        budget.freed.clear()
+        budget.release(a_record(1), usage)
+        if budget.freed.is_set():
             woken.append(done)
     assert woken[0] == 25
 
@@ -60,9 +60,9 @@ def test_partition_gets_a_quarter_of_a_shared_budget() -> None:
     assert not budget.over_quota(usage, partitions=1)
     assert budget.over_quota(usage, partitions=2)
     for _ in range(10):
-        budget.give_back(a_record(1), usage)
+        budget.release(a_record(1), usage)
         assert budget.over_quota(usage, partitions=2)
-    budget.give_back(a_record(1), usage)
+    budget.release(a_record(1), usage)
     assert not budget.over_quota(usage, partitions=2)
 
 
@@ -101,8 +101,8 @@ def test_usage_includes_key_value_and_headers(record: Record, size_bytes: int) -
     """A record may be nothing but headers, and they may be large."""
     metrics = Metrics()
     budget, usage = InFlightBudget(records_max=2, bytes_max=1_000, metrics=metrics), Usage()
-    budget.take(record, usage)
+    budget.acquire(record, usage)
     assert usage == Usage(records=1, bytes=size_bytes)
     assert f"rudder_in_flight_bytes {float(size_bytes)}".encode() in generate_latest(metrics.registry)
-    budget.give_back(record, usage)
+    budget.release(record, usage)
     assert usage == Usage()

@@ -243,7 +243,7 @@ def test_invalid_attribute_is_unsendable() -> None:
     problem = envelope_problem(an_input(subject=5, my_own="x"))
     assert problem is not None
     assert (problem.location, problem.reason) == ("x:1", "not_a_cloudevent")
-    assert problem.detail.startswith("subject: is no text; my_own: is no attribute name")
+    assert problem.detail.startswith("subject: is not a string; my_own: is not an attribute name")
 
 
 def test_derived_id_is_used_only_where_the_event_has_none() -> None:

@@ -29,11 +29,11 @@ def test_valid_attribute_has_no_problem(name: str, value: object) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "what"),
     [
-        ("my_own", "x", "is no attribute name"),
-        ("traceParent", "x", "is no attribute name"),
-        ("ce-id", "x", "is no attribute name"),
-        ("größe", "x", "is no attribute name"),
-        ("", "x", "is no attribute name"),
+        ("my_own", "x", "is not an attribute name"),
+        ("traceParent", "x", "is not an attribute name"),
+        ("ce-id", "x", "is not an attribute name"),
+        ("größe", "x", "is not an attribute name"),
+        ("", "x", "is not an attribute name"),
         ("own", 1.5, "the only types"),
         ("own", {"a": 1}, "the only types"),
         ("own", [1], "the only types"),
@@ -41,9 +41,9 @@ def test_valid_attribute_has_no_problem(name: str, value: object) -> None:
         ("own", "a\nb", "control character"),
         ("own", "\x85", "control character"),
         ("own", "\ufffe", "control character"),
-        ("subject", 5, "is no text"),
+        ("subject", 5, "is not a string"),
         ("subject", "", "is empty"),
-        ("dataschema", True, "is no text"),
+        ("dataschema", True, "is not a string"),
         ("datacontenttype", "application/cloudevents+json", "CloudEvents type"),
     ],
 )

@@ -93,22 +93,24 @@ def test_malformed_data_keeps_the_identity(broken: bytes) -> None:
         pytest.param(structured("{}"), "/data: Input should be an object", id="text"),
         pytest.param(structured(None), "/data: is missing or null", id="structured null"),
         pytest.param(record(without("data"), STRUCTURED), "/data: is missing or null", id="structured without data"),
-        pytest.param(structured(None, data_base64="a"), "/data_base64: is empty or no base64 text", id="bad base64"),
+        pytest.param(structured(None, data_base64="a"), "/data_base64: is empty or not base64", id="bad base64"),
         pytest.param(
-            structured(None, data_base64="é"), "/data_base64: is empty or no base64 text", id="base64 of no ASCII"
+            structured(None, data_base64="é"), "/data_base64: is empty or not base64", id="base64 of no ASCII"
         ),
         pytest.param(
             structured(None, data_base64="e3!0="),
-            "/data_base64: is empty or no base64 text",
+            "/data_base64: is empty or not base64",
             id="base64 with a stranger",
         ),
-        pytest.param(structured(None, data_base64=""), "/data_base64: is empty or no base64 text", id="empty base64"),
-        pytest.param(structured(None, data_base64=5), "/data_base64: is empty or no base64 text", id="base64 number"),
-        pytest.param(structured(datacontenttype="text/xml"), "/datacontenttype: is no JSON media type", id="XML"),
-        pytest.param(structured(datacontenttype=""), "/datacontenttype: is no JSON media type", id="empty data type"),
+        pytest.param(structured(None, data_base64=""), "/data_base64: is empty or not base64", id="empty base64"),
+        pytest.param(structured(None, data_base64=5), "/data_base64: is empty or not base64", id="base64 number"),
+        pytest.param(structured(datacontenttype="text/xml"), "/datacontenttype: is not a JSON media type", id="XML"),
+        pytest.param(
+            structured(datacontenttype=""), "/datacontenttype: is not a JSON media type", id="empty data type"
+        ),
         pytest.param(
             record(b"\x00", (*headers()[:-1], ("content-type", b"application/avro"))),
-            "/datacontenttype: is no JSON media type",
+            "/datacontenttype: is not a JSON media type",
             id="binary Avro",
         ),
     ],
@@ -169,7 +171,7 @@ def test_many_problems_make_a_bounded_detail() -> None:
     nul = "\0" * 50
     detail = refused(structured({**DEPLOYMENT_DATA, "api_settings": {nul: [nul] * 3000}}, type=STARTED)).detail
     assert len(detail) <= 1000
-    assert detail.count(": has U+0000") + int(detail.split(" ")[-2]) == 3001
+    assert detail.count(": contains U+0000") + int(detail.split(" ")[-2]) == 3001
 
 
 def test_detail_escapes_and_cuts_quoted_input() -> None:

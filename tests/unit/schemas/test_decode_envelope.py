@@ -155,5 +155,8 @@ def test_one_ce_header_makes_the_mode_binary() -> None:
 def test_data_beside_base64_data_is_refused() -> None:
     """Which of the two was meant cannot be known."""
     invalid = refused(structured(data_base64="e30="))
-    assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, "data_base64: stands beside data")
+    assert (invalid.reason, invalid.detail) == (
+        Reason.NOT_A_CLOUDEVENT,
+        "data_base64: is present beside data; send one of them",
+    )
     assert invalid.release_id == UUID(RELEASE_ID)

@@ -75,7 +75,7 @@ def test_json_is_read_unchanged(raw: bytes, expected: object) -> None:
         (b"\xef\xbb\xbf{}", "begins with a byte order mark"),
         (b'{"a": "\xff"}', "not UTF-8 at byte 7"),
         (b'{"a": }', "not JSON at character 6: Expecting value"),
-        (b'{"a": 1, "b": 3, "a": 2}', "an object names the member a twice"),
+        (b'{"a": 1, "b": 3, "a": 2}', "an object contains the member a twice"),
         (b'"a\n"', "not JSON at character 2: a control character in a string, which needs an escape such as \\n"),
         (b'["a', "not JSON at character 1: a string without an end begins here"),
         (b'"a\\x"', "not JSON at character 2: a backslash that begins no escape"),

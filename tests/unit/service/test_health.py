@@ -64,7 +64,7 @@ class Parts:
         delivery = a_delivery(self.store, self.publisher, self.clock, monitors=self.monitors)
         self.breaker = Breaker(events=1, rejected_share_max=0.5)
         self.consumer = Consumer(
-            source=self.source,
+            client=self.source,
             delivery=delivery,
             monitors=self.monitors,
             breaker=self.breaker,
