@@ -33,7 +33,7 @@ class Attributes(NamedTuple):
 
 
 def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -> Attributes:
-    """`given`: attributes by name; None is unset, as in the JSON format. `faults`: the problems of undecodable attributes."""
+    """`given`: attributes by name; None is unset, as in the JSON format. `faults`: problems of unreadable ones."""
     problems = [f"{echo(name)}: {fault}" for name, fault in faults.items()]
     if (specversion := given.get("specversion")) != SPECVERSION and "specversion" not in faults:
         problems.append("specversion: is missing" if specversion is None else _wrong_version(specversion))
@@ -65,7 +65,7 @@ def _text(name: str, given: Mapping[str, object], faults: Mapping[str, str], pro
     elif utf16_units(value) > units_max:
         problems.append(f"{name}: is longer than {units_max} UTF-16 code units")
     elif _FORBIDDEN.search(value):
-        problems.append(f"{name}: contains a control character or a lone surrogate")
+        problems.append(f"{name}: has a control character or a lone surrogate")
     else:
         return value
     return None

@@ -55,17 +55,17 @@ def _problem(name: str, value: object) -> str | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int):
-        return None if _INT32_MIN <= value <= _INT32_MAX else f"{echo(name)}: is not a 32-bit integer"
-    return f"{echo(name)}: is not a string, an integer or a boolean"
+        return None if _INT32_MIN <= value <= _INT32_MAX else f"{echo(name)}: is not an integer of 32 bits"
+    return f"{echo(name)}: is not a string, an integer or a boolean, the only types of attributes"
 
 
 def _problem_of_text(name: str, value: str) -> str | None:
     if not value and name in KNOWN_ATTRIBUTES:
         return f"{name}: is empty"
     if _FORBIDDEN.search(value):
-        return f"{echo(name)}: contains a control character or a lone surrogate"
+        return f"{echo(name)}: has a control character or a lone surrogate"
     if name == "datacontenttype" and parse_media_type(value).is_structured:
-        return "datacontenttype: is a CloudEvents content type; use the content type of the data"
+        return "datacontenttype: is a CloudEvents type; use the content type of the data"
     return None
 
 

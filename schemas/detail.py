@@ -11,8 +11,8 @@ from schemas.text import utf16_units
 DETAIL_CHARS_MAX = 1000
 ECHO_CHARS_MAX = 100
 PROBLEMS_MAX = 10
-# Controls, formats, private use, surrogates and separators of Unicode 14. `str.isprintable` depends on the Unicode version
-# of the interpreter, and rows must not.
+# Controls, formats, private use, surrogates and separators of Unicode 14. `str.isprintable` depends on the interpreter,
+# and rows must not.
 _UNPRINTABLE = re.compile(
     "[\x00-\x1f\x7f-\xa0\xad\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u1680\u180e\u2000-\u200f"
     "\u2028-\u202f\u205f-\u2064\u2066-\u206f\u3000\ud800-\uf8ff\ufeff\ufff9-\ufffb\U000110bd\U000110cd"

@@ -180,7 +180,7 @@ def _read_structured(value: bytes, headers: Headers, *, declared: bool) -> Envel
     if data_type is not None and not isinstance(data_type, str):
         problem = "datacontenttype: is not a string"
     elif data is not None and encoded is not None:
-        problem = "data_base64: is present beside data; send one of them"
+        problem = "data_base64: is present beside data, send only one"
     fault = _first_fault(problem, attributes)
     if isinstance(data_type, str) and not is_json(parse_media_type(data_type).name):
         return Envelope(attributes, data, value, fault, _not_json_type())

@@ -64,8 +64,8 @@ class Store(Protocol):
 
 class Publisher(Protocol):
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
-        """Return when every record, or its `shorter` form, is acknowledged by all in-sync replicas; records are in order
-        within each topic.
+        """Return when every record, or its `shorter` form, is acknowledged by all in-sync replicas. Each topic's
+        records are in order.
 
         Raises:
             Unavailable: at least one is not acknowledged; any of them may have been written.
@@ -127,7 +127,7 @@ class ConsumerClient(Protocol):
     async def poll(
         self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
     ) -> Sequence[Record]:
-        """The next records, at most `records_max`, none of `paused` partitions. 0: fetch nothing, but keep the membership.
+        """The next records, at most `records_max`, none of `paused` partitions. 0: fetch nothing, keep the membership.
 
         Raises:
             Unavailable: no broker answers, or it refuses a privilege.

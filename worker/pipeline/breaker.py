@@ -47,8 +47,8 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tripped:
-    """Why the breaker opened: `rejected` of the last `events`, between two positions. `reasons` and `sources`: numbers of
-    rejections, in descending order; at most SOURCES_MAX sources, printable and shortened.
+    """Why the breaker opened: `rejected` of the last `events`, between two positions. `reasons` and `sources`:
+    numbers of rejections, in descending order; at most SOURCES_MAX sources, printable and shortened.
     """
 
     rejected: int

@@ -49,9 +49,9 @@ _REDRIVE_ACTION = (
 )
 
 _ADVICE = (
-    "look at the rejections, in the table release_event_rejections or the dead-letter topic. If the database is wrong or "
-    "incomplete, correct it before you restart: a rejected event stays rejected when it is read again. If a publisher is "
-    "wrong, correct it, then restart with RUDDER_BREAKER_EVENTS=0 until its remaining events are processed"
+    "look at the rejections, in the table release_event_rejections or the dead-letter topic. If the database is wrong "
+    "or incomplete, correct it before you restart: a rejected event stays rejected when it is read again. If a "
+    "publisher is wrong, correct it, then restart with RUDDER_BREAKER_EVENTS=0 until its remaining events are processed"
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
@@ -250,9 +250,7 @@ def _repeats_rejection(outcome: Outcome, message: Message) -> bool:
 
 
 def _lag_seconds(timestamp_ms: int, now_seconds: float) -> float | None:
-    """The age of a record; None for implausible timestamps: -1, seconds or microseconds instead of milliseconds, a clock
-    that is days ahead.
-    """
+    """The age of a record; None for an implausible timestamp: -1, seconds, microseconds, a clock days ahead."""
     lag_seconds = now_seconds - timestamp_ms / 1000
     if timestamp_ms < _FIRST_TIMESTAMP_MS or lag_seconds < -_AHEAD_MAX_SECONDS:
         return None

@@ -10,7 +10,7 @@ from collections import deque
 class OffsetTracker:
     """Tracks one lease of one partition. Every call is amortised O(1)."""
 
-    __slots__ = ("_committed", "_next", "_order", "_in_flight")
+    __slots__ = ("_committed", "_in_flight", "_next", "_order")
 
     def __init__(self) -> None:
         self._order: deque[int] = deque()  # started offsets, ascending, from the first incomplete one

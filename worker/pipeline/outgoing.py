@@ -26,7 +26,7 @@ class Topics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingRecords:
-    """Creates records from outcomes. `source`: the CloudEvents source of status events. `worker`: identifies this process."""
+    """Creates records from outcomes. `source`: of status events, in CloudEvents. `worker`: identifies this process."""
 
     topics: Topics
     content_mode: Literal["binary", "structured"]

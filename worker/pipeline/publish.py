@@ -1,9 +1,9 @@
 """Publish a message's records until they are acknowledged, or publish a replacement.
 
-Outages of the broker are waited out. If every attempt fails while the broker is available, a replacement is published:
-for status events a dead letter with the reason `processing_error`; for a dead letter one without key, value and headers.
-The event's rows stay as they are: it is in the activity log, and has no rejection. If this minimal dead letter fails
-too, the record is not the cause: it is not skipped, and the partition's offset does not advance.
+Outages of the broker are waited out. If every attempt fails while the broker is available, a replacement is published.
+For status events it is a dead letter with the reason `processing_error`, for a dead letter one without key, value and
+headers. The event's rows stay as they are: it is in the activity log, and has no rejection. If this minimal dead letter
+fails too, the record is not the cause: it is not skipped, and the partition's offset does not advance.
 """
 
 from dataclasses import dataclass

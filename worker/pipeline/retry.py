@@ -61,8 +61,8 @@ class RetryPolicy:
 
 @dataclass(slots=True)
 class Failed:
-    """The failures of one step so far: consecutive ones since the last outage (`in_a_row`), conflicts with other writers,
-    and faults. `permanent`: the last cause, once there are too many of either.
+    """The failures of one step so far: consecutive ones since the last outage (`in_a_row`), conflicts with other
+    writers, and faults. `permanent`: the last cause, once there are too many of either.
     """
 
     in_a_row: int = 0

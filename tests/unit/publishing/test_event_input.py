@@ -109,7 +109,7 @@ def test_validation_uses_the_workers_decoder() -> None:
     ("event_input", "reason", "detail"),
     [
         (EventInput(location="x:1", value=b"broken"), "malformed_json", "not JSON"),
-        (EventInput(location="x:1", value=b"[]"), "not_a_cloudevent", "no object"),
+        (EventInput(location="x:1", value=b"[]"), "not_a_cloudevent", "not an object"),
         (EventInput(location="x:1", value=b""), "malformed_json", ""),
         (an_input(id=...), "not_a_cloudevent", "id: "),
         (an_input(type="nope"), "unsupported_type", "nope is not accepted. Accepted types: dev.rudder."),

@@ -94,6 +94,6 @@ def test_deployment_to_a_colliding_environment_is_rejected() -> None:
         assert outcome.rejection.reason == Reason.INVALID_DATA
         assert (
             outcome.rejection.detail
-            == f"/data/environment_id: collides with Prod, an environment of the release; {DIFFERENCES}"
+            == f"/data/environment_id: collides with Prod, an environment of the release: {DIFFERENCES}"
         )
     assert isinstance(story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="Prod"), Applied)

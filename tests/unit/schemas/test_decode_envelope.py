@@ -157,6 +157,6 @@ def test_data_beside_base64_data_is_refused() -> None:
     invalid = refused(structured(data_base64="e30="))
     assert (invalid.reason, invalid.detail) == (
         Reason.NOT_A_CLOUDEVENT,
-        "data_base64: is present beside data; send one of them",
+        "data_base64: is present beside data, send only one",
     )
     assert invalid.release_id == UUID(RELEASE_ID)

@@ -123,7 +123,7 @@ def test_quoted_attribute_is_named(name: str, quote: str) -> None:
 )
 def test_time_of_another_form_is_named(time: object, cause: str) -> None:
     detail = refused(structured(time=time)).detail
-    assert detail.startswith("time: is no ")
+    assert detail.startswith("time: is not ")
     assert cause in detail
     assert ";" not in detail
 
