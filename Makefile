@@ -30,7 +30,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: $(STAMP) ## A day of CI/CD through a real worker, recounted (ARGS=--serve keeps it up)
+demo: $(STAMP) ## A day of CI/CD through a real worker, verified (ARGS=--serve keeps it up)
 	$(BIN)/rudder-worker demo $(ARGS)
 
 test: $(STAMP) ## All tests, in parallel; starts the servers that are available (ARGS=… goes to pytest; PARALLEL= for one process)

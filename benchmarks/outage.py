@@ -28,7 +28,7 @@ from tests.end_to_end.worker_process import WorkerProcess
 from tests.testkit.counting_proxy import CountingProxy
 from tests.testkit.postgres import PostgresServer
 from tests.testkit.proxied_kafka import ProxiedKafka
-from worker.demo.topics import create_topics
+from tests.testkit.topic_creation import create_topics
 
 _BEFORE, _DURING = 50, 300
 """Events that come before an outage, and while it lasts."""

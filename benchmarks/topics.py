@@ -20,7 +20,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 
 from tests.conformance.producers import ToSend
 from tests.oracle.records import Record
-from worker.demo.topics import create_topics
+from tests.testkit.topic_creation import create_topics
 
 WAIT_SECONDS: Final = 60.0
 _BATCH_RECORDS: Final = 5_000

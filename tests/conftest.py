@@ -19,9 +19,9 @@ from tests.testkit.leftovers import tasks_left
 from tests.testkit.mssql import empty_database
 from tests.testkit.postgres import PostgresServer, PostgresUnavailable
 from tests.testkit.scheduling import Scheduling
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import MakeTopic, delete_topics
 from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
-from worker.demo.topics import create_topics
 
 
 def pytest_configure(config: pytest.Config) -> None:

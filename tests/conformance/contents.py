@@ -58,15 +58,4 @@ async def insert_rows(url: str, table: str, values: Sequence[Row]) -> None:
 
 async def insert_environments(database_url: str, seed: int) -> None:
     """The platform's rows, which the worker points at releases."""
-    rows = [
-        {
-            "id": row.id,
-            "environment_id": row.environment_id,
-            "component_id": row.component_id,
-            "deployment_track_id": row.deployment_track_id,
-            "created_at": row.created_at,
-            "updated_at": row.created_at,
-        }
-        for row in app_environments(seed=seed)
-    ]
-    await insert_rows(database_url, "app_environments", rows)
+    await insert_rows(database_url, "app_environments", app_environments(seed=seed))

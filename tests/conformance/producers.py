@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
-from schemas.record import Headers
+from schemas.record import Headers, Record
 
 WAIT_SECONDS = 60
 _BYTES_MAX = 64 * 1024 * 1024
@@ -112,6 +113,22 @@ def ends_and_committed(bootstrap_servers: str, topic: str, group_id: str) -> tup
 def headers_of(message: Message) -> Headers:
     headers: Sequence[tuple[str, bytes | None]] = message.headers() or ()  # type: ignore[assignment]
     return tuple(headers)
+
+
+def record_of(message: Message) -> Record:
+    """The message as the worker's consumer would return it."""
+    partition, offset = _place(message)
+    key: Any = message.key()
+    value: Any = message.value()
+    return Record(
+        topic=str(message.topic()),
+        partition=partition,
+        offset=offset,
+        timestamp_ms=message.timestamp()[1],
+        key=None if key is None else bytes(key),
+        value=None if value is None else bytes(value),
+        headers=headers_of(message),
+    )
 
 
 def _ends(consumer: Consumer, topic: str) -> dict[int, int]:

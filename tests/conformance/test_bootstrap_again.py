@@ -14,7 +14,7 @@ from tests.testkit.availability import started
 from tests.testkit.faulty_proxy import FaultyProxy
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.proxied_kafka import ProxiedKafka
-from worker.demo.topics import create_topics
+from tests.testkit.topic_creation import create_topics
 from worker.kafka import aiokafka_client
 from worker.kafka.publisher import KafkaPublisher
 from worker.ports import OutgoingRecord, Partition

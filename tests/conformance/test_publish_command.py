@@ -19,6 +19,7 @@ import pytest
 from schemas.decode import decode
 from schemas.event import Event
 from schemas.record import Record
+from tests.conformance.producers import read_all, record_of
 from tests.testkit.topics import MakeTopic
 from tests.unit.cli.command_line import (
     TIMEOUT_SECONDS,
@@ -29,8 +30,6 @@ from tests.unit.cli.command_line import (
     rudder_worker,
 )
 from tests.unit.schemas.records import DEPLOYMENT_DATA, ENVELOPE, RELEASE_DATA, RELEASE_ID
-from worker.demo.record import TopicRecord
-from worker.demo.topic_reader import read_topic
 
 pytestmark = pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
 
@@ -59,8 +58,9 @@ class PublishStep:
             rudder_worker, "publish", *arguments, folder=self.folder, environment=self.environment, stdin=stdin
         )
 
-    async def records(self) -> tuple[TopicRecord, ...]:
-        return await read_topic(bootstrap_servers=self._bootstrap_servers, topic=self.topic)
+    async def records(self) -> list[Record]:
+        messages = await asyncio.to_thread(read_all, self._bootstrap_servers, self.topic)
+        return [record_of(message) for message in messages]
 
     async def event_ids(self) -> list[str]:
         return [decoded(record).id for record in await self.records()]
@@ -88,19 +88,9 @@ async def publishing(bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) 
     return PublishStep(bootstrap_servers=bootstrap_servers, topic=await topics(name_hint="publish"), folder=tmp_path)
 
 
-def decoded(record: TopicRecord) -> Event:
-    """What the worker makes of it."""
-    event = decode(
-        Record(
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            timestamp_ms=record.timestamp_ms,
-            key=record.key,
-            value=record.value,
-            headers=record.headers,
-        )
-    )
+def decoded(record: Record) -> Event:
+    """The event as the worker reads it."""
+    event = decode(record)
     assert isinstance(event, Event), event
     return event
 
@@ -151,7 +141,7 @@ async def test_topic_can_be_named(publishing: PublishStep, topics: MakeTopic) ->
     other = await topics(name_hint="other")
     ended = await publishing.publish("--topic", other, stdin=line("a"))
     assert ended.out == f"a {other}/0@0\n"
-    assert await publishing.records() == ()
+    assert await publishing.records() == []
 
 
 @pytest.mark.parametrize("as_json", [False, True])
@@ -179,7 +169,7 @@ async def test_file_with_an_invalid_third_line_sends_nothing(publishing: Publish
     ended = await publishing.publish("--file", "events.jsonl")
     assert (ended.code, ended.out) == (1, "")
     assert ended.complaint.startswith("events.jsonl:3: unsupported_type: ")
-    assert await publishing.records() == ()
+    assert await publishing.records() == []
 
 
 @pytest.mark.parametrize("arguments", [[], ["--file", "-"]])
@@ -199,7 +189,7 @@ async def test_empty_input_sends_nothing(publishing: PublishStep) -> None:
     assert ended.complaint.startswith("standard input has no event; nothing was sent")
     ended = await publishing.publish("--allow-empty", stdin=b"\n")
     assert (ended.code, ended.out, ended.complaint) == (0, "", f"0 events sent to {publishing.topic}")
-    assert await publishing.records() == ()
+    assert await publishing.records() == []
 
 
 async def test_stdin_is_sent_as_it_arrives(publishing: PublishStep) -> None:

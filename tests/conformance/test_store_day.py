@@ -17,7 +17,7 @@ from tests.oracle.oracle import Oracle
 from tests.oracle.records import Record as OracleRecord
 from worker.db.store import SqlStore
 from worker.demo.company import DAY
-from worker.demo.stream import a_day
+from worker.demo.event_stream import event_stream
 from worker.pipeline.transaction import read
 from worker.rules.message import Message
 from worker.rules.state import Outcome, Rejected
@@ -37,7 +37,7 @@ def records_of_day(seed: int) -> list[OracleRecord]:
     """The day as one partition of a topic."""
     return [
         OracleRecord(TOPIC, 0, offset, record.timestamp_ms, record.value, record.headers, record.key)
-        for offset, record in enumerate(a_day(seed=seed, releases=RELEASES))
+        for offset, record in enumerate(event_stream(seed=seed, releases=RELEASES))
     ]
 
 

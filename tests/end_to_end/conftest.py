@@ -8,8 +8,8 @@ import pytest
 
 from tests.conformance.stores import migrate
 from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, partitions_of, topics_of_a_stage
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 
 EMBEDDED = "embedded+sqlite"
 APACHE = "apache+postgresql"

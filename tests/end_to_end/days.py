@@ -1,27 +1,24 @@
-"""A day of CI/CD for a stage, in the two parts between which publishers are patient."""
+"""A day of CI/CD in two parts: the second is sent when the first one is committed."""
 
 from dataclasses import dataclass
 
-from worker.demo.company import DAY
-from worker.demo.record import RawRecord
-from worker.demo.stream import a_day
-
-EVENING_MS = int(DAY.timestamp() * 1000) + 20 * 3_600_000
+from worker.demo.event_stream import event_stream
+from worker.demo.release_publisher import EventRecord
 
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """`evening` claims release numbers that `daytime` has taken: it may be sent when that is worked off."""
+    """`evening` claims release numbers that `daytime` has taken."""
 
     seed: int
-    daytime: tuple[RawRecord, ...]
-    evening: tuple[RawRecord, ...]
+    daytime: tuple[EventRecord, ...]
+    evening: tuple[EventRecord, ...]
 
 
 def day_of(seed: int, *, releases: int) -> Day:
-    records = tuple(a_day(seed=seed, releases=releases))
+    records = tuple(event_stream(seed=seed, releases=releases))
     return Day(
         seed,
-        tuple(record for record in records if record.timestamp_ms < EVENING_MS),
-        tuple(record for record in records if record.timestamp_ms >= EVENING_MS),
+        tuple(record for record in records if not record.is_evening),
+        tuple(record for record in records if record.is_evening),
     )

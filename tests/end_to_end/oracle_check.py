@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from confluent_kafka import Message
 
 from tests.conformance.contents import contents
-from tests.conformance.producers import headers_of
+from tests.conformance.producers import record_of
 from tests.end_to_end.stage import Stage
 from tests.oracle.comparison import differences
 from tests.oracle.content import Row
@@ -58,18 +57,6 @@ async def check_with_oracle(stage: Stage, environments: Iterable[Row] | None = N
 
 
 def oracle_record(message: Message) -> Record:
-    topic, partition, offset = message.topic(), message.partition(), message.offset()
-    assert topic is not None
-    assert partition is not None
-    assert offset is not None
-    key: Any = message.key()
-    value: Any = message.value()
-    return Record(
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        timestamp_ms=message.timestamp()[1],
-        value=None if value is None else bytes(value),
-        headers=headers_of(message),
-        key=None if key is None else bytes(key),
-    )
+    record = record_of(message)
+    position = (record.topic, record.partition, record.offset, record.timestamp_ms)
+    return Record(*position, record.value, record.headers, record.key)

@@ -13,7 +13,7 @@ from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend, ends_and_committed, read_all, send
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from worker.demo.broker import free_port
-from worker.demo.record import RawRecord
+from worker.demo.release_publisher import EventRecord
 
 RECORD_BYTES_MAX = 32 * 1024 * 1024
 PARTITIONS = 4
@@ -70,9 +70,9 @@ class Stage:
         """The same topics read into another database, by another group."""
         return replace(self, database_url=database_url, group_id=f"group.{uuid4().hex}")
 
-    async def send(self, records: Iterable[ToSend | RawRecord], *, compression: str = "none") -> None:
+    async def send(self, records: Iterable[ToSend | EventRecord], *, compression: str = "none") -> None:
         """Into the input topic; returns when all are acknowledged."""
-        given = [to_send(record) if isinstance(record, RawRecord) else record for record in records]
+        given = [to_send(record) if isinstance(record, EventRecord) else record for record in records]
         await asyncio.to_thread(send, self.bootstrap_servers, self.topics.events, given, compression=compression)
 
     async def read(self, topic: str) -> list[Message]:
@@ -125,5 +125,5 @@ def partitions_of(topics: TopicNames) -> Mapping[str, int]:
     return dict.fromkeys(names, PARTITIONS)
 
 
-def to_send(record: RawRecord) -> ToSend:
+def to_send(record: EventRecord) -> ToSend:
     return ToSend(value=record.value, key=record.key, headers=record.headers, timestamp_ms=record.timestamp_ms)

@@ -23,8 +23,8 @@ from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
 from tests.end_to_end.verifying import compared
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.testkit.apache_kafka import ApacheKafka
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from tests.end_to_end.oracle_check import check_with_oracle
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.verifying import compared
 from tests.end_to_end.worker_process import WorkerProcess
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 
 SEED = 31
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)

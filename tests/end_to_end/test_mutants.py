@@ -32,8 +32,8 @@ from tests.end_to_end.mutant_worker import writes_whatever_was_written_meanwhile
 from tests.end_to_end.stage import Stage
 from tests.end_to_end.verifying import LOG, verified, without_words
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 from worker.rules.identity import activity_id
 
 SETTINGS = {

@@ -26,7 +26,7 @@ from tests.testkit.faulty_proxy import FaultyProxy
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.postgres import PostgresServer
 from tests.testkit.proxied_kafka import ProxiedKafka
-from worker.demo.topics import create_topics
+from tests.testkit.topic_creation import create_topics
 
 SEED = 5
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)

@@ -11,8 +11,8 @@ import pytest
 from tests.conformance.producers import ToSend, headers_of
 from tests.end_to_end.events import Story
 from tests.end_to_end.stage import PARTITIONS, Stage
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 
 
 def with_headers(record: ToSend, **changed: str) -> ToSend:

@@ -20,7 +20,7 @@ from tests.end_to_end.worker_process import WorkerProcess
 from tests.testkit.availability import started
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
-from worker.demo.topics import create_topics
+from tests.testkit.topic_creation import create_topics
 
 Settings = dict[str, str]
 

@@ -27,8 +27,8 @@ from tests.end_to_end.stage import PARTITIONS, Stage
 from tests.end_to_end.verifying import LOG, REJECTIONS, compared, verified, without_words
 from tests.end_to_end.worker_process import ROOT, WorkerProcess
 from tests.testkit.postgres import PostgresServer
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 from worker.rules.identity import activity_id, deployment_id
 from worker.verify.verification import COUNTS
 

@@ -18,8 +18,8 @@ from tests.end_to_end.stage import PARTITIONS, Stage
 from tests.end_to_end.test_verify import ON_SQLITE
 from tests.end_to_end.test_verify_past import work
 from tests.end_to_end.verifying import LOG, REJECTIONS, compared
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 BAD = (ToSend(value=b"{"), ToSend(value=b"[]"))

@@ -26,8 +26,8 @@ from tests.fault_injection.servers import Servers
 from tests.oracle.comparison import in_order
 from tests.testkit.child import ServerFailed
 from tests.testkit.faulty_proxy import FaultyProxy
+from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
-from worker.demo.topics import create_topics
 
 SHORT_TIMEOUTS = {
     "RUDDER_SESSION_TIMEOUT_SECONDS": str(SESSION_TIMEOUT_SECONDS),

@@ -20,8 +20,8 @@ from tests.testkit.clients import (
     produce_by_aiokafka,
     produce_by_librdkafka,
 )
+from tests.testkit.topic_creation import TopicsNotCreated, create_topics
 from tests.testkit.topics import MakeTopic, delete_topics
-from worker.demo.topics import TopicsNotCreated, create_topics
 
 LARGE_CONFIGS = {"max.message.bytes": str(LARGE_BYTES + 64 * 1024)}
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.testkit.clients import WAIT_SECONDS
+from tests.testkit.topic_creation import create_topics
 from worker.demo import broker as broker_module
 from worker.demo.broker import DemoExtraMissing, EmbeddedBroker, EmbeddedBrokerFailed
-from worker.demo.topics import create_topics
 
 
 async def test_stopped_server_releases_port_and_folder() -> None:

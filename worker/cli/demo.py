@@ -24,7 +24,7 @@ def demo(
         except OSError as error:
             raise ConfigurationError(f"--output: {output} cannot be created: {error.strerror}") from error
         from worker.demo.broker import DemoExtraMissing, broker_binary
-        from worker.demo.play import run_demo
+        from worker.demo.demonstration import run_demo
 
         try:
             broker_binary()

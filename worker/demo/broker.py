@@ -1,4 +1,4 @@
-"""A Kafka broker that comes as a wheel, run as a child process: what the demo and the fast tests talk to.
+"""A Kafka broker from a wheel, run as a child process: the broker of the demo and of the fast tests.
 
 It exists so that `rudder-worker demo` needs nothing but Python. The broker keeps its data in memory, so it proves
 nothing about durability; the end-to-end tests use Apache Kafka for that.
@@ -16,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from worker.demo.long_poll import BROKER_HOST, RELAY_HOST, LongPollRelay
+from worker.demo.broker_relay import BROKER_HOST, RELAY_HOST, BrokerRelay
 
 _PORTS = range(20_000, 32_000)
 _PROBE_PAUSE_SECONDS = 0.02
 _PROBE_TIMEOUT_SECONDS = 1.0
 _OUTPUT_TAIL_CHARACTERS = 2_000
-# The wheel names a newer glibc than it uses; the loader says so on every start, and the broker works all the same.
+# The wheel names a newer glibc than it needs; the loader warns at each start, and the broker works.
 _HARMLESS_OUTPUT = "weak version `GLIBC_"
 
 
@@ -49,8 +49,8 @@ class EmbeddedBroker:
         self._process: asyncio.subprocess.Process | None = None
         self._folder: Path | None = None
         self._port: int | None = None
-        self._relay: LongPollRelay | None = None
-        # Where the loopback network has but one address, the broker is talked to directly, at a core's expense.
+        self._relay: BrokerRelay | None = None
+        # With only one loopback address there is no relay: clients connect to the broker itself, at the cost of a core.
         self._host = BROKER_HOST if _can_listen(BROKER_HOST) else RELAY_HOST
 
     @property
@@ -70,22 +70,22 @@ class EmbeddedBroker:
         try:
             self._process = await self._spawn(binary=binary, folder=self._folder, port=self._port)
             if self._host == BROKER_HOST:
-                self._relay = LongPollRelay(port=self._port)
+                self._relay = BrokerRelay(port=self._port)
                 await self._relay.start()
             async with asyncio.timeout(self._start_timeout_seconds):
                 await self._answering(process=self._process, port=self._port)
         except TimeoutError as error:
-            said = self._output()
+            output = self._output()
             await self.stop()
             raise EmbeddedBrokerFailed(
-                f"the embedded broker did not answer within {self._start_timeout_seconds} s: {said}"
+                f"the embedded broker did not answer within {self._start_timeout_seconds} s: {output}"
             ) from error
         except BaseException:  # a cancelled start too must leave neither process nor folder
             await self.stop()
             raise
 
     async def stop(self) -> None:
-        """Ends the process, politely first, and removes its data. Harmless when there is nothing to stop."""
+        """Stop the process, first with SIGTERM, and remove its data. Does nothing if it is not started."""
         process, self._process = self._process, None
         folder, self._folder = self._folder, None
         self._port = None
@@ -110,7 +110,7 @@ class EmbeddedBroker:
 
     async def _spawn(self, *, binary: Path, folder: Path, port: int) -> asyncio.subprocess.Process:
         command = [str(binary), "start", "--only", "kafka", "--host", self._host, "--kafka-port", str(port)]
-        # A file, not a pipe: nobody has to keep reading it for the broker to keep running.
+        # A file, not a pipe: a pipe that is not read would stop the broker.
         with self._log(folder).open("wb") as log:
             return await asyncio.create_subprocess_exec(
                 *dying_with_parent(command),
@@ -138,7 +138,7 @@ class EmbeddedBroker:
             async with asyncio.timeout(self._stop_grace_seconds):
                 await process.wait()
         except TimeoutError:
-            pass  # it had its grace
+            pass  # killed below
         finally:
             if process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):

@@ -1,163 +1,102 @@
-"""The demo's report: what came, what became of it, how fast, and where to look for oneself."""
+"""The demo's report: what became of the events, one release's history, and where to look."""
 
 import json
 import sqlite3
-from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from worker.demo.contract_model import ContractModel
-from worker.demo.latency import Quantiles
-from worker.demo.recount import Recount, open_read_only
-
-DIFFERENCES_SHOWN: Final = 20
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Figures:
-    """What the demo measured from outside the worker."""
-
-    backlog_records: int
-    backlog_seconds: float
-    backlog_latency: Quantiles | None
-    steady_rate_per_second: float
-    steady_latency: Quantiles | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimelineEntry:
-    """One line of a release's history, from its activity log."""
-
-    time: str
-    subject: str
-    change: str
-    cause: str
+_STALE = "EVENT_STALE"
+_EVENTS = """
+    SELECT activity_type = :stale, count(DISTINCT json_extract(activity_data, '$.event.source')
+                                         || char(10) || json_extract(activity_data, '$.event.id'))
+    FROM release_activity_logs GROUP BY 1
+"""
+_REJECTIONS = (
+    "SELECT reason, count(*), count(resolved_at) FROM release_event_rejections GROUP BY reason ORDER BY reason"
+)
+_EVENTFUL_RELEASE = """
+    SELECT release_mgt_id FROM release_activity_logs GROUP BY release_mgt_id
+    ORDER BY count(DISTINCT coalesce(environment_id, '') || activity_type || status) DESC, release_mgt_id LIMIT 1
+"""
+_HISTORY = """
+    SELECT created_at, activity_type, environment_id, activity_data FROM release_activity_logs
+    WHERE release_mgt_id = ? ORDER BY rowid
+"""
+_RELEASES = "SELECT status, count(*) FROM releases GROUP BY status"
 
 
-def print_report(
-    console: Console,
-    *,
-    recount: Recount,
-    figures: Figures,
-    database_path: Path,
-    failures: Sequence[str] = (),
-) -> None:
-    """Print the tables, then the verdict; `failures` are what went wrong beside the recount."""
-    console.print(outcomes_table(recount.model, records=recount.records))
-    console.print(figures_table(figures))
-    release_id = eventful_release(recount.model)
-    if release_id:
-        with closing(open_read_only(database_path)) as connection:
-            console.print(timeline_table(release_id, release_timeline(connection, release_id=release_id)))
-    print_database_hints(console, database_path=database_path)
-    for failure in failures:
-        console.print(f"[bold red]Failed:[/] {escape(failure)}", soft_wrap=True)
-    print_verdict(console, recount=recount)
-
-
-def outcomes_table(model: ContractModel, *, records: int) -> Table:
-    table = Table("outcome", "reason", "records", title=f"{records:,} records, {len(model.releases):,} releases")
-    table.columns[2].justify = "right"
-    for outcome in ("applied", "stale", "duplicate", "rejected"):
-        for (found, reason), count in sorted(model.tally.items(), key=str):
-            if found == outcome:
-                table.add_row(outcome, reason or "", f"{count:,}")
-    return table
-
-
-def figures_table(figures: Figures) -> Table:
-    """The steady figure first: it is what one event takes. In the burst an event waits behind all those before it."""
-    table = Table("phase", "rate", "status events", "p50", "p99", title="From publishing to the first status event")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    throughput = figures.backlog_records / figures.backlog_seconds if figures.backlog_seconds else 0.0
-    for phase, rate, quantiles in (
-        ("steady load", f"{figures.steady_rate_per_second:,.0f}/s published", figures.steady_latency),
-        (
-            f"cold start, {figures.backlog_records:,} records at once",
-            f"{throughput:,.0f}/s processed",
-            figures.backlog_latency,
-        ),
+def print_report(console: Console, *, records: int, database_path: Path) -> None:
+    """What the tables hold; `records`: how many were published."""
+    with closing(sqlite3.connect(f"{database_path.as_uri()}?mode=ro", uri=True)) as connection:
+        console.print(outcomes_table(connection, records=records))
+        console.print(history_table(connection))
+    console.print(f"The tables are in {database_path}; query them with one of", highlight=False, soft_wrap=True)
+    for command in (
+        f'sqlite3 {database_path} "{_RELEASES}"',
+        f"python -c \"import sqlite3; print(*sqlite3.connect('{database_path}').execute('{_RELEASES}'), sep='\\n')\"",
     ):
-        if quantiles:
-            table.add_row(
-                phase, rate, f"{quantiles.count:,}", f"{quantiles.p50_ms:,.1f} ms", f"{quantiles.p99_ms:,.1f} ms"
-            )
-        else:
-            table.add_row(phase, rate, "0", "-", "-")
-    return table
+        console.print(f"  {command}", highlight=False, soft_wrap=True, markup=False)
 
 
-def eventful_release(model: ContractModel) -> str | None:
-    """Return the release whose deployments went through the most different changes."""
-    changes: dict[str, set[tuple[str, str | None, str | None]]] = {release_id: set() for release_id in model.releases}
-    for judged in model.judged:
-        for activity in judged.activities:
-            if judged.release_id:
-                changes[judged.release_id].add((activity.about, activity.previous, activity.status))
-    return max(changes, key=lambda release_id: (len(changes[release_id]), release_id), default=None)
-
-
-def release_timeline(connection: sqlite3.Connection, *, release_id: str) -> list[TimelineEntry]:
-    """Return a release's activity in the order in which its records arrived."""
-    query = "SELECT created_at, activity_type, environment_id, activity_data FROM release_activity_logs"
-    rows = connection.execute(f"{query} WHERE release_mgt_id = ?", (release_id,)).fetchall()
-    parsed = [(row, json.loads(row[3])) for row in rows]
-    return [
-        TimelineEntry(
-            time=str(row[0])[11:19],
-            subject=f"{row[2]} #{data['attempt']}" if row[2] and data.get("attempt") else row[2] or "release",
-            change=_change(data) or row[1],
-            cause=str((data.get("event") or {}).get("type", "")).removeprefix("dev.rudder.").removesuffix(".v1"),
+def outcomes_table(connection: sqlite3.Connection, *, records: int) -> Table:
+    """Records by outcome. Each record that is in no table repeats one that is: a duplicate."""
+    events = dict(connection.execute(_EVENTS, {"stale": _STALE}))
+    rejections = connection.execute(_REJECTIONS).fetchall()
+    table = Table("outcome", "reason", "records", title=f"{records:,} records")
+    table.columns[2].justify = "right"
+    applied, stale = events.get(0, 0), events.get(1, 0)
+    duplicates = records - applied - stale - sum(count for _, count, _ in rejections)
+    for outcome, count in (("applied", applied), ("stale", stale), ("duplicate", duplicates)):
+        table.add_row(outcome, "", f"{count:,}")
+    for reason, count, resolved in rejections:
+        table.add_row(
+            "rejected", f"{reason} ({resolved} applied after a redrive)" if resolved else reason, f"{count:,}"
         )
-        for row, data in sorted(parsed, key=lambda each: _arrival(*each))
-    ]
-
-
-def timeline_table(release_id: str, activities: Sequence[TimelineEntry]) -> Table:
-    table = Table("time", "subject", "change", "caused by", title=f"Release {release_id}")
-    for activity in activities:
-        table.add_row(*map(escape, (activity.time, activity.subject, activity.change, activity.cause)))
     return table
 
 
-def print_database_hints(console: Console, *, database_path: Path) -> None:
-    query = "SELECT status, count(*) FROM releases GROUP BY status"
-    console.print(f"The rows are in {database_path}; look at them with one of", soft_wrap=True)
-    console.print(f'  sqlite3 {database_path} "{query}"', highlight=False, soft_wrap=True, markup=False)
-    python = f"import sqlite3; print(*sqlite3.connect('{database_path}').execute('{query}'), sep='\\n')"
-    console.print(f'  python -c "{python}"', highlight=False, soft_wrap=True, markup=False)
+def history_table(connection: sqlite3.Connection) -> Table:
+    """The activity log of the release with the most different changes, in the order in which it was written."""
+    (release_id,) = connection.execute(_EVENTFUL_RELEASE).fetchone() or ("none",)
+    table = Table("time", "subject", "change", "caused by", title=f"Activity log of release {release_id}")
+    for created_at, activity_type, environment_id, activity_data in connection.execute(_HISTORY, (release_id,)):
+        data = json.loads(activity_data)
+        subject = f"{environment_id} #{data['attempt']}" if data.get("attempt") else environment_id or "release"
+        cause = data["event"]["type"].removeprefix("dev.rudder.").removesuffix(".v1")
+        cells = (created_at[11:19], subject, _change_text(data.get("change")) or activity_type, cause)
+        table.add_row(*map(escape, cells))
+    return table
 
 
-def print_verdict(console: Console, *, recount: Recount) -> None:
-    if not recount.differences:
-        console.print("[bold green]The recount agrees:[/] every row, status event and dead letter is as it must be.")
-        return
-    console.print(f"[bold red]The recount disagrees in {len(recount.differences):,} places:[/]")
-    for difference in recount.differences[:DIFFERENCES_SHOWN]:
-        console.print(f"  {difference}", highlight=False, soft_wrap=True, markup=False)
-    if len(recount.differences) > DIFFERENCES_SHOWN:
-        console.print(f"  … and {len(recount.differences) - DIFFERENCES_SHOWN:,} more")
+def print_verification(console: Console, path: Path, *, verified: bool) -> None:
+    """What `verify` printed, and what that means."""
+    console.print("\n`rudder-worker verify` compared the topics and the tables:")
+    console.print(path.read_text("utf-8"), highlight=False, markup=False, soft_wrap=True)
+    if verified:
+        console.print("[bold green]Verified:[/] every row, status event and dead letter is as the contract says.")
+    else:
+        console.print("[bold red]Not verified:[/] see the findings above.")
 
 
-def _change(data: dict[str, Any]) -> str:
-    change = data.get("change") or {}
-    return f"{change.get('from') or '∅'} → {change['to']}" if change.get("to") else ""
+def print_addresses(console: Console, http_port: int, bootstrap_servers: str, database_path: Path) -> None:
+    """Where the worker and the broker listen, and how to publish one more event."""
+    with closing(sqlite3.connect(database_path)) as connection:
+        release_id, organization_id = connection.execute("SELECT id, organization_id FROM releases LIMIT 1").fetchone()
+    data = {"release_id": release_id, "organization_id": organization_id, "environment_id": "development"}
+    event = f"--type deployment.requested --source /demo --id 1 --data '{json.dumps(data)}'"
+    console.print("\nEverything stays up until Ctrl-C:")
+    for line in (
+        f"http://127.0.0.1:{http_port}/readyz",
+        f"http://127.0.0.1:{http_port}/metrics",
+        f"RUDDER_KAFKA_BOOTSTRAP_SERVERS={bootstrap_servers} rudder-worker publish {event}",
+    ):
+        console.print(f"  {line}", highlight=False, soft_wrap=True, markup=False)
 
 
-def _arrival(row: tuple[Any, ...], data: dict[str, Any]) -> tuple[str, int, int, bool]:
-    """Order by record; in one record the release comes first, then what is superseded, last the release's status."""
-    record = data.get("record") or {}
-    rank = {"RELEASE_CREATED": 0, "DEPLOYMENT_STATUS_CHANGED": 1, "RELEASE_STATUS_CHANGED": 2}.get(row[1], 3)
-    return (
-        f"{record.get('topic')}/{record.get('partition')}",
-        int(record.get("offset") or 0),
-        rank,
-        not _change(data).endswith("CANCELLED"),
-    )
+def _change_text(change: dict[str, Any] | None) -> str:
+    return f"{change['from'] or '∅'} → {change['to']}" if change else ""

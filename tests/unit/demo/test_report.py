@@ -1,93 +1,93 @@
-"""The report says what came and what became of it, and never hides a difference."""
+"""The report shows what became of the records, and never hides a finding."""
 
 import io
+import json
 import sqlite3
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
-from tests.unit.demo.imitation import imitate, in_topic
-from worker.demo.contract_model import ContractModel
-from worker.demo.latency import Quantiles
-from worker.demo.recount import Recount, compare
-from worker.demo.report import Figures, eventful_release, figures_table, print_report, release_timeline
-from worker.demo.stream import a_day
+from tests.oracle.oracle import Oracle
+from tests.unit.demo.published_records import decided, in_topic
+from worker.demo.event_stream import event_stream
+from worker.demo.report import print_report, print_verification
 
-FIGURES = Figures(
-    backlog_records=600,
-    backlog_seconds=2.0,
-    backlog_latency=Quantiles(count=500, p50_ms=410.4, p99_ms=900.0),
-    steady_rate_per_second=150.0,
-    steady_latency=None,
-)
+RECORDS = in_topic(event_stream(seed=12, releases=60))
 
 
-def printed(path: Path, *, differences: tuple[str, ...] = (), failures: tuple[str, ...] = ()) -> str:
-    events = in_topic(a_day(seed=12, releases=30))
+@pytest.fixture(scope="module")
+def oracle() -> Oracle:
+    return decided(RECORDS)
+
+
+@pytest.fixture(scope="module")
+def database_path(oracle: Oracle, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tables that the report reads, as the oracle has them."""
+    path: Path = tmp_path_factory.mktemp("report") / "rudder.sqlite3"
     with closing(sqlite3.connect(path)) as connection, connection:
-        done = imitate(events, connection=connection)
-        counted = compare(
-            events=events,
-            deployment_statuses=done.deployment_statuses,
-            release_statuses=done.release_statuses,
-            dead_letters=done.dead_letters,
-            connection=connection,
-        )
-    counted = Recount(differences=differences, model=counted.model, records=counted.records)
-    console = Console(file=io.StringIO(), width=100)
-    print_report(console, recount=counted, figures=FIGURES, database_path=path, failures=failures)
+        for table in ("release_activity_logs", "release_event_rejections"):
+            rows = oracle.content.tables()[table]
+            connection.execute(f"CREATE TABLE {table} ({', '.join(rows[0])})")
+            marks = ", ".join("?" * len(rows[0]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", map(_as_text, rows))
+    return path
+
+
+def _as_text(row: dict[str, object]) -> list[object]:
+    return [json.dumps(value) if isinstance(value, dict) else value and str(value) for value in row.values()]
+
+
+def console() -> Console:
+    return Console(file=io.StringIO(), width=120)
+
+
+def printed(console: Console) -> str:
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
 
-def test_report_shows_a_whole_day(tmp_path: Path) -> None:
-    """Outcomes, reasons, throughput, latency, a timeline, and where to look."""
-    text = printed(tmp_path / "rudder.sqlite3")
-    for expected in ("release_not_deployable", "300/s", "410.4 ms", "∅ → DRAFT", "sqlite3 ", "The recount agrees"):
-        assert expected in text
+def test_outcomes_are_those_of_the_records(oracle: Oracle, database_path: Path) -> None:
+    """Also for records that left no row: they repeat one that did."""
+    shown = console()
+    print_report(shown, records=len(RECORDS), database_path=database_path)
+    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed(shown).splitlines() if "│" in line]
+    counts = {
+        (outcome, reason.split(" ")[0]): count for outcome, reason, count in (row for row in rows if len(row) == 3)
+    }
+    expected = {}
+    for name, count in oracle.outcomes.items():
+        outcome, _, reason = name.partition(" ")
+        expected[outcome.lower(), reason] = f"{count:,}"
+    assert counts == expected
+    assert "applied after a redrive" in printed(shown)
+    assert f"sqlite3 {database_path}" in printed(shown)
 
 
-def test_steady_figure_comes_before_the_initial_burst() -> None:
-    """The first figure read was the waiting time of a burst into a worker that had just started."""
-    figures = replace(FIGURES, steady_latency=Quantiles(count=60, p50_ms=5.5, p99_ms=9.9))
-    console = Console(file=io.StringIO(), width=120)
-    console.print(figures_table(figures))
-    assert isinstance(console.file, io.StringIO)
-    text = console.file.getvalue()
-    assert text.index("steady load") < text.index("5.5 ms") < text.index("cold start, 600 records at once")
-    assert text.index("cold start") < text.index("410.4 ms")
-
-
-def test_differences_are_shown_as_text_and_counted(tmp_path: Path) -> None:
-    """Markup in a difference is text; beyond the first twenty they are counted."""
-    text = printed(
-        tmp_path / "rudder.sqlite3",
-        differences=tuple(f"t/0/{offset}: [bold] is 1" for offset in range(23)),
-        failures=("the exit code [1]",),
-    )
-    assert "t/0/19: [bold] is 1" in text
-    assert "3 more" in text
-    assert "the exit code [1]" in text
-    assert "recount agrees" not in text
-    assert "disagrees in 23 places" in text
-
-
-def test_timeline_is_in_the_order_of_arrival() -> None:
+def test_history_is_in_the_order_of_the_log(oracle: Oracle, database_path: Path) -> None:
     """A late event stands where it arrived, and a superseded attempt before its successor."""
-    events = in_topic(a_day(seed=2026, releases=80))
-    with closing(sqlite3.connect(":memory:")) as connection:
-        imitate(events, connection=connection)
-        model = ContractModel()
-        for record in events:
-            model.apply(record)
-        release_id = eventful_release(model)
-        assert release_id is not None
-        timeline = release_timeline(connection, release_id=release_id)
-    told = [activity for judged in model.judged if judged.release_id == release_id for activity in judged.activities]
-    expected = [
-        f"{activity.previous or '∅'} → {activity.status}" if activity.status else activity.activity_type
-        for activity in told
-    ]
-    assert [activity.change for activity in timeline] == expected
+    shown = console()
+    print_report(shown, records=len(RECORDS), database_path=database_path)
+    text = printed(shown)
+    release_id = text.split("Activity log of release ")[1].split()[0]
+    activities = [row for row in oracle.content.activity_logs.values() if row["release_mgt_id"] == release_id]
+    expected = []
+    for row in activities:
+        change = row["activity_data"]["change"]
+        expected.append(f"{change['from'] or '∅'} → {change['to']}" if change else row["activity_type"])
+    lines = [line.split("│") for line in text.splitlines() if line.count("│") == 5]
+    assert [cells[3].strip() for cells in lines] == expected
+    assert any("→" in change for change in expected)
+
+
+@pytest.mark.parametrize("verified", [True, False])
+def test_findings_are_printed_as_they_are(tmp_path: Path, verified: bool) -> None:
+    """Markup in a finding is text."""
+    path = tmp_path / "verify.txt"
+    path.write_text("lost t/0@3: expected [bold] 1\n")
+    shown = console()
+    print_verification(shown, path, verified=verified)
+    text = printed(shown)
+    assert "lost t/0@3: expected [bold] 1" in text
+    assert ("Verified:" in text, "Not verified:" in text) == (verified, not verified)

@@ -40,7 +40,7 @@ async def create_topics(
         async with asyncio.timeout(timeout_seconds):
             await admin.start()
             await _create(admin, partitions_by_name, {**_CONFIGS, **(configs or {})})
-            while await _without_leaders(admin, partitions_by_name):  # noqa: ASYNC110 - the broker tells nobody
+            while await _without_leaders(admin, partitions_by_name):
                 await asyncio.sleep(_PAUSE_SECONDS)
     except TimeoutError as error:
         raise TopicsNotCreated(
