@@ -30,7 +30,6 @@ from worker.ports import Clock, Publisher, Store, Tracer
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
 from worker.service.broker_monitor import BrokerMonitor
-from worker.service.broker_probe import BrokerProbe
 from worker.service.clock import SystemClock
 from worker.service.connection_check import Check
 from worker.service.health import WorkerHealth
@@ -56,6 +55,9 @@ _PROBE_MAX_SECONDS = 1.0
 """Between two questions whether a dependency is back: work goes on soon after it is, and nobody is hammered."""
 
 _BROKER_PATIENCE_SECONDS = 5.0
+
+_BROKER_PROBE_SECONDS = 1.0
+"""An idle worker has no request to the broker that could fail: polling brings nothing in an outage either."""
 
 _COMMIT_TIMEOUT_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
@@ -218,9 +220,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
-    watch = BrokerProbe(monitors.broker, consumer=consumer, clock=clock)
     lag = LagMonitor(client, consumer=consumer, monitors=monitors, breaker=breaker, clock=clock, metrics=metrics)
-    return {"worker": worker, "http": server, "watch": watch, "broker": broker_monitor, "lag": lag}
+    return {"worker": worker, "http": server, "broker": broker_monitor, "lag": lag}
 
 
 def _facts(settings: Settings) -> Mapping[str, object]:
@@ -247,7 +248,12 @@ def _monitors(
     monitor = partial(DependencyMonitor, backoff=backoff, clock=clock, metrics=metrics)
     return DependencyMonitors(
         database=monitor("database", database.ping, patience_seconds=settings.database_timeout_seconds),
-        broker=monitor("broker", producer.ping, patience_seconds=_BROKER_PATIENCE_SECONDS),
+        broker=monitor(
+            "broker",
+            producer.ping,
+            patience_seconds=_BROKER_PATIENCE_SECONDS,
+            interval_seconds=_BROKER_PROBE_SECONDS,
+        ),
     )
 
 

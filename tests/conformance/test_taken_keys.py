@@ -5,7 +5,7 @@ import asyncio
 from tests.conformance.contents import insert_rows, row, rows
 from tests.conformance.pipeline import SOURCE, Pipeline, minute
 from tests.conformance.stores import migrate, opened
-from tests.unit.pipeline.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery, the_gates
+from tests.unit.pipeline.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery, the_monitors
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.ports import Partition
@@ -40,7 +40,7 @@ async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
     source = ScriptedSource([message.record for message in before])
     partition = Partition(frozen.record.topic, frozen.record.partition)
     async with opened(database_url) as store, asyncio.TaskGroup() as group:
-        gates, breaker = the_gates(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
+        gates, breaker = the_monitors(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
         consumer = Consumer(
             client=source,
             delivery=a_delivery(store, publisher, clock, gates=gates, breaker=breaker, metrics=metrics),

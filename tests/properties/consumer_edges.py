@@ -82,9 +82,7 @@ class Edges(SystemClock):
         return written
 
     async def ping(self) -> None:
-        """One asks for all who wait at a gate, and that is what it does meanwhile."""
-        with self._ledger.active("pause"):
-            await self._ask("ping", lambda fault, _: _answered(fault))
+        await self._ask("ping", lambda fault, _: _answered(fault))
 
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
         with self._ledger.active("publication"):

@@ -15,6 +15,7 @@ from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
+from worker.pipeline.linked_event import LinkedEvent
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.pipeline.retry import RetryPolicy
 from worker.ports import Partition
@@ -50,19 +51,9 @@ class Member:
 
     def _assembled(self) -> Consumer:
         metrics, edges = Metrics(), self.edges
-        backoff, patience_seconds = Backoff(initial_seconds=0.1, max_seconds=1.0), 3.0
         monitors = DependencyMonitors(
-            database=DependencyMonitor(
-                "database",
-                edges.ping,
-                backoff=backoff,
-                patience_seconds=patience_seconds,
-                clock=edges,
-                metrics=metrics,
-            ),
-            broker=DependencyMonitor(
-                "broker", edges.ping, backoff=backoff, patience_seconds=patience_seconds, clock=edges, metrics=metrics
-            ),
+            database=_Monitor("database", edges, self.ledger, metrics),
+            broker=_Monitor("broker", edges, self.ledger, metrics),
         )
         breaker = Breaker(events=0, rejected_share_max=0.5)
         delivery = Delivery(
@@ -203,3 +194,16 @@ class Member:
         """Cancel all that it does."""
         errors = self.loop.end()
         assert not errors, errors
+
+
+class _Monitor(DependencyMonitor):
+    """The ledger is told of a delivery that waits for a dependency."""
+
+    def __init__(self, name: str, edges: Edges, ledger: Ledger, metrics: Metrics) -> None:
+        backoff = Backoff(initial_seconds=0.1, max_seconds=1.0)
+        super().__init__(name, edges.ping, backoff=backoff, patience_seconds=3.0, clock=edges, metrics=metrics)
+        self._ledger = ledger
+
+    async def wait_until_available(self, ended: LinkedEvent) -> bool:
+        with self._ledger.active("pause"):
+            return await super().wait_until_available(ended)

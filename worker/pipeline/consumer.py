@@ -116,11 +116,14 @@ class Consumer:
         try:
             async with asyncio.TaskGroup() as group:
                 executor = Executor(group, concurrency=self._bounds.concurrency)
+                # Not before: the start waits for the dependencies itself. Not after: they are closed.
+                probing = group.create_task(self._monitors.run(), name="probe dependencies")
                 while not stop.is_set():
                     await self.run_once(executor, stop)
                 self.beat_seconds = None
                 await self._release(self._partition_states.keys())
                 executor.cancel()
+                probing.cancel()
         finally:
             await self._client.stop()
 
@@ -203,7 +206,7 @@ class Consumer:
 
     def _check_blocked_commits(self) -> None:
         now_seconds = self._clock.monotonic_seconds()
-        if self._monitors.blocked:
+        if not self._monitors.available:
             self._unavailable_at_seconds = now_seconds
         # An outage is logged by itself; messages need some time after it.
         explained = now_seconds - self._unavailable_at_seconds < _COMMIT_BLOCKED_SECONDS_MAX

@@ -138,7 +138,7 @@ class Delivery:
                 await self._wait_for_dependencies(lease)
                 async with slot:
                     self._require_lease(lease)
-                    if self._monitors.blocked:
+                    if not self._monitors.available:
                         continue  # an outage began while this waited for its slot
                     attempts += 1
                     if failed.permanent is None:
@@ -176,7 +176,7 @@ class Delivery:
 
     async def _wait_for_dependencies(self, lease: Lease) -> None:
         """Return when all dependencies are available. Meanwhile a drain does not wait for this message."""
-        if self._monitors.blocked:
+        if not self._monitors.available:
             lease.leave()
             try:
                 await self._monitors.wait_until_available(lease.ended)

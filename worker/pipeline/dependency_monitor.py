@@ -1,10 +1,8 @@
-"""The gate before a dependency: while the database or the broker is away, all wait here and one asks.
+"""What messages wait for while the database or the broker is unavailable, and the probes that end the wait.
 
-A message that fails for want of a dependency raises a doubt. Whoever waits at a gate in doubt asks the dependency, one
-for all. If it answers there is no outage: that was one message's trouble, a lock for instance. If it does not, an
-outage is declared, and said once; it is asked again, with growing waits, until it answers, and that is said as well.
-
-Nothing runs in the background: the one who asks is one of those who wait, and when it goes another takes its place.
+A message that fails for want of a dependency suspects it. The one task that probes the dependency then does so. If it
+answers there is no outage: the failure was the message's own, a lock for instance. If it does not, an outage begins: it
+is logged, and probed with growing waits until it answers, which is logged as well.
 """
 
 import asyncio
@@ -20,24 +18,21 @@ from worker.rules.errors import ConfigurationError, LeaseLost, LoginRefused, Una
 from worker.telemetry import DEPENDENCY_UP, LogEvent, Metrics
 
 _FRESH_SECONDS = 1.0
-"""For so long an answer counts for those who only want to know: a dependency cannot be hammered through /readyz."""
+"""For so long an answer is good enough for `problem`: frequent requests to /readyz cause no more probes than that."""
 
 _REFUSED_SECONDS = 30.0
-"""Between two attempts with a login that was refused: some databases lock an account that fails often."""
+"""Between two probes with a login that was refused: some databases lock an account that fails often."""
 
-_HASTE_SECONDS = 2.0
-_PATIENT_TURNS = 4
-"""One question of so many is asked with all patience: a database that is slow rather than away must be found too."""
+_HURRIED_SECONDS = 2.0
+_PATIENT_PROBES = 4
+"""In an outage one probe of so many has the whole patience: a database that is slow must be found available too."""
 
-_WAIT_SECONDS = 60.0
-"""No wait is without a bound; after so long it is looked again, and waited on."""
-
-_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.gate")
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.dependency")
 
 
 @dataclass(slots=True, kw_only=True)
 class Outage:
-    """`failures`: how often it was asked in vain."""
+    """`failures`: how many probes have failed."""
 
     since_seconds: float
     cause: str
@@ -45,185 +40,181 @@ class Outage:
 
 
 class DependencyMonitor:
-    """One dependency's. `ask` returns if it answers; it raises what a `ping` of `worker.ports` does. Whatever else it
-    raises is no answer either.
+    """Of one dependency. `probe` returns if it answers, and raises as `ping` in `worker.ports`; any other error is no
+    answer either. `interval_seconds`: how often it is probed while it is available; None: only when it is suspected.
     """
 
     def __init__(
         self,
         name: str,
-        ask: Callable[[], Awaitable[None]],
+        probe: Callable[[], Awaitable[None]],
         *,
         backoff: Backoff,
         patience_seconds: float,
+        interval_seconds: float | None = None,
         clock: Clock,
         metrics: Metrics,
     ) -> None:
-        self._name = name
-        self._ask = ask
+        self.name = name
+        self._ping = probe
         self._backoff = backoff
         self._patience_seconds = patience_seconds
+        self._interval_seconds = interval_seconds
         self._clock = clock
         self._metrics = metrics
-        self._waiting: dict[asyncio.Event, None] = {}  # woken in the order in which they came
-        self._waiting_messages = 0
-        self._suspected = self._probing = False
+        self._available = LinkedEvent()
+        self._available.set()
+        self._suspected = asyncio.Event()
+        self._messages_waiting = 0
         self._outage: Outage | None = None
-        self._outages = 0
-        self._asking: asyncio.Event | None = None
+        self._outages_ended = 0
+        self._probing = asyncio.Lock()
         self._answered_at_seconds = float("-inf")
-        self._answer: str | None = None
+        self._problem: str | None = None
         self._fault: Exception | None = None
-        self._refused = False
+        self._login_refused = False
         metrics.set(DEPENDENCY_UP, 1, name)
 
     @property
-    def blocked(self) -> bool:
-        """Whether nothing may be begun: it is away, or somebody doubts that it is there."""
-        return self._suspected or self._outage is not None
+    def available(self) -> bool:
+        """Whether messages may be begun: there is no outage, and none is suspected."""
+        return self._available.is_set()
 
     @property
     def in_outage(self) -> bool:
-        """Whether an outage was declared that is not over."""
         return self._outage is not None
 
     def suspect(self) -> None:
-        """Something failed for want of it. Whoever comes to the gate next asks."""
-        self._suspected = True
+        """Something failed for want of it: nothing is begun until a probe has been answered."""
+        self._available.clear()
+        self._suspected.set()
 
-    async def wait_until_available(self, ended: LinkedEvent, *, messages: int = 1) -> bool:
-        """Return when it is open; whether that was the end of an outage. `messages`: how many are hindered so long.
+    async def wait_until_available(self, ended: LinkedEvent) -> bool:
+        """Whether an outage has ended meanwhile.
 
         Raises:
             LeaseLost: `ended` was set meanwhile.
         """
-        if not self.blocked:
+        if self.available:
             return False
-        before = self._outages - self.in_outage
-        woken = asyncio.Event()
-        self._waiting[woken] = None
-        self._waiting_messages += messages
+        outages_ended = self._outages_ended
+        self._messages_waiting += 1
         try:
-            with ended.followed_by(woken):
-                while self.blocked and not ended.is_set():
-                    if self._probing:
-                        await self._clock.wait(woken, timeout_seconds=_WAIT_SECONDS)
-                    else:
-                        await self._probe_until_available(ended)
-                    woken.clear()
+            changed = asyncio.Event()
+            with self._available.followed_by(changed), ended.followed_by(changed):
+                while not self.available and not ended.is_set():
+                    changed.clear()
+                    await changed.wait()
         finally:
-            del self._waiting[woken]
-            self._waiting_messages -= messages
-        if ended.is_set():  # even if it opened in the same moment: who gave the partition up counts on that
+            self._messages_waiting -= 1
+        if ended.is_set():  # even if it became available in the same moment: a drain counts on that
             raise LeaseLost
-        return self._outages > before
+        return self._outages_ended > outages_ended
 
     async def problem(self) -> str | None:
-        """Why it cannot be used, in words, or None; for those who want to know and do not wait. No older than a second,
-        or, in an outage, than the last question.
-        """
-        if self._outage is not None and self._probing:
+        """Why it cannot be used, or None. No older than a second, or, in an outage, than the last probe."""
+        if self._outage is not None:
             return self._outage.cause
-        fresh_seconds = _REFUSED_SECONDS if self._refused else _FRESH_SECONDS
-        while self._clock.monotonic_seconds() - self._answered_at_seconds >= fresh_seconds:
-            if self._asking is None:
-                await self._probe_once(patience_seconds=self._patience_seconds)
-            else:
-                await self._asking.wait()  # and if who asked was cancelled, ask
-        return self._answer
+        fresh_seconds = _REFUSED_SECONDS if self._login_refused else _FRESH_SECONDS
+        async with self._probing:
+            if self._clock.monotonic_seconds() - self._answered_at_seconds >= fresh_seconds:
+                await self._probe(patience_seconds=self._patience_seconds)
+            return self._problem
 
-    async def _probe_until_available(self, ended: LinkedEvent) -> None:
-        """Ask for all until it answers, or until `ended`; whoever waits then takes over."""
-        self._probing = True
-        try:
-            while self.blocked and not ended.is_set():
-                outage = self._outage
-                if outage is not None:
-                    chance = self._clock.chance()
-                    delay_seconds = self._backoff.delay_seconds(failures=outage.failures, chance=chance)
-                    if self._refused:
-                        delay_seconds = _REFUSED_SECONDS
-                    if await self._clock.wait(ended, timeout_seconds=delay_seconds):
-                        return
-                patient = outage is None or outage.failures % _PATIENT_TURNS == 0
-                patience_seconds = self._patience_seconds if patient else _HASTE_SECONDS
-                await self._probe_once(patience_seconds=min(patience_seconds, self._patience_seconds))
-                if self._answer is not None:
-                    self._declare(self._answer)
-        finally:
-            self._probing = False
-            self._wake()
+    async def run(self) -> None:
+        """Probe it while it is suspected or in an outage, and every `interval_seconds`. Ends when it is cancelled."""
+        while True:
+            if not self.available:
+                await self._probe_unavailable()
+            elif self._interval_seconds is None:
+                await self._suspected.wait()
+            elif not await self._clock.wait(self._suspected, timeout_seconds=self._interval_seconds):
+                await self._probe_idle()
 
-    async def _probe_once(self, *, patience_seconds: float) -> None:
-        """Ask, and note the answer. That it does not answer is no outage yet, where nobody is hindered by it."""
-        while self._asking is not None:
-            await self._asking.wait()
-        asking = self._asking = asyncio.Event()
+    async def _probe_idle(self) -> None:
+        if await self.problem() is not None:
+            self.suspect()
+
+    async def _probe_unavailable(self) -> None:
+        patience_seconds, outage = self._patience_seconds, self._outage
+        if outage is not None:
+            delay_seconds = self._backoff.delay_seconds(failures=outage.failures, chance=self._clock.chance())
+            if self._login_refused:
+                delay_seconds = _REFUSED_SECONDS
+            await self._clock.wait(asyncio.Event(), timeout_seconds=delay_seconds)
+            if outage.failures % _PATIENT_PROBES != 0:
+                patience_seconds = min(patience_seconds, _HURRIED_SECONDS)
+        async with self._probing:
+            if self.available:  # a probe for `problem` was answered
+                return
+            await self._probe(patience_seconds=patience_seconds)
+            if self._problem is not None:
+                self._count_failure(self._problem)
+
+    async def _probe(self, *, patience_seconds: float) -> None:
+        """Callers hold `_probing`."""
         try:
             async with asyncio.timeout(patience_seconds):
-                await self._ask()
+                await self._ping()
         except (Unavailable, ConfigurationError, TimeoutError, MemoryError) as error:
-            self._answer, self._fault = str(error) or "does not answer in time", None
-            self._refused = isinstance(error, LoginRefused)
-        except Exception as error:  # noqa: BLE001 - nothing that is asked for all may end the worker
-            self._answer, self._fault = f"{type(error).__name__}: {error}", error
-            self._refused = False
+            self._problem, self._fault = str(error) or "does not answer in time", None
+            self._login_refused = isinstance(error, LoginRefused)
+        except Exception as error:  # noqa: BLE001 - no probe may end the worker
+            self._problem, self._fault = f"{type(error).__name__}: {error}", error
+            self._login_refused = False
         else:
-            self._answer = self._fault = None
-            self._refused = False
-            self._open()
-        finally:
-            self._asking = None
-            asking.set()
+            self._problem = self._fault = None
+            self._login_refused = False
+            self._recover()
         self._answered_at_seconds = self._clock.monotonic_seconds()
 
-    def _declare(self, cause: str) -> None:
+    def _count_failure(self, cause: str) -> None:
         if self._outage is None:
             self._outage = Outage(since_seconds=self._clock.monotonic_seconds(), cause=cause)
-            self._outages += 1
-            self._metrics.set(DEPENDENCY_UP, 0, self._name)
+            self._metrics.set(DEPENDENCY_UP, 0, self.name)
             # A fault of the worker's own, or of a library's, is worth its traceback.
-            _log.warning(LogEvent.DEPENDENCY_UNAVAILABLE, dependency=self._name, cause=cause, exc_info=self._fault)
+            _log.warning(LogEvent.DEPENDENCY_UNAVAILABLE, dependency=self.name, cause=cause, exc_info=self._fault)
         self._outage.cause = cause
         self._outage.failures += 1
 
-    def _open(self) -> None:
+    def _recover(self) -> None:
         outage, self._outage = self._outage, None
-        self._suspected = False
-        if outage is None:
-            return
-        self._metrics.set(DEPENDENCY_UP, 1, self._name)
-        lasted_seconds = round(self._clock.monotonic_seconds() - outage.since_seconds, 3)
-        # As loud as the news that it is away: who heard that has to hear this.
-        _log.warning(
-            LogEvent.DEPENDENCY_AVAILABLE,
-            dependency=self._name,
-            lasted_seconds=lasted_seconds,
-            messages=self._waiting_messages,
-        )
-
-    def _wake(self) -> None:
-        for woken in self._waiting:
-            woken.set()
+        self._suspected.clear()
+        if outage is not None:
+            self._outages_ended += 1
+            self._metrics.set(DEPENDENCY_UP, 1, self.name)
+            _log.warning(  # the same level as of the line that it takes back
+                LogEvent.DEPENDENCY_AVAILABLE,
+                dependency=self.name,
+                lasted_seconds=round(self._clock.monotonic_seconds() - outage.since_seconds, 3),
+                messages=self._messages_waiting,
+            )
+        self._available.set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DependencyMonitors:
-    """All that a message has to pass before it is begun, and between its tries."""
+    """Of all that a message needs."""
 
     database: DependencyMonitor
     broker: DependencyMonitor
 
     @property
-    def blocked(self) -> bool:
-        return self.database.blocked or self.broker.blocked
+    def available(self) -> bool:
+        return self.database.available and self.broker.available
+
+    async def run(self) -> None:
+        """Probe both as they need it. Ends when it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for monitor in (self.database, self.broker):
+                group.create_task(monitor.run(), name=f"probe {monitor.name}")
 
     async def wait_until_available(self, ended: LinkedEvent) -> None:
-        """Return when both are open.
+        """Return when both are available.
 
         Raises:
             LeaseLost: `ended` was set meanwhile.
         """
-        while self.blocked:
+        while not self.available:
             await self.broker.wait_until_available(ended)
             await self.database.wait_until_available(ended)

@@ -85,7 +85,7 @@ class LagMonitor:
         try:
             ends = await self._logs.log_ends()
         except Unavailable:
-            return  # an outage is reported by its gate
+            return  # an outage is logged by its monitor
         for partition in self._progress.keys() - ends.keys():
             del self._progress[partition]
             for metric in (PARTITION_LAG_RECORDS, PARTITION_OPEN_TRANSACTION_RECORDS, PARTITION_STALLED_SECONDS):
@@ -125,6 +125,6 @@ class LagMonitor:
         """Why it does not advance; None where another line says so: that of an outage, or of a record held back."""
         if self._breaker.tripped is not None:
             return _BREAKER
-        if unfinished is not None or self._monitors.blocked:
+        if unfinished is not None or not self._monitors.available:
             return None
         return _TRANSACTION if end.position >= end.stable else _UNKNOWN

@@ -2,8 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from uuid import UUID, uuid5
 
 from schemas.envelope import write_binary
@@ -156,7 +157,7 @@ class ScriptedSource:
         return {partition: offset for commit in self.commits for partition, offset in commit.items()}
 
 
-def the_gates(
+def the_monitors(
     store: Store, publisher: ScriptedPublisher, clock: ImpatientClock, metrics: Metrics
 ) -> DependencyMonitors:
     backoff = Backoff(initial_seconds=0.25, max_seconds=1.0)
@@ -165,6 +166,17 @@ def the_gates(
         return DependencyMonitor(name, ask, backoff=backoff, patience_seconds=5.0, clock=clock, metrics=metrics)
 
     return DependencyMonitors(database=monitor("database", store.ping), broker=monitor("broker", publisher.ping))
+
+
+@asynccontextmanager
+async def probing(monitors: DependencyMonitors) -> AsyncIterator[None]:
+    """The monitors probe for the length of a block, as they do while a consumer runs."""
+    running = asyncio.ensure_future(monitors.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
 def a_delivery(
@@ -188,7 +200,7 @@ def a_delivery(
             attempts_max=attempts_max,
             conflicts_max=conflicts_max,
         ),
-        monitors=monitors or the_gates(store, publisher, clock, metrics),
+        monitors=monitors or the_monitors(store, publisher, clock, metrics),
         breaker=breaker or Breaker(events=0, rejected_share_max=0.5),
         tracer=NoTracing(),
         clock=clock,

@@ -22,7 +22,7 @@ from tests.unit.pipeline.scripted import (
     a_delivery,
     created,
     garbage,
-    the_gates,
+    the_monitors,
 )
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
@@ -51,7 +51,7 @@ class Scene:
         self.clock = ImpatientClock()
         self.metrics = Metrics()
         self.stop = asyncio.Event()
-        self.monitors = the_gates(self.store, self.publisher, self.clock, self.metrics)
+        self.monitors = the_monitors(self.store, self.publisher, self.clock, self.metrics)
         self.breaker = Breaker(events=breaker_events, rejected_share_max=0.5)
         self.consumer = Consumer(
             client=self.source,

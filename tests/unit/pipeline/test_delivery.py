@@ -17,7 +17,8 @@ from tests.unit.pipeline.scripted import (
     a_delivery,
     created,
     garbage,
-    the_gates,
+    probing,
+    the_monitors,
 )
 from tests.unit.schemas.records import structured
 from worker.pipeline.delivery import Delivery
@@ -41,13 +42,14 @@ class Scene:
         self.metrics = Metrics()
         self.lease = PartitionState(Partition("in", 0))
         self.message = read(created("r", offset=0), event_bytes_max=1_000_000)
-        self.monitors = the_gates(self.store, self.publisher, self.clock, self.metrics)
+        self.monitors = the_monitors(self.store, self.publisher, self.clock, self.metrics)
         self.delivery: Delivery = a_delivery(
             self.store, self.publisher, self.clock, monitors=self.monitors, metrics=self.metrics
         )
 
     async def deliver(self, message: Message | None = None) -> Outcome:
-        return await self.delivery.deliver(message or self.message, self.lease, asyncio.Semaphore(1))
+        async with probing(self.monitors):
+            return await self.delivery.deliver(message or self.message, self.lease, asyncio.Semaphore(1))
 
     def reasons(self) -> list[str]:
         return [
@@ -107,7 +109,8 @@ async def test_outage_costs_no_attempt_and_no_backoff() -> None:
 async def deliver_all(scene: Scene, count: int) -> None:
     """So many messages at the same time, each of a release of its own."""
     messages = [read(created(f"r{n}", offset=n), event_bytes_max=1_000_000) for n in range(count)]
-    await asyncio.gather(*(scene.delivery.deliver(one, scene.lease, asyncio.Semaphore(1)) for one in messages))
+    async with probing(scene.monitors):
+        await asyncio.gather(*(scene.delivery.deliver(one, scene.lease, asyncio.Semaphore(1)) for one in messages))
 
 
 async def test_failure_of_all_messages_is_logged_once() -> None:
@@ -158,9 +161,9 @@ async def test_one_failure_does_not_hide_another() -> None:
 
 async def test_unavailable_dependency_prevents_new_work() -> None:
     """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
-    for gate_of in (lambda monitors: monitors.database, lambda monitors: monitors.broker):
+    for monitor_of in (lambda monitors: monitors.database, lambda monitors: monitors.broker):
         scene = Scene()
-        gate_of(scene.monitors).suspect()
+        monitor_of(scene.monitors).suspect()
         scene.store.down = scene.publisher.down = Unavailable("away")
         delivering = asyncio.ensure_future(scene.deliver())
         while scene.store.pings + scene.publisher.pings < 20:

@@ -1,4 +1,4 @@
-"""While a dependency is away all wait and one asks; that it is away, and that it is back, is said once."""
+"""While a dependency is unavailable all messages wait and one task probes it; an outage is logged once each way."""
 
 import asyncio
 from collections.abc import Iterator
@@ -29,43 +29,60 @@ class LoopClock(SystemClock):
         return 1.0
 
 
-class Scene:
-    """A gate, a dependency that does as it is told, and messages before it."""
+class Fixture:
+    """A monitor that runs, a dependency that does as it is told, and messages that need it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, interval_seconds: float | None = None) -> None:
         self.now_seconds = 1000.0
         self.loop = SteppedLoop(lambda: self.now_seconds)
         self.error: Exception | None = None
+        self.fails_once = False
         self.hangs = False
-        self.asked_at_seconds: list[float] = []
-        self.asking = self.asking_max = 0
+        self.probed_at_seconds: list[float] = []
+        self.probes = self.probes_max = 0
         self.metrics = Metrics()
         self.monitor = DependencyMonitor(
-            "database", self._ask, backoff=BACKOFF, patience_seconds=30.0, clock=LoopClock(), metrics=self.metrics
+            "database",
+            self._probe,
+            backoff=BACKOFF,
+            patience_seconds=30.0,
+            interval_seconds=interval_seconds,
+            clock=LoopClock(),
+            metrics=self.metrics,
         )
+        self.running = self.loop.create_task(self.monitor.run())
+        self.loop.settle()
 
-    async def _ask(self) -> None:
-        self.asked_at_seconds.append(self.now_seconds)
-        self.asking += 1
-        self.asking_max = max(self.asking_max, self.asking)
+    async def _probe(self) -> None:
+        self.probed_at_seconds.append(self.now_seconds)
+        self.probes += 1
+        self.probes_max = max(self.probes_max, self.probes)
         try:
             await asyncio.sleep(0)
             if self.hangs:
                 await asyncio.Event().wait()
         finally:
-            self.asking -= 1
-        if self.error is not None:
-            raise self.error
+            self.probes -= 1
+        error = self.error
+        if self.fails_once:
+            self.error, self.fails_once = None, False
+        if error is not None:
+            raise error
+
+    @property
+    def waits_seconds(self) -> list[float]:
+        """Between each probe and the next."""
+        return [round(later - earlier, 3) for earlier, later in pairwise(self.probed_at_seconds)]
 
     def message(self, *, fails: bool = True, ended: LinkedEvent | None = None) -> asyncio.Task[bool]:
-        """One that comes to the gate: because it failed, or because it is to be begun."""
+        """One that needs the dependency: it has failed, or is to be begun."""
 
-        async def come() -> bool:
+        async def wait() -> bool:
             if fails:
                 self.monitor.suspect()
             return await self.monitor.wait_until_available(ended or LinkedEvent())
 
-        task = self.loop.create_task(come())
+        task = self.loop.create_task(wait())
         self.loop.settle()
         return task
 
@@ -88,221 +105,284 @@ class Scene:
 
 
 @pytest.fixture
-def scene() -> Iterator[Scene]:
-    made = Scene()
+def fixture() -> Iterator[Fixture]:
+    made = Fixture()
     yield made
     assert made.loop.end() == []
 
 
-def told(logs: list[Any]) -> list[str]:
+@pytest.fixture
+def probed_each_second() -> Iterator[Fixture]:
+    made = Fixture(interval_seconds=1.0)
+    yield made
+    assert made.loop.end() == []
+
+
+def events(logs: list[Any]) -> list[str]:
     return [log["event"] for log in logs]
 
 
-def test_available_dependency_costs_no_wait(scene: Scene) -> None:
-    assert scene.message(fails=False).result() is False
-    assert scene.asked_at_seconds == []
+def test_available_dependency_is_not_probed(fixture: Fixture) -> None:
+    assert fixture.message(fails=False).result() is False
+    fixture.pass_time(3600.0)
+    assert fixture.probed_at_seconds == []
 
 
-def test_failure_of_one_message_is_not_an_outage(scene: Scene) -> None:
-    """A lock that was not had in time, say: the database answers, nothing is said, and the message backs off alone."""
+def test_failure_of_one_message_is_no_outage(fixture: Fixture) -> None:
+    """A lock that was not granted in time, say: the database answers, and the message backs off alone."""
     with capture_logs() as logs:
-        assert scene.message().result() is False
-    assert len(scene.asked_at_seconds) == 1
+        assert fixture.message().result() is False
+    assert len(fixture.probed_at_seconds) == 1
     assert logs == []
-    assert scene.up == 1
+    assert fixture.up == 1
 
 
-def test_unexpected_probe_error_means_unavailable(scene: Scene) -> None:
-    """A library's, say: it would end the worker. It is told with its traceback, once."""
-    scene.error = RuntimeError("the handler is closed")
+def test_unexpected_error_of_a_probe_is_no_answer(fixture: Fixture) -> None:
+    """A library's, say. It does not end the worker, and is logged once with its traceback."""
+    fixture.error = RuntimeError("the handler is closed")
     with capture_logs() as logs:
-        message = scene.message()
-        scene.pass_time(60.0)
+        message = fixture.message()
+        fixture.pass_time(60.0)
         assert not message.done()
-        scene.error = None
-        scene.pass_time(BACKOFF.max_seconds)
+        fixture.error = None
+        fixture.pass_time(BACKOFF.max_seconds)
     assert message.result() is True
-    assert told(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
+    assert events(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
     assert logs[0]["cause"] == "RuntimeError: the handler is closed"
     assert isinstance(logs[0]["exc_info"], RuntimeError)
 
 
-def test_one_probe_runs_in_an_outage_and_all_resume_at_once(scene: Scene) -> None:
-    """A hundred that failed and a hundred that were not begun: one question at a time, one line each way."""
-    scene.error = Unavailable("connection refused")
+def test_outage_is_probed_once_for_all_messages(fixture: Fixture) -> None:
+    """A hundred that failed and a hundred that were not begun: one probe at a time, one line each way."""
+    fixture.error = Unavailable("connection refused")
     with capture_logs() as logs:
-        messages = [scene.message(fails=n % 2 == 0) for n in range(200)]
-        scene.pass_time(3600.0)
+        messages = [fixture.message(fails=n % 2 == 0) for n in range(200)]
+        fixture.pass_time(3600.0)
         assert not any(message.done() for message in messages)
-        assert told(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE]
+        assert events(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE]
         assert logs[0]["cause"] == "connection refused"
-        assert scene.up == 0
-        asked = len(scene.asked_at_seconds)
-        assert 3600 <= asked <= 3610, "once a second, however many wait"
-        scene.error = None
-        scene.pass_time(BACKOFF.max_seconds)
+        assert fixture.up == 0
+        probed = len(fixture.probed_at_seconds)
+        assert 3600 <= probed <= 3610, "once a second, however many wait"
+        fixture.error = None
+        fixture.pass_time(BACKOFF.max_seconds)
     assert all(message.result() for message in messages)
-    assert told(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
+    assert events(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
     assert logs[1]["messages"] == 200
     assert logs[1]["lasted_seconds"] >= 3600
-    assert (scene.asking_max, scene.up) == (1, 1)
+    assert (fixture.probes_max, fixture.up) == (1, 1)
 
 
-@pytest.mark.parametrize("given_up", [False, True], ids=["open again", "given up"])
-def test_waiting_messages_resume_in_their_order(scene: Scene, *, given_up: bool) -> None:
+@pytest.mark.parametrize("lease_lost", [False, True], ids=["available again", "lease lost"])
+def test_messages_go_on_in_the_order_of_their_arrival(fixture: Fixture, *, lease_lost: bool) -> None:
     """Which release goes on first must not depend on where the process keeps what in memory."""
-    scene.error = Unavailable("connection refused")
+    fixture.error = Unavailable("connection refused")
     ended = LinkedEvent()
     gone: list[int] = []
-    messages = [scene.message(ended=ended) for _ in range(50)]
+    messages = [fixture.message(ended=ended) for _ in range(50)]
     for n, message in enumerate(messages):
         message.add_done_callback(lambda _, n=n: gone.append(n))
-    if given_up:
+    if lease_lost:
         ended.set()
-    scene.error = None
-    scene.pass_time(BACKOFF.max_seconds)
-    first, *others = range(50)  # the first asks, and so may leave after those whom it wakes
-    assert [n for n in gone if n != first] == others
-    assert all(isinstance(message.exception(), LeaseLost) == given_up for message in messages)
+    fixture.error = None
+    fixture.pass_time(BACKOFF.max_seconds)
+    assert gone == list(range(50))
+    assert all(isinstance(message.exception(), LeaseLost) == lease_lost for message in messages)
 
 
-def test_probe_interval_grows(scene: Scene) -> None:
-    scene.error = Unavailable("down")
-    scene.message()
-    scene.pass_time(5.0)
-    asked = scene.asked_at_seconds
-    waits_seconds = [round(later - earlier, 3) for earlier, later in pairwise(asked)]
-    assert waits_seconds[:6] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
+def test_outage_is_probed_with_growing_waits(fixture: Fixture) -> None:
+    fixture.error = Unavailable("down")
+    fixture.message()
+    fixture.pass_time(5.0)
+    assert fixture.waits_seconds[:7] == [0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0]
 
 
 @pytest.mark.parametrize("error", [ConfigurationError("password changed"), MemoryError(), Unavailable("down")])
-def test_every_probe_failure_is_an_outage(scene: Scene, error: Exception) -> None:
-    scene.error = error
-    message = scene.message()
-    scene.pass_time(10.0)
-    assert scene.monitor.in_outage
-    scene.error = None
-    scene.pass_time(1.0)
+def test_each_error_of_a_probe_is_an_outage(fixture: Fixture, error: Exception) -> None:
+    fixture.error = error
+    message = fixture.message()
+    fixture.pass_time(10.0)
+    assert fixture.monitor.in_outage
+    fixture.error = None
+    fixture.pass_time(1.0)
     assert message.result() is True
 
 
-def test_hanging_probe_alternates_short_and_long_timeouts(scene: Scene) -> None:
-    """A host that swallows packets must not cost a driver's time-out each time; one that is slow must be found too."""
-    scene.hangs = True
-    scene.message()
-    scene.pass_time(29.0)
-    assert not scene.monitor.in_outage, "the first is asked with patience: to be slow is not to be away"
-    scene.pass_time(60.0)
-    assert scene.monitor.in_outage
-    asked = scene.asked_at_seconds
-    waits_seconds = [later - earlier for earlier, later in pairwise(asked)]
+def test_dependency_that_hangs_is_probed_with_less_patience(fixture: Fixture) -> None:
+    """A host that swallows packets must not cost a driver's timeout each time; a slow database must be found too."""
+    fixture.hangs = True
+    fixture.message()
+    fixture.pass_time(29.0)
+    assert not fixture.monitor.in_outage, "the first probe is patient: to be slow is no outage"
+    fixture.pass_time(60.0)
+    assert fixture.monitor.in_outage
+    waits_seconds = fixture.waits_seconds
     assert waits_seconds[0] >= 30
     assert max(waits_seconds[1:4]) <= 3.0
     assert max(waits_seconds[4:]) >= 30
 
 
-def test_cancelled_waiter_passes_the_probe_on(scene: Scene) -> None:
-    """The one that asks is one of those that wait; its partition may go at any time."""
-    scene.error = Unavailable("down")
+def test_message_whose_lease_is_lost_stops_waiting(fixture: Fixture) -> None:
+    """Its partition may go at any time; the others wait on."""
+    fixture.error = Unavailable("down")
     ended = LinkedEvent()
-    first, second, third = scene.message(ended=ended), scene.message(), scene.message(fails=False, ended=ended)
-    scene.pass_time(10.0)
+    first, second, third = fixture.message(ended=ended), fixture.message(), fixture.message(fails=False, ended=ended)
+    fixture.pass_time(10.0)
     ended.set()
-    scene.loop.settle()
+    fixture.loop.settle()
     for gone in (first, third):
         assert isinstance(gone.exception(), LeaseLost)
-    asked = len(scene.asked_at_seconds)
-    scene.pass_time(10.0)
-    assert len(scene.asked_at_seconds) >= asked + 10
-    scene.error = None
-    scene.pass_time(1.0)
+    fixture.error = None
+    with capture_logs() as logs:
+        fixture.pass_time(1.0)
+    assert second.result() is True
+    assert logs[0]["messages"] == 1
+
+
+def test_message_that_is_cancelled_takes_no_other_with_it(fixture: Fixture) -> None:
+    fixture.hangs = True
+    first, second = fixture.message(), fixture.message()
+    first.cancel()
+    fixture.loop.settle()
+    assert first.cancelled()
+    assert not second.done()
+    fixture.hangs = False
+    fixture.pass_time(60.0)
     assert second.result() is True
 
 
-def test_cancelled_prober_passes_the_probe_on(scene: Scene) -> None:
-    scene.hangs = True
-    first, second = scene.message(), scene.message()
-    scene.hangs = False
-    first.cancel()
-    scene.loop.settle()
-    assert first.cancelled()
-    assert second.result() is False
-    assert len(scene.asked_at_seconds) == 2
-
-
-def test_outage_without_waiters_ends_with_the_next_message(scene: Scene) -> None:
-    """All partitions were taken away: nobody waits, and nobody asks. Then there are some again."""
-    scene.error = Unavailable("down")
+def test_outage_ends_also_where_no_message_waits(fixture: Fixture) -> None:
+    """All partitions were taken away: that the database is back is noticed and logged all the same."""
+    fixture.error = Unavailable("down")
     ended = LinkedEvent()
-    scene.message(ended=ended)
-    scene.pass_time(5.0)
+    fixture.message(ended=ended)
+    fixture.pass_time(5.0)
     ended.set()
-    asked = len(scene.asked_at_seconds)
-    scene.pass_time(100.0)
-    assert len(scene.asked_at_seconds) == asked
-    assert scene.monitor.in_outage
-    scene.error = None
+    fixture.pass_time(5.0)
+    assert fixture.monitor.in_outage
+    fixture.error = None
     with capture_logs() as logs:
-        message = scene.message(fails=False)
-        scene.pass_time(1.0)
-    assert message.result() is True
-    assert told(logs) == [LogEvent.DEPENDENCY_AVAILABLE]
+        fixture.pass_time(1.0)
+    assert fixture.monitor.available
+    assert events(logs) == [LogEvent.DEPENDENCY_AVAILABLE]
+    assert logs[0]["messages"] == 0
 
 
-def test_health_check_does_not_probe_during_an_outage(scene: Scene) -> None:
-    """Somebody asks already, and the answer is as old as the last question."""
-    scene.error = Unavailable("down")
-    scene.message()
-    scene.pass_time(10.0)
-    asked = len(scene.asked_at_seconds)
-    assert [scene.problem() for _ in range(50)] == ["down"] * 50
-    assert len(scene.asked_at_seconds) == asked
+def test_problem_is_the_last_cause_in_an_outage(fixture: Fixture) -> None:
+    """It is as old as the last probe, and causes none."""
+    fixture.error = Unavailable("down")
+    fixture.message()
+    fixture.pass_time(10.0)
+    probed = len(fixture.probed_at_seconds)
+    assert [fixture.problem() for _ in range(50)] == ["down"] * 50
+    assert len(fixture.probed_at_seconds) == probed
 
 
-def test_failed_health_check_begins_no_outage(scene: Scene) -> None:
-    scene.error = Unavailable("down")
+def test_problem_alone_is_no_outage(fixture: Fixture) -> None:
+    """/readyz reports it, but no message needs the dependency."""
+    fixture.error = Unavailable("down")
     with capture_logs() as logs:
-        assert scene.problem() == "down"
+        assert fixture.problem() == "down"
+        fixture.pass_time(10.0)
     assert logs == []
-    assert not scene.monitor.blocked
+    assert fixture.monitor.available
 
 
-def test_health_check_ends_an_outage_without_waiters(scene: Scene) -> None:
-    scene.error = Unavailable("down")
+def test_problem_is_probed_at_most_once_a_second(fixture: Fixture) -> None:
+    async def many() -> list[str | None]:
+        return await asyncio.gather(*(fixture.monitor.problem() for _ in range(50)))
+
+    for _ in range(2):
+        assert set(fixture.loop.run_until_complete(many())) == {None}
+    assert len(fixture.probed_at_seconds) == 1
+    fixture.now_seconds += 1.0
+    assert set(fixture.loop.run_until_complete(many())) == {None}
+    assert len(fixture.probed_at_seconds) == 2
+    assert fixture.probes_max == 1
+
+
+def test_problem_that_is_cancelled_leaves_the_next_one_to_probe(fixture: Fixture) -> None:
+    fixture.hangs = True
+    first, second = (fixture.loop.create_task(fixture.monitor.problem()) for _ in range(2))
+    fixture.loop.settle()
+    fixture.hangs = False
+    first.cancel()
+    fixture.loop.settle()
+    assert first.cancelled()
+    assert second.result() is None
+    assert (len(fixture.probed_at_seconds), fixture.probes_max) == (2, 1)
+
+
+def test_answered_probe_for_problem_ends_a_suspicion(fixture: Fixture) -> None:
+    fixture.hangs = True
+    asking = fixture.loop.create_task(fixture.monitor.problem())
+    message = fixture.message()
+    assert len(fixture.probed_at_seconds) == 1, "one probe at a time"
+    asking.cancel()
+    fixture.hangs = False
+    fixture.loop.settle()
+    assert message.result() is False
+
+
+def test_message_loses_its_lease_in_the_moment_of_recovery(fixture: Fixture) -> None:
+    """Found by the property tests: a drain had ended, and a publication began after it."""
+    fixture.error = Unavailable("down")
     ended = LinkedEvent()
-    scene.message(ended=ended)
-    scene.pass_time(5.0)
+    first, second = fixture.message(), fixture.message(ended=ended)
+    fixture.pass_time(5.0)
+    fixture.error = None
+    fixture.now_seconds += 1.0
+    while not fixture.monitor.available:
+        fixture.loop.run_until_complete(asyncio.sleep(0))
     ended.set()
-    scene.pass_time(5.0)
-    scene.error = None
-    assert scene.problem() is None
-    assert not scene.monitor.blocked
-
-
-def test_revoked_message_does_not_resume(scene: Scene) -> None:
-    """Found by the plans of the property tests: a drain had ended, and a publication began after it."""
-    scene.error = Unavailable("down")
-    ended = LinkedEvent()
-    first, second = scene.message(), scene.message(ended=ended)
-    scene.pass_time(5.0)
-    scene.error = None
-    scene.now_seconds += 1.0
-    while scene.monitor.blocked:
-        scene.loop.run_until_complete(asyncio.sleep(0))
-    ended.set()
-    scene.loop.settle()
+    fixture.loop.settle()
     assert first.result() is True
     assert isinstance(second.exception(), LeaseLost)
 
 
-def test_refused_login_is_retried_rarely(scene: Scene) -> None:
+def test_refused_login_is_repeated_rarely(fixture: Fixture) -> None:
     """Some databases lock an account for failed logins: neither a message nor /readyz may cause many."""
-    scene.error = LoginRefused("login failed")
-    message = scene.message()
-    scene.pass_time(65.0)
-    assert [later - earlier for earlier, later in pairwise(scene.asked_at_seconds)] == [30.0, 30.0]
-    assert scene.problem() == "login failed"
-    scene.error = None
-    scene.pass_time(30.0)
+    fixture.error = LoginRefused("login failed")
+    message = fixture.message()
+    fixture.pass_time(65.0)
+    assert fixture.waits_seconds == [30.0, 30.0]
+    assert fixture.problem() == "login failed"
+    fixture.error = None
+    fixture.pass_time(30.0)
     assert message.result() is True
-    assert scene.problem() is None
+    assert fixture.problem() is None
+
+
+def test_idle_worker_notices_an_outage_and_its_end(probed_each_second: Fixture) -> None:
+    """Nothing is published or polled that could fail: only the probe notices that the broker is away."""
+    fixture = probed_each_second
+    fixture.pass_time(10.0)
+    assert fixture.waits_seconds == [1.0] * 9
+    fixture.error = Unavailable("nobody listens")
+    with capture_logs() as logs:
+        fixture.pass_time(10.0)
+        assert fixture.monitor.in_outage
+        fixture.error = None
+        fixture.pass_time(2.0)
+    assert fixture.monitor.available
+    assert events(logs) == [LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
+    assert logs[1]["messages"] == 0
+
+
+def test_idle_probe_that_fails_once_is_no_outage(probed_each_second: Fixture) -> None:
+    fixture = probed_each_second
+    fixture.error, fixture.fails_once = Unavailable("nobody listens"), True
+    with capture_logs() as logs:
+        fixture.pass_time(1.0)
+        assert len(fixture.probed_at_seconds) == 2, "it was suspected, and probed again at once"
+        fixture.pass_time(5.0)
+    assert logs == []
+    assert fixture.monitor.available
+
+
+def test_monitor_ends_while_a_probe_hangs(fixture: Fixture) -> None:
+    fixture.hangs = True
+    fixture.message()
+    fixture.running.cancel()
+    fixture.loop.settle()
+    assert fixture.running.cancelled()

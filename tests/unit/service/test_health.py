@@ -10,7 +10,7 @@ from tests.unit.pipeline.scripted import (
     ScriptedSource,
     ScriptedStore,
     a_delivery,
-    the_gates,
+    the_monitors,
 )
 from tests.unit.pipeline.test_breaker import a_rejection
 from worker.pipeline.breaker import Breaker, Position
@@ -60,7 +60,7 @@ class Parts:
         self.source = ScriptedSource()
         self.publisher = ScriptedPublisher()
         metrics = Metrics()
-        self.monitors = the_gates(self.store, self.publisher, self.clock, metrics)
+        self.monitors = the_monitors(self.store, self.publisher, self.clock, metrics)
         delivery = a_delivery(self.store, self.publisher, self.clock, monitors=self.monitors)
         self.breaker = Breaker(events=1, rejected_share_max=0.5)
         self.consumer = Consumer(
