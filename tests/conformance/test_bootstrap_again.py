@@ -15,7 +15,7 @@ from tests.testkit.faulty_proxy import FaultyProxy
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.proxied_kafka import ProxiedKafka
 from tests.testkit.topic_creation import create_topics
-from worker.kafka import aiokafka_client
+from worker.kafka import aiokafka_workarounds
 from worker.kafka.publisher import KafkaPublisher
 from worker.ports import OutgoingRecord, Partition
 from worker.rules.errors import Unavailable
@@ -36,7 +36,7 @@ async def test_clients_bootstrap_again_when_all_brokers_are_replaced(
     `silent`: connections stay open, new ones are accepted, and nothing is answered. No request times out in this test.
     """
     for name in ("_KNOWN_BROKERS_SECONDS", "_UNANSWERED_SECONDS", "_CONNECT_SECONDS"):
-        monkeypatch.setattr(aiokafka_client, name, 1.0)
+        monkeypatch.setattr(aiokafka_workarounds, name, 1.0)
     topic = f"events.{uuid4().hex}"
     await create_topics(kafka.bootstrap_servers, {topic: 1})
     [way] = kafka.ways

@@ -10,7 +10,7 @@ from tests.conformance.deadlines import WAIT_SECONDS, until
 from tests.conformance.members import Member, member
 from tests.conformance.producers import ToSend, ends_and_committed, send
 from tests.testkit.topics import MakeTopic
-from worker.kafka.membership import Membership
+from worker.kafka.aiokafka_workarounds import Membership
 from worker.ports import Partition, PartitionsLost
 from worker.rules.errors import Unavailable
 

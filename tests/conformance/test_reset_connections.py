@@ -13,7 +13,7 @@ from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.metadata import MetadataRequest
 
 from tests.testkit.counting_proxy import CountingProxy
-from worker.kafka import closed_transports
+from worker.kafka import aiokafka_workarounds
 
 TURNS = 8
 RESETS = 20
@@ -27,7 +27,7 @@ def test_request_during_a_reset_gets_a_connection_error(
     bootstrap_servers: str, run: Callable[[Coroutine[Any, Any, Any]], Any]
 ) -> None:
     """In whichever turn of the loop, and whichever loop it is: never by an error that the client does not expect."""
-    closed_transports.install()
+    aiokafka_workarounds.install()
     run(ask_again_and_again(int(bootstrap_servers.rpartition(":")[2])))
 
 

@@ -27,7 +27,7 @@ from aiokafka.errors import (
 )
 from aiokafka.helpers import create_ssl_context
 
-from worker.kafka import aiokafka_client, topic_creation
+from worker.kafka import aiokafka_workarounds
 from worker.kafka.refusals import RIGHT_ERRORS, Refusals, is_login_refused, tls_fault
 from worker.rules.errors import ConfigurationError, Unavailable
 
@@ -90,8 +90,7 @@ class Connection:
         Raises:
             ConfigurationError: a certificate file or a secret cannot be read.
         """
-        topic_creation.forbid()
-        aiokafka_client.install()
+        aiokafka_workarounds.install()
         self._read.login_error = self._read.failure = None
         try:
             current = self.current()
@@ -110,7 +109,7 @@ class Connection:
         }
 
     def current(self) -> dict[str, Any]:
-        """As `worker.kafka.aiokafka_client.Credentials` says."""
+        """As `worker.kafka.aiokafka_workarounds.Credentials` says."""
         return {"ssl_context": self._ssl_context(), "sasl_plain_password": _text(self.sasl_password)}
 
     def refused(self, error: BaseException) -> None:

@@ -27,14 +27,13 @@ from aiokafka.errors import (
 )
 
 from schemas.record import Record, Unreadable
-from worker.kafka import closed_transports, log_start, membership, record_batches
-from worker.kafka import log_ends as partition_ends
+from worker.kafka import aiokafka_workarounds, log_bounds, record_batches
+from worker.kafka.aiokafka_workarounds import Membership
 from worker.kafka.connection import Connection, at_start
-from worker.kafka.membership import Membership
 from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import LogEnd, Partition, PartitionsLost
 from worker.rules.errors import ConfigurationError, FatalClientError, Unavailable
-from worker.telemetry import LogEvent, Metrics
+from worker.telemetry import Metrics
 
 OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 
@@ -50,7 +49,6 @@ _PARTITION_FETCH_BYTES = 256 * 1024
 _FETCH_BYTES = 8 * 1024 * 1024
 
 _REBALANCE_PATIENCE_SECONDS = 0.5
-_STOP_TIMEOUT_SECONDS = 5.0
 
 _PASSING = (CorruptRecordException, KafkaTimeoutError, KafkaUnavailableError)
 """A batch with a wrong checksum is fetched again; if that does not help, its records are handed out as unreadable."""
@@ -92,7 +90,7 @@ class KafkaConsumerClient:
             "rebalance_timeout_ms": int(rebalance_timeout_seconds * 1000),
             "metadata_max_age_ms": int(metadata_max_age_seconds * 1000),
             "enable_auto_commit": False,
-            "auto_offset_reset": "none",  # see `log_start`
+            "auto_offset_reset": "none",  # see `log_bounds.fetch`
             "isolation_level": "read_committed",
             # What is fetched ahead lies in memory and is not counted as in flight. A larger batch comes all the same.
             "max_partition_fetch_bytes": _PARTITION_FETCH_BYTES,
@@ -101,9 +99,7 @@ class KafkaConsumerClient:
         self._consumer: AIOKafkaConsumer | None = None
         self._membership: Membership | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
-        record_batches.install(batch_bytes_max=batch_bytes_max)
-        closed_transports.install()
-        membership.install()
+        record_batches.limit_batches(batch_bytes_max)
 
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
         consumer = AIOKafkaConsumer(**self._connection.arguments(), **self._arguments)
@@ -116,7 +112,7 @@ class KafkaConsumerClient:
             raise self._fatal(consumer, error) or at_start(error, self._connection) from error
         finally:
             if self._consumer is not consumer:  # it failed, or was cancelled
-                await _close(consumer)
+                await aiokafka_workarounds.close(consumer, name="consumer")
 
     async def poll(
         self, *, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition] = frozenset()
@@ -144,8 +140,7 @@ class KafkaConsumerClient:
                 cause = self._connection.refusal(error)
                 self._connection.rights.add(cause)
                 if isinstance(error, GroupAuthorizationFailedError):
-                    # aiokafka repeats what its heartbeat met for ever; to join again asks the broker anew.
-                    consumer._coordinator.request_rejoin()  # noqa: SLF001
+                    aiokafka_workarounds.join_again(consumer)
                 raise Unavailable(cause) from error
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, _PASSING)
@@ -174,12 +169,12 @@ class KafkaConsumerClient:
             polling.cancel()
             await asyncio.gather(polling, return_exceptions=True)
         if consumer is not None:
-            await _close(consumer)
+            await aiokafka_workarounds.close(consumer, name="consumer")
 
     def _fatal(self, consumer: AIOKafkaConsumer, error: KafkaError | None) -> ConfigurationError | None:
         """What no other attempt can mend, in a line that names the setting."""
         group_id = self._arguments["group_id"]
-        if membership.is_fenced(consumer):
+        if aiokafka_workarounds.is_fenced(consumer):
             return ConfigurationError(
                 f"another member of group {group_id} has taken this worker's place: both have "
                 f"RUDDER_GROUP_INSTANCE_ID={self._arguments['group_instance_id']}; each worker needs one of its own"
@@ -204,11 +199,11 @@ class KafkaConsumerClient:
         consumer.resume(*(already & assigned - wanted))
         record_batches.begin_poll()
         timeout_ms = int(timeout_seconds * 1000) if records_max else 0
-        return await log_start.fetch(consumer, self._metrics, timeout_ms=timeout_ms, max_records=records_max or 1)
+        return await log_bounds.fetch(consumer, self._metrics, timeout_ms=timeout_ms, max_records=records_max or 1)
 
     async def log_ends(self) -> Mapping[Partition, LogEnd]:
         """As `worker.ports.LogEnds` says."""
-        return {} if self._consumer is None else await partition_ends.log_ends(self._consumer)
+        return {} if self._consumer is None else await log_bounds.log_ends(self._consumer)
 
     def _forgetting(self, on_revoked: OnRebalance) -> OnRebalance:
         """Before the callback: what was fetched and not taken yet is of partitions that may be somebody else's soon."""
@@ -238,19 +233,6 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self._on_revoked([Partition(*partition) for partition in revoked])
-
-
-async def _close(consumer: AIOKafkaConsumer) -> None:
-    try:
-        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
-            await consumer.stop()
-    except asyncio.CancelledError:
-        if (task := asyncio.current_task()) is not None and task.cancelling():
-            raise
-        # aiokafka cancels a fetch that waits for its next attempt, and then lets that cancellation out of `stop`.
-        await consumer._client.close()  # noqa: SLF001
-    except TimeoutError:  # the group will find out by its session
-        _log.warning(LogEvent.CLOSE_TIMED_OUT, client="consumer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
 
 
 def record_of(record: ConsumerRecord) -> Record:

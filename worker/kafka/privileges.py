@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupAuthorizationFailedError, IncompatibleBrokerVersion, KafkaError, for_code
-from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
+from worker.kafka.aiokafka_workarounds import DescribeGroupsRequestV3
 from worker.kafka.publisher import KafkaPublisher
 from worker.rules.errors import ConfigurationError, Unavailable
 
@@ -81,19 +81,13 @@ class _AuthorizedOperations(Request[_MetadataRequestStruct]):  # type: ignore[mi
         return request_struct_class(self._topics, *_TOPIC_OPERATIONS)
 
 
-class _DescribeGroupStruct(DescribeGroupsRequest_v3):  # type: ignore[misc]
-    """aiokafka (0.14) reads the answer to its own as that of version 2, which lacks the operations."""
-
-    RESPONSE_TYPE = DescribeGroupsResponse_v3
-
-
-class _GroupOperations(Request[_DescribeGroupStruct]):  # type: ignore[misc]
+class _GroupOperations(Request[DescribeGroupsRequestV3]):  # type: ignore[misc]
     API_KEY = 15
 
     def __init__(self, group_id: str) -> None:
         self._group_id = group_id
 
-    def build(self, request_struct_class: type[_DescribeGroupStruct]) -> _DescribeGroupStruct:
+    def build(self, request_struct_class: type[DescribeGroupsRequestV3]) -> DescribeGroupsRequestV3:
         return request_struct_class([self._group_id], *_GROUP_OPERATIONS)
 
 

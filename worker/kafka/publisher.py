@@ -27,10 +27,9 @@ from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.protocol.metadata import MetadataRequest
 from aiokafka.structs import RecordMetadata
 
-from worker.kafka import closed_transports
+from worker.kafka import aiokafka_workarounds
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.pace import Pace
-from worker.kafka.producer_queue import queued_batch
 from worker.kafka.record_size import COMPRESSION, TOO_LARGE, compressed_size, described, size
 from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import OutgoingRecord
@@ -46,8 +45,6 @@ _REQUEST_BYTES_MAX = 96 * 1024 * 1024
 _BATCH_BYTES_MAX = 16 * 1024
 """aiokafka's `max_batch_size`, before compression: a larger record has a batch of its own."""
 
-
-_STOP_TIMEOUT_SECONDS = 5.0
 _ANSWER_TIMEOUT_SECONDS = 1.0
 _TOPIC_WAITS_SECONDS = (0.0, 0.3, 0.7, 1.0)
 
@@ -67,7 +64,6 @@ class KafkaPublisher:
         self._replacing = asyncio.Lock()
         self.limits: Mapping[str, int] = {}
         """`max.message.bytes` of the topics of which it is known."""
-        closed_transports.install()
 
     async def start(self) -> None:
         """Connect.
@@ -82,7 +78,7 @@ class KafkaPublisher:
         """Disconnect. What is not acknowledged is given up: its offset is not committed, so it comes again."""
         producer, self._producer = self._producer, None
         if producer is not None:
-            await _close(producer)
+            await aiokafka_workarounds.close(producer, name="producer")
 
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
         await self._pace.turn(len(outgoing))
@@ -281,7 +277,7 @@ class KafkaPublisher:
             raise at_start(error, self._connection) from error
         finally:
             if not started:  # it failed, or was cancelled
-                await _close(producer)
+                await aiokafka_workarounds.close(producer, name="producer")
         return producer
 
     async def _replace(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
@@ -298,17 +294,7 @@ class KafkaPublisher:
                 # One that is too large is logged as such, and costs a producer at each of its attempts.
                 log = _log.debug if isinstance(error, TOO_LARGE) else _log.warning
                 log(LogEvent.PRODUCER_REPLACED, cause=str(error))
-        await _close(superfluous)
-
-
-async def _close(producer: AIOKafkaProducer) -> None:
-    try:
-        # aiokafka first sends all that is queued, and without a broker that never ends.
-        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
-            await producer.stop()
-    except TimeoutError:
-        _log.warning(LogEvent.CLOSE_TIMED_OUT, client="producer", timeout_seconds=_STOP_TIMEOUT_SECONDS)
-        await producer.client.close()
+        await aiokafka_workarounds.close(superfluous, name="producer")
 
 
 class _Attempt(NamedTuple):
@@ -335,6 +321,6 @@ async def _queued(
         batch.close()
         partitions = sorted(await producer.partitions_for(topic))
         partition = partitions[0] if key is None else DefaultPartitioner()(key, partitions, partitions)
-        return queued_batch(producer, batch, TopicPartition(topic, partition))
+        return aiokafka_workarounds.queued_batch(producer, batch, TopicPartition(topic, partition))
     sending = await producer.send(topic, value=value, key=key, headers=headers)
     return cast("asyncio.Future[RecordMetadata]", sending)

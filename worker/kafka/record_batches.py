@@ -1,7 +1,6 @@
 """Reading fetched batches so that no record can stop its partition.
 
-aiokafka's parser raises at a header name that is not UTF-8 and at a batch that is broken, and decompresses a batch
-whatever its length then is. Each would come again with every fetch, to every worker that gets the partition. So here
+`worker.kafka.aiokafka_workarounds` puts it in the place of aiokafka's parser, and names what that does wrong. Here
 
 - a batch is decompressed within a bound, and handed to aiokafka's parser uncompressed;
 - header names that are not UTF-8 are read by aiokafka's Python parser, with such bytes written as `\\xe4`;
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-import aiokafka.consumer.fetcher
 from aiokafka.errors import CorruptRecordException, UnsupportedCodecError
 from aiokafka.record.default_records import DefaultRecordBatch, _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
@@ -58,10 +56,9 @@ _bounds = _Bounds()
 _corrupt: OrderedDict[tuple[int, int], int] = OrderedDict()
 
 
-def install(*, batch_bytes_max: int = BATCH_BYTES_MAX) -> None:
-    """Have every consumer of this process read so. aiokafka offers no seam for it."""
-    _bounds.batch_bytes_max = batch_bytes_max
-    aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
+def limit_batches(bytes_max: int = BATCH_BYTES_MAX) -> None:
+    """The bound for every consumer of this process."""
+    _bounds.batch_bytes_max = bytes_max
 
 
 def begin_poll() -> None:

@@ -1,7 +1,7 @@
 """Whole topics, from their beginning to where they end, by a client that belongs to no group and writes nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -16,12 +16,11 @@ from aiokafka.errors import (
 from aiokafka.structs import OffsetAndMetadata
 
 from schemas.record import Record
-from worker.kafka import privileges, record_batches
+from worker.kafka import aiokafka_workarounds, privileges, record_batches
 from worker.kafka.connection import Connection, at_start
 from worker.kafka.consumer_client import record_of
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError, Unavailable
-from worker.telemetry import LogEvent
 
 _POLL_TIMEOUT_MS = 500
 _RECORDS_MAX = 1_000
@@ -30,7 +29,6 @@ _FETCH_BYTES = 8 * 1024 * 1024
 _PARTITIONS_MAX = 32
 """Read at the same time: each may have a fetch in memory, and topics may have thousands."""
 
-_STOP_TIMEOUT_SECONDS = 5.0
 _COORDINATOR_SECONDS = 10.0
 _COORDINATOR_PAUSE_SECONDS = 0.2
 
@@ -53,7 +51,7 @@ class KafkaTopicReader:
         self._silence_seconds = silence_seconds
         self._consumer: AIOKafkaConsumer | None = None
         self._admin: AIOKafkaAdminClient | None = None
-        record_batches.install(batch_bytes_max=batch_bytes_max)
+        record_batches.limit_batches(batch_bytes_max)
 
     async def start(self) -> None:
         """Connect.
@@ -80,9 +78,10 @@ class KafkaTopicReader:
     async def stop(self) -> None:
         consumer, self._consumer = self._consumer, None
         admin, self._admin = self._admin, None
-        for name, close in (("consumer", consumer and consumer.stop), ("admin", admin and admin.close)):
-            if close is not None:
-                await _close(name, close)
+        if consumer is not None:
+            await aiokafka_workarounds.close(consumer, name="consumer")
+        if admin is not None:
+            await aiokafka_workarounds.close(admin, name="admin client")
 
     async def committed(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         with self._translated(f"the commits of group {self._group_id}"):
@@ -198,14 +197,3 @@ class KafkaTopicReader:
             raise (Unavailable if passing else ConfigurationError)(
                 f"Kafka at {at} does not tell {what}: {error!r}"
             ) from error
-
-
-async def _close(name: str, close: Callable[[], Awaitable[None]]) -> None:
-    """Close a client, whatever became of its connections; what was read is what counts."""
-    try:
-        async with asyncio.timeout(_STOP_TIMEOUT_SECONDS):
-            await close()
-    except TimeoutError:
-        _log.warning(LogEvent.CLOSE_TIMED_OUT, client=name, timeout_seconds=_STOP_TIMEOUT_SECONDS)
-    except KafkaError as error:
-        _log.warning(LogEvent.CLOSE_TIMED_OUT, client=name, cause=repr(error))

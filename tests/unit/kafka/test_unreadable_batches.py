@@ -22,10 +22,10 @@ GOOD = batch_of_zeros("none", records=2, value_bytes=3)
 
 @pytest.fixture(autouse=True)
 def _bound() -> Iterator[None]:
-    record_batches.install(batch_bytes_max=BOUND)
+    record_batches.limit_batches(BOUND)
     record_batches.begin_poll()
     yield
-    record_batches.install()
+    record_batches.limit_batches()
 
 
 def at(offset: int, raw: bytes) -> bytes:
