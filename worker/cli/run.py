@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import math
+import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Annotated
 
@@ -13,10 +15,11 @@ import typer
 
 from worker.cli import signals
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, clear_errors
-from worker.cli.processes import NUMBER_OPTION, process_keepers
 from worker.environment_variables import environment
 from worker.rules.errors import ConfigurationError, Unavailable
 from worker.service import log_setup, parent_death
+from worker.service.clock import SystemClock
+from worker.service.processes import Launch, ProcessSupervisor
 from worker.service.supervisor import Stop, supervise
 from worker.settings import Settings, load, unknown_names
 from worker.telemetry import LogEvent
@@ -26,6 +29,12 @@ GRACE_SECONDS = 20.0
 
 _MARGIN_SECONDS = 15.0
 """Time limit in addition to that for cancelling hanging tasks; then a process is killed."""
+
+_NUMBER_OPTION = "--process-number"
+
+_REPLACEMENT_VARIABLES = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "inf"}
+"""Of a process that replaces a dead one: the timeout is for the start of all. A database or broker that is unavailable
+later is waited for, by a replacement as by the others."""
 
 _GC_THRESHOLDS = (10_000, 3, 3)
 """Python's default of 700 allocations between two collections costs 5 % of the time. Libraries create cycles, so the
@@ -38,7 +47,7 @@ def run(
         int | None,
         typer.Option(help="Number of worker processes; at most one per core.", show_default="RUDDER_PROCESSES"),
     ] = None,
-    process_number: Annotated[int | None, typer.Option(NUMBER_OPTION, hidden=True)] = None,
+    process_number: Annotated[int | None, typer.Option(_NUMBER_OPTION, hidden=True)] = None,
 ) -> None:
     """Consume events, write rows and publish status events, until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
@@ -109,7 +118,7 @@ async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> 
         stop.request("the parent process has exited")
 
     if supervised:
-        parent_death.when_cut(orphaned)
+        parent_death.on_parent_death(orphaned)
     await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
 
 
@@ -121,10 +130,37 @@ async def _watch(settings: Settings, stop: Stop) -> None:
     parse_url(settings.database_url.get_secret_value())
     allowed_sources(settings.sources_file)
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS + _MARGIN_SECONDS
-    keepers = process_keepers(settings, grace_seconds=grace_seconds)
-    await supervise(keepers, stop, grace_seconds=grace_seconds + _MARGIN_SECONDS)
-    if any(keeper.failed for keeper in keepers.values()):
+    supervisors = process_supervisors(settings, grace_seconds=grace_seconds)
+    await supervise(supervisors, stop, grace_seconds=grace_seconds + _MARGIN_SECONDS)
+    if any(supervisor.failed for supervisor in supervisors.values()):
         raise typer.Exit(EXIT_PROBLEM)
+
+
+def process_supervisors(settings: Settings, *, grace_seconds: float) -> Mapping[str, ProcessSupervisor]:
+    """A service for each worker process. Not in `worker.assembly`, which imports every edge: a parent needs none."""
+    clock = SystemClock()
+    return {
+        f"process {number}": ProcessSupervisor(
+            number=number, launch=_launch(number), grace_seconds=grace_seconds, clock=clock
+        )
+        for number in range(settings.processes)
+    }
+
+
+def _launch(number: int) -> Launch:
+    # As this very process was started, with the same interpreter, flags and options, whatever the way.
+    command = (sys.executable, *sys.orig_argv[1:], _NUMBER_OPTION, str(number))
+
+    async def launch(died: int, standard_input: int) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            env={**os.environ, **(_REPLACEMENT_VARIABLES if died else {})},
+            stdin=standard_input,
+            # Ctrl-C in a terminal reaches a whole process group; the parent signals its worker processes itself.
+            start_new_session=True,
+        )
+
+    return launch
 
 
 class _Received:

@@ -45,12 +45,12 @@ def settings_used(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         used.append(settings)
         raise Here("here")
 
-    def process_keepers(settings: Settings, **_: Any) -> Mapping[str, Service]:
+    def process_supervisors(settings: Settings, **_: Any) -> Mapping[str, Service]:
         used.append(settings)
         raise Elsewhere("elsewhere")
 
     monkeypatch.setattr(assembly, "services", services)
-    monkeypatch.setattr(run, "process_keepers", process_keepers)
+    monkeypatch.setattr(run, "process_supervisors", process_supervisors)
     return used
 
 
@@ -109,7 +109,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What one of several processes says to its parent."""
     said: list[str] = []
     monkeypatch.setattr(parent_death, "refuse", said.append)
-    monkeypatch.setattr(parent_death, "when_cut", lambda _react: None)
+    monkeypatch.setattr(parent_death, "on_parent_death", lambda _react: None)
     return said
 
 
@@ -139,11 +139,11 @@ def test_orphaned_child_stops_within_a_bound(
     def services(_settings: Settings) -> Mapping[str, Service]:
         return {"worker": Orderly()}
 
-    def when_cut(react: Callable[[], None]) -> None:
+    def on_parent_death(react: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(react)
 
     monkeypatch.setattr(assembly, "services", services)
-    monkeypatch.setattr(parent_death, "when_cut", when_cut)
+    monkeypatch.setattr(parent_death, "on_parent_death", on_parent_death)
     monkeypatch.setattr(signal, "alarm", alarms.append)
     command_line.environment(RUDDER_DATABASE_URL=POSTGRES, RUDDER_DRAIN_TIMEOUT_SECONDS="100")
     ended = command_line("run", "--processes", "2", "--process-number", "1")
@@ -190,10 +190,10 @@ def test_child_that_fails_at_the_stop_fails_its_parent(
             os.kill(os.getpid(), signal.SIGTERM)
             await stop.wait()
 
-    def process_keepers(_settings: Settings, **_: Any) -> Mapping[str, Service]:
+    def process_supervisors(_settings: Settings, **_: Any) -> Mapping[str, Service]:
         return {"process 0": Failed()}
 
-    monkeypatch.setattr(run, "process_keepers", process_keepers)
+    monkeypatch.setattr(run, "process_supervisors", process_supervisors)
     command_line.environment(RUDDER_DATABASE_URL=POSTGRES)
     ended = command_line("run", "--processes", "2")
     assert (ended.code, ended.out) == (1, "")

@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from tests.unit.pipeline.scripted import ImpatientClock
 from worker.rules.errors import ConfigurationError
 from worker.service import processes
-from worker.service.processes import RAN_WELL_SECONDS, ProcessKeeper
+from worker.service.processes import RAN_WELL_SECONDS, ProcessSupervisor
 from worker.telemetry import LogEvent
 
 READY = b"ready\n"
@@ -80,15 +80,15 @@ async def _no_process_is_left(nothing_is_left_running: None) -> AsyncIterator[No
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
 
-def keeper_of(family: Family) -> ProcessKeeper:
-    return ProcessKeeper(number=1, launch=family.launch, grace_seconds=GRACE_SECONDS, clock=family.clock)
+def supervisor_of(family: Family) -> ProcessSupervisor:
+    return ProcessSupervisor(number=1, launch=family.launch, grace_seconds=GRACE_SECONDS, clock=family.clock)
 
 
-async def run_until_ready(family: Family, keeper: ProcessKeeper) -> None:
+async def run_until_ready(family: Family, supervisor: ProcessSupervisor) -> None:
     """Until the process that stays is up; then a stop."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(keeper.run(stop))
+        group.create_task(supervisor.run(stop))
         await family.ready.wait()
         stop.set()
     assert all(process.returncode is not None for process in family.processes)
@@ -96,11 +96,11 @@ async def run_until_ready(family: Family, keeper: ProcessKeeper) -> None:
 
 async def test_process_runs_until_the_stop_and_ends_in_order() -> None:
     family = Family(ORDERLY)
-    keeper = keeper_of(family)
+    supervisor = supervisor_of(family)
     with capture_logs() as logs:
-        await run_until_ready(family, keeper)
+        await run_until_ready(family, supervisor)
     assert [process.returncode for process in family.processes] == [0]
-    assert not keeper.failed
+    assert not supervisor.failed
     assert [(log["event"], log["process"]) for log in logs] == [(LogEvent.PROCESS_STARTED, 1)]
     assert logs[0]["pid"] == family.processes[0].pid
 
@@ -118,21 +118,21 @@ async def test_process_runs_until_the_stop_and_ends_in_order() -> None:
 async def test_ended_process_is_replaced(script: str | OSError, end: dict[str, str | int]) -> None:
     """However it ended; that is said once, and the next one is told that it is not the first."""
     family = Family(script, ORDERLY)
-    keeper = keeper_of(family)
+    supervisor = supervisor_of(family)
     with capture_logs() as logs:
-        await run_until_ready(family, keeper)
+        await run_until_ready(family, supervisor)
     assert family.told_died == [0, 1]
     [died] = [log for log in logs if log["event"] == LogEvent.PROCESS_EXITED]
     assert {name: died[name] for name in died if name in {"exit_code", "signal", "cause"}} == end
     assert (died["process"], died["log_level"], died["delay_seconds"]) == (1, "error", 0.375)
-    assert not keeper.failed
+    assert not supervisor.failed
 
 
 async def test_replacement_delay_grows_up_to_a_bound() -> None:
     """Up to a bound: it is never given up."""
     family = Family(*[FAILED] * 9, ORDERLY)
-    keeper = keeper_of(family)
-    await run_until_ready(family, keeper)
+    supervisor = supervisor_of(family)
+    await run_until_ready(family, supervisor)
     assert family.clock.waits_seconds == [0.375, 0.75, 1.5, 3.0, 6.0, 12.0, 22.5, 22.5, 22.5]
 
 
@@ -141,8 +141,8 @@ async def test_replacement_delay_grows_up_to_a_bound() -> None:
 )
 async def test_process_that_ran_well_is_replaced_soon(life_seconds: float, waits_seconds: list[float]) -> None:
     family = Family(*[FAILED] * 3, ORDERLY, life_seconds=life_seconds)
-    keeper = keeper_of(family)
-    await run_until_ready(family, keeper)
+    supervisor = supervisor_of(family)
+    await run_until_ready(family, supervisor)
     assert family.clock.waits_seconds == waits_seconds
 
 
@@ -150,16 +150,16 @@ async def test_process_that_refuses_at_the_start_is_not_replaced() -> None:
     """Its words are what the operator reads."""
     family = Family(REFUSED)
     with pytest.raises(ConfigurationError, match=r"^mend this$"):
-        await keeper_of(family).run(asyncio.Event())
+        await supervisor_of(family).run(asyncio.Event())
     assert family.told_died == [0]
 
 
 async def test_refusing_replacement_ends_no_other_process() -> None:
     """What changed since the others started, a password perhaps, may change back: it is told and tried again."""
     family = Family(FAILED, REFUSED, REFUSED, ORDERLY)
-    keeper = keeper_of(family)
+    supervisor = supervisor_of(family)
     with capture_logs() as logs:
-        await run_until_ready(family, keeper)
+        await run_until_ready(family, supervisor)
     assert [line.get("cause") for line in logs if line["event"] == LogEvent.PROCESS_EXITED] == [
         None,
         *["mend this"] * 2,
@@ -176,18 +176,18 @@ async def test_stop_during_a_replacement_delay_starts_none() -> None:
             return True
 
     family = Family(FAILED, clock=Stopping())
-    await keeper_of(family).run(stop)
+    await supervisor_of(family).run(stop)
     assert family.told_died == [0]
 
 
 async def test_process_that_exceeds_the_grace_period_is_killed() -> None:
     """That is said once, and it is no success."""
     family = Family(DEAF, clock=ImpatientClock())
-    keeper = keeper_of(family)
+    supervisor = supervisor_of(family)
     with capture_logs() as logs:
-        await run_until_ready(family, keeper)
+        await run_until_ready(family, supervisor)
     assert [process.returncode for process in family.processes] == [-9]
-    assert keeper.failed
+    assert supervisor.failed
     assert family.clock.waits_seconds == [GRACE_SECONDS]
     assert [log["event"] for log in logs] == [LogEvent.PROCESS_STARTED, LogEvent.PROCESS_KILLED]
 
@@ -195,27 +195,27 @@ async def test_process_that_exceeds_the_grace_period_is_killed() -> None:
 async def test_process_that_fails_while_stopping_is_a_failure() -> None:
     """A last commit that failed, say."""
     family = Family(FAILING_AT_STOP)
-    keeper = keeper_of(family)
+    supervisor = supervisor_of(family)
     with capture_logs() as logs:
-        await run_until_ready(family, keeper)
-    assert keeper.failed
+        await run_until_ready(family, supervisor)
+    assert supervisor.failed
     assert [(log["event"], log.get("exit_code")) for log in logs[1:]] == [(LogEvent.PROCESS_EXITED, 1)]
     assert family.told_died == [0]
 
 
 async def test_process_without_signal_handlers_ends_in_order() -> None:
     family = Family(NOT_YET_LISTENING)
-    keeper = keeper_of(family)
-    await run_until_ready(family, keeper)
+    supervisor = supervisor_of(family)
+    await run_until_ready(family, supervisor)
     assert [process.returncode for process in family.processes] == [-15]
-    assert not keeper.failed
+    assert not supervisor.failed
 
 
 @pytest.mark.parametrize("stopping", [False, True])
 async def test_cancelling_interrupts_the_process_at_once(stopping: bool) -> None:
     """SIGINT is what it understands so, whether or not it was asked to stop before."""
     family, stop = Family(SLOW), asyncio.Event()
-    keeping = asyncio.ensure_future(keeper_of(family).run(stop))
+    keeping = asyncio.ensure_future(supervisor_of(family).run(stop))
     await family.ready.wait()
     if stopping:
         stop.set()
@@ -230,9 +230,9 @@ async def test_cancelling_interrupts_the_process_at_once(stopping: bool) -> None
 @pytest.mark.parametrize("cancelled", ["once", "twice"])
 async def test_process_that_ignores_the_interrupt_is_killed(cancelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a moment, or when it is asked for again."""
-    monkeypatch.setattr(processes, "_HURRY_SECONDS", 0.0 if cancelled == "once" else 3600.0)
+    monkeypatch.setattr(processes, "_INTERRUPTED_SECONDS", 0.0 if cancelled == "once" else 3600.0)
     family = Family(DEAF)
-    keeping = asyncio.ensure_future(keeper_of(family).run(asyncio.Event()))
+    keeping = asyncio.ensure_future(supervisor_of(family).run(asyncio.Event()))
     await family.ready.wait()
     keeping.cancel()
     if cancelled == "twice":
