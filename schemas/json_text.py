@@ -2,6 +2,11 @@
 
 The standard parser accepts duplicate keys, NaN, lone surrogates and any depth; RFC 7493 (I-JSON) does not. Every
 failure is a MalformedJsonError, so that any bytes cause at most a rejection.
+
+pydantic's parser (`pydantic_core.from_json`) and jiter 0.19, on which it is built, do not give these guarantees. The
+first keeps the last of two members with one name (jiter can refuse it). Both read `1e400` as infinity even with
+`allow_inf_nan=False`, have one depth limit of about 200, and name errors by a text of their own, which changes with
+their version; here the text is stored in rows. Lone surrogates, NaN, byte order marks and long integers they refuse.
 """
 
 import json

@@ -121,9 +121,9 @@ class Settings(BaseSettings):
         60.0, description="interval of metadata refreshes, which find added partitions"
     )
     kafka_linger_seconds: NonNegativeFloat = Field(
-        0.005,
+        0.002,
         le=60,
-        description="longest time for which a published record waits for others in its batch",
+        description="time for which a published record waits for others in its batch",
     )
 
     group_id: str = Field("rudder-worker", min_length=1, description="consumer group")

@@ -29,7 +29,6 @@ from aiokafka.structs import RecordMetadata
 
 from worker.kafka import aiokafka_workarounds
 from worker.kafka.connection import Connection, at_start
-from worker.kafka.pace import Pace
 from worker.kafka.record_size import COMPRESSION, TOO_LARGE, compressed_size, described, size
 from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import OutgoingRecord
@@ -59,7 +58,7 @@ class KafkaPublisher:
 
     def __init__(self, connection: Connection, *, linger_seconds: float = 0.0) -> None:
         self._connection = connection
-        self._pace = Pace(longest_seconds=linger_seconds)
+        self._linger_seconds = linger_seconds
         self._producer: AIOKafkaProducer | None = None
         self._replacing = asyncio.Lock()
         self.limits: Mapping[str, int] = {}
@@ -81,7 +80,6 @@ class KafkaPublisher:
             await aiokafka_workarounds.close(producer, name="producer")
 
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
-        await self._pace.turn(len(outgoing))
         # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them. What
         # fails in one topic holds up no other.
         waiting: dict[str, deque[_Attempt]] = {}
@@ -264,6 +262,7 @@ class KafkaPublisher:
         producer = AIOKafkaProducer(
             **self._connection.arguments(),
             acks="all",
+            linger_ms=self._linger_seconds * 1000,
             enable_idempotence=True,
             max_request_size=_REQUEST_BYTES_MAX,
             max_batch_size=_BATCH_BYTES_MAX,
