@@ -13,7 +13,7 @@ from benchmarks.check import Published, differences, published
 from benchmarks.contenders.contender import Contender
 from benchmarks.running import Running
 from benchmarks.stage import Course, Place, Stage
-from benchmarks.topics import BrokerProbe
+from benchmarks.topics import TopicOffsets
 from benchmarks.usage import Usage, process_with, usage_of
 
 WARM_UP_SHARE: Final = 0.1
@@ -146,14 +146,14 @@ def costs(glances: Glances, *, events: int) -> Costs:
 
 def _finish(stage: Stage, course: Course, place: Place, glances: Glances) -> None:
     """Wait until every offset is committed and every status record there; ContenderFailed if nothing moves."""
-    watch = BrokerProbe(stage.bootstrap_servers)
+    offsets = TopicOffsets(stage.bootstrap_servers)
     seen, moved_at_seconds = (-1, -1), time.monotonic()
     while seen != (course.status_records, course.events):
         glances.contender.require_running()
-        status_records = watch.count(*place.outputs.status)
+        status_records = offsets.count(*place.outputs.status)
         glances.note(status_records / course.status_records)
         arrived = status_records >= course.status_records
-        committed = watch.committed(place.name, course.topic) if arrived else 0
+        committed = offsets.committed(place.name, course.topic) if arrived else 0
         if (now := (min(status_records, course.status_records), committed)) != seen:
             seen, moved_at_seconds = now, time.monotonic()
         elif time.monotonic() - moved_at_seconds > STALL_TIMEOUT_SECONDS:
@@ -169,5 +169,5 @@ def _differences(stage: Stage, contender: Contender, course: Course, place: Plac
         course.expected,
         database_url=place.database_url,
         seen=course.ground.published + seen,
-        dead_letters=BrokerProbe(stage.bootstrap_servers).count(place.outputs.dead_letters),
+        dead_letters=TopicOffsets(stage.bootstrap_servers).count(place.outputs.dead_letters),
     )

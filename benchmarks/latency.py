@@ -15,7 +15,7 @@ from benchmarks.open_loop import Publisher, Subscriber
 from benchmarks.quantiles import percentile
 from benchmarks.running import Running
 from benchmarks.stage import Course, Ground, Place, Stage
-from benchmarks.topics import BrokerProbe, read_topic
+from benchmarks.topics import TopicOffsets, read_topic
 from tests.conformance.producers import ToSend
 
 WARM_UP_EVENTS: Final = 100
@@ -102,5 +102,5 @@ def _differences(stage: Stage, course: Course, place: Place) -> list[str]:
         expectation([*ground.records, *read_topic(stage.bootstrap_servers, course.topic)]),
         database_url=place.database_url,
         seen=ground.published + published(stage.bootstrap_servers, place.outputs),
-        dead_letters=BrokerProbe(stage.bootstrap_servers).count(place.outputs.dead_letters),
+        dead_letters=TopicOffsets(stage.bootstrap_servers).count(place.outputs.dead_letters),
     )

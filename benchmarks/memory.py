@@ -8,7 +8,7 @@ from benchmarks.contenders.contender import Contender
 from benchmarks.lap import STALL_TIMEOUT_SECONDS, variables
 from benchmarks.running import Running
 from benchmarks.stage import Course, Place, Stage
-from benchmarks.topics import BrokerProbe
+from benchmarks.topics import TopicOffsets
 from benchmarks.usage import Usage
 
 _GLANCE_SECONDS: Final = 2.0
@@ -56,12 +56,12 @@ def measure_memory(stage: Stage, contender: Contender, course: Course) -> Memory
 
 def _drain(stage: Stage, course: Course, place: Place, running: Running) -> Usage:
     """Wait until all is committed; the last look at the processes, whose peaks only ever grow."""
-    watch = BrokerProbe(stage.bootstrap_servers)
+    offsets = TopicOffsets(stage.bootstrap_servers)
     last, moved_at_seconds = -1, time.monotonic()
     reported_at_seconds = moved_at_seconds
     while last < course.events:
         running.require_running()
-        committed, now_seconds = watch.committed(place.name, course.topic), time.monotonic()
+        committed, now_seconds = offsets.committed(place.name, course.topic), time.monotonic()
         if committed != last:
             last, moved_at_seconds = committed, now_seconds
         elif now_seconds - moved_at_seconds > STALL_TIMEOUT_SECONDS:

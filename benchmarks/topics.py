@@ -92,7 +92,7 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Record]:
     settings = {"bootstrap.servers": bootstrap_servers, "group.id": "benchmarks.read", "enable.auto.commit": False}
     consumer = Consumer({**settings, "auto.offset.reset": "earliest"})
     try:
-        ends = {partition: end for partition, end in BrokerProbe(bootstrap_servers).ends(topic).items() if end}
+        ends = {partition: end for partition, end in TopicOffsets(bootstrap_servers).ends(topic).items() if end}
         consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
         found: list[Record] = []
         missing = dict(ends)
@@ -113,8 +113,8 @@ def read_topic(bootstrap_servers: str, topic: str) -> list[Record]:
         consumer.close()
 
 
-class BrokerProbe:
-    """Asks the broker how far things are; one for a lap, since each is a connection."""
+class TopicOffsets:
+    """How far topics and groups are; one for a lap, since each is a connection."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
