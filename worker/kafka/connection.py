@@ -1,4 +1,4 @@
-"""What every Kafka client of the worker is told: where the brokers are and how to be let in."""
+"""What every Kafka client of the worker needs: the addresses of the brokers, and credentials."""
 
 import codecs
 import os
@@ -151,14 +151,14 @@ class Connection:
         if isinstance(error, OSError | ValueError) and not isinstance(error, ssl.SSLError):
             return f"the worker cannot log in to Kafka at {at}: {error}"
         if fault is not None:
-            return f"Kafka at {at} cannot be spoken to over TLS: {fault}; see the RUDDER_KAFKA_SSL_… files"
+            return f"the TLS connection to Kafka at {at} failed: {fault}; check the RUDDER_KAFKA_SSL_… files"
         if is_login_refused(error):
             return (
                 f"Kafka at {at} refuses the worker: {error}; login {self.sasl_username} by {self.sasl_mechanism}, see "
                 "RUDDER_KAFKA_SASL_USERNAME, _PASSWORD and _MECHANISM"
             )
         if isinstance(error, RIGHT_ERRORS):
-            return f"Kafka at {at} refuses the worker: {error}; grant login {self.sasl_username} the right"
+            return f"Kafka at {at} refuses the worker: {error}; grant login {self.sasl_username} the privilege"
         return f"Kafka at {at} refuses the worker: {error}"
 
     def _ssl_context(self) -> ssl.SSLContext | None:

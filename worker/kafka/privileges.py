@@ -92,7 +92,7 @@ class _GroupOperations(Request[DescribeGroupsRequestV3]):  # type: ignore[misc]
 
 
 async def topic_advice(publisher: KafkaPublisher, operation: str, topics: Mapping[str, str]) -> tuple[str, ...]:
-    """What could not be tried, a line each. `topics`: each with the setting that names it.
+    """What could not be checked, a line each. `topics`: each with the setting that names it.
 
     Raises:
         ConfigurationError: the worker may not do this with one of them.
@@ -100,20 +100,21 @@ async def topic_advice(publisher: KafkaPublisher, operation: str, topics: Mappin
     try:
         described = await publisher.request(_AuthorizedOperations(sorted(topics)))
     except (Unavailable, NotImplementedError, KafkaError) as error:
-        return (f"the right {operation} on the topics was not tried, because the broker does not name it: {error}",)
+        return (f"the privilege {operation} on the topics was not checked: the broker does not report it ({error})",)
     operations = {topic: found for _, topic, _, _, found in described.topics}
     refused = [topic for topic, found in operations.items() if found != _NOT_GIVEN and not found & _BITS[operation]]
     if refused:
         named = ", ".join(f"{topic} ({topics[topic]})" for topic in refused)
-        raise ConfigurationError(f"the worker lacks the right {operation} on {named}: grant it")
+        raise ConfigurationError(f"the worker lacks the privilege {operation} on {named}: grant it")
     unknown = sorted(topic for topic in topics if operations.get(topic, _NOT_GIVEN) == _NOT_GIVEN)
     return tuple(
-        f"the right {operation} on topic {topic} was not tried: the broker does not name it" for topic in unknown
+        f"the privilege {operation} on topic {topic} was not checked: the broker does not report it"
+        for topic in unknown
     )
 
 
 async def group_advice(admin: AIOKafkaAdminClient, group_id: str) -> tuple[str, ...]:
-    """What could not be tried.
+    """What could not be checked.
 
     Raises:
         ConfigurationError: the worker may not join the group.
@@ -123,11 +124,11 @@ async def group_advice(admin: AIOKafkaAdminClient, group_id: str) -> tuple[str, 
         coordinator_id = await admin.find_coordinator(group_id)
         described = await admin._client.send(coordinator_id, _GroupOperations(group_id))  # noqa: SLF001
     except (IncompatibleBrokerVersion, NotImplementedError) as error:
-        return (f"the right Read on group {group_id} was not tried, because the broker does not name it: {error}",)
+        return (f"the privilege Read on group {group_id} was not checked: the broker does not report it ({error})",)
     [(code, *_, operations)] = described.groups
     if code == GroupAuthorizationFailedError.errno or (operations != _NOT_GIVEN and not operations & _BITS[READ]):
-        raise ConfigurationError(f"the worker lacks the right Read on group {group_id} (RUDDER_GROUP_ID): grant it")
+        raise ConfigurationError(f"the worker lacks the privilege Read on group {group_id} (RUDDER_GROUP_ID): grant it")
     if code or operations == _NOT_GIVEN:
-        cause = for_code(code).__name__ if code else "the broker does not name it"
-        return (f"the right Read on group {group_id} was not tried: {cause}",)
+        cause = for_code(code).__name__ if code else "the broker does not report it"
+        return (f"the privilege Read on group {group_id} was not checked: {cause}",)
     return ()

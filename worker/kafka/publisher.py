@@ -167,7 +167,7 @@ class KafkaPublisher:
                 future.cancel()  # where this was cancelled itself: nobody will look at it
         for topic, failure in failures.items():
             if topic not in unsent:
-                await self._judge(producer, failure)
+                await self._replace_if_failed(producer, failure)
         return failures
 
     async def produce(self, outgoing_record: OutgoingRecord) -> tuple[int, int]:
@@ -182,7 +182,7 @@ class KafkaPublisher:
         try:
             written = await (await _queued(producer, outgoing_record, alone=False))
         except KafkaError as error:
-            await self._judge(producer, error)
+            await self._replace_if_failed(producer, error)
             raise Unavailable(described(outgoing_record, error, self.limits)) from error
         return written.partition, written.offset
 
@@ -251,7 +251,7 @@ class KafkaPublisher:
                         silent.close()
         raise Unavailable(self._connection.refused_cause() or f"Kafka does not answer: {problem}")
 
-    async def _judge(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
+    async def _replace_if_failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
         """Replace a producer that this error leaves in a state it cannot get out of."""
         if isinstance(error, RIGHT_ERRORS):
             self._connection.rights.add(self._connection.refusal(error))

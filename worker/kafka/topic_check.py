@@ -58,7 +58,7 @@ class KafkaTopicCheck:
         )
 
     async def check_privileges(self) -> Sequence[str]:
-        """Which privileges could not be tried.
+        """Which privileges could not be checked.
 
         Raises:
             ConfigurationError: the worker may not read an input topic, or write an output topic.
@@ -87,7 +87,9 @@ class KafkaTopicCheck:
                 limits[topic] = int(values[_LIMIT])
             else:
                 cause = message or aiokafka.errors.for_code(code).__name__
-                unknown.append(f"{_LIMIT} of topic {topic} is unknown ({cause}); it needs the right DescribeConfigs")
+                unknown.append(
+                    f"{_LIMIT} of topic {topic} is unknown ({cause}); grant the privilege DescribeConfigs to check it"
+                )
         return limits, tuple(unknown)
 
     def _advice(self, limits: Mapping[str, int]) -> Iterator[str]:
@@ -114,7 +116,7 @@ def _problem(code: int) -> str | None:
     if error is aiokafka.errors.UnknownTopicOrPartitionError:
         return "does not exist: create it"
     if error is aiokafka.errors.TopicAuthorizationFailedError:
-        return "does not exist, or the worker lacks the right Describe on it: create it or grant the right"
+        return "does not exist, or the worker lacks the privilege Describe on it: create it or grant the privilege"
     if error in {aiokafka.errors.NoError, aiokafka.errors.LeaderNotAvailableError}:
         return None
     return f"cannot be used: {error.__name__}"

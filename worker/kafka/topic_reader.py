@@ -108,23 +108,23 @@ class KafkaTopicReader:
                 return found
 
     async def check_privileges(self) -> Sequence[str]:
-        """Which privilege on the group could not be tried.
+        """Which privilege on the group could not be checked.
 
         Raises:
             ConfigurationError: the worker may not join the group.
         """
-        with self._translated(f"the rights on group {self._group_id}"):
+        with self._translated(f"the privileges on group {self._group_id}"):
             return await privileges.group_advice(self._of_admin(), self._group_id)
 
     async def begins(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         partitions = await self._partitions(topics)
-        with self._translated("where topics begin"):
+        with self._translated("the first offsets of the topics"):
             found = await self._of_consumer().beginning_offsets(partitions) if partitions else {}
         return {Partition(*partition): offset for partition, offset in found.items()}
 
     async def ends(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         partitions = await self._partitions(topics)
-        with self._translated("where topics end"):
+        with self._translated("the end offsets of the topics"):
             found = await self._of_consumer().end_offsets(partitions) if partitions else {}
         return {Partition(*partition): offset for partition, offset in found.items()}
 
@@ -164,10 +164,12 @@ class KafkaTopicReader:
                         yield record_of(record)
             if loop.time() - heard_at_seconds > self._silence_seconds:
                 topics = ", ".join(sorted({partition.topic for partition in open_ends}))
-                raise Unavailable(f"the rest of {topics} does not come")
+                raise Unavailable(
+                    f"no record of {topics} came for {self._silence_seconds:.0f} s, before the end was reached"
+                )
 
     async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
-        """Asks for all topics there are: to ask for one by name could make it."""
+        """Of all topics, as a request that names one could create it."""
         with self._translated("the topics"):
             there = await self._of_admin().describe_topics()
         return [
@@ -195,5 +197,5 @@ class KafkaTopicReader:
             at = self._connection.bootstrap_servers
             passing = isinstance(error, TimeoutError) or error.retriable
             raise (Unavailable if passing else ConfigurationError)(
-                f"Kafka at {at} does not tell {what}: {error!r}"
+                f"{what} cannot be read from Kafka at {at}: {error!r}"
             ) from error

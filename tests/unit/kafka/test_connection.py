@@ -74,7 +74,7 @@ def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str,
     [
         (SaslAuthenticationFailed("wrong"), "login ada by PLAIN, see RUDDER_KAFKA_SASL_USERNAME"),
         (UnsupportedSaslMechanismError("off"), "_MECHANISM"),
-        (TopicAuthorizationFailedError("events"), "grant login ada the right"),
+        (TopicAuthorizationFailedError("events"), "grant login ada the privilege"),
         (ssl.SSLCertVerificationError("expired"), "RUDDER_KAFKA_SSL_"),
         (ValueError("RUDDER_X_FILE cannot be read"), "cannot log in to Kafka at kafka:9093: RUDDER_X_FILE"),
     ],
