@@ -40,11 +40,11 @@ async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
     source = ScriptedSource([message.record for message in before])
     partition = Partition(frozen.record.topic, frozen.record.partition)
     async with opened(database_url) as store, asyncio.TaskGroup() as group:
-        gates, breaker = the_monitors(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
+        monitors, breaker = the_monitors(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
         consumer = Consumer(
             client=source,
-            delivery=a_delivery(store, publisher, clock, gates=gates, breaker=breaker, metrics=metrics),
-            gates=gates,
+            delivery=a_delivery(store, publisher, clock, monitors=monitors, breaker=breaker, metrics=metrics),
+            monitors=monitors,
             breaker=breaker,
             bounds=BOUNDS,
             clock=clock,
