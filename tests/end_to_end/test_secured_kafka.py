@@ -196,7 +196,7 @@ async def test_revoked_privilege_is_named_until_it_is_granted(stage: Stage, kafk
         with kafka.denied(USER, operation, kind, name):
             await stage.send([story.deploy("started")])
             await worker.until(lambda: "broker.refused" in worker.stderr, what="it is logged")
-            assert f"grant login {USER} the right" in worker.stderr
+            assert f"grant login {USER} the privilege" in worker.stderr
 
             async def is_said() -> bool:
                 return "grant login" in (await worker.get("/readyz")).text
