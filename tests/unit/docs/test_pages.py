@@ -8,6 +8,7 @@ import pytest
 
 from worker.settings import Settings
 from worker.telemetry import METRICS, LogEvent
+from worker.verify.verification import COUNTS
 
 ROOT = Path(__file__).parents[3]
 DOCS = ROOT / "docs"
@@ -69,6 +70,14 @@ def test_named_log_events_exist() -> None:
 
 def _is_no_event(name: str) -> bool:
     return name.startswith(("release.", "deployment.", "activity."))  # short names of event types
+
+
+def test_named_counts_of_verify_exist() -> None:
+    page = (DOCS / "how-to" / "verify.md").read_text(encoding="utf-8")
+    table = page.split("| count | meaning |")[1].split("\n\n")[0]
+    named = re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)
+    assert len(named) >= 5
+    assert set(named) <= set(COUNTS)
 
 
 @pytest.mark.parametrize("page", ["README.md", "SECURITY.md"])
