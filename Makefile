@@ -45,7 +45,7 @@ test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tabl
 	$(BIN)/python -m tests.fault_injection --plans 40 --seed $$(date +%j)00
 
 coverage: $(STAMP) ## Branch coverage by the tests that need no server: all of worker/rules and schemas, the rest as it is
-	$(BIN)/python -m pytest $(PARALLEL) --cov --cov-report= tests/unit tests/properties $(ARGS)
+	$(BIN)/coverage run -m pytest tests/unit tests/properties $(ARGS)
 	$(BIN)/coverage report --skip-covered --omit='$(COVERED)'
 	$(BIN)/coverage report --show-missing --fail-under=100 --include='$(COVERED)'
 

@@ -1,0 +1,39 @@
+"""What the rules refuse to guess: an event without a rule, effects without an event, a redrive of another partition."""
+
+from dataclasses import replace
+from typing import cast
+
+import pytest
+
+from schemas.event import Event, Invalid
+from schemas.incoming import EventData
+from schemas.reasons import Reason
+from schemas.types import EventType as E
+from tests.unit.rules.story import REDRIVE, Story, applied, message, rejected, release_id
+from worker.rules.decide import decide
+from worker.rules.effects import Effects
+from worker.rules.message import Message
+from worker.rules.state import State
+
+
+def test_event_without_a_rule_is_an_error() -> None:
+    """A type that was added to the contract only must not be taken for another."""
+    told = message(E.RELEASE_SUBMITTED)
+    data = EventData(release_id=release_id(), organization_id="acme")
+    unknown = replace(told, content=replace(cast("Event", told.content), data=data))
+    with pytest.raises(TypeError, match="no rule for EventData"):
+        decide(State(), unknown)
+
+
+def test_effects_need_an_event() -> None:
+    broken = Invalid(reason=Reason.MALFORMED_JSON, detail="wrong")
+    with pytest.raises(TypeError, match="only an event has effects"):
+        Effects(State(), Message(record=message(E.RELEASE_SUBMITTED).record, content=broken))
+
+
+def test_redrive_in_another_partition_is_decided_afresh() -> None:
+    """Offsets of two partitions say nothing about their order."""
+    story = Story()
+    rejected(story.take(message(E.RELEASE_SUBMITTED, id="x", partition=1, offset=900)), Reason.RELEASE_NOT_FOUND)
+    story.tell(E.RELEASE_CREATED)
+    applied(story.take(message(E.RELEASE_SUBMITTED, id="x", at=5, partition=0, offset=3, headers=REDRIVE)))
