@@ -1,4 +1,4 @@
-"""The one place that constructs the parts and wires them together. Nothing here waits or decides."""
+"""Constructs all parts and connects them. Nothing here waits or decides."""
 
 import platform
 import socket
@@ -48,11 +48,11 @@ if TYPE_CHECKING:
     from worker.service.tracing import OtelTracer
 
 _POLL_TIMEOUT_SECONDS = 0.25
-"""How long a poll waits for records, and so how soon a stop is noticed."""
+"""Longest wait of a poll for records, and so the longest delay of a stop."""
 
 _PROBE_INITIAL_SECONDS = 0.1
 _PROBE_MAX_SECONDS = 1.0
-"""Between two questions whether a dependency is back: work goes on soon after it is, and nobody is hammered."""
+"""Delays between two probes of an unavailable dependency."""
 
 _BROKER_PATIENCE_SECONDS = 5.0
 
@@ -61,7 +61,7 @@ _BROKER_PROBE_SECONDS = 1.0
 
 _COMMIT_TIMEOUT_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
-"""What a rebalance has to allow for beyond the drain, the commit under way and the last: noticing it, joining again."""
+"""Part of the rebalance timeout, beside the drain and two commits: detecting the rebalance, and joining again."""
 
 
 def kafka_connection(settings: Settings) -> Connection:
@@ -85,7 +85,7 @@ def publisher(settings: Settings, connection: Connection | None = None) -> Kafka
 
 
 def topic_check(settings: Settings, producer: Publisher) -> KafkaTopicCheck:
-    """`check` it once the producer has started."""
+    """Call `check` after the producer has started."""
     return KafkaTopicCheck(
         producer,
         inputs=settings.input_topics,
@@ -141,7 +141,7 @@ def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: 
 
 
 LAST_SERVICES = ("http",)
-"""What is asked to stop when the others have ended: the drain can be watched, and its metrics be scraped."""
+"""Services that stop after the others: metrics are served until the end of the drain."""
 
 
 def services(settings: Settings) -> Mapping[str, Service]:
@@ -159,16 +159,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
     delivery = Delivery(
         store=database,
         publisher=producer,
-        outgoing=OutgoingRecords(
-            topics=output_topics(settings),
-            content_mode=settings.content_mode,
-            source=settings.event_source,
-            worker=f"rudder-worker/{__version__} {socket.gethostname()}",
-        ),
-        policy=RetryPolicy(
-            backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
-            attempts_max=settings.attempts_max,
-        ),
+        outgoing=_outgoing(settings),
+        policy=_retry_policy(settings),
         monitors=monitors,
         breaker=breaker,
         decider=partial(decide, sources=allowed_sources(settings.sources_file)),
@@ -176,20 +168,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
         metrics=metrics,
     )
-    client = KafkaConsumerClient(
-        connection,
-        topics=settings.input_topics,
-        group_id=settings.group_id,
-        group_instance_id=settings.group_instance_id,
-        assignor=settings.partition_assignment_strategy,
-        session_timeout_seconds=settings.session_timeout_seconds,
-        max_poll_interval_seconds=settings.max_poll_interval_seconds,
-        rebalance_timeout_seconds=settings.drain_timeout_seconds + 2 * _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
-        commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
-        metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
-        batch_bytes_max=_batch_bytes_max(settings),
-        metrics=metrics,
-    )
+    client = _consumer_client(settings, connection, metrics)
     consumer = Consumer(
         client=client,
         delivery=delivery,
@@ -224,8 +203,41 @@ def services(settings: Settings) -> Mapping[str, Service]:
     return {"worker": worker, "http": server, "broker": broker_monitor, "lag": lag}
 
 
+def _consumer_client(settings: Settings, connection: Connection, metrics: Metrics) -> KafkaConsumerClient:
+    return KafkaConsumerClient(
+        connection,
+        topics=settings.input_topics,
+        group_id=settings.group_id,
+        group_instance_id=settings.group_instance_id,
+        assignor=settings.partition_assignment_strategy,
+        session_timeout_seconds=settings.session_timeout_seconds,
+        max_poll_interval_seconds=settings.max_poll_interval_seconds,
+        rebalance_timeout_seconds=settings.drain_timeout_seconds + 2 * _COMMIT_TIMEOUT_SECONDS + _MARGIN_SECONDS,
+        commit_timeout_seconds=_COMMIT_TIMEOUT_SECONDS,
+        metadata_max_age_seconds=settings.kafka_metadata_max_age_seconds,
+        batch_bytes_max=_batch_bytes_max(settings),
+        metrics=metrics,
+    )
+
+
+def _outgoing(settings: Settings) -> OutgoingRecords:
+    return OutgoingRecords(
+        topics=output_topics(settings),
+        content_mode=settings.content_mode,
+        source=settings.event_source,
+        worker=f"rudder-worker/{__version__} {socket.gethostname()}",
+    )
+
+
+def _retry_policy(settings: Settings) -> RetryPolicy:
+    return RetryPolicy(
+        backoff=Backoff(initial_seconds=settings.retry_initial_seconds, max_seconds=settings.retry_max_seconds),
+        attempts_max=settings.attempts_max,
+    )
+
+
 def _facts(settings: Settings) -> Mapping[str, object]:
-    """What tells one worker from another; no secrets."""
+    """The fields of `worker.started`; no secrets."""
     topics = output_topics(settings)
     return {
         "version": __version__,
@@ -258,10 +270,10 @@ def _monitors(
 
 
 def require_extras(settings: Settings) -> None:
-    """Look whether the packages are installed that only some settings need.
+    """Check that the packages are installed that only some settings require.
 
     Raises:
-        ConfigurationError: one is not; the line names the extra.
+        ConfigurationError: a package is missing; the message names the extra.
     """
     require_driver(settings.database_url.get_secret_value())
     if settings.tracing != "off":
@@ -269,7 +281,7 @@ def require_extras(settings: Settings) -> None:
 
 
 def connection_checks(settings: Settings) -> Sequence[Check]:
-    """What `check-config --connect` looks at. Nothing is written, created or joined.
+    """The checks of `check-config --connect`. They write, create and join nothing.
 
     Raises:
         ConfigurationError: as `services`.
@@ -314,7 +326,9 @@ def _otel_tracer() -> "type[OtelTracer]":
     try:
         from worker.service.tracing import OtelTracer
     except ImportError as error:
-        raise ConfigurationError("RUDDER_TRACING=otlp needs: pip install 'rudder-worker[otel]'") from error
+        raise ConfigurationError(
+            "RUDDER_TRACING=otlp requires a package that is not installed; run pip install 'rudder-worker[otel]'"
+        ) from error
     return OtelTracer
 
 
@@ -334,12 +348,12 @@ def _bounds(settings: Settings) -> Bounds:
 
 
 def _batch_bytes_max(settings: Settings) -> int:
-    """Of a batch that is decompressed: `run` and `verify` must take the same records for unreadable."""
+    """The largest decompressed batch: `run` and `verify` must treat the same records as unreadable."""
     return max(BATCH_BYTES_MAX, 2 * settings.event_bytes_max)
 
 
 def _secret(name: str, value: SecretStr | None) -> Secret:
-    """The secret; if it comes from a file, what reads that anew, as it is changed while the worker runs."""
+    """The secret; for a secret file a function that reads it, since the file may change while the worker runs."""
     path = secret_file(name)
     if value is None or path is None:
         return value.get_secret_value() if value is not None else None

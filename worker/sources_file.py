@@ -1,7 +1,4 @@
-"""The file that RUDDER_SOURCES_FILE names: which event sources may speak for which organization, in TOML.
-
-It is read once, at start; a worker that is restarted reads it anew.
-"""
+"""The file in RUDDER_SOURCES_FILE: the event sources of each organization, in TOML. It is read once, at start."""
 
 import tomllib
 from pathlib import Path
@@ -17,18 +14,18 @@ from worker.rules.errors import ConfigurationError
 FILE_BYTES_MAX = 1_048_576
 ORGANIZATIONS_MAX = 10_000
 SOURCES_MAX = 1_000
-"""Of one organization: an event's source is compared with each that is a beginning."""
+"""Per organization: an event's source is compared with each prefix."""
 
 _LINE_CHARS_MAX = 500
 
 
 def _pattern(text: str) -> str:
     if ANY in text[:-1]:
-        raise ValueError(f"a {ANY} stands for what follows, so it can only be the last character")
+        raise ValueError(f"{ANY} is allowed only as the last character, where it matches any suffix")
     if not text.isprintable():
-        raise ValueError("no event's source has control characters")
+        raise ValueError("contains control characters, which no event source has")
     if utf16_units(text.removesuffix(ANY)) > SOURCE_UNITS_MAX:
-        raise ValueError(f"no event's source is longer than {SOURCE_UNITS_MAX} UTF-16 code units")
+        raise ValueError(f"is longer than {SOURCE_UNITS_MAX} UTF-16 code units, the limit of an event source")
     return text
 
 
@@ -44,7 +41,7 @@ class _File(BaseModel):
 
 
 def allowed_sources(path: Path | None) -> AllowedSources | None:
-    """The allow-list in the file; None, for everybody, where no file is named.
+    """The allow-list in the file; without a file None: all sources are allowed.
 
     Raises:
         ConfigurationError: one clear line, of the first problem.
@@ -56,18 +53,18 @@ def allowed_sources(path: Path | None) -> AllowedSources | None:
             raw = file.read(FILE_BYTES_MAX + 1)
         if len(raw) > FILE_BYTES_MAX:
             raise _refusal(path, f"has more than {FILE_BYTES_MAX} bytes")
-        said = _File.model_validate(tomllib.loads(raw.decode("utf-8-sig")))
+        document = _File.model_validate(tomllib.loads(raw.decode("utf-8-sig")))
     except OSError as error:
         raise _refusal(path, f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise _refusal(path, "is no text in UTF-8") from error
+        raise _refusal(path, "is not UTF-8 text") from error
     except ValidationError as error:
         raise _refusal(path, _first(error)) from error
     except tomllib.TOMLDecodeError as error:
-        raise _refusal(path, f"is no TOML: {error}") from error
+        raise _refusal(path, f"is not TOML: {error}") from error
     except RecursionError as error:
-        raise _refusal(path, "is no TOML that can be read: nested too deep") from error
-    return AllowedSources.of(said.organizations)
+        raise _refusal(path, "is nested too deep") from error
+    return AllowedSources.of(document.organizations)
 
 
 def _first(error: ValidationError) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID
 from worker.rules.rows import Activity
 
 Row = Mapping[str, Any]
-"""A database row: column names and Python's values, times aware."""
+"""A database row: Python values by column name, times aware."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

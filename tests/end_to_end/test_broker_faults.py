@@ -111,7 +111,7 @@ async def test_missing_input_topic_ends_the_start_with_its_name(stage: Stage) ->
         assert "silent" not in (await worker.get("/readyz")).text
         assert await worker.ended() == 2, worker.told()
     [line] = complaints(worker.stderr)
-    assert line.startswith("rudder-worker: gave up on the topics after 5 s: ")
+    assert line.startswith("rudder-worker: topics: not available after 5 s: ")
     assert missing in line
     assert missing not in await asyncio.to_thread(named, stage.bootstrap_servers)
 

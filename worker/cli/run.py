@@ -65,7 +65,7 @@ def run(
             return
         for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
-        serve = _work if settings.processes == 1 else _watch
+        serve = _work if settings.processes == 1 else _supervise_processes
         _run(lambda stop: serve(settings, stop))
 
 
@@ -122,7 +122,7 @@ async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> 
     await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
 
 
-async def _watch(settings: Settings, stop: Stop) -> None:
+async def _supervise_processes(settings: Settings, stop: Stop) -> None:
     """Supervise several worker processes."""
     from worker.db.engine import parse_url
     from worker.sources_file import allowed_sources

@@ -139,7 +139,7 @@ class Retries:
     def _log_retry(self, message: Message, cause: Exception, failures: int, delay_seconds: float) -> None:
         left_out = 0
         if isinstance(cause, _EXTERNAL):
-            # The dependency answers, and cannot be used, for example with a full disk. That fails every message alike.
+            # The dependency answers, and cannot be used, for example with a full disk. That fails every message.
             now_seconds, group = self._clock.monotonic_seconds(), str(cause)[:_CAUSE_GROUP_CHARS]
             before = self._log_throttle.left_out_before(group, now_seconds=now_seconds)
             if before is None:

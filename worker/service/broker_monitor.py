@@ -1,7 +1,7 @@
-"""The monitor of what an operator has to mend at the broker: missing topics, refused logins, refused rights.
+"""Monitors problems at the broker that an operator has to solve: missing topics, refused logins, missing privileges.
 
-The broker answers in all these cases, so no outage is declared. What does not need it goes on; the log and `/readyz`
-name the object. A login or right that is refused for long ends the worker: only an operator can mend that.
+The broker answers, so these are not outages. Other work continues; the log and `/readyz` name the object. If a login or
+a privilege is refused for long, the worker ends.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from worker.telemetry import LogEvent
 _INTERVAL_SECONDS = 1.0
 _TOPICS_INTERVAL_SECONDS = 10.0
 REFUSED_SECONDS_MAX = 60.0
-"""For how long a broker may refuse the worker: about as long as a changed secret takes to get to its file."""
+"""Time limit of a refusal: a changed secret takes about as long to reach its file."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.broker")
 
 
 class BrokerMonitor:
-    """A service. `refusal`: why brokers refuse the worker now, and since how many seconds; None: they do not."""
+    """A service. `refusal`: why brokers refuse the worker, and for how many seconds; None: they do not."""
 
     def __init__(self, topics: Topics, *, refusal: Callable[[], tuple[str, float] | None], clock: Clock) -> None:
         self._topics = topics
@@ -34,18 +34,18 @@ class BrokerMonitor:
 
     @property
     def problem(self) -> str | None:
-        """The topics that cannot be used, in one line."""
+        """The unusable topics, in one line."""
         found = self._findings
         return None if found is None or not found.problems else "; ".join(found.problems)
 
     @property
     def refused(self) -> str | None:
-        """Why a broker that answers refuses the worker."""
+        """Why a broker refuses the worker; None: it does not."""
         refusal = self._refusal()
         return None if refusal is None else refusal[0]
 
     async def check(self) -> None:
-        """Look at the topics once.
+        """Check the topics once.
 
         Raises:
             Unavailable: no broker answers, or an input topic cannot be used.
@@ -56,7 +56,7 @@ class BrokerMonitor:
             raise Unavailable("; ".join(found.inputs))
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Look again until `stop`.
+        """Check the topics and the refusal until `stop`.
 
         Raises:
             ConfigurationError: brokers have refused the worker for too long.
@@ -64,9 +64,11 @@ class BrokerMonitor:
         while not await self._clock.wait(stop, timeout_seconds=_INTERVAL_SECONDS):
             refusal = self._refusal()
             if refusal is not None and refusal[1] >= REFUSED_SECONDS_MAX:
-                raise ConfigurationError(f"{refusal[0]}; refused for {refusal[1]:.0f} s, which is too long")
+                raise ConfigurationError(
+                    f"{refusal[0]}; refused for {refusal[1]:.0f} s, longer than {REFUSED_SECONDS_MAX:.0f} s"
+                )
             if self._findings is None:
-                continue  # the start of the worker makes the first check
+                continue  # the worker's start makes the first check
             interval_seconds = _INTERVAL_SECONDS if self._findings.problems else _TOPICS_INTERVAL_SECONDS
             if self._clock.monotonic_seconds() < self._checked_at_seconds + interval_seconds:
                 continue
@@ -74,7 +76,7 @@ class BrokerMonitor:
                 async with asyncio.timeout(_TOPICS_INTERVAL_SECONDS):
                     await self._probe_once()
             except (Unavailable, TimeoutError):
-                # The outage is reported where it is waited out; what was found before still holds.
+                # The dependency monitor reports the outage; the last findings remain valid.
                 self._checked_at_seconds = self._clock.monotonic_seconds()
 
     async def _probe_once(self) -> None:

@@ -1,4 +1,4 @@
-"""The system's time and chance. Tests bring their own."""
+"""The system's time and randomness. Tests use their own."""
 
 import asyncio
 import random
@@ -6,7 +6,7 @@ import time
 
 
 class SystemClock:
-    """`worker.ports.Clock` on the real thing."""
+    """`worker.ports.Clock` of the operating system."""
 
     def monotonic_seconds(self) -> float:
         return time.monotonic()

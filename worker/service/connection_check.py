@@ -1,4 +1,4 @@
-"""Whether what the settings name can be reached and used: looked at once, without waiting for what may come up."""
+"""Checks whether the configured servers can be reached and used: once, without retries."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,9 +11,9 @@ _TIMEOUT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One look. `look` returns what an operator should know and is no problem; `close` is called however it ends.
+    """One check. `look` returns recommendations, or raises the problem; `close` is always called afterwards.
 
-    `needs`: the name of a check without which this one is not tried.
+    `needs`: the name of a check that must have succeeded before this one.
     """
 
     name: str
@@ -24,7 +24,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Checked:
-    """`problem`: None where all is well."""
+    """The result of a check. `problem`: None on success."""
 
     name: str
     problem: str | None = None
@@ -38,21 +38,23 @@ class Checked:
 
 
 async def connect(checks: Sequence[Check]) -> Sequence[Checked]:
-    """Look at each in order, and close in reverse order what was opened."""
-    done: list[Checked] = []
+    """Run the checks in order, and close in reverse order."""
+    results: list[Checked] = []
     opened: list[Check] = []
     try:
         for check in checks:
-            if any(one.name == check.needs and one.problem is not None for one in done):
-                done.append(Checked(name=check.name, problem=f"not looked at without the {check.needs}"))
+            if any(one.name == check.needs and one.problem is not None for one in results):
+                results.append(
+                    Checked(name=check.name, problem=f"not checked, because the check of the {check.needs} failed")
+                )
                 continue
             opened.append(check)
-            done.append(await _checked(check))
+            results.append(await _checked(check))
     finally:
         for check in reversed(opened):
             if check.close is not None:
                 await check.close()
-    return done
+    return results
 
 
 async def _checked(check: Check) -> Checked:

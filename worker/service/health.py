@@ -1,4 +1,4 @@
-"""What the worker says of itself to an orchestrator."""
+"""Liveness and readiness of the worker, for an orchestrator."""
 
 import asyncio
 
@@ -9,23 +9,23 @@ from worker.ports import Clock, Membership
 from worker.service.broker_monitor import BrokerMonitor
 
 _STUCK_AFTER_SECONDS = 60.0
-"""Longer than any single step of the loop may take: a commit, a poll, a wait for room."""
+"""Longer than any step of the loop: a commit, a poll, a wait for the in-flight budget."""
 
 _ANSWER_TIMEOUT_SECONDS = 2.0
 
 _UNASSIGNED = (
-    "none assigned yet; the group may be waiting for a member that went without a word, "
-    "for up to RUDDER_SESSION_TIMEOUT_SECONDS: a restart prolongs that"
+    "none assigned yet; the group may be waiting up to RUDDER_SESSION_TIMEOUT_SECONDS for a member that ended without "
+    "leaving it; do not restart, which prolongs the wait"
 )
 
 _DROPPED = (
-    "the group has dropped this member: no heartbeat for RUDDER_SESSION_TIMEOUT_SECONDS, or no poll for "
-    "RUDDER_MAX_POLL_INTERVAL_SECONDS; it joins again by itself"
+    "the group has removed this member: no heartbeat for RUDDER_SESSION_TIMEOUT_SECONDS, or no poll for "
+    "RUDDER_MAX_POLL_INTERVAL_SECONDS; it joins again automatically"
 )
 
 
 class WorkerHealth:
-    """Liveness looks at the loop alone: restarting a worker brings no database back."""
+    """Liveness depends on the loop alone: a restart does not end an outage of the database."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class WorkerHealth:
         topics = None
         if (broker_monitor := self._broker_monitor) is not None:
             topics, broker = broker_monitor.problem, broker or broker_monitor.refused
-        # Without its topics no member is assigned anything, and no other member is to blame.
+        # Without the topics nothing is assigned; the cause is not another member.
         unassigned = _UNASSIGNED if topics is None else None
         partitions = dropped if self._consumer.joined else unassigned
         tripped = self._breaker.tripped

@@ -1,5 +1,5 @@
-"""The HTTP endpoints for orchestrators and Prometheus. They are served from the worker's own event loop, on purpose:
-a loop that is stuck cannot answer."""
+"""The HTTP endpoints for orchestrators and Prometheus. The worker's event loop serves them, so that a blocked loop does
+not answer."""
 
 import asyncio
 import contextlib
@@ -25,27 +25,27 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.service")
 
 _BACKLOG = 128
 _GRACE_SECONDS = 3
-"""For an answer that is under way when the worker stops; longer than what /readyz asks for may take."""
+"""For responses in progress when the worker stops; longer than the timeouts of /readyz."""
 
 
 class Health(Protocol):
-    """What the endpoints ask."""
+    """The source of the endpoints' responses."""
 
     def alive(self) -> bool:
-        """Whether the consuming loop still comes round; says nothing of any dependency."""
+        """Whether the consuming loop makes progress; independent of dependencies."""
         ...
 
     async def unready(self) -> dict[str, str]:
-        """What keeps the worker from working now, by name; empty when it is ready."""
+        """The current problems, by name; empty: the worker is ready."""
         ...
 
 
 def application(health: Health, registry: CollectorRegistry) -> Starlette:
     async def livez(_request: Request) -> Response:
-        return _answer({} if health.alive() else {"loop": "makes no progress"})
+        return _response({} if health.alive() else {"loop": "makes no progress"})
 
     async def readyz(_request: Request) -> Response:
-        return _answer(await health.unready())
+        return _response(await health.unready())
 
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -69,7 +69,7 @@ class Server:
         """Serve until `stop`.
 
         Raises:
-            ConfigurationError: the address cannot be listened on.
+            ConfigurationError: the server cannot listen on the address.
         """
         listening = self._listen()
         _log.info(LogEvent.HTTP_LISTENING, host=self._host, port=listening.getsockname()[1])
@@ -93,13 +93,13 @@ class Server:
 
 
 class _SignalFreeServer(uvicorn.Server):
-    """Signals belong to the command, not to the web server."""
+    """The command handles signals, not the web server."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
 
 
-def _answer(problems: dict[str, str]) -> Response:
+def _response(problems: dict[str, str]) -> Response:
     body = json.dumps({"status": "unavailable" if problems else "ok", **problems})
     return Response(body, status_code=503 if problems else 200, media_type="application/json")

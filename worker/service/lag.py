@@ -1,7 +1,7 @@
-"""How far each assigned partition is behind its end, and whether it advances: measured, not derived from what is done.
+"""The lag of each assigned partition, and whether it completes records: measured at the broker.
 
-While the breaker is open, a record blocks its partition or a transaction at the broker is open, nothing is completed
-that a metric could be derived from. So the broker is asked, every few seconds, and whether or not anything is fetched.
+While the breaker is open, a record blocks its partition, or a producer's transaction is open, no record is completed
+from which a metric could be derived. So log ends are read every few seconds, also while nothing is fetched.
 """
 
 import asyncio
@@ -25,29 +25,29 @@ from worker.telemetry import (
 _INTERVAL_SECONDS = 5.0
 
 _STALLED_AFTER_SECONDS = 60.0
-"""A producer's transaction may be open for a minute by default; then the broker ends it."""
+"""The default timeout of a producer's transaction, after which the broker aborts it."""
 
-_BREAKER = "the breaker is open: see breaker.opened"
+_BREAKER = "the breaker is open; see the log event breaker.opened"
 _TRANSACTION = (
-    "a transaction at the broker is open, and nothing behind the last stable offset is delivered before it ends: see "
-    "kafka-transactions.sh find-hanging, describe-producers and abort"
+    "a producer's transaction is open, so records behind the last stable offset are not delivered; find and abort it "
+    "with kafka-transactions.sh find-hanging, describe-producers and abort"
 )
-_UNKNOWN = "the broker delivers no records of the partition: see the Kafka client's own warnings"
+_UNKNOWN = "the broker delivers no records of the partition; see the warnings of the Kafka client"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.lag")
 
 
 @dataclass(slots=True)
 class _Progress:
-    """`offset`: the first that is not completed, since when; `told`: whether it was logged that it does not advance."""
+    """`offset`: the first incomplete one, since `since_seconds`. `logged`: whether the stall was logged."""
 
     offset: int
     since_seconds: float
-    told: bool = False
+    logged: bool = False
 
 
 class LagMonitor:
-    """A service. Before the consumer has begun, and once it drains, there is nothing to measure."""
+    """A service. It measures from the consumer's first iteration until the drain."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class LagMonitor:
             await self.run_once()
 
     async def run_once(self) -> None:
-        """Measure once. What cannot be measured now keeps the value that it had."""
+        """Measure once. Without a measurement, metrics keep their values."""
         if self._consumer.beat_seconds is None:
             return
         try:
@@ -91,26 +91,28 @@ class LagMonitor:
             for metric in (PARTITION_LAG_RECORDS, PARTITION_OPEN_TRANSACTION_RECORDS, PARTITION_STALLED_SECONDS):
                 self._metrics.remove(metric, partition.topic, str(partition.partition))
         for partition, end in ends.items():
-            self._note(partition, end)
+            self._measure_partition(partition, end)
 
-    def _note(self, partition: Partition, end: LogEnd) -> None:
+    def _measure_partition(self, partition: Partition, end: LogEnd) -> None:
         now_seconds = self._clock.monotonic_seconds()
-        unfinished = self._consumer.first_incomplete(partition)
-        offset = end.position if unfinished is None else unfinished
+        incomplete = self._consumer.first_incomplete(partition)
+        offset = end.position if incomplete is None else incomplete
         lag = max(0, end.end - offset)
         progress = self._progress.get(partition)
         if progress is None or progress.offset != offset or not lag:
-            if progress is not None and progress.told:
-                _log.warning(LogEvent.PARTITION_RESUMED, **partition._asdict(), offset=offset)  # as loud as the other
+            if progress is not None and progress.logged:
+                _log.warning(
+                    LogEvent.PARTITION_RESUMED, **partition._asdict(), offset=offset
+                )  # the level of partition.stalled
             progress = self._progress[partition] = _Progress(offset, now_seconds)
         stalled_seconds = now_seconds - progress.since_seconds if lag else 0.0
         labels = partition.topic, str(partition.partition)
         self._metrics.set(PARTITION_LAG_RECORDS, lag, *labels)
         self._metrics.set(PARTITION_OPEN_TRANSACTION_RECORDS, max(0, end.end - end.stable), *labels)
         self._metrics.set(PARTITION_STALLED_SECONDS, stalled_seconds, *labels)
-        cause = self._cause(end, unfinished)
-        if stalled_seconds >= _STALLED_AFTER_SECONDS and not progress.told and cause is not None:
-            progress.told = True
+        cause = self._cause(end, incomplete)
+        if stalled_seconds >= _STALLED_AFTER_SECONDS and not progress.logged and cause is not None:
+            progress.logged = True
             _log.warning(
                 LogEvent.PARTITION_STALLED,
                 **partition._asdict(),
@@ -121,10 +123,10 @@ class LagMonitor:
                 cause=cause,
             )
 
-    def _cause(self, end: LogEnd, unfinished: int | None) -> str | None:
-        """Why it does not advance; None where another line says so: that of an outage, or of a record held back."""
+    def _cause(self, end: LogEnd, incomplete: int | None) -> str | None:
+        """Why no record is completed; None if another log event reports it: an outage, or a blocked commit."""
         if self._breaker.tripped is not None:
             return _BREAKER
-        if unfinished is not None or not self._monitors.available:
+        if incomplete is not None or not self._monitors.available:
             return None
         return _TRANSACTION if end.position >= end.stable else _UNKNOWN

@@ -1,7 +1,7 @@
-"""Logs on standard error: JSON lines, or for a person at a terminal, coloured ones. Results go to standard output.
+"""Logs on standard error: JSON lines, or coloured lines on a terminal. Results are on standard output.
 
-Much of what is logged was written by somebody else. One event is one line, in ASCII or printable, and nobody's words
-look like a line of their own; only a person's traceback has lines, and each of them is marked as part of one.
+Logs contain text of publishers and libraries, which must not forge a line. Each event is one line of printable
+characters. Only a traceback on a terminal has several lines, each with a mark.
 """
 
 import io
@@ -24,7 +24,7 @@ LogFormat = Literal["json", "console"]
 _SILENCE_SECONDS = 60.0
 _TRACEBACK_MARK = "  | "
 _TRACEBACK_CHARS_MAX = 20_000
-"""An error may quote a whole event. Its beginning and its end are what is looked at."""
+"""An error may contain a whole event; the beginning and the end of the traceback are kept."""
 
 _QUIET = {
     "aiokafka": logging.WARNING,
@@ -32,7 +32,7 @@ _QUIET = {
     "alembic": logging.WARNING,
     "asyncio": logging.WARNING,
 }
-"""Libraries that tell at `info` what the worker tells itself, or nobody needs."""
+"""Libraries whose `info` lines repeat the worker's own."""
 
 
 _chosen: list[LogFormat] = []
@@ -83,14 +83,14 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
-    handler.addFilter(_FirstOfItsKind())
-    handler.addFilter(_nobody_waited_for)
+    handler.addFilter(_KafkaClientFilter())
+    handler.addFilter(_is_not_of_lost_connection)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     for name, quiet in _QUIET.items():
         logging.getLogger(name).setLevel(max(quiet, root.level))
-    logging.getLogger("worker.command").setLevel(logging.INFO)  # what a command was asked for, whatever the level
+    logging.getLogger("worker.command").setLevel(logging.INFO)  # a command's output, whatever the level
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -108,7 +108,7 @@ def configure(*, level: str, log_format: LogFormat | None) -> None:
 
 
 def log_fault(error: BaseException) -> None:
-    """The traceback of an error that ends the command and is a fault of the worker's own."""
+    """Log an exception that ends the command and is a bug in the worker."""
     logging.getLogger("worker.command").critical(LogEvent.COMMAND_FAILED, exc_info=error)
 
 
@@ -118,7 +118,7 @@ def _log_fault(_kind: type[BaseException], error: BaseException, _trace: Traceba
 
 def _log_fault_of_thread(arguments: threading.ExceptHookArgs) -> None:
     error = arguments.exc_value
-    # A driver's thread that has a result when the command is over: nobody waits for it any more.
+    # A driver's thread completed after the end of the command; its result is not needed.
     late = isinstance(error, RuntimeError) and str(error) == "Event loop is closed"
     if error is not None and not late:
         logging.getLogger("worker.thread").critical("uncaught exception in a thread", exc_info=error)
@@ -130,7 +130,7 @@ def _log_ignored_fault(arguments: "sys.UnraisableHookArgs") -> None:
 
 
 def _coloured(stream: TextIO) -> bool:
-    """By the conventions: https://no-color.org, https://force-color.org, and a terminal that can colour."""
+    """By https://no-color.org, https://force-color.org, and the terminal's capabilities."""
     if os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("FORCE_COLOR"):
@@ -138,56 +138,53 @@ def _coloured(stream: TextIO) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _nobody_waited_for(record: logging.LogRecord) -> bool:
-    """Not the news, when the garbage collector comes by, that a connection was broken which nobody uses any more: a
-    library leaves such futures behind, and what was asked on that connection was told to who asked.
-    """
+def _is_not_of_lost_connection(record: logging.LogRecord) -> bool:
+    """Whether to log the record. A library leaves futures of lost connections, whose callers already got the error."""
     error = record.exc_info[1] if record.exc_info else None
-    left_behind = record.name == "asyncio" and "never retrieved" in record.getMessage()
-    return not (left_behind and isinstance(error, ConnectionError))
+    of_lost_connection = record.name == "asyncio" and "never retrieved" in record.getMessage()
+    return not (of_lost_connection and isinstance(error, ConnectionError))
 
 
-class _FirstOfItsKind(logging.Filter):
-    """While a broker is away aiokafka says so seventy times a second: one line of each kind is let through, from when
-    the worker says that it waits for the broker until it says that it is back, and how many were left out. At any other
-    time it is one of each kind a minute.
+class _KafkaClientFilter(logging.Filter):
+    """Throttles aiokafka's lines. During an outage, which it logs seventy times a second, one line of each kind is
+    written; `dependency.available` has the number of the others. At other times it is one of each kind per minute.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._said_at_seconds: dict[tuple[str, str], float] = {}
+        self._logged_at_seconds: dict[tuple[str, str], float] = {}
         self._left_out = 0
-        self._awaited = False
+        self._in_outage = False
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not record.name.startswith("aiokafka"):
             self._follow(record.msg)
             return True
         if record.levelno == logging.ERROR and not record.exc_info:
-            # A refused connection or a group without a coordinator, as at every start beside a broker: the client
-            # tries again, and what lasts is logged by the worker. An alert on `error` must not fire for it.
+            # A refused connection or a missing coordinator, as at every start: the client retries, and the worker logs
+            # lasting ones. Alerts on `error` must not fire for them.
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)
         template, now_seconds = (record.name, str(record.msg)), time.monotonic()
-        said_at_seconds = self._said_at_seconds.get(template)
-        if said_at_seconds is not None and (self._awaited or now_seconds - said_at_seconds < _SILENCE_SECONDS):
-            self._left_out += self._awaited
+        logged_at_seconds = self._logged_at_seconds.get(template)
+        if logged_at_seconds is not None and (self._in_outage or now_seconds - logged_at_seconds < _SILENCE_SECONDS):
+            self._left_out += self._in_outage
             return False
-        self._said_at_seconds[template] = now_seconds
+        self._logged_at_seconds[template] = now_seconds
         return True
 
     def _follow(self, message: object) -> None:
-        """What the worker itself says of the broker: its events arrive here as they are, before they are rendered."""
+        """Follow the worker's events of the broker, which arrive here before they are rendered."""
         if not isinstance(message, dict) or message.get("dependency") != "broker":
             return
         event = message.get("event")
         if event == LogEvent.DEPENDENCY_UNAVAILABLE:
-            recently_seconds = time.monotonic() - _SILENCE_SECONDS  # what aiokafka said just now, it said of this
-            said = self._said_at_seconds.items()
-            self._said_at_seconds = {kind: at_seconds for kind, at_seconds in said if at_seconds > recently_seconds}
-            self._awaited, self._left_out = True, 0
-        elif event == LogEvent.DEPENDENCY_AVAILABLE and self._awaited:
-            self._awaited = False
-            self._said_at_seconds.clear()
+            recently_seconds = time.monotonic() - _SILENCE_SECONDS  # recent lines belong to this outage
+            logged = self._logged_at_seconds.items()
+            self._logged_at_seconds = {kind: at_seconds for kind, at_seconds in logged if at_seconds > recently_seconds}
+            self._in_outage, self._left_out = True, 0
+        elif event == LogEvent.DEPENDENCY_AVAILABLE and self._in_outage:
+            self._in_outage = False
+            self._logged_at_seconds.clear()
             if self._left_out:
                 message["lines_left_out"] = self._left_out
 

@@ -8,7 +8,7 @@ from worker.rules.state import Outcome
 
 
 class NoTracing:
-    """`worker.ports.Tracer` that tells nobody."""
+    """`worker.ports.Tracer` that exports nothing."""
 
     @contextmanager
     def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:

@@ -31,7 +31,7 @@ _INTERRUPTED_SECONDS = 5.0
 """How long an interrupted process may take to end; less than the supervisor gives a cancelled service."""
 
 _IN_ORDER: tuple[Mapping[str, str | int], ...] = ({"exit_code": 0}, {"signal": "SIGTERM"})
-"""How a process ends that was asked to; by the signal itself if it had not yet installed a handler."""
+"""The orderly ends of a stopped process; by the signal itself if its handler is not installed yet."""
 
 
 class ProcessSupervisor:
@@ -46,7 +46,7 @@ class ProcessSupervisor:
         self._grace_seconds = grace_seconds
         self._clock = clock
         self.failed = False
-        """Whether the process, asked to stop, ended in any other way than in order."""
+        """Whether the process, after the request to stop, ended in any other way than in order."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep a process running until `stop`, then end it and return. Cancelled, it ends the process at once.

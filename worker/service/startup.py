@@ -1,4 +1,4 @@
-"""Waiting for what the worker depends on: a database or broker that may come up, for as long as the settings say."""
+"""Waits at start for the database and the broker, up to a timeout."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ _MOMENT_SECONDS = 0.5
 
 _LOGINS_MAX = 3
 _LOGIN_DELAY_SECONDS = 5.0
-"""A failover refuses logins for some seconds; after more than a few refusals a database may lock the account."""
+"""A failover refuses logins for some seconds. After many refusals a database may lock the account."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.startup")
 
@@ -52,23 +52,23 @@ async def await_dependency(
                 if refusals >= _LOGINS_MAX or waited + delay_seconds > timeout_seconds:
                     raise ConfigurationError(f"the {name} refused the login {refusals} times: {error}") from error
             elif waited >= timeout_seconds:
-                raise ConfigurationError(f"gave up on the {name} after {waited:.0f} s: {error}") from error
+                raise ConfigurationError(f"{name}: not available after {waited:.0f} s: {error}") from error
             if failures == 1:
                 _log.warning(LogEvent.DEPENDENCY_UNAVAILABLE, dependency=name, cause=str(error))
         else:
-            tell = _log.warning if failures else _log.info  # as loud as what it takes back
-            tell(LogEvent.DEPENDENCY_AVAILABLE, dependency=name)
+            write = _log.warning if failures else _log.info  # the level of dependency.unavailable
+            write(LogEvent.DEPENDENCY_AVAILABLE, dependency=name)
             return
         if await clock.wait(stop, timeout_seconds=min(delay_seconds, timeout_seconds - waited)):
             raise LeaseLost
 
 
 async def _unless(stop: asyncio.Event, attempt: Callable[[], Awaitable[None]]) -> None:
-    """The attempt, cancelled when `stop` is set: a server that accepts and says nothing must not hold up a stop."""
+    """The attempt, cancelled when `stop` is set: a server that accepts and does not answer must not delay a stop."""
     attempting, stopping = asyncio.ensure_future(attempt()), asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait((attempting, stopping), return_when=asyncio.FIRST_COMPLETED)
-        # A driver's thread that is interrupted may outlive the loop; a moment is enough for an embedded database.
+        # An interrupted driver's thread may outlive the loop; this is long enough for an embedded database.
         await asyncio.wait((attempting,), timeout=_MOMENT_SECONDS)
     finally:
         for task in (attempting, stopping):

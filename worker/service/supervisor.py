@@ -1,4 +1,4 @@
-"""Owns the worker's services. None can die unnoticed: whichever ends first, for whatever reason, ends the worker."""
+"""Runs the worker's services. The first service that ends, for any reason, ends the worker."""
 
 import asyncio
 from collections.abc import Collection, Mapping
@@ -13,36 +13,36 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.supervisor")
 
 
 _LAST_SECONDS = 5.0
-"""What is asked to stop last has little to finish: requests that are being answered."""
+"""Timeout of the services that stop last: HTTP requests in progress."""
 
 _CANCELLATION_SECONDS = 10.0
-"""How long a cancelled service may take to clean up; what is left then ends with the event loop."""
+"""Timeout of a cancelled service's clean-up; then it ends with the event loop."""
 
 _CAUSE_CHARS_MAX = 500
 
 
 class Service(Protocol):
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then finish and return. To return earlier is to fail."""
+        """Serve until `stop` is set, then finish and return. Returning earlier is a failure."""
         ...
 
 
 class Stop(asyncio.Event):
-    """Asks all services to stop, and says why: the first cause counts."""
+    """Stops all services. `cause` is the first one."""
 
     def __init__(self) -> None:
         super().__init__()
         self.cause: str | None = None
 
     def request(self, cause: str) -> None:
-        """`cause`: a signal's name, or what failed; for the log."""
+        """Request the stop. `cause`: for the log, a signal's name or the service that failed."""
         if not self.is_set():
             self.cause = cause
         self.set()
 
 
 class ServiceEnded(Exception):
-    """A service returned although nobody had asked it to."""
+    """A service returned before the stop was requested."""
 
 
 async def supervise(
@@ -50,15 +50,15 @@ async def supervise(
 ) -> None:
     """Run the services until `stop` is set or one of them ends; then give them `grace_seconds` to finish.
 
-    `last`: the names of those that are asked to stop only when the others have ended, such as what serves metrics.
+    `last`: the names of services that are stopped after the others have ended, such as the HTTP server.
 
-    A task group would not do: it cancels the others as soon as one fails, and they have work to finish.
+    Not a task group: it would cancel the others as soon as one fails, and they have messages to complete.
 
     Raises:
         Exception: what the first service that failed raised.
-        ServiceEnded: a service returned by itself.
+        ServiceEnded: a service returned before the stop.
     """
-    ended: list[asyncio.Task[None]] = []  # in the order of time
+    ended: list[asyncio.Task[None]] = []  # in the order in which they ended
     end = asyncio.Event()
     first_tasks: list[asyncio.Task[None]] = []
     last_tasks: list[asyncio.Task[None]] = []
@@ -92,7 +92,7 @@ async def _ended(tasks: Collection[asyncio.Task[None]], *, timeout_seconds: floa
 
 
 async def _run(name: str, service: Service, stop: asyncio.Event, *, failed: Stop) -> None:
-    """Run it until its own `stop`; however it ends, the whole worker stops."""
+    """Run a service until its `stop`; its end stops the whole worker."""
     try:
         await service.run(stop)
     except Exception as error:
@@ -101,7 +101,7 @@ async def _run(name: str, service: Service, stop: asyncio.Event, *, failed: Stop
         raise
     else:
         if not stop.is_set():
-            failed.request(f"service {name} ended by itself")
-            raise ServiceEnded(f"{name} ended by itself")
+            failed.request(f"service {name} ended unexpectedly")
+            raise ServiceEnded(f"{name} ended unexpectedly")
     finally:
         failed.set()

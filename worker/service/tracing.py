@@ -46,7 +46,7 @@ class OtelTracer:
         with self._tracer.start_as_current_span(
             f"process {message.record.topic}", context=parent, kind=SpanKind.CONSUMER, attributes=_attributes(message)
         ) as span:
-            yield lambda outcome: _say(span, outcome)
+            yield lambda outcome: _set_outcome(span, outcome)
 
 
 def _carrier(message: Message) -> Mapping[str, str]:
@@ -59,7 +59,7 @@ def _carrier(message: Message) -> Mapping[str, str]:
 
 def _attributes(message: Message) -> dict[str, str | int]:
     record, content = message.record, message.content
-    said: dict[str, str | int | None] = {
+    attributes: dict[str, str | int | None] = {
         "messaging.system": "kafka",
         "messaging.operation.type": "process",
         "messaging.destination.name": record.topic,
@@ -70,10 +70,10 @@ def _attributes(message: Message) -> dict[str, str | int]:
         "cloudevents.event_type": content.type,
         "rudder.release_id": str(message.release_id) if message.release_id else None,
     }
-    return {name: value for name, value in said.items() if value is not None}
+    return {name: value for name, value in attributes.items() if value is not None}
 
 
-def _say(span: Span, outcome: Outcome) -> None:
+def _set_outcome(span: Span, outcome: Outcome) -> None:
     span.set_attribute("rudder.outcome", type(outcome).__name__.lower())
     if isinstance(outcome, Rejected):
         span.set_status(Status(StatusCode.ERROR, outcome.rejection.reason))

@@ -1,4 +1,4 @@
-"""The worker's main service: wait for what it depends on, then consume, then close in reverse."""
+"""The worker's main service: wait for the dependencies, consume, close in reverse order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -19,8 +19,8 @@ Step = Callable[[], Awaitable[None]]
 
 
 class Worker:
-    """A service. `dependencies` are opened in order, each with what closes it, if anything; the consumer joins last.
-    `facts`: what the log says of a worker that has started.
+    """A service. `dependencies`: name, opening step and closing step of each, opened in order; the consumer joins last.
+    `facts`: the fields of the log event `worker.started`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Worker:
         """Serve until `stop`.
 
         Raises:
-            ConfigurationError: a dependency refuses the worker, or did not come up in time.
+            ConfigurationError: a dependency refuses the worker, or is not available in time.
         """
         async with AsyncExitStack() as closing:
             try:
@@ -57,10 +57,10 @@ class Worker:
             try:
                 await self._consumer.run(stop)
             except ExceptionGroup as group:
-                # What an operator has to mend is one line, without the task group around it.
-                if (misconfigured := group.subgroup(ConfigurationError)) is None:
+                # An operator gets one line, without the exception group.
+                if (configuration_errors := group.subgroup(ConfigurationError)) is None:
                     raise
-                error = misconfigured.exceptions[0]
+                error = configuration_errors.exceptions[0]
                 raise error from error.__cause__
         _log.info(LogEvent.WORKER_STOPPED)
 

@@ -157,7 +157,7 @@ def test_child_refusal_is_one_line(tmp_path: Path) -> None:
     """They start as their parent was started, options and all; each says which it is, and none that it gave up."""
     ended = rudder_worker("--log-format", "json", "run", folder=tmp_path, environment=SEVERAL)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint.startswith("gave up on the database after 0 s: ")
+    assert ended.complaint.startswith("database: not available after 0 s: ")
     logged = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
     started = [line for line in logged if line["event"] == "process.started"]
     assert sorted(line["process"] for line in started) == [0, 1, 2]

@@ -73,7 +73,7 @@ async def test_start_ends_after_the_timeout_with_one_line() -> None:
     clock, database = ImpatientClock(), Database(refusals=math.inf)
     with pytest.raises(ConfigurationError) as raised:
         await wait_for(database, clock, timeout_seconds=60.0)
-    assert str(raised.value) == "gave up on the database after 60 s: connection refused"
+    assert str(raised.value) == "database: not available after 60 s: connection refused"
     assert sum(clock.waits_seconds) == pytest.approx(60.0), "neither sooner nor later, and with a last try at the end"
 
 

@@ -114,7 +114,7 @@ async def test_failed_service_ends_the_others_and_is_raised(failing_first: bool)
 async def test_service_that_returns_early_is_a_failure() -> None:
     """No silent death."""
     orderly = Orderly()
-    with pytest.raises(ServiceEnded, match="http ended by itself"):
+    with pytest.raises(ServiceEnded, match="http ended unexpectedly"):
         await supervise({"worker": orderly, "http": Returning()}, Stop(), grace_seconds=GRACE_SECONDS)
     assert orderly.finished
 

@@ -32,7 +32,7 @@ LOGIN: Final = Kind(LoginRefused, "a login refused, for a moment only while a da
 CONFIGURATION: Final = Kind(ConfigurationError, "configuration: settings, firewall, schema")
 PERMISSION: Final = Kind(ConfigurationError, "a permission that is missing")
 TRANSIENT: Final = Kind(Unavailable, "passes by itself")
-CAPACITY: Final = Kind(Unavailable, "no room: memory, disk, workers, locks")
+CAPACITY: Final = Kind(Unavailable, "out of resources: memory, disk, workers, locks")
 FAILOVER: Final = Kind(Unavailable, "a server or database that starts, stops or fails over", elsewhere=True)
 NETWORK: Final = Kind(Unavailable, "the connection, or the way to the server", elsewhere=True)
 
