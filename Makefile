@@ -40,7 +40,8 @@ test-fast: $(STAMP) ## The tests that need no server
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/properties $(ARGS)
 
 test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tables, 40 fault plans (one to two hours)
-	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties tests/unit/handling $(ARGS)
+	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties \
+	  tests/unit/verify/test_pointers.py tests/conformance/test_store_day.py $(ARGS)
 	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
 	$(BIN)/python -m tests.fault_injection --plans 40 --seed $$(date +%j)00
 

@@ -22,6 +22,11 @@ def examples(number: int) -> int:
     return number * max(1, factor())
 
 
+def seeds(first: int, *further: int) -> tuple[int, ...]:
+    """The seeds of a test that is the same for each: the first in `make test`, all where the search is longer."""
+    return (first, *further) if factor() else (first,)
+
+
 def load_profile(config: pytest.Config) -> None:
     """Select the profile. Call it before test modules are imported: their `settings` start from it."""
     settings.register_profile("repeatable", derandomize=True, database=None, print_blob=True)

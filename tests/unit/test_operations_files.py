@@ -332,7 +332,22 @@ def test_nightly_workflow_has_read_permissions_and_its_target() -> None:
     assert "schedule" in workflow[True]  # YAML 1.1 reads the key `on` as true
     runs = [step.get("run") for step in workflow["jobs"]["search"]["steps"]]
     assert "make test-nightly" in runs
-    assert "\ntest-nightly:" in text_of("Makefile")
+
+
+def test_make_targets_name_paths_that_exist() -> None:
+    """A test that was moved would else be left out of its target, or end it."""
+    named = set(re.findall(r"\btests/[\w/]+(?:\.py)?", text_of("Makefile")))
+    assert len(named) > 4
+    assert [path for path in named if not (REPOSITORY / path).exists()] == []
+    searching = {
+        path.relative_to(REPOSITORY)
+        for path in (REPOSITORY / "tests").rglob("test_*.py")
+        if re.search(r"^from tests(?:\.search| import search)\b", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    }
+    assert len(searching) > 4
+    (nightly,) = re.findall(r"RUDDER_TEST_SEARCH=10 (.+?)\$\(ARGS\)", text_of("Makefile"), flags=re.DOTALL)
+    left_out = [path for path in searching if not any(path.is_relative_to(one) for one in nightly.split())]
+    assert left_out == []
 
 
 def test_workflow_runs_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) -> None:
