@@ -4,6 +4,7 @@ import re
 
 from docutils import nodes  # type: ignore[import-untyped]
 from pygments.lexers.special import TextLexer  # type: ignore[import-untyped]
+from pygments.lexers.sql import PostgresLexer  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinx.transforms import SphinxTransform
 
@@ -50,3 +51,4 @@ def setup(app: Sphinx) -> None:
     # Diagrams: GitHub draws them. mermaid.js is 3 MB that a browser would fetch from elsewhere, so the site shows the
     # text of a diagram, which is readable, and the page says the same in a list or a table.
     app.add_lexer("mermaid", TextLexer)
+    app.add_lexer("sql", PostgresLexer)  # the usual one takes the parameters of PostgreSQL, `$1`, for an error

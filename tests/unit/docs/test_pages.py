@@ -56,7 +56,7 @@ def test_named_settings_exist() -> None:
 
 def test_named_metrics_exist() -> None:
     exposed = {metric.name for metric in METRICS} | {f"{metric.name}_total" for metric in METRICS} | _TABLES
-    named = dict(found(_METRIC))
+    named = {place: name for place, name in found(_METRIC) if "reference/sql/" not in place}  # functions of PostgreSQL
     assert len(named) > 20
     assert [place for place, name in named.items() if name not in exposed] == []
 
