@@ -37,3 +37,13 @@ def test_redrive_in_another_partition_is_decided_afresh() -> None:
     rejected(story.take(message(E.RELEASE_SUBMITTED, id="x", partition=1, offset=900)), Reason.RELEASE_NOT_FOUND)
     story.tell(E.RELEASE_CREATED)
     applied(story.take(message(E.RELEASE_SUBMITTED, id="x", at=5, partition=0, offset=3, headers=REDRIVE)))
+
+
+def test_change_of_a_known_release_is_told_from_others() -> None:
+    """A new release has its own version; an activity alone changes no release."""
+    story = Story()
+    assert not applied(story.tell(E.RELEASE_CREATED)).changes_release
+    assert applied(story.tell(E.RELEASE_SUBMITTED)).changes_release
+    assert applied(story.tell(E.RELEASE_APPROVED)).changes_release
+    assert applied(story.tell(E.DEPLOYMENT_REQUESTED)).changes_release
+    assert not applied(story.tell(E.ACTIVITY_RECORDED)).changes_release

@@ -14,6 +14,7 @@ from schemas.event import Invalid
 from schemas.json_schemas import main, stale_files, write_files
 from schemas.reasons import Reason
 from schemas.record import Record, Unreadable
+from schemas.types import full_type
 from tests.unit.schemas.records import headers, record
 
 
@@ -60,3 +61,17 @@ def test_schemas_are_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(json_schemas.__file__, run_name="__main__")
     assert ended.value.code == 0
+
+
+def test_tombstone_is_a_null_value_and_readable() -> None:
+    assert record(None, headers()).is_tombstone
+    assert not record(b"", headers()).is_tombstone
+
+
+@pytest.mark.parametrize("text", ["release.submitted", "dev.rudder.release.submitted.v1"])
+def test_short_type_is_completed(text: str) -> None:
+    assert full_type(text) == "dev.rudder.release.submitted.v1"
+
+
+def test_unknown_type_is_not_completed() -> None:
+    assert full_type("release.archived") == "release.archived"
