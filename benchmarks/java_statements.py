@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks.worker_statements import SESSION, activities, asks, writes_by_shape
-from worker.db.placeholders import Statement
+from worker.db.statement import Statement
 
 FILE: Final = Path(__file__).parent / "parallel_consumer" / "src" / "main" / "resources" / "statements.json"
 _NUMBERED: Final = re.compile(r"\$(\d+)")

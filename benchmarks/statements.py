@@ -2,7 +2,7 @@
 
 The same: the SELECT that asks and the statement that writes, to the letter, one transaction each; the plan settings;
 the mix, drawn as the stream draws it (environments, failures, repeats, rollbacks); what is written and how long it is;
-a fresh id for each row, guards that hold because the row's version was read the moment before.
+a fresh id for each row, guards that hold because the version was read the moment before.
 
 Not the same: a client takes one release from its first event to its last, where the stream has thousands under way;
 values travel as text, and a parameter that occurs twice travels twice; null stands in the statement, since pgbench has
@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
-from worker.db.placeholders import Statement
-from worker.db.row_decoder import DEPLOYMENT_COLUMNS, RELEASE_COLUMNS
+from worker.db.columns import LOADED
+from worker.db.statement import Statement
 
 # ruff: noqa: S608 - what is put together here are constants of this program, never anybody's values
 
@@ -30,14 +30,7 @@ _NULL: Final = "NULL"
 _NULL_ASKED: Final = "(SELECT NULL::bigint)"
 """A null that the planner does not see: it would leave out what the worker has it look for."""
 
-_ANSWER: Final = ", ".join(
-    (
-        *("logged", "rejected", "number_taken", "version", "pointer_found", "pointed", "pointed_release", "pointed_at"),
-        *(f"release_{name}" for name in RELEASE_COLUMNS),
-        *(f"deployment_{name}" for name in DEPLOYMENT_COLUMNS),
-        "taken_track",
-    )
-)
+_ANSWER: Final = ", ".join(LOADED)
 _NEXT: Final = (
     "gen_random_uuid() AS entry_0, gen_random_uuid() AS entry_1, gen_random_uuid() AS entry_2, "
     "timezone('utc', now()) AS at"
@@ -106,6 +99,8 @@ def script() -> str:
     \\set config_revision 1
     \\set config_mapping_revision 7
     \\set schema_based_config_revision 0
+    \\set created_version 1
+    \\set compared 0
     SELECT bench_texts.*, {_NEXT} FROM bench_texts \\gset
 \\endif
 \\if :next = 0
@@ -114,7 +109,7 @@ def script() -> str:
     \\set environment {_FIRST_ENVIRONMENT}
     \\set attempt 1
     SELECT gen_random_uuid() AS release, nextval('bench_numbers') AS number, current_date AS date \\gset
-    {_ask("requested with release", new_attempt=True)}
+    {_ask("requested", new_attempt=True, new_release=True)}
     {_write("created opened 3", _CREATED, _deployment("PENDING"), _release("DEPLOYING"))}
     \\set next 2
 \\elif :next = 1
@@ -167,10 +162,13 @@ def _release(status: str) -> Change:
     return "RELEASE_STATUS_CHANGED", status
 
 
-def _ask(key: str, *, new_attempt: bool = False) -> str:
+def _ask(key: str, *, new_attempt: bool = False, new_release: bool = False) -> str:
     """Leaves the release's version and status in variables; of several rows, which all have both, the last counts."""
-    values = {name: f":{name}" for name in ("release", "date", "number", "component", "track", "environment")}
-    values |= {"config_revision": ":config_revision", "event": ":entry_0", "attempt": _NULL_ASKED}
+    block = {"release_date": "date", "release_number": "number", "component_id": "component"}
+    block["deployment_track_id"] = "track"
+    values = {name: f":{variable}" if new_release else _NULL_ASKED for name, variable in block.items()}
+    values |= {"release_id": ":release", "environment_id": ":environment", "config_revision": ":config_revision"}
+    values |= {"event_id": ":entry_0", "attempt": _NULL_ASKED}
     beside = ", gen_random_uuid() AS deployment" if new_attempt else ""
     return f"SELECT answer.*{beside} FROM ({_with(asks()[key], values)}) AS answer ({_ANSWER}) \\aset"
 
@@ -182,7 +180,7 @@ def _write(shape: str, *changes: Change, previous: str = "") -> str:
         for about in ("RELEASE", "DEPLOYMENT")
     )
     said = ("config_mapping_revision", "schema_based_config_revision", "api_settings")
-    values = {name: f":{name}" for name in (*_TEXTS, "release", "version", "at", "date", "number", "deployment")}
+    values = {name: f":{name}" for name in (*_TEXTS, "release", "at", "date", "number", "deployment")}
     values |= {name: _NULL if previous else f":{name}" for name in said}
     values |= {
         "environment": ":environment",
@@ -194,6 +192,9 @@ def _write(shape: str, *changes: Change, previous: str = "") -> str:
         "release_previous": ":release_status",
         "deployed_at": ":at" if "SUCCESS" in {previous, status.upper()} else _NULL,
         "deployed_by": ":actor" if "SUCCESS" in {previous, status.upper()} else _NULL,
+        "version": ":release_version",
+        "release_version": ":created_version",
+        "compared": ":compared",
         NOTHING: _NULL,
     }
     for position, (type_, text) in enumerate(changes):

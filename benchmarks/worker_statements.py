@@ -1,29 +1,29 @@
 """The statements that the worker sends to PostgreSQL for a deployment event, each parameter by its name.
 
-They are caught where asyncpg would take them: the worker puts them together itself, of names instead of values. So
-what other programs are timed with are its statements to the letter, and change when they do.
+The worker puts them together itself, of names instead of values. So what other programs are timed with are its
+statements to the letter, and change when they do.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
-from itertools import product
 from typing import Any, Final, cast
 from uuid import UUID
 
 from schemas.event import Event
-from schemas.incoming import DeploymentChange, ReleaseFields
+from schemas.incoming import DeploymentChange
 from schemas.record import Record
 from schemas.types import EventType
-from worker.db.placeholders import Statement
-from worker.db.pointers import Pointers
+from worker.db.pointers import ComponentKey
 from worker.db.postgresql.dialect import POINT_LOOKUPS
-from worker.db.postgresql.unit_of_work import PostgresqlConversation
-from worker.db.question import Question, question
-from worker.db.unit_of_work import Basis
-from worker.db.writing import Claim, NumberClaim, writes
+from worker.db.postgresql.fragments import FRAGMENTS
+from worker.db.postgresql.session import written
+from worker.db.row_decoder import Loaded
+from worker.db.statement import Statement, numbered
+from worker.db.unit_of_work import Queries
+from worker.db.writes import batch_of
 from worker.rules.message import Message
+from worker.rules.query import Query, QueryVariant, query_of
 from worker.rules.rows import (
     Activity,
     Deployment,
@@ -34,7 +34,7 @@ from worker.rules.rows import (
     Release,
     ReleaseMove,
 )
-from worker.rules.state import Applied, Changes
+from worker.rules.state import Changes, State
 
 SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
 """The settings of the sessions that the worker's statements run in."""
@@ -42,7 +42,7 @@ SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
 NOTHING: Final = "nothing"
 """The name of a parameter that is always null."""
 
-_POINTERS: Final = Pointers(component_is_uuid=True)
+_QUERIES: Final = Queries.of(FRAGMENTS, ComponentKey.UUID, place=numbered)
 _NO_ID: Final = UUID(int=0)
 _SHAPES: Final = (
     ("created", "opened", 2),
@@ -68,29 +68,18 @@ class _Name(str):
         return self
 
 
-class _Wire:
-    """Stands where asyncpg's connection would, and keeps the statement that is sent."""
-
-    def __init__(self) -> None:
-        self.sent: Statement | None = None
-
-    async def fetch(self, sql: str, *values: object) -> list[Any]:
-        self.sent = Statement(sql, tuple([NOTHING if value is None else str(value) for value in values]))
-        return []
-
-
 @cache
 def asks() -> Mapping[str, Statement]:
-    """By the last part of the event's type, `requested`; with ` with release` where it brings a release block."""
+    """By the last part of the event's type, such as `requested`; the parameters are fields of `Query`."""
     return {
-        event_type.value.split(".")[-2] + (" with release" if block else ""): _ask(_message(event_type, block=block))
-        for event_type, block in product(_DEPLOYMENT_TYPES, (False, True))
+        event_type.value.split(".")[-2]: _QUERIES.by_variant[query_of(_message(event_type)).variant][0]
+        for event_type in _DEPLOYMENT_TYPES
     }
 
 
 def activities() -> Statement:
-    """What is asked of an event that is known: `entries`, an array of ids, in any order."""
-    return _caught(lambda conversation: conversation.activities(_name("entries")))
+    """What is loaded of an event that is known."""
+    return _QUERIES.activities
 
 
 @cache
@@ -106,56 +95,25 @@ def writes_by_shape() -> Mapping[str, Statement]:
     }
 
 
-def _ask(message: Message) -> Statement:
-    asked = question(message, pointers=True)
-    named = Question(asked.parts, {name: _Name(name) for name in asked.values})
-    return _caught(lambda conversation: conversation.ask(named, _POINTERS))
-
-
 def _write(release: str, deployment: str, number: int) -> Statement:
-    due = writes(Applied(changes=_changes(release, deployment, number)), _POINTERS)
-    basis = Basis(
-        event_id=_name("entry_0_id"),
-        claim=Claim.APPLY,
-        release_id=_name("release"),
-        found=release != "created",
-        version=_name("version"),
-        number=NumberClaim(_name("date"), _name("number"), _name("component"), 0) if release == "created" else None,
-    )
-    return _caught(lambda conversation: conversation.write(due, basis))
-
-
-def _caught(send: Callable[[PostgresqlConversation], Awaitable[object]]) -> Statement:
-    wire = _Wire()
-
-    async def sending() -> None:
-        await send(PostgresqlConversation(wire))
-
-    asyncio.run(sending())
-    if wire.sent is None:
-        raise RuntimeError("the worker sent nothing")
-    return wire.sent
+    created = release == "created"
+    state = State(release=None if created else _release(), release_version=None if created else _name("version"))
+    query = Query(variant=QueryVariant.DEPLOYMENT, event_id=_name("entry_0_id"), release_id=_name("release"))
+    loaded = Loaded(query=query, state=state, logged=False, rejected=False, same_number=_name("compared"))
+    statement, values = written(batch_of(_changes(release, deployment, number), loaded, None))
+    return Statement(statement.sql, tuple([NOTHING if value is None else str(value) for value in values]))
 
 
 def _name(name: str) -> Any:
     return _Name(name)
 
 
-def _message(event_type: EventType, *, block: bool) -> Message:
+def _message(event_type: EventType) -> Message:
     """An event of which only the shape matters."""
-    release = ReleaseFields(
-        project_id=_NO_ID,
-        component_id=_NO_ID,
-        deployment_track_id="main",
-        release_date=datetime(2026, 3, 2, tzinfo=UTC).date(),
-        release_number=1,
-        created_by="somebody",
-    )
     data = DeploymentChange(
         release_id=_NO_ID,
         organization_id="organization",
         environment_id="environment",
-        release=release if block else None,
     )
     record = Record(topic="input", partition=0, offset=0, timestamp_ms=0, key=None, value=None)
     event = Event(source="source", id="id", type=event_type, time=datetime(2026, 3, 2, tzinfo=UTC), data=data)
@@ -178,6 +136,7 @@ def _changes(release: str, deployment: str, number: int) -> Changes:
     moved = DeploymentMove(deployment=_deployment(""), previous=_name("previous"), optional_fields=optional_fields)
     moves = {"superseded": (superseded,), "moved": (moved,)}
     return Changes(
+        release_version=_name("release_version") if release == "created" or deployment != "none" else None,
         new_release=_new_release() if release == "created" else None,
         release_move=_release_move() if release == "moved" else None,
         new_deployment=opened if deployment in {"opened", "superseded"} else None,
@@ -186,8 +145,8 @@ def _changes(release: str, deployment: str, number: int) -> Changes:
     )
 
 
-def _new_release() -> NewRelease:
-    release = Release(
+def _release() -> Release:
+    return Release(
         id=_name("release"),
         organization_id=_name("organization"),
         status=_name("release_status"),
@@ -197,8 +156,11 @@ def _new_release() -> NewRelease:
         release_number=_name("number"),
         updated_at=_name("at"),
     )
+
+
+def _new_release() -> NewRelease:
     return NewRelease(
-        release=release,
+        release=_release(),
         created_at=_name("at"),
         project_id=_name("project"),
         created_by=_name("created_by"),

@@ -6,13 +6,14 @@ An implementation raises only the errors of `worker.rules.errors`; any other exc
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from schemas.record import Headers, Record
 from worker.rules.message import Message
-from worker.rules.state import Outcome, State
+from worker.rules.query import Query
+from worker.rules.state import Changes, Outcome, State
 
 
 class Partition(NamedTuple):
@@ -36,19 +37,39 @@ class OutgoingRecord:
 
 
 Decider = Callable[[State, Message], Outcome]
-"""The rules as a pure function; called at most once per transaction."""
+"""The rules as a pure function; called at most once per unit of work."""
+
+
+class UnitOfWork(Protocol):
+    """One message at the database: `load` once, then `write` at most once. Nothing is held in between."""
+
+    async def load(self, query: Query) -> State:
+        """What the database has of the event's identity and of its release.
+
+        Raises:
+            Unavailable: the database cannot be used now.
+        """
+        ...
+
+    async def write(self, changes: Changes) -> None:
+        """Write all changes and commit, or nothing. They rest on the state that was loaded.
+
+        Raises:
+            StaleRead: another worker has changed the release since; nothing is written.
+            Conflict: another row is no longer as it was read; nothing is written.
+            Unprocessable: the database refuses the values; nothing is written.
+            Unavailable: the database cannot be used now. Nothing is written, or, where the answer to the commit was
+                lost, everything.
+        """
+        ...
 
 
 class Store(Protocol):
-    async def transact(self, message: Message, decider: Decider) -> Outcome:
-        """Load what is known of the message's identity and its release, have it judged, write all that the outcome
-        says: in one transaction, and so that no other worker's change to the release comes in between.
+    def begin(self) -> AbstractAsyncContextManager[UnitOfWork]:
+        """A unit of work, on a connection of its own.
 
         Raises:
-            Conflict: it did, and nothing is written.
-            Unprocessable: the database refuses the values; nothing is written.
-            Unavailable: the database cannot be asked now. Nothing is written, or, where the answer to the commit was
-                lost, everything.
+            Unavailable: the database cannot be used now, or no connection is free in time.
         """
         ...
 

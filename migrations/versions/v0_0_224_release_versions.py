@@ -2,8 +2,8 @@
 
 A table of its own, since its one narrow row is updated with every event that changes the release: on PostgreSQL the
 free half of a page lets that happen in place. A release that the worker created or changed gets the number of events
-that changed it after its creation, from the activity log. A release of another application gets a row when the worker
-first changes it.
+that changed it or a deployment of it, its creation aside, from the activity log. A release of another application gets
+a row when the worker first changes it.
 """
 
 import sqlalchemy as sa
@@ -52,8 +52,7 @@ def upgrade() -> None:
         op.execute(CREATE_FUNCTION)
     op.execute(
         f"""INSERT INTO release_versions (release_mgt_id, version)
-SELECT release_mgt_id,
-    COUNT(DISTINCT event) - COUNT(DISTINCT CASE WHEN activity_type = 'RELEASE_CREATED' THEN event END)
+SELECT release_mgt_id, COUNT(DISTINCT CASE WHEN activity_type <> 'RELEASE_CREATED' THEN event END)
 FROM (
     SELECT release_mgt_id, activity_type, {EVENT[database]} AS event
     FROM release_activity_logs

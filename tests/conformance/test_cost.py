@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 from tests.conformance.contents import WORKERS_TABLES, insert_rows
 from tests.conformance.pipeline import COMPONENT, Pipeline, minute
 from tests.conformance.stores import migrate, opened, process_all
-from worker.db.postgresql.unit_of_work import PostgresqlConversation
+from worker.db.postgresql.session import PostgresqlSession
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
 from worker.rules.message import Message
@@ -134,9 +134,9 @@ async def metered(url: str) -> AsyncIterator[Meter]:
 
 async def pages(store: SqlStore, observer: "asyncpg.Connection") -> int:
     """A connection keeps its counts to itself until it is told not to; a store that takes turns has but one."""
-    async with store._conversations.begin() as conversation:
-        assert isinstance(conversation, PostgresqlConversation)
-        await conversation._connection.fetch("SELECT pg_stat_force_next_flush()")
+    async with store._connections.begin() as session:
+        assert isinstance(session, PostgresqlSession)
+        await session._connection.fetch("SELECT pg_stat_force_next_flush()")
     touched = await observer.fetchval(PAGES, TABLES)
     assert isinstance(touched, int)
     return touched

@@ -17,7 +17,7 @@ from tests.testkit import mssql
 from worker.db import migration
 from worker.db.engine import dialect_of
 from worker.db.models import Base
-from worker.db.privileges import RIGHTS
+from worker.db.privileges import PRIVILEGES
 from worker.db.revisions import head_revision
 from worker.rules.errors import ConfigurationError
 from worker.rules.state import Applied, Duplicate, Rejected, Stale
@@ -55,17 +55,17 @@ def grant(url: str, login: URL) -> None:
 
 
 def forbidden(url: str) -> Iterator[str]:
-    for rights in RIGHTS:
-        yield f"DELETE FROM {rights.table}"
-        yield f"TRUNCATE TABLE {rights.table}"
-        yield f"DROP TABLE {rights.table}"
-        yield f"ALTER TABLE {rights.table} ADD smuggled INTEGER"
-        yield f"CREATE INDEX smuggled ON {rights.table} ({first_column(rights.table)})"
-        if not rights.inserted:
-            yield f"INSERT INTO {rights.table} ({first_column(rights.table)}) VALUES (NULL)"
-        for column in columns(rights.table):
-            if column not in rights.updated:
-                yield f"UPDATE {rights.table} SET {column} = {column}"
+    for privileges in PRIVILEGES:
+        yield f"DELETE FROM {privileges.table}"
+        yield f"TRUNCATE TABLE {privileges.table}"
+        yield f"DROP TABLE {privileges.table}"
+        yield f"ALTER TABLE {privileges.table} ADD smuggled INTEGER"
+        yield f"CREATE INDEX smuggled ON {privileges.table} ({first_column(privileges.table)})"
+        if not privileges.inserted:
+            yield f"INSERT INTO {privileges.table} ({first_column(privileges.table)}) VALUES (NULL)"
+        for column in columns(privileges.table):
+            if column not in privileges.updated:
+                yield f"UPDATE {privileges.table} SET {column} = {column}"
     yield "CREATE TABLE smuggled (id INTEGER)"
     yield "CREATE VIEW smuggled AS SELECT 1 AS one"
     yield f"DROP TRIGGER guard_releases_status{' ON releases' * url.startswith('postgresql')}"
@@ -94,7 +94,7 @@ def test_granted_login_handles_a_whole_day(database_url: str, login: URL) -> Non
     outcomes = asyncio.run(handle(login.render_as_string(hide_password=False)))
     assert {type(outcome) for outcome in outcomes.values()} == {Applied, Duplicate, Rejected, Stale}
     rows = asyncio.run(contents(database_url))
-    assert all(rows[rights.table] for rights in RIGHTS if rights.inserted)
+    assert all(rows[privileges.table] for privileges in PRIVILEGES if privileges.inserted)
     assert any(row["release_mgt_deployment_id"] for row in rows["app_environments"])
 
 
@@ -107,8 +107,8 @@ def test_granted_login_can_do_nothing_else(database_url: str, login: URL) -> Non
     allowed = [statement for statement in forbidden(database_url) if not is_refused(url, statement)]
     assert allowed == []
     assert catalogue(database_url) == before
-    for rights in RIGHTS:
-        assert not is_refused(url, f"SELECT count(*) FROM {rights.table}")  # it is not that nothing works
+    for privileges in PRIVILEGES:
+        assert not is_refused(url, f"SELECT count(*) FROM {privileges.table}")  # it is not that nothing works
 
 
 def test_tables_in_another_schema_are_granted(database_url: str, login: URL) -> None:
@@ -171,14 +171,14 @@ def test_ping_names_each_missing_privilege(database_url: str, login: URL) -> Non
             return None
 
     assert asyncio.run(problem()) is None
-    for rights in RIGHTS:
+    for privileges in PRIVILEGES:
         for right in ("INSERT", "UPDATE"):
-            if not (rights.inserted if right == "INSERT" else rights.updated):
+            if not (privileges.inserted if right == "INSERT" else privileges.updated):
                 continue
-            columns_of = f" ({rights.updated[0]})" if right == "UPDATE" else ""
-            run(database_url, f"REVOKE {right}{columns_of} ON {rights.table} FROM {name}")
-            assert f"lacks {right} on {rights.table}: grant the rights" in str(asyncio.run(problem()))
-            run(database_url, f"GRANT {right}{columns_of} ON {rights.table} TO {name}")
+            columns_of = f" ({privileges.updated[0]})" if right == "UPDATE" else ""
+            run(database_url, f"REVOKE {right}{columns_of} ON {privileges.table} FROM {name}")
+            assert f"lacks {right} on {privileges.table}: grant what" in str(asyncio.run(problem()))
+            run(database_url, f"GRANT {right}{columns_of} ON {privileges.table} TO {name}")
     run(database_url, "ALTER FUNCTION rudder_guard(boolean, text) RENAME TO hidden")
     assert "rudder_guard" in str(asyncio.run(problem()))
     run(database_url, "ALTER FUNCTION hidden(boolean, text) RENAME TO rudder_guard")

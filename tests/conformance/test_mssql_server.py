@@ -23,9 +23,10 @@ from worker.db import migration, table_reader
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import completed_url, open_engine
 from worker.db.mssql.dialect import NO_SNAPSHOT
+from worker.db.statement import Write, WriteStatement
 from worker.db.table_reader import SqlTableReader
-from worker.db.unit_of_work import Basis, Conversations
-from worker.db.writing import Claim, Write
+from worker.db.unit_of_work import Connections
+from worker.db.writes import Batch, Claim
 from worker.pipeline.transaction import process
 from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, Unavailable, Unprocessable
 from worker.rules.state import Applied
@@ -35,9 +36,7 @@ pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
 
 pytestmark = pytest.mark.parametrize("database_url", ["mssql"], indirect=True)
 
-ONE = "SET NOCOUNT ON; UPDATE releases SET description = N'one'; SELECT 1"
-BASIS = Basis(event_id=ID, claim=Claim.APPLY, release_id=ID, found=True, version=None)
-NOTE = "INSERT INTO release_activity_logs (id, release_mgt_id, activity_type) VALUES (NEWID(), ?, ?)"
+NOTE = "INSERT INTO release_activity_logs (id, release_mgt_id, activity_type) VALUES (NEWID(), :release, :type)"
 HINTS = ("MERGE ", "HOLDLOCK", "UPDLOCK", "READPAST", "NOLOCK", "ROWLOCK", "XLOCK", "TABLOCK", "SERIALIZABLE")
 PROVOKED: dict[str, tuple[str, type[Exception], set[int]]] = {
     "primary key": (
@@ -70,56 +69,72 @@ PROVOKED: dict[str, tuple[str, type[Exception], set[int]]] = {
 
 
 @pytest.fixture
-async def server(database_url: str) -> AsyncIterator[tuple[Dialect, Conversations, AsyncEngine]]:
+async def server(database_url: str) -> AsyncIterator[tuple[Dialect, Connections, AsyncEngine]]:
     await migrate(database_url)
     await asyncio.to_thread(run, database_url, *ROWS)
     engine, dialect = open_engine(database_url, timeout_seconds=10.0)
-    conversations = dialect.conversations(engine, connections_max=4, timeout_seconds=10.0)
-    yield dialect, conversations, engine
-    await conversations.close()
+    connections = dialect.connections(engine, connections_max=4, timeout_seconds=10.0)
+    yield dialect, connections, engine
+    await connections.close()
     await engine.dispose()
 
 
-async def write(server: tuple[Dialect, Conversations, AsyncEngine], *writes: Write) -> None:
-    dialect, conversations, _ = server
+def batch(*writes: Write) -> Batch:
+    return Batch(event_id=ID, claim=Claim.APPLY, absent_release_id=None, number=None, version_check=None, writes=writes)
+
+
+def statement(sql: str, *values: object) -> Write:
+    return Write(WriteStatement("provoked", sql), values)
+
+
+async def write(server: tuple[Dialect, Connections, AsyncEngine], *writes: Write) -> None:
+    dialect, connections, _ = server
     with translating(dialect):
-        async with conversations.begin() as conversation:
-            await conversation.rejection(ID)  # a write follows a question, which begins the transaction
-            await conversation.write(writes, BASIS)
+        async with connections.begin() as session:
+            await session.write(batch(*writes))
 
 
 @pytest.mark.parametrize("wrong", PROVOKED)
 async def test_error_number_is_recognised_and_rolls_back_its_batch(
-    server: tuple[Dialect, Conversations, AsyncEngine], database_url: str, wrong: str
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str, wrong: str
 ) -> None:
     """And the next message's transaction is one: what a doomed one left behind is nobody's."""
     sql, reaction, numbers = PROVOKED[wrong]
     if wrong == "no table" and await asyncio.to_thread(is_babelfish, database_url):
         pytest.skip("Babelfish has no number for it, and what has none is waited for")
     before = await contents(database_url)
-    good = Write(NOTE, (ID, "NOTE"))
+    good = statement(NOTE, ID, "NOTE")
     with pytest.raises(reaction) as caught:
-        await write(server, good, Write(sql, ()), good)
+        await write(server, good, statement(sql), good)
     assert type(caught.value) is reaction
     assert any(f"({number})" in str(caught.value) for number in numbers), str(caught.value)
     assert await contents(database_url) == before
     with pytest.raises(reaction):
-        await write(server, good, Write(sql, ()))
+        await write(server, good, statement(sql))
     assert await contents(database_url) == before
     await write(server, good)
     assert len((await contents(database_url))["release_activity_logs"]) == 1 + len(before["release_activity_logs"])
 
 
-async def test_deadlock_victim_is_retried(
-    server: tuple[Dialect, Conversations, AsyncEngine], database_url: str
+async def test_deadlock_victim_is_a_conflict(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str
 ) -> None:
     """1205. The message's own batch is the victim or the other is; both in vain is impossible."""
-    dialect, conversations, _ = server
-    other = pyodbc.connect(_dsn(database_url), autocommit=False)
+    dialect, _, _ = server
+    other, watcher = (pyodbc.connect(_dsn(database_url), autocommit=False) for _ in range(2))
     other.execute("UPDATE release_deployments SET comment = N'other'")
+    watcher.execute("SET LOCK_TIMEOUT 0")
     reactions: list[Exception | None] = []
 
     def cross() -> None:
+        """Once the batch holds the release."""
+        while True:
+            try:
+                watcher.execute("UPDATE releases SET description = N'nobody'")
+            except pyodbc.Error:
+                break
+            finally:
+                watcher.rollback()
         try:
             other.execute("UPDATE releases SET description = N'other'")
             other.commit()
@@ -127,17 +142,18 @@ async def test_deadlock_victim_is_retried(
             reactions.append(dialect.reaction(error))
 
     crossing = threading.Thread(target=cross)
+    crossing.start()
     try:
-        with translating(dialect):
-            async with conversations.begin() as conversation:
-                await conversation._session.rows(ONE, ())  # type: ignore[attr-defined]
-                crossing.start()
-                await conversation.write([Write("UPDATE release_deployments SET comment = N'one'", ())], BASIS)
+        await write(
+            server,
+            statement("UPDATE releases SET description = N'one'"),
+            statement("UPDATE release_deployments SET comment = N'one'"),
+        )
     except Conflict as error:
         reactions.append(error)
     finally:
-        if crossing.is_alive():
-            await asyncio.to_thread(crossing.join)
+        await asyncio.to_thread(crossing.join)
+        watcher.close()
         other.close()
     assert [type(reaction) for reaction in reactions] == [Conflict]
     assert "(1205)" in str(reactions[0])

@@ -76,7 +76,7 @@ async def test_connection_lost_before_the_write_leaves_nothing(
         return decide(state, message)
 
     with pytest.raises(Unavailable):
-        await store.transact(message, judge_and_lose_the_connection)
+        await process(message, store, judge_and_lose_the_connection)
     assert await contents(database_url) == before
     assert isinstance(await settled(message, store), Applied)
 

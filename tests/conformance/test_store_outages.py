@@ -58,7 +58,7 @@ async def test_connection_lost_during_a_message_is_retried(
         # The loop does not turn meanwhile, so the store has no chance to notice.
         terminate_connections(postgres_server, postgres_url)
     with pytest.raises(Unavailable):
-        await store.transact(message, decide if moment == "before asking" else judge_without_a_connection)
+        await process(message, store, decide if moment == "before asking" else judge_without_a_connection)
     assert await contents(postgres_url) == before
     assert isinstance(await process(message, store), Applied)
 
@@ -118,7 +118,7 @@ async def test_database_crash_loses_and_repeats_nothing(
         return decide(state, message)
 
     with pytest.raises(Unavailable):
-        await store.transact(message, judge_before_the_crash)
+        await process(message, store, judge_before_the_crash)
     await asyncio.to_thread(postgres_server.start)
     assert isinstance(await process(message, store), Applied)
     [activity] = [e for e in await rows(postgres_url, "release_activity_logs") if e["status"] == "IN_REVIEW"]
@@ -161,7 +161,7 @@ async def test_stalled_worker_blocks_no_other(postgres_url: str) -> None:
             return decide(state, message)
 
         with pytest.raises(Conflict):
-            await stalled.transact(submitted, judge_while_another_worker_writes)
+            await process(submitted, stalled, judge_while_another_worker_writes)
         assert isinstance(await process(submitted, stalled), Stale)
 
 

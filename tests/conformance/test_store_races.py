@@ -140,7 +140,7 @@ async def state_of(message: Message, store: SqlStore) -> State:
         raise Enough
 
     with pytest.raises(Enough):
-        await store.transact(message, decider)
+        await process(message, store, decider)
     return seen[0]
 
 
@@ -245,7 +245,7 @@ async def test_row_changed_after_the_load_is_a_stale_read(
     await process_all(meanwhile, quick)
     expected = await contents(database_url)
     with pytest.raises(Conflict):
-        await slow.transact(message, lambda _, message: decide(seen, message))
+        await process(message, slow, lambda _, message: decide(seen, message))
     assert await contents(database_url) == expected
     await process(message, slow)
 
@@ -268,19 +268,17 @@ async def test_row_changed_after_the_load_is_a_stale_read(
     ],
     ids=lambda race: race.__name__.strip("_"),
 )
-async def test_concurrent_write_is_a_stale_read(postgres_url: str, race: Callable[[], Race]) -> None:
-    """Between question and write PostgreSQL holds nothing, and nothing is written on a basis that is no longer true.
-    The other databases make the other worker wait.
-    """
-    await migrate(postgres_url)
+async def test_change_between_load_and_write_is_a_conflict(database_url: str, race: Callable[[], Race]) -> None:
+    """Nothing is held between load and write, and nothing is written that rests on what is no longer true."""
+    await migrate(database_url)
     environment = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
-    await insert_rows(postgres_url, "app_environments", [{"id": uuid4(), **environment}])
+    await insert_rows(database_url, "app_environments", [{"id": uuid4(), **environment}])
     before, message, meanwhile = race()
 
     async def others() -> object:
-        async with opened(postgres_url) as quick:
+        async with opened(database_url) as quick:
             await process_all(meanwhile, quick)
-        return await contents(postgres_url)
+        return await contents(database_url)
 
     expected: list[object] = []
 
@@ -289,11 +287,11 @@ async def test_concurrent_write_is_a_stale_read(postgres_url: str, race: Callabl
             expected.append(thread.submit(asyncio.run, others()).result())
         return decide(state, message)
 
-    async with opened(postgres_url) as slow:
+    async with opened(database_url) as slow:
         await process_all(before, slow)
         with pytest.raises(Conflict):
-            await slow.transact(message, decider)
-        assert await contents(postgres_url) == expected[0]
+            await process(message, slow, decider)
+        assert await contents(database_url) == expected[0]
         await process(message, slow)
 
 

@@ -11,6 +11,7 @@ from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.publish import Published, PublishStep
 from worker.pipeline.retry import Lease, Retries
+from worker.pipeline.transaction import process
 from worker.ports import OutgoingRecord
 from worker.rules.decide import decide
 from worker.rules.errors import LeaseLost
@@ -91,7 +92,7 @@ def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
             foreseen.append(decide(state, message))
             return Duplicate(activities=(), rejection=None)  # and so nothing is written
 
-        await self._store.transact(message, rehearse)
+        await process(message, self._store, rehearse)
         await self._publishing.publish(foreseen[0], message, lease, attempts=1)
         return await _deliver(self, message, lease, place, counted)
 

@@ -4,7 +4,9 @@ The faults are those that the deterministic tests know, and one that only a real
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,20 +21,26 @@ from tests.deterministic.mutants import (
     takes_a_failed_try_for_done,
 )
 from worker.cli.app import main
-from worker.db.postgresql import unit_of_work as postgresql_unit_of_work
-from worker.db.unit_of_work import Basis
-from worker.db.writing import Write
+from worker.db.postgresql import session
+from worker.db.statement import Statement, WriteStatement
+from worker.db.writes import Batch
 
 UNPUBLISHABLE = b"unpublishable"
 
 
 def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
     """On PostgreSQL: neither the version of the release nor what an UPDATE finds is looked at."""
+    written = session.written
 
-    def unguarded(writes: list[Write], _basis: Basis) -> list[Write]:
-        return [replace(write, guarded=None) for write in writes]
+    @cache
+    def unguarded(statement: WriteStatement) -> WriteStatement:
+        return replace(statement, finds=None)
 
-    patch.setattr(postgresql_unit_of_work, "_guarded", unguarded)
+    def written_unguarded(batch: Batch) -> tuple[Statement, Sequence[object]]:
+        writes = [replace(write, statement=unguarded(write.statement)) for write in batch.writes]
+        return written(replace(batch, writes=writes, version_check=None))
+
+    patch.setattr(session, "written", written_unguarded)
 
 
 def fails_to_publish_what_is_marked(patch: pytest.MonkeyPatch) -> None:

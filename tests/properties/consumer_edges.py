@@ -1,8 +1,9 @@
 """One worker's way to the outside: its store, its publisher, its member of the group and its clock."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from schemas.record import Record
@@ -12,7 +13,8 @@ from worker.pipeline.consumer import Bounds
 from worker.ports import OutgoingRecord, Partition
 from worker.rules.errors import Unavailable
 from worker.rules.message import Message
-from worker.rules.state import Outcome, State
+from worker.rules.query import Query, query_of
+from worker.rules.state import Changes, State
 from worker.service.clock import SystemClock
 
 COMMIT_TIMEOUT_SECONDS = 4.0
@@ -20,6 +22,32 @@ BATCHES = (1, 2, 4, 100)
 
 OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 T = TypeVar("T")
+
+
+class Transaction:
+    """`worker.ports.UnitOfWork`, answered when the test says. What only reads ends with a question, too."""
+
+    def __init__(self, outside: Outside, ask: Callable[..., Awaitable[tuple[None, ...]]], message: Message) -> None:
+        self._outside = outside
+        self._ask = ask
+        self._message = message
+        self._state = State()
+        self.written = False
+
+    async def load(self, query: Query) -> State:
+        assert query == query_of(self._message)
+        self._state = self._outside.rows.load(self._message)
+        return self._state
+
+    async def write(self, changes: Changes) -> None:
+        self.written = True
+        await self.end(changes)
+
+    async def end(self, changes: Changes | None) -> None:
+        def answer(fault: str | None, _: int) -> None:
+            self._outside.write(self._message, self._state, changes, fault)
+
+        await self._ask("transaction", answer, message=self._message)
 
 
 class Edges(SystemClock):
@@ -71,15 +99,13 @@ class Edges(SystemClock):
 
     # --- Store and Publisher
 
-    async def transact(self, message: Message, decider: Callable[[State, Message], Outcome]) -> Outcome:
-        def answer(fault: str | None, _: int) -> Outcome:
-            return self._outside.write(message, state, outcome, fault)
-
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator["Transaction"]:
         with self._ledger.active("transaction"):
-            state = self._outside.rows.load(message)
-            outcome = decider(state, message)
-            (written,) = await self._ask("transaction", answer, message=message)
-        return written
+            transaction = Transaction(self._outside, self._ask, self._ledger.message_at_hand())
+            yield transaction
+            if not transaction.written:
+                await transaction.end(None)
 
     async def ping(self) -> None:
         await self._ask("ping", lambda fault, _: _answered(fault))

@@ -182,6 +182,10 @@ class Ledger:
         finally:
             delivered.step = None
 
+    def message_at_hand(self) -> Message:
+        """The one that the present task delivers."""
+        return self._tasks[asyncio.current_task()].message
+
     def of(self, message: Message) -> Delivered:
         return self._by_record[id(message.record)]
 

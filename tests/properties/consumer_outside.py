@@ -18,7 +18,7 @@ from tests.unit.rules.story import said
 from worker.ports import OutgoingRecord, Partition, PartitionsLost
 from worker.rules.errors import Conflict, Unavailable, Unprocessable
 from worker.rules.message import Message
-from worker.rules.state import Duplicate, Outcome, Rejected, State
+from worker.rules.state import Changes, State
 
 
 class Bug(Exception):
@@ -83,7 +83,8 @@ class Outside:
 
     # --- the database
 
-    def write(self, message: Message, state: State, outcome: Outcome, fault: str | None) -> Outcome:
+    def write(self, message: Message, state: State, changes: Changes | None, fault: str | None) -> None:
+        """`changes`: None where the message changes nothing."""
         if fault == "down":
             raise Unavailable("down")
         own_faults = {"conflict": Conflict("a race"), "refused": Unprocessable("refused"), "bug": Bug("a bug")}
@@ -93,13 +94,12 @@ class Outside:
         if own is not None:
             self.at_fault.add(message.id)
             raise own
-        if not isinstance(outcome, Duplicate):
-            self._take_effect(message, outcome)
+        if changes is not None:
+            self._take_effect(message, changes)
         if fault == "answer lost":
             raise Unavailable("written, perhaps")
-        return outcome
 
-    def _take_effect(self, message: Message, outcome: Outcome) -> None:
+    def _take_effect(self, message: Message, changes: Changes) -> None:
         """Everything of the same release or identity that stands before it in its partition had its effect first."""
         record = message.record
         log = self.logs[Partition(record.topic, record.partition)]
@@ -107,9 +107,9 @@ class Outside:
         for earlier in log[: log.index(logged)]:
             if message.ordering_key == earlier.message.ordering_key or message.id == earlier.message.id:
                 assert self.known(earlier.message), f"{record.offset} has its effect before {earlier.record.offset}"
-        if isinstance(outcome, Rejected) and outcome.rejection.reason == Reason.PROCESSING_ERROR.value:
+        if changes.rejection is not None and changes.rejection.reason == Reason.PROCESSING_ERROR.value:
             assert message.id in self.at_fault, "given up for an outage"
-        self.rows.write(outcome)
+        self.rows.write_changes(changes)
         for name in (str(message.id), *self.owed(message)):
             self.causes[name] = logged
 

@@ -163,6 +163,12 @@ class World:
             case Duplicate(activities=activities, rejection=rejection):
                 guard(bool(activities) != (rejection is not None), "a duplicate of nothing, or of two things")
 
+    def write_changes(self, changes: Changes) -> None:
+        if changes.rejection is not None:
+            self._write_rejection(changes.rejection, again=changes.rejected_before)
+        else:
+            self._write_changes(changes)
+
     def _write_changes(self, changes: Changes) -> None:
         if changes.new_release is not None:
             self._insert_release(changes.new_release)

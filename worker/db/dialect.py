@@ -9,8 +9,10 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.db.pointers import KeyFragments
-from worker.db.unit_of_work import Conversations
+from worker.db.pointers import PointerFragments
+from worker.db.queries import Fragments
+from worker.db.statement import Statement
+from worker.db.unit_of_work import Connections
 from worker.rules.errors import Unavailable
 
 READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
@@ -20,11 +22,16 @@ READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "post
 class Dialect(Protocol):
     """One module beside this one implements it per database.
 
-    `advises`: whether there may ever be any `advice`. `keys`: for the key of `app_environments`.
+    `advises`: whether there may ever be any `advice`. `fragments`, `pointers`: the database's own words in statements.
     """
 
     advises: bool
-    keys: KeyFragments
+    fragments: Fragments
+    pointers: PointerFragments
+
+    def place(self, sql: str) -> Statement:
+        """A statement with its parameters as the driver takes them."""
+        ...
 
     def completed(self, url: URL) -> URL:
         """The URL for SQLAlchemy's engine: with what it may leave out, without what `engine_arguments` says.
@@ -43,8 +50,8 @@ class Dialect(Protocol):
         """Hook up what every connection needs."""
         ...
 
-    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> Conversations:
-        """How messages are handled on this database. Nothing is connected to yet; `engine` is closed after it."""
+    def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> Connections:
+        """The connections for messages. Nothing is connected to yet; `engine` is closed after them."""
         ...
 
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""What a login needs to run the worker, and no more: for DBAs, who give rights by what they can read.
+"""What a login needs to run the worker, and no more: for DBAs, who grant privileges by what they can read.
 
 Nothing is deleted, no table is made or changed, and what an UPDATE may touch is told by column. `verify` reads only.
 """
@@ -10,7 +10,7 @@ from worker.rules.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class Rights:
+class Privileges:
     """On one table. `updated`: the columns that an UPDATE may set. Every table is read."""
 
     table: str
@@ -18,10 +18,11 @@ class Rights:
     updated: tuple[str, ...] = ()
 
 
-RIGHTS = (
-    Rights("releases", updated=("status", "updated_at")),
-    Rights("release_apim_base_revisions"),
-    Rights(
+PRIVILEGES = (
+    Privileges("releases", updated=("status", "updated_at")),
+    Privileges("release_versions", updated=("version",)),
+    Privileges("release_apim_base_revisions"),
+    Privileges(
         "release_deployments",
         updated=(
             "status",
@@ -34,8 +35,8 @@ RIGHTS = (
             "api_settings",
         ),
     ),
-    Rights("release_activity_logs"),
-    Rights(
+    Privileges("release_activity_logs"),
+    Privileges(
         "release_event_rejections",
         updated=(
             "reason",
@@ -48,22 +49,22 @@ RIGHTS = (
             "resolved_at",
         ),
     ),
-    Rights(
+    Privileges(
         "app_environments",
         inserted=False,
         updated=("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name"),
     ),
-    Rights("rudder_alembic_version", inserted=False),
+    Privileges("rudder_alembic_version", inserted=False),
 )
 """A test compares the columns with what the worker's statements set."""
 
 
 def grants(name: str, *, schema: str = "") -> Iterator[str]:
     """A statement for each table, and one for its columns. `name`: quoted. `schema`: with its dot."""
-    for rights in RIGHTS:
-        yield f"GRANT SELECT{', INSERT' if rights.inserted else ''} ON {schema}{rights.table} TO {name};"
-        if rights.updated:
-            yield f"GRANT UPDATE ({', '.join(rights.updated)}) ON {schema}{rights.table} TO {name};"
+    for privileges in PRIVILEGES:
+        yield f"GRANT SELECT{', INSERT' if privileges.inserted else ''} ON {schema}{privileges.table} TO {name};"
+        if privileges.updated:
+            yield f"GRANT UPDATE ({', '.join(privileges.updated)}) ON {schema}{privileges.table} TO {name};"
 
 
 def literal(text: str) -> str:

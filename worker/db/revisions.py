@@ -49,8 +49,8 @@ async def require_current(connection: AsyncConnection) -> None:
     if revision != head and (revision is None or revision in known_revisions()):
         if revision is None:
             raise ConfigurationError(
-                "the database has no tables of rudder-worker, or this login has no right to see them: "
-                "run `rudder-worker migrate` first, or grant the rights that `rudder-worker migrate --grants` prints"
+                "the database has no tables of rudder-worker, or this login may not see them: "
+                "run `rudder-worker migrate` first, or grant what `rudder-worker migrate --grants` prints"
             )
         raise ConfigurationError(
             f"the database is at revision {revision}; this version needs {head}: run `rudder-worker migrate` first"

@@ -1,79 +1,27 @@
-"""From the rows that a question brings to the state that a decision looks at.
+"""From the rows of a query to the state that a decision looks at.
 
-Every dialect asks in its own words and answers in the same columns, so that this is said once. Values are what the
-driver gives; a `Reader` makes them what Python calls them.
+All databases answer in the columns of `worker.db.columns.LOADED`. Values are what the driver gives; a `Reader` makes
+them what Python calls them.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from schemas.confusables import collides
 from schemas.statuses import DeploymentStatus, ReleaseStatus
+from worker.db.columns import DEPLOYMENT_READ, FACTS, RELEASE_READ
+from worker.rules.query import Query
 from worker.rules.rows import Activity, Deployment, EnvironmentPointer, Rejection, Release
 from worker.rules.state import State
 
 Row = Sequence[Any]
 
-RELEASE_COLUMNS = (
-    "id",
-    "organization_id",
-    "status",
-    "component_id",
-    "deployment_track_id",
-    "release_date",
-    "release_number",
-    "updated_at",
-)
-DEPLOYMENT_COLUMNS = (
-    "id",
-    "environment_id",
-    "config_revision",
-    "attempt",
-    "status",
-    "updated_at",
-    "deployed_at",
-    "deployed_by",
-    "created_at",
-)
-ENTRY_COLUMNS = (
-    "id",
-    "created_at",
-    "release_mgt_id",
-    "release_deployment_id",
-    "environment_id",
-    "activity_type",
-    "activity_data",
-    "status",
-)
-REJECTION_COLUMNS = (
-    "id",
-    "created_at",
-    "reason",
-    "detail",
-    "event_source",
-    "event_id",
-    "event_type",
-    "release_mgt_id",
-    "topic",
-    "topic_partition",
-    "topic_offset",
-    "resolved_at",
-)
-
-FACTS = 8
-"""How many columns come before the release's: `logged`, `rejected` (is the event known?), `number_taken`, `version`
-(of the release's row, where the database has such a thing), `pointer_found`, and what it points at: deployment id as
-text, that deployment's release id and deployed_at. Then RELEASE_COLUMNS, then DEPLOYMENT_COLUMNS; one row an attempt,
-the same attempt perhaps twice, or, with nulls for it, an environment whose attempts are of no account. Last, the track
-of another release with the date, number and component that the event wants: a row each, and then there are no attempts.
-"""
-
-_FIRST_DEPLOYMENT_COLUMN = FACTS + len(RELEASE_COLUMNS)
-COLUMNS = _FIRST_DEPLOYMENT_COLUMN + len(DEPLOYMENT_COLUMNS) + 1
-"""All of them."""
+_RELEASE: Final = len(FACTS)
+_DEPLOYMENT: Final = _RELEASE + len(RELEASE_READ)
+_OTHER_TRACK: Final = _DEPLOYMENT + len(DEPLOYMENT_READ)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,33 +33,33 @@ class Reader:
     date: Callable[[Any], date]
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """`logged`, `rejected`: whether the event is known as such; what is known is read only then. `claims`: how many
-    releases have the date, number and component of the one that the event would create.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """`logged`, `rejected`: whether the event is known as such. `same_number`: how many releases have the date, number
+    and component of the one that the event would create.
     """
 
+    query: Query
+    state: State
     logged: bool
     rejected: bool
-    version: int | None
-    state: State
-    claims: int = 0
+    same_number: int
 
 
-def answer(rows: Sequence[Row], read: Reader, *, track: str | None) -> Answer:
-    """The rows of one question; there is always one at least. `track`: that of the release it would create."""
+def decode(rows: Sequence[Row], query: Query, read: Reader) -> Loaded:
+    """The rows of one query; there is one at least."""
     first = rows[0]
-    logged, rejected, taken, version, pointer_found, pointed, pointed_release, pointed_at = first[:FACTS]
+    logged, rejected, number_taken, version, pointer_found, pointed, pointed_release, pointed_at = first[:_RELEASE]
     deployments: dict[Any, Deployment] = {}
     environments: set[str] = set()
     for row in rows:
-        key = row[_FIRST_DEPLOYMENT_COLUMN]
+        key = row[_DEPLOYMENT]
         if key is None:
-            if row[_FIRST_DEPLOYMENT_COLUMN + 1] is not None:
-                environments.add(row[_FIRST_DEPLOYMENT_COLUMN + 1])
+            if row[_DEPLOYMENT + 1] is not None:
+                environments.add(row[_DEPLOYMENT + 1])
         elif key not in deployments:
             deployments[key] = _deployment(row, read)
-    tracks = [row[-1] for row in rows if row[-1] is not None]
+    tracks = [row[_OTHER_TRACK] for row in rows if row[_OTHER_TRACK] is not None]
     pointer = None
     if pointer_found:
         pointer = EnvironmentPointer(
@@ -119,31 +67,34 @@ def answer(rows: Sequence[Row], read: Reader, *, track: str | None) -> Answer:
             release_id=None if pointed_release is None else read.uuid(pointed_release),
             deployed_at=None if pointed_at is None else read.time(pointed_at),
         )
+    track = query.deployment_track_id
+    collision = bool(tracks) and track is not None and collides(track, tracks) is not None
     state = State(
-        release=None if first[FACTS] is None else _release(first, read),
-        number_taken=bool(taken) or (bool(tracks) and track is not None and collides(track, tracks) is not None),
+        release=None if first[_RELEASE] is None else _release(first, read),
+        release_version=version,
+        number_taken=bool(number_taken) or collision,
         deployments=tuple(deployments.values()),
         environments=frozenset(environments),
         pointer=pointer,
     )
-    return Answer(bool(logged), bool(rejected), version, state, len(tracks))
+    return Loaded(query=query, state=state, logged=bool(logged), rejected=bool(rejected), same_number=len(tracks))
 
 
 def _release(row: Row, read: Reader) -> Release:
     return Release(
-        id=read.uuid(row[FACTS]),
-        organization_id=row[FACTS + 1],
-        status=ReleaseStatus(row[FACTS + 2]),
-        component_id=read.uuid(row[FACTS + 3]),
-        deployment_track_id=row[FACTS + 4],
-        release_date=read.date(row[FACTS + 5]),
-        release_number=row[FACTS + 6],
-        updated_at=read.time(row[FACTS + 7]),
+        id=read.uuid(row[_RELEASE]),
+        organization_id=row[_RELEASE + 1],
+        status=ReleaseStatus(row[_RELEASE + 2]),
+        component_id=read.uuid(row[_RELEASE + 3]),
+        deployment_track_id=row[_RELEASE + 4],
+        release_date=read.date(row[_RELEASE + 5]),
+        release_number=row[_RELEASE + 6],
+        updated_at=read.time(row[_RELEASE + 7]),
     )
 
 
 def _deployment(row: Row, read: Reader) -> Deployment:
-    at = _FIRST_DEPLOYMENT_COLUMN
+    at = _DEPLOYMENT
     deployed_at = row[at + 6]
     return Deployment(
         id=read.uuid(row[at]),
@@ -159,7 +110,7 @@ def _deployment(row: Row, read: Reader) -> Deployment:
 
 
 def activity(row: Row, read: Reader) -> Activity:
-    """A row of ENTRY_COLUMNS."""
+    """A row of ACTIVITY_READ."""
     activity_id, created_at, release_id, deployment_id, environment_id, activity_type, activity_data, status = row
     return Activity(
         id=read.uuid(activity_id),
@@ -174,7 +125,7 @@ def activity(row: Row, read: Reader) -> Activity:
 
 
 def rejection(row: Row, read: Reader) -> Rejection:
-    """A row of REJECTION_COLUMNS."""
+    """A row of REJECTIONS."""
     rejection_id, created_at, reason, detail, source, event_id, event_type, release_id, *position, resolved_at = row
     topic, partition, offset = position
     return Rejection(

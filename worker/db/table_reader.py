@@ -15,12 +15,13 @@ from uuid import UUID
 from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from worker.db.columns import ACTIVITY_READ, REJECTIONS
 from worker.db.dialect import READ_ONLY, Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.models import Base
 from worker.db.pointers import listing
 from worker.db.revisions import require_current
-from worker.db.row_decoder import ENTRY_COLUMNS, REJECTION_COLUMNS, Reader, activity, rejection
+from worker.db.row_decoder import Reader, activity, rejection
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
 
@@ -83,7 +84,7 @@ class SqlTableReader:
 
     async def rejections(self) -> AsyncIterator[Rejection]:
         last: UUID | None = None
-        columns = [_REJECTIONS.c[name] for name in REJECTION_COLUMNS]
+        columns = [_REJECTIONS.c[name] for name in REJECTIONS]
         while True:
             asked = select(*columns).order_by(_REJECTIONS.c.id).limit(_ENTRIES_MAX)
             async with self._connected() as connection:
@@ -98,7 +99,7 @@ class SqlTableReader:
     async def environments(self) -> AsyncIterator[EnvironmentRow]:
         """The table is often another system's: it may have no id to go by, and rows of one key."""
         async with self._connected() as connection:
-            asked = await listing(connection, fragments=self._dialect.keys)
+            asked = await listing(connection, fragments=self._dialect.pointers)
         begin = 0
         while asked is not None:
             async with self._connected() as connection:
@@ -169,7 +170,7 @@ async def _counts(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID
 
 async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, ReleaseRows]:
     """The log first: what is written after it was read shows in its count."""
-    columns = [_LOG.c[name] for name in ENTRY_COLUMNS]
+    columns = [_LOG.c[name] for name in ACTIVITY_READ]
     activities: dict[UUID, list[Activity]] = defaultdict(list)
     for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(_padded(ids)))):
         activities[row.release_mgt_id].append(_entry(row))

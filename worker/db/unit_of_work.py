@@ -1,74 +1,109 @@
-"""What a store asks of a database while it handles one message. One implementation beside each dialect."""
+"""`worker.ports.UnitOfWork`: what one message loads and writes, on one connection."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
-from typing import Protocol
-from uuid import UUID
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
-from worker.db.pointers import Pointers
-from worker.db.question import Question
-from worker.db.row_decoder import Reader, Row
-from worker.db.writing import Claim, NumberClaim, Write
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Basis:
-    """What a decision rests on, and so what must still be true when it is written.
-
-    `event_id`: that of its first log entry and of its rejection. `release_id`: the event's release, None for a record
-    that is no event. `found`: whether the release was there. `version`: that of its row, None where the database keeps
-    the row from changing instead. `claim`: what else may have become of the event since it was read. `number`: what
-    else may have become of the number of a release that is created.
-    """
-
-    event_id: UUID
-    claim: Claim
-    release_id: UUID | None
-    found: bool
-    version: int | None
-    number: NumberClaim | None = None
+from worker.db.pointers import ComponentKey, Pointers
+from worker.db.queries import ACTIVITIES, REJECTION, Fragments, queries
+from worker.db.row_decoder import Loaded, Reader, Row, activity, decode, rejection
+from worker.db.statement import Statement
+from worker.db.writes import Batch, batch_of
+from worker.rules.identity import activity_ids
+from worker.rules.query import Query, QueryVariant
+from worker.rules.state import Changes, State
 
 
-class Conversation(Protocol):
-    """One message's turn on a connection: a question, perhaps what is known of the event, a write."""
+class Session(Protocol):
+    """A connection for one message. Nothing is held between its calls, each of which is one round trip."""
 
-    read: Reader
+    reader: Reader
 
-    async def ask(self, question: Question, pointers: Pointers | None) -> Sequence[Row]:
-        """The answer's rows, in the columns that `worker.db.row_decoder` says."""
+    async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]: ...
+
+    async def write(self, batch: Batch) -> None:
+        """Write all of it and commit, or nothing.
+
+        Raises:
+            StaleRead, Conflict: what was read is no longer true.
+        """
         ...
-
-    async def activities(self, ids: Sequence[UUID]) -> Sequence[Row]:
-        """Those that there are, in any order."""
-        ...
-
-    async def rejection(self, rejection_id: UUID) -> Row | None: ...
 
     async def ping(self, pointers: Pointers | None) -> None:
-        """Find an outage, and what else an operator has to restore before the worker can write: a table, a right.
+        """Find an outage, and what else an operator has to restore before the worker can write: a table, a privilege.
 
         `pointers`: None where `app_environments` is not written to.
         """
         ...
 
-    async def write(self, writes: Sequence[Write], basis: Basis) -> None:
-        """Write all of it and commit, or nothing.
 
-        The event's identity is locked first, and released by the commit; see `Claim`. A rejection of an event whose
-        release was not there looks for the release as well.
-
-        Raises:
-            StaleRead, Conflict: the basis is no longer true, or a guarded statement found nothing.
-        """
-        ...
-
-
-class Conversations(Protocol):
+class Connections(Protocol):
     """The connections of a store."""
 
-    def begin(self) -> AbstractAsyncContextManager[Conversation]:
-        """A connection for one message. What is not written when it is left is undone."""
+    def begin(self) -> AbstractAsyncContextManager[Session]:
+        """A connection for one message. What is not committed when it is left is rolled back."""
         ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queries:
+    """Every statement that loads, for the driver of one database. `values_of`: what takes a variant's values."""
+
+    by_variant: Mapping[QueryVariant, tuple[Statement, Callable[[Query], tuple[Any, ...]]]]
+    activities: Statement
+    rejection: Statement
+
+    @classmethod
+    def of(
+        cls, fragments: Fragments, component: ComponentKey | None, *, place: Callable[[str], Statement]
+    ) -> "Queries":
+        """`place`: writes the parameters as the driver takes them."""
+        statements = {variant: place(sql) for variant, sql in queries(fragments, component).items()}
+        return cls(
+            by_variant={variant: (statement, statement.getter()) for variant, statement in statements.items()},
+            activities=place(ACTIVITIES),
+            rejection=place(REJECTION),
+        )
+
+
+class SqlUnitOfWork:
+    """One message's turn on a connection: `load`, and then perhaps `write`, which commits."""
+
+    def __init__(self, session: Session, statements: Queries, pointers: Pointers | None) -> None:
+        self._session = session
+        self._queries = statements
+        self._pointers = pointers
+        self._loaded: Loaded | None = None
+
+    async def load(self, query: Query) -> State:
+        """As `worker.ports.UnitOfWork` says. A second round trip only for an event that is known."""
+        statement, values_of = self._queries.by_variant[query.variant]
+        rows = await self._session.fetch(statement, values_of(query))
+        loaded = decode(rows, query, self._session.reader)
+        if loaded.logged or loaded.rejected:
+            loaded = replace(loaded, state=await self._with_known(loaded))
+        self._loaded = loaded
+        return loaded.state
+
+    async def write(self, changes: Changes) -> None:
+        """As `worker.ports.UnitOfWork` says."""
+        if self._loaded is None:
+            raise RuntimeError("nothing was loaded, so there is nothing that the changes rest on")
+        await self._session.write(batch_of(changes, self._loaded, self._pointers))
+
+    async def _with_known(self, loaded: Loaded) -> State:
+        """The state, with what is known of the event itself."""
+        query, read = loaded.query, self._session.reader
+        if loaded.logged and query.identity is not None:
+            source, event_id = query.identity
+            ids = activity_ids(source=source, event_id=event_id)
+            rows = await self._session.fetch(self._queries.activities, ids)
+            by_id = {one.id: one for one in [activity(row, read) for row in rows]}
+            return replace(loaded.state, activities=tuple(by_id[id_] for id_ in ids if id_ in by_id))
+        if loaded.rejected:
+            rows = await self._session.fetch(self._queries.rejection, (query.event_id,))
+            return replace(loaded.state, rejection=rejection(rows[0], read) if rows else None)
+        return loaded.state

@@ -6,7 +6,8 @@ from schemas.record import Record
 from worker.ports import Decider, Store
 from worker.rules.decide import decide, duplicate, reject
 from worker.rules.message import Message
-from worker.rules.state import Outcome, State
+from worker.rules.query import query_of
+from worker.rules.state import Outcome, State, changes_of
 
 
 def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS) -> Message:
@@ -16,25 +17,31 @@ def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int =
 
 
 async def process(message: Message, store: Store, decider: Decider = decide) -> Outcome:
-    """Give the message its effect, in one transaction. `judge`: the rules, with what the operator adds to them.
+    """Give the message its effect, in one transaction. `decider`: the rules, with what the operator adds to them.
 
     Raises:
         Conflict: another worker wrote first; process again.
-        Unavailable: the database cannot be asked, or its answer to the commit was lost; process again.
+        Unavailable: the database cannot be used now, or its answer to the commit was lost; process again.
         Unprocessable: the database refuses the event's values.
     """
-    return await store.transact(message, decider)
+    async with store.begin() as tx:
+        state = await tx.load(query_of(message))
+        outcome = decider(state, message)
+        changes = changes_of(outcome)
+        if changes is not None:
+            await tx.write(changes)
+    return outcome
 
 
 async def give_up(message: Message, store: Store, *, detail: str) -> Outcome:
-    """Reject a message that failed for a reason of its own every time it was tried.
+    """Reject a message that failed for a reason of its own in every attempt.
 
     Raises:
         Conflict, Unavailable: as `process`.
     """
 
     def decider(state: State, message: Message) -> Outcome:
-        known = duplicate(state, message)  # an earlier try may have been written after all
+        known = duplicate(state, message)  # an earlier attempt may have been written after all
         return known or reject(state, message, Reason.PROCESSING_ERROR, detail)
 
-    return await store.transact(message, decider)
+    return await process(message, store, decider)

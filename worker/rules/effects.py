@@ -64,6 +64,7 @@ class Effects:
         self._new_release: NewRelease | None = None
         self._release_move: ReleaseMove | None = None
         self._pointer_move: EnvironmentPointerMove | None = None
+        self._release_version: int | None = None
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
@@ -76,6 +77,7 @@ class Effects:
         if rejection is not None:
             resolved = Resolved(rejection_id=rejection.id, resolved_at=self._message.recorded_at)
         return Changes(
+            release_version=self._release_version,
             new_release=self._new_release,
             release_move=self._release_move,
             new_deployment=self._opened,
@@ -206,6 +208,12 @@ class Effects:
     def _at(self) -> datetime:
         return self._event.time
 
+    def _version_after(self, activity_type: str) -> int:
+        """0 when a release is created, 1 more with the event's changes of it and its deployments, however many."""
+        if activity_type == RELEASE_CREATED:
+            return 0
+        return 1 if self._new_release is not None else (self._state.release_version or 0) + 1
+
     def _append(
         self,
         activity_type: str,
@@ -226,6 +234,7 @@ class Effects:
         }
         if change:
             payload["change"] = {"from": change[0], "to": change[1]}
+            self._release_version = self._version_after(activity_type)
         if deployment:
             payload["config_revision"] = deployment.config_revision
             payload["attempt"] = deployment.attempt

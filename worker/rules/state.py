@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import assert_never
 from uuid import UUID
 
 from worker.rules.rows import (
@@ -41,8 +42,12 @@ class State:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """All writes of one event; they are one transaction."""
+    """Everything that one event writes, in one transaction. `release_version`: what the release's is afterwards; None:
+    neither the release nor a deployment of it changes. `rejection`: alone, of an event that has no other effect;
+    `rejected_before`: its row is there, from an earlier delivery.
+    """
 
+    release_version: int | None = None
     new_release: NewRelease | None = None
     release_move: ReleaseMove | None = None
     new_deployment: NewDeployment | None = None
@@ -50,13 +55,8 @@ class Changes:
     activities: tuple[Activity, ...] = ()
     pointer_move: EnvironmentPointerMove | None = None
     resolved: "Resolved | None" = None
-
-    @property
-    def changes_release(self) -> bool:
-        """Whether a release that is there changes, or a deployment of it: what its version counts."""
-        if self.new_release is not None:
-            return False
-        return self.release_move is not None or self.new_deployment is not None or bool(self.deployment_moves)
+    rejection: Rejection | None = None
+    rejected_before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,3 +111,16 @@ class Duplicate:
 
 
 Outcome = Applied | Stale | Rejected | Duplicate
+
+
+def changes_of(outcome: Outcome) -> Changes | None:
+    """What the outcome writes; None: nothing."""
+    match outcome:
+        case Applied(changes=changes) | Stale(changes=changes):
+            return changes
+        case Rejected(rejection=rejection, again=again):
+            return Changes(rejection=rejection, rejected_before=again)
+        case Duplicate():
+            return None
+        case _:
+            assert_never(outcome)

@@ -45,6 +45,9 @@ PROGRESS: Mapping[D, int] = {
 }
 """The order of the statuses of one attempt; the three ends are equal."""
 
+REVOCABLE = tuple(status for status, following in DEPLOYMENT_TRANSITIONS.items() if D.ROLLED_BACK in following)
+"""The statuses of an attempt that may become ROLLED_BACK."""
+
 UNDEPLOYABLE = frozenset({R.DRAFT, R.IN_REVIEW, R.REJECTED})
 """The statuses of a release under review. Such a release accepts no deployment event."""
 

@@ -1,6 +1,6 @@
 """The rows that a release's events result in: what the tables must hold.
 
-A second implementation of what `worker.db.writing` writes, in columns and without a database, so that the two can be
+A second implementation of what `worker.db.writes` writes, in columns and without a database, so that the two can be
 compared.
 """
 

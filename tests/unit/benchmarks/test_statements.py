@@ -1,14 +1,12 @@
 """What other programs are timed with is the worker's own SQL, and all that an event of the stream can come to."""
 
-import asyncio
 import itertools
 import json
 import random
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,32 +18,34 @@ from schemas.record import Record
 from schemas.types import EventType
 from tests.properties.world import World
 from tests.unit.rules.story import Story, fields
-from worker.db.pointers import Pointers
-from worker.db.postgresql.unit_of_work import PostgresqlConversation
-from worker.db.question import question
-from worker.db.unit_of_work import Basis
-from worker.db.writing import Claim, number_claim_of, writes
+from worker.db.pointers import ComponentKey
+from worker.db.postgresql import session as postgresql
+from worker.db.postgresql.fragments import FRAGMENTS
+from worker.db.row_decoder import Loaded
+from worker.db.statement import numbered
+from worker.db.unit_of_work import Queries
+from worker.db.writes import batch_of
 from worker.pipeline.transaction import read
 from worker.rules.message import Message
-from worker.rules.state import Applied, Stale
+from worker.rules.query import query_of
+from worker.rules.state import Applied, Outcome, Stale, State
 
 KINDS = [kind for kind in EventType if ".deployment." in kind]
 ENVIRONMENTS = ("staging", "development")
 VERSION = 4711
-POINTERS = Pointers(component_is_uuid=True)
+QUERIES = Queries.of(FRAGMENTS, ComponentKey.UUID, place=numbered)
 
 Sent = tuple[str, tuple[object, ...]]
 
 
-class Wire:
-    """Keeps what the worker sends."""
+class Loads(Story):
+    """Keeps what the last message loaded."""
 
-    def __init__(self) -> None:
-        self.sent: list[Sent] = []
+    state = State()
 
-    async def fetch(self, sql: str, *parameters: object) -> list[Any]:
-        self.sent.append((sql, parameters))
-        return []
+    def take(self, told: Message) -> Outcome:
+        self.state = self.world.load(told)
+        return super().take(told)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,16 +61,16 @@ class Turn:
 @pytest.fixture(scope="module")
 def turns() -> list[Turn]:
     """Events of every kind in many orders; without those that are rejected, of which the stream has none."""
-    return asyncio.run(_turns())
+    return _turns()
 
 
 @pytest.fixture(scope="module")
 def stream_turns() -> list[Turn]:
     """The first events of the benchmark's stream."""
-    return asyncio.run(_stream_turns())
+    return _stream_turns()
 
 
-async def _stream_turns() -> list[Turn]:
+def _stream_turns() -> list[Turn]:
     worlds: defaultdict[bytes | None, World] = defaultdict(lambda: World(environments=[]))
     turns = []
     for offset, raw in enumerate(itertools.islice(records(Traffic(releases_active=50)), 1_500)):
@@ -84,18 +84,18 @@ async def _stream_turns() -> list[Turn]:
             headers=raw.headers,
         )
         message = read(place, event_bytes_max=100_000)
-        known = bool(worlds[raw.key].releases)
+        state = worlds[raw.key].load(message)
         outcome = worlds[raw.key].take(message)
         assert isinstance(outcome, Applied)
-        turns.append(await _turn(message, outcome, known=known))
+        turns.append(_turn(message, state, outcome))
     return turns
 
 
-async def _turns() -> list[Turn]:
+def _turns() -> list[Turn]:
     dice = random.Random(7)
     turns = []
     for _ in range(60):
-        story = Story()
+        story = Loads()
         for position in range(12):
             known = bool(story.world.releases)
             outcome = story.tell(
@@ -111,25 +111,20 @@ async def _turns() -> list[Turn]:
                 api_settings={"replicas": 5},
             )
             if isinstance(outcome, Applied | Stale):
-                turns.append(await _turn(story.messages[-1], outcome, known=known))
+                turns.append(_turn(story.messages[-1], story.state, outcome))
     return turns
 
 
-async def _turn(message: Message, outcome: Applied | Stale, *, known: bool) -> Turn:
-    wire = Wire()
-    conversation = PostgresqlConversation(wire)
-    await conversation.ask(question(message, pointers=True), POINTERS)
-    basis = Basis(
-        event_id=message.id,
-        claim=Claim.APPLY,
-        release_id=message.release_id,
-        found=known,
-        version=VERSION if known else None,
-        number=number_claim_of(outcome, releases=0),
+def _turn(message: Message, state: State, outcome: Applied | Stale) -> Turn:
+    query = query_of(message)
+    if state.release is not None:
+        state = replace(state, release_version=VERSION)
+    statement, values_of = QUERIES.by_variant[query.variant]
+    loaded = Loaded(query=query, state=state, logged=False, rejected=False, same_number=0)
+    written, values = postgresql.written(batch_of(outcome.changes, loaded, None))
+    return Turn(
+        message=message, outcome=outcome, asked=(statement.sql, values_of(query)), written=(written.sql, tuple(values))
     )
-    await conversation.write(writes(outcome, POINTERS), basis)
-    asked, written = wire.sent
-    return Turn(message=message, outcome=outcome, asked=asked, written=written)
 
 
 def test_every_event_loads_known_statements_only(turns: list[Turn]) -> None:
@@ -176,7 +171,7 @@ def test_event_is_looked_up_by_its_first_activity(turns: list[Turn]) -> None:
     for turn in turns:
         sql, parameters = turn.asked
         values = _by_name(names[sql], parameters)
-        assert values["event"] == turn.outcome.changes.activities[0].id
+        assert values["event_id"] == turn.outcome.changes.activities[0].id
         assert values["attempt"] is None
 
 
@@ -194,7 +189,7 @@ def test_java_gets_a_value_for_each_question_mark() -> None:
 
 def test_repeated_parameter_is_repeated_for_java() -> None:
     contents = json.loads(java_statements.text())
-    assert contents["asks"]["started"]["names"].count("release") > asks()["started"].names.count("release") == 1
+    assert contents["asks"]["started"]["names"].count("release_id") > asks()["started"].names.count("release_id") == 1
 
 
 def test_session_settings_match_the_workers() -> None:
@@ -219,7 +214,7 @@ def test_pgbench_defines_every_variable() -> None:
     given |= {name for names in re.findall(r"AS answer \(([^)]*)\)", script) for name in names.split(", ")}
     sent = set(re.findall(r"(?<!:):([a-z_]\w*)", script))
     assert sent <= given | {"scale"}
-    assert {"release", "version", "entry_0", "at", "deployment", "attempt"} <= sent
+    assert {"release", "release_version", "entry_0", "at", "deployment", "attempt"} <= sent
 
 
 def test_constant_texts_of_pgbench_hold_no_row_id() -> None:

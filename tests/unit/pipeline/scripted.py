@@ -1,6 +1,7 @@
 """Edges that do as a test tells them: what a broker or a database may do is more than a real one does on demand."""
 
 import asyncio
+import json
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -16,9 +17,9 @@ from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.pipeline.retry import RetryPolicy
-from worker.ports import Decider, OutgoingRecord, Partition, Store
-from worker.rules.message import Message
-from worker.rules.state import Duplicate, Outcome, State
+from worker.ports import OutgoingRecord, Partition, Store
+from worker.rules.query import Query
+from worker.rules.state import Changes, State
 from worker.service.no_tracing import NoTracing
 from worker.telemetry import Metrics
 
@@ -51,6 +52,14 @@ class ImpatientClock:
         return event.is_set()
 
 
+def _offset(changes: Changes) -> int:
+    if changes.rejection is not None:
+        return changes.rejection.offset
+    offset = json.loads(changes.activities[0].activity_data)["record"]["offset"]
+    assert isinstance(offset, int)
+    return offset
+
+
 class ScriptedStore:
     """Knows no release. `faults` are raised by the next transactions, one each; None lets one through. `down`: what
     everything fails with, to be asked whether it is there included.
@@ -62,19 +71,27 @@ class ScriptedStore:
         self.pings = 0
         self.state = State()
         self.begun = 0
-        self.loaded: list[Message] = []
-        self.written: list[Outcome] = []
+        self.written: list[Changes] = []
 
-    async def transact(self, message: Message, decider: Decider) -> Outcome:
+    @property
+    def offsets(self) -> list[int]:
+        """Those of the records that were written, in order."""
+        return [_offset(changes) for changes in self.written]
+
+    @asynccontextmanager
+    async def begin(self) -> AsyncIterator["ScriptedStore"]:
+        yield self
+
+    async def load(self, query: Query) -> State:
+        del query
         self.begun += 1
         fault = self.down or (self.faults.popleft() if self.faults else None)
         if fault is not None:
             raise fault
-        self.loaded.append(message)
-        outcome = decider(self.state, message)
-        if not isinstance(outcome, Duplicate):
-            self.written.append(outcome)
-        return outcome
+        return self.state
+
+    async def write(self, changes: Changes) -> None:
+        self.written.append(changes)
 
     async def ping(self) -> None:
         self.pings += 1

@@ -1,7 +1,7 @@
 """The connections that messages take turns on, each a thread's: ODBC calls block.
 
 pyodbc without aioodbc's and SQLAlchemy's layers: a turn at the server is one call in a thread, whatever it consists of
-(bind, execute, fetch; or execute, look for errors, commit). Last in, first out, so that those in use stay warm.
+(bind, execute, fetch; or execute, look for errors). Last in, first out, so that those in use stay warm.
 """
 
 import asyncio
@@ -9,13 +9,18 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
+from worker.db.mssql.batch import written
 from worker.db.mssql.errors import kind_of
-from worker.db.mssql.parameters import bound, sizes
-from worker.db.mssql.unit_of_work import MssqlConversation
+from worker.db.mssql.parameters import bound, sizes, with_nulls
 from worker.db.places import Places
-from worker.db.row_decoder import Row
+from worker.db.pointers import Pointers
+from worker.db.row_decoder import Reader, Row
+from worker.db.statement import Statement
+from worker.db.writes import Batch, presence
 from worker.rules.errors import Unavailable
 
 _AGE_MAX_SECONDS: Final = 1_500.0
@@ -27,14 +32,32 @@ _BEYOND_THE_DRIVER_SECONDS: Final = 10.0
 """The driver waits for a statement some seconds longer than the server may wait for a lock. Its login timeout does not
 count the resolution of the host name, for which a thread can wait much longer."""
 
+_UPDATEABILITY: Final = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), N'Updateability') AS nvarchar(20))"
+
 T = TypeVar("T")
 
 
+def _uuid(value: Any) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)
+
+
+def _aware(value: datetime) -> datetime:
+    return value.replace(tzinfo=UTC)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 class MssqlSession:
-    """One connection and its one cursor; closing a cursor would cost a round trip, in which the server forgets its
+    """`worker.db.unit_of_work.Session`, in autocommit: each call is one turn in a thread.
+
+    One connection and its one cursor; closing a cursor would cost a round trip, in which the server forgets its
     statement, while the next statement on the same cursor does that by the way. `timeout_seconds`: of a turn, longer
     than the driver's of a statement.
     """
+
+    reader = Reader(uuid=_uuid, time=_aware, date=_same)
 
     def __init__(
         self, connection: Any, *, executor: ThreadPoolExecutor, errors: type[Exception], timeout_seconds: float
@@ -47,31 +70,32 @@ class MssqlSession:
         self._running: Future[Any] | None = None
         self.made_at_seconds = time.monotonic()
 
-    async def rows(self, sql: str, parameters: Sequence[object]) -> Sequence[Row]:
-        """One round trip: the rows of the only result."""
+    async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
+        return await self._rows(statement.sql, values)
 
-        def work() -> Sequence[Row]:
-            self._execute(sql, parameters)
-            found: Sequence[Row] = self._cursor.fetchall()
-            return found
-
-        return await self._call(work)
-
-    async def commit_all(self, batches: Sequence[tuple[str, Sequence[object]]]) -> None:
-        """A round trip for each batch and one for the commit, without coming back in between."""
+    async def write(self, batch: Batch) -> None:
+        """One round trip. What takes more parameters than one batch may have takes more: one transaction around all."""
+        batches = written(batch)
 
         def work() -> None:
+            if len(batches) > 1:
+                self._connection.autocommit = False
             for sql, parameters in batches:
                 self._execute(sql, parameters)
                 # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
                 while self._cursor.nextset():
                     pass
-            self._connection.commit()
+            if len(batches) > 1:
+                self._connection.commit()
+                self._connection.autocommit = True
 
         await self._call(work)
 
-    async def rollback(self) -> None:
-        await self._call(self._connection.rollback)
+    async def ping(self, pointers: Pointers | None) -> None:
+        tables = presence(pointers=pointers is not None)
+        rows = await self._rows(f"{_UPDATEABILITY} WHERE NOT EXISTS ({tables})", ())
+        if rows[0][0] == "READ_ONLY":
+            raise Unavailable("SQL Server: the database is read-only, as a secondary is after a failover")
 
     @property
     def unanswered(self) -> bool:
@@ -99,6 +123,18 @@ class MssqlSession:
         except RuntimeError:  # there are no threads any more: all is closed
             self.close()
 
+    async def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
+        """The rows of the only result."""
+        nulls = with_nulls(sql, tuple(value is None for value in values))
+        parameters = [value for value in values if value is not None]
+
+        def work() -> Sequence[Row]:
+            self._execute(nulls, parameters)
+            found: Sequence[Row] = self._cursor.fetchall()
+            return found
+
+        return await self._call(work)
+
     def _execute(self, sql: str, parameters: Sequence[object]) -> None:
         self._cursor.setinputsizes(sizes(parameters))
         self._cursor.execute(sql, bound(parameters))
@@ -111,12 +147,10 @@ class MssqlSession:
 
 
 class MssqlConnections:
-    """`worker.db.unit_of_work.Conversations`. Nothing is connected to before it is needed.
+    """`worker.db.unit_of_work.Connections`. Nothing is connected to before it is needed.
 
     `connect` blocks and gives a connection of pyodbc's, ready for messages; `errors` are those that it raises.
     """
-
-    of_the_engine = False
 
     def __init__(
         self, connect: Callable[[], Any], *, errors: type[Exception], connections_max: int, timeout_seconds: float
@@ -132,14 +166,12 @@ class MssqlConnections:
         self._turn_timeout_seconds = timeout_seconds + _BEYOND_THE_DRIVER_SECONDS
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[MssqlConversation]:
+    async def begin(self) -> AsyncIterator[MssqlSession]:
         await self._places.take()
         try:
             session = await self._session()
             try:
-                conversation = MssqlConversation(session)
-                yield conversation
-                await conversation.end()
+                yield session
             except BaseException as error:
                 # What a failed batch or an unanswered commit left behind is not to be trusted with a roll back.
                 if session.unanswered or self._is_elsewhere(error):

@@ -16,8 +16,8 @@ from worker.db.mssql import privileges as mssql_privileges
 from worker.db.mssql.connections import MssqlConnections
 from worker.db.mssql.driver import completed, is_freetds
 from worker.db.mssql.errors import reaction
-from worker.db.mssql.unit_of_work import EXACTLY, UUID_OF_TEXT
-from worker.db.pointers import KeyFragments
+from worker.db.mssql.fragments import FRAGMENTS, POINTERS
+from worker.db.statement import positional
 from worker.rules.errors import ConfigurationError, Unavailable
 
 _RESOLUTION_TIMEOUT_SECONDS: Final = 10
@@ -71,10 +71,12 @@ def _connecting(timeout_seconds: float) -> Callable[..., Awaitable[Any]]:
 
 
 class MssqlDialect:
-    """READ COMMITTED; the release's row serialises what must be."""
+    """READ COMMITTED, in autocommit; a batch that writes is a transaction."""
 
     advises = True
-    keys = KeyFragments(exactly=EXACTLY, order="CONVERT(varbinary(8000), COLUMN)", uuid_of_text=UUID_OF_TEXT)
+    fragments = FRAGMENTS
+    pointers = POINTERS
+    place = staticmethod(positional)
 
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
@@ -99,7 +101,7 @@ class MssqlDialect:
         if driver := engine.dialect.dbapi:  # messages use it without SQLAlchemy's layers, and meet its own errors
             self._errors = (DBAPIError, driver.Error)
 
-    def conversations(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConnections:
+    def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConnections:
         import pyodbc  # of the extra `mssql`: the engine could not have been made without it
 
         # The driver manager would keep what is closed, open transactions and all, where somebody told it to.
@@ -112,7 +114,7 @@ class MssqlDialect:
         session = _SESSION.format(milliseconds=math.ceil(timeout_seconds * 1_000))
 
         def connect() -> Any:
-            connection = pyodbc.connect(dsn, autocommit=False, timeout=math.ceil(timeout_seconds))
+            connection = pyodbc.connect(dsn, autocommit=True, timeout=math.ceil(timeout_seconds))
             connection.timeout = math.ceil(timeout_seconds) + _ANSWER_TIMEOUT_SECONDS
             connection.maxwrite = _ALL_AT_ONCE_BYTES
             try:

@@ -25,7 +25,7 @@ class Kind:
     elsewhere: bool = False
 
 
-OUTRUN: Final = Kind(StaleRead, "another worker changed the release first")
+STALE_READ: Final = Kind(StaleRead, "another worker changed the release first")
 CONFLICT: Final = Kind(Conflict, "another transaction was first")
 VALUE: Final = Kind(Unprocessable, "the event's own values")
 LOGIN: Final = Kind(LoginRefused, "a login refused, for a moment only while a database fails over")
@@ -37,7 +37,7 @@ FAILOVER: Final = Kind(Unavailable, "a server or database that starts, stops or 
 NETWORK: Final = Kind(Unavailable, "the connection, or the way to the server", elsewhere=True)
 
 NUMBERS: Final[dict[int, tuple[Kind, str]]] = {
-    51003: (OUTRUN, "the worker's batch: the release is no longer as it was read"),
+    51003: (STALE_READ, "the worker's batch: the release is no longer as it was read"),
     # A second look decides: another worker, or an earlier attempt whose answer was lost, was first.
     51001: (CONFLICT, "the worker's guard on release_deployments: a transition that is not allowed"),
     51002: (CONFLICT, "the worker's guard on releases: a transition that is not allowed"),
@@ -219,6 +219,11 @@ _TEXTS: Final[tuple[tuple[str, Kind], ...]] = tuple(
 _PRECEDENCE: Final = (StaleRead, Unavailable, Conflict, ConfigurationError, LoginRefused, Unprocessable)
 """Of several errors in one message: what rejects nothing comes first."""
 
+_VERSION_TAKEN: Final = re.compile(
+    r"PRIMARY KEY constraint '[^']*'\. Cannot insert duplicate key in object '(?:[^']*\.)?release_versions'"
+)
+"""Another worker was the first to give a release a version."""
+
 _NUMBER: Final = re.compile(r"\((\d+)\) \(SQL\w+\)(?=$|; \[\w{5}\] \[)")
 """How the driver ends each of its messages. Elsewhere the same form is somebody's text, quoted by the server."""
 
@@ -238,6 +243,8 @@ def reaction(error: BaseException) -> Conflict | ConfigurationError | StaleRead 
 
 def _classified(error: BaseException) -> tuple[Kind, str]:
     state, text = _parts(error)
+    if _VERSION_TAKEN.search(text):
+        return STALE_READ, ""
     found = [NUMBERS[number] for number in map(int, _NUMBER.findall(text)) if number in NUMBERS]
     for wanted in _PRECEDENCE:
         for kind, meaning in found:

@@ -1,4 +1,4 @@
-"""The rights of a login on SQL Server, as T-SQL for a DBA to read and to run."""
+"""The privileges of a login on SQL Server, as T-SQL for a DBA to read and to run."""
 
 from typing import Final
 

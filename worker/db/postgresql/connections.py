@@ -13,7 +13,7 @@ import structlog
 from worker.db.places import Places
 from worker.db.postgresql.errors import is_of_the_statement, is_too_many
 from worker.db.postgresql.pooling import require_session
-from worker.db.postgresql.unit_of_work import PostgresqlConversation
+from worker.db.postgresql.session import PostgresqlSession
 from worker.rules.errors import Unavailable
 from worker.telemetry import LogEvent
 
@@ -26,7 +26,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 
 
 class PostgresqlConnections:
-    """`worker.db.unit_of_work.Conversations`. Nothing is connected to before it is needed.
+    """`worker.db.unit_of_work.Connections`. Nothing is connected to before it is needed.
 
     Where the server grants fewer connections than it is asked for, the worker works with those that it has.
     """
@@ -39,17 +39,17 @@ class PostgresqlConnections:
         self._places = Places(database="PostgreSQL", connections_max=connections_max, timeout_seconds=timeout_seconds)
         self._idle: list[asyncpg.Connection] = []
         self._in_use = 0
-        """Connections that a conversation has, and those that are being made."""
+        """Connections that a message has, and those that are being made."""
         self._closed = self._limit_logged = False
         self._pooled: bool | None = None
         self._limited_until_seconds = 0.0
 
     @asynccontextmanager
-    async def begin(self) -> AsyncIterator[PostgresqlConversation]:
+    async def begin(self) -> AsyncIterator[PostgresqlSession]:
         connection = await self._taken()
         try:
             try:
-                yield PostgresqlConversation(connection)
+                yield PostgresqlSession(connection)
             except asyncpg.PostgresError as error:
                 # Any error but the statement's may be the connection's own, of a server that became a replica for one.
                 if not is_of_the_statement(error):

@@ -8,12 +8,13 @@ from sqlalchemy import URL, event
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
-from worker.db.pointers import KeyFragments
 from worker.db.postgresql import default_files as postgresql_default_files
 from worker.db.postgresql import privileges as postgresql_privileges
 from worker.db.postgresql.connections import PostgresqlConnections
 from worker.db.postgresql.errors import reaction
+from worker.db.postgresql.fragments import FRAGMENTS, POINTERS
 from worker.db.postgresql.url import connect_arguments
+from worker.db.statement import numbered
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
@@ -36,7 +37,9 @@ class PostgresqlDialect:
     """READ COMMITTED, as the server has it by default: the release's row serialises what must be."""
 
     advises = False
-    keys = KeyFragments(order='COLUMN COLLATE "C"')
+    fragments = FRAGMENTS
+    pointers = POINTERS
+    place = staticmethod(numbered)
 
     def __init__(self) -> None:
         self._arguments: dict[str, Any] = {}
@@ -67,7 +70,7 @@ class PostgresqlDialect:
 
         event.listen(engine.sync_engine, "connect", connected)
 
-    def conversations(
+    def connections(
         self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
     ) -> PostgresqlConnections:
         del engine

@@ -19,7 +19,7 @@ _UNPROCESSABLE: Final = ("22",)
 
 _NO_RIGHT: Final = "42501"
 
-GRANTS_ADVICE: Final = "grant the rights that `rudder-worker migrate --grants` prints"
+GRANTS_ADVICE: Final = "grant what `rudder-worker migrate --grants` prints"
 
 _MISCONFIGURED: Final = ("28", "3D", _NO_RIGHT)
 """Invalid authorisation, invalid catalog name, insufficient privilege: nobody is let in, there is no such database, or
@@ -59,6 +59,8 @@ def reaction(error: BaseException) -> Exception | None:
     """The worker's error for one of asyncpg's or SQLAlchemy's; None: it is neither."""
     if isinstance(error, DBAPIError):
         return _by_state(getattr(error.orig, "sqlstate", None), str(error.orig))
+    if isinstance(error, asyncpg.UniqueViolationError) and error.table_name == "release_versions":
+        return StaleRead(str(error))  # another worker was the first to give the release a version
     if isinstance(error, asyncpg.PostgresError):
         return _by_state(error.sqlstate, str(error))
     if isinstance(error, ConnectionError) and _NO_TLS in str(error):

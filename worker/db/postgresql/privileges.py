@@ -1,9 +1,9 @@
-"""The rights of a role on PostgreSQL, as SQL for a DBA to read and to run."""
+"""The privileges of a role on PostgreSQL, as SQL for a DBA to read and to run."""
 
 from typing import Final
 
 from worker.db.pointers import TABLE as POINTER_TABLE
-from worker.db.privileges import RIGHTS, checked_login, grants, literal
+from worker.db.privileges import PRIVILEGES, checked_login, grants, literal
 from worker.rules.errors import ConfigurationError
 
 _ROLE_LENGTH_MAX: Final = 63
@@ -42,20 +42,22 @@ def script(role: str, *, revision: str) -> str:
     return "\n".join([*lines, *grants(name), *functions])
 
 
-def missing_rights(*, pointers: bool) -> str:
+def missing_privileges(*, pointers: bool) -> str:
     """An expression: what the current role lacks to write, comma-separated; an empty text where it lacks nothing.
 
     It fails where a function of the worker is missing. `pointers`: whether `app_environments` is written to.
     """
     held: dict[str, str] = {}
-    for rights in RIGHTS:
-        if rights.table == POINTER_TABLE and not pointers:
+    for privileges in PRIVILEGES:
+        if privileges.table == POINTER_TABLE and not pointers:
             continue
-        if rights.inserted:
-            held[f"INSERT on {rights.table}"] = f"has_any_column_privilege('{rights.table}', 'INSERT')"
-        if rights.updated:
-            columns = (f"has_column_privilege('{rights.table}', '{column}', 'UPDATE')" for column in rights.updated)
-            held[f"UPDATE on {rights.table}"] = " AND ".join(columns)
+        if privileges.inserted:
+            held[f"INSERT on {privileges.table}"] = f"has_any_column_privilege('{privileges.table}', 'INSERT')"
+        if privileges.updated:
+            columns = (
+                f"has_column_privilege('{privileges.table}', '{column}', 'UPDATE')" for column in privileges.updated
+            )
+            held[f"UPDATE on {privileges.table}"] = " AND ".join(columns)
     for function in _FUNCTIONS:
         held[f"EXECUTE on {function}"] = f"has_function_privilege('{function}', 'EXECUTE')"
     cases = ", ".join(f"CASE WHEN NOT ({holds}) THEN '{right}' END" for right, holds in held.items())

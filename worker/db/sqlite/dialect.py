@@ -1,21 +1,24 @@
 """SQLite: the embedded database. One writer at a time, so one connection."""
 
 import re
+import sqlite3
 from collections.abc import Sequence
 from typing import Any, Final
 
 from sqlalchemy import URL, Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from worker.db.pointers import KeyFragments
-from worker.db.sqlite.unit_of_work import OPENED_FILE, SqliteConversations, file_of
-from worker.rules.errors import ConfigurationError, Conflict, Unavailable, Unprocessable
+from worker.db.sqlite.fragments import FRAGMENTS, POINTERS
+from worker.db.sqlite.session import OPENED_FILE, SqliteConnections, file_of
+from worker.db.statement import positional
+from worker.rules.errors import ConfigurationError, Conflict, StaleRead, Unavailable, Unprocessable
 
 _MISSING: Final = re.compile("no such (?:table|column)")
+_VERSION_TAKEN: Final = "release_versions."
 _FOR_AN_OPERATOR: Final = ("SQLITE_READONLY", "SQLITE_NOTADB", "SQLITE_PERM", "SQLITE_AUTH")
 
 
@@ -23,7 +26,9 @@ class SqliteDialect:
     """Foreign keys on; WAL, so that people may read while the worker writes; a commit survives a power cut."""
 
     advises = False
-    keys = KeyFragments(order="COLUMN COLLATE BINARY")
+    fragments = FRAGMENTS
+    pointers = POINTERS
+    place = staticmethod(positional)
 
     def __init__(self) -> None:
         self._file: str | None = None
@@ -44,11 +49,9 @@ class SqliteDialect:
         event.listen(engine.sync_engine, "connect", _on_connect)
         event.listen(engine.sync_engine, "begin", _on_begin)
 
-    def conversations(
-        self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
-    ) -> SqliteConversations:
+    def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> SqliteConnections:
         del connections_max, timeout_seconds  # the engine's
-        return SqliteConversations(engine)
+        return SqliteConnections(engine)
 
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         del connection
@@ -59,31 +62,31 @@ class SqliteDialect:
         raise ConfigurationError("SQLite knows no logins: who may write the file may do everything")
 
     def reaction(self, error: BaseException) -> Exception | None:
-        if isinstance(error, IntegrityError):
-            return Conflict(str(error.orig))
-        if isinstance(error, DataError) or (isinstance(error, DBAPIError) and isinstance(error.orig, OverflowError)):
-            return Unprocessable(str(error.orig))
-        if isinstance(error, DBAPIError):
-            return _of_the_file(error, self._file)
-        if isinstance(error, PoolTimeoutError | OSError):
-            return Unavailable(f"SQLite: {error}")
-        return None
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        match cause:
+            case sqlite3.IntegrityError():
+                return (StaleRead if _VERSION_TAKEN in str(cause) else Conflict)(str(cause))
+            case sqlite3.DataError() | OverflowError() if cause is not error or isinstance(cause, sqlite3.Error):
+                return Unprocessable(str(cause))
+            case sqlite3.Error():
+                return _of_the_file(cause, self._file)
+            case PoolTimeoutError() | OSError():
+                return Unavailable(f"SQLite: {cause}")
+        return _of_the_file(cause, self._file) if isinstance(error, DBAPIError) else None
 
 
-def _of_the_file(error: DBAPIError, file: str | None) -> Exception:
-    if _MISSING.match(str(error.orig)):
-        return ConfigurationError(f"SQLite: {error.orig}: run `rudder-worker migrate`, or put the right file in place")
-    name = getattr(error.orig, "sqlite_errorname", "")
+def _of_the_file(error: BaseException | None, file: str | None) -> Exception:
+    if _MISSING.match(str(error)):
+        return ConfigurationError(f"SQLite: {error}: run `rudder-worker migrate`, or put the right file in place")
+    name = getattr(error, "sqlite_errorname", "")
     if name.startswith(_FOR_AN_OPERATOR):
-        return ConfigurationError(f"SQLite: {error.orig} ({file}, see RUDDER_DATABASE_URL)")
+        return ConfigurationError(f"SQLite: {error} ({file}, see RUDDER_DATABASE_URL)")
     if name.startswith("SQLITE_CANTOPEN"):
         return Unavailable(
-            f"SQLite: {error.orig} {file}: its folder must exist and be writable for this user (RUDDER_DATABASE_URL)"
+            f"SQLite: {error} {file}: its folder must exist and be writable for this user (RUDDER_DATABASE_URL)"
         )
     # Which operation failed says more than the text: SHMSIZE, for one, is a disk that is full.
-    return Unavailable(
-        f"SQLite: {error.orig}{f' ({name}): is the disk full?' if name.startswith('SQLITE_IOERR') else ''}"
-    )
+    return Unavailable(f"SQLite: {error}{f' ({name}): is the disk full?' if name.startswith('SQLITE_IOERR') else ''}")
 
 
 def _on_connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:

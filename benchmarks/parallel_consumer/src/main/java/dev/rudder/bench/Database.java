@@ -57,20 +57,19 @@ final class Database implements AutoCloseable {
     /** All that the decision on the event can depend on. */
     State ask(Connection connection, Event event, UUID firstEntry) throws SQLException {
         Map<String, Object> values = new HashMap<>();
-        values.put("event", firstEntry);
-        values.put("release", event.releaseId());
-        values.put("environment", event.environment());
+        values.put("event_id", firstEntry);
+        values.put("release_id", event.releaseId());
+        values.put("environment_id", event.environment());
         values.put("config_revision", event.configRevision());
         values.put("attempt", null);
         JsonNode block = event.release();
         if (block != null) {
-            values.put("date", LocalDate.parse(block.required("release_date").textValue()));
-            values.put("number", block.required("release_number").intValue());
-            values.put("component", UUID.fromString(block.required("component_id").textValue()));
-            values.put("track", block.required("deployment_track_id").textValue());
+            values.put("release_date", LocalDate.parse(block.required("release_date").textValue()));
+            values.put("release_number", block.required("release_number").intValue());
+            values.put("component_id", UUID.fromString(block.required("component_id").textValue()));
+            values.put("deployment_track_id", block.required("deployment_track_id").textValue());
         }
-        String key = block == null ? event.kind() : event.kind() + " with release";
-        try (PreparedStatement asking = prepared(connection, statements.asks().get(key), values);
+        try (PreparedStatement asking = prepared(connection, statements.asks().get(event.kind()), values);
                 ResultSet rows = asking.executeQuery()) {
             return state(rows);
         }
@@ -79,14 +78,13 @@ final class Database implements AutoCloseable {
     /** The entries with these ids, in this order. */
     List<Entry> entries(Connection connection, List<UUID> ids) throws SQLException {
         Map<UUID, Entry> found = new HashMap<>();
-        Object[] array = ids.toArray();
-        try (PreparedStatement asking = connection.prepareStatement(statements.entries().sql())) {
-            asking.setArray(1, connection.createArrayOf("uuid", array));
-            try (ResultSet rows = asking.executeQuery()) {
-                while (rows.next()) {
-                    Entry entry = entry(rows);
-                    found.put(entry.id(), entry);
-                }
+        Map<String, Object> values = new HashMap<>();
+        ids.forEach(id -> values.put("id_" + values.size(), id));
+        try (PreparedStatement asking = prepared(connection, statements.entries(), values);
+                ResultSet rows = asking.executeQuery()) {
+            while (rows.next()) {
+                Entry entry = entry(rows);
+                found.put(entry.id(), entry);
             }
         }
         return ids.stream().filter(found::containsKey).map(found::get).toList();

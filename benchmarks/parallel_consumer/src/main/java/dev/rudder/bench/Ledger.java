@@ -72,6 +72,8 @@ final class Ledger {
         values.put("description", Json.textOrNull(block, "description"));
         values.put("commit_hash", Json.textOrNull(block, "commit_hash"));
         values.put("image_tag", Json.textOrNull(block, "image_tag"));
+        values.put("release_version", 1L);
+        values.put("compared", 0);
         values.put("metadata", block.hasNonNull("metadata") ? Json.text(block.get("metadata")) : null);
         append(Entry.RELEASE_CREATED, null, null, releaseStatus.name(), event.comment());
     }

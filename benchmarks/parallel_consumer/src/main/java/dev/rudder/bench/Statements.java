@@ -14,7 +14,7 @@ import java.util.stream.StreamSupport;
  * The worker's own SQL, out of a file that the worker's own code writes: see benchmarks/java_statements.py.
  *
  * @param session the options of a connection
- * @param asks by the event's kind, with {@code " with release"} where it brings one
+ * @param asks by the event's kind
  * @param writes by {@link Ledger#shape()}
  */
 record Statements(String session, Map<String, One> asks, One entries, Map<String, One> writes) {

@@ -1,0 +1,284 @@
+"""What a message writes: in an order that no reference breaks, each UPDATE naming what was read, within the limits."""
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from schemas.types import EventType as E
+from tests.unit.rules.story import REDRIVE, Story, fields
+from worker.db.mssql import batch as mssql
+from worker.db.mssql.fragments import POINTERS as MSSQL_POINTERS
+from worker.db.pointers import ComponentKey, Pointers
+from worker.db.postgresql import session as postgresql
+from worker.db.postgresql.fragments import POINTERS as POSTGRESQL_POINTERS
+from worker.db.privileges import PRIVILEGES
+from worker.db.row_decoder import Loaded
+from worker.db.statement import Write, names_of
+from worker.db.writes import Batch, Claim, batch_of
+from worker.rules.message import Message
+from worker.rules.query import query_of
+from worker.rules.state import Duplicate, Outcome, State, changes_of
+
+POINTERS = Pointers(ComponentKey.UUID, POSTGRESQL_POINTERS)
+PARAMETERS_MAX = 2_100
+"""Of one statement on SQL Server."""
+
+VERSION = 7
+REVISIONS = [
+    {"endpoint_name": f"e{number}", "api_id": "a", "revision_id": "r", "access_mode": "m"} for number in range(1_000)
+]
+
+
+class Loads(Story):
+    """Keeps what each message loads, as a store would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turns: dict[str, tuple[Message, State, Outcome]] = {}
+
+    def turn(self, name: str, kind: E, **more: Any) -> None:
+        def take(told: Message) -> Outcome:
+            state = self.world.load(told)
+            state = replace(state, release_version=VERSION if state.release else None)
+            self.turns[name] = (told, state, Story.take(self, told))
+            return self.turns[name][2]
+
+        self.take = take  # type: ignore[method-assign]
+        self.tell(kind, **more)
+        del self.take
+
+
+def turns() -> dict[str, tuple[Message, State, Outcome]]:
+    """One of each kind that writes something."""
+    story = Loads()
+    story.turn("created", E.RELEASE_CREATED)
+    story.turn("submitted", E.RELEASE_SUBMITTED)
+    story.turn("approved", E.RELEASE_APPROVED)
+    story.turn("opened", E.DEPLOYMENT_REQUESTED)
+    story.turn("superseding", E.DEPLOYMENT_REQUESTED, comment="again")
+    story.turn("succeeded", E.DEPLOYMENT_SUCCEEDED, actor="zoë")
+    story.turn("rolled back", E.DEPLOYMENT_ROLLED_BACK)
+    story.turn("stale", E.DEPLOYMENT_FAILED, at=-60)
+    story.turn("activity", E.ACTIVITY_RECORDED)
+    story.turn("refused", E.DEPLOYMENT_STARTED, attempt=99)
+    story.turn("with a block", E.DEPLOYMENT_STARTED, release=2, block=fields(2, apim_base_revisions=REVISIONS))
+    story.turn("rejected", E.DEPLOYMENT_STARTED, id="early", release=3)
+    story.turn("rejected again", E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)
+    for kind in (E.RELEASE_CREATED, E.RELEASE_SUBMITTED, E.RELEASE_APPROVED):
+        story.tell(kind, release=3)
+    story.turn("resolving", E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)
+    return story.turns
+
+
+TURNS = turns()
+CHANGING = {"submitted", "approved", "opened", "superseding", "succeeded", "rolled back", "resolving"}
+CREATING = {"created", "with a block"}
+
+
+def batch(
+    kind: str, pointers: Pointers | None = POINTERS, *, version: int | None = VERSION, same_number: int = 3
+) -> Batch:
+    told, state, outcome = TURNS[kind]
+    if state.release is not None:
+        state = replace(state, release_version=version)
+    changes = changes_of(outcome)
+    assert changes is not None
+    loaded = Loaded(query=query_of(told), state=state, logged=False, rejected=False, same_number=same_number)
+    return batch_of(changes, loaded, pointers)
+
+
+def tables(writes: Sequence[Write]) -> list[str]:
+    """What is written where, in order."""
+    return [" ".join(re.findall(r"^(INSERT|UPDATE)(?: INTO)? (\w+)", write.statement.sql)[0]) for write in writes]
+
+
+@pytest.mark.parametrize("kind", TURNS)
+def test_statement_has_a_value_for_each_parameter(kind: str) -> None:
+    """No more than any server takes."""
+    assert batch(kind).writes
+    for write in batch(kind).writes:
+        assert len(names_of(write.statement.sql)) == len(write.values) <= PARAMETERS_MAX
+
+
+@pytest.mark.parametrize("kind", TURNS)
+def test_update_names_the_row_that_it_must_find(kind: str) -> None:
+    """An INSERT meets its own key."""
+    for write in batch(kind).writes:
+        assert (write.statement.finds is not None) == write.statement.sql.startswith("UPDATE "), write.statement.sql
+
+
+@pytest.mark.parametrize("kind", TURNS)
+def test_version_counts_the_events_that_change_a_release(kind: str) -> None:
+    """A batch that changes the release begins with its version. Any other checks it, or inserts it."""
+    found = batch(kind)
+    written = [write for write in found.writes if "release_versions" in write.statement.sql]
+    if kind in CHANGING:
+        assert found.writes[0].statement.sql.endswith(
+            "SET version = version + 1 WHERE release_mgt_id = :release_id AND version = :version"
+        )
+        assert (found.writes[0].values[1], written, found.version_check) == (VERSION, [found.writes[0]], None)
+    elif kind in CREATING:
+        [inserted] = written
+        assert inserted.statement.sql.startswith("INSERT INTO release_versions ")
+        assert (inserted.values[1], found.version_check) == (int(kind == "with a block"), None)
+    else:
+        assert written == []
+        check = found.version_check
+        if TURNS[kind][1].release is None:
+            assert (check, found.absent_release_id) == (None, TURNS[kind][0].release_id)
+        else:
+            assert check is not None
+            assert "version = :version" in check.condition.holds
+            assert check.values[1] == VERSION
+
+
+@pytest.mark.parametrize("kind", [kind for kind, (_, state, _) in TURNS.items() if state.release])
+def test_missing_version_is_inserted_or_checked(kind: str) -> None:
+    """Of a release that another application made: its first change by the worker is its version 1."""
+    found = batch(kind, version=None)
+    written = [write for write in found.writes if "release_versions" in write.statement.sql]
+    if kind in CHANGING:
+        assert found.writes[0] == written[0]
+        assert written[0].statement.sql.startswith("INSERT INTO release_versions ")
+        assert found.version_check is None
+    else:
+        assert written == []
+        assert found.version_check is not None
+        assert found.version_check.condition.holds.startswith("NOT EXISTS (SELECT 1 FROM release_versions ")
+
+
+def test_row_is_written_after_what_it_refers_to() -> None:
+    """The release, its version, its deployments, then the log; the superseded attempt before the one that follows."""
+    block = tables(batch("with a block").writes)
+    assert block[0] == "INSERT releases"
+    assert set(block[1:-3]) == {"INSERT release_apim_base_revisions"}
+    assert block[-3:] == ["INSERT release_versions", "INSERT release_deployments", "INSERT release_activity_logs"]
+    assert tables(batch("superseding").writes) == [
+        "UPDATE release_versions",
+        "UPDATE release_deployments",
+        "INSERT release_deployments",
+        "INSERT release_activity_logs",
+    ]
+
+
+def test_every_base_revision_is_written_once() -> None:
+    found = [write for write in batch("with a block").writes if "apim_base_revisions" in write.statement.sql]
+    names = [name for write in found for name in write.values[1::5]]
+    assert names == [revision["endpoint_name"] for revision in REVISIONS]
+
+
+def test_pointer_is_moved_only_where_there_is_a_table_for_it() -> None:
+    assert tables(batch("succeeded").writes)[-1] == "UPDATE app_environments"
+    assert "UPDATE app_environments" not in tables(batch("succeeded", None).writes)
+
+
+def test_rejection_is_one_row_that_a_redrive_changes_or_resolves() -> None:
+    assert tables(batch("rejected").writes) == ["INSERT release_event_rejections"]
+    assert tables(batch("rejected again").writes) == ["UPDATE release_event_rejections"]
+    assert tables(batch("resolving").writes)[-1] == "UPDATE release_event_rejections"
+
+
+def test_duplicate_changes_nothing() -> None:
+    assert changes_of(Duplicate()) is None
+
+
+@pytest.mark.parametrize("version", [VERSION, None])
+@pytest.mark.parametrize("kind", TURNS)
+def test_batch_is_one_statement_on_postgresql(kind: str, version: int | None) -> None:
+    """Its numbers count the values. The identity's lock is the first thing that is selected."""
+    found = batch(kind, version=version)
+    statement, values = postgresql.written(found)
+    numbers = [int(number) for number in re.findall(r"\$(\d+)", statement.sql)]
+    assert numbers == list(range(1, len(values) + 1))
+    guards = sum(write.statement.finds is not None for write in found.writes) + (found.version_check is not None)
+    assert statement.sql.count("rudder_guard(") == guards
+    assert statement.sql.count("rudder_claim_") == 1 + (found.number is not None)
+    assert re.search(r"\nSELECT rudder_claim_(application|rejection)\(", statement.sql)
+
+
+@pytest.mark.parametrize("kind", TURNS)
+def test_parts_of_a_statement_have_names_of_their_own(kind: str) -> None:
+    statement, _ = postgresql.written(batch(kind))
+    names = re.findall(r"(?:WITH|\),) (\w+) AS \(", statement.sql)
+    assert len(names) == len(set(names)) == len(batch(kind).writes)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TURNS if kind != "with a block"])
+def test_batch_is_one_transaction_on_sql_server(kind: str) -> None:
+    """It begins with the event's lock, and an error rolls all of it back."""
+    [(sql, values)] = mssql.written(batch(kind))
+    lines = sql.split("\n")
+    assert lines[:4] == ["SET NOCOUNT ON;", "SET XACT_ABORT ON;", "BEGIN TRANSACTION;", lines[3]]
+    assert lines[3].startswith("DECLARE @granted int")
+    assert "sp_getapplock" in lines[4]
+    assert lines[-1] == "COMMIT;"
+    assert (sql.count("BEGIN TRANSACTION"), sql.count("COMMIT")) == (1, 1)
+    assert values[0] == f"rudder event {batch(kind).event_id}"
+    assert sql.count("?") == len(values)
+    assert None not in values
+
+
+def test_batch_that_finds_another_version_throws_on_sql_server() -> None:
+    """51003 is what `StaleRead` is known by."""
+    [(sql, _)] = mssql.written(batch("opened"))
+    update = "UPDATE release_versions SET version = version + 1 WHERE release_mgt_id = ? AND version = ?;\n"
+    assert f"{update}IF @@ROWCOUNT = 0 BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END;" in sql
+    [(sql, _)] = mssql.written(batch("refused"))
+    check = "IF NOT EXISTS (SELECT 1 FROM release_versions WHERE release_mgt_id = ? AND version = ?)"
+    assert f"{check} BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END;" in sql
+
+
+@pytest.mark.parametrize(
+    ("kind", "claim", "looks"),
+    [
+        ("opened", Claim.APPLY, ["release_event_rejections"]),
+        ("created", Claim.APPLY, ["release_event_rejections"]),
+        ("resolving", Claim.APPLY_REDRIVEN, []),
+        ("refused", Claim.REJECT, ["release_activity_logs", "release_versions"]),
+        ("rejected", Claim.REJECT, ["release_activity_logs", "releases"]),
+    ],
+)
+def test_write_looks_under_its_lock_on_sql_server(kind: str, claim: Claim, looks: list[str]) -> None:
+    """A lock that was not granted is an error, not a result."""
+    assert batch(kind).claim is claim
+    [(sql, _)] = mssql.written(batch(kind))
+    assert sql.count("IF @granted") == 3
+    assert re.findall(r"IF (?:NOT )?EXISTS \(SELECT 1 FROM (\w+)", sql) == looks
+
+
+def test_oversized_batch_is_several_on_sql_server() -> None:
+    """Each is complete, for the one transaction that the session puts around them."""
+    found = batch("with a block")
+    batches = mssql.written(found)
+    assert len(batches) > 1
+    for sql, values in batches:
+        assert sql.count("?") == len(values) <= PARAMETERS_MAX
+        assert (sql.count("BEGIN TRANSACTION"), sql.count("COMMIT")) == (1, 1)
+    assert sum(sql.count("INSERT INTO") for sql, _ in batches) == len(found.writes)
+
+
+@pytest.mark.parametrize("component", ComponentKey)
+def test_pointer_key_has_a_value_each_time_on_sql_server(component: ComponentKey) -> None:
+    """There a text is compared twice."""
+    pointers = Pointers(component, MSSQL_POINTERS)
+    write = batch("succeeded", pointers).writes[-1]
+    assert len(names_of(write.statement.sql)) == len(write.values) > len(set(names_of(write.statement.sql)))
+
+
+def test_login_is_granted_what_is_written_and_no_more() -> None:
+    """Tables and columns, as the statements name them; the table of revisions is only read."""
+    inserted, updated = set(), defaultdict(set)
+    for sql in [write.statement.sql for kind in TURNS for write in batch(kind).writes]:
+        if into := re.match(r"INSERT INTO (\w+)", sql):
+            inserted.add(into[1])
+        else:
+            table, assignments = re.findall(r"^UPDATE (\w+) SET (.*?) WHERE ", sql)[0]
+            updated[table] |= set(re.findall(r"(\w+) = ", assignments))
+    assert {privileges.table for privileges in PRIVILEGES if privileges.inserted} == inserted
+    assert {privileges.table: set(privileges.updated) for privileges in PRIVILEGES if privileges.updated} == updated
+    tables_granted = {privileges.table for privileges in PRIVILEGES}
+    assert tables_granted == inserted | updated.keys() | {"rudder_alembic_version"}

@@ -1,0 +1,118 @@
+"""What SQL Server says in its own words where a message's rows are loaded."""
+
+from typing import Final
+
+from worker.db.pointers import ComponentKey, PointerFragments
+from worker.db.queries import (
+    ATTEMPTS,
+    COUNTED,
+    DEPLOYMENT,
+    OWN_COUNTING_MAX,
+    REVOCABLE_STATUSES,
+    SAME_NUMBER,
+    TRACKS_MAX,
+    Fragments,
+)
+
+# ruff: noqa: S608 - the fragments are constants of this program; values are parameters
+
+
+def exactly(column: str, value: str) -> str:
+    """That a column is a text to the letter.
+
+    The first comparison is for the index. The second is needed because default collations ignore case, and every one
+    trailing blanks, unless a full stop follows them. The database's own collation is named for an `app_environments`
+    that has another.
+    """
+    return (
+        f"{column} = {value} COLLATE DATABASE_DEFAULT "
+        f"AND ({column} + N'.') COLLATE Latin1_General_100_BIN2 = {value} + N'.'"
+    )
+
+
+def uuid_of(text: str) -> str:
+    """A text as a uniqueidentifier; NULL where it is none."""
+    return f"CASE WHEN LEN({text} + N'.') = 37 THEN TRY_CONVERT(uniqueidentifier, {text}) END"
+
+
+_COMPONENT = "COALESCE(r.component_id, :component_id)"
+
+
+def _pointer(component: str) -> str:
+    environment = exactly("a.environment_id", ":environment_id")
+    track = exactly("a.deployment_track_id", "COALESCE(r.deployment_track_id, :deployment_track_id)")
+    return f"""LEFT JOIN app_environments a
+    ON {environment}
+    AND {component}
+    AND {track}
+LEFT JOIN release_deployments p ON p.id = {uuid_of("a.release_mgt_deployment_id")}"""
+
+
+FRAGMENTS: Final = Fragments(
+    # The version is read first: what is read after it is at least as new, so a change in between fails the write.
+    before="""SET NOCOUNT ON;
+DECLARE @version bigint = (SELECT version FROM release_versions WHERE release_mgt_id = :release_id);
+""",
+    version="@version",
+    release="""FROM (SELECT 1 AS one) once
+LEFT JOIN releases r ON r.id = :release_id""",
+    # No aggregate may stand in the recursive part; a row number may.
+    environments="""WITH environments (environment_id) AS (
+    SELECT MIN(environment_id) FROM release_deployments WHERE release_mgt_id = :release_id
+    UNION ALL
+    SELECT following.environment_id FROM (
+        SELECT d.environment_id, ROW_NUMBER() OVER (ORDER BY d.environment_id) AS position
+        FROM release_deployments d JOIN environments e ON d.environment_id > e.environment_id
+        WHERE d.release_mgt_id = :release_id
+    ) following WHERE following.position = 1
+)
+""",
+    # More environments than the 100 levels that a recursion has by default.
+    after="\nOPTION (MAXRECURSION 0)",
+    latest=f"""SELECT * FROM (
+        SELECT TOP (2) {DEPLOYMENT}
+        FROM {ATTEMPTS}
+        ORDER BY d.attempt DESC
+    ) latest""",
+    named=f"""SELECT * FROM (
+        SELECT TOP (2) {DEPLOYMENT}
+        FROM {ATTEMPTS} AND d.attempt <= :attempt
+        ORDER BY d.attempt DESC
+    ) named""",
+    revocable=f"""SELECT * FROM (
+        SELECT TOP (1) {DEPLOYMENT}
+        FROM {ATTEMPTS} AND d.status IN ({REVOCABLE_STATUSES})
+        ORDER BY d.attempt DESC
+    ) revocable""",
+    counting=f"""SELECT {COUNTED}
+    FROM environments e OUTER APPLY (
+        SELECT TOP ({OWN_COUNTING_MAX}) * FROM release_deployments c
+        WHERE c.release_mgt_id = :release_id AND c.environment_id = e.environment_id AND c.status <> N'CANCELLED'
+        ORDER BY c.updated_at DESC, c.config_revision DESC, c.attempt DESC
+    ) d WHERE e.environment_id IS NOT NULL""",
+    other_tracks=f"""OUTER APPLY (
+    SELECT TOP ({TRACKS_MAX}) n.deployment_track_id FROM releases n
+    WHERE r.id IS NULL AND {SAME_NUMBER}
+) n""",
+    pointer={
+        # varchar: no column has to be converted for it.
+        ComponentKey.UUID: _pointer(f"a.component_id = {_COMPONENT}"),
+        ComponentKey.TEXT: _pointer(f"a.component_id = LOWER(CONVERT(varchar(36), {_COMPONENT}))"),
+        ComponentKey.CASE_SENSITIVE_TEXT: _pointer(f"{uuid_of('a.component_id')} = {_COMPONENT}"),
+    },
+)
+
+
+def _row(component: str) -> str:
+    environment = exactly("environment_id", ":environment_id")
+    return f"{environment} AND {component} = :component_id AND {exactly('deployment_track_id', ':deployment_track_id')}"
+
+
+POINTERS: Final = PointerFragments(
+    row={
+        ComponentKey.UUID: _row("component_id"),
+        ComponentKey.TEXT: _row("component_id"),
+        ComponentKey.CASE_SENSITIVE_TEXT: _row(uuid_of("component_id")),
+    },
+    sorted_text=lambda column: f"CONVERT(varbinary(8000), {column})",
+)

@@ -1,0 +1,103 @@
+"""The rows that the decision of one message can depend on: what the store loads.
+
+A release may have thousands of attempts and log entries. A decision looks at the latest attempt of one environment and
+config revision, at the one that the event names, at the attempt before each, and at what each environment counts with.
+Loading these costs the same however long the history is.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum
+from uuid import UUID
+
+from schemas.event import Event
+from schemas.incoming import ActivityRecorded, DeploymentChange, ReleaseCreated, ReleaseFields
+from schemas.types import EventType
+from worker.rules.message import Message
+
+
+class QueryVariant(Enum):
+    """Which rows are loaded. Each variant is one statement on each database.
+
+    All load whether the event is known. All but EVENT load the release. The attempts are the latest and the named one
+    of the event's environment and config revision, and the one before each.
+    """
+
+    EVENT = "event"
+    """Of a record that is not a valid event."""
+    RELEASE = "release"
+    RELEASE_CREATED = "release created"
+    """Also whether the release's number is taken."""
+    ATTEMPTS = "attempts"
+    """Also the attempts: for an activity of an environment."""
+    DEPLOYMENT = "deployment"
+    """Also the attempts, what each environment counts with, and whether the number of a `release` block is taken."""
+    DEPLOYMENT_SUCCEEDED = "deployment succeeded"
+    """As DEPLOYMENT, and the environment's `app_environments` row."""
+    DEPLOYMENT_ROLLED_BACK = "deployment rolled back"
+    """As DEPLOYMENT, and the highest attempt that may become ROLLED_BACK."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """The values are named as the statements' parameters. `identity`: the event's source and id. `event_id`: the id of
+    its first log entry and of its rejection. The last four are those of the release that the event would create; None
+    where it would create none.
+    """
+
+    variant: QueryVariant
+    event_id: UUID
+    identity: tuple[str, str] | None = None
+    release_id: UUID | None = None
+    environment_id: str | None = None
+    config_revision: int | None = None
+    attempt: int | None = None
+    release_date: date | None = None
+    release_number: int | None = None
+    component_id: UUID | None = None
+    deployment_track_id: str | None = None
+
+
+def query_of(message: Message) -> Query:
+    """What `worker.rules.decide` looks at for this message."""
+    content = message.content
+    identity = None if content.source is None or content.id is None else (content.source, content.id)
+    if not isinstance(content, Event):
+        return Query(variant=QueryVariant.EVENT, event_id=message.id, identity=identity)
+    data = content.data
+    block: ReleaseFields | None = None
+    environment_id: str | None = None
+    config_revision: int | None = None
+    attempt: int | None = None
+    match data:
+        case ReleaseCreated():
+            variant, block = QueryVariant.RELEASE_CREATED, data
+        case DeploymentChange():
+            variant, block = _deployment_variant(content.type, data.attempt), data.release
+            environment_id, config_revision, attempt = data.environment_id, data.config_revision, data.attempt
+        case ActivityRecorded() if data.environment_id is not None:
+            variant = QueryVariant.ATTEMPTS
+            environment_id, config_revision, attempt = data.environment_id, data.config_revision or 1, data.attempt
+        case _:
+            variant = QueryVariant.RELEASE
+    return Query(
+        variant=variant,
+        event_id=message.id,
+        identity=identity,
+        release_id=data.release_id,
+        environment_id=environment_id,
+        config_revision=config_revision,
+        attempt=attempt,
+        release_date=block.release_date if block else None,
+        release_number=block.release_number if block else None,
+        component_id=block.component_id if block else None,
+        deployment_track_id=block.deployment_track_id if block else None,
+    )
+
+
+def _deployment_variant(event_type: EventType, attempt: int | None) -> QueryVariant:
+    if event_type is EventType.DEPLOYMENT_SUCCEEDED:
+        return QueryVariant.DEPLOYMENT_SUCCEEDED
+    if event_type is EventType.DEPLOYMENT_ROLLED_BACK and attempt is None:
+        return QueryVariant.DEPLOYMENT_ROLLED_BACK
+    return QueryVariant.DEPLOYMENT
