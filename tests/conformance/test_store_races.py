@@ -268,7 +268,7 @@ async def test_row_changed_after_the_load_is_a_stale_read(
     ],
     ids=lambda race: race.__name__.strip("_"),
 )
-async def test_change_between_load_and_write_is_a_conflict(database_url: str, race: Callable[[], Race]) -> None:
+async def test_concurrent_write_is_a_stale_read(database_url: str, race: Callable[[], Race]) -> None:
     """Nothing is held between load and write, and nothing is written that rests on what is no longer true."""
     await migrate(database_url)
     environment = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
