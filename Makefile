@@ -10,8 +10,8 @@ DB ?=
 COVERED := worker/rules/*,schemas/*
 STAMP := $(VENV)/.installed
 RUNTIME_VENV := .venv-runtime
-COG := $(BIN)/python -m cogapp -I docs -p "import tables" --verbosity 1
-REFERENCE := docs/reference/*.md
+COG := $(BIN)/python -m cogapp -I docs -p "import sql_pages, tables" --verbosity 1
+REFERENCE := docs/reference/*.md docs/reference/sql/*.md
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
@@ -75,7 +75,7 @@ format: $(STAMP) ## Rewrite what `check` would complain of
 schemas: $(STAMP) ## Regenerate schemas/json
 	$(BIN)/python -m schemas.json_schemas
 
-reference: $(STAMP) ## Regenerate the tables of docs/reference
+reference: $(STAMP) ## Regenerate the tables and statements of docs/reference
 	$(COG) -r $(REFERENCE)
 
 docs: $(STAMP) ## The documentation site, in docs/_build/html; offline, warnings are errors

@@ -29,6 +29,9 @@ _SAME_NUMBER: Final = Condition(
 )
 
 
+BEGIN: Final = "BEGIN IMMEDIATE"
+
+
 def _stored(value: object) -> object:
     match value:
         case UUID():
@@ -58,16 +61,16 @@ class SqliteSession:
 
     async def write(self, batch: Batch) -> None:
         """The pool rolls back what an error leaves open."""
-        await self._rows("BEGIN IMMEDIATE")
-        checks = _checks(batch)
+        await self._rows(BEGIN)
+        checks = checks_of(batch)
         if checks:
             values = [value for check in checks for value in check.values]
-            [held] = await self._rows(_looking(tuple([check.condition for check in checks])), values)
+            [held] = await self._rows(checking(tuple([check.condition for check in checks])), values)
             for check, holds in zip(checks, held, strict=True):
                 if not holds:
                     raise changed(check.condition.row)
         for write in batch.writes:
-            found = await self._rows(_writing(write.statement), write.values)
+            found = await self._rows(writing(write.statement), write.values)
             if write.statement.finds is not None and not found:
                 raise changed(write.statement.finds)
         await self._connection.commit()
@@ -85,7 +88,7 @@ class SqliteSession:
             raise Unprocessable(str(error)) from error
 
 
-def _checks(batch: Batch) -> Sequence[Check]:
+def checks_of(batch: Batch) -> Sequence[Check]:
     checks = list(identity_checks(batch))
     if batch.version_check is not None:
         checks.append(batch.version_check)
@@ -96,13 +99,13 @@ def _checks(batch: Batch) -> Sequence[Check]:
 
 
 @cache
-def _looking(conditions: Sequence[Condition]) -> str:
+def checking(conditions: Sequence[Condition]) -> str:
     """One row, with a column for each condition."""
     return positional(f"SELECT {', '.join(condition.holds for condition in conditions)}").sql
 
 
 @cache
-def _writing(statement: WriteStatement) -> str:
+def writing(statement: WriteStatement) -> str:
     sql = positional(statement.sql).sql
     return sql if statement.finds is None else f"{sql} RETURNING 1"
 

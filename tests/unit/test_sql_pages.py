@@ -1,0 +1,38 @@
+"""The pages docs/reference/sql show the statements that the worker sends now."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import sql_pages
+
+FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "sql"
+
+
+@pytest.mark.parametrize("database", sql_pages.DIALECTS)
+def test_sql_page_shows_what_is_sent(database: str) -> None:
+    """`make reference` makes it so."""
+    page = (FOLDER / f"{database}.md").read_text("utf-8")
+    assert sql_pages.load(database) in page
+    assert sql_pages.write(database) in page
+
+
+@pytest.mark.parametrize("database", sql_pages.DIALECTS)
+def test_every_event_type_is_on_the_sql_page(database: str) -> None:
+    loads = sql_pages.load(database)
+    for event_type in sql_pages.EventType:
+        assert f"`{event_type}`" in loads
+
+
+@pytest.mark.parametrize("database", sql_pages.DIALECTS)
+def test_sql_page_has_every_table_that_is_written(database: str) -> None:
+    written = set(re.findall(r"(?:INSERT INTO|UPDATE) (\w+)", sql_pages.write(database)))
+    assert written == {
+        "app_environments",
+        "release_activity_logs",
+        "release_deployments",
+        "release_event_rejections",
+        "release_versions",
+        "releases",
+    }
