@@ -24,15 +24,19 @@ EVENT = {
     "mssql": """CASE WHEN ISJSON(activity_data) = 1 AND JSON_QUERY(activity_data, '$.change') IS NOT NULL
         THEN JSON_QUERY(activity_data, '$.event') END COLLATE Latin1_General_100_BIN2""",
     "postgresql": "rudder_changing_event(activity_data)",
-    "sqlite": """CASE WHEN json_valid(activity_data) AND json_extract(activity_data, '$.change') IS NOT NULL
-        THEN json_extract(activity_data, '$.event') END""",
+    "sqlite": """CASE WHEN json_valid(activity_data) AND json_type(activity_data, '$.change') = 'object'
+        AND json_type(activity_data, '$.event') = 'object' THEN json_extract(activity_data, '$.event') END""",
 }
 
 # A cast fails on a text that is not JSON, and before version 16 there is no test for that.
 CREATE_FUNCTION = """
 CREATE FUNCTION rudder_changing_event(activity_data text) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    data json;
 BEGIN
-    RETURN CASE WHEN activity_data::json -> 'change' IS NOT NULL THEN activity_data::json -> 'event' END;
+    data := activity_data::json;
+    RETURN CASE WHEN json_typeof(data -> 'change') = 'object' AND json_typeof(data -> 'event') = 'object'
+        THEN data -> 'event' END;
 EXCEPTION WHEN data_exception OR program_limit_exceeded THEN
     RETURN NULL;
 END
