@@ -42,7 +42,7 @@ SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
 NOTHING: Final = "nothing"
 """The name of a parameter that is always null."""
 
-_QUERIES: Final = Queries.of(FRAGMENTS, ComponentKey.UUID, place=numbered)
+_QUERIES: Final = Queries.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
 _NO_ID: Final = UUID(int=0)
 _SHAPES: Final = (
     ("created", "opened", 2),

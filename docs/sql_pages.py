@@ -60,7 +60,7 @@ def write(database: str) -> str:
 
 
 def _load(dialect: Dialect) -> Iterator[str]:
-    queries = Queries.of(dialect.fragments, ComponentKey.UUID, place=dialect.place)
+    queries = Queries.of(dialect.fragments, ComponentKey.UUID, to_statement=dialect.to_statement)
     events: dict[QueryVariant, list[str]] = {variant: [] for variant in QueryVariant}
     for name, message in _messages():
         events[query_of(message).variant].append(name)

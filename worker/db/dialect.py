@@ -29,7 +29,7 @@ class Dialect(Protocol):
     fragments: Fragments
     pointers: PointerFragments
 
-    def place(self, sql: str) -> Statement:
+    def to_statement(self, sql: str) -> Statement:
         """A statement with its parameters as the driver takes them."""
         ...
 

@@ -93,7 +93,7 @@ class SqlStore:
     def _use(self, pointers: Pointers | None) -> None:
         dialect, component = self._dialect, pointers.component if pointers else None
         self._pointers = pointers
-        self._queries = Queries.of(dialect.fragments, component, place=dialect.place)
+        self._queries = Queries.of(dialect.fragments, component, to_statement=dialect.to_statement)
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:

@@ -58,14 +58,14 @@ class Queries:
 
     @classmethod
     def of(
-        cls, fragments: Fragments, component: ComponentKey | None, *, place: Callable[[str], Statement]
+        cls, fragments: Fragments, component: ComponentKey | None, *, to_statement: Callable[[str], Statement]
     ) -> "Queries":
-        """`place`: writes the parameters as the driver takes them."""
-        statements = {variant: place(sql) for variant, sql in queries(fragments, component).items()}
+        """`to_statement`: writes the parameters as the driver takes them."""
+        statements = {variant: to_statement(sql) for variant, sql in queries(fragments, component).items()}
         return cls(
             by_variant={variant: (statement, statement.getter()) for variant, statement in statements.items()},
-            activities=place(ACTIVITIES),
-            rejection=place(REJECTION),
+            activities=to_statement(ACTIVITIES),
+            rejection=to_statement(REJECTION),
         )
 
 

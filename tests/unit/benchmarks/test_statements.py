@@ -33,7 +33,7 @@ from worker.rules.state import Applied, Outcome, Stale, State
 KINDS = [kind for kind in EventType if ".deployment." in kind]
 ENVIRONMENTS = ("staging", "development")
 VERSION = 4711
-QUERIES = Queries.of(FRAGMENTS, ComponentKey.UUID, place=numbered)
+QUERIES = Queries.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
 
 Sent = tuple[str, tuple[object, ...]]
 

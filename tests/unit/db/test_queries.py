@@ -84,7 +84,7 @@ def test_every_variant_is_some_message() -> None:
 def test_query_has_a_field_for_every_parameter(database: str, key: ComponentKey | None) -> None:
     for one, variant in LOADS.values():
         place = numbered if database == "postgresql" else positional
-        statement, values_of = Queries.of(FRAGMENTS[database], key, place=place).by_variant[variant]
+        statement, values_of = Queries.of(FRAGMENTS[database], key, to_statement=place).by_variant[variant]
         assert len(values_of(query_of(one))) == len(statement.names) > 0
 
 
@@ -102,7 +102,7 @@ def test_variant_reads_its_tables_and_no_others(database: str, key: ComponentKey
 def test_one_row_is_loaded_where_nothing_is_known(tables: Connection, kind: str, key: ComponentKey | None) -> None:
     """Also where nothing is known: the row says so."""
     query = query_of(LOADS[kind][0])
-    statement, values_of = Queries.of(FRAGMENTS["sqlite"], key, place=positional).by_variant[query.variant]
+    statement, values_of = Queries.of(FRAGMENTS["sqlite"], key, to_statement=positional).by_variant[query.variant]
     cursor = tables.execute(statement.sql, [None if value is None else str(value) for value in values_of(query)])
     assert len(cursor.description) == len(LOADED)
     [row] = cursor.fetchall()

@@ -39,11 +39,13 @@ def test_redrive_in_another_partition_is_decided_afresh() -> None:
     applied(story.take(message(E.RELEASE_SUBMITTED, id="x", at=5, partition=0, offset=3, headers=REDRIVE)))
 
 
-def test_change_of_a_known_release_is_told_from_others() -> None:
-    """A new release has its own version; an activity alone changes no release."""
+def test_version_is_that_after_the_event() -> None:
+    """A new release has its first; an activity alone changes no release."""
     story = Story()
-    assert not applied(story.tell(E.RELEASE_CREATED)).changes_release
-    assert applied(story.tell(E.RELEASE_SUBMITTED)).changes_release
-    assert applied(story.tell(E.RELEASE_APPROVED)).changes_release
-    assert applied(story.tell(E.DEPLOYMENT_REQUESTED)).changes_release
-    assert not applied(story.tell(E.ACTIVITY_RECORDED)).changes_release
+    assert applied(story.tell(E.RELEASE_CREATED)).release_version == 0
+    known = replace(story.world.load(message(E.RELEASE_SUBMITTED)), release_version=4)
+    submitted = decide(known, message(E.RELEASE_SUBMITTED, id="s", at=5))
+    assert applied(submitted).release_version == 5
+    unversioned = decide(replace(known, release_version=None), message(E.RELEASE_SUBMITTED, id="s", at=5))
+    assert applied(unversioned).release_version == 1
+    assert applied(story.tell(E.ACTIVITY_RECORDED)).release_version is None

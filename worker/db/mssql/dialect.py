@@ -76,7 +76,7 @@ class MssqlDialect:
     advises = True
     fragments = FRAGMENTS
     pointers = POINTERS
-    place = staticmethod(positional)
+    to_statement = staticmethod(positional)
 
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)

@@ -39,7 +39,7 @@ class PostgresqlDialect:
     advises = False
     fragments = FRAGMENTS
     pointers = POINTERS
-    place = staticmethod(numbered)
+    to_statement = staticmethod(numbered)
 
     def __init__(self) -> None:
         self._arguments: dict[str, Any] = {}

@@ -28,7 +28,7 @@ class SqliteDialect:
     advises = False
     fragments = FRAGMENTS
     pointers = POINTERS
-    place = staticmethod(positional)
+    to_statement = staticmethod(positional)
 
     def __init__(self) -> None:
         self._file: str | None = None
