@@ -18,7 +18,6 @@ release = __version__
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 nitpicky = True
-suppress_warnings = ["toc.not_included"]  # until docs/reference/sql is there
 
 myst_heading_anchors = 3  # as GitHub does, so that links work in both
 myst_links_external_new_tab = False
