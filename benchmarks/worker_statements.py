@@ -150,10 +150,13 @@ def _release() -> Release:
         id=_name("release"),
         organization_id=_name("organization"),
         status=_name("release_status"),
+        project_id=_name("project"),
         component_id=_name("component"),
         deployment_track_id=_name("track"),
         release_date=_name("date"),
         release_number=_name("number"),
+        commit_hash=_name("commit_hash"),
+        image_tag=_name("image_tag"),
         updated_at=_name("at"),
     )
 
@@ -162,11 +165,8 @@ def _new_release() -> NewRelease:
     return NewRelease(
         release=_release(),
         created_at=_name("at"),
-        project_id=_name("project"),
         created_by=_name("created_by"),
         description=_name("description"),
-        commit_hash=_name("commit_hash"),
-        image_tag=_name("image_tag"),
         metadata=_name("metadata"),
         base_revisions=(),
     )

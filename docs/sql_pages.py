@@ -157,10 +157,13 @@ def _state(status: ReleaseStatus, *deployments: DeploymentStatus, version: int |
         id=_ID,
         organization_id="acme",
         status=status,
+        project_id=_ID,
         component_id=_ID,
         deployment_track_id="main",
         release_date=date(2026, 3, 2),
         release_number=1,
+        commit_hash=None,
+        image_tag=None,
         updated_at=_AT,
     )
     attempts = tuple(

@@ -12,6 +12,7 @@ from schemas import likely_cause
 from schemas.detail import echo
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX, utf16_units
 from schemas.times import parse_time
+from schemas.trace_context import TraceContext, trace_context
 
 SPECVERSION = "1.0"
 _UNITS_MAX = {"id": NAME_UNITS_MAX, "source": SOURCE_UNITS_MAX, "type": NAME_UNITS_MAX}
@@ -30,6 +31,7 @@ class Attributes(NamedTuple):
     type: str | None = None
     time: datetime | None = None
     problems: tuple[str, ...] = ()
+    trace: TraceContext | None = None
 
 
 def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -> Attributes:
@@ -41,7 +43,9 @@ def read_attributes(given: Mapping[str, object], *, faults: Mapping[str, str]) -
     id_ = _text("id", given, faults, problems)
     type_ = _text("type", given, faults, problems)
     time = _time(given.get("time"), problems)
-    return Attributes(source, id_, type_, time, tuple(problems))
+    traceparent = given.get("traceparent")
+    trace = None if traceparent is None else trace_context(traceparent, given.get("tracestate"))
+    return Attributes(source, id_, type_, time, tuple(problems), trace)
 
 
 def _wrong_version(specversion: object) -> str:

@@ -46,7 +46,7 @@ def decode(
     if record.unreadable is not None:
         return Invalid(reason=record.unreadable.reason, detail=joined([record.unreadable.detail]))
     envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
-    source, id_, type_, event_time, _ = envelope.attributes
+    source, id_, type_, event_time, _, trace = envelope.attributes
     if envelope.fault is not None:
         reason, problems = envelope.fault
         return _invalid(envelope, reason, problems)
@@ -80,7 +80,7 @@ def decode(
         if paths:
             nuls = [f"{pointer(('data', *path))}: contains U+0000" for path in paths]
             return _invalid(envelope, Reason.INVALID_DATA, nuls, omitted=count - len(nuls))
-    return Event(source=source, id=id_, type=event_type, time=time, data=data)
+    return Event(source=source, id=id_, type=event_type, time=time, data=data, trace=trace)
 
 
 def _ahead(event_time: datetime | None, timestamp_ms: int, seconds_max: int) -> list[str]:
@@ -102,7 +102,7 @@ def _problems(error: ValidationError) -> list[str]:
 
 
 def _invalid(envelope: Envelope, reason: Reason, problems: Iterable[str], *, omitted: int = 0) -> Invalid:
-    source, id_, type_, time, _ = envelope.attributes
+    source, id_, type_, time, _, _ = envelope.attributes
     identified = source is not None and id_ is not None
     return Invalid(
         reason=reason,

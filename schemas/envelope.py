@@ -6,6 +6,7 @@ JSON format and its Kafka protocol binding, and docs/contract.md#envelope.
 
 import base64
 import binascii
+from collections.abc import Iterator
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from schemas.media_type import is_json, parse_media_type
 from schemas.reasons import Reason
 from schemas.record import Headers
 from schemas.times import format_time
+from schemas.trace_context import TRACE_ATTRIBUTES, TraceContext
 
 BINARY_CONTENT_TYPE = "application/json"
 STRUCTURED_CONTENT_TYPE = "application/cloudevents+json; charset=utf-8"
@@ -71,7 +73,7 @@ def read_envelope(value: bytes | None, headers: Headers, *, bytes_max: int) -> E
 
 
 def write_binary(
-    *, source: str, id: str, type: str, time: datetime, subject: str, data: object
+    *, source: str, id: str, type: str, time: datetime, subject: str, data: object, trace: TraceContext | None = None
 ) -> tuple[bytes, Headers]:
     """A record's value and headers in binary mode. `time` is aware; `data` is a model or a JSON value."""
     headers = (
@@ -81,13 +83,14 @@ def write_binary(
         ("ce_type", type.encode()),
         ("ce_time", format_time(time).encode()),
         ("ce_subject", subject.encode()),
+        *((f"ce_{name}", text.encode()) for name, text in _trace_attributes(trace)),
         ("content-type", BINARY_CONTENT_TYPE.encode()),
     )
     return compact(_jsonable(data)).encode(), headers
 
 
 def write_structured(
-    *, source: str, id: str, type: str, time: datetime, subject: str, data: object
+    *, source: str, id: str, type: str, time: datetime, subject: str, data: object, trace: TraceContext | None = None
 ) -> tuple[bytes, Headers]:
     """A record's value and headers in structured mode; arguments as of `write_binary`."""
     event = {
@@ -97,10 +100,18 @@ def write_structured(
         "type": type,
         "time": format_time(time),
         "subject": subject,
+        **dict(_trace_attributes(trace)),
         "datacontenttype": BINARY_CONTENT_TYPE,
         "data": _jsonable(data),
     }
     return compact(event).encode(), (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
+
+
+def _trace_attributes(trace: TraceContext | None) -> Iterator[tuple[str, str]]:
+    if trace is not None:
+        yield "traceparent", trace.traceparent
+        if trace.tracestate is not None:
+            yield "tracestate", trace.tracestate
 
 
 def _sort_headers(headers: Headers) -> _Headers:
@@ -133,6 +144,7 @@ def _sort_headers(headers: Headers) -> _Headers:
 
 def _header_attributes(headers: _Headers) -> Attributes:
     given: dict[str, str] = {}
+    """A trace context that cannot be read is no fault of the event."""
     faults = {name.removeprefix("ce_"): fault for name, fault in headers.faults.items()}
     for name, raw in headers.attributes.items():
         attribute = name[len("ce_") :]
@@ -140,6 +152,8 @@ def _header_attributes(headers: _Headers) -> Attributes:
             given[attribute] = raw.decode()
         except UnicodeDecodeError:
             faults[attribute] = "is not UTF-8"
+    for attribute in TRACE_ATTRIBUTES & faults.keys():
+        del faults[attribute]
     return read_attributes(given, faults=faults)
 
 

@@ -6,18 +6,22 @@ from uuid import UUID
 
 from schemas.incoming import EventData
 from schemas.reasons import Reason
+from schemas.trace_context import TraceContext
 from schemas.types import EventType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A valid event. Its identity is (`source`, `id`); `time` is aware, UTC, cut to the microsecond."""
+    """A valid event. Its identity is (`source`, `id`); `time` is aware, UTC, cut to the microsecond. `trace`: what it
+    is part of, where its publisher says.
+    """
 
     source: str
     id: str
     type: EventType
     time: datetime
     data: EventData
+    trace: TraceContext | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

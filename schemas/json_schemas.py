@@ -17,6 +17,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 from schemas.incoming import DATA_MODELS
 from schemas.outgoing import SHORTER_STATUS_MODELS, STATUS_MODELS
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX
+from schemas.trace_context import TRACEPARENT_LENGTH, TRACEPARENT_PATTERN, TRACESTATE_LENGTH_MAX
 from schemas.types import EventType, StatusEventType
 
 FOLDER = Path(__file__).with_name("json")
@@ -128,6 +129,13 @@ def _written_attributes() -> dict[str, Any]:
     return {
         "time": {"type": "string", "format": "date-time"},
         "subject": {"type": "string", "format": "uuid", "description": "The release's id."},
+        "traceparent": {
+            "type": "string",
+            "maxLength": TRACEPARENT_LENGTH,
+            "pattern": TRACEPARENT_PATTERN,
+            "description": "The cause's, if it is valid.",
+        },
+        "tracestate": {"type": "string", "maxLength": TRACESTATE_LENGTH_MAX, "description": "Likewise."},
         "datacontenttype": {"const": "application/json"},
     }
 

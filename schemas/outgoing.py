@@ -6,10 +6,10 @@ A strict writer: every field is always present, null if it has no value, and tim
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from schemas.statuses import DeploymentStatus, ReleaseStatus
-from schemas.text import Attempt, EventSource, Name, Ordinal, Prose, Uuid
+from schemas.text import BIGINT_MAX, Attempt, EventSource, Name, Ordinal, Prose, StoredName, Uuid
 from schemas.times import format_time
 from schemas.types import StatusEventType
 
@@ -39,12 +39,35 @@ class Cause(BaseModel):
     time: Time
 
 
+ReleaseVersion = Annotated[
+    Annotated[int, Field(ge=0, le=BIGINT_MAX)] | None,
+    Field(
+        description="Grows with every event that changes the release or a deployment of it, over both topics. Null in "
+        "an event of a change that is older than these versions: lower than any."
+    ),
+]
+
+
+class ReleaseBlock(BaseModel):
+    """What is released. The texts are as the database has them, where another application may have written them."""
+
+    model_config = _WRITER
+
+    name: Name
+    project_id: Uuid
+    component_id: Uuid
+    deployment_track_id: StoredName
+    commit_hash: StoredName | None = None
+    image_tag: StoredName | None = None
+
+
 class DeploymentStatusChanged(BaseModel):
     """A deployment has a new status; `previous_status` is null if the deployment is new."""
 
     model_config = _WRITER
 
     release_id: Uuid
+    release_version: ReleaseVersion
     deployment_id: Uuid
     organization_id: Name
     environment_id: Name
@@ -55,6 +78,7 @@ class DeploymentStatusChanged(BaseModel):
     deployed_at: Time | None = None
     deployed_by: Name | None = None
     comment: Prose | None = None
+    release: ReleaseBlock | None
     cause: Cause
 
 
@@ -64,10 +88,12 @@ class ReleaseStatusChanged(BaseModel):
     model_config = _WRITER
 
     release_id: Uuid
+    release_version: ReleaseVersion
     organization_id: Name
     previous_status: ReleaseStatus | None
     status: ReleaseStatus
     comment: Prose | None = None
+    release: ReleaseBlock | None
     cause: Cause
 
 

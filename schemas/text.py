@@ -98,6 +98,9 @@ EventSource = Annotated[
 ]
 """A CloudEvents source: 1 to 1,024 UTF-16 units."""
 
+StoredName = Annotated[str, Field(max_length=NAME_UNITS_MAX)]
+"""What such a column may hold where another application wrote it."""
+
 Prose = Annotated[
     str,
     Field(max_length=PROSE_UNITS_MAX),

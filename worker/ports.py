@@ -214,6 +214,10 @@ class Tracer(Protocol):
         """A span around the processing of a message. Call its value with the outcome."""
         ...
 
+    def headers(self) -> Headers:
+        """The headers of a record that is produced within the current span; none where nothing is traced."""
+        ...
+
 
 class Clock(Protocol):
     """Time and randomness, replaced in tests."""

@@ -13,9 +13,12 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseRows:
-    """A release's rows at one moment. Not `settled`: the release changed during every attempt to read it."""
+    """A release's rows at one moment. Not `settled`: the release changed during every attempt to read it. `version`: of
+    its row in `release_versions`; None: it has none.
+    """
 
     release: Row
+    version: int | None = None
     deployments: tuple[Row, ...] = ()
     base_revisions: tuple[Row, ...] = ()
     activities: tuple[Activity, ...] = ()

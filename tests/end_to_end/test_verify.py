@@ -33,7 +33,7 @@ from worker.rules.identity import activity_id, deployment_id
 from worker.verify.verification import COUNTS
 
 SEED = 2026
-README = ROOT / "README.md"
+PRIVILEGES = ROOT / "docs" / "how-to" / "privileges.md"
 ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 
@@ -441,14 +441,14 @@ def reader(pair: tuple[str, str], postgres_server: PostgresServer) -> Iterator[U
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_verify_needs_no_privilege_but_select(stage: Stage, reader: URL, postgres_server: PostgresServer) -> None:
-    """SELECT on the tables that the README names, and on no other; without it, one line says what is missing."""
+    """SELECT on the tables that the page names, and on no other; without it, one line says what is missing."""
     told = await Told.on(stage)
     asking = replace(stage, database_url=reader.render_as_string(hide_password=False))
     with WorkerProcess("verify", settings=asking.settings, folder=stage.folder, name="refused") as refused:
         assert await refused.ended() == 2, refused.told()
         [line] = [line for line in refused.stderr.splitlines() if line.startswith("rudder-worker: ")]
         assert "permission denied" in line
-    [sentence] = re.findall(r"no more than SELECT on ([^.]*), and in Kafka", README.read_text("utf-8"))
+    [sentence] = re.findall(r"\| `verify` \| SELECT on (.*) \|", PRIVILEGES.read_text("utf-8"))
     tables = re.findall(r"`(\w+)`", sentence)
     assert "app_environments" in tables
     for table in tables:

@@ -17,6 +17,7 @@ from tests.oracle.status_machines import DEPLOYMENT_STATUS_CHANGED, RELEASE_STAT
 
 TABLES = (
     "releases",
+    "release_versions",
     "release_deployments",
     "release_activity_logs",
     "release_apim_base_revisions",
@@ -27,7 +28,8 @@ DEAD_LETTER_HEADERS = tuple(
     f"rudder-{name}"
     for name in ("id", "reason", "detail", "topic", "partition", "offset", "timestamp", "attempts", "worker")
 )
-_ACTIVITY_MEMBERS = ("event", "record", "change", "attempt")
+_ACTIVITY_MEMBERS = ("event", "record", "change", "attempt", "release_version")
+_TRACE_ATTRIBUTES = ("traceparent", "tracestate")
 
 
 def differences(
@@ -138,6 +140,9 @@ def status_differences(oracle: Oracle, records: Iterable[Record], *, kind: str) 
             found_ids[key].append(id_)
             if id_ in expected and data != expected[id_].data:
                 yield f"{record}: status event {id_} is {data}, expected {expected[id_].data}"
+            trace = {name: attributes[name] for name in _TRACE_ATTRIBUTES if name in attributes}
+            if id_ in expected and trace != expected[id_].trace:
+                yield f"{record}: status event {id_} has {trace}, expected {expected[id_].trace}"
         elif (first[id_].key, first[id_].value, first[id_].headers) != (record.key, record.value, record.headers):
             yield f"{record}: status event {id_} differs from its first publication at {first[id_]}"
     for key in sorted(expected_ids.keys() | found_ids.keys(), key=str):

@@ -21,14 +21,16 @@ ReleaseNumber = tuple[date, int, str, str]
 
 @dataclass
 class ReleaseRows:
-    """One release and its deployments; `release` is None for a release that does not exist."""
+    """One release, its version and its deployments; `release` is None for a release that does not exist."""
 
     release: Row | None = None
+    version: int = 0
     deployments: dict[DeploymentKey, Row] = field(default_factory=dict)
 
     def copy(self) -> "ReleaseRows":
         return ReleaseRows(
             release=None if self.release is None else dict(self.release),
+            version=self.version,
             deployments={key: dict(row) for key, row in self.deployments.items()},
         )
 
@@ -84,6 +86,9 @@ class Content:
         """Every row, by the name of its table."""
         return {
             "releases": [rows.release for rows in self.releases.values() if rows.release is not None],
+            "release_versions": [
+                {"release_mgt_id": release_id, "version": rows.version} for release_id, rows in self.releases.items()
+            ],
             "release_deployments": list(self.deployments()),
             "release_activity_logs": list(self.activity_logs.values()),
             "release_apim_base_revisions": self.base_revisions,

@@ -5,6 +5,7 @@ import binascii
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from string import ascii_lowercase, digits
 from typing import Any
 
 from tests.oracle import shapes, status_machines
@@ -19,6 +20,7 @@ TIME_TEXT = re.compile(
 )
 CONTROL_CHARACTER = re.compile("[\x00-\x1f\x7f-\x9f]")
 JSON_MEDIA_TYPE = re.compile(r"[^/;\s]+/([^/;\s]+\+)?json\s*(;.*)?", re.IGNORECASE)
+TRACE_HEADERS = {"ce_traceparent", "ce_tracestate"}
 NOTHING: Any = object()
 
 
@@ -47,7 +49,7 @@ def _read(record: Record, readable: dict[str, Any]) -> Event:
     attributes, data = _envelope(record)
     _note(readable, attributes, _data_if_any(attributes, data))
     _check_attributes(attributes)
-    if _is_binary(record) and _contradictory(record):
+    if _is_binary(record) and _contradictory(record) - TRACE_HEADERS:
         raise _Invalid("not_a_cloudevent")
     # `time` missing: the Kafka record's timestamp.
     time = _time(attributes.get("time")) or instant(record.timestamp_ms)
@@ -61,7 +63,8 @@ def _read(record: Record, readable: dict[str, Any]) -> Event:
     if wrong:
         raise _Invalid("invalid_data", *wrong)
     named = {name: attributes[name] for name in ("source", "id", "type")}
-    return Event(**named, time=time, data=shapes.filled(shapes.members_of(attributes["type"]), value))
+    known = shapes.filled(shapes.members_of(attributes["type"]), value)
+    return Event(**named, time=time, data=known, trace=_trace(attributes))
 
 
 def _note(readable: dict[str, Any], attributes: dict[str, Any], data: Any) -> None:
@@ -85,6 +88,42 @@ def _contradictory(record: Record) -> set[str]:
         if value is not None and (name.startswith("ce_") or name == "content-type"):
             values.setdefault(name, set()).add(value)
     return {name for name, given in values.items() if len(given) > 1}
+
+
+def _trace(attributes: dict[str, Any]) -> dict[str, str]:
+    """Invalid values of `traceparent` and `tracestate` are ignored (W3C Trace Context, 3.2 and 3.3)."""
+    traceparent = attributes.get("traceparent")
+    fields = traceparent.split("-", 4) if isinstance(traceparent, str) else []
+    lengths, known = [len(field) for field in fields[:4]], "".join(fields[:4])
+    if lengths != [2, 32, 16, 2] or not set(known) <= set("0123456789abcdef") or "\n" in "".join(fields):
+        return {}
+    version, trace_id, parent_id, flags = fields[:4]
+    if version == "ff" or not trace_id.strip("0") or not parent_id.strip("0"):
+        return {}
+    if version == "00" and len(fields) > 4:
+        return {}
+    if version != "00":
+        # Of a later version that part is known which version 00 has.
+        flags = "01" if int(flags, 16) % 2 else "00"
+    trace = {"traceparent": f"00-{trace_id}-{parent_id}-{flags}"}
+    return trace | ({"tracestate": attributes["tracestate"]} if _is_tracestate(attributes.get("tracestate")) else {})
+
+
+def _is_tracestate(value: Any) -> bool:
+    """A list of at most 32 `key=value`, each key once; 512 characters is what every system has to propagate."""
+    if not isinstance(value, str) or len(value) > 512:
+        return False
+    members = [member.strip(" \t").partition("=") for member in value.split(",") if member.strip(" \t")]
+    keys = [key for key, _, _ in members]
+    sound = all(
+        0 < len(key) <= 256
+        and key[0] in ascii_lowercase + digits
+        and set(key) <= set(ascii_lowercase + digits + "_-*/@")
+        and 0 < len(text) <= 256
+        and all(" " <= c <= "~" and c != "=" for c in text)
+        for key, _, text in members
+    )
+    return sound and 0 < len(keys) <= 32 and len(set(keys)) == len(keys)
 
 
 def _envelope(record: Record) -> tuple[dict[str, Any], Any]:
@@ -123,7 +162,9 @@ def _header_attributes(record: Record) -> dict[str, Any]:
     unclear = _contradictory(record)
     headers = {name: value for name, value in record.headers if value is not None and name not in unclear}
     attributes: dict[str, Any] = {
-        name.removeprefix("ce_"): value.decode() for name, value in headers.items() if name.startswith("ce_")
+        name.removeprefix("ce_"): value.decode(errors="replace" if name in TRACE_HEADERS else "strict")
+        for name, value in headers.items()
+        if name.startswith("ce_")
     }
     if "content-type" in headers:
         attributes["datacontenttype"] = headers["content-type"].decode("utf-8", "replace")

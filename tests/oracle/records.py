@@ -29,13 +29,17 @@ class Record:
 
 @dataclass(frozen=True)
 class Event:
-    """A readable record; `data` has every member that its type knows, with the default where it was left out."""
+    """A readable record; `data` has every member that its type knows, with the default where it was left out.
+
+    `trace`: those of `traceparent` and `tracestate` that are valid.
+    """
 
     source: str
     id: str
     type: str
     time: datetime
     data: dict[str, Any]
+    trace: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -64,9 +68,13 @@ DEAD_LETTER = "dead-letter"
 
 @dataclass(frozen=True)
 class Published:
-    """A status event (`kind` is its type) or a dead letter (`kind` is `dead-letter`); `key` is what orders it."""
+    """A status event (`kind` is its type) or a dead letter (`kind` is `dead-letter`); `key` is what orders it.
+
+    `trace`: the extension attributes of a status event.
+    """
 
     kind: str
     id: str
     key: str | None
     data: dict[str, Any] = field(default_factory=dict)
+    trace: dict[str, str] = field(default_factory=dict)

@@ -27,6 +27,7 @@ class Decision:
         self.release_id: str = event.data["release_id"]
         self.rows = content.release_rows(self.release_id)
         self.created = False
+        self.changed = False
         self.base_revisions: list[Row] = []
         self.activities: dict[str, Row] = {}
         self.pointed: list[tuple[Row, Row]] = []
@@ -321,19 +322,22 @@ class Decision:
         activity = self._activity(activity_type, None, release["status"], (before, release["status"]))
         data = {
             "release_id": self.release_id,
+            "release_version": self.rows.version,
             "organization_id": release["organization_id"],
             "previous_status": before,
             "status": release["status"],
             "comment": comment,
+            "release": self._release_block(),
             "cause": self._cause(),
         }
-        self.published.append(Published(status_machines.RELEASE_STATUS_CHANGED, activity, self.release_id, data))
+        self._publish(status_machines.RELEASE_STATUS_CHANGED, activity, data)
 
     def _deployment_activity(self, row: Row, before: str | None, *, comment: str | None) -> None:
         activity = self._activity("DEPLOYMENT_STATUS_CHANGED", row, row["status"], (before, row["status"]))
         deployed_at = row["deployed_at"]
         data = {
             "release_id": self.release_id,
+            "release_version": self.rows.version,
             "deployment_id": row["id"],
             "organization_id": self.data["organization_id"],
             "environment_id": row["environment_id"],
@@ -344,9 +348,30 @@ class Decision:
             "deployed_at": None if deployed_at is None else formats.time_text(deployed_at),
             "deployed_by": row["deployed_by"],
             "comment": comment,
+            "release": self._release_block(),
             "cause": self._cause(),
         }
-        self.published.append(Published(status_machines.DEPLOYMENT_STATUS_CHANGED, activity, self.release_id, data))
+        self._publish(status_machines.DEPLOYMENT_STATUS_CHANGED, activity, data)
+
+    def _publish(self, kind: str, activity: str, data: dict[str, Any]) -> None:
+        # The extension attributes `traceparent` and `tracestate` of the cause are carried on.
+        self.published.append(Published(kind, activity, self.release_id, data, self.event.trace))
+
+    def _release_block(self) -> dict[str, Any]:
+        # `name`, `project_id`, `component_id`, `deployment_track_id`, `commit_hash`, `image_tag`.
+        release = self.rows.release
+        assert release is not None
+        name = formats.release_name(release["release_date"], release["release_number"])
+        columns = ("project_id", "component_id", "deployment_track_id", "commit_hash", "image_tag")
+        return {"name": name, **{column: release[column] for column in columns}}
+
+    def _count_change(self, activity_type: str) -> int:
+        # `release_versions.version`: 0 when the release is created, +1 with every event that changes the release or a
+        # deployment of it.
+        if activity_type != "RELEASE_CREATED" and not self.changed:
+            self.changed = True
+            self.rows.version += 1
+        return self.rows.version
 
     def _activity(
         self,
@@ -375,7 +400,7 @@ class Decision:
             "environment_id": environment,
             "activity_type": activity_type,
             # `event` {source, id, type, time}, `record` {topic, partition, offset}, `change` {from, to}, `attempt`,
-            # and the custom data.
+            # `release_version`, and the custom data.
             "activity_data": {
                 "event": self._cause(),
                 "record": {
@@ -385,6 +410,7 @@ class Decision:
                 },
                 "change": None if change is None else {"from": change[0], "to": change[1]},
                 "attempt": attempt,
+                "release_version": None if change is None else self._count_change(activity_type),
                 "custom": custom,
             },
             # `status`: the status after the event.

@@ -40,9 +40,10 @@ class Scenario:
         organization: str = "org",
         redrive: bool = False,
         block: dict[str, Any] | None = None,
+        attributes: dict[str, Any] | None = None,
         **data: Any,
     ) -> str:
-        """The outcome. `block`: the event's `release`."""
+        """The outcome. `block`: the event's `release`. `attributes`: further ones of the envelope."""
         offset = len(self.records) + 1
         block_data = {} if block is None else {"release": block}
         event = {
@@ -51,6 +52,7 @@ class Scenario:
             "source": "ci",
             "type": f"dev.rudder.{kind}.v1",
             "time": minute(offset if at is None else at).isoformat(),
+            **(attributes or {}),
             "data": {"release_id": str(UUID(int=release)), "organization_id": organization, **data, **block_data},
         }
         headers = (("rudder-redrive", b"1"),) if redrive else ()

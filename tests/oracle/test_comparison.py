@@ -14,6 +14,7 @@ from tests.oracle.records import DEAD_LETTER, Published, Record
 from tests.oracle.scenario import FIELDS, Scenario
 from tests.oracle.status_machines import DEPLOYMENT_STATUS_CHANGED, RELEASE_STATUS_CHANGED
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 REVISION = {"endpoint_name": "orders", "api_id": "a1", "revision_id": "r12", "access_mode": "EXTERNAL"}
 
 
@@ -108,6 +109,17 @@ def test_changed_activity_data_is_found(found: Found, change: Callable[[str], st
     assert changed != row["activity_data"]
     row["activity_data"] = changed
     assert found.differences()
+
+
+@pytest.mark.parametrize("trace", [{}, {"traceparent": TRACEPARENT}, {"traceparent": TRACEPARENT, "tracestate": "a=2"}])
+def test_status_event_with_another_trace_context_is_found(trace: dict[str, str]) -> None:
+    scenario = Scenario().approved()
+    scenario.deploy("started", attributes={"traceparent": TRACEPARENT, "tracestate": "a=1"})
+    found = _left_by_a_correct_worker(scenario.oracle, mode="binary")
+    assert found.differences() == []
+    [published] = [one for one in scenario.oracle.published if one.kind == DEPLOYMENT_STATUS_CHANGED]
+    found.deployment_statuses = [_binary(replace(published, trace=trace), 0)]
+    assert len(found.differences()) == 1
 
 
 def test_rejection_without_detail_is_found(found: Found) -> None:
@@ -211,12 +223,13 @@ def _published(oracle: Oracle, kind: str, mode: str) -> list[Record]:
 
 
 def _binary(one: Published, offset: int) -> Record:
-    headers = (("ce_id", one.id.encode()), ("ce_type", one.kind.encode()))
+    trace = tuple((f"ce_{name}", text.encode()) for name, text in one.trace.items())
+    headers = (("ce_id", one.id.encode()), ("ce_type", one.kind.encode()), *trace)
     return Record("out", 0, offset, 0, _json(one.data), headers, (one.key or "").encode())
 
 
 def _structured(one: Published, offset: int) -> Record:
-    event = {"id": one.id, "type": one.kind, "data": one.data}
+    event = {"id": one.id, "type": one.kind, **one.trace, "data": one.data}
     return Record("out", 0, offset, 0, _json(event), (), (one.key or "").encode())
 
 

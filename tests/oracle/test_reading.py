@@ -17,6 +17,7 @@ EXAMPLES = sorted(
     if path.parent.name in status_machines.EVENTS_IN
 )
 STRUCTURED = (("content-type", b"application/cloudevents+json"),)
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 def record(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] = STRUCTURED) -> Record:
@@ -67,8 +68,25 @@ def test_time_is_utc_to_the_microsecond(time: str | None) -> None:
     assert event_read.data["release_id"] == "0b6f1a52-5a4e-4c7f-9a34-0a6b3a0f5c11"
 
 
+@pytest.mark.parametrize(
+    ("traceparent", "tracestate", "trace"),
+    [
+        (TRACEPARENT, None, {"traceparent": TRACEPARENT}),
+        (TRACEPARENT, "a=1,b@c=d e", {"traceparent": TRACEPARENT, "tracestate": "a=1,b@c=d e"}),
+        ("cc" + TRACEPARENT[2:-2] + "03-more", "a=1", {"traceparent": TRACEPARENT, "tracestate": "a=1"}),
+        *((TRACEPARENT, bad, {"traceparent": TRACEPARENT}) for bad in ("a", "a=1,a=2", "A=1", "a=" + "1" * 511, 5)),
+        *((bad, "a=1", {}) for bad in (TRACEPARENT + "-", TRACEPARENT.upper(), "ff" + TRACEPARENT[2:], "", 5, None)),
+        ("00-" + "0" * 32 + TRACEPARENT[35:], "a=1", {}),
+    ],
+)
+def test_invalid_trace_context_is_ignored(traceparent: Any, tracestate: Any, trace: dict[str, str]) -> None:
+    event_read = read(record(json.dumps(event(traceparent=traceparent, tracestate=tracestate)).encode()))
+    assert isinstance(event_read, Event)
+    assert event_read.trace == trace
+
+
 def test_event_reads_the_same_in_each_content_mode() -> None:
-    structured = event()
+    structured = event(traceparent=TRACEPARENT, tracestate="a=1")
     value = json.dumps(structured).encode()
     attributes = tuple((f"ce_{name}", text.encode()) for name, text in structured.items() if name != "data")
     events_read = [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.oracle.scenario import ENVIRONMENT, FIELDS, Scenario, minute
+from tests.oracle.scenario import ENVIRONMENT, FIELDS, Scenario, change_of, minute
 
 
 def test_known_event_is_duplicate_and_changes_nothing() -> None:
@@ -174,6 +174,23 @@ def test_release_events_are_applied_stale_or_rejected() -> None:
     assert scenario.send("release.created", **FIELDS) == "Rejected release_conflict"
     assert scenario.send("release.created", release=8, **FIELDS) == "Rejected release_conflict"
     assert scenario.deploy("requested", release=8, block=FIELDS) == "Rejected release_conflict"
+
+
+def test_release_version_counts_the_events_that_change_it() -> None:
+    """0 when it is created, +1 with every event that changes it or a deployment of it, however much it changes."""
+    scenario = Scenario().approved()
+    versions = [scenario.rows().version]
+    scenario.deploy("started")
+    scenario.deploy("requested")
+    scenario.send("release.approved")
+    scenario.send("activity.recorded", activity_type="SCAN", activity_data={})
+    scenario.deploy("started", attempt=9)
+    versions.append(scenario.rows().version)
+    scenario.deploy("requested", release=8, block={**FIELDS, "release_number": 2})
+    versions.append(scenario.rows(8).version)
+    assert versions == [2, 4, 1]
+    published = [(change_of(one), one.data["release_version"]) for one in scenario.oracle.published if one.key]
+    assert [version for _, version in published] == [0, 1, 2, 3, 3, 4, 4, 0, 1, 1]
 
 
 def test_confusable_track_is_a_taken_number() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 from uuid import UUID
 
-from schemas.record import Record
+from schemas.record import Headers, Record
 from worker.pipeline.consumer import Bounds
 from worker.ports import Partition
 from worker.rules.message import Message
@@ -164,6 +164,9 @@ class Ledger:
             del self._tasks[task]
             ordering_key.remove(delivered)
             repeats.remove(delivered)
+
+    def headers(self) -> Headers:
+        return ()
 
     @contextmanager
     def active(self, step: Step) -> Iterator[None]:

@@ -38,6 +38,9 @@ OUTGOING = OutgoingRecords(
 )
 
 
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """An event before it has a position. `edit`: a member of its data or envelope, and what to say there instead.
@@ -99,6 +102,8 @@ EDITS: list[tuple[str, Any]] = [
     (".time", "9999-01-01T00:00:00Z"),
     (".time", "2026-03-03T23:00:00Z"),
     (".time", "2099-01-01T00:00:00Z"),
+    *((".traceparent", text) for text in (TRACEPARENT, TRACEPARENT.upper(), f"cc{TRACEPARENT[2:]}-x", "00", 7, "")),
+    *((".tracestate", text) for text in ("ci=1,other=a b", "ci=1,ci=2", "ci", "ci=" + "x" * 512, 7)),
     (".again", b"same"),
     (".again", b"other"),
     (".datacontenttype", "text/plain"),
@@ -222,6 +227,8 @@ def record_of(step: Step, offset: int) -> Record:
         "data": data,
     }
     where, instead = step.edit or ("", None)
+    if where == ".tracestate":
+        event["traceparent"] = TRACEPARENT
     if where == ".value":
         return placed(instead, _headers(event, step.mode), offset)
     if where == ".again":
@@ -300,7 +307,8 @@ def found_outgoing(outgoing: OutgoingRecord) -> tuple[Any, ...]:
         return DEAD_LETTER, text["rudder-id"], outgoing.key, outgoing.value, original, text
     kind, id_ = (headers["ce_type"] or b"").decode(), (headers["ce_id"] or b"").decode()
     assert outgoing.topic == ("deployments" if ".deployment." in kind else "releases")
-    return kind, id_, (outgoing.key or b"").decode(), json.loads(outgoing.value or b"")
+    trace = {name[3:]: (text or b"").decode() for name, text in outgoing.headers if name.startswith("ce_trace")}
+    return kind, id_, (outgoing.key or b"").decode(), json.loads(outgoing.value or b""), trace
 
 
 DEAD_LETTER_HEADERS = (
@@ -315,7 +323,7 @@ DEAD_LETTER_HEADERS = (
 
 def expected_outgoing(one: Published) -> tuple[Any, ...]:
     if one.kind != DEAD_LETTER:
-        return one.kind, one.id, one.key, one.data
+        return one.kind, one.id, one.key, one.data, one.trace
     text = {name: str(one.data.get(name, one.id)) for name in DEAD_LETTER_HEADERS}
     return DEAD_LETTER, one.id, one.data["key"], one.data["value"], one.data["headers"], text
 

@@ -92,6 +92,7 @@ class World:
     def __init__(self, *, environments: Iterable[str] = ()) -> None:
         self.environments = frozenset(environments)
         self.releases: dict[UUID, ReleaseRow] = {}
+        self.versions: dict[UUID, int] = {}
         self.deployments: dict[UUID, DeploymentRow] = {}
         self.activities: dict[UUID, Activity] = {}
         self.rejections: dict[UUID, Rejection] = {}
@@ -121,6 +122,7 @@ class World:
         return State(
             rejection=rejection,
             release=row.release if row else None,
+            release_version=self.versions.get(row.release.id) if row else None,
             number_taken=taken,
             deployments=self.attempts(row.release.id) if row else (),
             pointer=self._pointer(content, row.release if row else block),
@@ -163,6 +165,18 @@ class World:
             case Duplicate(activities=activities, rejection=rejection):
                 guard(bool(activities) != (rejection is not None), "a duplicate of nothing, or of two things")
 
+    def _write_version(self, changes: Changes) -> None:
+        """0 when the release is created, +1 with every event that changes the release or a deployment of it."""
+        changed = [changes.release_move, changes.new_deployment, *changes.deployment_moves]
+        if changes.new_release is None and not any(changed):
+            guard(changes.release_version is None, "a version without a change")
+            return
+        release_id = changes.activities[0].release_id
+        before = -1 if changes.new_release is not None else self.versions.get(release_id, 0)
+        steps = (changes.new_release is not None) + any(changed)
+        guard(changes.release_version == before + steps, f"version {changes.release_version} after {before}")
+        self.versions[release_id] = before + steps
+
     def write_changes(self, changes: Changes) -> None:
         if changes.rejection is not None:
             self._write_rejection(changes.rejection, again=changes.rejected_before)
@@ -170,6 +184,7 @@ class World:
             self._write_changes(changes)
 
     def _write_changes(self, changes: Changes) -> None:
+        self._write_version(changes)
         if changes.new_release is not None:
             self._insert_release(changes.new_release)
         for move in changes.deployment_moves:
@@ -273,6 +288,7 @@ class World:
             rejections = [replace(rejection, topic="", partition=0, offset=0) for rejection in rejections]
         return {
             "releases": dict(self.releases),
+            "versions": dict(self.versions),
             "deployments": dict(self.deployments),
             "entries": {activity.id: activity for activity in activities},
             "rejections": {rejection.id: rejection for rejection in rejections},

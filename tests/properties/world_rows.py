@@ -12,6 +12,9 @@ def rows_of(world: World) -> dict[str, list[Row]]:
     """Every cell that the world's tables would have in a database."""
     return {
         "releases": [release_row(row) for row in world.releases.values()],
+        "release_versions": [
+            {"release_mgt_id": release_id, "version": version} for release_id, version in world.versions.items()
+        ],
         "release_deployments": [deployment_row(row) for row in world.deployments.values()],
         "release_activity_logs": [entry_row(activity) for activity in world.activities.values()],
         "release_event_rejections": [rejection_row(rejection) for rejection in world.rejections.values()],
@@ -26,7 +29,7 @@ def release_row(row: ReleaseRow) -> Row:
         "updated_at": row.updated_at,
         "release_date": release.release_date,
         "release_number": release.release_number,
-        "project_id": new.project_id,
+        "project_id": release.project_id,
         "description": new.description,
         "status": release.status.value,
         "organization_id": release.organization_id,
@@ -34,8 +37,8 @@ def release_row(row: ReleaseRow) -> Row:
         "metadata": new.metadata,
         "component_id": release.component_id,
         "deployment_track_id": release.deployment_track_id,
-        "commit_hash": new.commit_hash,
-        "image_tag": new.image_tag,
+        "commit_hash": release.commit_hash,
+        "image_tag": release.image_tag,
     }
 
 

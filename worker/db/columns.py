@@ -28,6 +28,9 @@ RELEASE_READ: Final = (
     "release_date",
     "release_number",
     "updated_at",
+    "project_id",
+    "commit_hash",
+    "image_tag",
 )
 DEPLOYMENT_READ: Final = (
     "id",

@@ -90,6 +90,9 @@ def _release(row: Row, read: Reader) -> Release:
         release_date=read.date(row[_RELEASE + 5]),
         release_number=row[_RELEASE + 6],
         updated_at=read.time(row[_RELEASE + 7]),
+        project_id=read.uuid(row[_RELEASE + 8]),
+        commit_hash=row[_RELEASE + 9],
+        image_tag=row[_RELEASE + 10],
     )
 
 

@@ -26,9 +26,15 @@ from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
 
 _TABLES = Base.metadata.tables
-_RELEASES, _DEPLOYMENTS = _TABLES["releases"], _TABLES["release_deployments"]
+_RELEASES, _VERSIONS, _DEPLOYMENTS = (
+    _TABLES["releases"],
+    _TABLES["release_versions"],
+    _TABLES["release_deployments"],
+)
 _REVISIONS, _LOG = _TABLES["release_apim_base_revisions"], _TABLES["release_activity_logs"]
 _REJECTIONS = _TABLES["release_event_rejections"]
+
+_KEY = "release_mgt_id"
 
 _READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
 """The models' types have done it."""
@@ -175,11 +181,13 @@ async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, 
     for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(_padded(ids)))):
         activities[row.release_mgt_id].append(_entry(row))
     releases = {row["id"]: row for row in await _mappings(connection, _RELEASES, "id", ids)}
-    deployments = _by_release(await _mappings(connection, _DEPLOYMENTS, "release_mgt_id", ids))
-    revisions = _by_release(await _mappings(connection, _REVISIONS, "release_mgt_id", ids))
+    versions = {row["release_mgt_id"]: row["version"] for row in await _mappings(connection, _VERSIONS, _KEY, ids)}
+    deployments = _by_release(await _mappings(connection, _DEPLOYMENTS, _KEY, ids))
+    revisions = _by_release(await _mappings(connection, _REVISIONS, _KEY, ids))
     return {
         id_: ReleaseRows(
             release=releases[id_],
+            version=versions.get(id_),
             deployments=tuple(deployments[id_]),
             base_revisions=tuple(revisions[id_]),
             activities=tuple(activities[id_]),

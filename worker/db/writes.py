@@ -272,7 +272,7 @@ def _new_release(new: NewRelease) -> Iterator[Write]:
         new.created_at,
         release.release_date,
         release.release_number,
-        new.project_id,
+        release.project_id,
         new.description,
         release.status.value,
         release.organization_id,
@@ -280,8 +280,8 @@ def _new_release(new: NewRelease) -> Iterator[Write]:
         new.metadata,
         release.component_id,
         release.deployment_track_id,
-        new.commit_hash,
-        new.image_tag,
+        release.commit_hash,
+        release.image_tag,
     )
     yield Write(INSERT_RELEASE, row)
     revisions = [

@@ -83,6 +83,7 @@ class Delivery:
             retries=self._retries,
             monitor=monitors.broker,
             attempts_max=policy.attempts_max,
+            tracer=tracer,
         )
         self._monitors = monitors
         self._breaker = breaker

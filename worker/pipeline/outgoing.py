@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Literal, assert_never
 
 from schemas.envelope import write_binary, write_structured
+from schemas.record import Headers
 from schemas.types import StatusEventType
 from worker.pipeline.dead_letter import dead_letter
 from worker.ports import OutgoingRecord
@@ -33,33 +34,37 @@ class OutgoingRecords:
     source: str
     worker: str
 
-    def of(self, outcome: Outcome, message: Message, *, attempts: int) -> tuple[OutgoingRecord, ...]:
-        """The records to produce, in order. `attempts`: the number of transactions of the message."""
+    def of(
+        self, outcome: Outcome, message: Message, *, attempts: int, trace_headers: Headers = ()
+    ) -> tuple[OutgoingRecord, ...]:
+        """The records to produce, in order. `attempts`: the number of transactions of the message. `trace_headers`:
+        further headers of status events; a dead letter has none.
+        """
         match outcome:
             case Applied(changes=changes):
-                return self._changes(changes.activities)
+                return self._changes(changes.activities, trace_headers)
             case Stale():
                 return ()
             case Rejected(rejection=rejection):
                 return (self._dead_letter(rejection, message, attempts),)
             case Duplicate(activities=activities, rejection=rejection):
                 if activities or rejection is None:
-                    return self._changes(activities)
+                    return self._changes(activities, trace_headers)
                 return (self._dead_letter(rejection, message, attempts),)
             case _:
                 assert_never(outcome)
 
-    def _changes(self, activities: tuple[Activity, ...]) -> tuple[OutgoingRecord, ...]:
-        return tuple(self._status_event(event) for event in status_events(activities))
+    def _changes(self, activities: tuple[Activity, ...], trace_headers: Headers) -> tuple[OutgoingRecord, ...]:
+        return tuple(self._status_event(event, trace_headers) for event in status_events(activities))
 
-    def _status_event(self, event: StatusEvent) -> OutgoingRecord:
-        whole = self._written(event, event.data)
+    def _status_event(self, event: StatusEvent, trace_headers: Headers) -> OutgoingRecord:
+        whole = self._written(event, event.data, trace_headers)
         if event.data.get("comment") is None:
             return whole
         without_comment = {**event.data, "comment": None, "comment_omitted": True}
-        return replace(whole, shorter=partial(self._written, event, without_comment))
+        return replace(whole, shorter=partial(self._written, event, without_comment, trace_headers))
 
-    def _written(self, event: StatusEvent, data: Mapping[str, Any]) -> OutgoingRecord:
+    def _written(self, event: StatusEvent, data: Mapping[str, Any], trace_headers: Headers) -> OutgoingRecord:
         write = write_structured if self.content_mode == "structured" else write_binary
         value, headers = write(
             source=self.source,
@@ -68,10 +73,13 @@ class OutgoingRecords:
             time=event.time,
             subject=str(event.release_id),
             data=data,
+            trace=event.trace,
         )
         deployment = event.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
         topic = self.topics.deployment_status if deployment else self.topics.release_status
-        return OutgoingRecord(topic=topic, key=str(event.release_id).encode(), value=value, headers=headers)
+        return OutgoingRecord(
+            topic=topic, key=str(event.release_id).encode(), value=value, headers=(*headers, *trace_headers)
+        )
 
     def replacement(self, rejection: Rejection, message: Message, *, attempts: int, minimal: bool) -> OutgoingRecord:
         """A dead letter that replaces records that cannot be published. `minimal`: without the record's key, value and

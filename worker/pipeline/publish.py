@@ -14,7 +14,7 @@ from schemas.reasons import Reason
 from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.retry import Failed, Lease, Retries, position
-from worker.ports import OutgoingRecord, Publisher
+from worker.ports import OutgoingRecord, Publisher, Tracer
 from worker.rules.decide import reject
 from worker.rules.message import Message
 from worker.rules.rows import Rejection
@@ -54,8 +54,10 @@ class PublishStep:
         retries: Retries,
         monitor: DependencyMonitor,
         attempts_max: int,
+        tracer: Tracer,
     ) -> None:
         self._publisher = publisher
+        self._tracer = tracer
         self._outgoing = outgoing
         self._retries = retries
         self._monitor = monitor
@@ -78,7 +80,7 @@ class PublishStep:
                 reported = replaced
                 _report(message, failed, action=actions[replaced - 1] if replaced <= len(actions) else _BLOCKED)
             if replaced == 0:
-                outgoing = self._outgoing.of(outcome, message, attempts=attempts)
+                outgoing = self._outgoing.of(outcome, message, attempts=attempts, trace_headers=self._tracer.headers())
             else:
                 dead_letter = dead_letter or _unpublished(message, failed)
                 minimal, so_far = replaced >= len(actions), attempts + failed.faults

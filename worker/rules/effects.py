@@ -92,20 +92,20 @@ class Effects:
             id=data.release_id,
             organization_id=data.organization_id,
             status=status,
+            project_id=fields.project_id,
             component_id=fields.component_id,
             deployment_track_id=fields.deployment_track_id,
             release_date=fields.release_date,
             release_number=fields.release_number,
+            commit_hash=fields.commit_hash,
+            image_tag=fields.image_tag,
             updated_at=self._at,
         )
         self._new_release = NewRelease(
             release=release,
             created_at=self._at,
-            project_id=fields.project_id,
             created_by=fields.created_by,
             description=fields.description,
-            commit_hash=fields.commit_hash,
-            image_tag=fields.image_tag,
             metadata=_json(fields.metadata),
             base_revisions=tuple(
                 BaseRevision(
@@ -234,7 +234,10 @@ class Effects:
         }
         if change:
             payload["change"] = {"from": change[0], "to": change[1]}
-            self._release_version = self._version_after(activity_type)
+            payload["release_version"] = self._release_version = self._version_after(activity_type)
+            payload["release"] = _release_block(release)
+            if event.trace is not None:
+                payload |= {name: text for name, text in event.trace._asdict().items() if text is not None}
         if deployment:
             payload["config_revision"] = deployment.config_revision
             payload["attempt"] = deployment.attempt
@@ -263,6 +266,18 @@ class Effects:
                 payload=payload,
             )
         )
+
+
+def _release_block(release: Release) -> dict[str, str | None]:
+    """What status events say of the release, in `schemas.outgoing.ReleaseBlock`."""
+    return {
+        "name": release.name,
+        "project_id": str(release.project_id),
+        "component_id": str(release.component_id),
+        "deployment_track_id": release.deployment_track_id,
+        "commit_hash": release.commit_hash,
+        "image_tag": release.image_tag,
+    }
 
 
 def _optional_fields(data: DeploymentChange) -> OptionalFields:

@@ -14,15 +14,18 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
-    """The columns of a `releases` row that the rules read."""
+    """The columns of a `releases` row that the rules read, or that status events have."""
 
     id: UUID
     organization_id: str
     status: ReleaseStatus
+    project_id: UUID
     component_id: UUID
     deployment_track_id: str
     release_date: date
     release_number: int
+    commit_hash: str | None
+    image_tag: str | None
     updated_at: datetime
 
     @property
@@ -47,11 +50,8 @@ class NewRelease:
 
     release: Release
     created_at: datetime
-    project_id: UUID
     created_by: str
     description: str | None
-    commit_hash: str | None
-    image_tag: str | None
     metadata: str | None
     base_revisions: tuple[BaseRevision, ...]
 

@@ -1,6 +1,8 @@
 """Status events, derived from activities alone.
 
 New events and duplicates use the same function, so a repeated status event equals the first.
+An activity that was written before releases had versions has neither a version nor a release block; in its status event
+both are null.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,6 +15,7 @@ from schemas.json_text import parse
 from schemas.outgoing import STATUS_MODELS
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import parse_time
+from schemas.trace_context import TraceContext, trace_context
 from schemas.types import StatusEventType
 from worker.rules.effects import DEPLOYMENT_STATUS_CHANGED, RELEASE_CREATED, RELEASE_STATUS_CHANGED
 from worker.rules.rows import Activity
@@ -24,7 +27,7 @@ _OWN_DEPTH_MAX = 8
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusEvent:
     """A status change to publish. `id` is the activity's, so one change always has one id. `data`: JSON values of the
-    type's model in `schemas.outgoing`.
+    type's model in `schemas.outgoing`. `trace`: the trace context of the cause.
     """
 
     id: UUID
@@ -32,6 +35,7 @@ class StatusEvent:
     time: datetime
     release_id: UUID
     data: Mapping[str, Any]
+    trace: TraceContext | None = None
 
 
 def status_events(activities: Iterable[Activity]) -> tuple[StatusEvent, ...]:
@@ -60,13 +64,19 @@ def _event(activity: Activity, event_type: StatusEventType) -> StatusEvent:
     if activity.payload is None:
         _validate(event_type, data)
     return StatusEvent(
-        id=activity.id, type=event_type, time=activity.created_at, release_id=activity.release_id, data=data
+        id=activity.id,
+        type=event_type,
+        time=activity.created_at,
+        release_id=activity.release_id,
+        data=data,
+        trace=trace_context(payload.get("traceparent"), payload.get("tracestate")),
     )
 
 
 def _deployment_data(activity: Activity, payload: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "release_id": str(activity.release_id),
+        "release_version": payload.get("release_version"),
         "deployment_id": str(activity.deployment_id),
         "organization_id": payload["organization_id"],
         "environment_id": activity.environment_id,
@@ -77,6 +87,7 @@ def _deployment_data(activity: Activity, payload: Mapping[str, Any]) -> dict[str
         "deployed_at": payload.get("deployed_at"),
         "deployed_by": payload.get("deployed_by"),
         "comment": payload.get("comment"),
+        "release": payload.get("release"),
         "cause": payload["event"],
     }
 
@@ -84,10 +95,12 @@ def _deployment_data(activity: Activity, payload: Mapping[str, Any]) -> dict[str
 def _release_data(activity: Activity, payload: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "release_id": str(activity.release_id),
+        "release_version": payload.get("release_version"),
         "organization_id": payload["organization_id"],
         "previous_status": payload["change"]["from"],
         "status": payload["change"]["to"],
         "comment": payload.get("comment"),
+        "release": payload.get("release"),
         "cause": payload["event"],
     }
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from schemas.record import Headers
 from worker.rules.message import Message
 from worker.rules.state import Outcome
 
@@ -14,6 +15,9 @@ class NoTracing:
     def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:
         del message
         yield _nothing
+
+    def headers(self) -> Headers:
+        return ()
 
 
 def _nothing(outcome: Outcome) -> None:

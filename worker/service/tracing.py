@@ -1,7 +1,8 @@
 """OpenTelemetry: one span per message, a child of the publisher's where the event says which that was.
 
-Names follow OpenTelemetry's semantic conventions for messaging and for CloudEvents; the parent is read from the
-`traceparent` header, as Kafka clients write it, or from the CloudEvents extension `ce_traceparent`.
+Names follow OpenTelemetry's semantic conventions for messaging and for CloudEvents. The parent is read from the header
+`traceparent`, as Kafka clients write it, or from the CloudEvents extension attribute of that name. A status event gets
+both: its extension attribute is the cause's, unchanged; its header names the span that the event was published in.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,17 +15,14 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from schemas.event import Event
+from schemas.record import Headers
+from schemas.trace_context import TRACE_ATTRIBUTES
 from worker.rules.message import Message
 from worker.rules.state import Outcome, Rejected
 from worker.version import __version__
 
 _PROPAGATOR = TraceContextTextMapPropagator()
-_PARENT_HEADERS = {
-    "ce_traceparent": "traceparent",
-    "ce_tracestate": "tracestate",
-    "traceparent": "traceparent",
-    "tracestate": "tracestate",
-}
 
 
 class OtelTracer:
@@ -48,12 +46,26 @@ class OtelTracer:
         ) as span:
             yield lambda outcome: _set_outcome(span, outcome)
 
+    def headers(self) -> Headers:
+        carrier: dict[str, str] = {}
+        _PROPAGATOR.inject(carrier)
+        return tuple((name, text.encode()) for name, text in carrier.items())
+
 
 def _carrier(message: Message) -> Mapping[str, str]:
+    """The publisher's context: of its last hop, else of the event."""
+    if carried := _headers(message, "") or _headers(message, "ce_"):
+        return carried
+    trace = message.content.trace if isinstance(message.content, Event) else None
+    return {} if trace is None else {name: text for name, text in trace._asdict().items() if text is not None}
+
+
+def _headers(message: Message, prefix: str) -> Mapping[str, str]:
+    names = {prefix + name: name for name in TRACE_ATTRIBUTES}
     return {
-        _PARENT_HEADERS[name]: value.decode("ascii", errors="replace")
+        names[name]: value.decode("ascii", errors="replace")
         for name, value in message.record.headers
-        if value is not None and name in _PARENT_HEADERS
+        if value is not None and name in names
     }
 
 

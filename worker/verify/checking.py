@@ -19,7 +19,7 @@ from worker.verify.history import Extents, History, InputRecord, cause_of, posit
 from worker.verify.ordering import in_order
 from worker.verify.outputs import ExpectedDeadLetter, dead_letter_findings, expected_statuses, status_findings
 from worker.verify.pointers import ExpectedPointer
-from worker.verify.tables import rejection_findings, release_findings, unexplained_activities
+from worker.verify.tables import rejection_findings, release_findings, unexplained_activities, version_findings
 
 _SWAPS_MAX = 16
 """How many records ahead a record is searched that took effect too early."""
@@ -200,6 +200,7 @@ class _Replay:
     def _tables(self) -> Iterator[Finding]:
         if not self._whole:
             yield from self._unhandled()
+            yield from version_findings(self._history, sorted(self._history.activities, key=_by_record))
             return
         if self._history.release_id is not None:
             yield from release_findings(self._history, self._expected_rows)

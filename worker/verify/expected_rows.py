@@ -24,6 +24,7 @@ from worker.rules.rows import (
 )
 from worker.rules.rows import Release as ReleaseState
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
+from worker.verify.history import version_of
 
 _UNSET_POINTER = EnvironmentPointer(deployment_id=None)
 """As if each environment had a row without a deployment; `worker.verify.pointers` checks the real rows."""
@@ -38,6 +39,9 @@ class ExpectedRows:
 
     def __init__(self, rejections: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
         self.release: dict[str, Any] | None = None
+        self.version: int | None = None
+        self.versioned = False
+        """Whether an activity so far names the release's version: then all later changes do."""
         self.deployments: dict[UUID, dict[str, Any]] = {}
         self.base_revisions: Counter[BaseRevision] = Counter()
         self.activities: dict[UUID, tuple[Activity, ...]] = {}
@@ -49,6 +53,7 @@ class ExpectedRows:
     def copy(self) -> "ExpectedRows":
         other = ExpectedRows()
         other.release = self.release and dict(self.release)
+        other.version, other.versioned = self.version, self.versioned
         other.deployments = {key: dict(row) for key, row in self.deployments.items()}
         other.base_revisions = Counter(self.base_revisions)
         other.activities, other.rejections = dict(self.activities), dict(self.rejections)
@@ -60,6 +65,7 @@ class ExpectedRows:
             activities=self.activities.get(message.id, ()),
             rejection=self.rejections.get(message.id),
             release=self._state,
+            release_version=self.version,
             number_taken=number_taken and self._state is None,
             deployments=tuple(self._attempts.values()),
             pointer=_UNSET_POINTER,
@@ -76,6 +82,9 @@ class ExpectedRows:
                 pass
 
     def _write(self, changes: Changes, event: UUID) -> None:
+        if changes.release_version is not None:
+            self.version = changes.release_version
+            self.versioned = self.versioned or version_of(changes.activities[0]) is not None
         if changes.new_release is not None:
             self._create(changes.new_release)
         if changes.release_move is not None and self.release is not None and self._state is not None:
@@ -100,7 +109,7 @@ class ExpectedRows:
             "updated_at": new.created_at,
             "release_date": release.release_date,
             "release_number": release.release_number,
-            "project_id": new.project_id,
+            "project_id": release.project_id,
             "description": new.description,
             "status": release.status.value,
             "organization_id": release.organization_id,
@@ -108,8 +117,8 @@ class ExpectedRows:
             "metadata": new.metadata,
             "component_id": release.component_id,
             "deployment_track_id": release.deployment_track_id,
-            "commit_hash": new.commit_hash,
-            "image_tag": new.image_tag,
+            "commit_hash": release.commit_hash,
+            "image_tag": release.image_tag,
         }
         self.base_revisions = Counter(new.base_revisions)
 

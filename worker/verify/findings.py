@@ -41,7 +41,8 @@ class Kind(Described):
         "doubled",
         (
             "an event has its effect twice: it is in the activity log and among the rejections, or twice in the "
-            "activity log. Look for another program that writes to these tables"
+            "activity log; or two releases have one release number. Look for another program that writes to these "
+            "tables"
         ),
     )
     INVENTED = (

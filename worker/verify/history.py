@@ -137,6 +137,15 @@ def cause_of(activity: Activity) -> tuple[str, str, Position] | None:
     return (source, event_id, position) if valid else None
 
 
+def version_of(activity: Activity) -> int | None:
+    """The release's version that an activity names. None: none, as in the activities of an earlier program version."""
+    try:
+        version = json.loads(activity.activity_data)["release_version"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return version if type(version) is int else None
+
+
 def position_of(rejection: Rejection) -> Position:
     return Position(rejection.topic, rejection.partition, rejection.offset)
 
@@ -146,7 +155,7 @@ def read_status(record: Record, *, source: str) -> tuple[UUID | None, StatusReco
     events.
     """
     envelope = read_envelope(record.value, record.headers, bytes_max=_BYTES_MAX)
-    its_source, id_, type_, time, _ = envelope.attributes
+    its_source, id_, type_, time, _, trace = envelope.attributes
     data = envelope.data
     named = data.get("release_id") if isinstance(data, dict) else None
     content = {
@@ -154,6 +163,7 @@ def read_status(record: Record, *, source: str) -> tuple[UUID | None, StatusReco
         "type": type_,
         "time": time and format_time(time),
         "key": record.key and record.key.decode("utf-8", "replace"),
+        "trace": trace,
         "data": data,
     }
     status = StatusRecord(

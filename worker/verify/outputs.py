@@ -89,8 +89,8 @@ def status_findings(history: History, expected: Sequence[ExpectedStatus], extent
                 yield _of_status(Kind.INVENTED, status, history, text, _record_summary(status))
             continue
         one = expected[index]
-        content = _content_of(one.event)
-        if status.content not in (content, _without_comment(content)):
+        if status.content not in tuple(_accepted_contents(one.event)):
+            content = _content_of(one.event)
             yield _of_status(Kind.CONTRADICTORY, status, history, *_differences(content, status.content))
         if index in first:
             continue
@@ -164,8 +164,22 @@ def _content_of(event: StatusEvent) -> Mapping[str, object]:
         "type": event.type.value,
         "time": format_time(event.time),
         "key": str(event.release_id),
+        "trace": event.trace,
         "data": dict(event.data),
     }
+
+
+def _accepted_contents(event: StatusEvent) -> Iterator[Mapping[str, object]]:
+    """The contents that an event's records may have. An earlier program version published neither a release's version
+    nor its block; its activities do not have them either.
+    """
+    content = _content_of(event)
+    earlier = event.data["release_version"] is None and event.data["release"] is None
+    for form in (content, _without_comment(content)):
+        yield form
+        data = form["data"]
+        if earlier and isinstance(data, Mapping):
+            yield {**form, "data": {name: data[name] for name in data if name not in {"release_version", "release"}}}
 
 
 def _without_comment(content: Mapping[str, object]) -> Mapping[str, object]:

@@ -111,7 +111,7 @@ class Scratch:
             if cause is not None:
                 self.deleted_records.add_row(cause[2])
                 self._add_named_by_activity(activity, *cause)
-        rest = (rows.release, rows.deployments, rows.base_revisions, rows.settled)
+        rest = (rows.release, rows.version, rows.deployments, rows.base_revisions, rows.settled)
         self._connection.execute("INSERT INTO releases VALUES (?, ?)", (key, pickle.dumps(rest)))
         self.pointers.add_release(rows)
         number = _number(*(rows.release[name] for name in _NUMBER))
@@ -188,6 +188,14 @@ class Scratch:
         ):
             yield pickle.loads(pickled)
 
+    def shared_numbers(self) -> Iterator[tuple[UUID, UUID]]:
+        """Releases whose date, number and component, and a colliding track, another release has too."""
+        found = self._connection.execute(
+            "SELECT n.key, min(o.key) FROM numbers n JOIN numbers o ON o.number = n.number AND o.key < n.key "
+            "GROUP BY n.number, n.key"
+        )
+        return ((UUID(bytes=key), UUID(bytes=other)) for key, other in found)
+
     def _history(self, key: bytes, extents: Extents) -> History:
         rows = self._rows(key)
         inputs = tuple(self._inputs(key))
@@ -214,10 +222,11 @@ class Scratch:
         found = self._one("SELECT rows FROM releases WHERE key = ?", key)
         if found is None:
             return None
-        release, deployments, base_revisions, settled = pickle.loads(found)
+        release, version, deployments, base_revisions, settled = pickle.loads(found)
         activities = self._connection.execute("SELECT activity FROM activities WHERE key = ?", (key,))
         return ReleaseRows(
             release=release,
+            version=version,
             deployments=deployments,
             base_revisions=base_revisions,
             activities=tuple(pickle.loads(activity) for (activity,) in activities),

@@ -1,26 +1,28 @@
 """The rows of a release, its activities and its rejections, compared with what its events result in."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
 from worker.rules.identity import activity_id, activity_ids
-from worker.rules.rows import BaseRevision, Rejection
+from worker.rules.rows import Activity, BaseRevision, Rejection
 from worker.stored_rows import Row
 from worker.verify.comparison import LOG, REJECTIONS
 from worker.verify.expected_rows import ExpectedRows
 from worker.verify.findings import Finding, Kind
-from worker.verify.history import History, cause_of, position_of
+from worker.verify.history import History, cause_of, position_of, version_of
 
 _NOT_COMPARED = ("detail", "reason")
 """The reason was compared with the decision; a detail's wording may change with the version."""
 
 
 def release_findings(history: History, expected_rows: ExpectedRows) -> Iterator[Finding]:
-    """`releases`, `release_deployments` and `release_apim_base_revisions`, column by column."""
+    """`releases`, `release_versions`, `release_deployments` and `release_apim_base_revisions`, column by column."""
     release_id, rows = history.key, history.rows
+    if rows is not None and expected_rows.release is not None and rows.version != expected_rows.version:
+        yield _of_version(rows.version, release_id, expected=f"version {expected_rows.version}")
     found = {rows.release["id"]: rows.release} if rows else {}
     expected = {expected_rows.release["id"]: expected_rows.release} if expected_rows.release else {}
     yield from _compare("releases", found, expected, release_id)
@@ -38,6 +40,49 @@ def release_findings(history: History, expected_rows: ExpectedRows) -> Iterator[
                 expected=f"{due} of {revision.endpoint_name} {revision.api_id} {revision.revision_id}",
                 found=f"{there}",
             )
+
+
+def version_findings(history: History, activities: Iterable[Activity]) -> Iterator[Finding]:
+    """Versions that the activities contradict by themselves, for a history whose records cannot all be read.
+    `activities`: in the order of their records.
+    """
+    latest: dict[tuple[str, int], tuple[UUID, int]] = {}
+    highest: int | None = None
+    for activity in activities:
+        version, cause = version_of(activity), cause_of(activity)
+        if version is None or cause is None:
+            continue
+        source, event_id, position = cause
+        event = activity_id(source=source, event_id=event_id)
+        highest = max(version, highest or 0)
+        if event in history.earlier_activities:
+            continue  # the offsets of two logs have no order
+        event_before, before = latest.get(position[:2], (None, -1))
+        if version < before or (version == before and event != event_before):
+            yield Finding(
+                kind=Kind.OUT_OF_ORDER,
+                position=position,
+                table=LOG,
+                row=activity.id,
+                release=history.key,
+                expected=f"a release_version after {before}, that of an earlier record",
+                found=f"release_version {version}",
+            )
+        latest[position[:2]] = event, max(version, before)
+    there = history.rows.version if history.rows else None
+    if highest is not None and (there is None or there < highest):
+        yield _of_version(there, history.key, expected=f"version {highest} or higher, as in the activity log")
+
+
+def _of_version(version: int | None, release_id: UUID, *, expected: str) -> Finding:
+    return Finding(
+        kind=Kind.LOST if version is None else Kind.CONTRADICTORY,
+        table="release_versions",
+        row=release_id,
+        release=release_id,
+        expected=expected,
+        found="no such row" if version is None else f"version {version}",
+    )
 
 
 def rejection_findings(history: History, expected_rows: ExpectedRows) -> Iterator[Finding]:

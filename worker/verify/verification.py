@@ -281,6 +281,17 @@ class _Verification:
                 await asyncio.sleep(0)
         for orphan in store.orphans():
             self._orphan(orphan, extents)
+        for release, other in store.shared_numbers():
+            self._findings.add(
+                Finding(
+                    kind=Kind.DOUBLED,
+                    table="releases",
+                    row=release,
+                    release=release,
+                    expected="one release with this date, number, component and track, or a confusable track",
+                    found=f"also release {other}",
+                )
+            )
         for found in store.pointers.findings():
             if found is None:
                 self._counts["unverifiable"] += 1

@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 import pytest
 
-from schemas.event import Invalid
+from schemas.event import Event, Invalid
 from schemas.reasons import Reason
 from schemas.record import Headers, Record
+from schemas.trace_context import TraceContext
 from schemas.types import EventType as E
-from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, release_id
+from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, message, release_id
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.ports import OutgoingRecord
 from worker.rules.message import Message
@@ -27,6 +28,7 @@ RECORD = Record(
     value=b"\x00 not JSON",
     headers=(("a", b"1"), ("a", None), ("rudder-redrive", b"\xff")),
 )
+TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 INVALID = Invalid(reason=Reason.MALFORMED_JSON, detail="/data/größe: falsch", source=SOURCE, id="x")
 
 
@@ -55,6 +57,12 @@ def test_status_events_go_to_their_topics_in_order() -> None:
     ]
     ids = [str(activity.id).encode() for activity in applied(outcome).activities]
     assert [headers(outgoing_record)["ce_id"] for outgoing_record in published] == ids
+
+
+def traced(kind: E, trace: TraceContext) -> Message:
+    plain = message(kind, id="traced", at=9, offset=9)
+    assert isinstance(plain.content, Event)
+    return replace(plain, content=replace(plain.content, trace=trace))
 
 
 def test_status_events_are_keyed_by_release() -> None:
@@ -108,6 +116,39 @@ def test_structured_status_event_has_the_same_content() -> None:
         assert envelope == {
             name.removeprefix("ce_"): (text or b"").decode() for name, text in other.headers if name.startswith("ce_")
         }
+
+
+@pytest.mark.parametrize("mode", ["binary", "structured"])
+def test_status_events_carry_the_trace_context_of_their_cause(mode: Literal["binary", "structured"]) -> None:
+    """As extension attributes, and again byte for byte where the event is repeated with another context."""
+    story = Story()
+    _, plain = told(story, E.DEPLOYMENT_STARTED, id="x", block=fields())
+    first = traced(E.DEPLOYMENT_SUCCEEDED, TraceContext(TRACEPARENT, "ci=1"))
+    published = outgoing(mode).of(story.take(first), first, attempts=1)
+    again = traced(E.DEPLOYMENT_SUCCEEDED, TraceContext(TRACEPARENT[:-1] + "0"))
+    assert outgoing(mode).of(story.take(again), again, attempts=2) == published
+    for one in published:
+        given = headers(one) if mode == "binary" else json.loads(one.value or b"")
+        assert given["ce_traceparent" if mode == "binary" else "traceparent"] in {TRACEPARENT, TRACEPARENT.encode()}
+        assert given["ce_tracestate" if mode == "binary" else "tracestate"] in {"ci=1", b"ci=1"}
+    assert not any("trace" in name for one in plain for name, _ in one.headers)
+
+
+def test_trace_headers_are_added_to_status_events_alone() -> None:
+    """A dead letter has its record's headers. The shorter form has the same ones."""
+    added: Headers = (("traceparent", TRACEPARENT.encode()),)
+    story = Story()
+    first = message(E.DEPLOYMENT_STARTED, block=fields(), comment="long")
+    outcome = story.take(first)
+    plain = outgoing().of(outcome, first, attempts=1)
+    headed = outgoing().of(outcome, first, attempts=1, trace_headers=added)
+    assert [one.headers for one in headed] == [(*one.headers, *added) for one in plain]
+    assert [one.shorter().headers[-1:] for one in headed if one.shorter] == [added, added]
+    rejected = message(E.RELEASE_REJECTED, id="y", offset=1)
+    outcome = story.take(rejected)
+    assert outgoing().of(outcome, rejected, attempts=1, trace_headers=added) == outgoing().of(
+        outcome, rejected, attempts=1
+    )
 
 
 def test_duplicate_of_an_applied_event_publishes_the_same_bytes() -> None:

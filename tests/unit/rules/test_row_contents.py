@@ -16,7 +16,12 @@ from worker.rules.rows import Activity, BaseRevision, Deployment, OptionalFields
 
 EVENT = '"event":{"source":"https://ci.example.com","id":"x","type":"dev.rudder.%s.v1","time":"2026-03-01T%s.000000Z"}'
 RECORD = '"record":{"topic":"rudder.deployment-events","partition":0,"offset":%d}'
-RELEASE_IN_JSON = '"organization_id":"acme"'
+ORGANIZATION = '"organization_id":"acme"'
+RELEASE = (
+    '"release_version":%d,"release":{"name":"20260301-%d","project_id":"00000000-0000-0000-0000-00000000000d",'
+    '"component_id":"00000000-0000-0000-0000-00000000000c","deployment_track_id":"main","commit_hash":null,'
+    '"image_tag":null}'
+)
 
 
 @pytest.fixture
@@ -43,8 +48,12 @@ def test_new_release_row_has_the_events_values() -> None:
     )
     new = changes.new_release
     assert new is not None
-    assert (new.created_at, new.created_by, str(new.project_id)) == (minute(5), "maria", str(fields()["project_id"]))
-    assert (new.description, new.commit_hash, new.image_tag) == ("Zürich 🚀", "abc", "v1")
+    assert (new.created_at, new.created_by, str(new.release.project_id)) == (
+        minute(5),
+        "maria",
+        str(fields()["project_id"]),
+    )
+    assert (new.description, new.release.commit_hash, new.release.image_tag) == ("Zürich 🚀", "abc", "v1")
     assert new.metadata == '{"z":1,"a":{"ü":[1.5,null,true]}}'
     assert new.base_revisions == (
         BaseRevision(endpoint_name="b", api_id="2", revision_id="r2", access_mode="public"),
@@ -58,7 +67,7 @@ def test_missing_release_options_are_null() -> None:
     """Not empty texts, not empty objects."""
     new = applied(Story().tell(E.RELEASE_CREATED)).new_release
     assert new is not None
-    assert (new.description, new.commit_hash, new.image_tag, new.metadata) == (None, None, None, None)
+    assert (new.description, new.release.commit_hash, new.release.image_tag, new.metadata) == (None, None, None, None)
     assert new.base_revisions == ()
 
 
@@ -134,11 +143,14 @@ def test_activity_rows_have_this_exact_content(story: Story) -> None:
     changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=30, actor="Zoë", comment='"ja" 🚀'))
     event, record = EVENT % ("deployment.succeeded", "10:00:00"), RECORD % 4
     first = (
-        f'{{{event},{record},{RELEASE_IN_JSON},"change":{{"from":"IN_PROGRESS","to":"SUCCESS"}},"config_revision":1,'
-        '"attempt":1,"deployed_at":"2026-03-01T10:00:00.000000Z","deployed_by":"Zoë","actor":"Zoë",'
+        f'{{{event},{record},{ORGANIZATION},"change":{{"from":"IN_PROGRESS","to":"SUCCESS"}},{RELEASE % (4, 1)},'
+        '"config_revision":1,"attempt":1,"deployed_at":"2026-03-01T10:00:00.000000Z","deployed_by":"Zoë","actor":"Zoë",'
         '"comment":"\\"ja\\" 🚀"}'
     )
-    second = f'{{{event},{record},{RELEASE_IN_JSON},"change":{{"from":"DEPLOYING","to":"DEPLOYED"}},"actor":"Zoë"}}'
+    second = (
+        f'{{{event},{record},{ORGANIZATION},"change":{{"from":"DEPLOYING","to":"DEPLOYED"}},{RELEASE % (4, 1)},'
+        '"actor":"Zoë"}'
+    )
     assert changes.activities == (
         Activity(
             id=uuid5(NAMESPACE, f"{SOURCE}\nx"),
@@ -172,7 +184,7 @@ def test_activity_of_a_publisher_has_this_exact_content(story: Story) -> None:
     )
     assert [activity.activity_data for activity in changes.activities] == [
         (
-            f"{{{EVENT % ('activity.recorded', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
+            f"{{{EVENT % ('activity.recorded', '10:00:00')},{RECORD % 3},{ORGANIZATION},"
             '"config_revision":1,"attempt":null,"actor":"jo","data":{"z":"ß","a":{"y":1}}}'
         )
     ]
@@ -183,8 +195,8 @@ def test_activity_of_a_new_release_has_no_previous_status(story: Story) -> None:
     changes = applied(story.tell(E.RELEASE_CREATED, id="x", at=30, release=2, comment="neu"))
     assert [activity.activity_data for activity in changes.activities] == [
         (
-            f"{{{EVENT % ('release.created', '10:00:00')},{RECORD % 3},{RELEASE_IN_JSON},"
-            '"change":{"from":null,"to":"DRAFT"},"comment":"neu"}'
+            f"{{{EVENT % ('release.created', '10:00:00')},{RECORD % 3},{ORGANIZATION},"
+            f'"change":{{"from":null,"to":"DRAFT"}},{RELEASE % (0, 2)},"comment":"neu"}}'
         )
     ]
 

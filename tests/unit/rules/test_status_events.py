@@ -5,14 +5,27 @@ from typing import Any
 
 import pytest
 
+from schemas.event import Event
 from schemas.json_text import compact, parse
 from schemas.outgoing import STATUS_MODELS
 from schemas.times import format_time
+from schemas.trace_context import TraceContext
 from schemas.types import EventType as E
 from schemas.types import StatusEventType
-from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, minute, release_id, stale
+from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, message, minute, release_id, stale
+from worker.rules.decide import decide
 from worker.rules.rows import Activity
 from worker.rules.status_events import status_events
+
+RELEASE = {
+    "name": "20260301-1",
+    "project_id": "00000000-0000-0000-0000-00000000000d",
+    "component_id": "00000000-0000-0000-0000-00000000000c",
+    "deployment_track_id": "main",
+    "commit_hash": None,
+    "image_tag": None,
+}
+TRACE = TraceContext("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "ci=1")
 
 
 def stored(activity: Activity) -> Activity:
@@ -41,6 +54,7 @@ def test_success_publishes_a_deployment_and_a_release_event(story: Story) -> Non
     assert deployment.type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
     assert deployment.data == {
         "release_id": str(release_id()),
+        "release_version": 4,
         "deployment_id": str(story.attempt(1, config_revision=3).id),
         "organization_id": "acme",
         "environment_id": "prod",
@@ -51,15 +65,18 @@ def test_success_publishes_a_deployment_and_a_release_event(story: Story) -> Non
         "deployed_at": format_time(minute(2)),
         "deployed_by": "Zoë",
         "comment": "ja 🚀",
+        "release": RELEASE,
         "cause": cause,
     }
     assert release.type is StatusEventType.RELEASE_STATUS_CHANGED
     assert release.data == {
         "release_id": str(release_id()),
+        "release_version": 4,
         "organization_id": "acme",
         "previous_status": "DEPLOYING",
         "status": "DEPLOYED",
         "comment": None,
+        "release": RELEASE,
         "cause": cause,
     }
 
@@ -83,6 +100,8 @@ def test_published_events_match_the_published_models(story: Story, told: E) -> N
         ("organization_id", "", "organization_id"),
         ("deployed_at", "soon", "RFC 3339"),
         ("change", {"from": None, "to": "GONE"}, "GONE"),
+        ("release_version", -1, "release_version"),
+        ("release", {"name": "20260301-1"}, "release.project_id"),
     ],
 )
 def test_edited_activity_is_not_published(story: Story, name: str, value: object, complaint: str) -> None:
@@ -142,6 +161,72 @@ def test_release_status_event_has_its_comment(story: Story) -> None:
     (created,) = status_events(applied(story.tell(E.RELEASE_CREATED, comment="first")).activities)
     (submitted,) = status_events(applied(story.tell(E.RELEASE_SUBMITTED, comment="look")).activities)
     assert (created.data["comment"], submitted.data["comment"]) == ("first", "look")
+
+
+def test_release_version_counts_events_that_change_the_release(story: Story) -> None:
+    """Of the release or of a deployment of it; once an event, whatever it changes, and not for what changes nothing."""
+    told = [
+        applied(story.tell(E.DEPLOYMENT_REQUESTED)),
+        applied(story.tell(E.DEPLOYMENT_REQUESTED)),
+        applied(story.tell(E.ACTIVITY_RECORDED)),
+        applied(story.tell(E.DEPLOYMENT_STARTED)),
+    ]
+    stale(story.tell(E.RELEASE_APPROVED))
+    told.append(applied(story.tell(E.DEPLOYMENT_SUCCEEDED, config_revision=2)))
+    assert [changes.release_version for changes in told] == [3, 4, None, 5, 6]
+    published = [[event.data["release_version"] for event in status_events(changes.activities)] for changes in told]
+    assert published == [[3, 3], [4, 4], [], [5], [6, 6]]
+
+
+def test_new_release_has_version_0_and_a_block_changes_it_once() -> None:
+    """Then no two status events of one release have one version."""
+    created = applied(Story().tell(E.RELEASE_CREATED))
+    assert created.release_version == 0
+    block = applied(Story().tell(E.DEPLOYMENT_REQUESTED, block=fields()))
+    assert block.release_version == 1
+    assert [event.data["release_version"] for event in status_events(block.activities)] == [0, 1, 1]
+
+
+def test_release_without_a_version_gets_version_1() -> None:
+    """Another application made it."""
+    story = Story.of_approved_release()
+    told = message(E.DEPLOYMENT_REQUESTED, id="x", at=9)
+    state = replace(story.world.load(told), release_version=None)
+    assert applied(decide(state, told)).release_version == 1
+
+
+def test_release_block_is_that_of_the_change(story: Story) -> None:
+    """Another application may edit the release's row afterwards: what was published stays as it is."""
+    first = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x"))
+    row = story.world.releases[release_id()]
+    edited = replace(row.release, commit_hash="edited", image_tag="")
+    story.world.releases[release_id()] = replace(row, release=edited)
+    again = duplicate(story.tell(E.DEPLOYMENT_REQUESTED, id="x"))
+    assert status_events([stored(activity) for activity in again.activities]) == status_events(first.activities)
+    later = status_events(applied(story.tell(E.DEPLOYMENT_STARTED)).activities)
+    assert [event.data["release"] for event in later] == [RELEASE | {"commit_hash": "edited", "image_tag": ""}]
+
+
+@pytest.mark.parametrize("trace", [None, TRACE, TraceContext(TRACE.traceparent)])
+def test_trace_context_of_the_cause_is_carried_on(story: Story, trace: TraceContext | None) -> None:
+    """From the log entry too, as for a repeat, whose own trace is another."""
+    first = message(E.DEPLOYMENT_REQUESTED, id="x", at=1)
+    assert isinstance(first.content, Event)
+    activities = applied(story.take(replace(first, content=replace(first.content, trace=trace)))).activities
+    again = duplicate(story.take(first)).activities
+    assert [event.trace for event in status_events(activities)] == [trace, trace]
+    assert status_events([stored(activity) for activity in again]) == status_events(activities)
+
+
+def test_entry_of_an_earlier_version_is_published_with_nulls(story: Story) -> None:
+    """It has neither a version nor a release block."""
+    for activity in applied(story.tell(E.DEPLOYMENT_SUCCEEDED, at=2)).activities:
+        text = parse(activity.activity_data.encode())
+        assert isinstance(text, dict)
+        earlier = {name: value for name, value in text.items() if name not in {"release_version", "release"}}
+        (event,) = status_events([replace(activity, activity_data=compact(earlier), payload=None)])
+        assert (event.data["release_version"], event.data["release"]) == (None, None)
+        STATUS_MODELS[event.type].model_validate_json(compact(event.data))
 
 
 def test_unchanged_status_has_no_status_event(story: Story) -> None:

@@ -18,6 +18,7 @@ from schemas.event import Event, Invalid
 from schemas.outgoing import STATUS_MODELS
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import parse_time
+from schemas.trace_context import trace_context
 from schemas.types import EventType, StatusEventType
 from tests.unit.schemas.records import STRUCTURED, record
 from tests.unit.schemas.schema_files import EXAMPLES, fits_schema
@@ -78,7 +79,13 @@ def test_valid_incoming_examples_are_read_and_fit_their_schema(path: Path) -> No
     assert event.type == path.parent.name
     for write in (write_binary, write_structured):
         value, headers = write(
-            source=event.source, id=event.id, type=event.type, time=event.time, subject="x", data=event.data
+            source=event.source,
+            id=event.id,
+            type=event.type,
+            time=event.time,
+            subject="x",
+            data=event.data,
+            trace=event.trace,
         )
         assert decode(record(value, headers)) == event
         if write is write_structured:
@@ -113,6 +120,7 @@ def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
         time=parse_time(event["time"]),
         subject=event["subject"],
         data=data,
+        trace=trace_context(event.get("traceparent"), event.get("tracestate")),
     )
     assert value.decode() == json.dumps(event, ensure_ascii=False, separators=(",", ":"))
 

@@ -7,7 +7,14 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from schemas.outgoing import SHORTER_STATUS_MODELS, STATUS_MODELS, Cause, DeploymentStatusChanged, ReleaseStatusChanged
+from schemas.outgoing import (
+    SHORTER_STATUS_MODELS,
+    STATUS_MODELS,
+    Cause,
+    DeploymentStatusChanged,
+    ReleaseBlock,
+    ReleaseStatusChanged,
+)
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import StatusEventType
 from tests.unit.schemas.records import RELEASE_ID
@@ -15,8 +22,15 @@ from tests.unit.schemas.schema_files import EXAMPLES, fits_schema
 
 TIME = datetime(2026, 3, 1, 11, 30, tzinfo=timezone(timedelta(hours=2)))
 CAUSE = Cause(source="https://ci.example.com", id="run-1", type="dev.rudder.deployment.succeeded.v1", time=TIME)
+RELEASE = ReleaseBlock(
+    name="20260301-7",
+    project_id=UUID("5d1c5d9e-62ad-4d0b-8f7e-2f7b8a3f9e01"),
+    component_id=UUID("c2a4b1de-9f10-4b3c-8a55-7d1f0e6b2c02"),
+    deployment_track_id="main",
+)
 DEPLOYMENT = DeploymentStatusChanged(
     release_id=UUID(RELEASE_ID),
+    release_version=4,
     deployment_id=UUID("e3f9c1b2-7a64-5d1e-8c43-1f0b9d8a6e20"),
     organization_id="acme",
     environment_id="production-eu",
@@ -25,6 +39,7 @@ DEPLOYMENT = DeploymentStatusChanged(
     previous_status=None,
     status=DeploymentStatus.SUCCESS,
     deployed_at=TIME,
+    release=RELEASE,
     cause=CAUSE,
 )
 
@@ -38,6 +53,7 @@ def test_every_field_is_written_and_times_have_one_form() -> None:
     """Subscribers find null, not nothing; times are UTC with microseconds."""
     assert DEPLOYMENT.model_dump(mode="json") == {
         "release_id": RELEASE_ID,
+        "release_version": 4,
         "deployment_id": "e3f9c1b2-7a64-5d1e-8c43-1f0b9d8a6e20",
         "organization_id": "acme",
         "environment_id": "production-eu",
@@ -48,6 +64,14 @@ def test_every_field_is_written_and_times_have_one_form() -> None:
         "deployed_at": "2026-03-01T09:30:00.000000Z",
         "deployed_by": None,
         "comment": None,
+        "release": {
+            "name": "20260301-7",
+            "project_id": "5d1c5d9e-62ad-4d0b-8f7e-2f7b8a3f9e01",
+            "component_id": "c2a4b1de-9f10-4b3c-8a55-7d1f0e6b2c02",
+            "deployment_track_id": "main",
+            "commit_hash": None,
+            "image_tag": None,
+        },
         "cause": {
             "source": "https://ci.example.com",
             "id": "run-1",
@@ -79,9 +103,11 @@ def test_release_has_a_release_status() -> None:
     """The two machines' values are not interchangeable, and their texts are not their members."""
     given = ReleaseStatusChanged(
         release_id=UUID(RELEASE_ID),
+        release_version=None,
         organization_id="acme",
         previous_status=ReleaseStatus.DEPLOYING,
         status=ReleaseStatus.FAILED,
+        release=None,
         cause=CAUSE.model_copy(update={"time": datetime(2026, 3, 1, tzinfo=UTC)}),
     )
     assert given.model_dump(mode="json")["status"] == "FAILED"

@@ -1,12 +1,16 @@
 """A message's span is the publisher's child and says what the message came to."""
 
+from dataclasses import replace
+
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
+from schemas.event import Event
 from schemas.record import Headers, Record
+from schemas.trace_context import TraceContext
 from tests.unit.pipeline.scripted import created
 from worker.pipeline.transaction import read
 from worker.rules.decide import decide
@@ -14,6 +18,9 @@ from worker.rules.errors import LeaseLost
 from worker.rules.message import Message
 from worker.rules.state import State
 from worker.service.tracing import OtelTracer
+
+PARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+OTHER = "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01"
 
 
 def traced(message: Message, *, error: Exception | None = None) -> ReadableSpan:
@@ -61,10 +68,37 @@ def test_span_has_the_record_the_event_and_the_outcome() -> None:
 
 @pytest.mark.parametrize("header", ["traceparent", "ce_traceparent"])
 def test_span_is_the_child_of_the_publishers(header: str) -> None:
-    span = traced(a_message((header, b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")))
+    span = traced(a_message((header, PARENT.encode())))
     assert span.parent is not None
     assert f"{span.parent.trace_id:x}" == "af7651916cd43dd8448eb211c80319c"
     assert f"{span.parent.span_id:x}" == "b7ad6b7169203331"
+
+
+def test_span_is_the_child_of_a_structured_events_trace_context() -> None:
+    """It has no header of it."""
+    plain = a_message()
+    assert isinstance(plain.content, Event)
+    span = traced(replace(plain, content=replace(plain.content, trace=TraceContext(PARENT, "ci=1"))))
+    assert span.parent is not None
+    assert f"{span.parent.span_id:x}" == "b7ad6b7169203331"
+    assert span.parent.trace_state.get("ci") == "1"
+
+
+def test_last_hop_is_preferred_to_the_events_own_trace_context() -> None:
+    span = traced(a_message(("traceparent", PARENT.encode()), ("ce_traceparent", OTHER.encode())))
+    assert span.parent is not None
+    assert f"{span.parent.span_id:x}" == "b7ad6b7169203331"
+
+
+def test_records_produced_in_a_span_name_it_in_a_header() -> None:
+    provider = TracerProvider()
+    tracer = OtelTracer(provider)
+    assert tracer.headers() == ()
+    with tracer.span(a_message(("traceparent", PARENT.encode()), ("tracestate", b"ci=1"))):
+        context = get_current_span().get_span_context()
+        parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+        assert tracer.headers() == (("traceparent", parent.encode()), ("tracestate", b"ci=1"))
+    provider.shutdown()
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xfe", b"00-xyz-1-01"])

@@ -123,11 +123,11 @@ class HandledEvents:
             "status": row.release.status.value,
             "created_at": new.created_at,
             "updated_at": row.updated_at,
-            **{name: getattr(new, name) for name in ("project_id", "created_by", "description", "commit_hash")},
-            **{name: getattr(new, name) for name in ("image_tag", "metadata")},
+            **{name: getattr(new, name) for name in ("created_by", "description", "metadata")},
         }
         return ReleaseRows(
             release=release,
+            version=self.world.versions[key],
             deployments=tuple(
                 {
                     **asdict(one.deployment),

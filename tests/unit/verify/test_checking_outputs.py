@@ -6,8 +6,10 @@ from uuid import uuid4
 
 import pytest
 
+from schemas.event import Event
+from schemas.trace_context import TraceContext
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE
+from tests.unit.rules.story import REDRIVE, message
 from tests.unit.verify.handled_events import (
     EXTENTS,
     TOPICS,
@@ -24,6 +26,7 @@ from worker.pipeline.dead_letter import VALUE_SHA256, contents_of
 from worker.verify.findings import Kind
 from worker.verify.history import History, StatusRecord
 
+TRACE = TraceContext("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "ci=1")
 DEPLOYMENTS, RELEASES, DEAD_LETTERS = TOPICS.deployment_status, TOPICS.release_status, TOPICS.dead_letters
 
 
@@ -36,6 +39,29 @@ def with_statuses(history: History, topic: str, *statuses: StatusRecord) -> Hist
 
 def with_data(status: StatusRecord, /, **data: Any) -> StatusRecord:
     return replace(status, content={**status.content, "data": {**status.content["data"], **data}})
+
+
+def test_status_event_without_its_release_version_is_contradictory() -> None:
+    """Its activity has one, so no earlier program version published it."""
+    history = HandledEvents.of_deployed_release().history()
+    first, second, third = statuses_of(history, DEPLOYMENTS)
+    data = {name: value for name, value in second.content["data"].items() if name not in {"release_version", "release"}}
+    changed = replace(second, content={**second.content, "data": data})
+    found = only(with_statuses(history, DEPLOYMENTS, first, changed, third))
+    assert (found.kind, found.position) == (Kind.CONTRADICTORY, position(1, topic=DEPLOYMENTS))
+
+
+def test_trace_context_of_a_status_event_is_its_causes() -> None:
+    events = HandledEvents.of_approved_release()
+    plain = message(E.DEPLOYMENT_STARTED, id="traced", at=9, offset=3)
+    assert isinstance(plain.content, Event)
+    events.handle(replace(plain, content=replace(plain.content, trace=TRACE)))
+    history = events.history()
+    assert findings(history) == []
+    [started] = statuses_of(history, DEPLOYMENTS)
+    assert started.content["trace"] == TRACE
+    changed = replace(started, content={**started.content, "trace": None})
+    assert only(with_statuses(history, DEPLOYMENTS, changed)).kind is Kind.CONTRADICTORY
 
 
 def test_missing_status_event_is_lost() -> None:
@@ -55,7 +81,10 @@ def test_equal_repeats_are_no_finding() -> None:
     assert findings(with_statuses(history, DEPLOYMENTS, first, first, second, first, third, second)) == []
 
 
-@pytest.mark.parametrize("data", [{"status": "FAILED"}, {"comment": "x"}, {"attempt": 2}, {"more": 1}])
+@pytest.mark.parametrize(
+    "data",
+    [{"status": "FAILED"}, {"comment": "x"}, {"attempt": 2}, {"more": 1}, {"release_version": None}, {"release": None}],
+)
 def test_different_repeat_is_contradictory(data: dict[str, Any]) -> None:
     """The finding names the repeat, and both contents."""
     history = HandledEvents.of_deployed_release().history()
@@ -66,7 +95,7 @@ def test_different_repeat_is_contradictory(data: dict[str, Any]) -> None:
     assert found.found == f"{name} {value}"
 
 
-@pytest.mark.parametrize("part", ["type", "time", "key"])
+@pytest.mark.parametrize("part", ["type", "time", "key", "trace"])
 def test_status_event_with_another_envelope_is_contradictory(part: str) -> None:
     """With another key than the release's, its events would have no order."""
     history = HandledEvents.of_deployed_release().history()

@@ -7,9 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from schemas.json_text import compact
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, fields, release_id
+from tests.unit.rules.story import REDRIVE, TOPIC, fields, release_id
 from tests.unit.verify.handled_events import (
     HandledEvents,
     activity_of,
@@ -23,7 +24,7 @@ from worker.rules.identity import activity_id
 from worker.rules.rows import Activity
 from worker.stored_rows import Row
 from worker.verify.findings import Kind
-from worker.verify.history import History
+from worker.verify.history import Extents, History, StatusRecord
 
 REVISION = {"endpoint_name": "orders", "api_id": "a", "revision_id": "r", "access_mode": "public"}
 
@@ -43,6 +44,75 @@ def moved(activity: Activity, offset: int) -> Activity:
     said = json.loads(activity.activity_data)
     said["record"]["offset"] = offset
     return replace(activity, activity_data=json.dumps(said, separators=(",", ":")))
+
+
+def with_fields(activity: Activity, **changes: Any) -> Activity:
+    return replace(activity, activity_data=compact({**json.loads(activity.activity_data), **changes}))
+
+
+def before_versions(history: History, *, events: int) -> History:
+    """The history as if an earlier program version had handled its first so many events."""
+    added = {"release_version", "release"}
+    earlier = {f"e{number}" for number in range(events)}
+
+    def activity(one: Activity) -> Activity | None:
+        fields = json.loads(one.activity_data)
+        if fields["event"]["id"] not in earlier:
+            return one
+        return replace(one, activity_data=compact({name: fields[name] for name in fields if name not in added}))
+
+    def status(one: StatusRecord) -> StatusRecord:
+        data = one.content["data"]
+        if data["cause"]["id"] not in earlier:
+            return one
+        return replace(one, content={**one.content, "data": {name: data[name] for name in data if name not in added}})
+
+    return replace(with_activities(history, activity), statuses=tuple(map(status, history.statuses)))
+
+
+@pytest.mark.parametrize("version", [None, 0, 4, 6])
+def test_different_release_version_is_a_finding(version: int | None) -> None:
+    """Five events change the release after its creation."""
+    history = HandledEvents.of_deployed_release().history()
+    assert history.rows is not None
+    assert history.rows.version == 5
+    found = only(replace(history, rows=replace(history.rows, version=version)))
+    kind = Kind.LOST if version is None else Kind.CONTRADICTORY
+    assert (found.kind, found.table, found.row) == (kind, "release_versions", release_id())
+
+
+@pytest.mark.parametrize("events", [1, 3, 6])
+def test_activities_of_an_earlier_program_version_are_no_finding(events: int) -> None:
+    """Neither they nor their status events have the release's version and block."""
+    assert findings(before_versions(HandledEvents.of_deployed_release().history(), events=events)) == []
+
+
+def test_activity_without_a_version_after_one_with_it_is_a_finding() -> None:
+    whole = HandledEvents.of_deployed_release().history()
+    first = activity_of(whole, "e0")
+    history = with_activities(before_versions(whole, events=4), lambda one: first if one.id == first.id else one)
+    found = {(one.kind, one.row) for one in findings(history) if one.table == "release_activity_logs"}
+    assert (Kind.CONTRADICTORY, activity_of(whole, "e1").id) in found
+
+
+@pytest.mark.parametrize("changes", [{"release_version": 9}, {"release": None}, {"traceparent": "x"}])
+def test_activity_with_another_version_or_block_is_a_finding(changes: dict[str, Any]) -> None:
+    history = HandledEvents.of_deployed_release().history()
+    changed = activity_of(history, "e4")
+    edited = with_activities(history, lambda one: with_fields(one, **changes) if one.id == changed.id else one)
+    assert (Kind.CONTRADICTORY, changed.id) in {(one.kind, one.row) for one in findings(edited)}
+
+
+def test_versions_that_do_not_grow_are_a_finding_without_the_records() -> None:
+    """Where retention has deleted the first records, the activities are compared with each other."""
+    history, extents = HandledEvents.of_deployed_release().history(), Extents(begins={(TOPIC, 0): 1})
+    assert findings(history, extents) == []
+    changed = activity_of(history, "e4")
+    edited = with_activities(history, lambda one: with_fields(one, release_version=2) if one.id == changed.id else one)
+    assert (Kind.OUT_OF_ORDER, changed.id) in {(one.kind, one.row) for one in findings(edited, extents)}
+    assert history.rows is not None
+    lower = replace(history, rows=replace(history.rows, version=4))
+    assert [(one.kind, one.table) for one in findings(lower, extents)] == [(Kind.CONTRADICTORY, "release_versions")]
 
 
 def test_correct_release_has_no_findings() -> None:

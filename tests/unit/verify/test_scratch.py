@@ -59,6 +59,18 @@ def test_number_is_taken_in_a_colliding_track(track: str, taken: bool) -> None:
     assert history.numbers_taken == (frozenset({message.id}) if taken else frozenset())
 
 
+@pytest.mark.parametrize(("track", "shared"), [("MAIN", True), ("m\u00e4in", True), ("other", False)])
+def test_releases_with_one_number_and_colliding_tracks_are_found(track: str, shared: bool) -> None:
+    """The worker creates only one of them."""
+    first = rows_of("main")
+    second = replace(first, release={**rows_of(track).release, "id": release_id(2)}, activities=())
+    with scratch(None, committed={}, event_bytes_max=_BYTES_MAX) as store:
+        store.add_release(second)
+        store.add_release(first)
+        store.seal()
+        assert list(store.shared_numbers()) == ([(release_id(2), release_id(1))] if shared else [])
+
+
 def test_record_after_the_commit_is_in_flight(tmp_path: Path) -> None:
     with scratch(tmp_path, committed={Partition(TOPIC, 0): 2}, event_bytes_max=_BYTES_MAX) as store:
         for number in (1, 2):

@@ -23,7 +23,7 @@ final class Database implements AutoCloseable {
     private static final int VERSION = 4;
     private static final int POINTER_FOUND = 5;
     private static final int RELEASE = 9;
-    private static final int ATTEMPT = 17;
+    private static final int ATTEMPT = 20;
 
     private final HikariDataSource pool;
     private final Statements statements;
