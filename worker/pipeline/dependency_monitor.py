@@ -1,8 +1,8 @@
-"""What messages wait for while the database or the broker is unavailable, and the probes that end the wait.
+"""Dependency monitors: they detect outages of the database and the broker, and messages wait for their end.
 
-A message that fails for want of a dependency suspects it. The one task that probes the dependency then does so. If it
-answers there is no outage: the failure was the message's own, a lock for instance. If it does not, an outage begins: it
-is logged, and probed with growing waits until it answers, which is logged as well.
+A message that a dependency fails marks it as suspect, and the monitor's one task probes it. If it answers, there is no
+outage: the message failed for another cause, such as a lock. If it does not answer, an outage begins. Its begin and its
+end are logged, and probes are repeated with growing delays until it answers.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from worker.rules.errors import ConfigurationError, LeaseLost, LoginRefused, Una
 from worker.telemetry import DEPENDENCY_UP, LogEvent, Metrics
 
 _FRESH_SECONDS = 1.0
-"""For so long an answer is good enough for `problem`: frequent requests to /readyz cause no more probes than that."""
+"""Longest age of the answer in `problem`, so that frequent requests to /readyz do not cause frequent probes."""
 
 _REFUSED_SECONDS = 30.0
-"""Between two probes with a login that was refused: some databases lock an account that fails often."""
+"""Delay between two probes after a refused login: some databases lock an account after many failures."""
 
-_HURRIED_SECONDS = 2.0
-_PATIENT_PROBES = 4
-"""In an outage one probe of so many has the whole patience: a database that is slow must be found available too."""
+_SHORT_TIMEOUT_SECONDS = 2.0
+_FULL_TIMEOUT_EVERY = 4
+"""During an outage every fourth probe has the full timeout, which a slow database needs."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.dependency")
 
 
 @dataclass(slots=True, kw_only=True)
 class Outage:
-    """`failures`: how many probes have failed."""
+    """`failures`: the number of failed probes."""
 
     since_seconds: float
     cause: str
@@ -77,7 +77,7 @@ class DependencyMonitor:
 
     @property
     def available(self) -> bool:
-        """Whether messages may be begun: there is no outage, and none is suspected."""
+        """Whether messages may be started: no outage is known or suspected."""
         return self._available.is_set()
 
     @property
@@ -85,12 +85,12 @@ class DependencyMonitor:
         return self._outage is not None
 
     def suspect(self) -> None:
-        """Something failed for want of it: nothing is begun until a probe has been answered."""
+        """Mark the dependency as suspect: no message is started until it answers a probe."""
         self._available.clear()
         self._suspected.set()
 
     async def wait_until_available(self, ended: LinkedEvent) -> bool:
-        """Whether an outage has ended meanwhile.
+        """Wait until the dependency is available; whether an outage has ended meanwhile.
 
         Raises:
             LeaseLost: `ended` was set meanwhile.
@@ -107,12 +107,12 @@ class DependencyMonitor:
                     await changed.wait()
         finally:
             self._messages_waiting -= 1
-        if ended.is_set():  # even if it became available in the same moment: a drain counts on that
+        if ended.is_set():  # also if it became available at the same time: the drain depends on it
             raise LeaseLost
         return self._outages_ended > outages_ended
 
     async def problem(self) -> str | None:
-        """Why it cannot be used, or None. No older than a second, or, in an outage, than the last probe."""
+        """Why the dependency cannot be used; None: it can. At most a second old; in an outage, of the last probe."""
         if self._outage is not None:
             return self._outage.cause
         fresh_seconds = _REFUSED_SECONDS if self._login_refused else _FRESH_SECONDS
@@ -122,7 +122,7 @@ class DependencyMonitor:
             return self._problem
 
     async def run(self) -> None:
-        """Probe it while it is suspected or in an outage, and every `interval_seconds`. Ends when it is cancelled."""
+        """Probe while the dependency is suspect or in an outage, and every `interval_seconds`, until cancelled."""
         while True:
             if not self.available:
                 await self._probe_unavailable()
@@ -142,8 +142,8 @@ class DependencyMonitor:
             if self._login_refused:
                 delay_seconds = _REFUSED_SECONDS
             await self._clock.wait(asyncio.Event(), timeout_seconds=delay_seconds)
-            if outage.failures % _PATIENT_PROBES != 0:
-                patience_seconds = min(patience_seconds, _HURRIED_SECONDS)
+            if outage.failures % _FULL_TIMEOUT_EVERY != 0:
+                patience_seconds = min(patience_seconds, _SHORT_TIMEOUT_SECONDS)
         async with self._probing:
             if self.available:  # a probe for `problem` was answered
                 return
@@ -172,7 +172,7 @@ class DependencyMonitor:
         if self._outage is None:
             self._outage = Outage(since_seconds=self._clock.monotonic_seconds(), cause=cause)
             self._metrics.set(DEPENDENCY_UP, 0, self.name)
-            # A fault of the worker's own, or of a library's, is worth its traceback.
+            # The traceback of a bug in the worker or in a library.
             _log.warning(LogEvent.DEPENDENCY_UNAVAILABLE, dependency=self.name, cause=cause, exc_info=self._fault)
         self._outage.cause = cause
         self._outage.failures += 1
@@ -183,7 +183,7 @@ class DependencyMonitor:
         if outage is not None:
             self._outages_ended += 1
             self._metrics.set(DEPENDENCY_UP, 1, self.name)
-            _log.warning(  # the same level as of the line that it takes back
+            _log.warning(  # the level of dependency.unavailable
                 LogEvent.DEPENDENCY_AVAILABLE,
                 dependency=self.name,
                 lasted_seconds=round(self._clock.monotonic_seconds() - outage.since_seconds, 3),
@@ -194,7 +194,7 @@ class DependencyMonitor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DependencyMonitors:
-    """Of all that a message needs."""
+    """The monitors of all dependencies of a message."""
 
     database: DependencyMonitor
     broker: DependencyMonitor
@@ -204,7 +204,7 @@ class DependencyMonitors:
         return self.database.available and self.broker.available
 
     async def run(self) -> None:
-        """Probe both as they need it. Ends when it is cancelled."""
+        """Run both monitors, until cancelled."""
         async with asyncio.TaskGroup() as group:
             for monitor in (self.database, self.broker):
                 group.create_task(monitor.run(), name=f"probe {monitor.name}")

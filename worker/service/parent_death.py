@@ -1,4 +1,4 @@
-"""The parent-death pipe: a socket that is the standard input of a worker process, by which it notices its parent's end.
+"""The parent-death pipe: a socket as standard input of a worker process, which closes when its parent exits.
 
 The socket is silent while the parent lives, and closed when it is gone, however it ended, SIGKILL included. (Linux can
 send a signal instead, but does so at the end of the thread that started the process; other systems cannot.) The worker
@@ -12,14 +12,14 @@ import socket
 from collections.abc import Callable
 
 _CHILD_END = 0
-"""Standard input: every system hands it to a child, and a worker reads nothing else from it."""
+"""Standard input: every system passes it to a child, and a worker reads nothing else from it."""
 
 _REFUSAL_BYTES_MAX = 4_096
-"""Far below what a socket takes without a reader."""
+"""Far less than a socket buffers without a reader."""
 
 
 def on_parent_death(react: Callable[[], None]) -> None:
-    """In the child: call `react` once, on the running event loop, when the parent is gone."""
+    """In the child: call `react` once, on the running event loop, when the parent has exited."""
     loop = asyncio.get_running_loop()
 
     def closed() -> None:
@@ -30,13 +30,13 @@ def on_parent_death(react: Callable[[], None]) -> None:
 
 
 def refuse(line: str) -> None:
-    """In the child, before it ends: why it cannot run."""
+    """In the child, before it exits: report why it cannot run."""
     with contextlib.suppress(OSError):  # the parent is gone
         os.write(_CHILD_END, line.encode("utf-8", "replace")[:_REFUSAL_BYTES_MAX])
 
 
 def refusal(parent_end: socket.socket) -> str:
-    """In the parent: why the child, which has ended, could not run; empty if it did not write it."""
+    """In the parent, after the child has exited: why it could not run; empty if it reported nothing."""
     try:
         return parent_end.recv(_REFUSAL_BYTES_MAX, socket.MSG_DONTWAIT).decode("utf-8", "replace")
     except OSError:

@@ -1,4 +1,4 @@
-"""The process supervisor: starts one worker process, starts another when it dies, and ends it at a stop.
+"""The process supervisor: starts a worker process, replaces it when it exits, and stops it at a stop.
 
 One interpreter uses one core. Several worker processes are several members of the group, which shares the partitions
 among them; they share nothing else. What a dead one had in flight is delivered again, as after any crash.
@@ -21,14 +21,14 @@ from worker.telemetry import LogEvent
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.processes")
 
 Launch = Callable[[int, int], Awaitable[asyncio.subprocess.Process]]
-"""Starts the process. Its arguments: how many have died before it, and the descriptor of its standard input."""
+"""Starts the process. Arguments: the number of processes that exited before it, and its standard input's descriptor."""
 
 RAN_WELL_SECONDS = 60.0
-"""A process that lived so long is no sign that the next one will die too."""
+"""After this uptime the delay before the next start begins again at its minimum."""
 
 _BACKOFF = Backoff(initial_seconds=0.5, max_seconds=30.0)
 _INTERRUPTED_SECONDS = 5.0
-"""How long an interrupted process may take to end; less than the supervisor gives a cancelled service."""
+"""Time limit of an interrupted process; less than that of a cancelled service."""
 
 _IN_ORDER: tuple[Mapping[str, str | int], ...] = ({"exit_code": 0}, {"signal": "SIGTERM"})
 """The orderly ends of a stopped process; by the signal itself if its handler is not installed yet."""
@@ -71,7 +71,7 @@ class ProcessSupervisor:
             await self._clock.wait(stop, timeout_seconds=delay_seconds)
 
     async def _run_process(self, stop: asyncio.Event, *, died: int) -> Mapping[str, str | int]:
-        """One process from its start to its end; how it ended."""
+        """Run one process; how it ended."""
         with contextlib.ExitStack() as closing:
             try:
                 parent_end, child_end = map(closing.enter_context, socket.socketpair())
