@@ -24,7 +24,7 @@ _deliver, _publish, _of = Delivery.deliver, PublishStep.publish, OutgoingRecords
 
 
 def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
-    done_early = _done_early(patch)
+    completed_early = _completed_early(patch)
 
     async def deliver(
         self: Delivery,
@@ -33,40 +33,40 @@ def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
         place: AbstractAsyncContextManager[None],
         counted: Counted | None = None,
     ) -> Outcome:
-        done_early(lease, message)
+        completed_early(lease, message)
         return await _deliver(self, message, lease, place, counted)
 
     patch.setattr(Delivery, "deliver", deliver)
 
 
 def commits_the_offset_before_it_publishes(patch: pytest.MonkeyPatch) -> None:
-    done_early = _done_early(patch)
+    completed_early = _completed_early(patch)
 
     async def publish(
         self: PublishStep, outcome: Outcome, message: Message, lease: Lease, *, attempts: int
     ) -> Published:
-        done_early(lease, message)
+        completed_early(lease, message)
         return await _publish(self, outcome, message, lease, attempts=attempts)
 
     patch.setattr(PublishStep, "publish", publish)
 
 
-def _done_early(patch: pytest.MonkeyPatch) -> Callable[[Lease, Message], None]:
-    """What says that a message is done; that it is done is then said no second time."""
-    done = PartitionState.done
+def _completed_early(patch: pytest.MonkeyPatch) -> Callable[[Lease, Message], None]:
+    """A function that completes a message early; its later completion does nothing."""
+    complete = PartitionState.complete
     early: set[tuple[Lease, int]] = set()
 
-    def done_early(lease: Lease, message: Message) -> None:
+    def completed_early(lease: Lease, message: Message) -> None:
         assert isinstance(lease, PartitionState)
         early.add((lease, message.record.offset))
-        done(lease, message.record.offset)
+        complete(lease, message.record.offset)
 
-    def done_late(self: PartitionState, offset: int) -> None:
+    def complete_late(self: PartitionState, offset: int) -> None:
         if (self, offset) not in early:
-            done(self, offset)
+            complete(self, offset)
 
-    patch.setattr(PartitionState, "done", done_late)
-    return done_early
+    patch.setattr(PartitionState, "complete", complete_late)
+    return completed_early
 
 
 def says_nothing_of_what_it_finds_done(patch: pytest.MonkeyPatch) -> None:
