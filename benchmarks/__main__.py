@@ -22,10 +22,10 @@ from benchmarks.running import ContenderFailed
 from benchmarks.sizes import QUICK, Sizes
 from benchmarks.tables import markdown
 from benchmarks.topics import TopicsFailed
-from tests.testkit.child import ServerFailed
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.mssql import MssqlUnavailable
 from tests.testkit.postgres import PostgresUnavailable
+from tests.testkit.server_process import ServerFailed
 
 OUTPUT: Final = Path("bench-output")
 ON_TDS: Final = ("throughput", "partitions", "skew")

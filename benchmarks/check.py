@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.topics import Outputs, read_topic
-from tests.conformance.contents import contents
+from tests.conformance.table_contents import contents
 from tests.oracle.comparison import TABLES, row_differences, status_differences
 from tests.oracle.oracle import Oracle
 from tests.oracle.records import DEAD_LETTER, Record

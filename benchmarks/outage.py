@@ -22,8 +22,8 @@ from sqlalchemy import make_url
 
 from tests.conformance.producers import ToSend
 from tests.conformance.stores import migrate
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import QUICK, Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import QUICK, System, new_topics, partitions_of
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.testkit.counting_proxy import CountingProxy
 from tests.testkit.postgres import PostgresServer
@@ -61,10 +61,10 @@ async def _measure(rounds: int, seconds: float) -> None:
         broker = await stack.enter_async_context(before_kafka)
         database = await stack.enter_async_context(CountingProxy.running(postgres.port))
         await migrate(url)
-        topics = topics_of_a_stage()
+        topics = new_topics()
         await create_topics(kafka.bootstrap_servers, partitions_of(topics), {})
-        stage = Stage(bootstrap_servers=kafka.bootstrap_servers, database_url=url, folder=folder, topics=topics)
-        settings = {name: text for name, text in stage.settings.items() if name not in QUICK} | {
+        system = System(bootstrap_servers=kafka.bootstrap_servers, database_url=url, folder=folder, topics=topics)
+        settings = {name: text for name, text in system.settings.items() if name not in QUICK} | {
             "RUDDER_KAFKA_BOOTSTRAP_SERVERS": way.bootstrap_servers,
             "RUDDER_DATABASE_URL": make_url(url).set(port=database.port).render_as_string(hide_password=False),
             "RUDDER_LOG_LEVEL": "debug",
@@ -73,7 +73,7 @@ async def _measure(rounds: int, seconds: float) -> None:
             await worker.ready()
             typer.echo(_HEAD)
             for name, proxy in (("database", database), ("broker", broker)):
-                found = [await _outage(stage, worker, proxy, seconds) for _ in range(rounds)]
+                found = [await _outage(system, worker, proxy, seconds) for _ in range(rounds)]
                 resumed_seconds = [one.resumed_seconds for one in found]
                 spread = (min(resumed_seconds), statistics.median(resumed_seconds), max(resumed_seconds))
                 costs = (statistics.median(cost) for cost in zip(*(one.costs for one in found), strict=True))
@@ -94,17 +94,17 @@ class _Outage:
     costs: tuple[int, int, float]
 
 
-async def _outage(stage: Stage, worker: WorkerProcess, proxy: CountingProxy, seconds: float) -> _Outage:
-    await stage.send(_events(_BEFORE))
-    await stage.caught_up(worker)
+async def _outage(system: System, worker: WorkerProcess, proxy: CountingProxy, seconds: float) -> _Outage:
+    await system.send(_events(_BEFORE))
+    await system.caught_up(worker)
     told, tried, used = len(_lines(worker)), proxy.turned_away, _cpu_seconds(worker)
     proxy.go_down()
-    await stage.send(_events(_DURING))
+    await system.send(_events(_DURING))
     await asyncio.sleep(seconds)
     cpu_seconds = _cpu_seconds(worker) - used
     tried = proxy.turned_away - tried
     proxy.down, up_at_seconds = False, time.time()
-    await stage.caught_up(worker)
+    await system.caught_up(worker)
     lines = _lines(worker)[told:]
     done = [_seconds(line) for line in lines if line["event"] == "message.completed"]
     resumed_seconds = min(at_seconds for at_seconds in done if at_seconds > up_at_seconds) - up_at_seconds
@@ -114,7 +114,7 @@ async def _outage(stage: Stage, worker: WorkerProcess, proxy: CountingProxy, sec
 
 def _events(number: int) -> Iterator[ToSend]:
     for _ in range(number):
-        story = Story()
+        story = ReleaseRecords()
         yield story.deploy("succeeded", release={**story.fields})
 
 

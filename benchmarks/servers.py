@@ -8,9 +8,9 @@ import signal
 from typing import Final
 
 from tests.testkit.apache_kafka import ApacheKafka
-from tests.testkit.child import Child
 from tests.testkit.kafka_jars import kafka_version
 from tests.testkit.postgres import PostgresServer
+from tests.testkit.server_process import ServerProcess
 
 POSTGRES_SETTINGS: Final = {
     "max_connections": "300",
@@ -51,7 +51,7 @@ class BenchmarkPostgres(PostgresServer):
     def __init__(self) -> None:
         super().__init__()
         settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(self.port)}.items()]
-        self._child = Child(
+        self._child = ServerProcess(
             [str(self._binaries / "postgres"), "-D", str(self._data), *settings],
             log=self._folder / "postgres.log",
             user=self._user,

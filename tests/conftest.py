@@ -10,14 +10,14 @@ import pytest
 from pytest_asyncio import is_async_test
 from xdist.remote import Producer
 
-from tests import search
+from tests import hypothesis_profile
 from tests.testkit.apache_kafka import EXTERNAL_VARIABLE, ApacheKafka, ExternalKafka
 from tests.testkit.availability import started, unavailable
 from tests.testkit.embedded import embedded_broker_running
 from tests.testkit.kafka_jars import KafkaUnavailable
-from tests.testkit.leftovers import tasks_left
 from tests.testkit.mssql import empty_database
 from tests.testkit.postgres import PostgresServer, PostgresUnavailable
+from tests.testkit.remaining_tasks import remaining_tasks
 from tests.testkit.scheduling import Scheduling
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import MakeTopic, delete_topics
@@ -25,7 +25,7 @@ from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    search.load_profile(config)
+    hypothesis_profile.load_profile(config)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -57,7 +57,7 @@ def nothing_is_left_running(request: pytest.FixtureRequest) -> None:
 @pytest.fixture
 async def _no_task_is_left() -> AsyncIterator[None]:
     yield
-    left = await tasks_left()
+    left = await remaining_tasks()
     assert not left, f"the test left tasks running: {left}"
 
 

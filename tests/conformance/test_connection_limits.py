@@ -8,10 +8,10 @@ import pytest
 import structlog
 from sqlalchemy import make_url
 
-from tests.conformance.catalogue import run
-from tests.conformance.contents import rows
-from tests.conformance.pipeline import Pipeline
+from tests.conformance.catalog import run
+from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import migrate, opened
+from tests.conformance.table_contents import rows
 from tests.testkit.postgres import PostgresServer
 from worker.db.postgresql.connections import PostgresqlConnections
 from worker.pipeline.transaction import process
@@ -38,7 +38,7 @@ def limited_url(request: pytest.FixtureRequest, postgres_server: PostgresServer,
 async def test_connection_limit_costs_no_event_and_is_logged_once(limited_url: str, postgres_url: str) -> None:
     with structlog.testing.capture_logs() as logs:
         async with opened(limited_url) as store:
-            pipelines = [Pipeline() for _ in range(EVENTS)]
+            pipelines = [ReleaseMessages() for _ in range(EVENTS)]
             await asyncio.gather(*(process(one.created(), store) for one in pipelines))
     assert len(await rows(postgres_url, "releases")) == EVENTS
     [line] = [line for line in logs if line["event"] == LogEvent.CONNECTIONS_LIMITED]
@@ -50,7 +50,7 @@ async def test_connection_limit_of_zero_is_an_outage(postgres_server: PostgresSe
     url = make_url(limited_url).set(drivername="postgresql").render_as_string(hide_password=False)
     others = [await asyncpg.connect(url) for _ in range(3)]
     async with opened(limited_url, check=False) as store:
-        created = [Pipeline().created() for _ in range(6)]
+        created = [ReleaseMessages().created() for _ in range(6)]
         outcomes = await asyncio.gather(*(process(one, store) for one in created), return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {Unavailable}
         for other in others:

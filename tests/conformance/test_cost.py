@@ -16,9 +16,9 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.contents import WORKERS_TABLES, insert_rows
-from tests.conformance.pipeline import COMPONENT, Pipeline, minute
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import WORKERS_TABLES, insert_rows
 from worker.db.postgresql.session import PostgresqlSession
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
@@ -105,9 +105,9 @@ class Meter:
         outcome = await process(message, self.store)
         return outcome, await self._counter() - before
 
-    async def costs(self, pipeline: Pipeline) -> Costs:
+    async def costs(self, pipeline: ReleaseMessages) -> Costs:
         """Of each kind of message about the release, the lesser of two: a page that had to be split is nobody's."""
-        pipeline.told = max(pipeline.told, LATER)
+        pipeline.count = max(pipeline.count, LATER)
         once, again = [{name: await self.cost(message) for name, message in story(pipeline)} for _ in range(2)]
         return {name: min(once[name], again[name], key=lambda found: found[1]) for name in once}
 
@@ -159,7 +159,7 @@ async def steps(store: SqlStore) -> Callable[[], Awaitable[int]]:
     return counter
 
 
-def story(pipeline: Pipeline) -> Iterable[tuple[str, Message]]:
+def story(pipeline: ReleaseMessages) -> Iterable[tuple[str, Message]]:
     """Every way of asking and of writing, about the attempts in production."""
     yield "requested", pipeline.deploy("requested")
     yield "requested again", pipeline.deploy("requested")
@@ -172,14 +172,14 @@ def story(pipeline: Pipeline) -> Iterable[tuple[str, Message]]:
     yield "opened to be cancelled", pipeline.deploy("started")
     yield "cancelled", pipeline.deploy("cancelled")
     scan = {"activity_type": "SCAN", "activity_data": {}, "environment_id": "production"}
-    yield "activity", pipeline.tell("activity.recorded", scan)
-    yield "approved", pipeline.tell("release.approved")
+    yield "activity", pipeline.event("activity.recorded", scan)
+    yield "approved", pipeline.event("release.approved")
     yield "too late", pipeline.deploy("failed", at=minute(0))
     yield "a gap", pipeline.deploy("failed", attempt=10**9)
 
 
-async def approved(store: SqlStore) -> Pipeline:
-    pipeline = Pipeline()
+async def approved(store: SqlStore) -> ReleaseMessages:
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     return pipeline
 
@@ -194,7 +194,7 @@ async def execute(url: str, *statements: str) -> None:
         await engine.dispose()
 
 
-async def add_history(url: str, pipeline: Pipeline, pattern: Pattern, *, attempts: int, activities: int) -> None:
+async def add_history(url: str, pipeline: ReleaseMessages, pattern: Pattern, *, attempts: int, activities: int) -> None:
     said = EXPRESSIONS[make_url(url).get_backend_name()] | asdict(pattern)
     said |= {"release": str(pipeline.release_id), "attempts": attempts, "entries": activities}
     await execute(url, *(statement.format(**said) for statement in HISTORY))
@@ -229,7 +229,9 @@ async def test_last_of_many_attempts_costs_little_more(url: str) -> None:
     assert grown == {}
 
 
-async def growth(meter: Meter, releases: Mapping[str, tuple[Pipeline, Pipeline]], prepared: str) -> dict[str, str]:
+async def growth(
+    meter: Meter, releases: Mapping[str, tuple[ReleaseMessages, ReleaseMessages]], prepared: str
+) -> dict[str, str]:
     """What costs too much: after a short history and after a long one."""
     found = {}
     for name, (short, long) in releases.items():

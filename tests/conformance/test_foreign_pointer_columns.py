@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import make_url
 
-from tests.conformance.catalogue import catalogue, run
+from tests.conformance.catalog import catalogue, run
 from worker.db import migration
 
 POINTERS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")

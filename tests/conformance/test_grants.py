@@ -9,9 +9,9 @@ import pytest
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from tests.conformance.catalogue import catalogue, execute_script, is_babelfish, run
-from tests.conformance.contents import contents
+from tests.conformance.catalog import catalogue, execute_script, is_babelfish, run
 from tests.conformance.stores import opened
+from tests.conformance.table_contents import contents
 from tests.conformance.test_store_day import Outcomes, messages_of, one_by_one, prepare, records_of_day
 from tests.testkit import mssql
 from worker.db import migration

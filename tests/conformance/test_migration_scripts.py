@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.conformance.catalogue import ROWS, catalogue, counts, execute_script, run
+from tests.conformance.catalog import ROWS, catalogue, counts, execute_script, run
 from worker.db import migration
 from worker.db.revisions import head_revision
 

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.catalogue import ID, MOMENT, ROWS, catalogue, counts, is_babelfish, run
+from tests.conformance.catalog import ID, MOMENT, ROWS, catalogue, counts, is_babelfish, run
 from worker.db import migration
 from worker.db.models import AppEnvironment, Base, Release
 from worker.db.models import ReleaseDeployment as Deployment

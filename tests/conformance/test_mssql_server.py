@@ -13,10 +13,10 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.catalogue import ID, ROWS, execute_script, is_babelfish, run
-from tests.conformance.contents import contents
-from tests.conformance.pipeline import COMPONENT, Pipeline, minute
+from tests.conformance.catalog import ID, ROWS, execute_script, is_babelfish, run
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened
+from tests.conformance.table_contents import contents
 from tests.testkit import mssql
 from tests.testkit.counting_proxy import CountingProxy
 from worker.db import migration, table_reader
@@ -167,8 +167,8 @@ def _dsn(url: str) -> str:
 async def test_locked_row_is_waited_for_and_then_unavailable(database_url: str) -> None:
     """1222; Babelfish says it without a number."""
     await migrate(database_url)
-    pipeline = Pipeline()
-    submitted = pipeline.tell("release.submitted")
+    pipeline = ReleaseMessages()
+    submitted = pipeline.event("release.submitted")
     engine = create_async_engine(database_url, poolclass=NullPool)
     async with opened(database_url) as store:
         await process(pipeline.created(), store)
@@ -227,7 +227,7 @@ async def test_wire_traffic_has_no_merge_and_no_lock_hints(database_url: str) ->
     async with CountingProxy.running(given.port) as proxy:
         query = {name: value for name, value in given.query.items() if name.lower() != "encrypt"}
         url = given.set(port=proxy.port, query={**query, "encrypt": "no"}).render_as_string(hide_password=False)
-        pipeline = Pipeline()
+        pipeline = ReleaseMessages()
         async with opened(url) as store:
             proxy.listens = True
             for message in pipeline.approved():
@@ -252,7 +252,7 @@ async def test_pointer_is_set_in_a_table_of_another_collation(database_url: str)
     columns = "environment_id, component_id, deployment_track_id"
     row = f"INSERT INTO app_environments ({columns}) VALUES (N'production', '{COMPONENT}', N'main')"
     await asyncio.to_thread(run, database_url, row)
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     async with opened(database_url) as store:
         for message in (*pipeline.approved(), pipeline.deploy("succeeded")):
             assert isinstance(await process(message, store), Applied)
@@ -293,7 +293,7 @@ async def test_component_in_capitals_gets_its_pointer(database_url: str) -> None
     for component in (str(COMPONENT).upper(), "nobody", f"{COMPONENT} and more"):
         row = f"INSERT INTO app_environments ({columns}) VALUES (N'production', '{component}', N'main')"
         await asyncio.to_thread(run, database_url, row)
-    pipeline, second = Pipeline(), Pipeline()
+    pipeline, second = ReleaseMessages(), ReleaseMessages()
     async with opened(database_url) as store:
         for one, minutes in ((pipeline, 40), (second, 50)):
             for message in (*one.approved(), one.deploy("succeeded", at=minute(minutes))):
@@ -332,7 +332,7 @@ async def test_pages_of_environments_have_a_total_order(database_url: str, monke
 async def test_application_lock_is_waited_for_then_unavailable(database_url: str) -> None:
     """sp_getapplock reports a time-out by its result alone."""
     await migrate(database_url)
-    created = Pipeline().created()
+    created = ReleaseMessages().created()
     other = pyodbc.connect(_dsn(database_url), autocommit=False)
     lock = (
         "DECLARE @one INT = (SELECT COUNT(*) FROM releases); EXEC sp_getapplock @Resource = ?, @LockMode = 'Exclusive'"

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.conformance.contents import rows
-from tests.conformance.pipeline import Pipeline
+from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import rows
 from tests.testkit.pgbouncer import pgbouncer
 from worker.db.postgresql.errors import TRANSACTION_POOLING
 from worker.pipeline.transaction import process
@@ -18,7 +18,7 @@ async def test_session_pooling_needs_no_option(postgres_url: str) -> None:
     with pgbouncer(postgres_url, pool_mode="session") as url:
         await migrate(url)
         async with opened(url) as store:
-            pipelines = [Pipeline() for _ in range(6)]
+            pipelines = [ReleaseMessages() for _ in range(6)]
             await asyncio.gather(*(process_all([*one.approved(), one.deploy("succeeded")], store) for one in pipelines))
     assert {release["status"] for release in await rows(postgres_url, "releases")} == {"DEPLOYED"}
 
@@ -28,7 +28,7 @@ async def test_small_session_pool_works(postgres_url: str) -> None:
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="session", default_pool_size="2", query_wait_timeout="1") as url:
         async with opened(url, timeout_seconds=30.0) as store:
-            pipelines = [Pipeline() for _ in range(8)]
+            pipelines = [ReleaseMessages() for _ in range(8)]
             await asyncio.gather(*(process(one.created(), store) for one in pipelines))
     assert len(await rows(postgres_url, "releases")) == len(pipelines)
 
@@ -62,7 +62,7 @@ async def test_full_pooler_and_unknown_database_are_distinguished(postgres_url: 
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="session", max_client_conn="3") as url:
         async with opened(url) as store:
-            pipelines = [Pipeline() for _ in range(8)]
+            pipelines = [ReleaseMessages() for _ in range(8)]
             await asyncio.gather(*(process(one.created(), store) for one in pipelines))
         with pytest.raises(ConfigurationError):
             async with opened(f"{url}_unknown"):

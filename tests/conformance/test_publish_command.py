@@ -109,7 +109,7 @@ async def test_event_from_flags_is_published_as_given(publishing: PublishStep, m
     flags = ["--type", event_type, "--data", json.dumps({**DEPLOYMENT_DATA, "comment": "für alle"})]
     flags += ["--id", "run-7", "--source", "/me", "--time", "2026-03-01T09:30:00+01:00", "--mode", mode]
     ended = await publishing.publish(*flags)
-    assert (ended.code, ended.complaint) == (0, f"1 event sent to {publishing.topic}")
+    assert (ended.code, ended.problem) == (0, f"1 event sent to {publishing.topic}")
     assert ended.out == f"run-7 {publishing.topic}/0@0\n"
     (record,) = await publishing.records()
     assert record.key == RELEASE_ID.encode()
@@ -126,7 +126,7 @@ async def test_event_without_id_and_time_gets_new_ones(publishing: PublishStep) 
     """Two calls are two events, not one and its duplicate; a line says so."""
     flags = ["--type", "release.submitted", "--data", json.dumps(dict(RELEASE_DATA)), "--json"]
     ended = [await publishing.publish(*flags) for _ in range(2)]
-    assert all("1 event without an id got a random one" in each.complaint for each in ended)
+    assert all("1 event without an id got a random one" in each.problem for each in ended)
     said = [json.loads(each.out) for each in ended]
     first, second = [decoded(record) for record in await publishing.records()]
     assert first.id != second.id
@@ -148,7 +148,7 @@ async def test_topic_can_be_named(publishing: PublishStep, topics: MakeTopic) ->
 async def test_file_of_lines_is_sent_in_order(publishing: PublishStep, as_json: bool) -> None:
     (publishing.folder / "events.jsonl").write_bytes(line("a") + b"\n" + line("b") + line("c"))
     ended = await publishing.publish("--file", "events.jsonl", *(["--json"] if as_json else []))
-    assert (ended.code, ended.complaint) == (0, f"3 events sent to {publishing.topic}")
+    assert (ended.code, ended.problem) == (0, f"3 events sent to {publishing.topic}")
     assert await publishing.event_ids() == ["a", "b", "c"]
     if as_json:
         assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "b", "c"]
@@ -168,7 +168,7 @@ async def test_file_with_an_invalid_third_line_sends_nothing(publishing: Publish
     (publishing.folder / "events.jsonl").write_bytes(line("a") + line("b") + INVALID + b"\n" + line("d"))
     ended = await publishing.publish("--file", "events.jsonl")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.complaint.startswith("events.jsonl:3: unsupported_type: ")
+    assert ended.problem.startswith("events.jsonl:3: unsupported_type: ")
     assert await publishing.records() == []
 
 
@@ -178,17 +178,17 @@ async def test_stdin_is_sent_up_to_the_first_invalid_line(publishing: PublishSte
     ended = await publishing.publish(*arguments, stdin=line("a") + line("b") + INVALID + b"\n" + line("d"))
     assert ended.code == 1
     assert [said.split()[0] for said in ended.out.splitlines()] == ["a", "b"]
-    assert ended.complaint.startswith("-:3: unsupported_type: ")
-    assert ended.complaint.endswith("; 2 events sent, and nothing after it")
+    assert ended.problem.startswith("-:3: unsupported_type: ")
+    assert ended.problem.endswith("; 2 events sent, and nothing after it")
     assert await publishing.event_ids() == ["a", "b"]
 
 
 async def test_empty_input_sends_nothing(publishing: PublishStep) -> None:
     ended = await publishing.publish(stdin=b"\n")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.complaint.startswith("standard input has no event; nothing was sent")
+    assert ended.problem.startswith("standard input has no event; nothing was sent")
     ended = await publishing.publish("--allow-empty", stdin=b"\n")
-    assert (ended.code, ended.out, ended.complaint) == (0, "", f"0 events sent to {publishing.topic}")
+    assert (ended.code, ended.out, ended.problem) == (0, "", f"0 events sent to {publishing.topic}")
     assert await publishing.records() == []
 
 
@@ -231,7 +231,7 @@ async def test_event_larger_than_the_topic_allows_is_one_line(publishing: Publis
     event = line("a", data={**RELEASE_DATA, "padding": os.urandom(5_000).hex()})  # which no compression makes small
     ended = await publishing.publish("--topic", small, stdin=event)
     assert (ended.code, ended.out) == (2, "")
-    assert f"topic {small} refuses a record of" in ended.complaint
+    assert f"topic {small} refuses a record of" in ended.problem
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
@@ -266,7 +266,7 @@ async def test_repeated_step_of_a_ci_job_sends_the_same_id(publishing: PublishSt
     flags = ["--data", json.dumps(dict(DEPLOYMENT_DATA))]
     for short in ("deployment.started", "deployment.succeeded", "deployment.succeeded"):
         ended = await publishing.publish("--type", short, *flags)
-        assert "made from the GitHub Actions run 77/1/deploy" in ended.complaint
+        assert "made from the GitHub Actions run 77/1/deploy" in ended.problem
     started, succeeded, again = [decoded(record) for record in await publishing.records()]
     assert {event.source for event in (started, succeeded, again)} == {"https://github.com/acme/shop"}
     assert started.id != succeeded.id == again.id
@@ -293,7 +293,7 @@ async def test_ascii_terminal_does_not_change_what_is_sent(publishing: PublishSt
     given = line("a") + line("grüße 🚀") + line("c")
     for arguments in ([], ["--json"]):
         ended = await publishing.publish(*arguments, stdin=given)
-        assert (ended.code, ended.complaint) == (0, f"3 events sent to {publishing.topic}")
+        assert (ended.code, ended.problem) == (0, f"3 events sent to {publishing.topic}")
     assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "grüße 🚀", "c"]
     assert await publishing.event_ids() == ["a", "grüße 🚀", "c"] * 2
 

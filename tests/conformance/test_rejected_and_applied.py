@@ -14,10 +14,10 @@ from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.contents import rows
 from tests.conformance.deadlines import until
-from tests.conformance.pipeline import Pipeline, message, redriven
+from tests.conformance.release_messages import ReleaseMessages, message, redriven
 from tests.conformance.stores import migrate, opened, process_all, process_until_settled
+from tests.conformance.table_contents import rows
 from worker.rules.message import Message
 from worker.rules.state import Outcome
 
@@ -70,23 +70,23 @@ def with_identity_of(told: Message, other: Message) -> Message:
 
 
 def _rejection_of_an_absent_release() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     started = pipeline.deploy("started")
     meanwhile = [*pipeline.approved()]
     return Race([], "release_event_rejections", started, meanwhile, started, ["Rejected", "Duplicate"])
 
 
 def _rejection_before_a_block_creates_the_release() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     started = pipeline.deploy("started")
-    with_block = Pipeline(release_id=pipeline.release_id, number=pipeline.number)
+    with_block = ReleaseMessages(release_id=pipeline.release_id, number=pipeline.number)
     same_identity = with_block.deploy("started", release=pipeline.fields)
     assert same_identity.id == started.id
     return Race([], "release_event_rejections", started, [], same_identity, ["Rejected", "Duplicate"])
 
 
 def _rejection_of_a_twin() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     before = [*pipeline.approved()]
     started = pipeline.deploy("started")
     return Race(before, "release_event_rejections", broken_twin(started), [], started, ["Rejected", "Duplicate"])
@@ -94,7 +94,7 @@ def _rejection_of_a_twin() -> Race:
 
 def _rejection_of_a_twin_of_another_release() -> Race:
     """Both releases are there, and neither worker changes the other's."""
-    one, other = Pipeline(), Pipeline()
+    one, other = ReleaseMessages(), ReleaseMessages()
     before = [*one.approved(), *other.approved()]
     rolled_back = one.deploy("rolled_back")
     started = with_identity_of(rolled_back, other.deploy("started"))
@@ -102,20 +102,20 @@ def _rejection_of_a_twin_of_another_release() -> Race:
 
 
 def _application_before_a_twin_is_rejected() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     before = [*pipeline.approved()]
     started = pipeline.deploy("started")
     return Race(before, "release_activity_logs", started, [], broken_twin(started), ["Applied", "Duplicate"])
 
 
 def _application_that_creates_the_release() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     started = pipeline.deploy("started", release=pipeline.fields)
     return Race([], "release_activity_logs", started, [], broken_twin(started), ["Applied", "Duplicate"])
 
 
 def _redrive_applied_before_its_twin_is_rejected_again() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     early = pipeline.deploy("started")
     before = [early, *pipeline.approved()]
     back, twin = redriven(early), redriven(broken_twin(early))
@@ -196,8 +196,8 @@ async def test_confusable_tracks_do_not_share_a_number(database_url: str, track:
     """Also where two workers create their releases at the very same moment."""
     await migrate(database_url)
     kind = make_url(database_url).get_backend_name()
-    one_release = Pipeline()
-    other_release = Pipeline(number=one_release.number)
+    one_release = ReleaseMessages()
+    other_release = ReleaseMessages(number=one_release.number)
     async with opened(database_url) as one, opened(database_url) as other:
         async with stalled(database_url, kind, "releases") as session:
             first = asyncio.create_task(process_until_settled(one_release.created(), one))
@@ -214,8 +214,8 @@ async def test_confusable_tracks_do_not_share_a_number(database_url: str, track:
 async def test_other_tracks_share_a_number_at_the_same_moment(database_url: str) -> None:
     """What is not confusable is no conflict, in whichever order they come."""
     await migrate(database_url)
-    releases = [Pipeline()]
-    releases += [Pipeline(number=releases[0].number) for _ in range(4)]
+    releases = [ReleaseMessages()]
+    releases += [ReleaseMessages(number=releases[0].number) for _ in range(4)]
     created = [one.created(deployment_track_id=f"track {at}") for at, one in enumerate(releases)]
     async with opened(database_url) as one, opened(database_url) as other:
         stores = (one, other, one, other, one)

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Executable, delete, insert, update
 
-from tests.conformance.catalogue import run
-from tests.conformance.contents import rows
-from tests.conformance.pipeline import PROJECT, Pipeline, minute
+from tests.conformance.catalog import run
+from tests.conformance.release_messages import PROJECT, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import rows
 from tests.conformance.test_store_day import messages_of, one_by_one, prepare, records_of_day
 from worker.db import migration
 from worker.db.models import Release, ReleaseActivityLog, ReleaseDeployment, ReleaseVersion
@@ -36,7 +36,7 @@ async def versions(url: str) -> dict[UUID, int]:
     return {row["release_mgt_id"]: row["version"] for row in await rows(url, "release_versions")}
 
 
-async def insert_release(url: str, pipeline: Pipeline, *, status: str = "APPROVED") -> None:
+async def insert_release(url: str, pipeline: ReleaseMessages, *, status: str = "APPROVED") -> None:
     """A release that another application made."""
     release = insert(Release).values(
         id=pipeline.release_id,
@@ -66,13 +66,13 @@ def meanwhile(url: str, *statements: Executable) -> Callable[[State, Message], O
 
 async def test_version_counts_the_events_that_change_a_release(store: SqlStore, database_url: str) -> None:
     """Once for an event, however many rows it changes; not for what is only logged or rejected."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     steps: list[tuple[Message, type[Outcome], int]] = [
         (pipeline.created(), Applied, 0),
-        (pipeline.tell("release.submitted"), Applied, 1),
-        (pipeline.tell("release.approved"), Applied, 2),
-        (pipeline.tell("release.approved"), Stale, 2),
-        (pipeline.tell("activity.recorded", SCAN), Applied, 2),
+        (pipeline.event("release.submitted"), Applied, 1),
+        (pipeline.event("release.approved"), Applied, 2),
+        (pipeline.event("release.approved"), Stale, 2),
+        (pipeline.event("activity.recorded", SCAN), Applied, 2),
         (pipeline.deploy("requested"), Applied, 3),
         (pipeline.deploy("requested"), Applied, 4),
         (pipeline.deploy("started"), Applied, 5),
@@ -88,9 +88,9 @@ async def test_version_counts_the_events_that_change_a_release(store: SqlStore, 
 async def test_version_of_another_applications_release_begins_with_its_first_change(
     store: SqlStore, database_url: str
 ) -> None:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await insert_release(database_url, pipeline)
-    assert isinstance(await process(pipeline.tell("activity.recorded", SCAN), store), Applied)
+    assert isinstance(await process(pipeline.event("activity.recorded", SCAN), store), Applied)
     assert isinstance(await process(pipeline.deploy("started", attempt=9), store), Rejected)
     assert await versions(database_url) == {}
     assert isinstance(await process(pipeline.deploy("started"), store), Applied)
@@ -104,11 +104,11 @@ async def test_version_inserted_between_load_and_write_is_a_stale_read(
     store: SqlStore, database_url: str, step: str
 ) -> None:
     """Another worker was the first to change another application's release, whatever this one wants to write."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await insert_release(database_url, pipeline)
     message = {
         "started": pipeline.deploy("started"),
-        "activity": pipeline.tell("activity.recorded", SCAN),
+        "activity": pipeline.event("activity.recorded", SCAN),
         "gap": pipeline.deploy("started", attempt=9),
     }[step]
     inserted = insert(ReleaseVersion).values(release_mgt_id=pipeline.release_id, version=1)
@@ -123,12 +123,12 @@ async def test_version_inserted_between_load_and_write_is_a_stale_read(
 async def test_version_changed_between_load_and_write_is_a_stale_read(
     store: SqlStore, database_url: str, step: str
 ) -> None:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     before = await rows(database_url, "release_activity_logs")
     message = {
         "started": pipeline.deploy("started"),
-        "activity": pipeline.tell("activity.recorded", SCAN),
+        "activity": pipeline.event("activity.recorded", SCAN),
         "gap": pipeline.deploy("started", attempt=9),
     }[step]
     with pytest.raises(StaleRead):
@@ -140,9 +140,9 @@ async def test_version_changed_between_load_and_write_is_a_stale_read(
 
 async def test_release_status_changed_by_others_is_noticed(store: SqlStore, database_url: str) -> None:
     """They know nothing of the version. The change of status names the status that was read."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all([pipeline.created()], store)
-    message = pipeline.tell("release.submitted")
+    message = pipeline.event("release.submitted")
     with pytest.raises(StaleRead):
         await process(message, store, meanwhile(database_url, update(Release).values(status="IN_REVIEW")))
     assert await versions(database_url) == {pipeline.release_id: 0}
@@ -150,7 +150,7 @@ async def test_release_status_changed_by_others_is_noticed(store: SqlStore, data
 
 
 async def test_deployment_status_changed_by_others_is_noticed(store: SqlStore, database_url: str) -> None:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
     before = await versions(database_url)
     message = pipeline.deploy("succeeded")
@@ -163,7 +163,7 @@ async def test_deployment_status_changed_by_others_is_noticed(store: SqlStore, d
 
 async def test_version_goes_with_its_release(store: SqlStore, database_url: str) -> None:
     """The table is the worker's own, and the release another application's to delete."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     await asyncio.to_thread(lambda: run(database_url, delete(Release), foreign_keys=True))
     assert await versions(database_url) == {}
@@ -188,7 +188,7 @@ async def test_migration_counts_as_the_worker_does(database_url: str) -> None:
 async def test_migration_ignores_entries_of_others(database_url: str, text: str | None) -> None:
     """Whatever they hold."""
     await migrate(database_url, "0.0.223")
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await insert_release(database_url, pipeline)
     entry = insert(ReleaseActivityLog).values(
         id=uuid4(),

@@ -7,9 +7,9 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import make_url
 
-from tests.conformance.contents import insert_rows
-from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages, message, minute, redriven
 from tests.conformance.stores import migrate, opened
+from tests.conformance.table_contents import insert_rows
 from tests.testkit.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
@@ -57,7 +57,7 @@ async def trips(story: Story, store: SqlStore, proxy: CountingProxy) -> dict[str
 
 def deployments(first: int) -> Iterable[Step]:
     """A release's ordinary life from that minute on."""
-    one = Pipeline(told=first)
+    one = ReleaseMessages(told=first)
     yield "opened with a release block", one.deploy("requested", release=one.fields), Applied
     yield "started", one.deploy("started", release=one.fields), Applied
     yield "succeeded where the environment has no row", one.deploy("succeeded", release=one.fields), Applied
@@ -78,8 +78,8 @@ def deployments(first: int) -> Iterable[Step]:
     yield "a gap", one.deploy("started", attempt=99), Rejected
     yield "not allowed", one.deploy("succeeded", attempt=1), Rejected
     yield "of another organization", one.deploy("started", organization_id="bluefin-bank"), Rejected
-    yield "of a release that nobody knows", Pipeline().deploy("started"), Rejected
-    yield "of a release whose number is taken", Pipeline().deploy("started", release=one.fields), Rejected
+    yield "of a release that nobody knows", ReleaseMessages().deploy("started"), Rejected
+    yield "of a release whose number is taken", ReleaseMessages().deploy("started", release=one.fields), Rejected
 
 
 async def test_deployment_event_takes_the_minimum_of_round_trips(
@@ -92,20 +92,20 @@ async def test_deployment_event_takes_the_minimum_of_round_trips(
 
 def others(first: int) -> Iterable[Step]:
     """Everything else that a topic may bring, from that minute on."""
-    one, early = Pipeline(told=first), Pipeline(told=first)
+    one, early = ReleaseMessages(told=first), ReleaseMessages(told=first)
     revisions = [dict.fromkeys(REVISION, str(number)) for number in range(3)]
     created, refused = one.created(apim_base_revisions=revisions), early.deploy("requested", at=minute(first + 60))
     yield "created", created, Applied
     yield "created, known", created, Duplicate
     yield "created again", one.created(), Rejected
-    yield "its number claimed", Pipeline(number=one.number).created(), Rejected
+    yield "its number claimed", ReleaseMessages(number=one.number).created(), Rejected
     for name in ("submitted", "rejected", "reopened", "submitted again", "approved"):
-        yield name, one.tell(f"release.{name.removesuffix(' again')}"), Applied
-    yield "approved once more", one.tell("release.approved"), Stale
-    yield "activity", one.tell("activity.recorded", ACTIVITY), Applied
+        yield name, one.event(f"release.{name.removesuffix(' again')}"), Applied
+    yield "approved once more", one.event("release.approved"), Stale
+    yield "activity", one.event("activity.recorded", ACTIVITY), Applied
     yield "started", one.deploy("started"), Applied
     of_attempt = {**ACTIVITY, "environment_id": "production", "attempt": 1}
-    yield "activity of an attempt", one.tell("activity.recorded", of_attempt), Applied
+    yield "activity of an attempt", one.event("activity.recorded", of_attempt), Applied
     yield "no event", message(b"\xff"), Rejected
     yield "refused", refused, Rejected
     yield "refused, known", refused, Duplicate

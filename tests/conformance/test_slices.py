@@ -16,9 +16,9 @@ import pytest
 from sqlalchemy import make_url
 
 from schemas.statuses import DeploymentStatus, ReleaseStatus
-from tests.conformance.contents import Row, contents, insert_rows
-from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages, message, minute, redriven
 from tests.conformance.stores import migrate, opened
+from tests.conformance.table_contents import Row, contents, insert_rows
 from tests.properties.world import World
 from tests.properties.world_rows import rows_of
 from worker.db.pointers import POINTER_COLUMNS
@@ -56,7 +56,7 @@ class Publishers:
     dice: random.Random
     world: World
     environments: Sequence[str]
-    pipelines: list[Pipeline] = field(default_factory=list)
+    pipelines: list[ReleaseMessages] = field(default_factory=list)
     told: list[Message] = field(default_factory=list)
 
     def next(self) -> Message:
@@ -69,24 +69,24 @@ class Publishers:
         self.told.append(new)
         return new
 
-    def _new(self, pipeline: Pipeline, chance: float) -> Message:
+    def _new(self, pipeline: ReleaseMessages, chance: float) -> Message:
         dice, at = self.dice, self._time()
         common: dict[str, Any] = {"organization_id": "another"} if dice.random() < 0.03 else {}
         if chance < (0.15 if self._deployable(pipeline) else 0.3):
             step = dice.choice(["created", "created", "submitted", "submitted", "approved", "rejected", "reopened"])
-            return pipeline.tell(f"release.{step}", {**pipeline.fields, **common}, at=at)
+            return pipeline.event(f"release.{step}", {**pipeline.fields, **common}, at=at)
         common |= self._place(pipeline)
         if dice.random() < 0.2:
             common["actor"] = dice.choice(["zoë", "ci", 7])  # the last is invalid
         if chance < 0.2:
-            return pipeline.tell("activity.recorded", {"activity_type": "SCAN", "activity_data": {}, **common}, at=at)
+            return pipeline.event("activity.recorded", {"activity_type": "SCAN", "activity_data": {}, **common}, at=at)
         if dice.random() < 0.1:
             common |= {"comment": "Größe ✓", "api_settings": {"b": 1, "a": []}, "config_mapping_revision": 3}
         if dice.random() < 0.2 and pipeline is not self.pipelines[0]:  # which has release events instead
             common["release"] = pipeline.fields
-        return pipeline.tell(f"deployment.{dice.choice(STEPS)}", common, at=at)
+        return pipeline.event(f"deployment.{dice.choice(STEPS)}", common, at=at)
 
-    def _deployable(self, pipeline: Pipeline) -> bool:
+    def _deployable(self, pipeline: ReleaseMessages) -> bool:
         row = self.world.releases.get(pipeline.release_id)
         return row is not None and row.release.status not in UNDEPLOYABLE
 
@@ -94,7 +94,7 @@ class Publishers:
         """Many events a minute, as if told at once; some of them late, some by an hour, some from the future."""
         return minute(len(self.told) // 10 - self.dice.choice([0, 0, 0, 0, 0, 0, 1, 1, 2, 5, 50, -2]))
 
-    def _place(self, pipeline: Pipeline) -> dict[str, Any]:
+    def _place(self, pipeline: ReleaseMessages) -> dict[str, Any]:
         dice = self.dice
         place: dict[str, Any] = {
             "environment_id": dice.choice(self.environments),
@@ -122,7 +122,9 @@ async def test_partial_load_decides_like_a_full_load(database_url: str, seed: in
     world = World(environments=chosen[:3])
     publishers = Publishers(dice, world, chosen)
     for number in (1, 2, 2):  # two of them claim the same number
-        publishers.pipelines.append(Pipeline(release_id=UUID(int=dice.getrandbits(128), version=4), number=number))
+        publishers.pipelines.append(
+            ReleaseMessages(release_id=UUID(int=dice.getrandbits(128), version=4), number=number)
+        )
     key = {"component_id": COMPONENT, "deployment_track_id": "main"}
     rows = [{"id": uuid4(), "environment_id": name, **key} for name in chosen[:3]]
     await insert_rows(database_url, "app_environments", rows)

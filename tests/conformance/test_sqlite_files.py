@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.deadlines import until
-from tests.conformance.pipeline import Pipeline
+from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import migrate, opened
 from tests.testkit.small_disk import DiskUnavailable, SmallDisk
 from worker.db.store import SqlStore
@@ -47,7 +47,7 @@ async def test_full_disk_is_reported_until_there_is_room() -> None:
             await migrate(url)
             async with opened(url) as store:
                 await store.ping()
-                created = Pipeline().created()
+                created = ReleaseMessages().created()
                 # Each time the connection is closed after it, which gives back the room of the log.
                 with disk.full(), pytest.raises(Unavailable, match="full"):
                     await process(created, store)
@@ -77,12 +77,12 @@ async def test_dropped_column_is_reported(store: SqlStore, file: Path) -> None:
 async def test_deleted_file_is_reported_and_takes_no_event(store: SqlStore, file: Path) -> None:
     """What is written to it would be gone with the process; put back, it is used again."""
     kept = file.with_suffix(".kept")
-    await process(Pipeline().created(), store)
+    await process(ReleaseMessages().created(), store)
     with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(kept)) as target:
         source.backup(target)
     for part in file.parent.glob(f"{file.name}*"):
         part.unlink()
-    created = Pipeline().created()
+    created = ReleaseMessages().created()
     for _ in range(2):
         with pytest.raises(Unavailable, match=r"rudder\.db was deleted"):
             await process(created, store)

@@ -8,9 +8,9 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from tests.conformance.contents import contents, row, rows
-from tests.conformance.pipeline import COMPONENT, ORGANIZATION, PROJECT, SOURCE, TOPIC, Pipeline, minute
+from tests.conformance.release_messages import COMPONENT, ORGANIZATION, PROJECT, SOURCE, TOPIC, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import contents, row, rows
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
 from worker.rules.identity import NAMESPACE
@@ -58,7 +58,7 @@ def without_data(activity: dict[str, Any]) -> dict[str, Any]:
 
 async def test_created_release_has_every_field(store: SqlStore, database_url: str) -> None:
     """Times are the event's, JSON is compact with its keys in order and its characters as they are."""
-    pipeline = Pipeline(number=42)
+    pipeline = ReleaseMessages(number=42)
     revision = {"endpoint_name": "Größe", "api_id": "a", "revision_id": "r", "access_mode": "public"}
     created = pipeline.created(
         description="修正: 在庫",
@@ -109,7 +109,7 @@ async def test_created_release_has_every_field(store: SqlStore, database_url: st
 
 async def test_release_moves_through_its_review(store: SqlStore, database_url: str) -> None:
     """Each event moves the status and the time of the last change, and appends one entry that says from where."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process(pipeline.created(), store)
     expected = ["DRAFT"]
     for kind, status in (
@@ -119,7 +119,7 @@ async def test_release_moves_through_its_review(store: SqlStore, database_url: s
         ("submitted", "IN_REVIEW"),
         ("approved", "APPROVED"),
     ):
-        moved = pipeline.tell(f"release.{kind}")
+        moved = pipeline.event(f"release.{kind}")
         assert isinstance(await process(moved, store), Applied)
         release = await row(database_url, "releases")
         assert (release["status"], release["updated_at"], release["created_at"]) == (status, moved.at, minute(1))
@@ -133,7 +133,7 @@ async def test_release_moves_through_its_review(store: SqlStore, database_url: s
 @pytest.mark.parametrize("step", DEPLOYMENT_STEPS)
 async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, database_url: str, step: str) -> None:
     """Every cell of the deployment, and an entry each for it and for the release that follows it."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     settings: dict[str, Any] = {
         "config_mapping_revision": 3,
@@ -186,7 +186,7 @@ async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, databa
 
 async def test_attempt_passes_from_request_to_rollback(store: SqlStore, database_url: str) -> None:
     """One row takes every status in turn; what an event does not say stays as it was."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     await process(pipeline.deploy("requested", comment="geplant", api_settings={"k": 1}, actor="a"), store)
     for step in ("started", "succeeded", "rolled_back"):
@@ -201,7 +201,7 @@ async def test_attempt_passes_from_request_to_rollback(store: SqlStore, database
 
 async def test_release_block_creates_the_release_and_deployment(store: SqlStore, database_url: str) -> None:
     """A pipeline without a release step: one event, one transaction, an entry for each of the three changes."""
-    pipeline = Pipeline(number=7)
+    pipeline = ReleaseMessages(number=7)
     block = {**pipeline.fields, "metadata": {"ticket": "OPS-1"}}
     event = pipeline.deploy("succeeded", release=block, attempt=1)
     assert isinstance(await process(event, store), Applied)
@@ -219,7 +219,7 @@ async def test_release_block_creates_the_release_and_deployment(store: SqlStore,
 
 async def test_new_attempt_cancels_the_active_one(store: SqlStore, database_url: str) -> None:
     """Both in one transaction, the older with an entry of its own at the event's time."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     await process_all([pipeline.deploy("started"), pipeline.deploy("requested")], store)
     found = {d["attempt"]: (d["status"], d["updated_at"]) for d in await rows(database_url, "release_deployments")}
@@ -235,11 +235,11 @@ async def test_new_attempt_cancels_the_active_one(store: SqlStore, database_url:
 
 async def test_recorded_activity_changes_nothing_else(store: SqlStore, database_url: str) -> None:
     """With the publisher's type and data, beside the deployment it names."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
     before = await contents(database_url, "releases", "release_deployments")
     custom = {"url": "https://scan.example/4", "Ergebnis": ["ok", None]}
-    recorded_activity = pipeline.tell(
+    recorded_activity = pipeline.event(
         "activity.recorded",
         {"activity_type": "SCAN", "activity_data": custom, "environment_id": "production", "attempt": 1},
     )
@@ -263,7 +263,7 @@ async def test_recorded_activity_changes_nothing_else(store: SqlStore, database_
 
 async def test_stale_event_is_logged_without_a_change(store: SqlStore, database_url: str) -> None:
     """Stale: logged, and no status moves."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all([*pipeline.approved(), pipeline.deploy("succeeded", at=minute(9))], store)
     before = await contents(database_url, "releases", "release_deployments")
     late = pipeline.deploy("failed", at=minute(8))

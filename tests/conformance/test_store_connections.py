@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.contents import contents, rows
 from tests.conformance.deadlines import until
-from tests.conformance.pipeline import Pipeline
+from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import process_all
+from tests.conformance.table_contents import contents, rows
 from tests.conformance.test_round_trips import COMMON_MAX
 from tests.testkit.counting_proxy import CountingProxy
 from worker.db.store import SqlStore
@@ -43,7 +43,7 @@ async def settled(message: Message, store: SqlStore) -> Outcome:
 
 async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
     """Also that of the commit, when it has its effect already and nobody knows: the second try finds it."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     await process(pipeline.deploy("requested"), store)  # from now on the release is DEPLOYING, and statements are alike
     last = COMMON_MAX
@@ -65,10 +65,10 @@ async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: Coun
 async def test_connection_lost_before_the_write_leaves_nothing(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process(pipeline.created(), store)
     before = await contents(database_url)
-    message = pipeline.tell("release.submitted")
+    message = pipeline.event("release.submitted")
 
     def judge_and_lose_the_connection(state: State, message: Message) -> Outcome:
         proxy.cut()
@@ -84,19 +84,19 @@ async def test_idle_connections_that_were_cut_are_replaced(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
     """As a firewall does it, or a server that fails over: no event is lost, and none is offered a dead one for ever."""
-    pipelines = [Pipeline() for _ in range(CONNECTIONS)]
+    pipelines = [ReleaseMessages() for _ in range(CONNECTIONS)]
     await asyncio.gather(*(process(pipeline.created(), store) for pipeline in pipelines))
     proxy.cut()
-    submitted = (settled(pipeline.tell("release.submitted"), store) for pipeline in pipelines)
+    submitted = (settled(pipeline.event("release.submitted"), store) for pipeline in pipelines)
     assert {type(outcome) for outcome in await asyncio.gather(*submitted)} == {Applied}
     assert {release["status"] for release in await rows(database_url, "releases")} == {"IN_REVIEW"}
 
 
 async def test_server_restart_is_waited_for(store: SqlStore, proxy: CountingProxy) -> None:
     """The replica that takes over has the same address, or the driver knows both (MultiSubnetFailover)."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process(pipeline.created(), store)
-    message = pipeline.tell("release.submitted")
+    message = pipeline.event("release.submitted")
     proxy.down = True
     proxy.cut()
     for _ in range(3):
@@ -113,9 +113,9 @@ async def test_cancelled_message_releases_everything(store: SqlStore, database_u
     """A partition that is taken away meanwhile: its message is cancelled in mid-statement. Whether that came too late,
     the second try finds out.
     """
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process(pipeline.created(), store)
-    message = pipeline.tell("release.submitted")
+    message = pipeline.event("release.submitted")
     engine = create_async_engine(database_url, poolclass=NullPool)
     try:
         async with engine.connect() as holder:

@@ -10,9 +10,9 @@ from uuid import UUID
 import pytest
 
 from schemas.record import Record
-from tests import search
-from tests.conformance.contents import contents, insert_environments, rows
+from tests import hypothesis_profile
 from tests.conformance.stores import migrate, opened, process_until_settled
+from tests.conformance.table_contents import contents, insert_environments, rows
 from tests.oracle.comparison import row_differences
 from tests.oracle.oracle import Oracle
 from tests.oracle.records import Record as OracleRecord
@@ -92,7 +92,7 @@ def is_evening(message: Message) -> bool:
     return message.record.timestamp_ms >= EVENING_MS
 
 
-@pytest.mark.parametrize("seed", search.seeds(1, 2026, 7, 99))
+@pytest.mark.parametrize("seed", hypothesis_profile.seeds(1, 2026, 7, 99))
 async def test_rows_depend_on_neither_database_nor_concurrency(database_url: str, tmp_path: Path, seed: int) -> None:
     """The same cells from many releases at once and from one event after the other; and both are what the oracle
     expects: each outcome, each row.

@@ -12,9 +12,9 @@ from uuid import UUID
 import pytest
 
 from schemas.confusables import DIFFERENCES
-from tests.conformance.contents import Contents, contents, insert_rows
-from tests.conformance.pipeline import COMPONENT, Pipeline
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import Contents, contents, insert_rows
 from worker.db.store import SqlStore
 from worker.rules.message import Message
 from worker.rules.state import Outcome, Rejected
@@ -64,7 +64,7 @@ def _pointed(found: Contents) -> list[tuple[Any, Any]]:
 
 async def test_environment_has_one_spelling_per_release(stores: Any) -> None:
     """The first that a release is deployed to; whatever is only alike is refused, whatever it says of attempts."""
-    one = Pipeline()
+    one = ReleaseMessages()
     messages = [*one.approved(), one.deploy("started", environment_id="Prod")]
     messages += [one.deploy("succeeded", environment_id=spelling, attempt=1) for spelling in SPELLINGS]
     messages += [one.deploy("requested", environment_id=spelling) for spelling in SPELLINGS]
@@ -81,7 +81,7 @@ async def test_environment_has_one_spelling_per_release(stores: Any) -> None:
 
 async def test_environment_with_only_cancelled_attempts_is_known(stores: Any) -> None:
     """A release whose only attempt there was cancelled has deployed to it."""
-    one = Pipeline()
+    one = ReleaseMessages()
     cancelled = [one.deploy("requested", environment_id="prod"), one.deploy("cancelled", environment_id="prod")]
     messages = [*one.approved(), *cancelled, one.deploy("started", environment_id="Prod")]
     names, _ = await told(stores, messages)
@@ -90,7 +90,7 @@ async def test_environment_with_only_cancelled_attempts_is_known(stores: Any) ->
 
 async def test_two_releases_may_spell_one_environment_differently(stores: Any) -> None:
     """Nothing in a release knows of another; each points at the row of its own spelling."""
-    one, other = Pipeline(), Pipeline()
+    one, other = ReleaseMessages(), ReleaseMessages()
     messages = [*one.approved(), *other.approved()]
     messages += [one.deploy("succeeded", environment_id="Prod"), other.deploy("succeeded", environment_id="prod")]
     names, found = await told(stores, messages)
@@ -100,11 +100,11 @@ async def test_two_releases_may_spell_one_environment_differently(stores: Any) -
 
 async def test_number_is_taken_on_every_colliding_track(stores: Any) -> None:
     """By release.created and by a release block; a track that is another one has numbers of its own."""
-    one = Pipeline()
+    one = ReleaseMessages()
     messages = [one.created(deployment_track_id="main")]
     for track in ("Main", "main ", "m\u00e4in", "hotfix"):
-        messages.append(Pipeline(number=one.number).created(deployment_track_id=track))
-        other = Pipeline(number=one.number)
+        messages.append(ReleaseMessages(number=one.number).created(deployment_track_id=track))
+        other = ReleaseMessages(number=one.number)
         block = {**other.fields, "deployment_track_id": track.upper()}
         messages.append(other.deploy("started", release=block))
     names, _ = await told(stores, messages)
@@ -113,10 +113,10 @@ async def test_number_is_taken_on_every_colliding_track(stores: Any) -> None:
 
 async def test_activity_finds_attempts_of_its_exact_spelling(stores: Any) -> None:
     """It is a note: there is nothing to refuse, and nothing to mix up."""
-    one = Pipeline()
+    one = ReleaseMessages()
     noted = {"activity_type": "SCAN", "activity_data": {}, "attempt": 1}
     messages = [*one.approved(), one.deploy("started", environment_id="Prod")]
-    messages += [one.tell("activity.recorded", {**noted, "environment_id": spelling}) for spelling in SPELLINGS]
+    messages += [one.event("activity.recorded", {**noted, "environment_id": spelling}) for spelling in SPELLINGS]
     names, found = await told(stores, messages)
     assert set(names) == {APPLIED}
     scans = [row for row in found["release_activity_logs"] if row["activity_type"] == "SCAN"]

@@ -13,10 +13,10 @@ from sqlalchemy import event, make_url, text
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from tests.conformance.contents import contents, rows
 from tests.conformance.deadlines import until
-from tests.conformance.pipeline import Pipeline
+from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import contents, rows
 from tests.testkit.postgres import PostgresServer
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
@@ -45,7 +45,7 @@ async def test_connection_lost_during_a_message_is_retried(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str, moment: str
 ) -> None:
     """Nothing is written, and the next message gets a connection that works."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     before = await contents(postgres_url)
     message = pipeline.deploy("started")
@@ -67,12 +67,12 @@ async def test_connections_lost_while_idle_cost_no_event(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """A pool of dead connections, as a restarted database leaves one: each is replaced, none is offered twice."""
-    pipelines = [Pipeline() for _ in range(6)]
+    pipelines = [ReleaseMessages() for _ in range(6)]
     await asyncio.gather(*(process(pipeline.created(), store) for pipeline in pipelines))
     await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
 
-    async def submitted(pipeline: Pipeline) -> None:
-        message = pipeline.tell("release.submitted")
+    async def submitted(pipeline: ReleaseMessages) -> None:
+        message = pipeline.event("release.submitted")
 
         async def applied() -> bool:
             try:
@@ -90,9 +90,9 @@ async def test_stopped_database_is_unavailable_until_it_restarts(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """Never ConfigurationError, whatever is asked of it, and by whom; afterwards all goes on by itself."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process(pipeline.created(), store)
-    message = pipeline.tell("release.submitted")
+    message = pipeline.event("release.submitted")
     await asyncio.to_thread(postgres_server.stop)
     async with opened(postgres_url, check=False) as newcomer:
         for one in (store, newcomer):
@@ -109,9 +109,9 @@ async def test_database_crash_loses_and_repeats_nothing(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """What was decided and not written is decided again; the repeat is the first to take effect."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process(pipeline.created(), store)
-    message = pipeline.tell("release.submitted")
+    message = pipeline.event("release.submitted")
 
     def judge_before_the_crash(state: State, message: Message) -> Outcome:
         postgres_server.kill()
@@ -130,8 +130,8 @@ async def test_locked_row_is_waited_for_and_then_unavailable(
 ) -> None:
     """A lock that is not given up in time is no fault of the message."""
     await migrate(postgres_url)
-    pipeline = Pipeline()
-    submitted = pipeline.tell("release.submitted")
+    pipeline = ReleaseMessages()
+    submitted = pipeline.event("release.submitted")
     holder = create_async_engine(postgres_url)
     async with opened(postgres_url, timeout_seconds=0.5) as store:
         await process(pipeline.created(), store)
@@ -146,15 +146,15 @@ async def test_locked_row_is_waited_for_and_then_unavailable(
 async def test_stalled_worker_blocks_no_other(postgres_url: str) -> None:
     """Nothing is locked between the question and the write: the other worker goes first, the stalled one retries."""
     await migrate(postgres_url)
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     async with opened(postgres_url) as stalled:
         await process(pipeline.created(), stalled)
-        submitted = pipeline.tell("release.submitted")
+        submitted = pipeline.event("release.submitted")
 
         def judge_while_another_worker_writes(state: State, message: Message) -> Outcome:
             async def other() -> None:
                 async with opened(postgres_url, timeout_seconds=2.0) as quick:
-                    assert isinstance(await process(pipeline.tell("release.submitted"), quick), Applied)
+                    assert isinstance(await process(pipeline.event("release.submitted"), quick), Applied)
 
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(asyncio.run, other()).result()
@@ -234,7 +234,7 @@ async def test_locked_sqlite_file_is_waited_for_then_unavailable(tmp_path: Path)
     """Another program that writes for long is no fault of the message."""
     url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.db'}"
     await migrate(url)
-    message = Pipeline().created()
+    message = ReleaseMessages().created()
     async with opened(url, timeout_seconds=0.2) as store:
         with closing(sqlite3.connect(tmp_path / "rudder.db", isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -251,7 +251,7 @@ async def test_refused_commit_leaves_no_open_transaction(tmp_path: Path) -> None
     path = tmp_path / "rudder.db"
     url = f"sqlite+aiosqlite:///{path}"
     await migrate(url)
-    message = Pipeline().created()
+    message = ReleaseMessages().created()
     async with opened(url, check=False, timeout_seconds=0.2) as store:
         event.listen(store._engine.sync_engine, "connect", _without_wal)
         await store.check()

@@ -9,10 +9,10 @@ from uuid import uuid4, uuid5
 import pytest
 import structlog.testing
 
-from tests.conformance.catalogue import run
-from tests.conformance.contents import insert_rows, row, rows
-from tests.conformance.pipeline import COMPONENT, Pipeline, minute
+from tests.conformance.catalog import run
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import insert_rows, row, rows
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.pipeline.transaction import process
@@ -38,7 +38,7 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
         yield store
 
 
-def pointer_to(pipeline: Pipeline, attempt: int = 1, config_revision: int = 1) -> tuple[str, str, str]:
+def pointer_to(pipeline: ReleaseMessages, attempt: int = 1, config_revision: int = 1) -> tuple[str, str, str]:
     """Release, deployment and name, as the row has them."""
     deployment_id = uuid5(NAMESPACE, f"{pipeline.release_id}/production/{config_revision}/{attempt}")
     return str(pipeline.release_id), str(deployment_id), f"20260317-{pipeline.number}.{attempt}"
@@ -49,8 +49,8 @@ async def pointer(url: str) -> tuple[object, ...]:
     return tuple(found[name] for name in POINTERS.split(", "))
 
 
-async def approved(store: SqlStore) -> Pipeline:
-    pipeline = Pipeline()
+async def approved(store: SqlStore) -> ReleaseMessages:
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     return pipeline
 
@@ -84,7 +84,7 @@ async def test_equal_times_have_one_result_in_either_order(store: SqlStore, data
     await migrate(other_url)
     await insert_rows(other_url, "app_environments", [{"id": uuid4(), **KEY}])
     for _ in range(4):
-        one, other = Pipeline(), Pipeline()
+        one, other = ReleaseMessages(), ReleaseMessages()
         approved = [*one.approved(), *other.approved()]
         finished = [pipeline.deploy("succeeded", at=minute(40 + one.number)) for pipeline in (one, other)]
         await process_all([*approved, *finished], store)
@@ -98,7 +98,7 @@ async def test_missing_row_is_not_inserted(store: SqlStore, database_url: str) -
     """The table's rows are the platform's to make."""
     pipeline = await approved(store)
     await process(pipeline.deploy("succeeded", environment_id="staging"), store)
-    elsewhere = Pipeline(component_id=uuid4())
+    elsewhere = ReleaseMessages(component_id=uuid4())
     await process_all([*elsewhere.approved(), elsewhere.deploy("succeeded")], store)
     assert await pointer(database_url) == (None, None, None)
 

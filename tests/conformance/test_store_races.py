@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from schemas.event import Invalid
-from tests.conformance.contents import contents, insert_rows, row, rows
-from tests.conformance.pipeline import COMPONENT, Pipeline, message, minute, redriven
+from tests.conformance.release_messages import COMPONENT, ReleaseMessages, message, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all, process_until_settled
+from tests.conformance.table_contents import contents, insert_rows, row, rows
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
 from worker.rules.decide import decide
@@ -42,7 +42,7 @@ async def at_once(workers: Workers, *messages: Message) -> list[str]:
 async def test_release_status_counts_concurrent_deployments(workers: Workers, database_url: str) -> None:
     """Two environments finish together: neither worker may have seen the other's still running (write skew)."""
     for _ in range(ROUNDS):
-        pipeline = Pipeline()
+        pipeline = ReleaseMessages()
         started = [pipeline.deploy("started", environment_id=name) for name in ("eu", "us")]
         await process_all([*pipeline.approved(), *started], workers[0])
         finished = [pipeline.deploy("succeeded", environment_id=name) for name in ("eu", "us")]
@@ -54,7 +54,7 @@ async def test_concurrent_requests_open_two_attempts(workers: Workers, database_
     """Neither is doubled nor lost: the one that comes second supersedes the first."""
     releases = {}
     for _ in range(ROUNDS):
-        pipeline = Pipeline()
+        pipeline = ReleaseMessages()
         await process_all(pipeline.approved(), workers[0])
         requests = [pipeline.deploy("requested") for _ in workers]
         outcomes = await at_once(workers, *requests)
@@ -73,7 +73,7 @@ async def test_concurrent_requests_open_two_attempts(workers: Workers, database_
 async def test_concurrent_release_blocks_create_one_release(workers: Workers, database_url: str) -> None:
     """The first word about a release may be spoken twice at the same time."""
     for _ in range(ROUNDS):
-        pipeline = Pipeline()
+        pipeline = ReleaseMessages()
         blocks = [
             pipeline.deploy("succeeded", environment_id=name, release=pipeline.fields, at=minute(1))
             for name in ("eu", "us")
@@ -87,8 +87,8 @@ async def test_concurrent_release_blocks_create_one_release(workers: Workers, da
 async def test_concurrent_releases_cannot_share_a_number(workers: Workers, database_url: str) -> None:
     """One is created, the other rejected for good."""
     for _ in range(ROUNDS):
-        one = Pipeline()
-        other = Pipeline(number=one.number)
+        one = ReleaseMessages()
+        other = ReleaseMessages(number=one.number)
         assert sorted(await at_once(workers, one.created(), other.created())) == ["Applied", "Rejected"]
     reasons = {rejection["reason"] for rejection in await rows(database_url, "release_event_rejections")}
     assert (len(await rows(database_url, "releases")), reasons) == (ROUNDS, {"release_conflict"})
@@ -97,7 +97,7 @@ async def test_concurrent_releases_cannot_share_a_number(workers: Workers, datab
 async def test_concurrent_duplicates_are_applied_once(workers: Workers, database_url: str) -> None:
     """The other worker finds that it is known, whatever the event."""
     for _ in range(ROUNDS):
-        pipeline = Pipeline()
+        pipeline = ReleaseMessages()
         messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("succeeded")]
         for told in messages:
             assert sorted(await at_once(workers, told, told)) == ["Applied", "Duplicate"]
@@ -110,7 +110,7 @@ async def test_event_applied_during_its_repeat_is_not_rejected(workers: Workers,
     rejections, never in both.
     """
     quick, slow = workers
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all([*pipeline.approved(), pipeline.deploy("succeeded")], quick)
     rolled_back = pipeline.deploy("rolled_back")
     outcomes = await asyncio.gather(process_until_settled(rolled_back, quick), process_until_settled(rolled_back, slow))
@@ -120,7 +120,7 @@ async def test_event_applied_during_its_repeat_is_not_rejected(workers: Workers,
 
 async def test_concurrent_rejections_are_one_row(workers: Workers, database_url: str) -> None:
     for _ in range(ROUNDS):
-        stranger = Pipeline().deploy("started")
+        stranger = ReleaseMessages().deploy("started")
         assert sorted(await at_once(workers, stranger, stranger)) == ["Duplicate", "Rejected"]
     assert len(await rows(database_url, "release_event_rejections")) == ROUNDS
 
@@ -145,66 +145,66 @@ async def state_of(message: Message, store: SqlStore) -> State:
 
 
 def _release_created_meanwhile() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     return [], pipeline.deploy("started", release=pipeline.fields), [pipeline.created()]
 
 
 def _release_moved_meanwhile() -> Race:
-    pipeline = Pipeline()
-    before = [pipeline.created(), pipeline.tell("release.submitted")]
-    return before, pipeline.tell("release.approved"), [pipeline.tell("release.rejected")]
+    pipeline = ReleaseMessages()
+    before = [pipeline.created(), pipeline.event("release.submitted")]
+    return before, pipeline.event("release.approved"), [pipeline.event("release.rejected")]
 
 
 def _deployment_moved_meanwhile() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     before = [*pipeline.approved(), pipeline.deploy("started")]
     return before, pipeline.deploy("succeeded"), [pipeline.deploy("failed")]
 
 
 def _attempt_opened_meanwhile() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     return [*pipeline.approved()], pipeline.deploy("started"), [pipeline.deploy("succeeded")]
 
 
 def _number_taken_meanwhile() -> Race:
-    pipeline = Pipeline()
-    return [], pipeline.created(), [Pipeline(number=pipeline.number).created()]
+    pipeline = ReleaseMessages()
+    return [], pipeline.created(), [ReleaseMessages(number=pipeline.number).created()]
 
 
 def _event_applied_meanwhile() -> Race:
-    pipeline = Pipeline()
-    recorded_activity = pipeline.tell("activity.recorded", {"activity_type": "NOTE", "activity_data": {}})
+    pipeline = ReleaseMessages()
+    recorded_activity = pipeline.event("activity.recorded", {"activity_type": "NOTE", "activity_data": {}})
     return [*pipeline.approved()], recorded_activity, [recorded_activity]
 
 
 def _event_rejected_meanwhile() -> Race:
-    stranger = Pipeline().deploy("started")
+    stranger = ReleaseMessages().deploy("started")
     return [], stranger, [stranger]
 
 
 def _pointer_moved_meanwhile() -> Race:
-    one, other = Pipeline(), Pipeline()
+    one, other = ReleaseMessages(), ReleaseMessages()
     before = [*one.approved(), *other.approved(), one.deploy("started"), other.deploy("started")]
     return before, one.deploy("succeeded"), [other.deploy("succeeded")]
 
 
 def _sibling_moved_meanwhile() -> Race:
     """Nothing that the message writes was changed: only what its roll-up was counted from."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     before = [*pipeline.approved(), *(pipeline.deploy("started", environment_id=name) for name in ("eu", "us"))]
     finished = [pipeline.deploy("succeeded", environment_id=name) for name in ("eu", "us")]
     return before, finished[0], finished[1:]
 
 
 def _event_applied_before_its_rejection() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     rolled_back = pipeline.deploy("rolled_back")
     return [*pipeline.approved()], rolled_back, [pipeline.deploy("succeeded"), rolled_back]
 
 
 def _event_applied_before_its_broken_twin_is_rejected() -> Race:
     """Two records with one identity, one of them no event: it has no release that could be compared."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     started = pipeline.deploy("started")
     broken = message(b"{", started.record.headers)
     assert isinstance(broken.content, Invalid)
@@ -213,7 +213,7 @@ def _event_applied_before_its_broken_twin_is_rejected() -> Race:
 
 
 def _release_created_before_its_absence_is_told() -> Race:
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     started = pipeline.deploy("started")
     return [], started, [*pipeline.approved(), started]
 
@@ -297,7 +297,7 @@ async def test_concurrent_write_is_a_stale_read(database_url: str, race: Callabl
 
 async def test_concurrent_redrives_resolve_once(workers: Workers, database_url: str) -> None:
     """An operator who asks twice gets one effect."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     early = pipeline.deploy("requested", at=minute(9))
     await process_all([early, *pipeline.approved()], workers[0])
     back = redriven(early)

@@ -5,9 +5,9 @@ from uuid import uuid5
 
 import pytest
 
-from tests.conformance.contents import WORKERS_TABLES, contents, row, rows
-from tests.conformance.pipeline import SOURCE, TOPIC, Pipeline, message, minute, redriven
+from tests.conformance.release_messages import SOURCE, TOPIC, ReleaseMessages, message, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import WORKERS_TABLES, contents, row, rows
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import give_up, process
 from worker.rules.identity import NAMESPACE
@@ -23,9 +23,9 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 
 async def test_duplicate_changes_nothing(store: SqlStore, database_url: str) -> None:
     """For ever: each kind of event again, after all that followed it."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("failed"), pipeline.deploy("started")]
-    messages += [pipeline.tell("release.approved"), pipeline.tell("release.approved", {"organization_id": 7})]
+    messages += [pipeline.event("release.approved"), pipeline.event("release.approved", {"organization_id": 7})]
     first = await process_all(messages, store)
     before = await contents(database_url)
     again = await process_all(messages, store)
@@ -65,7 +65,7 @@ async def test_record_without_identity_is_known_by_its_position(store: SqlStore,
 
 async def test_rejected_event_writes_only_its_rejection(store: SqlStore, database_url: str) -> None:
     """With its identity and its place; not even the release that its block would have made is there."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     gap = pipeline.deploy("started", attempt=3, release=pipeline.fields)
     assert isinstance(await process(gap, store), Rejected)
     found = await row(database_url, "release_event_rejections")
@@ -88,7 +88,7 @@ async def test_rejected_event_writes_only_its_rejection(store: SqlStore, databas
 
 async def test_successful_redrive_resolves_its_rejection(store: SqlStore, database_url: str) -> None:
     """At the time of the record that brought it back; without the header it stays what it was."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     early = pipeline.deploy("requested", at=minute(9))
     assert isinstance(await process(early, store), Rejected)
     await process_all(pipeline.approved(), store)
@@ -108,7 +108,7 @@ async def test_successful_redrive_resolves_its_rejection(store: SqlStore, databa
 
 async def test_rejected_redrive_updates_its_rejection(store: SqlStore, database_url: str) -> None:
     """Still one row: the new reason, detail and place; its id, and its time, stay."""
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     early = pipeline.deploy("requested", at=minute(9))
     await process(early, store)
     before = await row(database_url, "release_event_rejections")
@@ -127,7 +127,7 @@ async def test_rejected_redrive_updates_its_rejection(store: SqlStore, database_
 @pytest.mark.parametrize("named", [True, False], ids=["another release", "no release"])
 async def test_rejection_describes_the_last_decision(store: SqlStore, database_url: str, named: bool) -> None:
     """Redriven under its old id as another type, of another release or none that can be read: as why and where."""
-    pipeline, other = Pipeline(), Pipeline()
+    pipeline, other = ReleaseMessages(), ReleaseMessages()
     await process(pipeline.deploy("requested"), store)
     before = await row(database_url, "release_event_rejections")
     retyped = other.deploy("failed", release_id=str(other.release_id) if named else 7).record
@@ -146,8 +146,8 @@ async def test_rejection_describes_the_last_decision(store: SqlStore, database_u
 
 async def test_abandoned_message_is_a_processing_error(store: SqlStore, database_url: str) -> None:
     """Unless an earlier try was written after all: then it is known, and stays what it is."""
-    pipeline = Pipeline()
-    hopeless, written = pipeline.created(), pipeline.tell("release.submitted")
+    pipeline = ReleaseMessages()
+    hopeless, written = pipeline.created(), pipeline.event("release.submitted")
     outcome = await give_up(hopeless, store, detail="TypeError: something of the worker's own")
     assert isinstance(outcome, Rejected)
     found = await row(database_url, "release_event_rejections")

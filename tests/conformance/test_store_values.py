@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import make_url
 
-from tests.conformance.catalogue import run
-from tests.conformance.contents import row, rows
-from tests.conformance.pipeline import MOMENT, Pipeline, message
+from tests.conformance.catalog import run
+from tests.conformance.release_messages import MOMENT, ReleaseMessages, message
 from tests.conformance.stores import migrate, opened, process_all
+from tests.conformance.table_contents import row, rows
 from worker.db.revisions import head_revision
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process, read
@@ -35,7 +35,7 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 @pytest.mark.parametrize("widest", WIDEST, ids=["ascii", "two bytes", "astral", "trailing blank", "quotes"])
 async def test_text_as_wide_as_its_column_is_read_back(store: SqlStore, database_url: str, widest: str) -> None:
     """In every text column of a release and of a deployment."""
-    pipeline = Pipeline(organization_id=widest)
+    pipeline = ReleaseMessages(organization_id=widest)
     texts = dict.fromkeys(("deployment_track_id", "created_by", "commit_hash", "image_tag"), widest)
     revision = dict.fromkeys(("endpoint_name", "api_id", "revision_id", "access_mode"), widest)
     block = {**pipeline.fields, **texts, "apim_base_revisions": [revision]}
@@ -56,7 +56,7 @@ async def test_long_text_of_any_script_is_read_back(store: SqlStore, database_ur
     """A hundred thousand characters, astral ones and line ends among them; JSON keeps its keys' order."""
     prose = "Größe 修正 නිකුතුව 👍 \t\r\n\\ \" ' \u2028 \x7f" * 3_000
     metadata: dict[str, Any] = {"ß": prose, "z": [1, -0.5, 1e300, None, True, {}], "a": {"👩‍👩‍👧": "𝄞"}, "": ""}
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     created = pipeline.created(description=prose, metadata=metadata)
     assert isinstance(await process(created, store), Applied)
     release = await row(database_url, "releases")
@@ -67,7 +67,7 @@ async def test_long_text_of_any_script_is_read_back(store: SqlStore, database_ur
 @pytest.mark.parametrize("microseconds", [0, 1, 3_333, 999_999])
 async def test_time_keeps_its_microseconds(store: SqlStore, database_url: str, microseconds: int) -> None:
     moment = MOMENT.replace(microsecond=microseconds)
-    pipeline = Pipeline()
+    pipeline = ReleaseMessages()
     await process_all(pipeline.approved(), store)
     await process(pipeline.deploy("succeeded", at=moment + timedelta(days=1)), store)
     deployment = await row(database_url, "release_deployments")
@@ -76,12 +76,12 @@ async def test_time_keeps_its_microseconds(store: SqlStore, database_url: str, m
 
 async def test_first_and_last_time_are_read_back(store: SqlStore, database_url: str) -> None:
     """The years 1 and 9998, which is as far as events may say."""
-    first, last = Pipeline(), Pipeline()
+    first, last = ReleaseMessages(), ReleaseMessages()
     earliest = MOMENT.replace(year=1, month=1, day=1)
     latest = MOMENT.replace(year=9998, month=12, day=31, hour=23, microsecond=999_999)
-    await process(first.tell("release.created", first.fields, at=earliest), store)
+    await process(first.event("release.created", first.fields, at=earliest), store)
     assert (await row(database_url, "releases"))["created_at"] == earliest
-    ahead = last.tell("release.created", last.fields, at=latest)
+    ahead = last.event("release.created", last.fields, at=latest)
     await process(read(ahead.record, event_bytes_max=1_048_576, event_ahead_max_seconds=0), store)
     assert {release["created_at"] for release in await rows(database_url, "releases")} == {earliest, latest}
 
@@ -89,7 +89,7 @@ async def test_first_and_last_time_are_read_back(store: SqlStore, database_url: 
 @pytest.mark.parametrize("bits", [0, 1, 2**128 - 1, 0x00112233445566778899AABBCCDDEEFF])
 async def test_uuid_is_read_back(store: SqlStore, database_url: str, bits: int) -> None:
     """SQL Server orders the bytes its own way; nobody may notice."""
-    pipeline = Pipeline(release_id=UUID(int=bits), component_id=UUID(int=bits))
+    pipeline = ReleaseMessages(release_id=UUID(int=bits), component_id=UUID(int=bits))
     await process(pipeline.created(), store)
     release = await row(database_url, "releases")
     assert (release["id"], release["component_id"]) == (UUID(int=bits), UUID(int=bits))
@@ -98,7 +98,7 @@ async def test_uuid_is_read_back(store: SqlStore, database_url: str, bits: int) 
 async def test_largest_numbers_are_read_back(store: SqlStore, database_url: str) -> None:
     """The attempt is a bigint; the others are ints."""
     largest = 2**31 - 1
-    pipeline = Pipeline(number=largest)
+    pipeline = ReleaseMessages(number=largest)
     await process_all(pipeline.approved(), store)
     names = ("config_revision", "config_mapping_revision", "schema_based_config_revision")
     data: dict[str, Any] = dict.fromkeys(names, largest)
@@ -149,7 +149,7 @@ async def test_database_at_a_newer_revision_is_accepted(database_url: str) -> No
     await migrate(database_url)
     await asyncio.to_thread(run, database_url, "UPDATE rudder_alembic_version SET version_num = '9.9.999'")
     async with opened(database_url) as store:
-        assert isinstance(await process(Pipeline().created(), store), Applied)
+        assert isinstance(await process(ReleaseMessages().created(), store), Applied)
 
 
 async def test_closed_store_leaves_no_connection(database_url: str) -> None:
@@ -157,7 +157,7 @@ async def test_closed_store_leaves_no_connection(database_url: str) -> None:
     await migrate(database_url)
     async with opened(database_url) as store:
         await store.ping()
-        await process_all(Pipeline().approved(), store)
+        await process_all(ReleaseMessages().approved(), store)
     if database_url.startswith("sqlite"):
         path = Path(str(make_url(database_url).database))
         assert [file.name for file in path.parent.iterdir()] == [path.name]

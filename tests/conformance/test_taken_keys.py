@@ -2,10 +2,10 @@
 
 import asyncio
 
-from tests.conformance.contents import insert_rows, row, rows
-from tests.conformance.pipeline import SOURCE, Pipeline, minute
+from tests.conformance.release_messages import SOURCE, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened
-from tests.unit.pipeline.scripted import ImpatientClock, ScriptedPublisher, ScriptedSource, a_delivery, the_monitors
+from tests.conformance.table_contents import insert_rows, row, rows
+from tests.unit.pipeline.scripted import ScriptedPublisher, ScriptedSource, SimulatedClock, make_delivery, the_monitors
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.ports import Partition
@@ -31,19 +31,19 @@ async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
     a bounded number of tries the event is a rejection with a dead letter, and what is behind it is handled.
     """
     await migrate(database_url)
-    release, other = Pipeline(), Pipeline()
+    release, other = ReleaseMessages(), ReleaseMessages()
     before = release.approved()
     frozen = release.deploy("succeeded")
     behind = [release.deploy("failed"), *other.approved()]
-    taken = activity_id(source=SOURCE, event_id=f"{release.release_id}/{release.told - 1}", position=1)
-    clock, publisher, metrics, stop = ImpatientClock(), ScriptedPublisher(), Metrics(), asyncio.Event()
+    taken = activity_id(source=SOURCE, event_id=f"{release.release_id}/{release.count - 1}", position=1)
+    clock, publisher, metrics, stop = SimulatedClock(), ScriptedPublisher(), Metrics(), asyncio.Event()
     source = ScriptedSource([message.record for message in before])
     partition = Partition(frozen.record.topic, frozen.record.partition)
     async with opened(database_url) as store, asyncio.TaskGroup() as group:
         monitors, breaker = the_monitors(store, publisher, clock, metrics), Breaker(events=0, rejected_share_max=0.5)
         consumer = Consumer(
             client=source,
-            delivery=a_delivery(store, publisher, clock, monitors=monitors, breaker=breaker, metrics=metrics),
+            delivery=make_delivery(store, publisher, clock, monitors=monitors, breaker=breaker, metrics=metrics),
             monitors=monitors,
             breaker=breaker,
             bounds=BOUNDS,

@@ -36,7 +36,7 @@ async def test_misspelt_topic_of_publish_is_one_line(bootstrap_servers: str, top
     )
     assert (ended.code, ended.out) == (1, "")
     hint = f"(did you mean {topic}?)"
-    assert ended.complaint == f"topic {missing} does not exist at {bootstrap_servers} {hint}; nothing was sent"
+    assert ended.problem == f"topic {missing} does not exist at {bootstrap_servers} {hint}; nothing was sent"
     assert not await topic_exists(bootstrap_servers, missing)
 
 

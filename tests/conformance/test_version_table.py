@@ -8,7 +8,7 @@ import pytest
 import structlog
 from sqlalchemy import make_url
 
-from tests.conformance.catalogue import catalogue, execute_script, run
+from tests.conformance.catalog import catalogue, execute_script, run
 from tests.conformance.stores import opened
 from worker.db import migration
 from worker.db.revisions import head_revision

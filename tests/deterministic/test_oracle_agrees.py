@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 
 from schemas.record import Record
-from tests.conformance.contents import contents
+from tests.conformance.table_contents import contents
 from tests.deterministic.process import Process
 from tests.deterministic.scenario import BEGAN_SECONDS, scenario
 from tests.oracle.comparison import differences

@@ -1,4 +1,4 @@
-"""The pairs of broker and database that end-to-end tests run on, and a stage on each."""
+"""The pairs of broker and database that end-to-end tests run on, and a system on each."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.stores import migrate
-from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.system import RECORD_BYTES_MAX, System, new_topics, partitions_of
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
 
@@ -31,17 +31,17 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def bare_stage(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[Stage]:
+async def bare_stage(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[System]:
     """Topics, and a database without the worker's tables."""
     bootstrap_servers, database_url = pair
-    topics = topics_of_a_stage()
+    topics = new_topics()
     partitions = partitions_of(topics)
     await create_topics(bootstrap_servers, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)})
-    yield Stage(bootstrap_servers=bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)
+    yield System(bootstrap_servers=bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)
     await asyncio.to_thread(delete_topics, bootstrap_servers, list(partitions))
 
 
 @pytest.fixture
-async def stage(bare_stage: Stage) -> Stage:
+async def system(bare_stage: System) -> System:
     await migrate(bare_stage.database_url)
     return bare_stage

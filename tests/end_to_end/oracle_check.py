@@ -1,13 +1,13 @@
-"""What the oracle says of all that is in the topics and the database of a stage."""
+"""What the oracle says of all that is in the topics and the database of a system."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from confluent_kafka import Message
 
-from tests.conformance.contents import contents
 from tests.conformance.producers import record_of
-from tests.end_to_end.stage import Stage
+from tests.conformance.table_contents import contents
+from tests.end_to_end.system import System
 from tests.oracle.comparison import differences
 from tests.oracle.content import Row
 from tests.oracle.oracle import Oracle
@@ -26,18 +26,18 @@ class OracleCheck:
     differences: list[str]
 
 
-async def check_with_oracle(stage: Stage, environments: Iterable[Row] | None = None) -> OracleCheck:
+async def check_with_oracle(system: System, environments: Iterable[Row] | None = None) -> OracleCheck:
     """`environments`: the rows of `app_environments` before the first event; by default today's, pointing nowhere.
 
     The order of a release's events is that of their offsets: all of them must be in one partition.
     """
-    tables = await contents(stage.database_url)
+    tables = await contents(system.database_url)
     if environments is None:
         environments = [row | dict.fromkeys(_POINTER_COLUMNS) for row in tables["app_environments"]]
     oracle = Oracle(environments=environments)
-    topics = stage.topics
+    topics = system.topics
     inputs, deployment_statuses, release_statuses, dead_letters = [
-        [oracle_record(message) for message in await stage.read(topic)]
+        [oracle_record(message) for message in await system.read(topic)]
         for topic in (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
     ]
     for record in inputs:

@@ -6,8 +6,8 @@ from typing import Any
 
 from schemas.record import Headers
 from tests.conformance.producers import ToSend, headers_of
-from tests.end_to_end.events import SOURCE, Story
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.release_records import SOURCE, ReleaseRecords
+from tests.end_to_end.system import System
 
 DEPTH = 100_000
 ADDED = ("id", "reason", "detail", "topic", "partition", "offset", "timestamp", "attempts", "worker")
@@ -40,7 +40,7 @@ _numbers = iter(range(1_000_000))
 
 
 def deployment(**spoiled: Any) -> bytes:
-    data = {"release_id": str(Story().release_id), "organization_id": "o", "environment_id": "e", **spoiled}
+    data = {"release_id": str(ReleaseRecords().release_id), "organization_id": "o", "environment_id": "e", **spoiled}
     return json.dumps(data).encode()
 
 
@@ -116,21 +116,21 @@ def no_event() -> Iterator[Bad]:
     yield "unknown version", "unsupported_type", binary(data, {"type": "dev.rudder.deployment.requested.v2"})
 
 
-async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(stage: Stage) -> None:
+async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(system: System) -> None:
     """One record of each kind, and a good one behind each group of them."""
     groups = [list(group) for group in (nothing_to_read(), no_json(), no_data(), no_event())]
-    stories = [Story() for _ in groups]
+    stories = [ReleaseRecords() for _ in groups]
     sent: dict[int, Bad] = {}  # by offset: all the bad ones go to one partition
-    with stage.worker() as worker:
+    with system.worker() as worker:
         for group, story in zip(groups, stories, strict=True):
             sent |= {len(sent) + index: bad for index, bad in enumerate(group)}
-            await stage.send([record for _, _, record in group])
+            await system.send([record for _, _, record in group])
             good = [story.deploy("succeeded", release={**story.fields}), story.deploy("rolled_back")]
-            await stage.send([ToSend(value=r.value, key=r.key, headers=r.headers, partition=1) for r in good])
-        await stage.caught_up(worker)
+            await system.send([ToSend(value=r.value, key=r.key, headers=r.headers, partition=1) for r in good])
+        await system.caught_up(worker)
         assert await worker.stop() == 0
     letters = {}
-    for message in await stage.read(stage.topics.dead_letters):
+    for message in await system.read(system.topics.dead_letters):
         headers = headers_of(message)
         added = dict(headers[-len(ADDED) :])
         assert [name for name, _ in headers[-len(ADDED) :]] == [f"rudder-{name}" for name in ADDED]
@@ -139,26 +139,26 @@ async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(stage: Stage)
             name
         )
         place = (added["rudder-topic"], added["rudder-partition"], added["rudder-attempts"])
-        assert place == (stage.topics.events.encode(), b"0", b"1"), name
+        assert place == (system.topics.events.encode(), b"0", b"1"), name
         assert added["rudder-detail"], name
         assert name not in letters, f"{name} has two dead letters"
         letters[name] = (added["rudder-reason"] or b"").decode()
     assert letters == {name: reason for name, reason, _ in sent.values() if reason != TOMBSTONE}
-    rows = await stage.rows()
+    rows = await system.rows()
     assert {release["status"] for release in rows["releases"]} == {"ROLLED_BACK"}
     assert len(rows["releases"]) == len(stories)
     rejections = {row["topic_offset"]: row["reason"] for row in rows["release_event_rejections"]}
     assert rejections == {offset: reason for offset, (_, reason, _) in sent.items() if reason != TOMBSTONE}
 
 
-async def test_repeated_bad_record_has_the_same_dead_letter_id(stage: Stage) -> None:
+async def test_repeated_bad_record_has_the_same_dead_letter_id(system: System) -> None:
     """At least once, with one `rudder-id`: whoever reads dead letters tells repeats apart."""
-    stranger, nameless = Story().deploy("started"), ToSend(value=b"\xff")
-    with stage.worker() as worker:
-        await stage.send([stranger, nameless, stranger, nameless])
-        await stage.caught_up(worker)
-    letters = await stage.read(stage.topics.dead_letters)
+    stranger, nameless = ReleaseRecords().deploy("started"), ToSend(value=b"\xff")
+    with system.worker() as worker:
+        await system.send([stranger, nameless, stranger, nameless])
+        await system.caught_up(worker)
+    letters = await system.read(system.topics.dead_letters)
     ids = [dict(headers_of(letter))["rudder-id"] for letter in letters]
     assert len(letters) == 4
     assert len(set(ids)) == 3  # what has no identity is known by its place, so its repeat is another
-    assert len((await stage.rows())["release_event_rejections"]) == 3
+    assert len((await system.rows())["release_event_rejections"]) == 3

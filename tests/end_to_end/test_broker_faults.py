@@ -12,30 +12,30 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AdminClient
 
-from tests.complaints import complaints
 from tests.conformance.batches import batch_of_zeros, put_batch
 from tests.conformance.deadlines import until
 from tests.conformance.groups import members_of
 from tests.conformance.producers import ToSend, headers_of
 from tests.conformance.stores import migrate
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
-from tests.end_to_end.verifying import compared
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import System, new_topics, partitions_of
+from tests.end_to_end.verify_reports import verify_report
 from tests.end_to_end.worker_process import WorkerProcess
+from tests.error_lines import error_lines
 from tests.testkit.apache_kafka import ApacheKafka
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
 
 
 @pytest.fixture
-async def stage(apache_kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[Stage]:
+async def system(apache_kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[System]:
     """Apache Kafka, with the broker's own limits, and SQLite."""
     apache_kafka.ensure_running()
-    topics = topics_of_a_stage()
+    topics = new_topics()
     await create_topics(apache_kafka.bootstrap_servers, partitions_of(topics))
     database_url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
     await migrate(database_url)
-    yield Stage(
+    yield System(
         bootstrap_servers=apache_kafka.bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics
     )
     await asyncio.to_thread(delete_topics, apache_kafka.bootstrap_servers, list(partitions_of(topics)))
@@ -47,30 +47,30 @@ def named(bootstrap_servers: str) -> set[str]:
 
 async def not_ready_for(worker: WorkerProcess, words: str) -> None:
     async def said() -> bool:
-        assert worker.exit_code is None, worker.told()
+        assert worker.exit_code is None, worker.output()
         if await worker.status("/readyz") != 503:
             return False
         return words in (await worker.get("/readyz")).text
 
-    await until(said, what=lambda: f"/readyz says {words}: {worker.told()}")
+    await until(said, what=lambda: f"/readyz says {words}: {worker.output()}")
 
 
 @pytest.mark.parametrize("codec", ["zstd", "none"])
-async def test_oversized_dead_letter_blocks_nothing(stage: Stage, codec: str) -> None:
+async def test_oversized_dead_letter_blocks_nothing(system: System, codec: str) -> None:
     """As large as the topic takes; the dead letter's topic takes no more. The limit is named at the start."""
-    story = Story()
+    story = ReleaseRecords()
     large = b" " * 2_097_152 if codec == "zstd" else b"{" + os.urandom(1_048_400)
     bad = ToSend(value=large, key=b"key", headers=(("a", b"b"),), partition=0)
     settings = {"RUDDER_EVENT_BYTES_MAX": "4000000", "RUDDER_LOG_LEVEL": "info"}
-    with stage.worker(**settings) as worker:
+    with system.worker(**settings) as worker:
         await worker.until(lambda: "topic.advice" in worker.stderr, what="the limit is named")
-        await stage.send([bad], compression=codec)
-        await stage.send([replace(record, partition=0) for record in story.approved()])
-        await stage.caught_up(worker)
+        await system.send([bad], compression=codec)
+        await system.send([replace(record, partition=0) for record in story.approved()])
+        await system.caught_up(worker)
         assert "producer.replaced" not in worker.stderr
         assert await worker.stop() == 0
-    assert f"max.message.bytes of topic {stage.topics.dead_letters} (RUDDER_DEAD_LETTER_TOPIC)" in worker.stderr
-    [letter] = await stage.read(stage.topics.dead_letters)
+    assert f"max.message.bytes of topic {system.topics.dead_letters} (RUDDER_DEAD_LETTER_TOPIC)" in worker.stderr
+    [letter] = await system.read(system.topics.dead_letters)
     headers = dict(headers_of(letter))
     assert (letter.key(), headers["a"], headers["rudder-offset"]) == (b"key", b"b", b"0")
     if codec == "zstd":
@@ -81,126 +81,126 @@ async def test_oversized_dead_letter_blocks_nothing(stage: Stage, codec: str) ->
         assert '"limit_bytes": 1048588' in worker.stderr
 
 
-async def test_batch_that_decompresses_to_gigabytes_is_rejected(stage: Stage) -> None:
+async def test_batch_that_decompresses_to_gigabytes_is_rejected(system: System) -> None:
     """In a worker that may have 512 MB, with a batch of 419 MB that has 19 KB on disk. What is behind it is handled,
     and verify, which reads the same topic, agrees.
     """
-    records, story = 40, Story()
+    records, story = 40, ReleaseRecords()
     raw = batch_of_zeros("zstd", records=records, value_bytes=10_480_000)
-    await put_batch(stage.bootstrap_servers, stage.topics.events, raw, records=records)
-    await stage.send([replace(record, partition=0) for record in story.approved()])
-    command = (sys.executable, "-m", "tests.end_to_end.limited_worker")
-    with stage.worker(command=command, RUDDER_BREAKER_EVENTS="0") as worker:
-        await stage.caught_up(worker)
+    await put_batch(system.bootstrap_servers, system.topics.events, raw, records=records)
+    await system.send([replace(record, partition=0) for record in story.approved()])
+    command = (sys.executable, "-m", "tests.end_to_end.memory_limited_worker")
+    with system.worker(command=command, RUDDER_BREAKER_EVENTS="0") as worker:
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    rejections = (await stage.rows())["release_event_rejections"]
+    rejections = (await system.rows())["release_event_rejections"]
     assert sorted(row["topic_offset"] for row in rejections) == list(range(records))
     assert {row["reason"] for row in rejections} == {"too_large"}
     assert "the batch of offsets 0 to 39" in str(rejections[0]["detail"])
-    assert len((await stage.rows())["releases"]) == 1
-    assert len(await stage.read(stage.topics.dead_letters)) == records
-    assert (await compared(stage))["findings"] == []
+    assert len((await system.rows())["releases"]) == 1
+    assert len(await system.read(system.topics.dead_letters)) == records
+    assert (await verify_report(system))["findings"] == []
 
 
-async def test_missing_input_topic_ends_the_start_with_its_name(stage: Stage) -> None:
+async def test_missing_input_topic_ends_the_start_with_its_name(system: System) -> None:
     """Named in the log and /readyz while it is waited for; it is not created."""
     missing = f"events.{uuid4().hex}"
-    settings = {"RUDDER_INPUT_TOPICS": f"{stage.topics.events},{missing}", "RUDDER_STARTUP_TIMEOUT_SECONDS": "5"}
-    with stage.worker(**settings) as worker:
+    settings = {"RUDDER_INPUT_TOPICS": f"{system.topics.events},{missing}", "RUDDER_STARTUP_TIMEOUT_SECONDS": "5"}
+    with system.worker(**settings) as worker:
         await not_ready_for(worker, f"topic {missing} (RUDDER_INPUT_TOPICS) does not exist: create it")
         assert "silent" not in (await worker.get("/readyz")).text
-        assert await worker.ended() == 2, worker.told()
-    [line] = complaints(worker.stderr)
+        assert await worker.ended() == 2, worker.output()
+    [line] = error_lines(worker.stderr)
     assert line.startswith("rudder-worker: topics: not available after 5 s: ")
     assert missing in line
-    assert missing not in await asyncio.to_thread(named, stage.bootstrap_servers)
+    assert missing not in await asyncio.to_thread(named, system.bootstrap_servers)
 
 
-async def test_input_topic_created_during_the_start_is_read(stage: Stage) -> None:
+async def test_input_topic_created_during_the_start_is_read(system: System) -> None:
     """Whoever creates it need not restart the worker."""
     late = f"events.{uuid4().hex}"
-    stage = replace(stage, topics=replace(stage.topics, events=late))
+    system = replace(system, topics=replace(system.topics, events=late))
     try:
-        with stage.worker() as worker:
+        with system.worker() as worker:
             await worker.until(lambda: f"topic {late}" in worker.stderr, what="it is named")
-            await create_topics(stage.bootstrap_servers, {late: 1})
+            await create_topics(system.bootstrap_servers, {late: 1})
             await worker.ready()
             assert await worker.stop() == 0
     finally:
-        await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [late])
+        await asyncio.to_thread(delete_topics, system.bootstrap_servers, [late])
 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["at the start", "while it runs"])
-async def test_missing_output_topic_is_named_until_it_exists(stage: Stage, deleted: bool) -> None:
+async def test_missing_output_topic_is_named_until_it_exists(system: System, deleted: bool) -> None:
     """In the log and /readyz; what does not need it goes on, and nobody creates it."""
     topic = f"deployment-status.{uuid4().hex}"
-    stage = replace(stage, topics=replace(stage.topics, deployment_status=topic))
+    system = replace(system, topics=replace(system.topics, deployment_status=topic))
     words = f"topic {topic} (RUDDER_DEPLOYMENT_STATUS_TOPIC) does not exist: create it"
-    story = Story()
+    story = ReleaseRecords()
     if deleted:
-        await create_topics(stage.bootstrap_servers, {topic: 1})
+        await create_topics(system.bootstrap_servers, {topic: 1})
     try:
-        with stage.worker() as worker:
+        with system.worker() as worker:
             if deleted:
                 await worker.ready()
-                await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+                await asyncio.to_thread(delete_topics, system.bootstrap_servers, [topic])
             await not_ready_for(worker, words)
             assert words in worker.stderr
-            await stage.send([replace(record, partition=0) for record in story.approved()])
-            await stage.caught_up(worker)
-            assert topic not in await asyncio.to_thread(named, stage.bootstrap_servers)
-            await create_topics(stage.bootstrap_servers, {topic: 1})
-            await stage.send([replace(story.deploy("started"), partition=0)])
-            await stage.caught_up(worker)
+            await system.send([replace(record, partition=0) for record in story.approved()])
+            await system.caught_up(worker)
+            assert topic not in await asyncio.to_thread(named, system.bootstrap_servers)
+            await create_topics(system.bootstrap_servers, {topic: 1})
+            await system.send([replace(story.deploy("started"), partition=0)])
+            await system.caught_up(worker)
             await worker.ready()
             assert await worker.stop() == 0
-        assert len(await stage.read(topic)) == 1
+        assert len(await system.read(topic)) == 1
     finally:
-        await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+        await asyncio.to_thread(delete_topics, system.bootstrap_servers, [topic])
 
 
-async def test_second_worker_with_one_instance_id_ends_the_first(stage: Stage) -> None:
+async def test_second_worker_with_one_instance_id_ends_the_first(system: System) -> None:
     """With a line that names the setting; the second goes on, and its group is quiet."""
     settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_LOG_LEVEL": "info"}
-    story = Story()
-    with stage.worker("first", **settings) as first:
+    story = ReleaseRecords()
+    with system.worker("first", **settings) as first:
         await first.ready()
-        with stage.worker("second", **settings) as second:
-            assert await first.ended() == 2, first.told()
+        with system.worker("second", **settings) as second:
+            assert await first.ended() == 2, first.output()
             await second.ready()
-            await stage.send(story.approved())
-            await stage.caught_up(second)
+            await system.send(story.approved())
+            await system.caught_up(second)
             assert second.stderr.count("partitions.assigned") == 1
             assert await second.stop() == 0
-    [line] = complaints(first.stderr)
+    [line] = error_lines(first.stderr)
     assert "RUDDER_GROUP_INSTANCE_ID=one" in line
 
 
-async def test_silent_static_member_joins_again(stage: Stage) -> None:
+async def test_silent_static_member_joins_again(system: System) -> None:
     """Nobody took its place: it is no fault of a setting."""
     settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
-    with stage.worker(**settings) as worker:
+    with system.worker(**settings) as worker:
         await worker.ready()
-        [known_as] = await members_of(stage.bootstrap_servers, stage.group_id)
+        [known_as] = await members_of(system.bootstrap_servers, system.group_id)
         worker.send_signal(signal.SIGSTOP)
 
         async def forgotten() -> bool:
-            return known_as not in await members_of(stage.bootstrap_servers, stage.group_id)
+            return known_as not in await members_of(system.bootstrap_servers, system.group_id)
 
         await until(forgotten, what="its session is over")
         worker.send_signal(signal.SIGCONT)
-        await stage.send(Story().approved())
-        await stage.caught_up(worker)
+        await system.send(ReleaseRecords().approved())
+        await system.caught_up(worker)
         assert await worker.stop() == 0
 
 
-async def test_different_assignment_strategy_ends_the_start(stage: Stage) -> None:
+async def test_different_assignment_strategy_ends_the_start(system: System) -> None:
     """The line names both settings."""
-    with stage.worker("first", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="range") as first:
+    with system.worker("first", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="range") as first:
         await first.ready()
-        with stage.worker("second", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="sticky") as second:
-            assert await second.ended() == 2, second.told()
+        with system.worker("second", RUDDER_PARTITION_ASSIGNMENT_STRATEGY="sticky") as second:
+            assert await second.ended() == 2, second.output()
         assert await first.stop() == 0
-    [line] = complaints(second.stderr)
+    [line] = error_lines(second.stderr)
     assert "RUDDER_PARTITION_ASSIGNMENT_STRATEGY=sticky" in line
-    assert stage.group_id in line
+    assert system.group_id in line

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conformance.contents import Contents, insert_environments
 from tests.conformance.deadlines import until
-from tests.end_to_end.days import Day, day_of
+from tests.conformance.table_contents import Contents, insert_environments
+from tests.end_to_end.demo_day import Day, day_of
 from tests.end_to_end.oracle_check import check_with_oracle
-from tests.end_to_end.stage import Stage
-from tests.end_to_end.verifying import compared
+from tests.end_to_end.system import System
+from tests.end_to_end.verify_reports import verify_report
 from tests.end_to_end.worker_process import WorkerProcess
 
 RELEASES = 40
@@ -20,37 +20,37 @@ SOON_MISSED = {"RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
 """A dead member's partitions are given to another after so long."""
 
 
-async def entries_above(stage: Stage, count: int, *workers: WorkerProcess) -> None:
+async def entries_above(system: System, count: int, *workers: WorkerProcess) -> None:
     """Waits until so many events have had their effect."""
 
     async def reached() -> bool:
         for worker in workers:
-            assert worker.exit_code is None, worker.told()
-        return len((await stage.rows())["release_activity_logs"]) > count
+            assert worker.exit_code is None, worker.output()
+        return len((await system.rows())["release_activity_logs"]) > count
 
-    await until(reached, what=lambda: "\n".join([f"more than {count} entries", *(w.told() for w in workers)]))
+    await until(reached, what=lambda: "\n".join([f"more than {count} entries", *(w.output() for w in workers)]))
 
 
-async def assert_all_is_as_predicted(stage: Stage, day: Day) -> None:
+async def assert_all_is_as_predicted(system: System, day: Day) -> None:
     """Every row; every status change on its topic at least once, repeats with the same id only, in order per release;
     every rejection with its dead letter; all offsets committed. `verify` has nothing to add.
     """
-    checked = await check_with_oracle(stage)
+    checked = await check_with_oracle(system)
     assert checked.records == len(day.daytime) + len(day.evening)
     assert checked.differences[:20] == []
-    assert await stage.committed()
-    await assert_ids_are_the_logs(stage)
-    assert (await compared(stage))["findings"] == []
+    assert await system.committed()
+    await assert_ids_are_the_logs(system)
+    assert (await verify_report(system))["findings"] == []
 
 
-async def assert_ids_are_the_logs(stage: Stage) -> None:
-    rows = await stage.rows()
+async def assert_ids_are_the_logs(system: System) -> None:
+    rows = await system.rows()
     changes = {
-        stage.topics.release_status: {"RELEASE_CREATED", "RELEASE_STATUS_CHANGED"},
-        stage.topics.deployment_status: {"DEPLOYMENT_STATUS_CHANGED"},
+        system.topics.release_status: {"RELEASE_CREATED", "RELEASE_STATUS_CHANGED"},
+        system.topics.deployment_status: {"DEPLOYMENT_STATUS_CHANGED"},
     }
     for topic, types in changes.items():
-        published = {dict(message.headers() or ())["ce_id"] for message in await stage.read(topic)}
+        published = {dict(message.headers() or ())["ce_id"] for message in await system.read(topic)}
         assert published == {str(row["id"]).encode() for row in _entries(rows, types)}
 
 
@@ -60,25 +60,25 @@ def _entries(rows: Contents, types: set[str]) -> list[dict[str, object]]:
 
 @pytest.mark.parametrize("pair", ["apache+postgresql", "apache+mssql"], indirect=True)
 @pytest.mark.parametrize("seed", [7])
-async def test_repeatedly_killed_worker_loses_and_doubles_nothing(stage: Stage, seed: int) -> None:
+async def test_repeatedly_killed_worker_loses_and_doubles_nothing(system: System, seed: int) -> None:
     """SIGKILL at any moment, and a new worker in its place."""
     dice, day = random.Random(seed), day_of(seed, releases=RELEASES)
-    await insert_environments(stage.database_url, seed)
-    await stage.send(day.daytime)
+    await insert_environments(system.database_url, seed)
+    await system.send(day.daytime)
     activities = 0
     for life in range(KILLS):
-        with stage.worker(f"life-{life}", **SOON_MISSED) as worker:
+        with system.worker(f"life-{life}", **SOON_MISSED) as worker:
             activities += dice.randrange(20, 120)
-            await entries_above(stage, activities, worker)
+            await entries_above(system, activities, worker)
             worker.kill()
             assert worker.exit_code == -signal.SIGKILL
-        activities = len((await stage.rows())["release_activity_logs"])
-    with stage.worker("last", **SOON_MISSED) as worker:
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await stage.caught_up(worker)
+        activities = len((await system.rows())["release_activity_logs"])
+    with system.worker("last", **SOON_MISSED) as worker:
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    await assert_all_is_as_predicted(stage, day)
+    await assert_all_is_as_predicted(system, day)
 
 
 def _killed(worker: WorkerProcess) -> None:
@@ -91,29 +91,29 @@ def _stopped(worker: WorkerProcess) -> None:
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 @pytest.mark.parametrize("seed", [11])
-async def test_crash_and_stop_in_one_group_lose_nothing(stage: Stage, seed: int) -> None:
+async def test_crash_and_stop_in_one_group_lose_nothing(system: System, seed: int) -> None:
     """Two workers share the partitions; one is killed, the other stopped, and one comes in the place of each."""
     day = day_of(seed, releases=RELEASES)
-    await insert_environments(stage.database_url, seed)
+    await insert_environments(system.database_url, seed)
     third = len(day.daytime) // 3
     end: Callable[[WorkerProcess], None]
-    workers = [stage.worker("first", **SOON_MISSED), stage.worker("second", **SOON_MISSED)]
+    workers = [system.worker("first", **SOON_MISSED), system.worker("second", **SOON_MISSED)]
     try:
         for worker in workers:
             await worker.ready()
         for part, (index, end) in enumerate(((0, _killed), (1, _stopped))):
-            activities = len((await stage.rows())["release_activity_logs"])
-            await stage.send(day.daytime[part * third : (part + 1) * third])
-            await entries_above(stage, activities + 30, *workers)
+            activities = len((await system.rows())["release_activity_logs"])
+            await system.send(day.daytime[part * third : (part + 1) * third])
+            await entries_above(system, activities + 30, *workers)
             end(workers[index])
             assert await workers[index].ended() == (0 if end is _stopped else -signal.SIGKILL)
-            workers[index] = stage.worker(f"replacement-{index}", **SOON_MISSED)
-        await stage.send(day.daytime[2 * third :])
-        await stage.caught_up(*workers)
-        await stage.send(day.evening)
-        await stage.caught_up(*workers)
+            workers[index] = system.worker(f"replacement-{index}", **SOON_MISSED)
+        await system.send(day.daytime[2 * third :])
+        await system.caught_up(*workers)
+        await system.send(day.evening)
+        await system.caught_up(*workers)
         assert [await worker.stop() for worker in workers] == [0, 0]
     finally:
         for worker in workers:
             worker.kill()
-    await assert_all_is_as_predicted(stage, day)
+    await assert_all_is_as_predicted(system, day)

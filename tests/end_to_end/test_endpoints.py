@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.end_to_end.days import day_of
+from tests.end_to_end.demo_day import day_of
 from tests.end_to_end.oracle_check import check_with_oracle
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.system import System
 from tests.end_to_end.worker_process import WorkerProcess
 from worker.telemetry import METRICS
 from worker.version import __version__
@@ -28,9 +28,9 @@ async def samples(worker: WorkerProcess) -> Samples:
 
 
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
-async def test_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
+async def test_endpoints_of_an_idle_worker_answer(system: System) -> None:
     """Each metric of the documentation is there before anything happened; other paths are not found."""
-    with stage.worker() as worker:
+    with system.worker() as worker:
         await worker.ready()
         for path in ("/livez", "/readyz"):
             answer = await worker.get(path)
@@ -47,17 +47,17 @@ async def test_endpoints_of_an_idle_worker_answer(stage: Stage) -> None:
         assert build == {"version": __version__, "python": platform.python_version()}
 
 
-async def test_metrics_of_a_day_add_up(stage: Stage) -> None:
+async def test_metrics_of_a_day_add_up(system: System) -> None:
     """Every record is counted once by its outcome, every rejection by its reason, every published record by topic."""
     day = day_of(17, releases=25)
-    with stage.worker() as worker:
-        await stage.send(day.daytime)
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await stage.caught_up(worker)
+    with system.worker() as worker:
+        await system.send(day.daytime)
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await system.caught_up(worker)
         counted = await samples(worker)
         assert await worker.stop() == 0
-    expected = (await check_with_oracle(stage)).oracle.outcomes
+    expected = (await check_with_oracle(system)).oracle.outcomes
     outcomes: Counter[str] = Counter()
     for name, count in expected.items():
         outcomes[name.partition(" ")[0].lower()] += count
@@ -65,9 +65,9 @@ async def test_metrics_of_a_day_add_up(stage: Stage) -> None:
     assert found == dict(outcomes)
     reasons = {dict(labels)["reason"]: n for (name, labels), n in counted.items() if name == "rudder_rejections_total"}
     assert reasons == {name.split()[1]: count for name, count in expected.items() if " " in name}
-    topics = (stage.topics.deployment_status, stage.topics.release_status, stage.topics.dead_letters)
+    topics = (system.topics.deployment_status, system.topics.release_status, system.topics.dead_letters)
     for topic in topics:
-        assert counted["rudder_published_total", (("topic", topic),)] == len(await stage.read(topic)), topic
+        assert counted["rudder_published_total", (("topic", topic),)] == len(await system.read(topic)), topic
     total = len(day.daytime) + len(day.evening)
     for histogram in ("rudder_processing_seconds", "rudder_event_lag_seconds"):
         assert counted[f"{histogram}_count", ()] == total

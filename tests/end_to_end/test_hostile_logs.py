@@ -8,8 +8,8 @@ from typing import Literal
 import pytest
 
 from tests.conformance.producers import ToSend, headers_of
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import System
 from tests.end_to_end.worker_process import WorkerProcess
 
 COLOURS = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
@@ -30,7 +30,7 @@ def spoiled(record: ToSend, **attributes: str) -> ToSend:
 
 def records() -> list[ToSend]:
     """Rejected for every part that is told about: envelope, type, data, rules; and one that is applied."""
-    story = Story()
+    story = ReleaseRecords()
     applied = story.deploy("succeeded", release={**story.fields}, comment="\n".join([HOSTILE.replace("\0", "")] * 2))
     plain = replace(applied, key=HOSTILE.encode(), headers=(*applied.headers, (HOSTILE, HOSTILE.encode())))
     started = story.deploy("started")
@@ -41,17 +41,17 @@ def records() -> list[ToSend]:
         replace(spoiled(started), headers=(*started.headers, ("ce_extra", b"\xff"), (HOSTILE, None))),
         replace(started, headers=(("content-type", f"application/cloudevents+{HOSTILE}".encode()),)),
         replace(story.deploy("started", environment_id=""), value=json.dumps({HOSTILE: HOSTILE}).encode()),
-        Story().tell("release.submitted", {"organization_id": TURNING}),
+        ReleaseRecords().record("release.submitted", {"organization_id": TURNING}),
     ]
 
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
-async def test_record_contents_add_no_line_to_the_log(stage: Stage, log_format: Literal["json", "console"]) -> None:
+async def test_record_contents_add_no_line_to_the_log(system: System, log_format: Literal["json", "console"]) -> None:
     """At the level that tells most; the letters' own headers are printable too, and the last of their name."""
-    settings = stage.settings | {"RUDDER_LOG_LEVEL": "debug"}
-    with WorkerProcess("--log-format", log_format, "run", settings=settings, folder=stage.folder) as worker:
-        await stage.send(sent := records())
-        await stage.caught_up(worker)
+    settings = system.settings | {"RUDDER_LOG_LEVEL": "debug"}
+    with WorkerProcess("--log-format", log_format, "run", settings=settings, folder=system.folder) as worker:
+        await system.send(sent := records())
+        await system.caught_up(worker)
         assert await worker.stop() == 0
     lines = worker.stderr.removesuffix("\n").split("\n")
     assert sum("message.completed" in line for line in lines) == len(sent)
@@ -61,7 +61,7 @@ async def test_record_contents_add_no_line_to_the_log(stage: Stage, log_format: 
             assert json.loads(line)["event"] != "forged"
         else:
             assert not COLOURS.sub("", line).startswith(("{", "2026-01-01T00:00:00Z"))
-    letters = await stage.read(stage.topics.dead_letters)
+    letters = await system.read(system.topics.dead_letters)
     assert len(letters) == len(sent) - 1
     for letter in letters:
         for name, value in headers_of(letter)[-9:]:

@@ -1,4 +1,4 @@
-"""One release from its first event to a subscriber's, through real processes, in every voice that publishers have."""
+"""One release from its first event to a subscriber's, through real processes, in every form that publishers have."""
 
 import asyncio
 import json
@@ -9,9 +9,9 @@ from typing import Any, get_args
 
 import pytest
 
-from tests.conformance.contents import Contents
-from tests.end_to_end.events import MOMENT, ORGANIZATION, SOURCE, Story, Voice, data_of, parsed
-from tests.end_to_end.stage import Stage
+from tests.conformance.table_contents import Contents
+from tests.end_to_end.release_records import MOMENT, ORGANIZATION, SOURCE, Form, ReleaseRecords, data_of, parsed
+from tests.end_to_end.system import System
 
 RELEASE_PATH = [
     (None, "DRAFT"),
@@ -27,9 +27,9 @@ def minute(number: int) -> datetime:
     return MOMENT + timedelta(minutes=number)
 
 
-async def assert_rows(stage: Stage, story: Story) -> Contents:
+async def assert_rows(system: System, story: ReleaseRecords) -> Contents:
     """As the contract has them, for a release that was deployed."""
-    rows = await stage.rows()
+    rows = await system.rows()
     [release] = [row for row in rows["releases"] if row["id"] == story.release_id]
     assert (release["status"], release["created_at"], release["updated_at"]) == ("DEPLOYED", minute(1), minute(6))
     [deployment] = [row for row in rows["release_deployments"] if row["release_mgt_id"] == story.release_id]
@@ -40,11 +40,13 @@ async def assert_rows(stage: Stage, story: Story) -> Contents:
     return rows
 
 
-async def assert_status_events(stage: Stage, topic: str, rows: Contents, path: list[Any], stories: list[Story]) -> None:
+async def assert_status_events(
+    system: System, topic: str, rows: Contents, path: list[Any], stories: list[ReleaseRecords]
+) -> None:
     """In order per release, keyed by it, with the log's ids, as the SDK reads them."""
     activities = {str(row["id"]): row for row in rows["release_activity_logs"]}
     found: dict[str, list[Any]] = {str(story.release_id): [] for story in stories}
-    for message in await stage.read(topic):
+    for message in await system.read(topic):
         event = parsed(message)
         data = data_of(event)
         assert message.key() == data["release_id"].encode()
@@ -58,39 +60,39 @@ async def assert_status_events(stage: Stage, topic: str, rows: Contents, path: l
 
 
 @pytest.mark.parametrize("content_mode", ["binary", "structured"])
-async def test_every_content_mode_is_read_and_answered(stage: Stage, content_mode: str) -> None:
+async def test_every_content_mode_is_read_and_answered(system: System, content_mode: str) -> None:
     """By hand and by the SDK, in binary and in structured mode: the same rows and status events of both modes."""
-    stories: dict[Voice, Story] = {voice: Story() for voice in get_args(Voice)}
+    stories: dict[Form, ReleaseRecords] = {form: ReleaseRecords() for form in get_args(Form)}
     settings = {"api_settings": {"größe": "漢", "a": 1}, "actor": "zoë", "unknown": [1]}
-    with stage.worker(RUDDER_CONTENT_MODE=content_mode) as worker:
+    with system.worker(RUDDER_CONTENT_MODE=content_mode) as worker:
         await worker.ready()
-        for voice, story in stories.items():
-            records = story.approved(voice=voice)
-            records += [story.deploy(step, voice=voice, **settings) for step in ("requested", "started", "succeeded")]
-            await stage.send(records)
-        await stage.caught_up(worker)
+        for form, story in stories.items():
+            records = story.approved(form=form)
+            records += [story.deploy(step, form=form, **settings) for step in ("requested", "started", "succeeded")]
+            await system.send(records)
+        await system.caught_up(worker)
         assert await worker.stop() == 0
     for story in stories.values():
-        rows = await assert_rows(stage, story)
+        rows = await assert_rows(system, story)
     every = list(stories.values())
-    await assert_status_events(stage, stage.topics.release_status, rows, RELEASE_PATH, every)
-    await assert_status_events(stage, stage.topics.deployment_status, rows, DEPLOYMENT_PATH, every)
-    assert await stage.read(stage.topics.dead_letters) == []
+    await assert_status_events(system, system.topics.release_status, rows, RELEASE_PATH, every)
+    await assert_status_events(system, system.topics.deployment_status, rows, DEPLOYMENT_PATH, every)
+    assert await system.read(system.topics.dead_letters) == []
     assert len(rows["release_activity_logs"]) == len(stories) * (len(RELEASE_PATH) + len(DEPLOYMENT_PATH))
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_record_of_kcat_is_read(stage: Stage) -> None:
+async def test_record_of_kcat_is_read(system: System) -> None:
     """The publisher that everybody has at hand."""
     kcat = shutil.which("kcat") or shutil.which("kafkacat")
     if kcat is None:
         pytest.skip("kcat is not installed")
-    story = Story()
-    with stage.worker() as worker:
+    story = ReleaseRecords()
+    with system.worker() as worker:
         for record in [*story.approved(), story.deploy("succeeded")]:
             headers = [f"-H{name}={(text or b'').decode()}" for name, text in record.headers]
-            command = [kcat, "-P", "-b", stage.bootstrap_servers, "-t", stage.topics.events, "-k", "key", *headers]
+            command = [kcat, "-P", "-b", system.bootstrap_servers, "-t", system.topics.events, "-k", "key", *headers]
             await asyncio.to_thread(subprocess.run, command, input=record.value, check=True, timeout=60)
-        await stage.caught_up(worker)
-    [release] = (await stage.rows())["releases"]
+        await system.caught_up(worker)
+    [release] = (await system.rows())["releases"]
     assert (release["id"], release["status"]) == (story.release_id, "DEPLOYED")

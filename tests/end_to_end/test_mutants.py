@@ -26,11 +26,11 @@ from tests.deterministic.mutants import (
     takes_a_failed_try_for_done,
 )
 from tests.end_to_end import mutant_worker
-from tests.end_to_end.events import MOMENT, SOURCE, Story
-from tests.end_to_end.held_writes import held_writes
+from tests.end_to_end.blocked_writes import blocked_writes
 from tests.end_to_end.mutant_worker import writes_whatever_was_written_meanwhile
-from tests.end_to_end.stage import Stage
-from tests.end_to_end.verifying import LOG, verified, without_words
+from tests.end_to_end.release_records import MOMENT, SOURCE, ReleaseRecords
+from tests.end_to_end.system import System
+from tests.end_to_end.verify_reports import LOG, run_verify, without_texts
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
@@ -44,18 +44,18 @@ HIS, ANOTHERS = 0, 1
 """Partitions: of the release that meets the mishap, and of one that does not."""
 
 Start = Callable[..., WorkerProcess]
-"""Starts a worker of the kind under test; see `Stage.worker`."""
+"""Starts a worker of the kind under test; see `System.worker`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Met:
     """What the mishap leaves: where to look, and what a worker with the fault is found out by."""
 
-    stage: Stage
+    system: System
     finding: dict[str, Any]
 
 
-Mishap = Callable[[Stage, Start], AbstractAsyncContextManager[Met]]
+Mishap = Callable[[System, Start], AbstractAsyncContextManager[Met]]
 
 
 def placed(partition: int, *records: ToSend) -> list[ToSend]:
@@ -63,13 +63,13 @@ def placed(partition: int, *records: ToSend) -> list[ToSend]:
 
 
 def about_entry(
-    stage: Stage, kind: str, story: Story, told: int, *, offset: int, position: int = 0, partition: int = HIS
+    system: System, kind: str, story: ReleaseRecords, told: int, *, offset: int, position: int = 0, partition: int = HIS
 ) -> dict[str, Any]:
     """A finding about the log's entry of the event that was told as number `told`, counted from 1."""
     row = activity_id(source=SOURCE, event_id=f"{story.release_id}/{told}", position=position)
     return {
         "kind": kind,
-        "topic": stage.topics.events,
+        "topic": system.topics.events,
         "partition": partition,
         "offset": offset,
         "table": LOG,
@@ -82,136 +82,136 @@ class Bystander:
     for. Once it is committed, so is all that the worker had done before.
     """
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        story = Story()
-        self._event = placed(ANOTHERS, story.tell("release.created", story.fields))
+    def __init__(self, system: System) -> None:
+        self._stage = system
+        story = ReleaseRecords()
+        self._event = placed(ANOTHERS, story.record("release.created", story.fields))
         self._told = 0
 
-    async def tell(self, *workers: WorkerProcess) -> None:
+    async def record(self, *workers: WorkerProcess) -> None:
         self._told += 1
         await self._stage.send(self._event)
 
         async def committed() -> bool:
             for worker in workers:
-                assert worker.exit_code is None, worker.told()
+                assert worker.exit_code is None, worker.output()
             return (await self._stage.committed_offsets())[ANOTHERS] == self._told
 
-        await until(committed, what=lambda: "\n".join(["it is committed", *(worker.told() for worker in workers)]))
+        await until(committed, what=lambda: "\n".join(["it is committed", *(worker.output() for worker in workers)]))
 
 
-async def finished(stage: Stage, *workers: WorkerProcess) -> None:
+async def finished(system: System, *workers: WorkerProcess) -> None:
     """All is committed, and the workers are stopped: not before they know what a signal means."""
     for worker in workers:
         await worker.ready()
-    await stage.caught_up(*workers)
+    await system.caught_up(*workers)
     for worker in workers:
         assert await worker.stop() == 0
 
 
 @asynccontextmanager
-async def dies_before_its_rows(stage: Stage, start: Start) -> AsyncIterator[Met]:
+async def dies_before_its_rows(system: System, start: Start) -> AsyncIterator[Met]:
     """SIGKILL when all is decided and nothing is written yet, and whoever comes after goes on from the offsets."""
-    story, bystander = Story(), Bystander(stage)
+    story, bystander = ReleaseRecords(), Bystander(system)
     with start("first") as first:
-        await bystander.tell(first)
-        async with held_writes(stage.database_url) as held:
-            await stage.send(placed(HIS, story.tell("release.created", story.fields)))
-            await held.waited_for()
-            await bystander.tell(first)
+        await bystander.record(first)
+        async with blocked_writes(system.database_url) as blocked:
+            await system.send(placed(HIS, story.record("release.created", story.fields)))
+            await blocked.wait_for()
+            await bystander.record(first)
             first.kill()
-            await held.throw_out()
+            await blocked.terminate()
     with start("heir") as heir:
-        await finished(stage, heir)
-    yield Met(stage, about_entry(stage, "lost", story, 1, offset=0))
+        await finished(system, heir)
+    yield Met(system, about_entry(system, "lost", story, 1, offset=0))
 
 
 @asynccontextmanager
-async def is_thrown_out_by_its_database(stage: Stage, start: Start) -> AsyncIterator[Met]:
+async def is_thrown_out_by_its_database(system: System, start: Start) -> AsyncIterator[Met]:
     """The connection ends under the statement that writes."""
-    story = Story()
+    story = ReleaseRecords()
     with start() as worker:
-        async with held_writes(stage.database_url) as held:
-            await stage.send(placed(HIS, story.tell("release.created", story.fields)))
-            await held.waited_for()
-            await held.throw_out()
-        await finished(stage, worker)
-    yield Met(stage, about_entry(stage, "lost", story, 1, offset=0))
+        async with blocked_writes(system.database_url) as blocked:
+            await system.send(placed(HIS, story.record("release.created", story.fields)))
+            await blocked.wait_for()
+            await blocked.terminate()
+        await finished(system, worker)
+    yield Met(system, about_entry(system, "lost", story, 1, offset=0))
 
 
 @asynccontextmanager
-async def dies_before_it_publishes(stage: Stage, start: Start) -> AsyncIterator[Met]:
+async def dies_before_it_publishes(system: System, start: Start) -> AsyncIterator[Met]:
     """SIGKILL when the rows are there, and the topic that it has to tell of them is not yet."""
     topic = f"deployment-status.{uuid4().hex}"
-    stage = replace(stage, topics=replace(stage.topics, deployment_status=topic))
+    system = replace(system, topics=replace(system.topics, deployment_status=topic))
     start = partial(start, RUDDER_DEPLOYMENT_STATUS_TOPIC=topic)
-    story, bystander = Story(), Bystander(stage)
+    story, bystander = ReleaseRecords(), Bystander(system)
     try:
         with start("first") as first:
-            await stage.send(placed(HIS, *story.approved()))
-            await bystander.tell(first)
-            await stage.caught_up(first)
-            await stage.send(placed(HIS, story.deploy("requested")))
+            await system.send(placed(HIS, *story.approved()))
+            await bystander.record(first)
+            await system.caught_up(first)
+            await system.send(placed(HIS, story.deploy("requested")))
 
             async def written() -> bool:
-                assert first.exit_code is None, first.told()
-                return len((await stage.rows())["release_deployments"]) == 1
+                assert first.exit_code is None, first.output()
+                return len((await system.rows())["release_deployments"]) == 1
 
-            await until(written, what=lambda: f"it is written: {first.told()}")
-            await bystander.tell(first)
+            await until(written, what=lambda: f"it is written: {first.output()}")
+            await bystander.record(first)
             first.kill()
-        await create_topics(stage.bootstrap_servers, {topic: 1})
+        await create_topics(system.bootstrap_servers, {topic: 1})
         with start("heir") as heir:
-            await finished(stage, heir)
-        yield Met(stage, about_entry(stage, "lost", story, 4, offset=3))
+            await finished(system, heir)
+        yield Met(system, about_entry(system, "lost", story, 4, offset=3))
     finally:
-        await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+        await asyncio.to_thread(delete_topics, system.bootstrap_servers, [topic])
 
 
 @asynccontextmanager
-async def is_looked_at_before_its_rows(stage: Stage, start: Start) -> AsyncIterator[Met]:
+async def is_looked_at_before_its_rows(system: System, start: Start) -> AsyncIterator[Met]:
     """All is decided and nothing is written yet: nobody may have heard of it."""
-    story, topic = Story(), stage.topics.deployment_status
+    story, topic = ReleaseRecords(), system.topics.deployment_status
     with start() as worker:
-        await stage.send(placed(HIS, *story.approved()))
-        await stage.caught_up(worker)
-        async with held_writes(stage.database_url) as held:
-            await stage.send(placed(HIS, story.deploy("requested")))
-            await held.waited_for()
-            places = [(message.partition(), message.offset()) for message in await stage.read(topic)]
+        await system.send(placed(HIS, *story.approved()))
+        await system.caught_up(worker)
+        async with blocked_writes(system.database_url) as blocked:
+            await system.send(placed(HIS, story.deploy("requested")))
+            await blocked.wait_for()
+            places = [(message.partition(), message.offset()) for message in await system.read(topic)]
             [(partition, offset)] = places or [(None, None)]
             place = {"topic": topic, "partition": partition, "offset": offset}
-            yield Met(stage, {"kind": "invented", **place, "table": None, "row": None})
-        await finished(stage, worker)
+            yield Met(system, {"kind": "invented", **place, "table": None, "row": None})
+        await finished(system, worker)
 
 
 @asynccontextmanager
-async def meets_another_on_a_release(stage: Stage, start: Start) -> AsyncIterator[Met]:
+async def meets_another_on_a_release(system: System, start: Start) -> AsyncIterator[Met]:
     """A publisher without keys: two workers decide on what they both read before either wrote."""
-    story = Story()
+    story = ReleaseRecords()
     with start("one") as one, start("other") as other:
         shares = await until(
-            partial(_shares_of_two, stage), what=lambda: f"both have partitions: {one.told()}{other.told()}"
+            partial(_shares_of_two, system), what=lambda: f"both have partitions: {one.output()}{other.output()}"
         )
         first, second = map(min, shares)
         # Between two partitions nothing tells verify an order but the times.
         began_ms = int(MOMENT.timestamp() * 1000)
         told = [replace(record, timestamp_ms=began_ms + n * 60_000) for n, record in enumerate(story.approved(), 1)]
-        await stage.send(placed(first, *told))
-        await stage.caught_up(one, other)
-        async with held_writes(stage.database_url) as held:
+        await system.send(placed(first, *told))
+        await system.caught_up(one, other)
+        async with blocked_writes(system.database_url) as blocked:
             succeeded = story.deploy("succeeded", environment_id="staging")
             failed = story.deploy("failed", environment_id="production")
-            await stage.send(placed(first, replace(succeeded, timestamp_ms=began_ms + 240_000)))
-            await stage.send(placed(second, replace(failed, timestamp_ms=began_ms + 300_000)))
-            await held.waited_for(2)
-        await finished(stage, one, other)
-    yield Met(stage, about_entry(stage, "contradictory", story, 5, offset=0, position=1, partition=second))
+            await system.send(placed(first, replace(succeeded, timestamp_ms=began_ms + 240_000)))
+            await system.send(placed(second, replace(failed, timestamp_ms=began_ms + 300_000)))
+            await blocked.wait_for(2)
+        await finished(system, one, other)
+    yield Met(system, about_entry(system, "contradictory", story, 5, offset=0, position=1, partition=second))
 
 
-async def _shares_of_two(stage: Stage) -> list[frozenset[int]]:
+async def _shares_of_two(system: System) -> list[frozenset[int]]:
     """The partitions of each member; none as long as there are not two with some."""
-    shares = list((await members_of(stage.bootstrap_servers, stage.group_id)).values())
+    shares = list((await members_of(system.bootstrap_servers, system.group_id)).values())
     return shares if len(shares) == 2 and all(shares) else []
 
 
@@ -226,9 +226,9 @@ CASES: dict[Mishap, tuple[Mutant, ...]] = {
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 @pytest.mark.parametrize("mishap", CASES, ids=lambda mishap: mishap.__name__)
-async def test_correct_worker_passes_the_fault(stage: Stage, mishap: Mishap) -> None:
-    async with mishap(stage, partial(stage.worker, command=MODULE, **SETTINGS)) as met:
-        report = await verified(met.stage)
+async def test_correct_worker_passes_the_fault(system: System, mishap: Mishap) -> None:
+    async with mishap(system, partial(system.worker, command=MODULE, **SETTINGS)) as met:
+        report = await run_verify(met.system)
     assert report["findings"] == []
 
 
@@ -237,10 +237,10 @@ async def test_correct_worker_passes_the_fault(stage: Stage, mishap: Mishap) -> 
     ("mishap", "fault"),
     [pytest.param(mishap, fault, id=fault.__name__) for mishap, faults in CASES.items() for fault in faults],
 )
-async def test_faulty_worker_is_detected(stage: Stage, mishap: Mishap, fault: Mutant) -> None:
+async def test_faulty_worker_is_detected(system: System, mishap: Mishap, fault: Mutant) -> None:
     """Exit code 1, a finding of the kind at the place, and none of another kind."""
-    async with mishap(stage, partial(stage.worker, command=mutant_worker.command(fault), **SETTINGS)) as met:
-        report = await verified(met.stage, code=1)
-    found = without_words(report)
+    async with mishap(system, partial(system.worker, command=mutant_worker.command(fault), **SETTINGS)) as met:
+        report = await run_verify(met.system, code=1)
+    found = without_texts(report)
     assert met.finding in found, report["findings"]
     assert {one["kind"] for one in found} == {met.finding["kind"]}

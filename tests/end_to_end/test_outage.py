@@ -10,13 +10,13 @@ import pytest
 from confluent_kafka import KafkaException
 from sqlalchemy import make_url
 
-from tests.conformance.contents import insert_environments
 from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend
-from tests.end_to_end.days import day_of
-from tests.end_to_end.events import Story
+from tests.conformance.table_contents import insert_environments
+from tests.end_to_end.demo_day import day_of
 from tests.end_to_end.oracle_check import check_with_oracle
-from tests.end_to_end.stage import RECORD_BYTES_MAX, Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import RECORD_BYTES_MAX, System, new_topics, partitions_of
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.testkit.apache_kafka import ApacheKafka
@@ -32,82 +32,82 @@ SEED = 5
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 
 
-async def some_entries(stage: Stage, worker: WorkerProcess) -> None:
+async def some_entries(system: System, worker: WorkerProcess) -> None:
     async def found() -> bool:
-        assert worker.exit_code is None, worker.told()
-        return len((await stage.rows())["release_activity_logs"]) > 20
+        assert worker.exit_code is None, worker.output()
+        return len((await system.rows())["release_activity_logs"]) > 20
 
-    await until(found, what=lambda: f"work is under way: {worker.told()}")
+    await until(found, what=lambda: f"work is under way: {worker.output()}")
 
 
 async def answers(worker: WorkerProcess, path: str, status: int) -> None:
     async def does() -> bool:
-        assert worker.exit_code is None, worker.told()
+        assert worker.exit_code is None, worker.output()
         return await worker.status(path) == status
 
-    await until(does, what=lambda: f"{path} answers {status}: {worker.told()}")
+    await until(does, what=lambda: f"{path} answers {status}: {worker.output()}")
 
 
-async def led_again(stage: Stage) -> bool:
+async def led_again(system: System) -> bool:
     """A broker that was killed answers before it leads its partitions again."""
     try:
-        await stage.committed()
+        await system.committed()
     except KafkaException:
         return False
     return True
 
 
-async def assert_all_is_done(stage: Stage, worker: WorkerProcess) -> None:
+async def assert_all_is_done(system: System, worker: WorkerProcess) -> None:
     """As predicted, and each bad event of the day is the only kind of dead letter."""
-    await stage.caught_up(worker)
+    await system.caught_up(worker)
     assert await worker.stop() == 0
-    checked = await check_with_oracle(stage)
+    checked = await check_with_oracle(system)
     assert checked.differences[:10] == []
     assert "Traceback" not in worker.stderr
-    reasons = {row["reason"] for row in (await stage.rows())["release_event_rejections"]}
+    reasons = {row["reason"] for row in (await system.rows())["release_event_rejections"]}
     assert "processing_error" not in reasons
 
 
 @ON_APACHE
-async def test_stopped_database_is_waited_for(stage: Stage, postgres_server: PostgresServer) -> None:
+async def test_stopped_database_is_waited_for(system: System, postgres_server: PostgresServer) -> None:
     """/readyz tells, /livez does not: restarting the worker would bring no database back."""
     day = day_of(SEED, releases=25)
-    await insert_environments(stage.database_url, SEED)
+    await insert_environments(system.database_url, SEED)
     half = len(day.daytime) // 2
-    with stage.worker() as worker:
-        await stage.send(day.daytime[:half])
-        await some_entries(stage, worker)
+    with system.worker() as worker:
+        await system.send(day.daytime[:half])
+        await some_entries(system, worker)
         await asyncio.to_thread(postgres_server.stop)
-        await stage.send(day.daytime[half:])
+        await system.send(day.daytime[half:])
         await answers(worker, "/readyz", 503)
         for _ in range(20):
             assert await worker.status("/livez") == 200
-        letters = await stage.read(stage.topics.dead_letters)
+        letters = await system.read(system.topics.dead_letters)
         assert all(dict(letter.headers() or ())["rudder-reason"] != b"processing_error" for letter in letters)
-        assert not await stage.committed()
+        assert not await system.committed()
         await asyncio.to_thread(postgres_server.start)
         await answers(worker, "/readyz", 200)
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await assert_all_is_done(stage, worker)
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await assert_all_is_done(system, worker)
 
 
 @ON_APACHE
-async def test_crashed_broker_is_waited_for(stage: Stage, apache_kafka: ApacheKafka) -> None:
+async def test_crashed_broker_is_waited_for(system: System, apache_kafka: ApacheKafka) -> None:
     """The worker lives through it, and after it all is on its topics, in order."""
     day = day_of(SEED, releases=25)
-    await insert_environments(stage.database_url, SEED)
-    with stage.worker(RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
-        await stage.send(day.daytime)
-        await some_entries(stage, worker)
+    await insert_environments(system.database_url, SEED)
+    with system.worker(RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
+        await system.send(day.daytime)
+        await some_entries(system, worker)
         await asyncio.to_thread(apache_kafka.kill)
         for _ in range(20):
             assert await worker.status("/livez") == 200
         await asyncio.to_thread(apache_kafka.start)
-        await until(lambda: led_again(stage), what="all partitions have a leader")
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await assert_all_is_done(stage, worker)
+        await until(lambda: led_again(system), what="all partitions have a leader")
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await assert_all_is_done(system, worker)
 
 
 LINES_MAX = 40
@@ -118,7 +118,7 @@ CONCURRENCY = 16
 
 def releases(number: int) -> list[ToSend]:
     """An event each: as many lanes, and so as many messages that could all try at the same time."""
-    stories = [Story() for _ in range(number)]
+    stories = [ReleaseRecords() for _ in range(number)]
     return [story.deploy("succeeded", release={**story.fields}) for story in stories]
 
 
@@ -130,10 +130,10 @@ async def is_away(worker: WorkerProcess, dependency: str) -> None:
     """/readyz names it and nothing else, and an outage is declared; /livez sees nothing of it."""
 
     async def declared() -> bool:
-        assert worker.exit_code is None, worker.told()
+        assert worker.exit_code is None, worker.output()
         return (await samples(worker))["rudder_dependency_up", (("dependency", dependency),)] == 0
 
-    await until(declared, what=lambda: f"the {dependency} is awaited: {worker.told()}")
+    await until(declared, what=lambda: f"the {dependency} is awaited: {worker.output()}")
     answer = await worker.get("/readyz")
     assert (answer.status_code, set(answer.json())) == (503, {"status", dependency})
     assert answer.json()[dependency]
@@ -151,28 +151,28 @@ def assert_told_once(worker: WorkerProcess, dependency: str) -> None:
 
 
 @ON_APACHE
-async def test_one_probe_runs_while_the_database_is_unavailable(stage: Stage) -> None:
+async def test_one_probe_runs_while_the_database_is_unavailable(system: System) -> None:
     """Two hundred messages wait, and not one of them tries; when it is back all of them go on."""
-    url = make_url(stage.database_url)
+    url = make_url(system.database_url)
     assert url.port
     async with CountingProxy.running(url.port) as proxy:
         behind = url.set(port=proxy.port).render_as_string(hide_password=False)
-        with stage.worker(RUDDER_DATABASE_URL=behind, RUDDER_LOG_LEVEL="info") as worker:
-            await stage.send(releases(50))
-            await stage.caught_up(worker)
+        with system.worker(RUDDER_DATABASE_URL=behind, RUDDER_LOG_LEVEL="info") as worker:
+            await system.send(releases(50))
+            await system.caught_up(worker)
             proxy.go_down()
-            await stage.send(releases(200))
+            await system.send(releases(200))
             await is_away(worker, "database")
             for _ in range(3):  # the first may have found some still at their first try
                 asked, failed = proxy.turned_away, await tries_that_failed(worker)
                 await until(lambda asked=asked: proxy.turned_away > asked + 5, what="it is asked again and again")
             assert await tries_that_failed(worker) == failed
             assert failed <= 2 * CONCURRENCY
-            assert await stage.read(stage.topics.dead_letters) == []
-            assert await stage.committed_records() == 50
+            assert await system.read(system.topics.dead_letters) == []
+            assert await system.committed_records() == 50
             proxy.down = False
             await answers(worker, "/readyz", 200)
-            await assert_all_is_done(stage, worker)
+            await assert_all_is_done(system, worker)
         assert_told_once(worker, "database")
 
 
@@ -184,49 +184,49 @@ def proxied_kafka() -> Iterator[ProxiedKafka]:
 
 @pytest.fixture
 async def behind_a_proxy(
-    proxied_kafka: ProxiedKafka, stage: Stage
-) -> AsyncIterator[tuple[Stage, CountingProxy, dict[str, str]]]:
-    """A stage on the broker's own port, the proxy, and the settings of a worker that goes by it."""
-    bootstrap_servers, topics = proxied_kafka.bootstrap_servers, topics_of_a_stage()
+    proxied_kafka: ProxiedKafka, system: System
+) -> AsyncIterator[tuple[System, CountingProxy, dict[str, str]]]:
+    """A system on the broker's own port, the proxy, and the settings of a worker that goes by it."""
+    bootstrap_servers, topics = proxied_kafka.bootstrap_servers, new_topics()
     [way] = proxied_kafka.ways
     await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
     settings = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": way.bootstrap_servers, "RUDDER_LOG_LEVEL": "info"}
     async with CountingProxy.running(way.behind, port=way.port) as proxy:
-        yield replace(stage, bootstrap_servers=bootstrap_servers, topics=topics), proxy, settings
+        yield replace(system, bootstrap_servers=bootstrap_servers, topics=topics), proxy, settings
 
 
 @ON_APACHE
 async def test_unavailable_broker_is_named_and_logged_once(
-    behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
+    behind_a_proxy: tuple[System, CountingProxy, dict[str, str]],
 ) -> None:
     """Found out by an idle worker too; the Kafka client, which tries all the time, is heard once in each kind."""
-    stage, proxy, settings = behind_a_proxy
-    with stage.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
-        await stage.send(releases(50))
-        await stage.caught_up(worker)
+    system, proxy, settings = behind_a_proxy
+    with system.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
+        await system.send(releases(50))
+        await system.caught_up(worker)
         proxy.go_down()
         await is_away(worker, "broker")
-        await stage.send(releases(200))
+        await system.send(releases(200))
         asked = proxy.turned_away
         await until(lambda: proxy.turned_away > asked + 50, what="it is asked again and again")
         assert await worker.status("/readyz") == 503
-        assert await stage.read(stage.topics.dead_letters) == []
+        assert await system.read(system.topics.dead_letters) == []
         proxy.down = False
         await answers(worker, "/readyz", 200)
-        await assert_all_is_done(stage, worker)
+        await assert_all_is_done(system, worker)
     assert_told_once(worker, "broker")
 
 
 @ON_APACHE
 async def test_interrupted_broker_loses_no_record(
-    behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
+    behind_a_proxy: tuple[System, CountingProxy, dict[str, str]],
 ) -> None:
     """Cut off again and again while records are under way: written and not told, told and not acknowledged."""
-    stage, proxy, settings = behind_a_proxy
+    system, proxy, settings = behind_a_proxy
     day = day_of(SEED, releases=25)
-    await insert_environments(stage.database_url, SEED)
-    with stage.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
-        await stage.send(day.daytime)
+    await insert_environments(system.database_url, SEED)
+    with system.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
+        await system.send(day.daytime)
         for _ in range(3):
             trips = proxy.round_trips
             await until(lambda trips=trips: proxy.round_trips > trips + 20, what="work is under way")
@@ -234,52 +234,52 @@ async def test_interrupted_broker_loses_no_record(
             await is_away(worker, "broker")
             proxy.down = False
             await answers(worker, "/readyz", 200)
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await assert_all_is_done(stage, worker)
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await assert_all_is_done(system, worker)
 
 
 @ON_APACHE
 async def test_stop_in_an_outage_leaves_the_work_to_the_next(
-    behind_a_proxy: tuple[Stage, CountingProxy, dict[str, str]],
+    behind_a_proxy: tuple[System, CountingProxy, dict[str, str]],
 ) -> None:
     """In order, whatever waits at a gate: it was not begun, so it comes again."""
-    stage, broker, settings = behind_a_proxy
-    url = make_url(stage.database_url)
+    system, broker, settings = behind_a_proxy
+    url = make_url(system.database_url)
     assert url.port
     async with CountingProxy.running(url.port) as database:
         behind = url.set(port=database.port).render_as_string(hide_password=False)
         for name, proxy in (("database", database), ("broker", broker)):
-            with stage.worker(name, **settings, RUDDER_DATABASE_URL=behind) as worker:
+            with system.worker(name, **settings, RUDDER_DATABASE_URL=behind) as worker:
                 await worker.ready()
                 proxy.go_down()
-                await stage.send(releases(50))
+                await system.send(releases(50))
                 await is_away(worker, name)
                 assert await worker.stop() == 0
             assert "Traceback" not in worker.stderr
             proxy.down = False
-        with stage.worker("next", **settings, RUDDER_DATABASE_URL=behind) as worker:
-            await assert_all_is_done(stage, worker)
-    assert len((await stage.rows())["releases"]) == 100
+        with system.worker("next", **settings, RUDDER_DATABASE_URL=behind) as worker:
+            await assert_all_is_done(system, worker)
+    assert len((await system.rows())["releases"]) == 100
 
 
 @ON_APACHE
-async def test_silently_dropped_broker_connection_is_replaced(proxied_kafka: ProxiedKafka, stage: Stage) -> None:
+async def test_silently_dropped_broker_connection_is_replaced(proxied_kafka: ProxiedKafka, system: System) -> None:
     """By a firewall that rebooted: nothing arrives, nobody is told, and whoever connects anew is served. A question on
     the old connection would wait as long as the kernel does, a quarter of an hour.
     """
-    bootstrap_servers, topics = proxied_kafka.bootstrap_servers, topics_of_a_stage()
+    bootstrap_servers, topics = proxied_kafka.bootstrap_servers, new_topics()
     await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
-    stage = replace(stage, bootstrap_servers=bootstrap_servers, topics=topics)
+    system = replace(system, bootstrap_servers=bootstrap_servers, topics=topics)
     [way] = proxied_kafka.ways
     async with FaultyProxy.running(way.behind, port=way.port) as proxy:
-        with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=way.bootstrap_servers) as worker:
-            await stage.send(releases(5))
-            await stage.caught_up(worker)
+        with system.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=way.bootstrap_servers) as worker:
+            await system.send(releases(5))
+            await system.caught_up(worker)
             connections = proxy.connections
             proxy.forget()
-            await until(lambda: proxy.connections > connections, what=lambda: f"it connects anew: {worker.told()}")
-            await stage.send(releases(5))
-            await stage.caught_up(worker)
+            await until(lambda: proxy.connections > connections, what=lambda: f"it connects anew: {worker.output()}")
+            await system.send(releases(5))
+            await system.caught_up(worker)
             await answers(worker, "/readyz", 200)
-            await assert_all_is_done(stage, worker)
+            await assert_all_is_done(system, worker)

@@ -9,8 +9,8 @@ from uuid import uuid4
 import pytest
 
 from tests.conformance.producers import ToSend, headers_of
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import PARTITIONS, Stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import PARTITIONS, System
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
 
@@ -32,9 +32,9 @@ async def metric(worker: Any, name: str) -> float:
     return float(found[1])
 
 
-async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(stage: Stage) -> None:
+async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(system: System) -> None:
     """The start is overtaken by its success, an end has the start's id, a clock shows 2099, a topic was compacted."""
-    story, other = Story(), Story()
+    story, other = ReleaseRecords(), ReleaseRecords()
     succeeded, started = story.deploy("succeeded"), story.deploy("started")
     moment = dict(succeeded.headers)["ce_time"] or b""
     far_ahead = with_headers(story.deploy("requested"), time="2099-01-01T00:00:00Z")
@@ -52,18 +52,18 @@ async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(stage: Stag
         reusing,
         story.deploy("rolled_back"),
     ]
-    with stage.worker(RUDDER_BREAKER_EVENTS="20") as worker:
-        await stage.send([replace(record, partition=0) for record in records])
-        await stage.caught_up(worker)
+    with system.worker(RUDDER_BREAKER_EVENTS="20") as worker:
+        await system.send([replace(record, partition=0) for record in records])
+        await system.caught_up(worker)
         assert await metric(worker, "rudder_tombstones_total") == len(tombstones)
         assert await metric(worker, "rudder_identity_reused_total") == 1
         assert await metric(worker, "rudder_breaker_open") == 0
         assert await worker.stop() == 0
-    rows = await stage.rows()
+    rows = await system.rows()
     statuses = {(row["release_mgt_id"], row["attempt"]): row["status"] for row in rows["release_deployments"]}
     assert statuses == {(story.release_id, 1): "ROLLED_BACK", (other.release_id, 1): "IN_PROGRESS"}
     assert [row["reason"] for row in rows["release_event_rejections"]] == ["invalid_data"]
-    letters = [dict(headers_of(letter)) for letter in await stage.read(stage.topics.dead_letters)]
+    letters = [dict(headers_of(letter)) for letter in await system.read(system.topics.dead_letters)]
     assert ["/time: is " in (letter["rudder-detail"] or b"").decode() for letter in letters] == [True]
     lines = [json.loads(line) for line in worker.stderr.splitlines()]
     reused = [line for line in lines if line["event"] == "identity.reused"]
@@ -73,42 +73,42 @@ async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(stage: Stag
 
 
 @ON_APACHE
-async def test_release_number_goes_to_the_first_claim(stage: Stage) -> None:
+async def test_release_number_goes_to_the_first_claim(system: System) -> None:
     """Twenty pairs of releases, each of two tracks that some database takes for one; none depends on timing."""
     firsts, records = [], []
     for _ in range(20):
-        first, second = Story(), Story()
+        first, second = ReleaseRecords(), ReleaseRecords()
         second.component_id = first.component_id
         collides = {**second.fields, "deployment_track_id": "Main \U0001fae8"}
         firsts.append(first.release_id)
         records += [first.deploy("started", release=first.fields), second.deploy("started", release=collides)]
-    with stage.worker() as worker:
-        await stage.send([replace(record, partition=0) for record in records])
-        await stage.caught_up(worker)
+    with system.worker() as worker:
+        await system.send([replace(record, partition=0) for record in records])
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    rows = await stage.rows()
+    rows = await system.rows()
     assert {row["id"] for row in rows["releases"]} == set(firsts)
     assert [row["reason"] for row in rows["release_event_rejections"]] == ["release_conflict"] * 20
 
 
 @ON_APACHE
-async def test_bad_record_of_a_recreated_topic_is_another_record(stage: Stage) -> None:
+async def test_bad_record_of_a_recreated_topic_is_another_record(system: System) -> None:
     """At the same place, with an id and a reason of its own."""
-    with stage.worker() as worker:
-        await stage.send([ToSend(value=b"{", partition=0, timestamp_ms=1_700_000_000_000)])
-        await stage.caught_up(worker)
+    with system.worker() as worker:
+        await system.send([ToSend(value=b"{", partition=0, timestamp_ms=1_700_000_000_000)])
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    delete_topics(stage.bootstrap_servers, [stage.topics.events])
-    await create_topics(stage.bootstrap_servers, {stage.topics.events: PARTITIONS})
-    again = replace(stage, group_id=f"group.{uuid4().hex}")
+    delete_topics(system.bootstrap_servers, [system.topics.events])
+    await create_topics(system.bootstrap_servers, {system.topics.events: PARTITIONS})
+    again = replace(system, group_id=f"group.{uuid4().hex}")
     with again.worker() as worker:
         await again.send([ToSend(value=b"[]", partition=0, timestamp_ms=1_700_000_000_001)])
         await again.caught_up(worker)
         assert await worker.stop() == 0
-    rows = (await stage.rows())["release_event_rejections"]
+    rows = (await system.rows())["release_event_rejections"]
     assert sorted((row["topic_offset"], row["reason"]) for row in rows) == [
         (0, "malformed_json"),
         (0, "not_a_cloudevent"),
     ]
-    letters = [dict(headers_of(letter)) for letter in await stage.read(stage.topics.dead_letters)]
+    letters = [dict(headers_of(letter)) for letter in await system.read(system.topics.dead_letters)]
     assert {(letter["rudder-id"] or b"").decode() for letter in letters} == {str(row["id"]) for row in rows}

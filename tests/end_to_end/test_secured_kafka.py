@@ -11,12 +11,12 @@ from uuid import uuid4
 import pytest
 from confluent_kafka.admin import AclOperation, ResourceType
 
-from tests.complaints import complaints
 from tests.conformance.deadlines import until
 from tests.conformance.stores import migrate
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import System, new_topics, partitions_of
 from tests.end_to_end.worker_process import WorkerProcess
+from tests.error_lines import error_lines
 from tests.testkit.availability import started
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
@@ -32,12 +32,12 @@ def kafka() -> Iterator[SecuredKafka]:
 
 
 @pytest.fixture
-async def stage(kafka: SecuredKafka, tmp_path: Path) -> Stage:
-    topics = topics_of_a_stage()
+async def system(kafka: SecuredKafka, tmp_path: Path) -> System:
+    topics = new_topics()
     await create_topics(kafka.bootstrap_servers, partitions_of(topics))
     database_url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
     await migrate(database_url)
-    return Stage(bootstrap_servers=kafka.bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)
+    return System(bootstrap_servers=kafka.bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)
 
 
 def tls(kafka: SecuredKafka) -> Settings:
@@ -71,16 +71,16 @@ LOCKS = {"tls": tls, "mutual tls": mutual_tls, "scram": scram}
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-async def test_authorized_worker_consumes_and_publishes(stage: Stage, kafka: SecuredKafka, lock: str) -> None:
+async def test_authorized_worker_consumes_and_publishes(system: System, kafka: SecuredKafka, lock: str) -> None:
     """A release, its deployment, and a dead letter: all three of its clients' ways."""
-    story = Story()
-    await stage.send([story.deploy("succeeded", release={**story.fields}), Story().deploy("started")])
-    with stage.worker(**LOCKS[lock](kafka)) as worker:
-        await stage.caught_up(worker)
+    story = ReleaseRecords()
+    await system.send([story.deploy("succeeded", release={**story.fields}), ReleaseRecords().deploy("started")])
+    with system.worker(**LOCKS[lock](kafka)) as worker:
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    assert [row["status"] for row in (await stage.rows())["release_deployments"]] == ["SUCCESS"]
-    assert len(await stage.read(stage.topics.deployment_status)) == 1
-    assert len(await stage.read(stage.topics.dead_letters)) == 1
+    assert [row["status"] for row in (await system.rows())["release_deployments"]] == ["SUCCESS"]
+    assert len(await system.read(system.topics.deployment_status)) == 1
+    assert len(await system.read(system.topics.dead_letters)) == 1
 
 
 REFUSED: dict[str, tuple[str, Settings, str]] = {
@@ -98,37 +98,37 @@ REFUSED: dict[str, tuple[str, Settings, str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_refused_login_is_one_line(stage: Stage, kafka: SecuredKafka, name: str) -> None:
+async def test_refused_login_is_one_line(system: System, kafka: SecuredKafka, name: str) -> None:
     """With exit code 2, without a traceback, and without any password."""
     lock, changes, words = REFUSED[name]
     settings = LOCKS[lock](kafka)
     for key, value in changes.items():
         full = key if key.startswith("RUDDER_") else f"RUDDER_KAFKA_SSL_{key}"
         settings[full] = kafka.file(value) if value.endswith(".pem") else value
-    with stage.worker(RUDDER_STARTUP_TIMEOUT_SECONDS="0", **settings) as worker:
-        assert await worker.ended() == 2, worker.told()
-    own = complaints(worker.stderr)
-    assert len(own) == 1, worker.told()
-    assert own[0].startswith("rudder-worker: "), worker.told()
-    assert words in own[0], worker.told()
-    assert "Traceback" not in worker.told()
+    with system.worker(RUDDER_STARTUP_TIMEOUT_SECONDS="0", **settings) as worker:
+        assert await worker.ended() == 2, worker.output()
+    own = error_lines(worker.stderr)
+    assert len(own) == 1, worker.output()
+    assert own[0].startswith("rudder-worker: "), worker.output()
+    assert words in own[0], worker.output()
+    assert "Traceback" not in worker.output()
     for secret in (PASSWORD, KEY_PASSWORD, "wr0ng"):
         assert secret not in worker.stderr + worker.stdout
 
 
-async def test_changed_password_is_read_again_from_its_file(stage: Stage, kafka: SecuredKafka) -> None:
+async def test_changed_password_is_read_again_from_its_file(system: System, kafka: SecuredKafka) -> None:
     """A rotation: the broker has the new one first, the file later, and every connection is made anew between. What the
     broker refuses is a login, in the log and in /readyz, and no outage; the worker goes on without a restart.
     """
-    name, story = f"rotating-{uuid4().hex}", Story()
+    name, story = f"rotating-{uuid4().hex}", ReleaseRecords()
     kafka.set_password(name, "first-pa55")
-    secret = stage.folder / "password"
+    secret = system.folder / "password"
     secret.write_text("first-pa55\n", encoding="ascii")
     settings = scram(kafka) | {"RUDDER_KAFKA_SASL_USERNAME": name, "RUDDER_KAFKA_SASL_PASSWORD_FILE": str(secret)}
     del settings["RUDDER_KAFKA_SASL_PASSWORD"]
-    with stage.worker(**settings) as worker:
-        await stage.send(story.approved())
-        await stage.caught_up(worker)
+    with system.worker(**settings) as worker:
+        await system.send(story.approved())
+        await system.caught_up(worker)
         kafka.set_password(name, "second-pa55")
         await asyncio.to_thread(kafka.restart)
         await worker.until(lambda: "broker.refused" in worker.stderr, what="the login is refused")
@@ -137,95 +137,95 @@ async def test_changed_password_is_read_again_from_its_file(stage: Stage, kafka:
         async def is_said() -> bool:
             return "refuses the worker" in (await worker.get("/readyz")).text
 
-        await until(is_said, what=lambda: f"/readyz says so: {worker.told()}")
+        await until(is_said, what=lambda: f"/readyz says so: {worker.output()}")
         secret.write_text("second-pa55\n", encoding="ascii")
-        await stage.send([story.deploy("started")])
-        await stage.caught_up(worker)
+        await system.send([story.deploy("started")])
+        await system.caught_up(worker)
         await worker.ready()
         assert await worker.stop() == 0
     for password in ("first-pa55", "second-pa55"):
         assert password not in worker.stderr
 
 
-async def test_lasting_refused_login_ends_the_worker_with_one_line(stage: Stage, kafka: SecuredKafka) -> None:
+async def test_lasting_refused_login_ends_the_worker_with_one_line(system: System, kafka: SecuredKafka) -> None:
     """Exit code 2, as at the start."""
     name = f"refused-{uuid4().hex}"
     kafka.set_password(name, "first-pa55")
     settings = scram(kafka) | {"RUDDER_KAFKA_SASL_USERNAME": name, "RUDDER_KAFKA_SASL_PASSWORD": "first-pa55"}
-    command = (sys.executable, "-m", "tests.end_to_end.impatient_worker")
-    with stage.worker(command=command, **settings) as worker:
+    command = (sys.executable, "-m", "tests.end_to_end.short_timeout_worker")
+    with system.worker(command=command, **settings) as worker:
         await worker.ready()
         kafka.set_password(name, "second-pa55")
         await asyncio.to_thread(kafka.restart)
-        assert await worker.ended() == 2, worker.told()
-    [line] = complaints(worker.stderr)
+        assert await worker.ended() == 2, worker.output()
+    [line] = error_lines(worker.stderr)
     assert f"login {name} by SCRAM-SHA-512" in line
     assert "RUDDER_KAFKA_SASL_USERNAME" in line
 
 
-async def test_changed_client_certificate_is_read_again(stage: Stage, kafka: SecuredKafka) -> None:
+async def test_changed_client_certificate_is_read_again(system: System, kafka: SecuredKafka) -> None:
     """What was a certificate of an authority that nobody trusts is replaced by a good one: the start goes on."""
-    certificate, key = stage.folder / "client.pem", stage.folder / "client.key"
+    certificate, key = system.folder / "client.pem", system.folder / "client.key"
     for path, other in ((certificate, "other.pem"), (key, "other.key")):
         shutil.copy(kafka.file(other), path)
     settings = mutual_tls(kafka) | {
         "RUDDER_KAFKA_SSL_CERTFILE": str(certificate),
         "RUDDER_KAFKA_SSL_KEYFILE": str(key),
     }
-    with stage.worker(**settings) as worker:
+    with system.worker(**settings) as worker:
         await worker.until(lambda: "the TLS connection to Kafka" in worker.stderr, what="it is refused")
         for path, good in ((key, "client.key"), (certificate, "client.pem")):
             shutil.copy(kafka.file(good), path)
-        await stage.send(Story().approved())
-        await stage.caught_up(worker)
+        await system.send(ReleaseRecords().approved())
+        await system.caught_up(worker)
         assert await worker.stop() == 0
 
 
 @pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
-async def test_revoked_privilege_is_named_until_it_is_granted(stage: Stage, kafka: SecuredKafka, what: str) -> None:
+async def test_revoked_privilege_is_named_until_it_is_granted(system: System, kafka: SecuredKafka, what: str) -> None:
     """In the log and /readyz; then the worker goes on, and nothing is lost."""
     kind, name, operation = {
-        "input topic": (ResourceType.TOPIC, stage.topics.events, AclOperation.READ),
-        "group": (ResourceType.GROUP, stage.group_id, AclOperation.READ),
-        "output topic": (ResourceType.TOPIC, stage.topics.deployment_status, AclOperation.WRITE),
+        "input topic": (ResourceType.TOPIC, system.topics.events, AclOperation.READ),
+        "group": (ResourceType.GROUP, system.group_id, AclOperation.READ),
+        "output topic": (ResourceType.TOPIC, system.topics.deployment_status, AclOperation.WRITE),
     }[what]
-    story = Story()
-    with stage.worker(**scram(kafka)) as worker:
-        await stage.send(story.approved())
-        await stage.caught_up(worker)
+    story = ReleaseRecords()
+    with system.worker(**scram(kafka)) as worker:
+        await system.send(story.approved())
+        await system.caught_up(worker)
         with kafka.denied(USER, operation, kind, name):
-            await stage.send([story.deploy("started")])
+            await system.send([story.deploy("started")])
             await worker.until(lambda: "broker.refused" in worker.stderr, what="it is logged")
             assert f"grant login {USER} the privilege" in worker.stderr
 
             async def is_said() -> bool:
                 return "grant login" in (await worker.get("/readyz")).text
 
-            await until(is_said, what=lambda: f"/readyz says so: {worker.told()}")
-        await stage.caught_up(worker)
+            await until(is_said, what=lambda: f"/readyz says so: {worker.output()}")
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    assert len(await stage.read(stage.topics.deployment_status)) == 1
+    assert len(await system.read(system.topics.deployment_status)) == 1
 
 
 @pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
-async def test_check_config_names_a_missing_privilege(stage: Stage, kafka: SecuredKafka, what: str) -> None:
+async def test_check_config_names_a_missing_privilege(system: System, kafka: SecuredKafka, what: str) -> None:
     """Before the worker starts, and without writing to the topics or joining the group."""
     kind, name, operation, check = {
-        "input topic": (ResourceType.TOPIC, stage.topics.events, AclOperation.READ, "topics"),
-        "group": (ResourceType.GROUP, stage.group_id, AclOperation.READ, "group"),
-        "output topic": (ResourceType.TOPIC, stage.topics.dead_letters, AclOperation.WRITE, "topics"),
+        "input topic": (ResourceType.TOPIC, system.topics.events, AclOperation.READ, "topics"),
+        "group": (ResourceType.GROUP, system.group_id, AclOperation.READ, "group"),
+        "output topic": (ResourceType.TOPIC, system.topics.dead_letters, AclOperation.WRITE, "topics"),
     }[what]
-    settings = stage.settings | scram(kafka)
+    settings = system.settings | scram(kafka)
     command = ("check-config", "--connect", "--json")
     with (
         kafka.denied(USER, operation, kind, name),
-        WorkerProcess(*command, settings=settings, folder=stage.folder, name="denied") as denied,
+        WorkerProcess(*command, settings=settings, folder=system.folder, name="denied") as denied,
     ):
-        assert await denied.ended() == 1, denied.told()
+        assert await denied.ended() == 1, denied.output()
     problems = {one["name"]: one["problem"] for one in json.loads(denied.stdout)["connections"]}
     assert f"the worker lacks the privilege {operation.name.title()} on" in str(problems[check])
     assert name in denied.stdout
     assert problems["broker"] is None
-    with WorkerProcess(*command, settings=settings, folder=stage.folder, name="granted") as granted:
-        assert await granted.ended() == 0, granted.told()
+    with WorkerProcess(*command, settings=settings, folder=system.folder, name="granted") as granted:
+        assert await granted.ended() == 0, granted.output()
     assert "was not checked" not in granted.stdout

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from tests.conformance.producers import ToSend, headers_of
-from tests.end_to_end.events import ORGANIZATION, SOURCE, Story
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.release_records import ORGANIZATION, SOURCE, ReleaseRecords
+from tests.end_to_end.system import System
 
 REDRIVE = ("rudder-redrive", b"1")
 
@@ -15,33 +15,33 @@ def spoken_by(source: str, record: ToSend) -> ToSend:
     )
 
 
-async def test_only_a_listed_source_has_an_effect(stage: Stage) -> None:
+async def test_only_a_listed_source_has_an_effect(system: System) -> None:
     """A stranger's event is rejected, and so is its redrive; after a restart with a longer list its redrive applies."""
-    sources = stage.folder / "sources.toml"
+    sources = system.folder / "sources.toml"
     sources.write_text(f"[organizations]\n{ORGANIZATION} = ['{SOURCE}']\n", encoding="utf-8")
     settings = {"RUDDER_SOURCES_FILE": str(sources)}
-    story = Story()
+    story = ReleaseRecords()
     known = story.deploy("succeeded", release={**story.fields})
     stranger = spoken_by("/stranger", story.deploy("rolled_back"))
     redriven = replace(stranger, headers=(*stranger.headers, REDRIVE))
-    with stage.worker("first", **settings) as worker:
-        await stage.send([known, stranger, stranger, redriven])
-        await stage.caught_up(worker)
+    with system.worker("first", **settings) as worker:
+        await system.send([known, stranger, stranger, redriven])
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    rows = await stage.rows()
+    rows = await system.rows()
     assert [row["status"] for row in rows["release_deployments"]] == ["SUCCESS"]
     (rejection,) = rows["release_event_rejections"]
     assert (rejection["reason"], rejection["resolved_at"]) == ("source_not_allowed", None)
-    letters = [dict(headers_of(letter)) for letter in await stage.read(stage.topics.dead_letters)]
+    letters = [dict(headers_of(letter)) for letter in await system.read(system.topics.dead_letters)]
     assert {letter["rudder-reason"] for letter in letters} == {b"source_not_allowed"}
     assert {letter["rudder-id"] for letter in letters} == {str(rejection["id"]).encode()}
     assert len(letters) == 3
     sources.write_text(f"[organizations]\n{ORGANIZATION} = ['{SOURCE}', '/stranger*']\n", encoding="utf-8")
-    with stage.worker("second", **settings) as worker:
-        await stage.send([redriven])
-        await stage.caught_up(worker)
+    with system.worker("second", **settings) as worker:
+        await system.send([redriven])
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    rows = await stage.rows()
+    rows = await system.rows()
     assert [row["status"] for row in rows["release_deployments"]] == ["ROLLED_BACK"]
     (rejection,) = rows["release_event_rejections"]
     assert rejection["resolved_at"] is not None

@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
-from tests.complaints import complaints
-from tests.conformance.catalogue import run
+from tests.conformance.catalog import run
 from tests.conformance.deadlines import until
-from tests.end_to_end.days import day_of
-from tests.end_to_end.events import Story
-from tests.end_to_end.held_writes import held_writes
+from tests.end_to_end.blocked_writes import blocked_writes
+from tests.end_to_end.demo_day import day_of
 from tests.end_to_end.oracle_check import check_with_oracle
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import System
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
+from tests.error_lines import error_lines
 from tests.testkit.postgres import PostgresServer
 from worker.demo.broker import free_port
 from worker.version import __version__
@@ -29,12 +29,12 @@ AT_ONCE = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "0"}
 
 
 def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
-    assert worker.exit_code == 2, worker.told()
-    own = complaints(worker.stderr)
-    assert len(own) == 1, worker.told()
-    assert own[0].startswith("rudder-worker: "), worker.told()
-    assert all(word in own[0] for word in words), worker.told()
-    assert "Traceback" not in worker.told()
+    assert worker.exit_code == 2, worker.output()
+    own = error_lines(worker.stderr)
+    assert len(own) == 1, worker.output()
+    assert own[0].startswith("rudder-worker: "), worker.output()
+    assert all(word in own[0] for word in words), worker.output()
+    assert "Traceback" not in worker.output()
     assert worker.stdout == ""
 
 
@@ -43,53 +43,53 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
     [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0), (signal.SIGQUIT, 0)],
     ids=["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"],
 )
-async def test_signal_ends_the_worker_in_order(stage: Stage, number: signal.Signals, exit_code: int) -> None:
+async def test_signal_ends_the_worker_in_order(system: System, number: signal.Signals, exit_code: int) -> None:
     """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""
     day = day_of(3, releases=16)
-    await stage.send(day.daytime)
-    with stage.worker("first") as worker:
+    await system.send(day.daytime)
+    with system.worker("first") as worker:
 
         async def under_way() -> bool:
-            return len((await stage.rows())["release_activity_logs"]) > 20
+            return len((await system.rows())["release_activity_logs"]) > 20
 
-        await until(under_way, what=lambda: f"work is under way: {worker.told()}")
+        await until(under_way, what=lambda: f"work is under way: {worker.output()}")
         worker.send_signal(number)
         assert await worker.ended() == exit_code
         assert "Traceback" not in worker.stderr
-    assert 0 < await stage.committed_records() < len(day.daytime)
-    with stage.worker("second") as worker:
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await stage.caught_up(worker)
+    assert 0 < await system.committed_records() < len(day.daytime)
+    with system.worker("second") as worker:
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    checked = await check_with_oracle(stage)
+    checked = await check_with_oracle(system)
     assert checked.differences == []
 
 
 @APACHE
-async def test_http_is_served_until_the_drain_is_over(stage: Stage) -> None:
+async def test_http_is_served_until_the_drain_is_over(system: System) -> None:
     """An orchestrator sees a worker that is healthy, and its last metrics can be scraped."""
-    with stage.worker(RUDDER_DATABASE_TIMEOUT_SECONDS="30", RUDDER_LOG_LEVEL="info") as worker:
+    with system.worker(RUDDER_DATABASE_TIMEOUT_SECONDS="30", RUDDER_LOG_LEVEL="info") as worker:
         await worker.ready()
-        async with held_writes(stage.database_url) as held:
-            story = Story()
-            await stage.send([story.tell("release.created", story.fields)])
-            await held.waited_for()
+        async with blocked_writes(system.database_url) as blocked:
+            story = ReleaseRecords()
+            await system.send([story.record("release.created", story.fields)])
+            await blocked.wait_for()
             worker.send_signal(signal.SIGTERM)
             await worker.until(lambda: "worker.stopping" in worker.stderr, what="it stops")
             for _ in range(30):  # more than one round of the HTTP server
                 assert [await worker.status(path) for path in ("/livez", "/readyz")] == [200, 200]
                 assert (await samples(worker))["rudder_in_flight_records", ()] == 1
         assert await worker.ended() == 0
-    assert await stage.committed()
+    assert await system.committed()
 
 
 @APACHE
-async def test_start_and_stop_are_logged_with_their_fields(stage: Stage) -> None:
+async def test_start_and_stop_are_logged_with_their_fields(system: System) -> None:
     """What tells one worker from another, without the password of the database; and why the worker stops."""
-    url = make_url(stage.database_url).set(password="s3cret").render_as_string(hide_password=False)
+    url = make_url(system.database_url).set(password="s3cret").render_as_string(hide_password=False)
     settings = {"RUDDER_DATABASE_URL": url, "RUDDER_KAFKA_CLIENT_ID": "worker-7", "RUDDER_LOG_LEVEL": "info"}
-    with stage.worker(**settings) as worker:
+    with system.worker(**settings) as worker:
         await worker.until(lambda: "worker.started" in worker.stderr, what="it has started")
         assert await worker.stop() == 0
     lines = [json.loads(line) for line in worker.stderr.splitlines()]
@@ -97,38 +97,38 @@ async def test_start_and_stop_are_logged_with_their_fields(stage: Stage) -> None
     assert {name: started.get(name) for name in STARTED_FIELDS} == {
         "level": "info",
         "version": __version__,
-        "group": stage.group_id,
+        "group": system.group_id,
         "client_id": "worker-7",
-        "input_topics": [stage.topics.events],
-        "output_topics": [stage.topics.deployment_status, stage.topics.release_status, stage.topics.dead_letters],
-        "brokers": stage.bootstrap_servers,
+        "input_topics": [system.topics.events],
+        "output_topics": [system.topics.deployment_status, system.topics.release_status, system.topics.dead_letters],
+        "brokers": system.bootstrap_servers,
         "database": url.replace("s3cret", "***"),
     }
-    assert "s3cret" not in worker.told()
+    assert "s3cret" not in worker.output()
     [stopping] = [line for line in lines if line["event"] == "worker.stopping"]
     assert (stopping["level"], stopping["cause"]) == ("info", "SIGTERM")
 
 
 @EMBEDDED
-async def test_idle_worker_ends_at_once(stage: Stage) -> None:
+async def test_idle_worker_ends_at_once(system: System) -> None:
     """Nothing to finish is no reason to wait; what was done since the last commit is committed."""
-    with stage.worker(RUDDER_COMMIT_INTERVAL_SECONDS="1000") as worker:
+    with system.worker(RUDDER_COMMIT_INTERVAL_SECONDS="1000") as worker:
         await worker.ready()
-        await stage.send(Story().approved())
+        await system.send(ReleaseRecords().approved())
 
         async def done() -> bool:
-            return len((await stage.rows())["release_activity_logs"]) == 3
+            return len((await system.rows())["release_activity_logs"]) == 3
 
-        await until(done, what=lambda: f"all is done: {worker.told()}")
+        await until(done, what=lambda: f"all is done: {worker.output()}")
         assert await worker.stop() == 0
-        assert await stage.committed()
+        assert await system.committed()
         assert "Traceback" not in worker.stderr
 
 
 @EMBEDDED
-async def test_signal_ends_a_worker_that_waits_for_a_broker(stage: Stage) -> None:
+async def test_signal_ends_a_worker_that_waits_for_a_broker(system: System) -> None:
     """For a broker that never comes."""
-    with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}") as worker:
+    with system.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}") as worker:
         await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
         assert await worker.status("/livez") == 200
         assert await worker.status("/readyz") == 503
@@ -137,28 +137,28 @@ async def test_signal_ends_a_worker_that_waits_for_a_broker(stage: Stage) -> Non
 
 @EMBEDDED
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
-async def test_unreachable_database_is_one_line(stage: Stage, kind: str) -> None:
+async def test_unreachable_database_is_one_line(system: System, kind: str) -> None:
     """Where waiting is not wanted."""
     nowhere = {
         "postgresql": f"postgresql+asyncpg://somebody:s3cret@127.0.0.1:{free_port()}/rudder",
-        "sqlite": f"sqlite+aiosqlite:///{stage.folder / 'missing' / 'rudder.sqlite3'}",
+        "sqlite": f"sqlite+aiosqlite:///{system.folder / 'missing' / 'rudder.sqlite3'}",
     }
-    with stage.worker(RUDDER_DATABASE_URL=nowhere[kind], **AT_ONCE) as worker:
+    with system.worker(RUDDER_DATABASE_URL=nowhere[kind], **AT_ONCE) as worker:
         await worker.ended()
         assert_one_clear_line(worker, "database")
-        assert "s3cret" not in worker.told()
+        assert "s3cret" not in worker.output()
 
 
 @EMBEDDED
-async def test_unreachable_broker_is_one_line(stage: Stage) -> None:
+async def test_unreachable_broker_is_one_line(system: System) -> None:
     nowhere = f"127.0.0.1:{free_port()}"
-    with stage.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=nowhere, **AT_ONCE) as worker:
+    with system.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=nowhere, **AT_ONCE) as worker:
         await worker.ended()
         assert_one_clear_line(worker, "broker", nowhere)
 
 
 @EMBEDDED
-async def test_database_without_tables_is_one_line(bare_stage: Stage) -> None:
+async def test_database_without_tables_is_one_line(bare_stage: System) -> None:
     """However patient the worker is: it says which command makes them."""
     with bare_stage.worker() as worker:
         await worker.ended()
@@ -166,49 +166,49 @@ async def test_database_without_tables_is_one_line(bare_stage: Stage) -> None:
 
 
 @EMBEDDED
-async def test_session_timeout_the_broker_refuses_is_one_line(stage: Stage) -> None:
+async def test_session_timeout_the_broker_refuses_is_one_line(system: System) -> None:
     """Waiting does not make a setting right."""
-    with stage.worker(RUDDER_SESSION_TIMEOUT_SECONDS="0.5", RUDDER_STARTUP_TIMEOUT_SECONDS="3") as worker:
+    with system.worker(RUDDER_SESSION_TIMEOUT_SECONDS="0.5", RUDDER_STARTUP_TIMEOUT_SECONDS="3") as worker:
         await worker.ended()
         assert_one_clear_line(worker, "InvalidSessionTimeout")
         assert "dependency.unavailable" not in worker.stderr
 
 
 @EMBEDDED
-async def test_port_in_use_is_one_line(stage: Stage) -> None:
-    with stage.worker("first") as first:
+async def test_port_in_use_is_one_line(system: System) -> None:
+    with system.worker("first") as first:
         await first.ready()
         taken = str(first.http_port)
-        with stage.worker("second", RUDDER_HTTP_PORT=taken) as second:
+        with system.worker("second", RUDDER_HTTP_PORT=taken) as second:
             await second.ended()
             assert_one_clear_line(second, taken)
 
 
 @APACHE
-async def test_database_that_starts_late_is_waited_for(stage: Stage, postgres_server: PostgresServer) -> None:
+async def test_database_that_starts_late_is_waited_for(system: System, postgres_server: PostgresServer) -> None:
     """A cluster starts in any order."""
     await asyncio.to_thread(postgres_server.stop)
-    with stage.worker() as worker:
+    with system.worker() as worker:
         await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
         assert await worker.status("/livez") == 200
         assert await worker.status("/readyz") == 503
         await asyncio.to_thread(postgres_server.start)
         await worker.ready()
-        story = Story()
-        await stage.send(story.approved())
-        await stage.caught_up(worker)
-    assert [release["status"] for release in (await stage.rows())["releases"]] == ["APPROVED"]
+        story = ReleaseRecords()
+        await system.send(story.approved())
+        await system.caught_up(worker)
+    assert [release["status"] for release in (await system.rows())["releases"]] == ["APPROVED"]
 
 
 @EMBEDDED
-async def test_migrate_makes_a_database_that_run_accepts(bare_stage: Stage) -> None:
+async def test_migrate_makes_a_database_that_run_accepts(bare_stage: System) -> None:
     """Twice as well as once, up, down and up again."""
     for number, arguments in enumerate((["migrate"], ["migrate"], ["migrate", "--down", "base"], ["migrate"])):
         folder: Path = bare_stage.folder
         with WorkerProcess(
             *arguments, settings=bare_stage.settings, folder=folder, name=f"migrate-{number}"
         ) as migrating:
-            assert await migrating.ended() == 0, migrating.told()
+            assert await migrating.ended() == 0, migrating.output()
     assert await asyncio.to_thread(run, bare_stage.database_url, "SELECT count(*) FROM releases") == [(0,)]
     with bare_stage.worker() as worker:
         await worker.ready()

@@ -11,10 +11,10 @@ import pytest
 from confluent_kafka import Consumer, Message
 
 from schemas.times import format_time
-from tests.conformance.contents import Contents
 from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
-from tests.end_to_end.days import day_of
-from tests.end_to_end.stage import Stage
+from tests.conformance.table_contents import Contents
+from tests.end_to_end.demo_day import day_of
+from tests.end_to_end.system import System
 
 SEED = 2026
 ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
@@ -41,11 +41,11 @@ class Subscriber:
             self.dropped += 1
 
 
-async def consumed(stage: Stage) -> list[dict[str, Any]]:
+async def consumed(system: System) -> list[dict[str, Any]]:
     """The data of all status events, as one consumer of both topics receives them."""
-    topics = [stage.topics.deployment_status, stage.topics.release_status]
-    count = sum([len(await stage.read(topic)) for topic in topics])
-    return await asyncio.to_thread(_consume, stage.bootstrap_servers, topics, count)
+    topics = [system.topics.deployment_status, system.topics.release_status]
+    count = sum([len(await system.read(topic)) for topic in topics])
+    return await asyncio.to_thread(_consume, system.bootstrap_servers, topics, count)
 
 
 def _consume(bootstrap_servers: str, topics: list[str], count: int) -> list[dict[str, Any]]:
@@ -70,11 +70,11 @@ def _consume(bootstrap_servers: str, topics: list[str], count: int) -> list[dict
         consumer.close()
 
 
-async def repeat_some(stage: Stage, topic: str) -> int:
+async def repeat_some(system: System, topic: str) -> int:
     """Publish copies of a third of the topic's records behind them, in no order, as a faulty mirror might."""
-    records = await stage.read(topic)
+    records = await system.read(topic)
     chosen = Random(SEED).sample(records, len(records) // 3)
-    await asyncio.to_thread(send, stage.bootstrap_servers, topic, [_copy(message) for message in chosen])
+    await asyncio.to_thread(send, system.bootstrap_servers, topic, [_copy(message) for message in chosen])
     return len(chosen)
 
 
@@ -115,23 +115,23 @@ def state_known(subscriber: Subscriber) -> dict[str, tuple[Any, ...]]:
 
 
 @ON_SQLITE
-async def test_subscriber_ends_with_the_state_of_the_database(stage: Stage) -> None:
+async def test_subscriber_ends_with_the_state_of_the_database(system: System) -> None:
     """Single status events come again, and the whole input topic is replayed by another group, before it is read."""
     day = day_of(SEED, releases=40)
-    with stage.worker() as worker:
-        await stage.send(day.daytime)
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await stage.caught_up(worker)
+    with system.worker() as worker:
+        await system.send(day.daytime)
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await system.caught_up(worker)
         assert await worker.stop() == 0
     repeated = [
-        await repeat_some(stage, topic) for topic in (stage.topics.deployment_status, stage.topics.release_status)
+        await repeat_some(system, topic) for topic in (system.topics.deployment_status, system.topics.release_status)
     ]
-    replay = replace(stage, group_id=f"group.{uuid4().hex}")
+    replay = replace(system, group_id=f"group.{uuid4().hex}")
     with replay.worker() as worker:
         await replay.caught_up(worker)
         assert await worker.stop() == 0
-    rows, received = await stage.rows(), await consumed(stage)
+    rows, received = await system.rows(), await consumed(system)
     versions = {str(row["release_mgt_id"]): row["version"] for row in rows["release_versions"]}
     subscriber = Subscriber()
     for data in received:

@@ -18,13 +18,13 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from sqlalchemy import URL, make_url
 
-from tests.conformance.contents import insert_environments, insert_rows
 from tests.conformance.deadlines import until
 from tests.conformance.producers import WAIT_SECONDS, ToSend, headers_of, send
-from tests.end_to_end.days import day_of
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import PARTITIONS, Stage
-from tests.end_to_end.verifying import LOG, REJECTIONS, compared, verified, without_words
+from tests.conformance.table_contents import insert_environments, insert_rows
+from tests.end_to_end.demo_day import day_of
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import PARTITIONS, System
+from tests.end_to_end.verify_reports import LOG, REJECTIONS, run_verify, verify_report, without_texts
 from tests.end_to_end.worker_process import ROOT, WorkerProcess
 from tests.testkit.postgres import PostgresServer
 from tests.testkit.topic_creation import create_topics
@@ -41,21 +41,21 @@ ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 class Told:
     """A deployed release, then at the last offset an event that is rejected; all by one partition."""
 
-    stage: Stage
-    story: Story
+    system: System
+    story: ReleaseRecords
     partition: int
     last_offset: int
 
     @classmethod
-    async def on(cls, stage: Stage) -> "Told":
-        story = Story()
+    async def on(cls, system: System) -> "Told":
+        story = ReleaseRecords()
         records = [*story.approved(), *(story.deploy(step) for step in ("requested", "started", "succeeded"))]
-        with stage.worker() as worker:
-            await stage.send([*records, story.tell("release.rejected")])
-            await stage.caught_up(worker)
+        with system.worker() as worker:
+            await system.send([*records, story.record("release.rejected")])
+            await system.caught_up(worker)
             assert await worker.stop() == 0
-        last = (await stage.read(stage.topics.events))[-1]
-        return cls(stage=stage, story=story, partition=_number(last.partition()), last_offset=_number(last.offset()))
+        last = (await system.read(system.topics.events))[-1]
+        return cls(system=system, story=story, partition=_number(last.partition()), last_offset=_number(last.offset()))
 
     def activity(self, told: int, position: int = 0) -> str:
         """The id of a row of the log: of the event that was told as number `told`, counted from 1."""
@@ -66,7 +66,7 @@ class Told:
         """A finding about an input record, or about a row alone."""
         return {
             "kind": kind,
-            "topic": None if offset is None else self.stage.topics.events,
+            "topic": None if offset is None else self.system.topics.events,
             "partition": None if offset is None else self.partition,
             "offset": offset,
             "table": table,
@@ -79,50 +79,50 @@ def _number(of: int | None) -> int:
     return of
 
 
-async def test_day_of_a_correct_system_has_no_findings(stage: Stage) -> None:
+async def test_day_of_a_correct_system_has_no_findings(system: System) -> None:
     """Repeats, rejections, redrives and late events and all; nothing is left unchecked, and nothing is written."""
     day = day_of(SEED, releases=60)
-    await insert_environments(stage.database_url, SEED)
-    with stage.worker() as worker:
-        await stage.send(day.daytime)
-        await stage.caught_up(worker)
-        await stage.send(day.evening)
-        await stage.caught_up(worker)
+    await insert_environments(system.database_url, SEED)
+    with system.worker() as worker:
+        await system.send(day.daytime)
+        await system.caught_up(worker)
+        await system.send(day.evening)
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    before = await stage.rows()
-    report = await verified(stage)
+    before = await system.rows()
+    report = await run_verify(system)
     assert (report["ok"], report["findings"]) == (True, [])
     counts = report["counts"]
     assert list(counts) == list(COUNTS)
     assert counts["records"] == len(day.daytime) + len(day.evening)
     assert [counts[name] for name in ("uncommitted", "pending", "unverifiable", "foreign")] == [0] * 4
     assert min(counts["releases"], counts["rejections"], counts["status_events"], counts["dead_letters"]) > 0
-    assert await stage.rows() == before
-    assert await stage.committed()
+    assert await system.rows() == before
+    assert await system.committed()
 
 
 @pytest.mark.parametrize(
     ("pair", "killed"), [("embedded+sqlite", False), ("apache+postgresql", True)], indirect=["pair"]
 )
-async def test_running_system_has_no_findings(stage: Stage, killed: bool) -> None:
+async def test_running_system_has_no_findings(system: System, killed: bool) -> None:
     """Looked at again and again while workers work a day off, one after the other; once in the middle of a step."""
     day = day_of(SEED, releases=30)
-    await insert_environments(stage.database_url, SEED)
+    await insert_environments(system.database_url, SEED)
     slow = {"RUDDER_CONCURRENCY": "1"}
     uncommitted = []
-    with stage.worker(**slow) as worker:
+    with system.worker(**slow) as worker:
         await worker.ready()
-        await stage.send(day.daytime)
+        await system.send(day.daytime)
 
         async def begun() -> bool:
-            return len((await stage.rows())["release_activity_logs"]) > 5
+            return len((await system.rows())["release_activity_logs"]) > 5
 
-        await until(begun, what=lambda: f"it has begun: {worker.told()}")
+        await until(begun, what=lambda: f"it has begun: {worker.output()}")
         for held in (True, False):
             if held:
                 worker.send_signal(signal.SIGSTOP)
             try:
-                report = await compared(stage)
+                report = await verify_report(system)
             finally:
                 worker.send_signal(signal.SIGCONT)
             assert report["findings"] == []
@@ -131,16 +131,16 @@ async def test_running_system_has_no_findings(stage: Stage, killed: bool) -> Non
             worker.kill()  # what it had under way is written and not published, or published and not committed
         else:
             assert await worker.stop() == 0
-    report = await compared(stage)
+    report = await verify_report(system)
     assert report["findings"] == []
-    with stage.worker("heir", **slow) as heir:
+    with system.worker("heir", **slow) as heir:
         await heir.ready()
         while report["counts"]["uncommitted"]:
-            assert heir.exit_code is None, heir.told()
-            report = await compared(stage)
+            assert heir.exit_code is None, heir.output()
+            report = await verify_report(system)
             assert report["findings"] == []
         assert await heir.stop() == 0
-    assert (await compared(stage))["findings"] == []
+    assert (await verify_report(system))["findings"] == []
     assert max(uncommitted) > 0
 
 
@@ -153,11 +153,11 @@ def harmed(path: Path, *statements: str) -> None:
 
 
 @ON_SQLITE
-async def test_each_fault_of_the_tables_has_its_finding(stage: Stage) -> None:
+async def test_each_fault_of_the_tables_has_its_finding(system: System) -> None:
     """One harm at a time, to a copy of the file; nothing else is said than what was done."""
-    told = await Told.on(stage)
+    told = await Told.on(system)
     release = str(told.story.release_id)
-    [deployment] = (await stage.rows())["release_deployments"]
+    [deployment] = (await system.rows())["release_deployments"]
     rejection = told.activity(7)
     copied = f"SELECT '00000000-0000-0000-0000-000000000001', {_LOG_COLUMNS} FROM {LOG} WHERE id = '{told.activity(5)}'"
     harms: dict[str, dict[str, Any]] = {
@@ -184,14 +184,14 @@ async def test_each_fault_of_the_tables_has_its_finding(stage: Stage) -> None:
             "invented", table="release_apim_base_revisions", row=None, offset=None
         ),
     }
-    sound = stage.folder / "rudder.sqlite3"
+    sound = system.folder / "rudder.sqlite3"
     for number, (statement, expected) in enumerate(harms.items()):
-        path = stage.folder / f"harmed-{number}.sqlite3"
+        path = system.folder / f"harmed-{number}.sqlite3"
         shutil.copy(sound, path)
         harmed(path, statement)
-        copy = replace(stage, database_url=f"sqlite+aiosqlite:///{path}")
-        report = await compared(copy)
-        assert without_words(report) == [expected], statement
+        copy = replace(system, database_url=f"sqlite+aiosqlite:///{path}")
+        report = await verify_report(copy)
+        assert without_texts(report) == [expected], statement
         assert report["findings_total"] == 1
         assert report["findings_by_kind"][expected["kind"]] == 1
 
@@ -203,22 +203,22 @@ _LOG_COLUMNS = (
 
 
 @ON_SQLITE
-async def test_each_fault_of_the_environments_has_its_finding(stage: Stage) -> None:
+async def test_each_fault_of_the_environments_has_its_finding(system: System) -> None:
     """Two releases of a component succeeded in one environment, the second later. Whoever sets the pointer of a row to
     another deployment than the latest is found out; a row that is younger than both is only counted.
     """
-    first, second = Story(), Story()
-    second.component_id, second.told = first.component_id, 60
+    first, second = ReleaseRecords(), ReleaseRecords()
+    second.component_id, second.count = first.component_id, 60
     row = {"id": uuid4(), "component_id": first.component_id, "deployment_track_id": "main"}
     young = {**row, "id": uuid4(), "environment_id": "production", "deployment_track_id": "other"}
-    await insert_rows(stage.database_url, "app_environments", [{**row, "environment_id": "production"}, young])
+    await insert_rows(system.database_url, "app_environments", [{**row, "environment_id": "production"}, young])
     block = {**second.fields, "release_number": 2}
-    with stage.worker() as worker:
-        await stage.send([*first.approved(), first.deploy("succeeded"), first.deploy("requested")])
-        await stage.send([second.deploy("succeeded", release=block)])
-        await stage.caught_up(worker)
+    with system.worker() as worker:
+        await system.send([*first.approved(), first.deploy("succeeded"), first.deploy("requested")])
+        await system.send([second.deploy("succeeded", release=block)])
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    [moved] = [one for one in await stage.read(stage.topics.events) if one.key() == str(second.release_id).encode()]
+    [moved] = [one for one in await system.read(system.topics.events) if one.key() == str(second.release_id).encode()]
     harms = {
         f"release_mgt_release_id = '{first.release_id}', release_mgt_deployment_id = '{deployment_of(first)}', "
         "release_mgt_deployment_name = '20260317-1.1'": ("contradictory", moved),
@@ -226,23 +226,23 @@ async def test_each_fault_of_the_environments_has_its_finding(stage: Stage) -> N
         "release_mgt_deployment_id = '00000000-0000-0000-0000-000000000001'": ("invented", None),
         f"release_mgt_deployment_id = '{deployment_of(first, attempt=2)}'": ("contradictory", None),
     }
-    report = await verified(stage)
+    report = await run_verify(system)
     assert (report["findings"], report["counts"]["environments"], report["counts"]["environments_unset"]) == ([], 2, 0)
     for number, (change, (kind, message)) in enumerate(harms.items()):
-        path = stage.folder / f"harmed-{number}.sqlite3"
-        shutil.copy(stage.folder / "rudder.sqlite3", path)
+        path = system.folder / f"harmed-{number}.sqlite3"
+        shutil.copy(system.folder / "rudder.sqlite3", path)
         harmed(path, f"UPDATE app_environments SET {change} WHERE id = '{row['id']}'")
-        report = await compared(replace(stage, database_url=f"sqlite+aiosqlite:///{path}"))
-        place = message and (stage.topics.events, message.partition(), message.offset())
-        [found] = without_words(report)
+        report = await verify_report(replace(system, database_url=f"sqlite+aiosqlite:///{path}"))
+        place = message and (system.topics.events, message.partition(), message.offset())
+        [found] = without_texts(report)
         assert (found.pop("topic"), found.pop("partition"), found.pop("offset")) == (place or (None, None, None))
         assert found == {"kind": kind, "table": "app_environments", "row": str(row["id"])}, change
-    harmed(stage.folder / "rudder.sqlite3", "UPDATE app_environments SET deployment_track_id = 'main'")
-    report = await compared(stage)
+    harmed(system.folder / "rudder.sqlite3", "UPDATE app_environments SET deployment_track_id = 'main'")
+    report = await verify_report(system)
     assert (report["findings"], report["counts"]["environments_unset"]) == ([], 1)
 
 
-def deployment_of(story: Story, attempt: int = 1) -> str:
+def deployment_of(story: ReleaseRecords, attempt: int = 1) -> str:
     of = deployment_id(release_id=story.release_id, environment_id="production", config_revision=1, attempt=attempt)
     return str(of)
 
@@ -254,11 +254,11 @@ def as_sent(message: Message, **changes: Any) -> ToSend:
     return replace(ToSend(key=key, value=value, headers=headers_of(message)), **changes)
 
 
-async def publish(stage: Stage, topic: str, records: Iterable[ToSend]) -> list[tuple[int, int]]:
+async def publish(system: System, topic: str, records: Iterable[ToSend]) -> list[tuple[int, int]]:
     """What somebody else publishes there; where it stands."""
-    known = {_place(message) for message in await stage.read(topic)}
-    await asyncio.to_thread(send, stage.bootstrap_servers, topic, list(records))
-    return [place for message in await stage.read(topic) if (place := _place(message)) not in known]
+    known = {_place(message) for message in await system.read(topic)}
+    await asyncio.to_thread(send, system.bootstrap_servers, topic, list(records))
+    return [place for message in await system.read(topic) if (place := _place(message)) not in known]
 
 
 def _place(message: Message) -> tuple[int, int]:
@@ -269,35 +269,35 @@ def _place(message: Message) -> tuple[int, int]:
 @pytest.mark.parametrize("partition", [0, 1])
 @pytest.mark.parametrize("approved", [True, False], ids=["and applied", "and rejected again"])
 async def test_event_redriven_with_the_right_release_has_no_findings(
-    stage: Stage, approved: bool, partition: int
+    system: System, approved: bool, partition: int
 ) -> None:
     """Rejected for a release that there is not; an operator mends it, and sends it back under its old id."""
-    wrong, right = Story(), Story()
-    refused, right.told = wrong.deploy("requested"), 60
+    wrong, right = ReleaseRecords(), ReleaseRecords()
+    refused, right.count = wrong.deploy("requested"), 60
     before = right.approved() if approved else []
     mended = right.deploy("started")
     event_id = dict(refused.headers)["ce_id"]
     headers = tuple((name, event_id if name == "ce_id" else text) for name, text in mended.headers)
     mended = replace(mended, headers=(*headers, ("rudder-redrive", b"")))
-    with stage.worker() as worker:
-        await stage.send([replace(refused, partition=0)])
-        await stage.caught_up(worker)
-        await stage.send([replace(record, partition=partition) for record in (*before, mended)])
+    with system.worker() as worker:
+        await system.send([replace(refused, partition=0)])
+        await system.caught_up(worker)
+        await system.send([replace(record, partition=partition) for record in (*before, mended)])
         await worker.ready()
-        await stage.caught_up(worker)
+        await system.caught_up(worker)
         assert await worker.stop() == 0
-    [rejection] = (await stage.rows())[REJECTIONS]
+    [rejection] = (await system.rows())[REJECTIONS]
     assert (rejection["resolved_at"] is not None) == approved
-    assert (await compared(stage))["findings"] == []
+    assert (await verify_report(system))["findings"] == []
 
 
 @ON_SQLITE
-async def test_each_wrong_output_record_has_its_finding(stage: Stage) -> None:
+async def test_each_wrong_output_record_has_its_finding(system: System) -> None:
     """A repeat with other content, an event with an id of its own, a dead letter of a record that was applied."""
-    told = await Told.on(stage)
-    statuses, letters = stage.topics.deployment_status, stage.topics.dead_letters
-    [first, *_] = await stage.read(statuses)
-    [letter] = await stage.read(letters)
+    told = await Told.on(system)
+    statuses, letters = system.topics.deployment_status, system.topics.dead_letters
+    [first, *_] = await system.read(statuses)
+    [letter] = await system.read(letters)
     first_value = first.value()
     assert isinstance(first_value, bytes)
     changed = as_sent(first, value=first_value.replace(b'"PENDING"', b'"FAILED"'))
@@ -306,11 +306,11 @@ async def test_each_wrong_output_record_has_its_finding(stage: Stage) -> None:
         (name, str(told.last_offset - 1).encode() if name == "rudder-offset" else text)
         for name, text in headers_of(letter)
     )
-    assert await publish(stage, statuses, [as_sent(first)])  # a mere repeat
-    [contradictory] = await publish(stage, statuses, [changed])
-    [invented] = await publish(stage, statuses, [as_sent(first, headers=other_id)])
-    [of_another] = await publish(stage, letters, [as_sent(letter, headers=of_applied)])
-    report = await compared(stage)
+    assert await publish(system, statuses, [as_sent(first)])  # a mere repeat
+    [contradictory] = await publish(system, statuses, [changed])
+    [invented] = await publish(system, statuses, [as_sent(first, headers=other_id)])
+    [of_another] = await publish(system, letters, [as_sent(letter, headers=of_applied)])
+    report = await verify_report(system)
     found = {(one["kind"], one["topic"], one["partition"], one["offset"]) for one in report["findings"]}
     assert found == {
         ("contradictory", statuses, *contradictory),
@@ -318,27 +318,27 @@ async def test_each_wrong_output_record_has_its_finding(stage: Stage) -> None:
         ("invented", letters, *of_another),
     }
     assert report["findings_total"] == 3
-    [cut] = (await compared(stage, findings_max=1))["findings"]
+    [cut] = (await verify_report(system, findings_max=1))["findings"]
     assert cut in report["findings"]
 
 
 @ON_SQLITE
-async def test_reordered_or_incomplete_status_topic_has_findings(stage: Stage) -> None:
+async def test_reordered_or_incomplete_status_topic_has_findings(system: System) -> None:
     """The same events written to a topic anew: two of them changed places, or one left out."""
-    told = await Told.on(stage)
-    first, second, third = map(as_sent, await stage.read(stage.topics.deployment_status))
+    told = await Told.on(system)
+    first, second, third = map(as_sent, await system.read(system.topics.deployment_status))
     for kind, records, finding in (
         ("out_of_order", [second, first, third], None),
         ("lost", [first, third], told.finding("lost", table=LOG, row=told.activity(5), offset=4)),
     ):
-        topic = f"{stage.topics.deployment_status}.{kind}"
-        rewritten = replace(stage, topics=replace(stage.topics, deployment_status=topic))
-        await create_topics(stage.bootstrap_servers, {topic: 1})
+        topic = f"{system.topics.deployment_status}.{kind}"
+        rewritten = replace(system, topics=replace(system.topics, deployment_status=topic))
+        await create_topics(system.bootstrap_servers, {topic: 1})
         try:
-            places = await publish(stage, topic, records)
-            [found] = without_words(await compared(rewritten))
+            places = await publish(system, topic, records)
+            [found] = without_texts(await verify_report(rewritten))
         finally:
-            await asyncio.to_thread(delete_topics, stage.bootstrap_servers, [topic])
+            await asyncio.to_thread(delete_topics, system.bootstrap_servers, [topic])
         if finding is None:
             assert (found["kind"], found["topic"], found["partition"], found["offset"]) == (kind, topic, *places[1])
         else:
@@ -346,22 +346,22 @@ async def test_reordered_or_incomplete_status_topic_has_findings(stage: Stage) -
 
 
 @ON_SQLITE
-async def test_committed_record_that_was_not_handled_is_lost(stage: Stage) -> None:
+async def test_committed_record_that_was_not_handled_is_lost(system: System) -> None:
     """As if an operator had set the group's offsets past it."""
-    told = await Told.on(stage)
-    await stage.send([told.story.tell("activity.recorded", {"activity_type": "X", "activity_data": {}})])
-    report = await verified(stage)
+    told = await Told.on(system)
+    await system.send([told.story.record("activity.recorded", {"activity_type": "X", "activity_data": {}})])
+    report = await run_verify(system)
     assert (report["counts"]["uncommitted"], report["counts"]["pending"]) == (1, 1)
-    await asyncio.to_thread(skip_to_the_end, stage)
-    report = await verified(stage, code=1)
-    assert without_words(report) == [told.finding("lost", table=LOG, row=told.activity(8), offset=7)]
+    await asyncio.to_thread(skip_to_the_end, system)
+    report = await run_verify(system, code=1)
+    assert without_texts(report) == [told.finding("lost", table=LOG, row=told.activity(8), offset=7)]
 
 
-def skip_to_the_end(stage: Stage) -> None:
-    settings = {"bootstrap.servers": stage.bootstrap_servers, "group.id": stage.group_id, "enable.auto.commit": False}
+def skip_to_the_end(system: System) -> None:
+    settings = {"bootstrap.servers": system.bootstrap_servers, "group.id": system.group_id, "enable.auto.commit": False}
     consumer = Consumer(settings)
     try:
-        partitions = [TopicPartition(stage.topics.events, number) for number in range(PARTITIONS)]
+        partitions = [TopicPartition(system.topics.events, number) for number in range(PARTITIONS)]
         ends = [consumer.get_watermark_offsets(partition, timeout=WAIT_SECONDS) for partition in partitions]
         for partition, end in zip(partitions, ends, strict=True):
             assert end is not None
@@ -372,26 +372,26 @@ def skip_to_the_end(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_records_deleted_by_retention_are_counted(stage: Stage) -> None:
+async def test_records_deleted_by_retention_are_counted(system: System) -> None:
     """Of the input, half of a release; of the outputs, all that there was so far."""
-    told = await Told.on(stage)
-    topics = stage.topics
-    await delete_before(stage, {topics.events: 4})
-    report = await compared(stage)
+    told = await Told.on(system)
+    topics = system.topics
+    await delete_before(system, {topics.events: 4})
+    report = await verify_report(system)
     assert (report["findings"], report["counts"]["unverifiable"]) == ([], 5)
-    ends = {topic: len(await stage.read(topic)) for topic in (topics.release_status, topics.dead_letters)}
-    await delete_before(stage, ends)
-    report = await compared(stage)
+    ends = {topic: len(await system.read(topic)) for topic in (topics.release_status, topics.dead_letters)}
+    await delete_before(system, ends)
+    report = await verify_report(system)
     assert report["findings"] == []
     assert report["counts"]["dead_letters"] == 0
     assert told.last_offset == 6
 
 
-async def delete_before(stage: Stage, offsets: Mapping[str, int]) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=stage.bootstrap_servers)
+async def delete_before(system: System, offsets: Mapping[str, int]) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=system.bootstrap_servers)
     await admin.start()
     try:
-        consumed = {topic: await stage.read(topic) for topic in offsets}
+        consumed = {topic: await system.read(topic) for topic in offsets}
         await admin.delete_records(
             {
                 AioPartition(topic, partition): RecordsToDelete(before_offset=before)
@@ -405,16 +405,16 @@ async def delete_before(stage: Stage, offsets: Mapping[str, int]) -> None:
 
 @ON_SQLITE
 @pytest.mark.parametrize("settings", ["topic", "dead letters", "broker", "tables"])
-async def test_unreadable_topic_or_database_is_one_line(stage: Stage, settings: str) -> None:
+async def test_unreadable_topic_or_database_is_one_line(system: System, settings: str) -> None:
     """Exit code 2, no traceback, and no topic is made by asking for it."""
     wrong = {
-        "topic": {"RUDDER_INPUT_TOPICS": f"{stage.topics.events}.none"},
-        "dead letters": {"RUDDER_DEAD_LETTER_TOPIC": f"{stage.topics.dead_letters}.none"},
+        "topic": {"RUDDER_INPUT_TOPICS": f"{system.topics.events}.none"},
+        "dead letters": {"RUDDER_DEAD_LETTER_TOPIC": f"{system.topics.dead_letters}.none"},
         "broker": {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
-        "tables": {"RUDDER_DATABASE_URL": f"sqlite+aiosqlite:///{stage.folder / 'none.sqlite3'}"},
+        "tables": {"RUDDER_DATABASE_URL": f"sqlite+aiosqlite:///{system.folder / 'none.sqlite3'}"},
     }[settings]
-    with WorkerProcess("verify", settings=stage.settings | wrong, folder=stage.folder, name="verify") as process:
-        assert await process.ended() == 2, process.told()
+    with WorkerProcess("verify", settings=system.settings | wrong, folder=system.folder, name="verify") as process:
+        assert await process.ended() == 2, process.output()
         assert process.stdout == ""
         [line] = [line for line in process.stderr.splitlines() if line.startswith("rudder-worker: ")]
         assert "Traceback" not in process.stderr
@@ -440,12 +440,14 @@ def reader(pair: tuple[str, str], postgres_server: PostgresServer) -> Iterator[U
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_verify_needs_no_privilege_but_select(stage: Stage, reader: URL, postgres_server: PostgresServer) -> None:
+async def test_verify_needs_no_privilege_but_select(
+    system: System, reader: URL, postgres_server: PostgresServer
+) -> None:
     """SELECT on the tables that the page names, and on no other; without it, one line says what is missing."""
-    told = await Told.on(stage)
-    asking = replace(stage, database_url=reader.render_as_string(hide_password=False))
-    with WorkerProcess("verify", settings=asking.settings, folder=stage.folder, name="refused") as refused:
-        assert await refused.ended() == 2, refused.told()
+    told = await Told.on(system)
+    asking = replace(system, database_url=reader.render_as_string(hide_password=False))
+    with WorkerProcess("verify", settings=asking.settings, folder=system.folder, name="refused") as refused:
+        assert await refused.ended() == 2, refused.output()
         [line] = [line for line in refused.stderr.splitlines() if line.startswith("rudder-worker: ")]
         assert "permission denied" in line
     [sentence] = re.findall(r"\| `verify` \| SELECT on (.*) \|", PRIVILEGES.read_text("utf-8"))
@@ -453,32 +455,32 @@ async def test_verify_needs_no_privilege_but_select(stage: Stage, reader: URL, p
     assert "app_environments" in tables
     for table in tables:
         postgres_server.execute(f'GRANT SELECT ON {table} TO "{reader.username}"', database=str(reader.database))
-    report = await verified(asking)
+    report = await run_verify(asking)
     assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
     assert report["counts"]["activities"] > 0
 
 
 @ON_SQLITE
-async def test_empty_topic_is_a_warning(stage: Stage) -> None:
+async def test_empty_topic_is_a_warning(system: System) -> None:
     """A wrong topic, or a retention that was too quick, looks like a sound system otherwise."""
-    with WorkerProcess("verify", settings=stage.settings, folder=stage.folder, name="verify") as process:
-        assert await process.ended() == 0, process.told()
+    with WorkerProcess("verify", settings=system.settings, folder=system.folder, name="verify") as process:
+        assert await process.ended() == 0, process.output()
         assert "rudder-worker: warning: the input topics hold no records" in process.stderr
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_aborted_records_are_ignored(stage: Stage) -> None:
+async def test_aborted_records_are_ignored(system: System) -> None:
     """An aborted transaction at the end of the input: its records are not read, nor waited for."""
-    told = await Told.on(stage)
-    await asyncio.to_thread(publish_and_take_back, stage, told.partition)
-    report = await compared(stage)
+    told = await Told.on(system)
+    await asyncio.to_thread(publish_and_take_back, system, told.partition)
+    report = await verify_report(system)
     assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
 
 
-def publish_and_take_back(stage: Stage, partition: int) -> None:
-    producer = Producer({"bootstrap.servers": stage.bootstrap_servers, "transactional.id": stage.group_id})
+def publish_and_take_back(system: System, partition: int) -> None:
+    producer = Producer({"bootstrap.servers": system.bootstrap_servers, "transactional.id": system.group_id})
     producer.init_transactions()
     producer.begin_transaction()
-    producer.produce(stage.topics.events, value=b"{}", partition=partition)
+    producer.produce(system.topics.events, value=b"{}", partition=partition)
     assert producer.flush(WAIT_SECONDS) == 0
     producer.abort_transaction()

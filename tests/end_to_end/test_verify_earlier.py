@@ -14,9 +14,9 @@ from sqlalchemy import make_url
 
 from tests.conformance.producers import ToSend, headers_of, send
 from tests.conformance.stores import migrate
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import Stage, partitions_of, topics_of_a_stage
-from tests.end_to_end.verifying import compared
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import System, new_topics, partitions_of
+from tests.end_to_end.verify_reports import verify_report
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
 
@@ -25,15 +25,15 @@ TRACE = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01
 ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 
-async def work(stage: Stage) -> None:
-    with stage.worker() as worker:
-        await stage.caught_up(worker)
+async def work(system: System) -> None:
+    with system.worker() as worker:
+        await system.caught_up(worker)
         assert await worker.stop() == 0
 
 
-def forget_versions(stage: Stage) -> None:
+def forget_versions(system: System) -> None:
     """Leave the database as revision 0.0.223 had it."""
-    with closing(sqlite3.connect(str(make_url(stage.database_url).database))) as database, database:
+    with closing(sqlite3.connect(str(make_url(system.database_url).database))) as database, database:
         for id_, text in database.execute("SELECT id, activity_data FROM release_activity_logs").fetchall():
             database.execute("UPDATE release_activity_logs SET activity_data = ? WHERE id = ?", (_earlier(text), id_))
         database.execute("DROP TABLE release_versions")
@@ -54,37 +54,37 @@ def _as_published_earlier(message: Message) -> ToSend:
 
 
 @pytest.fixture
-async def earlier(stage: Stage) -> AsyncIterator[Stage]:
-    """The same stage with status topics of its own, which are still empty."""
-    names = topics_of_a_stage()
-    topics = replace(stage.topics, deployment_status=names.deployment_status, release_status=names.release_status)
+async def earlier(system: System) -> AsyncIterator[System]:
+    """The same system with status topics of its own, which are still empty."""
+    names = new_topics()
+    topics = replace(system.topics, deployment_status=names.deployment_status, release_status=names.release_status)
     partitions = {name: partitions_of(topics)[name] for name in (topics.deployment_status, topics.release_status)}
-    await create_topics(stage.bootstrap_servers, partitions)
-    yield replace(stage, topics=topics)
-    await asyncio.to_thread(delete_topics, stage.bootstrap_servers, list(partitions))
+    await create_topics(system.bootstrap_servers, partitions)
+    yield replace(system, topics=topics)
+    await asyncio.to_thread(delete_topics, system.bootstrap_servers, list(partitions))
 
 
 @ON_SQLITE
-async def test_system_of_an_earlier_version_is_sound_after_the_migration(stage: Stage, earlier: Stage) -> None:
+async def test_system_of_an_earlier_version_is_sound_after_the_migration(system: System, earlier: System) -> None:
     """Its status events are published again with nulls; what changes afterwards has the versions that follow."""
-    story = Story()
+    story = ReleaseRecords()
     with_trace = story.deploy("started")
     with_trace = replace(with_trace, headers=(*with_trace.headers, ("ce_traceparent", TRACE["traceparent"].encode())))
-    await stage.send([*story.approved(), with_trace, story.deploy("succeeded")])
-    await work(stage)
-    forget_versions(stage)
+    await system.send([*story.approved(), with_trace, story.deploy("succeeded")])
+    await work(system)
+    forget_versions(system)
     for old, new in (
-        (stage.topics.deployment_status, earlier.topics.deployment_status),
-        (stage.topics.release_status, earlier.topics.release_status),
+        (system.topics.deployment_status, earlier.topics.deployment_status),
+        (system.topics.release_status, earlier.topics.release_status),
     ):
-        records = [_as_published_earlier(message) for message in await stage.read(old)]
-        await asyncio.to_thread(send, stage.bootstrap_servers, new, records)
-    await migrate(stage.database_url)
-    assert (await compared(earlier))["findings"] == []
+        records = [_as_published_earlier(message) for message in await system.read(old)]
+        await asyncio.to_thread(send, system.bootstrap_servers, new, records)
+    await migrate(system.database_url)
+    assert (await verify_report(earlier))["findings"] == []
     await earlier.send([story.deploy("rolled_back")])
     replay = replace(earlier, group_id=f"group.{uuid4().hex}")
     await work(replay)
-    assert (await compared(replay))["findings"] == []
+    assert (await verify_report(replay))["findings"] == []
     rows = await replay.rows()
     assert [row["version"] for row in rows["release_versions"]] == [5]
     published = [json.loads(message.value() or b"") for message in await replay.read(replay.topics.deployment_status)]

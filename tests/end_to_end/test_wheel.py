@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.events import Story
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.release_records import ReleaseRecords
+from tests.end_to_end.system import System
 from tests.end_to_end.worker_process import ROOT, WorkerProcess
 
 TIMEOUT_SECONDS = 120
@@ -65,9 +65,9 @@ def test_wheel_contains_every_data_file(installed: Path, tmp_path: Path) -> None
     assert list(packages.glob("tests*")) == []
 
 
-async def test_installed_command_migrates_publishes_and_runs(installed: Path, bare_stage: Stage) -> None:
+async def test_installed_command_migrates_publishes_and_runs(installed: Path, bare_stage: System) -> None:
     """From an empty folder, against a broker and a database."""
-    story, settings = Story(), bare_stage.settings
+    story, settings = ReleaseRecords(), bare_stage.settings
 
     def command(*arguments: str, name: str) -> WorkerProcess:
         return WorkerProcess(
@@ -80,12 +80,12 @@ async def test_installed_command_migrates_publishes_and_runs(installed: Path, ba
         )
 
     with command("migrate", name="migrate") as migrating:
-        assert await migrating.ended() == 0, migrating.told()
+        assert await migrating.ended() == 0, migrating.output()
     events = [json.dumps(_structured(record.value, record.headers)) for record in story.approved()]
     lines = bare_stage.folder / "events.jsonl"
     await asyncio.to_thread(lines.write_text, "\n".join(events), "utf-8")
     with command("publish", "--file", str(lines), name="publish") as publishing:
-        assert await publishing.ended() == 0, publishing.told()
+        assert await publishing.ended() == 0, publishing.output()
     with command("run", name="run") as worker:
         await worker.ready()
         await bare_stage.caught_up(worker)

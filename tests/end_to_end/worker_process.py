@@ -87,7 +87,9 @@ class WorkerProcess:
     async def ended(self, *, timeout_seconds: float = WAIT_SECONDS) -> int:
         """Its exit code, as soon as there is one."""
         await until(
-            lambda: self.exit_code is not None, what=lambda: f"it ends: {self.told()}", timeout_seconds=timeout_seconds
+            lambda: self.exit_code is not None,
+            what=lambda: f"it ends: {self.output()}",
+            timeout_seconds=timeout_seconds,
         )
         assert self.exit_code is not None
         return self.exit_code
@@ -101,10 +103,10 @@ class WorkerProcess:
         """Waits until /readyz says so."""
 
         async def is_ready() -> bool:
-            assert self.exit_code is None, self.told()
+            assert self.exit_code is None, self.output()
             return await self.status("/readyz") == httpx.codes.OK
 
-        await until(is_ready, what=lambda: f"it is ready: {self.told()}")
+        await until(is_ready, what=lambda: f"it is ready: {self.output()}")
 
     async def status(self, path: str) -> int:
         """The endpoint's status; 0 while nobody answers."""
@@ -123,9 +125,9 @@ class WorkerProcess:
         def met() -> bool:
             return condition() or self.exit_code is not None
 
-        await until(met, what=lambda: f"{what}: {self.told()}")
-        assert self.exit_code is None, self.told()
+        await until(met, what=lambda: f"{what}: {self.output()}")
+        assert self.exit_code is None, self.output()
 
-    def told(self) -> str:
+    def output(self) -> str:
         """The end of what it said."""
         return f"exit code {self.exit_code}\n{self.stdout[-1500:]}\n{self.stderr[-4000:]}"

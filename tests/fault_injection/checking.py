@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.end_to_end.oracle_check import check_with_oracle
-from tests.end_to_end.stage import Stage
-from tests.end_to_end.verifying import compared
+from tests.end_to_end.system import System
+from tests.end_to_end.verify_reports import verify_report
 
 _FINDINGS_MAX = 20
 
@@ -20,18 +20,18 @@ class Check:
     published_again: int
 
 
-async def check(stage: Stage, environments: list[dict[str, Any]]) -> Check:
+async def check(system: System, environments: list[dict[str, Any]]) -> Check:
     """`environments`: the rows of `app_environments` before the first event."""
-    by_verify = await _findings_of_verify(stage)
-    by_oracle = await check_with_oracle(stage, environments)
+    by_verify = await _findings_of_verify(system)
+    by_oracle = await check_with_oracle(system, environments)
     return Check(
         differences=(*by_verify, *(f"oracle: {line}" for line in by_oracle.differences)),
         published_again=by_oracle.published - len(by_oracle.oracle.published),
     )
 
 
-async def _findings_of_verify(stage: Stage) -> list[str]:
-    report = await compared(stage, findings_max=_FINDINGS_MAX)
+async def _findings_of_verify(system: System) -> list[str]:
+    report = await verify_report(system, findings_max=_FINDINGS_MAX)
     left = {name: report["counts"][name] for name in ("uncommitted", "unverifiable", "foreign")}
     found = [f"verify: {finding}" for finding in report["findings"]]
     return [*found, *(f"verify: {count} {name}" for name, count in left.items() if count)]

@@ -49,8 +49,8 @@ def _storm(fixture: Fixture, seconds: float) -> None:
     while time.monotonic() < ends_at_seconds:
         guest = Consumer(
             {
-                "bootstrap.servers": fixture.stage.bootstrap_servers,
-                "group.id": fixture.stage.group_id,
+                "bootstrap.servers": fixture.system.bootstrap_servers,
+                "group.id": fixture.system.group_id,
                 "partition.assignment.strategy": "roundrobin",
                 "session.timeout.ms": 2000,
                 "heartbeat.interval.ms": 200,
@@ -58,7 +58,7 @@ def _storm(fixture: Fixture, seconds: float) -> None:
                 "log_level": 0,
             }
         )
-        guest.subscribe([fixture.stage.topics.events])
+        guest.subscribe([fixture.system.topics.events])
         for _ in range(_GUEST_POLLS):
             guest.poll(0.15)
         guest.close()

@@ -15,17 +15,17 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
 from sqlalchemy import make_url
 
-from tests.conformance.contents import insert_environments, rows
 from tests.conformance.deadlines import until
 from tests.conformance.producers import produce
-from tests.end_to_end.days import day_of
-from tests.end_to_end.stage import PARTITIONS, RECORD_BYTES_MAX, Stage, partitions_of, to_send, topics_of_a_stage
+from tests.conformance.table_contents import insert_environments, rows
+from tests.end_to_end.demo_day import day_of
+from tests.end_to_end.system import PARTITIONS, RECORD_BYTES_MAX, System, new_topics, partitions_of, to_send
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from tests.fault_injection.plans import SESSION_TIMEOUT_SECONDS, WORKERS, Plan
 from tests.fault_injection.servers import Servers
 from tests.oracle.comparison import in_order
-from tests.testkit.child import ServerFailed
 from tests.testkit.faulty_proxy import FaultyProxy
+from tests.testkit.server_process import ServerFailed
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
 
@@ -46,10 +46,10 @@ _PAUSE_SECONDS = 0.05
 class WorkerSupervisor:
     """Runs one worker: when its process ends, for whatever reason, the next one is started."""
 
-    def __init__(self, number: int, stage: Stage, settings: dict[str, str], command: Sequence[str]) -> None:
+    def __init__(self, number: int, system: System, settings: dict[str, str], command: Sequence[str]) -> None:
         self._number = number
         self._command = command
-        self._stage = stage
+        self._stage = system
         self._settings = settings
         self._starts = 0
         self._closed = False
@@ -104,7 +104,7 @@ class Fixture:
 
     plan: Plan
     servers: Servers
-    stage: Stage
+    system: System
     links: Sequence[Links]
     workers: Sequence[WorkerSupervisor]
     environments: list[dict[str, Any]]
@@ -121,17 +121,17 @@ class Fixture:
         """Topics, a database, links, and workers that are ready. Processes that still run at the end are killed."""
         name = f"plan_{plan.seed}_{uuid4().hex[:8]}"
         url = servers.database(name)
-        topics = topics_of_a_stage()
+        topics = new_topics()
         partitions = partitions_of(topics)
         direct = servers.kafka.bootstrap_servers
-        stage = Stage(bootstrap_servers=direct, database_url=url, folder=folder, topics=topics)
+        system = System(bootstrap_servers=direct, database_url=url, folder=folder, topics=topics)
         await create_topics(direct, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)})
         await insert_environments(url, plan.seed)
         environments = in_order(await rows(url, "app_environments"))
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
             workers = [
-                WorkerSupervisor(number, stage, _settings(plan, stage, links[number]), command)
+                WorkerSupervisor(number, system, _settings(plan, system, links[number]), command)
                 for number in range(WORKERS)
             ]
             supervising = [asyncio.create_task(worker.run()) for worker in workers]
@@ -141,7 +141,7 @@ class Fixture:
                 yield cls(
                     plan=plan,
                     servers=servers,
-                    stage=stage,
+                    system=system,
                     links=links,
                     workers=workers,
                     environments=environments,
@@ -163,7 +163,7 @@ class Fixture:
         problems: list[KafkaError] = []
         producer = Producer(
             {
-                "bootstrap.servers": self.stage.bootstrap_servers,
+                "bootstrap.servers": self.system.bootstrap_servers,
                 "enable.idempotence": True,
                 "linger.ms": 0,
                 "message.max.bytes": RECORD_BYTES_MAX,
@@ -177,7 +177,7 @@ class Fixture:
         for number, record in enumerate(records):
             await self.moment(self.plan.sent_within_seconds * number / len(records))
             partition = partitions.setdefault(record.key, zlib.crc32(record.key or b"") % self.partitions)
-            produce(producer, self.stage.topics.events, replace(to_send(record), partition=partition), problems)
+            produce(producer, self.system.topics.events, replace(to_send(record), partition=partition), problems)
         left = await asyncio.to_thread(producer.flush, _DELIVERED_WITHIN_SECONDS)
         assert (left, problems) == (0, [])
         return len(records)
@@ -190,8 +190,8 @@ class Fixture:
 
     async def grow(self, more: int) -> None:
         """Give the input topic more partitions; the publisher uses them once the broker lists them."""
-        topic, partitions = self.stage.topics.events, self.partitions + more
-        client = AdminClient({"bootstrap.servers": self.stage.bootstrap_servers, "log_level": 0})
+        topic, partitions = self.system.topics.events, self.partitions + more
+        client = AdminClient({"bootstrap.servers": self.system.bootstrap_servers, "log_level": 0})
         for grown in client.create_partitions([NewPartitions(topic, partitions)]).values():
             await asyncio.to_thread(grown.result, 30)
 
@@ -221,11 +221,11 @@ class Fixture:
 
     async def settled(self) -> None:
         """Wait until the group has committed all records."""
-        await until(self.stage.committed, what=self.state, timeout_seconds=_SETTLED_WITHIN_SECONDS)
+        await until(self.system.committed, what=self.state, timeout_seconds=_SETTLED_WITHIN_SECONDS)
 
     def state(self) -> str:
         return "\n".join(
-            ["all is committed", *(f"{worker.exit_codes} {worker.process.told()}" for worker in self.workers)]
+            ["all is committed", *(f"{worker.exit_codes} {worker.process.output()}" for worker in self.workers)]
         )
 
 
@@ -238,8 +238,8 @@ async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Pla
     )
 
 
-def _settings(plan: Plan, stage: Stage, links: Links) -> dict[str, str]:
-    database_url = make_url(stage.database_url).set(port=links.database.port)
+def _settings(plan: Plan, system: System, links: Links) -> dict[str, str]:
+    database_url = make_url(system.database_url).set(port=links.database.port)
     return {
         **SHORT_TIMEOUTS,
         "RUDDER_CONCURRENCY": str(plan.concurrency),

@@ -50,7 +50,7 @@ async def run_plan(plan: Plan, servers: Servers, *, command: Sequence[str] = MOD
         checked = Check(differences=(), published_again=0)
         if not differences:
             differences = await _stop(fixture)
-            checked = await check(fixture.stage, fixture.environments)
+            checked = await check(fixture.system, fixture.environments)
         differences += checked.differences
         differences += [f"worker {number}: {line}" for number, line in _tracebacks(fixture)]
     if not differences:

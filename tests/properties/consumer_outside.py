@@ -14,7 +14,7 @@ from uuid import UUID
 from schemas.reasons import Reason
 from tests.properties.consumer_ledger import Holding, Logged
 from tests.properties.world import World as Rows
-from tests.unit.rules.story import said
+from tests.unit.rules.release_scenario import said
 from worker.ports import OutgoingRecord, Partition, PartitionsLost
 from worker.rules.errors import Conflict, Unavailable, Unprocessable
 from worker.rules.message import Message

@@ -15,10 +15,10 @@ from structlog.testing import capture_logs
 
 from schemas.envelope import write_binary
 from schemas.record import Record
+from tests.hypothesis_profile import examples
 from tests.properties.consumer_ledger import Logged
 from tests.properties.consumer_world import Step, World
-from tests.search import examples
-from tests.unit.rules.story import fields, minute, release_id
+from tests.unit.rules.release_scenario import fields, minute, release_id
 from worker.pipeline.consumer import Bounds
 from worker.pipeline.transaction import read
 from worker.ports import Partition

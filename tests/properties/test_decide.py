@@ -16,9 +16,9 @@ from schemas.event import Event, Invalid
 from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus
 from schemas.types import EventType as E
+from tests.hypothesis_profile import examples
 from tests.properties.world import ACTIVITIES_MAX, DEPLOYMENT_MACHINE, RELEASE_MACHINE, World
-from tests.search import examples
-from tests.unit.rules.story import REDRIVE, fields, message, release_id, said
+from tests.unit.rules.release_scenario import REDRIVE, fields, message, release_id, said
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.ports import OutgoingRecord
 from worker.rules.decide import decide

@@ -19,7 +19,7 @@ from schemas.record import Headers, Record
 from schemas.text import BIGINT_MAX, INT_MAX, utf16_units
 from schemas.times import format_time, parse_time
 from schemas.types import EventType
-from tests.search import examples
+from tests.hypothesis_profile import examples
 
 # --- arbitrary records
 

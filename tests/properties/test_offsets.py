@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from tests.search import examples
+from tests.hypothesis_profile import examples
 from worker.pipeline.offsets import OffsetTracker
 
 

@@ -13,8 +13,9 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from tests.conformance.contents import contents, insert_rows
 from tests.conformance.stores import migrate, opened
+from tests.conformance.table_contents import contents, insert_rows
+from tests.hypothesis_profile import examples
 from tests.oracle.comparison import expected_tables, found_tables
 from tests.oracle.formats import NAMESPACE
 from tests.oracle.oracle import Oracle
@@ -35,7 +36,6 @@ from tests.properties.oracle_scenarios import (
     records_of,
 )
 from tests.properties.world import World
-from tests.search import examples
 from worker.pipeline.transaction import process, read
 from worker.rules.identity import NAMESPACE as WORKERS_NAMESPACE
 

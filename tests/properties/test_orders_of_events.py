@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.types import EventType as E
-from tests.unit.rules.story import Story
+from tests.unit.rules.release_scenario import Scenario
 from worker.rules.state import Applied, Stale
 
 REQUESTED, STARTED, ROLLED_BACK = E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_STARTED, E.DEPLOYMENT_ROLLED_BACK
@@ -27,14 +27,14 @@ seconds = st.integers(0, 2)
 ends = st.sampled_from(list(ENDS))
 
 
-def story_of(events: Iterable[Told], *, before: Sequence[Told] = (), attempt: int | None = None) -> Story:
+def story_of(events: Iterable[Told], *, before: Sequence[Told] = (), attempt: int | None = None) -> Scenario:
     """An approved release to which the events happened; each is Applied or Stale, none is an error."""
-    story = Story.of_approved_release()
+    scenario = Scenario.of_approved_release()
     for kind, at in before:
-        assert isinstance(story.tell(kind, at=at * SECOND), Applied)
+        assert isinstance(scenario.add(kind, at=at * SECOND), Applied)
     for kind, at in events:
-        assert isinstance(story.tell(kind, at=at * SECOND, attempt=attempt), Applied | Stale)
-    return story
+        assert isinstance(scenario.add(kind, at=at * SECOND, attempt=attempt), Applied | Stale)
+    return scenario
 
 
 @given(gaps=st.tuples(seconds, seconds), end=ends, repeated=st.integers(0, 2))
@@ -64,10 +64,10 @@ def test_end_of_a_slow_clock_ends_the_active_attempt(behind: int, started: int, 
     running: list[Told] = [(REQUESTED, 0), (STARTED, started)]
     for order in permutations(running):
         first = order[0][1]
-        story = story_of([order[0], (end, first + behind), *(one for one in order[1:] if one[1] <= first + behind)])
-        assert story.statuses() == [ENDS[end]], order
-        story = story_of([*order, (end, first + behind), *running])
-        assert story.statuses() == [ENDS[end]], order
+        scenario = story_of([order[0], (end, first + behind), *(one for one in order[1:] if one[1] <= first + behind)])
+        assert scenario.statuses() == [ENDS[end]], order
+        scenario = story_of([*order, (end, first + behind), *running])
+        assert scenario.statuses() == [ENDS[end]], order
 
 
 @given(gaps=st.tuples(seconds, seconds), end=ends, again=ends, gap=st.integers(1, 20))
@@ -78,10 +78,10 @@ def test_repeats_of_the_previous_attempt_are_stale(gaps: tuple[int, int], end: E
     first: list[Told] = [(REQUESTED, at[0]), (STARTED, at[1]), (end, at[2])]
     then = at[2] + gap
     for repeats in permutations([*first, (again, at[2])]):
-        story = story_of([(STARTED, then), *repeats], before=first)
-        assert story.statuses() == [ENDS[end], "IN_PROGRESS"], repeats
-        story = story_of([(STARTED, then), *repeats, (again, then + 1)], before=first)
-        assert story.statuses() == [ENDS[end], ENDS[again]], repeats
+        scenario = story_of([(STARTED, then), *repeats], before=first)
+        assert scenario.statuses() == [ENDS[end], "IN_PROGRESS"], repeats
+        scenario = story_of([(STARTED, then), *repeats, (again, then + 1)], before=first)
+        assert scenario.statuses() == [ENDS[end], ENDS[again]], repeats
 
 
 @given(gaps=st.tuples(seconds, seconds))
@@ -91,20 +91,20 @@ def test_rollback_at_the_time_of_the_success_counts_after_it(gaps: tuple[int, in
     at = (0, gaps[0], sum(gaps))
     before: list[Told] = [(REQUESTED, at[0]), (STARTED, at[1]), (E.DEPLOYMENT_SUCCEEDED, at[2])]
     for repeats in permutations(before):
-        story = story_of([(ROLLED_BACK, at[2]), *repeats], before=before)
-        assert (story.statuses(), story.status()) == (["ROLLED_BACK"], "ROLLED_BACK"), repeats
+        scenario = story_of([(ROLLED_BACK, at[2]), *repeats], before=before)
+        assert (scenario.statuses(), scenario.status()) == (["ROLLED_BACK"], "ROLLED_BACK"), repeats
 
 
 @pytest.mark.parametrize("attempt", [None, 1])
 def test_start_after_a_success_of_the_same_second_is_stale(attempt: int | None) -> None:
     """The start was overtaken by its success."""
-    story = story_of([(E.DEPLOYMENT_SUCCEEDED, 5), (STARTED, 5)], attempt=attempt)
-    assert (story.statuses(), story.status()) == (["SUCCESS"], "DEPLOYED")
+    scenario = story_of([(E.DEPLOYMENT_SUCCEEDED, 5), (STARTED, 5)], attempt=attempt)
+    assert (scenario.statuses(), scenario.status()) == (["SUCCESS"], "DEPLOYED")
 
 
 def test_slow_clock_does_not_reduce_the_last_event_time() -> None:
     """The success is stamped before the start that it follows; the row keeps the later time, and when it succeeded."""
-    story = story_of([(STARTED, 5), (E.DEPLOYMENT_SUCCEEDED, 2), (STARTED, 5)])
-    row = story.attempt(1)
+    scenario = story_of([(STARTED, 5), (E.DEPLOYMENT_SUCCEEDED, 2), (STARTED, 5)])
+    row = scenario.attempt(1)
     assert (row.status, row.deployed_at) == ("SUCCESS", row.created_at.replace(second=2))
     assert row.updated_at == row.created_at == row.created_at.replace(second=5)

@@ -16,8 +16,8 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.testkit.availability import unavailable
-from tests.testkit.child import Child, ServerFailed
 from tests.testkit.kafka_jars import java, kafka_jars
+from tests.testkit.server_process import ServerFailed, ServerProcess
 from worker.demo.broker import free_port
 
 EXTERNAL_VARIABLE = "RUDDER_TEST_KAFKA"
@@ -63,7 +63,7 @@ class ApacheKafka:
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-kafka-"))
         self._port = free_port()
         self._configuration = self._folder / "server.properties"
-        self._child = Child(
+        self._child = ServerProcess(
             self._jvm("kafka.Kafka", str(self._configuration)),
             log=self._folder / "kafka.log",
             environment=self._environment(),

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.testkit.passing import pass_on, some_of
+from tests.testkit.forwarding import read_some, write_some
 
 
 class CountingProxy:
@@ -83,23 +83,23 @@ class CountingProxy:
             self._closed(to_client)
 
     async def _requests(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
-        while some := await some_of(source):
+        while some := await read_some(source):
             if self.listens:
                 self.heard += some
             if not turn.clients:
                 turn.clients = True
                 self.round_trips += 1
-            await pass_on(some, sink)
+            await write_some(some, sink)
         sink.close()
 
     async def _answers(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, turn: "_Turn") -> None:
-        while some := await some_of(source):
+        while some := await read_some(source):
             if self.cuts_at is not None and self.round_trips >= self.cuts_at:
                 self.cuts_at = None
                 self.cut()
                 return
             turn.clients = False  # before the client can have it, and go on
-            await pass_on(some, sink)
+            await write_some(some, sink)
         sink.close()
 
     def _opened(self, writer: asyncio.StreamWriter) -> None:

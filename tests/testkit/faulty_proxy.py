@@ -9,7 +9,7 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from tests.testkit.passing import pass_on, some_of
+from tests.testkit.forwarding import read_some, write_some
 
 _Loses = Callable[[bytes, asyncio.StreamWriter], bool]
 """Whether what was said is lost on its way to where it was to go."""
@@ -138,7 +138,7 @@ class FaultyProxy:
         """Until the client closes, or the silence ends."""
         self._unanswered.add(to_client)
         try:
-            while await some_of(from_client):
+            while await read_some(from_client):
                 pass
         finally:
             self._unanswered.discard(to_client)
@@ -209,13 +209,13 @@ class _Link:
             if loses(some, sink):
                 self.abort()
                 return
-            await pass_on(some, sink)
+            await write_some(some, sink)
         if not self._swallows(sink):
             _finish(sink)
 
     async def _said(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bytes:
         """What is to be passed on; nothing once there is nobody to pass it on to."""
-        some = await some_of(source)
+        some = await read_some(source)
         if some:
             await self._proxy.take_time()
         return b"" if sink.is_closing() and not self._proxy.is_silent else some

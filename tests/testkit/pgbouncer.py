@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from tests.testkit.availability import started
-from tests.testkit.child import Child
+from tests.testkit.server_process import ServerProcess
 from worker.demo.broker import free_port
 
 _START_TIMEOUT_SECONDS = 20.0
@@ -52,7 +52,7 @@ class Pgbouncer:
         if user is not None and group is not None:
             for path in (self._folder, configuration):
                 os.chown(path, user, group)
-        self._child = Child([binary, str(configuration)], log=self._folder / "log", user=user, group=group)
+        self._child = ServerProcess([binary, str(configuration)], log=self._folder / "log", user=user, group=group)
         self.url = behind.set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
 
     def start(self) -> None:

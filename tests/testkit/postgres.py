@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from tests.testkit.child import Child, ServerFailed
+from tests.testkit.server_process import ServerFailed, ServerProcess
 from worker.demo.broker import free_port
 
 _START_TIMEOUT_SECONDS = 30.0
@@ -61,7 +61,7 @@ class PostgresServer:
             self._remove()
             raise
         options = [f"--{name}={value}" for name, value in {**_SETTINGS, **settings, "port": str(self._port)}.items()]
-        self._child = Child(
+        self._child = ServerProcess(
             [str(self._binaries / "postgres"), "-D", str(self._data), *options],
             log=self._folder / "postgres.log",
             user=self._user,

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.testkit.availability import REQUIRE_VARIABLE, unavailable
-from tests.testkit.leftovers import tasks_left
+from tests.testkit.remaining_tasks import remaining_tasks
 
 
 def test_missing_server_skips_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,12 +29,12 @@ def test_misspelt_requirement_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_task_that_never_ends_is_named() -> None:
     task = asyncio.create_task(asyncio.Event().wait(), name="forgotten")
-    left = await tasks_left(grace_seconds=0.01)
+    left = await remaining_tasks(grace_seconds=0.01)
     task.cancel()
     assert [line.split(":")[0] for line in left] == ["forgotten"]
 
 
 async def test_task_that_is_about_to_end_is_not_named() -> None:
     task = asyncio.create_task(asyncio.sleep(0))
-    assert await tasks_left() == []
+    assert await remaining_tasks() == []
     await task

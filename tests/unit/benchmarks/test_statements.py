@@ -17,7 +17,7 @@ from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
 from schemas.record import Record
 from schemas.types import EventType
 from tests.properties.world import World
-from tests.unit.rules.story import Story, fields
+from tests.unit.rules.release_scenario import Scenario, fields
 from worker.db.pointers import ComponentKey
 from worker.db.postgresql import session as postgresql
 from worker.db.postgresql.fragments import FRAGMENTS
@@ -38,12 +38,12 @@ QUERIES = Queries.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
 Sent = tuple[str, tuple[object, ...]]
 
 
-class Loads(Story):
+class Loads(Scenario):
     """Keeps what the last message loaded."""
 
     state = State()
 
-    def take(self, told: Message) -> Outcome:
+    def handle(self, told: Message) -> Outcome:
         self.state = self.world.load(told)
         return super().take(told)
 
@@ -95,10 +95,10 @@ def _turns() -> list[Turn]:
     dice = random.Random(7)
     turns = []
     for _ in range(60):
-        story = Loads()
+        scenario = Loads()
         for position in range(12):
-            known = bool(story.world.releases)
-            outcome = story.tell(
+            known = bool(scenario.world.releases)
+            outcome = scenario.add(
                 dice.choice(KINDS),
                 at=position,  # as in the stream: of events out of order rows keep more than one time
                 block=fields() if not known or dice.random() < 0.3 else None,
@@ -111,7 +111,7 @@ def _turns() -> list[Turn]:
                 api_settings={"replicas": 5},
             )
             if isinstance(outcome, Applied | Stale):
-                turns.append(_turn(story.messages[-1], story.state, outcome))
+                turns.append(_turn(scenario.messages[-1], scenario.state, outcome))
     return turns
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.complaints import complaints
+from tests.error_lines import error_lines
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 60.0
@@ -30,10 +30,10 @@ class Ended:
     err: str
 
     @property
-    def complaint(self) -> str:
+    def problem(self) -> str:
         """The one clear line, without the command's name; an error if there is none, more than one, or a traceback."""
         assert "Traceback" not in self.err, self.err
-        lines = [line for line in complaints(self.err) if line.startswith("rudder-worker: ")]
+        lines = [line for line in error_lines(self.err) if line.startswith("rudder-worker: ")]
         assert len(lines) == 1, self.err
         return lines[0].removeprefix("rudder-worker: ")
 

@@ -158,8 +158,8 @@ def test_demo_without_its_folder_or_extra_is_one_line(
 ) -> None:
     (tmp_path / "file").touch()
     ended = command_line("demo", "--output", "file/below")
-    assert (ended.code, ended.complaint) == (2, "--output: file/below cannot be created: Not a directory")
+    assert (ended.code, ended.problem) == (2, "--output: file/below cannot be created: Not a directory")
     monkeypatch.setitem(sys.modules, "noida_db", None)  # as if it were not installed
     ended = command_line("demo")
     assert ended.code == 2
-    assert "pip install 'rudder-worker[demo]'" in ended.complaint
+    assert "pip install 'rudder-worker[demo]'" in ended.problem

@@ -107,7 +107,7 @@ def test_missing_driver_shows_no_secret(
     command_line.environment(RUDDER_DATABASE_URL=f"mssql+aioodbc:///?odbc_connect={connection}")
     ended = command_line("check-config", *options)
     assert (ended.code, ended.out) == (2, "")
-    assert "libodbc2" in ended.complaint
+    assert "libodbc2" in ended.problem
     for spelling in (SECRET, quote(SECRET), quote(SECRET, safe=""), json.dumps(SECRET)[1:-1]):
         assert spelling not in ended.err
 
@@ -125,7 +125,7 @@ def test_unknown_name_is_a_warning_with_the_nearest_one(command_line: CommandLin
     command_line.environment(RUDDER_HTP_PORT="1")
     ended = command_line("check-config", "--json")
     assert ended.code == 0
-    assert ended.complaint == "warning: RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?"
+    assert ended.problem == "warning: RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?"
     printed_json(ended.out)
 
 
@@ -133,7 +133,7 @@ def test_unknown_name_in_the_env_file_is_a_warning(command_line: CommandLine, tm
     (tmp_path / ".env").write_text("RUDDER_HTP_PORT=1\nOTHER=2\n")
     ended = command_line("check-config")
     assert ended.code == 0
-    assert ended.complaint == "warning: RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?"
+    assert ended.problem == "warning: RUDDER_HTP_PORT is not a setting; did you mean RUDDER_HTTP_PORT?"
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_wrong_settings_are_one_line_and_exit_code_2(
     command_line.environment(**variables)
     ended = command_line("check-config", "--json")
     assert (ended.code, ended.out) == (2, "")
-    assert named in ended.complaint
+    assert named in ended.problem
     assert "geheim" not in ended.err
 
 
@@ -162,7 +162,7 @@ def test_env_file_that_is_not_text_is_one_line(command_line: CommandLine, tmp_pa
     (tmp_path / ".env").write_bytes(b"\xff\xfeRUDDER")
     ended = command_line("check-config")
     assert ended.code == 2
-    assert ".env" in ended.complaint
+    assert ".env" in ended.problem
 
 
 @pytest.mark.parametrize(
@@ -179,7 +179,7 @@ def test_unsupported_database_url_is_one_line(command_line: CommandLine, url: st
     command_line.environment(RUDDER_DATABASE_URL=url)
     ended = command_line("check-config")
     assert ended.code == 2
-    assert "RUDDER_DATABASE_URL" in ended.complaint
+    assert "RUDDER_DATABASE_URL" in ended.problem
     assert "s3cret" not in ended.err
 
 
@@ -199,4 +199,4 @@ def test_missing_extra_is_one_line(
     for command in ("check-config", "run"):
         ended = command_line(command)
         assert ended.code == 2
-        assert f"pip install 'rudder-worker[{extra}]'" in ended.complaint
+        assert f"pip install 'rudder-worker[{extra}]'" in ended.problem

@@ -120,7 +120,7 @@ def test_unreachable_revision_is_one_line(tmp_path: Path, arguments: list[str]) 
     ended = rudder_worker("migrate", *arguments, folder=tmp_path)
     assert "Traceback" not in ended.err
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint
+    assert ended.problem
 
 
 @pytest.mark.parametrize("options", [[], ["--sql"]])
@@ -129,7 +129,7 @@ def test_unsupported_database_is_one_line(tmp_path: Path, options: list[str]) ->
     ended = rudder_worker("migrate", *options, folder=tmp_path, environment=environment)
     assert "Traceback" not in ended.err
     assert (ended.code, ended.out) == (2, "")
-    assert "supported are" in ended.complaint
+    assert "supported are" in ended.problem
     assert "geheim" not in ended.err
 
 
@@ -148,7 +148,7 @@ def test_unusable_database_is_one_line(tmp_path: Path, url: str) -> None:
     ended = rudder_worker("migrate", folder=tmp_path, environment={"RUDDER_DATABASE_URL": url})
     assert "Traceback" not in ended.err
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint
+    assert ended.problem
     assert "geheim" not in ended.err
 
 
@@ -159,7 +159,7 @@ def test_missing_driver_is_one_line_with_what_to_install(
     command_line.environment(RUDDER_DATABASE_URL="mssql+aioodbc://u:geheim@127.0.0.1:1/db?driver=x")
     ended = command_line("migrate")
     assert (ended.code, ended.out) == (2, "")
-    assert "rudder-worker[mssql]" in ended.complaint
+    assert "rudder-worker[mssql]" in ended.problem
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_contradictory_flags_are_one_line(command_line: CommandLine, arguments: 
     command_line.environment(**NO_BROKER)
     ended = command_line("publish", *arguments)
     assert (ended.code, ended.out) == (2, "")
-    assert named in ended.complaint
+    assert named in ended.problem
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_invalid_event_is_reported_before_connecting(tmp_path: Path, arguments: 
     ended = rudder_worker("publish", *arguments, folder=tmp_path, environment=NO_BROKER)
     assert ended.code in {1, 2}
     assert ended.out == ""
-    assert named in ended.complaint
-    assert "Kafka" not in ended.complaint
+    assert named in ended.problem
+    assert "Kafka" not in ended.problem
 
 
 @pytest.mark.parametrize("flag", ["--data", "--id", "--run", "--source", "--time", "--type"])
@@ -87,7 +87,7 @@ def test_flag_in_another_encoding_is_one_line(command_line: CommandLine, flag: s
     command_line.environment(**NO_BROKER)
     ended = command_line("publish", *EVENT, flag, "mar\udcefa")
     assert (ended.code, ended.out) == (2, "")
-    assert f"{flag} is not UTF-8 text" in ended.complaint
+    assert f"{flag} is not UTF-8 text" in ended.problem
 
 
 @pytest.mark.parametrize("servers", ["127.0.0.1:1", "127.0.0.1:1,127.0.0.1:2", "nosuch.invalid:9092"])
@@ -95,15 +95,15 @@ def test_unreachable_broker_is_one_line(tmp_path: Path, servers: str) -> None:
     """Names it as the settings do; nothing is on standard output."""
     ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment={"RUDDER_KAFKA_BOOTSTRAP_SERVERS": servers})
     assert (ended.code, ended.out) == (2, "")
-    assert servers in ended.complaint
-    assert ended.complaint.endswith("; nothing was sent")
+    assert servers in ended.problem
+    assert ended.problem.endswith("; nothing was sent")
 
 
 def test_allowed_empty_file_needs_no_broker(tmp_path: Path) -> None:
     (tmp_path / "empty.jsonl").write_text("\n")
     ended = rudder_worker("publish", "--file", "empty.jsonl", "--allow-empty", folder=tmp_path, environment=NO_BROKER)
     assert (ended.code, ended.out) == (0, "")
-    assert ended.complaint == "0 events sent to rudder.deployment-events"
+    assert ended.problem == "0 events sent to rudder.deployment-events"
 
 
 @pytest.mark.parametrize(
@@ -123,4 +123,4 @@ def test_impossible_connection_settings_are_one_line(tmp_path: Path, environment
     ended = rudder_worker("publish", *EVENT, folder=tmp_path, environment=environment)
     assert "Traceback" not in ended.err
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint
+    assert ended.problem

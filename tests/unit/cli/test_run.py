@@ -74,14 +74,14 @@ def test_configuration_error_of_a_service_is_one_line(
 
     serve(monkeypatch, FatalClientError())
     ended = command_line("run")
-    assert (ended.code, ended.out, ended.complaint) == (2, "", "mend this")
+    assert (ended.code, ended.out, ended.problem) == (2, "", "mend this")
 
 
 def test_missing_tables_are_one_line_with_the_next_step(tmp_path: Path) -> None:
-    """Results and logs keep apart: every line on standard error but the complaint is a JSON log line."""
+    """Results and logs keep apart: every line on standard error but the problem is a JSON log line."""
     ended = rudder_worker("run", folder=tmp_path, environment=IMPATIENT)
     assert (ended.code, ended.out) == (2, "")
-    assert "run `rudder-worker migrate` first" in ended.complaint
+    assert "run `rudder-worker migrate` first" in ended.problem
     for line in ended.err.splitlines():
         assert line.startswith("rudder-worker: ") or json.loads(line)["event"]
 
@@ -90,7 +90,7 @@ def test_missing_broker_ends_the_start_after_its_timeout(tmp_path: Path) -> None
     assert rudder_worker("migrate", folder=tmp_path).code == 0
     ended = rudder_worker("run", folder=tmp_path, environment=IMPATIENT)
     assert (ended.code, ended.out) == (2, "")
-    assert "127.0.0.1:1" in ended.complaint
+    assert "127.0.0.1:1" in ended.problem
 
 
 def test_port_in_use_is_one_line(tmp_path: Path) -> None:
@@ -100,7 +100,7 @@ def test_port_in_use_is_one_line(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         ended = rudder_worker("run", folder=tmp_path, environment={**IMPATIENT, "RUDDER_HTTP_PORT": port})
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint == f"HTTP cannot listen on 127.0.0.1:{port}: Address already in use"
+    assert ended.problem == f"HTTP cannot listen on 127.0.0.1:{port}: Address already in use"
 
 
 def test_unknown_setting_is_logged(tmp_path: Path) -> None:
@@ -112,4 +112,4 @@ def test_unknown_setting_is_logged(tmp_path: Path) -> None:
 def test_log_level_is_applied(tmp_path: Path) -> None:
     ended = rudder_worker("run", folder=tmp_path, environment={**IMPATIENT, "RUDDER_LOG_LEVEL": "error"})
     assert [line for line in ended.err.splitlines() if '"level": "info"' in line] == []
-    assert ended.complaint
+    assert ended.problem

@@ -75,7 +75,7 @@ def test_one_process_runs_here_and_several_in_their_own(
 ) -> None:
     command_line.environment(RUDDER_DATABASE_URL=POSTGRES, **environment)
     ended = command_line("run", *arguments)
-    assert (ended.code, ended.out, ended.complaint) == (2, "", where)
+    assert (ended.code, ended.out, ended.problem) == (2, "", where)
     assert [settings.processes for settings in settings_used] == [processes]
 
 
@@ -99,7 +99,7 @@ def test_impossible_processes_are_one_line_before_the_start(
     command_line.environment(**environment)
     ended = command_line("run", *arguments)
     assert (ended.code, ended.out) == (2, "")
-    assert word in ended.complaint
+    assert word in ended.problem
     assert "s3cret" not in ended.err
     assert settings_used == []
 
@@ -157,7 +157,7 @@ def test_child_refusal_is_one_line(tmp_path: Path) -> None:
     """They start as their parent was started, options and all; each says which it is, and none that it gave up."""
     ended = rudder_worker("--log-format", "json", "run", folder=tmp_path, environment=SEVERAL)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint.startswith("database: not available after 0 s: ")
+    assert ended.problem.startswith("database: not available after 0 s: ")
     logged = [json.loads(line) for line in ended.err.splitlines() if line.startswith("{")]
     started = [line for line in logged if line["event"] == "process.started"]
     assert sorted(line["process"] for line in started) == [0, 1, 2]

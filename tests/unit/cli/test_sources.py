@@ -40,8 +40,8 @@ def test_unusable_sources_file_is_one_line(tmp_path: Path, arguments: list[str],
     }
     ended = rudder_worker(*arguments, folder=tmp_path, environment=settings)
     assert (ended.code, ended.out) == (2, "")
-    assert ended.complaint.startswith("RUDDER_SOURCES_FILE=")
-    assert words in ended.complaint
+    assert ended.problem.startswith("RUDDER_SOURCES_FILE=")
+    assert words in ended.problem
 
 
 def test_check_config_prints_the_sources_file(command_line: CommandLine, tmp_path: Path) -> None:
@@ -80,4 +80,4 @@ def test_publish_refuses_a_source_that_is_not_allowed(tmp_path: Path) -> None:
         environment={"RUDDER_SOURCES_FILE": named(tmp_path, LISTED), "RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"},
     )
     assert (ended.code, ended.out) == (1, "")
-    assert "source_not_allowed: /rudder-worker/publish is not an allowed source of organization acme" in ended.complaint
+    assert "source_not_allowed: /rudder-worker/publish is not an allowed source of organization acme" in ended.problem

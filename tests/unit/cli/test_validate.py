@@ -83,7 +83,7 @@ def test_empty_input_is_a_problem_unless_allowed(command_line: CommandLine, tmp_
     (tmp_path / "empty.json").write_bytes(empty)
     ended = command_line("validate", "empty.json")
     assert (ended.code, ended.out) == (1, "0 events, 0 invalid\n")
-    assert ended.complaint == "no event in empty.json; use --allow-empty to accept that"
+    assert ended.problem == "no event in empty.json; use --allow-empty to accept that"
     ended = command_line("validate", "--allow-empty", "empty.json")
     assert (ended.code, ended.out, ended.err) == (0, "0 events, 0 invalid\n", "")
 
@@ -93,7 +93,7 @@ def test_empty_file_among_others_is_named(command_line: CommandLine, tmp_path: P
     (tmp_path / "none.json").write_bytes(b"[]")
     ended = command_line("validate", "one.json", "none.json", "-")
     assert (ended.code, ended.out) == (1, "1 events, 0 invalid\n")
-    assert ended.complaint.startswith("no event in none.json, standard input;")
+    assert ended.problem.startswith("no event in none.json, standard input;")
 
 
 def test_json_output_is_one_object_a_line_and_a_count(command_line: CommandLine, tmp_path: Path) -> None:
@@ -136,8 +136,8 @@ def test_undecodable_input_is_a_problem_without_a_traceback(command_line: Comman
 def test_unreadable_file_is_one_line(command_line: CommandLine, name: str, why: str) -> None:
     ended = command_line("validate", name)
     assert (ended.code, ended.out) == (2, "")
-    assert name in ended.complaint
-    assert why in ended.complaint
+    assert name in ended.problem
+    assert why in ended.problem
 
 
 def test_validation_is_independent_of_the_environment(command_line: CommandLine) -> None:
@@ -159,7 +159,7 @@ def test_broken_first_line_does_not_hide_the_others(command_line: CommandLine) -
 def test_stdin_cannot_be_named_twice(command_line: CommandLine) -> None:
     ended = command_line("validate", "-", "-", stdin=event())
     assert (ended.code, ended.out) == (2, "")
-    assert "only once" in ended.complaint
+    assert "only once" in ended.problem
 
 
 def test_misspelt_field_is_a_warning(command_line: CommandLine) -> None:

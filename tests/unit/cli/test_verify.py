@@ -40,7 +40,7 @@ def test_sigterm_leaves_no_scratch_file(
 def test_missing_scratch_folder_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
     ended = command_line("verify", "--scratch", str(tmp_path / "none"))
     assert ended.code == 2
-    assert ended.complaint == f"--scratch: {tmp_path / 'none'} is not a folder; create it or name another"
+    assert ended.problem == f"--scratch: {tmp_path / 'none'} is not a folder; create it or name another"
 
 
 @pytest.mark.parametrize("stopping", [None, RuntimeError("the client could not be closed")])
@@ -73,7 +73,7 @@ def test_reader_timeout_is_one_line_and_closes_both_readers(
     monkeypatch.setattr(assembly, "topic_reader", lambda _settings: Topics())
     if stopping is None:
         ended = command_line("verify")
-        assert (ended.code, ended.complaint) == (2, "Kafka does not answer")
+        assert (ended.code, ended.problem) == (2, "Kafka does not answer")
     else:
         with pytest.raises(RuntimeError):
             command_line("verify")

@@ -11,7 +11,7 @@ from sqlalchemy.pool import StaticPool
 
 from schemas.record import Record
 from schemas.types import EventType as E
-from tests.unit.rules.story import fields, message
+from tests.unit.rules.release_scenario import fields, message
 from worker.db.columns import LOADED
 from worker.db.models import Base
 from worker.db.mssql import fragments as mssql

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, Story, fields
+from tests.unit.rules.release_scenario import REDRIVE, Scenario, fields
 from worker.db.mssql import batch as mssql
 from worker.db.mssql.fragments import POINTERS as MSSQL_POINTERS
 from worker.db.pointers import ComponentKey, Pointers
@@ -33,7 +33,7 @@ REVISIONS = [
 ]
 
 
-class Loads(Story):
+class Loads(Scenario):
     """Keeps what each message loads, as a store would."""
 
     def __init__(self) -> None:
@@ -44,34 +44,34 @@ class Loads(Story):
         def take(told: Message) -> Outcome:
             state = self.world.load(told)
             state = replace(state, release_version=VERSION if state.release else None)
-            self.turns[name] = (told, state, Story.take(self, told))
+            self.turns[name] = (told, state, Scenario.take(self, told))
             return self.turns[name][2]
 
         self.take = take  # type: ignore[method-assign]
-        self.tell(kind, **more)
+        self.add(kind, **more)
         del self.take
 
 
 def turns() -> dict[str, tuple[Message, State, Outcome]]:
     """One of each kind that writes something."""
-    story = Loads()
-    story.turn("created", E.RELEASE_CREATED)
-    story.turn("submitted", E.RELEASE_SUBMITTED)
-    story.turn("approved", E.RELEASE_APPROVED)
-    story.turn("opened", E.DEPLOYMENT_REQUESTED)
-    story.turn("superseding", E.DEPLOYMENT_REQUESTED, comment="again")
-    story.turn("succeeded", E.DEPLOYMENT_SUCCEEDED, actor="zoë")
-    story.turn("rolled back", E.DEPLOYMENT_ROLLED_BACK)
-    story.turn("stale", E.DEPLOYMENT_FAILED, at=-60)
-    story.turn("activity", E.ACTIVITY_RECORDED)
-    story.turn("refused", E.DEPLOYMENT_STARTED, attempt=99)
-    story.turn("with a block", E.DEPLOYMENT_STARTED, release=2, block=fields(2, apim_base_revisions=REVISIONS))
-    story.turn("rejected", E.DEPLOYMENT_STARTED, id="early", release=3)
-    story.turn("rejected again", E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)
+    scenario = Loads()
+    scenario.turn("created", E.RELEASE_CREATED)
+    scenario.turn("submitted", E.RELEASE_SUBMITTED)
+    scenario.turn("approved", E.RELEASE_APPROVED)
+    scenario.turn("opened", E.DEPLOYMENT_REQUESTED)
+    scenario.turn("superseding", E.DEPLOYMENT_REQUESTED, comment="again")
+    scenario.turn("succeeded", E.DEPLOYMENT_SUCCEEDED, actor="zoë")
+    scenario.turn("rolled back", E.DEPLOYMENT_ROLLED_BACK)
+    scenario.turn("stale", E.DEPLOYMENT_FAILED, at=-60)
+    scenario.turn("activity", E.ACTIVITY_RECORDED)
+    scenario.turn("refused", E.DEPLOYMENT_STARTED, attempt=99)
+    scenario.turn("with a block", E.DEPLOYMENT_STARTED, release=2, block=fields(2, apim_base_revisions=REVISIONS))
+    scenario.turn("rejected", E.DEPLOYMENT_STARTED, id="early", release=3)
+    scenario.turn("rejected again", E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)
     for kind in (E.RELEASE_CREATED, E.RELEASE_SUBMITTED, E.RELEASE_APPROVED):
-        story.tell(kind, release=3)
-    story.turn("resolving", E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)
-    return story.turns
+        scenario.add(kind, release=3)
+    scenario.turn("resolving", E.DEPLOYMENT_STARTED, id="early", release=3, headers=REDRIVE)
+    return scenario.turns
 
 
 TURNS = turns()

@@ -27,7 +27,7 @@ TOPICS = Topics(deployment_status="deployments", release_status="releases", dead
 NAMESPACE = UUID("00000000-0000-5000-8000-000000000000")
 
 
-class ImpatientClock:
+class SimulatedClock:
     """Time passes only by waiting, and waiting takes none of the test's."""
 
     def __init__(self) -> None:
@@ -175,7 +175,7 @@ class ScriptedSource:
 
 
 def the_monitors(
-    store: Store, publisher: ScriptedPublisher, clock: ImpatientClock, metrics: Metrics
+    store: Store, publisher: ScriptedPublisher, clock: SimulatedClock, metrics: Metrics
 ) -> DependencyMonitors:
     backoff = Backoff(initial_seconds=0.25, max_seconds=1.0)
 
@@ -196,10 +196,10 @@ async def probing(monitors: DependencyMonitors) -> AsyncIterator[None]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-def a_delivery(
+def make_delivery(
     store: Store,
     publisher: ScriptedPublisher,
-    clock: ImpatientClock,
+    clock: SimulatedClock,
     *,
     monitors: DependencyMonitors | None = None,
     breaker: Breaker | None = None,

@@ -15,13 +15,13 @@ from structlog.testing import capture_logs
 from schemas.record import Record
 from tests.unit.pipeline.scripted import (
     NAMESPACE,
-    ImpatientClock,
     ScriptedPublisher,
     ScriptedSource,
     ScriptedStore,
-    a_delivery,
+    SimulatedClock,
     created,
     garbage,
+    make_delivery,
     the_monitors,
 )
 from worker.pipeline.breaker import Breaker
@@ -48,14 +48,14 @@ class Scene:
         self.source = ScriptedSource(records)
         self.store = ScriptedStore()
         self.publisher = ScriptedPublisher()
-        self.clock = ImpatientClock()
+        self.clock = SimulatedClock()
         self.metrics = Metrics()
         self.stop = asyncio.Event()
         self.monitors = the_monitors(self.store, self.publisher, self.clock, self.metrics)
         self.breaker = Breaker(events=breaker_events, rejected_share_max=0.5)
         self.consumer = Consumer(
             client=self.source,
-            delivery=a_delivery(
+            delivery=make_delivery(
                 self.store,
                 self.publisher,
                 self.clock,

@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 from schemas.event import Event
 from schemas.record import Record
 from tests.unit.pipeline.scripted import (
-    ImpatientClock,
     ScriptedPublisher,
     ScriptedStore,
-    a_delivery,
+    SimulatedClock,
     created,
     garbage,
+    make_delivery,
     probing,
     the_monitors,
 )
@@ -38,12 +38,12 @@ class Scene:
     def __init__(self, *store_faults: Exception | None, publisher_faults: tuple[Exception, ...] = ()) -> None:
         self.store = ScriptedStore(*store_faults)
         self.publisher = ScriptedPublisher(*publisher_faults)
-        self.clock = ImpatientClock()
+        self.clock = SimulatedClock()
         self.metrics = Metrics()
         self.lease = PartitionState(Partition("in", 0))
         self.message = read(created("r", offset=0), event_bytes_max=1_000_000)
         self.monitors = the_monitors(self.store, self.publisher, self.clock, self.metrics)
-        self.delivery: Delivery = a_delivery(
+        self.delivery: Delivery = make_delivery(
             self.store, self.publisher, self.clock, monitors=self.monitors, metrics=self.metrics
         )
 
@@ -306,7 +306,7 @@ class FaultyPublisher(ScriptedPublisher):
 def over(publisher: ScriptedPublisher) -> Scene:
     scene = Scene()
     scene.publisher = publisher
-    scene.delivery = a_delivery(scene.store, publisher, scene.clock, monitors=scene.monitors, metrics=scene.metrics)
+    scene.delivery = make_delivery(scene.store, publisher, scene.clock, monitors=scene.monitors, metrics=scene.metrics)
     return scene
 
 

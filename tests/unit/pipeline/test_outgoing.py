@@ -12,7 +12,7 @@ from schemas.reasons import Reason
 from schemas.record import Headers, Record
 from schemas.trace_context import TraceContext
 from schemas.types import EventType as E
-from tests.unit.rules.story import SOURCE, Story, applied, duplicate, fields, message, release_id
+from tests.unit.rules.release_scenario import SOURCE, Scenario, applied, duplicate, fields, message, release_id
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.ports import OutgoingRecord
 from worker.rules.message import Message
@@ -36,9 +36,9 @@ def outgoing(mode: Literal["binary", "structured"] = "binary") -> OutgoingRecord
     return OutgoingRecords(topics=TOPICS, content_mode=mode, source="urn:rudder", worker="rudder-worker/1 host")
 
 
-def told(story: Story, kind: E, **more: Any) -> tuple[Outcome, tuple[OutgoingRecord, ...]]:
-    outcome = story.tell(kind, **more)
-    return outcome, outgoing().of(outcome, story.messages[-1], attempts=1)
+def told(scenario: Scenario, kind: E, **more: Any) -> tuple[Outcome, tuple[OutgoingRecord, ...]]:
+    outcome = scenario.add(kind, **more)
+    return outcome, outgoing().of(outcome, scenario.messages[-1], attempts=1)
 
 
 def headers(outgoing_record: OutgoingRecord) -> dict[str, bytes | None]:
@@ -49,7 +49,7 @@ def headers(outgoing_record: OutgoingRecord) -> dict[str, bytes | None]:
 
 def test_status_events_go_to_their_topics_in_order() -> None:
     """The release is there before its deployment, and moves after it."""
-    outcome, published = told(Story(), E.DEPLOYMENT_STARTED, block=fields())
+    outcome, published = told(Scenario(), E.DEPLOYMENT_STARTED, block=fields())
     assert [outgoing_record.topic for outgoing_record in published] == [
         "out.releases",
         "out.deployments",
@@ -67,17 +67,17 @@ def traced(kind: E, trace: TraceContext) -> Message:
 
 def test_status_events_are_keyed_by_release() -> None:
     """Lower-case UUID text, whatever key the input had: that is what keeps a release's events in order."""
-    story = Story()
-    story.tell(E.DEPLOYMENT_STARTED, release_id="ABCDEF00-0000-0000-0000-00000000000F", block=fields())
-    message = story.messages[-1]
+    scenario = Scenario()
+    scenario.add(E.DEPLOYMENT_STARTED, release_id="ABCDEF00-0000-0000-0000-00000000000F", block=fields())
+    message = scenario.messages[-1]
     message = replace(message, record=replace(message.record, key=None))
-    published = outgoing().of(story.world.take(message), message, attempts=1)
+    published = outgoing().of(scenario.world.take(message), message, attempts=1)
     assert {outgoing_record.key for outgoing_record in published} == {b"abcdef00-0000-0000-0000-00000000000f"}
 
 
 def test_binary_status_event_has_its_attributes_in_headers() -> None:
     """Its attributes; its value is the data alone."""
-    outcome, (_, published, _) = told(Story(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
+    outcome, (_, published, _) = told(Scenario(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
     assert headers(published) == {
         "ce_specversion": b"1.0",
         "ce_id": str(applied(outcome).activities[1].id).encode(),
@@ -101,9 +101,9 @@ def test_binary_status_event_has_its_attributes_in_headers() -> None:
 
 def test_structured_status_event_has_the_same_content() -> None:
     """The same attributes and data, one content type, the same topics and keys."""
-    story = Story()
-    outcome, binary = told(story, E.DEPLOYMENT_SUCCEEDED, block=fields())
-    structured = outgoing("structured").of(outcome, story.messages[-1], attempts=1)
+    scenario = Scenario()
+    outcome, binary = told(scenario, E.DEPLOYMENT_SUCCEEDED, block=fields())
+    structured = outgoing("structured").of(outcome, scenario.messages[-1], attempts=1)
     assert len(structured) == len(binary) == 3
     for one, other in zip(structured, binary, strict=True):
         assert (one.topic, one.key) == (other.topic, other.key)
@@ -121,12 +121,12 @@ def test_structured_status_event_has_the_same_content() -> None:
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_status_events_carry_the_trace_context_of_their_cause(mode: Literal["binary", "structured"]) -> None:
     """As extension attributes, and again byte for byte where the event is repeated with another context."""
-    story = Story()
-    _, plain = told(story, E.DEPLOYMENT_STARTED, id="x", block=fields())
+    scenario = Scenario()
+    _, plain = told(scenario, E.DEPLOYMENT_STARTED, id="x", block=fields())
     first = traced(E.DEPLOYMENT_SUCCEEDED, TraceContext(TRACEPARENT, "ci=1"))
-    published = outgoing(mode).of(story.take(first), first, attempts=1)
+    published = outgoing(mode).of(scenario.handle(first), first, attempts=1)
     again = traced(E.DEPLOYMENT_SUCCEEDED, TraceContext(TRACEPARENT[:-1] + "0"))
-    assert outgoing(mode).of(story.take(again), again, attempts=2) == published
+    assert outgoing(mode).of(scenario.handle(again), again, attempts=2) == published
     for one in published:
         given = headers(one) if mode == "binary" else json.loads(one.value or b"")
         assert given["ce_traceparent" if mode == "binary" else "traceparent"] in {TRACEPARENT, TRACEPARENT.encode()}
@@ -137,15 +137,15 @@ def test_status_events_carry_the_trace_context_of_their_cause(mode: Literal["bin
 def test_trace_headers_are_added_to_status_events_alone() -> None:
     """A dead letter has its record's headers. The shorter form has the same ones."""
     added: Headers = (("traceparent", TRACEPARENT.encode()),)
-    story = Story()
+    scenario = Scenario()
     first = message(E.DEPLOYMENT_STARTED, block=fields(), comment="long")
-    outcome = story.take(first)
+    outcome = scenario.handle(first)
     plain = outgoing().of(outcome, first, attempts=1)
     headed = outgoing().of(outcome, first, attempts=1, trace_headers=added)
     assert [one.headers for one in headed] == [(*one.headers, *added) for one in plain]
     assert [one.shorter().headers[-1:] for one in headed if one.shorter] == [added, added]
     rejected = message(E.RELEASE_REJECTED, id="y", offset=1)
-    outcome = story.take(rejected)
+    outcome = scenario.handle(rejected)
     assert outgoing().of(outcome, rejected, attempts=1, trace_headers=added) == outgoing().of(
         outcome, rejected, attempts=1
     )
@@ -153,33 +153,33 @@ def test_trace_headers_are_added_to_status_events_alone() -> None:
 
 def test_duplicate_of_an_applied_event_publishes_the_same_bytes() -> None:
     """A crash may have come between commit and publish; subscribers deduplicate by the id."""
-    story = Story()
-    _, first = told(story, E.DEPLOYMENT_STARTED, id="x", block=fields())
-    story.tell(E.DEPLOYMENT_SUCCEEDED)
-    outcome, again = told(story, E.DEPLOYMENT_STARTED, id="x", at=99, block=fields())
+    scenario = Scenario()
+    _, first = told(scenario, E.DEPLOYMENT_STARTED, id="x", block=fields())
+    scenario.add(E.DEPLOYMENT_SUCCEEDED)
+    outcome, again = told(scenario, E.DEPLOYMENT_STARTED, id="x", at=99, block=fields())
     duplicate(outcome)
     assert again == first
 
 
 def test_stale_event_and_its_duplicate_publish_nothing() -> None:
     """No status changed."""
-    story = Story.of_approved_release()
+    scenario = Scenario.of_approved_release()
     for _ in range(2):
-        assert told(story, E.RELEASE_APPROVED, id="x")[1] == ()
+        assert told(scenario, E.RELEASE_APPROVED, id="x")[1] == ()
 
 
 def test_activity_and_its_duplicate_publish_nothing() -> None:
     """It is not even a dead letter."""
-    story = Story.of_approved_release()
+    scenario = Scenario.of_approved_release()
     for _ in range(2):
-        assert told(story, E.ACTIVITY_RECORDED, id="x")[1] == ()
+        assert told(scenario, E.ACTIVITY_RECORDED, id="x")[1] == ()
 
 
 def test_dead_letter_keeps_the_record_and_adds_the_reason() -> None:
     """Key, value and headers untouched, repeated and empty ones too; then the worker's own."""
-    story = Story()
+    scenario = Scenario()
     message = Message(record=RECORD, content=INVALID)
-    (letter,) = outgoing().of(story.take(message), message, attempts=4)
+    (letter,) = outgoing().of(scenario.handle(message), message, attempts=4)
     assert (letter.topic, letter.key, letter.value) == ("out.dead", RECORD.key, RECORD.value)
     own = letter.headers[len(RECORD.headers) :]
     assert letter.headers[: len(RECORD.headers)] == RECORD.headers
@@ -199,19 +199,19 @@ def test_dead_letter_keeps_the_record_and_adds_the_reason() -> None:
 def test_dead_letter_of_a_tombstone_has_no_value() -> None:
     """No value, no key: nothing is made up."""
     message = Message(record=replace(RECORD, key=None, value=None), content=INVALID)
-    (letter,) = outgoing().of(Story().take(message), message, attempts=1)
+    (letter,) = outgoing().of(Scenario().handle(message), message, attempts=1)
     assert (letter.key, letter.value) == (None, None)
 
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_duplicate_of_a_rejection_has_the_same_dead_letter(mode: Literal["binary", "structured"]) -> None:
     """The same id and reason, from the row, even where the event would pass now; a letter has no content mode."""
-    story = Story()
+    scenario = Scenario()
     letters: list[OutgoingRecord] = []
     for _ in range(2):
-        outcome = story.tell(E.RELEASE_SUBMITTED, id="x", at=1)
-        letters += outgoing(mode).of(outcome, story.messages[-1], attempts=1)
-        story.tell(E.RELEASE_CREATED)
+        outcome = scenario.add(E.RELEASE_SUBMITTED, id="x", at=1)
+        letters += outgoing(mode).of(outcome, scenario.messages[-1], attempts=1)
+        scenario.add(E.RELEASE_CREATED)
     first, again = (headers(letter) for letter in letters)
     assert first.pop("rudder-offset") == b"0"
     assert again.pop("rudder-offset") == b"2"
@@ -221,11 +221,11 @@ def test_duplicate_of_a_rejection_has_the_same_dead_letter(mode: Literal["binary
 
 def test_rejected_redrive_has_a_dead_letter_with_the_same_id() -> None:
     """And with the reason of this time."""
-    story = Story()
+    scenario = Scenario()
     redrive: Headers = (("rudder-redrive", b"1"),)
-    _, (first,) = told(story, E.RELEASE_APPROVED, id="x")
-    story.tell(E.RELEASE_CREATED)
-    _, (again,) = told(story, E.RELEASE_APPROVED, id="x", headers=redrive)
+    _, (first,) = told(scenario, E.RELEASE_APPROVED, id="x")
+    scenario.add(E.RELEASE_CREATED)
+    _, (again,) = told(scenario, E.RELEASE_APPROVED, id="x", headers=redrive)
     assert headers(again)["rudder-id"] == headers(first)["rudder-id"]
     assert headers(again)["rudder-reason"] == b"invalid_transition"
     assert headers(again)["rudder-redrive"] == b"1"
@@ -239,7 +239,7 @@ def shorter(outgoing_record: OutgoingRecord) -> OutgoingRecord:
 def test_dead_letter_without_value_has_its_length_and_digest() -> None:
     """Key and headers stay; the record itself is still at its topic, partition and offset."""
     message = Message(record=RECORD, content=INVALID)
-    (whole,) = outgoing().of(Story().take(message), message, attempts=4)
+    (whole,) = outgoing().of(Scenario().handle(message), message, attempts=4)
     short = shorter(whole)
     assert (short.topic, short.key, short.value) == (whole.topic, RECORD.key, None)
     assert short.headers[: len(whole.headers)] == whole.headers
@@ -254,7 +254,7 @@ def test_shortest_dead_letter_is_small(key: bytes | None) -> None:
     """A key or headers of a megabyte must not block the partition either."""
     record = replace(RECORD, key=key, headers=tuple((f"h{n}", b"v" * 1_000) for n in range(1_000)))
     message = Message(record=record, content=replace(INVALID, detail="d" * 4_000))
-    (whole,) = outgoing().of(Story().take(message), message, attempts=4)
+    (whole,) = outgoing().of(Scenario().handle(message), message, attempts=4)
     without_headers = shorter(shorter(whole))
     assert without_headers.key == (None if key is None or len(key) > 1_024 else key)
     shortest = shorter(without_headers) if without_headers.shorter is not None else without_headers
@@ -270,9 +270,9 @@ def test_shortest_dead_letter_is_small(key: bytes | None) -> None:
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_status_event_that_is_too_large_omits_its_comment(mode: Literal["binary", "structured"]) -> None:
     """And says so; all else is as it was, the id among it. Without a comment there is no shorter form."""
-    story = Story()
-    outcome = story.tell(E.DEPLOYMENT_STARTED, block=fields(), comment="long " * 1_000)
-    _, deployment, moved = outgoing(mode).of(outcome, story.messages[-1], attempts=1)
+    scenario = Scenario()
+    outcome = scenario.add(E.DEPLOYMENT_STARTED, block=fields(), comment="long " * 1_000)
+    _, deployment, moved = outgoing(mode).of(outcome, scenario.messages[-1], attempts=1)
     assert moved.shorter is None
     short = shorter(deployment)
     assert short.headers == deployment.headers

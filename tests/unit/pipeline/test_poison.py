@@ -9,7 +9,7 @@ from worker.rules.query import Query
 from worker.rules.state import State
 
 ATTEMPTS_MAX = 3
-"""As `a_delivery` has it."""
+"""As `make_delivery` has it."""
 
 
 class PoisonedStore(ScriptedStore):

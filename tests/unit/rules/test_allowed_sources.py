@@ -6,7 +6,7 @@ import pytest
 
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, Story, applied, duplicate, fields, message, rejected
+from tests.unit.rules.release_scenario import REDRIVE, Scenario, applied, duplicate, fields, message, rejected
 from worker.rules.allowed_sources import AllowedSources
 from worker.rules.decide import decide
 from worker.rules.message import Message
@@ -16,10 +16,10 @@ OURS, THEIRS = "/ci/acme/main", "/ci/other/main"
 LISTED = AllowedSources.of({"acme": ["/ci/acme/*"], "other": [THEIRS]})
 
 
-def judged(story: Story, told: Message, sources: AllowedSources | None = LISTED) -> Outcome:
-    """The message's turn in the story's world, under the allow-list."""
-    outcome = partial(decide, sources=sources)(story.world.load(told), told)
-    story.world.write(outcome)
+def judged(scenario: Scenario, told: Message, sources: AllowedSources | None = LISTED) -> Outcome:
+    """The message's turn in the scenario's world, under the allow-list."""
+    outcome = partial(decide, sources=sources)(scenario.world.load(told), told)
+    scenario.world.write(outcome)
     return outcome
 
 
@@ -71,13 +71,13 @@ def test_unlisted_organization_without_a_default_has_no_source() -> None:
 @pytest.mark.parametrize("kind", list(E))
 def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
     """Whatever it wants, and whether or not its release is known; nothing changes but that it is remembered."""
-    for story in (Story(), Story.of_approved_release()):
-        before = story.world.tables()
+    for scenario in (Scenario(), Scenario.of_approved_release()):
+        before = scenario.world.tables()
         for number, source in enumerate((THEIRS, "/ci/acme", "")):
             told = message(kind, id=f"x{number}", source=source or "s", offset=number)
-            rejection = rejected(judged(story, told), Reason.SOURCE_NOT_ALLOWED)
+            rejection = rejected(judged(scenario, told), Reason.SOURCE_NOT_ALLOWED)
             assert rejection.detail == f"{source or 's'} is not an allowed source of organization acme"
-        after = story.world.tables()
+        after = scenario.world.tables()
         assert len(after.pop("rejections")) == 3
         before.pop("rejections")
         assert after == before
@@ -85,68 +85,70 @@ def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
 
 @pytest.mark.parametrize("kind", list(E))
 def test_listed_source_is_decided_as_without_a_list(kind: E) -> None:
-    story, free = Story.of_approved_release(), Story.of_approved_release()
+    scenario, free = Scenario.of_approved_release(), Scenario.of_approved_release()
     told = message(kind, id="x", source=OURS, block=fields() if ".deployment." in kind else None)
-    assert judged(story, told) == judged(free, told, None)
+    assert judged(scenario, told) == judged(free, told, None)
 
 
 def test_every_source_is_allowed_without_a_list() -> None:
     """Off by default."""
-    assert isinstance(decide(Story().world.load(told := message(E.RELEASE_CREATED, source="/anybody")), told), Applied)
+    assert isinstance(
+        decide(Scenario().world.load(told := message(E.RELEASE_CREATED, source="/anybody")), told), Applied
+    )
 
 
 def test_source_is_checked_for_the_organization_of_the_release() -> None:
     """An event names its organization and is held to it: claiming one's own for somebody else's release does not help,
     nor does claiming theirs.
     """
-    story = Story.of_approved_release()
+    scenario = Scenario.of_approved_release()
     own_claim = message(E.RELEASE_REJECTED, id="a", source=THEIRS, organization_id="other")
-    assert rejected(judged(story, own_claim), Reason.ORGANIZATION_MISMATCH)
+    assert rejected(judged(scenario, own_claim), Reason.ORGANIZATION_MISMATCH)
     their_claim = message(E.RELEASE_REJECTED, id="b", source=THEIRS, organization_id="acme", offset=1)
-    assert rejected(judged(story, their_claim), Reason.SOURCE_NOT_ALLOWED)
+    assert rejected(judged(scenario, their_claim), Reason.SOURCE_NOT_ALLOWED)
     unlisted = message(E.RELEASE_REJECTED, id="c", source=OURS, organization_id="nobody", offset=2)
-    assert rejected(judged(story, unlisted), Reason.SOURCE_NOT_ALLOWED)
+    assert rejected(judged(scenario, unlisted), Reason.SOURCE_NOT_ALLOWED)
 
 
 def test_rejection_detail_reveals_nothing_of_the_release() -> None:
     """The same words, be the release unknown, another organization's, or in the wrong status."""
     told = message(E.DEPLOYMENT_STARTED, id="x", source=THEIRS)
     details = {
-        rejected(judged(story, told), Reason.SOURCE_NOT_ALLOWED).detail
-        for story in (Story(), Story.of_approved_release())
+        rejected(judged(scenario, told), Reason.SOURCE_NOT_ALLOWED).detail
+        for scenario in (Scenario(), Scenario.of_approved_release())
     }
     assert len(details) == 1
 
 
 def test_redrive_is_checked_against_the_current_list() -> None:
     """Rejected again while its source is not listed; applied, and its rejection resolved, once it is."""
-    story = Story()
-    first = rejected(judged(story, message(E.RELEASE_CREATED, id="x", source=THEIRS)), Reason.SOURCE_NOT_ALLOWED)
-    again = judged(story, message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=REDRIVE, offset=1))
+    scenario = Scenario()
+    first = rejected(judged(scenario, message(E.RELEASE_CREATED, id="x", source=THEIRS)), Reason.SOURCE_NOT_ALLOWED)
+    again = judged(scenario, message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=REDRIVE, offset=1))
     assert rejected(again, Reason.SOURCE_NOT_ALLOWED).id == first.id
     assert isinstance(again, Rejected)
     assert again.again
     widened = AllowedSources.of({"acme": [OURS, THEIRS]})
     redriven = message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=REDRIVE, offset=2)
-    resolved = applied(judged(story, redriven, widened)).resolved
+    resolved = applied(judged(scenario, redriven, widened)).resolved
     assert resolved is not None
     assert resolved.rejection_id == first.id
 
 
 def test_applied_event_is_published_again_despite_the_list() -> None:
     """A list changes what comes, not what was."""
-    story = Story()
+    scenario = Scenario()
     told = message(E.RELEASE_CREATED, id="x", source=THEIRS)
-    activities = applied(judged(story, told, None)).activities
+    activities = applied(judged(scenario, told, None)).activities
     for headers in ((), REDRIVE):
         repeat = message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=headers, offset=1)
-        assert duplicate(judged(story, repeat)).activities == activities
+        assert duplicate(judged(scenario, repeat)).activities == activities
 
 
 def test_rejection_detail_is_printable_and_short() -> None:
     """It goes into a header and a log line, and both names are the publisher's."""
     told = message(E.RELEASE_CREATED, source="\u202e/evil" + "s" * 1000, organization_id="o\x1b[2J\n" + "o" * 200)
-    detail = rejected(judged(Story(), told), Reason.SOURCE_NOT_ALLOWED).detail
+    detail = rejected(judged(Scenario(), told), Reason.SOURCE_NOT_ALLOWED).detail
     assert detail.isprintable()
     assert len(detail) < 300
     assert detail.startswith("\\u202e/evil")

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus as D
-from tests.unit.rules.story import minute, release_id
+from tests.unit.rules.release_scenario import minute, release_id
 from worker.rules.attempts import Ignore, Move, Open, Refuse, Step, choose
 from worker.rules.identity import deployment_id
 from worker.rules.rows import Deployment

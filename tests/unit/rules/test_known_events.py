@@ -7,10 +7,10 @@ import pytest
 from schemas.event import Invalid
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import (
+from tests.unit.rules.release_scenario import (
     REDRIVE,
     SOURCE,
-    Story,
+    Scenario,
     applied,
     duplicate,
     fields,
@@ -27,72 +27,72 @@ from worker.rules.state import FirstUse, Rejected, State
 
 def test_duplicate_of_an_applied_event_changes_nothing() -> None:
     """It brings back the entries that the event made, in their order."""
-    story = Story()
-    activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x", block=fields())).activities
-    before = story.world.tables()
-    again = duplicate(story.tell(E.DEPLOYMENT_REQUESTED, id="x", block=fields()))
+    scenario = Scenario()
+    activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x", block=fields())).activities
+    before = scenario.world.tables()
+    again = duplicate(scenario.add(E.DEPLOYMENT_REQUESTED, id="x", block=fields()))
     assert len(activities) == 3
     assert (again.activities, again.rejection) == (activities, None)
-    assert story.world.tables() == before
+    assert scenario.world.tables() == before
 
 
 def test_duplicate_of_a_stale_event_changes_nothing() -> None:
     """A stale event was logged, and so it is known."""
-    story = Story.of_approved_release()
-    activity = stale(story.tell(E.RELEASE_APPROVED, id="x"))
-    before = story.world.tables()
-    assert duplicate(story.tell(E.RELEASE_APPROVED, id="x")).activities == (activity,)
-    assert story.world.tables() == before
+    scenario = Scenario.of_approved_release()
+    activity = stale(scenario.add(E.RELEASE_APPROVED, id="x"))
+    before = scenario.world.tables()
+    assert duplicate(scenario.add(E.RELEASE_APPROVED, id="x")).activities == (activity,)
+    assert scenario.world.tables() == before
 
 
 def test_duplicate_of_a_rejected_event_changes_nothing() -> None:
     """It brings back its rejection."""
-    story = Story()
-    rejection = rejected(story.tell(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
-    story.tell(E.RELEASE_CREATED)
-    before = story.world.tables()
-    again = duplicate(story.tell(E.RELEASE_SUBMITTED, id="x"))
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    before = scenario.world.tables()
+    again = duplicate(scenario.add(E.RELEASE_SUBMITTED, id="x"))
     assert (again.activities, again.rejection) == ((), rejection)
-    assert story.world.tables() == before
+    assert scenario.world.tables() == before
 
 
 def test_duplicate_is_recognised_by_source_and_id_only() -> None:
     """Another type, another release, another time: still the same event."""
-    story = Story.of_approved_release()
-    activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).activities
-    assert duplicate(story.tell(E.RELEASE_CREATED, id="x", release=2, at=99)).activities == activities
+    scenario = Scenario.of_approved_release()
+    activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x")).activities
+    assert duplicate(scenario.add(E.RELEASE_CREATED, id="x", release=2, at=99)).activities == activities
 
 
 @pytest.mark.parametrize("loaded", [False, True])
 def test_reused_identity_names_the_first_type_and_release(loaded: bool) -> None:
     """`identity_reused`: from the entries as they were written, and as a database gives them back."""
-    story = Story.of_approved_release()
-    story.tell(E.DEPLOYMENT_STARTED, id="x")
+    scenario = Scenario.of_approved_release()
+    scenario.add(E.DEPLOYMENT_STARTED, id="x")
     if loaded:
-        story.world.activities = {
-            key: replace(activity, payload=None) for key, activity in story.world.activities.items()
+        scenario.world.activities = {
+            key: replace(activity, payload=None) for key, activity in scenario.world.activities.items()
         }
     first = FirstUse(type=E.DEPLOYMENT_STARTED, release_id=release_id())
-    assert duplicate(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
-    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
-    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", at=50, comment="another")).reused is None
+    assert duplicate(scenario.add(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
+    assert duplicate(scenario.add(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
+    assert duplicate(scenario.add(E.DEPLOYMENT_STARTED, id="x", at=50, comment="another")).reused is None
 
 
 def test_reused_identity_of_a_rejection_names_the_first() -> None:
     """The same for a rejected event, whose columns name both."""
-    story = Story()
-    rejected(story.tell(E.DEPLOYMENT_STARTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    scenario = Scenario()
+    rejected(scenario.add(E.DEPLOYMENT_STARTED, id="x"), Reason.RELEASE_NOT_FOUND)
     first = FirstUse(type=E.DEPLOYMENT_STARTED, release_id=release_id())
-    assert duplicate(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
-    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
-    assert duplicate(story.tell(E.DEPLOYMENT_STARTED, id="x")).reused is None
+    assert duplicate(scenario.add(E.DEPLOYMENT_SUCCEEDED, id="x")).reused == first
+    assert duplicate(scenario.add(E.DEPLOYMENT_STARTED, id="x", release=2)).reused == first
+    assert duplicate(scenario.add(E.DEPLOYMENT_STARTED, id="x")).reused is None
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"event": 5}', '{"event": {"type": null}}', '"' + "x" * 99])
 def test_reused_identity_of_an_edited_activity_names_no_type(text: str) -> None:
     """Nothing is compared with what cannot be read, and nothing fails."""
-    story = Story.of_approved_release()
-    activities = applied(story.tell(E.DEPLOYMENT_STARTED, id="x")).activities
+    scenario = Scenario.of_approved_release()
+    activities = applied(scenario.add(E.DEPLOYMENT_STARTED, id="x")).activities
     edited = replace(activities[0], payload=None, activity_data=text)
     told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
     assert duplicate(decide(State(activities=(edited,)), told)).reused is None
@@ -100,112 +100,114 @@ def test_reused_identity_of_an_edited_activity_names_no_type(text: str) -> None:
 
 def test_invalid_duplicate_is_no_reused_identity() -> None:
     """Its type and release are not known."""
-    story = Story.of_approved_release()
-    story.tell(E.DEPLOYMENT_STARTED, id="x")
+    scenario = Scenario.of_approved_release()
+    scenario.add(E.DEPLOYMENT_STARTED, id="x")
     broken = Invalid(reason=Reason.MALFORMED_JSON, detail="wrong", source=SOURCE, id="x")
-    assert duplicate(story.take(Message(record=message(E.DEPLOYMENT_STARTED).record, content=broken))).reused is None
+    assert (
+        duplicate(scenario.handle(Message(record=message(E.DEPLOYMENT_STARTED).record, content=broken))).reused is None
+    )
 
 
 def test_same_id_from_another_source_is_another_event() -> None:
     """An identity is the pair."""
-    story = Story.of_approved_release()
-    story.tell(E.DEPLOYMENT_REQUESTED, id="x")
-    applied(story.tell(E.DEPLOYMENT_STARTED, id="x", source="https://other.example.com"))
-    assert story.statuses() == ["IN_PROGRESS"]
+    scenario = Scenario.of_approved_release()
+    scenario.add(E.DEPLOYMENT_REQUESTED, id="x")
+    applied(scenario.add(E.DEPLOYMENT_STARTED, id="x", source="https://other.example.com"))
+    assert scenario.statuses() == ["IN_PROGRESS"]
 
 
 def test_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
     """What it once came to stands, though this copy is broken."""
-    story = Story.of_approved_release()
-    activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).activities
+    scenario = Scenario.of_approved_release()
+    activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x")).activities
     record = message(E.DEPLOYMENT_REQUESTED).record
     broken = Invalid(reason=Reason.INVALID_DATA, detail="wrong", source=SOURCE, id="x")
-    assert duplicate(story.take(Message(record=record, content=broken))).activities == activities
+    assert duplicate(scenario.handle(Message(record=record, content=broken))).activities == activities
 
 
 def test_repeated_invalid_record_is_a_duplicate() -> None:
     """One without an identity is known by its position."""
-    story = Story()
+    scenario = Scenario()
     told = Message(
         record=message(E.RELEASE_APPROVED).record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="wrong")
     )
-    rejection = rejected(story.take(told), Reason.MALFORMED_JSON)
-    assert duplicate(story.take(told)).rejection == rejection
+    rejection = rejected(scenario.handle(told), Reason.MALFORMED_JSON)
+    assert duplicate(scenario.handle(told)).rejection == rejection
 
 
 def test_redriven_event_is_decided_afresh() -> None:
     """Where it passes now, it is applied, and its rejection is resolved at the time of the record that brought it."""
-    story = Story()
-    rejection = rejected(story.tell(E.RELEASE_SUBMITTED, id="x", at=0), Reason.RELEASE_NOT_FOUND)
-    story.tell(E.RELEASE_CREATED)
-    resolved = applied(story.tell(E.RELEASE_SUBMITTED, id="x", at=0, recorded_at=50, headers=REDRIVE)).resolved
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x", at=0), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    resolved = applied(scenario.add(E.RELEASE_SUBMITTED, id="x", at=0, recorded_at=50, headers=REDRIVE)).resolved
     assert resolved is not None
     assert (resolved.rejection_id, resolved.resolved_at) == (rejection.id, minute(50))
-    assert story.status() == "IN_REVIEW"
+    assert scenario.status() == "IN_REVIEW"
 
 
 def test_redriven_stale_event_is_resolved_too() -> None:
     """It is logged now, and an event is in one place only."""
-    story = Story()
-    rejection = rejected(story.tell(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
-    story.tell(E.DEPLOYMENT_CANCELLED, block=fields())
-    stale(story.tell(E.RELEASE_APPROVED, id="x", headers=REDRIVE))
-    assert story.world.rejections[rejection.id].resolved_at is not None
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.DEPLOYMENT_CANCELLED, block=fields())
+    stale(scenario.add(E.RELEASE_APPROVED, id="x", headers=REDRIVE))
+    assert scenario.world.rejections[rejection.id].resolved_at is not None
 
 
 def test_redriven_event_may_be_rejected_for_another_reason() -> None:
     """Its rejection stays one row with one id, and says the new reason."""
-    story = Story()
-    first = rejected(story.tell(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
-    story.tell(E.RELEASE_CREATED)
-    outcome = story.tell(E.RELEASE_APPROVED, id="x", headers=REDRIVE)
+    scenario = Scenario()
+    first = rejected(scenario.add(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    outcome = scenario.add(E.RELEASE_APPROVED, id="x", headers=REDRIVE)
     second = rejected(outcome, Reason.INVALID_TRANSITION)
     assert isinstance(outcome, Rejected)
     assert outcome.again
     assert second.id == first.id
-    assert story.world.rejections[first.id].resolved_at is None
+    assert scenario.world.rejections[first.id].resolved_at is None
 
 
 def test_first_rejection_is_not_marked_as_repeated() -> None:
-    outcome = Story().tell(E.RELEASE_APPROVED)
+    outcome = Scenario().add(E.RELEASE_APPROVED)
     assert isinstance(outcome, Rejected)
     assert not outcome.again
 
 
 def test_redrive_of_an_applied_event_is_a_duplicate() -> None:
     """What had its effect is a duplicate, header or not."""
-    story = Story.of_approved_release()
-    activities = applied(story.tell(E.DEPLOYMENT_REQUESTED, id="x")).activities
-    assert duplicate(story.tell(E.DEPLOYMENT_REQUESTED, id="x", headers=REDRIVE)).activities == activities
-    assert story.statuses() == ["PENDING"]
+    scenario = Scenario.of_approved_release()
+    activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x")).activities
+    assert duplicate(scenario.add(E.DEPLOYMENT_REQUESTED, id="x", headers=REDRIVE)).activities == activities
+    assert scenario.statuses() == ["PENDING"]
 
 
 def test_resolved_event_is_a_duplicate_of_its_effect() -> None:
     """Not of the rejection that was settled."""
-    story = Story()
-    story.tell(E.RELEASE_SUBMITTED, id="x")
-    story.tell(E.RELEASE_CREATED)
-    activities = applied(story.tell(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)).activities
-    assert duplicate(story.tell(E.RELEASE_SUBMITTED, id="x")).activities == activities
+    scenario = Scenario()
+    scenario.add(E.RELEASE_SUBMITTED, id="x")
+    scenario.add(E.RELEASE_CREATED)
+    activities = applied(scenario.add(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)).activities
+    assert duplicate(scenario.add(E.RELEASE_SUBMITTED, id="x")).activities == activities
 
 
 @pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.RELEASE_CREATED])
 def test_redrive_of_an_unknown_event_is_decided_normally(kind: E) -> None:
     """With the header it is judged as any other; there is nothing to resolve."""
-    story = Story()
+    scenario = Scenario()
     if kind is E.RELEASE_SUBMITTED:
-        story.tell(E.RELEASE_CREATED)
-    assert applied(story.tell(kind, headers=REDRIVE)).resolved is None
+        scenario.add(E.RELEASE_CREATED)
+    assert applied(scenario.add(kind, headers=REDRIVE)).resolved is None
 
 
 def test_redelivered_redrive_is_a_duplicate() -> None:
     """A restart delivers the very same record once more, and no outcome depends on restarts: it is not judged with
     what came after it.
     """
-    story = Story()
-    rejected(story.tell(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
-    rejected(story.tell(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE), Reason.RELEASE_NOT_FOUND)
-    redriven = story.messages[-1]
-    story.tell(E.RELEASE_CREATED)
-    duplicate(story.take(redriven))
-    assert story.status() == "DRAFT"
+    scenario = Scenario()
+    rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    rejected(scenario.add(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE), Reason.RELEASE_NOT_FOUND)
+    redriven = scenario.messages[-1]
+    scenario.add(E.RELEASE_CREATED)
+    duplicate(scenario.handle(redriven))
+    assert scenario.status() == "DRAFT"

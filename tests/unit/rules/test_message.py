@@ -10,7 +10,7 @@ from schemas.event import Invalid
 from schemas.reasons import Reason
 from schemas.record import Headers
 from schemas.types import EventType as E
-from tests.unit.rules.story import SOURCE, START, fields, message, minute, release_id
+from tests.unit.rules.release_scenario import SOURCE, START, fields, message, minute, release_id
 from worker.rules.identity import activity_id, position_id
 from worker.rules.message import Message
 

@@ -9,7 +9,17 @@ from schemas.reasons import Reason
 from schemas.statuses import ReleaseStatus
 from schemas.types import EventType as E
 from tests.properties.world import RELEASE_MACHINE
-from tests.unit.rules.story import Story, applied, changes_of, fields, message, minute, rejected, release_id, stale
+from tests.unit.rules.release_scenario import (
+    Scenario,
+    applied,
+    changes_of,
+    fields,
+    message,
+    minute,
+    rejected,
+    release_id,
+    stale,
+)
 from worker.rules.decide import decide
 from worker.rules.rows import ReleaseMove
 from worker.rules.state import State
@@ -27,13 +37,13 @@ NOT_CREATING = [kind for kind in E if kind is not E.RELEASE_CREATED]
 @pytest.mark.parametrize("kind", NOT_CREATING)
 def test_event_of_an_unknown_release_is_rejected(kind: E) -> None:
     """Rule 2, where it brings no block."""
-    rejected(Story().tell(kind), Reason.RELEASE_NOT_FOUND)
+    rejected(Scenario().add(kind), Reason.RELEASE_NOT_FOUND)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in DEPLOYMENTS if kind is not E.DEPLOYMENT_ROLLED_BACK])
 def test_release_block_creates_an_approved_release(kind: E) -> None:
     """Rule 2: in the same transaction, before the deployment, with an entry of its own."""
-    changes = applied(Story().tell(kind, block=fields(7)))
+    changes = applied(Scenario().add(kind, block=fields(7)))
     assert changes.new_release is not None
     assert changes.new_deployment is not None
     assert changes.release_move is None, "the release is inserted as it stands after the event"
@@ -46,48 +56,48 @@ def test_release_block_creates_an_approved_release(kind: E) -> None:
 @pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.ACTIVITY_RECORDED])
 def test_release_block_counts_in_deployment_events_only(kind: E) -> None:
     """Elsewhere `release` is an unknown field."""
-    rejected(Story().tell(kind, block=fields()), Reason.RELEASE_NOT_FOUND)
+    rejected(Scenario().add(kind, block=fields()), Reason.RELEASE_NOT_FOUND)
 
 
 def test_release_block_of_a_known_release_is_ignored() -> None:
     """Rule 9: also one whose number is another release's by now."""
-    story = Story.of_approved_release()
-    story.tell(E.RELEASE_CREATED, release=2)
-    before = story.release().inserted
-    changes = applied(story.tell(E.DEPLOYMENT_REQUESTED, block=fields(2, created_by="somebody else")))
+    scenario = Scenario.of_approved_release()
+    scenario.add(E.RELEASE_CREATED, release=2)
+    before = scenario.release().inserted
+    changes = applied(scenario.add(E.DEPLOYMENT_REQUESTED, block=fields(2, created_by="somebody else")))
     assert changes.new_release is None
-    assert story.release().inserted == before
+    assert scenario.release().inserted == before
 
 
 @pytest.mark.parametrize("kind", list(E))
 def test_organization_mismatch_is_rejected(kind: E) -> None:
     """Rule 3, for every type of event; activities too."""
-    story = Story.of_approved_release()
-    story.tell(E.DEPLOYMENT_REQUESTED)
-    before = story.world.tables()
-    rejected(story.tell(kind, organization_id="other"), Reason.ORGANIZATION_MISMATCH)
-    assert story.world.tables() | {"rejections": {}} == before
+    scenario = Scenario.of_approved_release()
+    scenario.add(E.DEPLOYMENT_REQUESTED)
+    before = scenario.world.tables()
+    rejected(scenario.add(kind, organization_id="other"), Reason.ORGANIZATION_MISMATCH)
+    assert scenario.world.tables() | {"rejections": {}} == before
 
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)
 @pytest.mark.parametrize("path", [[], [E.RELEASE_SUBMITTED], [E.RELEASE_SUBMITTED, E.RELEASE_REJECTED]])
 def test_unapproved_release_rejects_deployment_events(kind: E, path: list[E]) -> None:
     """Rule 3: in DRAFT, IN_REVIEW and REJECTED."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED)
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED)
     for step in path:
-        applied(story.tell(step))
-    rejected(story.tell(kind), Reason.RELEASE_NOT_DEPLOYABLE)
+        applied(scenario.add(step))
+    rejected(scenario.add(kind), Reason.RELEASE_NOT_DEPLOYABLE)
 
 
 @pytest.mark.parametrize("status", list(ReleaseStatus))
 @pytest.mark.parametrize("kind", list(WANTED))
 def test_release_event_follows_the_review_transitions(kind: E, status: ReleaseStatus) -> None:
     """Rule 9: moved through the review, stale or refused; every status and every event."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED)
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED)
     beyond_approval = {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"}
-    row = replace(story.release().release, status=status)
+    row = replace(scenario.release().release, status=status)
     told = message(kind, at=5)
     outcome = decide(State(release=row), told)
     wanted = WANTED[kind]
@@ -105,15 +115,15 @@ def test_release_event_follows_the_review_transitions(kind: E, status: ReleaseSt
 
 def test_release_event_is_never_late() -> None:
     """The status decides, not the time; `updated_at` is the latest time among the events."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, at=10)
-    applied(story.tell(E.RELEASE_SUBMITTED, at=3))
-    assert (story.status(), story.release().updated_at) == ("IN_REVIEW", minute(10))
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, at=10)
+    applied(scenario.add(E.RELEASE_SUBMITTED, at=3))
+    assert (scenario.status(), scenario.release().updated_at) == ("IN_REVIEW", minute(10))
 
 
 def test_created_release_is_a_draft() -> None:
     """Rule 9's beginning: inserted, with one entry."""
-    changes = applied(Story().tell(E.RELEASE_CREATED))
+    changes = applied(Scenario().add(E.RELEASE_CREATED))
     assert changes.new_release is not None
     assert changes.new_release.release.status == "DRAFT"
     assert changes_of(changes.activities) == [("RELEASE_CREATED", None, "DRAFT")]
@@ -121,17 +131,17 @@ def test_created_release_is_a_draft() -> None:
 
 def test_creating_a_known_release_is_a_conflict() -> None:
     """Rule 9, even with the very same fields: it is another event."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED)
-    rejected(story.tell(E.RELEASE_CREATED), Reason.RELEASE_CONFLICT)
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED)
+    rejected(scenario.add(E.RELEASE_CREATED), Reason.RELEASE_CONFLICT)
 
 
 def test_creating_a_release_with_a_taken_number_is_a_conflict() -> None:
     """Rule 9: date, number, component and track."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, release=1)
-    rejected(story.tell(E.RELEASE_CREATED, release=2, release_number=1), Reason.RELEASE_CONFLICT)
-    assert release_id(2) not in story.world.releases
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, release=1)
+    rejected(scenario.add(E.RELEASE_CREATED, release=2, release_number=1), Reason.RELEASE_CONFLICT)
+    assert release_id(2) not in scenario.world.releases
 
 
 @pytest.mark.parametrize(
@@ -145,19 +155,19 @@ def test_creating_a_release_with_a_taken_number_is_a_conflict() -> None:
 )
 def test_number_is_taken_only_with_all_four_parts(changed: dict[str, Any]) -> None:
     """One that differs is enough."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, release=1)
-    applied(story.tell(E.RELEASE_CREATED, release=2, **({"release_number": 1} | changed)))
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, release=1)
+    applied(scenario.add(E.RELEASE_CREATED, release=2, **({"release_number": 1} | changed)))
 
 
 @pytest.mark.parametrize("kind", DEPLOYMENTS)
 def test_release_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
     """Rule 9: nothing is made, neither the release nor its attempt."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, release=1)
-    rejected(story.tell(kind, release=2, block=fields(1)), Reason.RELEASE_CONFLICT)
-    assert len(story.world.releases) == 1
-    assert not story.world.deployments
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, release=1)
+    rejected(scenario.add(kind, release=2, block=fields(1)), Reason.RELEASE_CONFLICT)
+    assert len(scenario.world.releases) == 1
+    assert not scenario.world.deployments
 
 
 @pytest.mark.parametrize(
@@ -169,21 +179,21 @@ def test_release_block_with_a_taken_number_is_a_conflict(kind: E) -> None:
 )
 def test_rejected_event_creates_no_release(kind: E, data: dict[str, Any], reason: Reason) -> None:
     """The block is part of the event."""
-    story = Story()
-    rejected(story.tell(kind, block=fields(), **data), reason)
-    assert not story.world.releases
-    assert not story.world.activities
+    scenario = Scenario()
+    rejected(scenario.add(kind, block=fields(), **data), reason)
+    assert not scenario.world.releases
+    assert not scenario.world.activities
 
 
 def test_release_name_is_date_and_number() -> None:
     """`YYYYMMDD-<number>`, computed."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, release_date="2026-12-01", release_number=14)
-    assert story.release().release.name == "20261201-14"
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, release_date="2026-12-01", release_number=14)
+    assert scenario.release().release.name == "20261201-14"
 
 
 def test_release_name_has_a_year_of_four_digits() -> None:
     """The contract takes dates from the year 1; C libraries differ in how they print one."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, release_date="0033-04-05")
-    assert story.release().release.name == "00330405-1"
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, release_date="0033-04-05")
+    assert scenario.release().release.name == "00330405-1"

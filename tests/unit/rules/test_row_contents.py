@@ -9,7 +9,17 @@ import pytest
 from schemas.event import Invalid
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import COMPONENT, SOURCE, Story, applied, fields, message, minute, rejected, release_id
+from tests.unit.rules.release_scenario import (
+    COMPONENT,
+    SOURCE,
+    Scenario,
+    applied,
+    fields,
+    message,
+    minute,
+    rejected,
+    release_id,
+)
 from worker.rules.identity import NAMESPACE
 from worker.rules.message import Message
 from worker.rules.rows import Activity, BaseRevision, Deployment, OptionalFields, Rejection
@@ -25,15 +35,15 @@ RELEASE = (
 
 
 @pytest.fixture
-def story() -> Story:
-    return Story.of_approved_release()
+def scenario() -> Scenario:
+    return Scenario.of_approved_release()
 
 
 def test_new_release_row_has_the_events_values() -> None:
     """Times are the event's; JSON is compact, in its own order, non-ASCII as it is."""
-    story = Story()
+    scenario = Scenario()
     changes = applied(
-        story.tell(
+        scenario.add(
             E.RELEASE_CREATED,
             at=5,
             description="Zürich 🚀",
@@ -60,12 +70,12 @@ def test_new_release_row_has_the_events_values() -> None:
         BaseRevision(endpoint_name="a", api_id="1", revision_id="r1", access_mode="private"),
     )
     assert (new.release.component_id, new.release.deployment_track_id) == (COMPONENT, "main")
-    assert story.release().updated_at == minute(5)
+    assert scenario.release().updated_at == minute(5)
 
 
 def test_missing_release_options_are_null() -> None:
     """Not empty texts, not empty objects."""
-    new = applied(Story().tell(E.RELEASE_CREATED)).new_release
+    new = applied(Scenario().add(E.RELEASE_CREATED)).new_release
     assert new is not None
     assert (new.description, new.release.commit_hash, new.release.image_tag, new.metadata) == (None, None, None, None)
     assert new.base_revisions == ()
@@ -73,15 +83,15 @@ def test_missing_release_options_are_null() -> None:
 
 def test_release_of_a_block_has_the_final_status() -> None:
     """Created by a deployment event; its insert says DEPLOYING at once."""
-    new = applied(Story().tell(E.DEPLOYMENT_STARTED, at=7, block=fields(metadata={}))).new_release
+    new = applied(Scenario().add(E.DEPLOYMENT_STARTED, at=7, block=fields(metadata={}))).new_release
     assert new is not None
     assert (new.created_at, new.release.status, new.metadata) == (minute(7), "DEPLOYING", "{}")
 
 
-def test_new_deployment_row_has_the_events_values(story: Story) -> None:
+def test_new_deployment_row_has_the_events_values(scenario: Scenario) -> None:
     """Its id names its place; its only time is the event's."""
     changes = applied(
-        story.tell(
+        scenario.add(
             E.DEPLOYMENT_REQUESTED,
             at=5,
             config_revision=2,
@@ -111,36 +121,36 @@ def test_new_deployment_row_has_the_events_values(story: Story) -> None:
     )
 
 
-def test_missing_optional_fields_keep_their_values(story: Story) -> None:
+def test_missing_optional_fields_keep_their_values(scenario: Scenario) -> None:
     """A pipeline says them once, mostly when it asks."""
     optional_fields: dict[str, Any] = {
         "config_mapping_revision": 3,
         "schema_based_config_revision": 4,
         "api_settings": {"a": 1},
     }
-    story.tell(E.DEPLOYMENT_REQUESTED, comment="los", **optional_fields)
-    changes = applied(story.tell(E.DEPLOYMENT_STARTED))
+    scenario.add(E.DEPLOYMENT_REQUESTED, comment="los", **optional_fields)
+    changes = applied(scenario.add(E.DEPLOYMENT_STARTED))
     assert changes.deployment_moves[0].optional_fields == OptionalFields()
-    story.tell(E.DEPLOYMENT_SUCCEEDED, config_mapping_revision=0)
-    row = story.world.deployments[story.attempt(1).id]
+    scenario.add(E.DEPLOYMENT_SUCCEEDED, config_mapping_revision=0)
+    row = scenario.world.deployments[scenario.attempt(1).id]
     assert row.optional_fields == OptionalFields(
         comment="los", config_mapping_revision=0, schema_based_config_revision=4, api_settings='{"a":1}'
     )
     assert row.created_at == minute(3)
 
 
-def test_superseded_attempt_keeps_its_optional_fields(story: Story) -> None:
+def test_superseded_attempt_keeps_its_optional_fields(scenario: Scenario) -> None:
     """The comment is the new attempt's."""
-    story.tell(E.DEPLOYMENT_REQUESTED, comment="first")
-    story.tell(E.DEPLOYMENT_REQUESTED, comment="second")
-    comments = [story.world.deployments[story.attempt(number).id].optional_fields.comment for number in (1, 2)]
+    scenario.add(E.DEPLOYMENT_REQUESTED, comment="first")
+    scenario.add(E.DEPLOYMENT_REQUESTED, comment="second")
+    comments = [scenario.world.deployments[scenario.attempt(number).id].optional_fields.comment for number in (1, 2)]
     assert comments == ["first", "second"]
 
 
-def test_activity_rows_have_this_exact_content(story: Story) -> None:
+def test_activity_rows_have_this_exact_content(scenario: Scenario) -> None:
     """Compact JSON in a fixed order. The first entry's id is the identity's, the further ones are numbered."""
-    story.tell(E.DEPLOYMENT_STARTED, at=1)
-    changes = applied(story.tell(E.DEPLOYMENT_SUCCEEDED, id="x", at=30, actor="Zoë", comment='"ja" 🚀'))
+    scenario.add(E.DEPLOYMENT_STARTED, at=1)
+    changes = applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, id="x", at=30, actor="Zoë", comment='"ja" 🚀'))
     event, record = EVENT % ("deployment.succeeded", "10:00:00"), RECORD % 4
     first = (
         f'{{{event},{record},{ORGANIZATION},"change":{{"from":"IN_PROGRESS","to":"SUCCESS"}},{RELEASE % (4, 1)},'
@@ -156,7 +166,7 @@ def test_activity_rows_have_this_exact_content(story: Story) -> None:
             id=uuid5(NAMESPACE, f"{SOURCE}\nx"),
             created_at=minute(30),
             release_id=release_id(),
-            deployment_id=story.attempt(1).id,
+            deployment_id=scenario.attempt(1).id,
             environment_id="prod",
             activity_type="DEPLOYMENT_STATUS_CHANGED",
             activity_data=first,
@@ -175,10 +185,10 @@ def test_activity_rows_have_this_exact_content(story: Story) -> None:
     )
 
 
-def test_activity_of_a_publisher_has_this_exact_content(story: Story) -> None:
+def test_activity_of_a_publisher_has_this_exact_content(scenario: Scenario) -> None:
     """The custom data stands last, in its own order."""
     changes = applied(
-        story.tell(
+        scenario.add(
             E.ACTIVITY_RECORDED, id="x", at=30, environment_id="qa", activity_data={"z": "ß", "a": {"y": 1}}, actor="jo"
         )
     )
@@ -190,9 +200,9 @@ def test_activity_of_a_publisher_has_this_exact_content(story: Story) -> None:
     ]
 
 
-def test_activity_of_a_new_release_has_no_previous_status(story: Story) -> None:
+def test_activity_of_a_new_release_has_no_previous_status(scenario: Scenario) -> None:
     """`from` is null, and the comment is the event's."""
-    changes = applied(story.tell(E.RELEASE_CREATED, id="x", at=30, release=2, comment="neu"))
+    changes = applied(scenario.add(E.RELEASE_CREATED, id="x", at=30, release=2, comment="neu"))
     assert [activity.activity_data for activity in changes.activities] == [
         (
             f"{{{EVENT % ('release.created', '10:00:00')},{RECORD % 3},{ORGANIZATION},"
@@ -201,10 +211,10 @@ def test_activity_of_a_new_release_has_no_previous_status(story: Story) -> None:
     ]
 
 
-def test_event_has_at_most_three_activities(story: Story) -> None:
+def test_event_has_at_most_three_activities(scenario: Scenario) -> None:
     """Superseded, opened, released: the order in which they come about."""
-    story.tell(E.DEPLOYMENT_STARTED)
-    changes = applied(story.tell(E.DEPLOYMENT_FAILED, id="x", attempt=2))
+    scenario.add(E.DEPLOYMENT_STARTED)
+    changes = applied(scenario.add(E.DEPLOYMENT_FAILED, id="x", attempt=2))
     names = [f"{SOURCE}\nx", f"{SOURCE}\nx\n1", f"{SOURCE}\nx\n2"]
     assert [activity.id for activity in changes.activities] == [uuid5(NAMESPACE, name) for name in names]
     assert [activity.status for activity in changes.activities] == ["CANCELLED", "FAILED", "FAILED"]
@@ -212,7 +222,7 @@ def test_event_has_at_most_three_activities(story: Story) -> None:
 
 def test_rejection_row_has_this_exact_content() -> None:
     """Its id is the event's; its time the event's; its position the record's."""
-    rejection = rejected(Story().tell(E.DEPLOYMENT_STARTED, id="x", at=5, recorded_at=9), Reason.RELEASE_NOT_FOUND)
+    rejection = rejected(Scenario().add(E.DEPLOYMENT_STARTED, id="x", at=5, recorded_at=9), Reason.RELEASE_NOT_FOUND)
     assert rejection == Rejection(
         id=uuid5(NAMESPACE, f"{SOURCE}\nx"),
         created_at=minute(5),
@@ -232,7 +242,7 @@ def test_rejection_of_an_unreadable_record_has_its_position() -> None:
     """Id from the position, time from the record."""
     record = replace(message(E.RELEASE_APPROVED, recorded_at=9).record, topic="t", partition=2, offset=40)
     told = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))
-    assert rejected(Story().take(told), Reason.MALFORMED_JSON) == Rejection(
+    assert rejected(Scenario().handle(told), Reason.MALFORMED_JSON) == Rejection(
         id=uuid5(NAMESPACE, f"t/2/40/{record.timestamp_ms}"),
         created_at=minute(9),
         reason="malformed_json",

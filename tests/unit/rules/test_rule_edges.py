@@ -9,7 +9,7 @@ from schemas.event import Event, Invalid
 from schemas.incoming import EventData
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, Story, applied, message, rejected, release_id
+from tests.unit.rules.release_scenario import REDRIVE, Scenario, applied, message, rejected, release_id
 from worker.rules.decide import decide
 from worker.rules.effects import Effects
 from worker.rules.message import Message
@@ -33,19 +33,19 @@ def test_effects_need_an_event() -> None:
 
 def test_redrive_in_another_partition_is_decided_afresh() -> None:
     """Offsets of two partitions say nothing about their order."""
-    story = Story()
-    rejected(story.take(message(E.RELEASE_SUBMITTED, id="x", partition=1, offset=900)), Reason.RELEASE_NOT_FOUND)
-    story.tell(E.RELEASE_CREATED)
-    applied(story.take(message(E.RELEASE_SUBMITTED, id="x", at=5, partition=0, offset=3, headers=REDRIVE)))
+    scenario = Scenario()
+    rejected(scenario.handle(message(E.RELEASE_SUBMITTED, id="x", partition=1, offset=900)), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    applied(scenario.handle(message(E.RELEASE_SUBMITTED, id="x", at=5, partition=0, offset=3, headers=REDRIVE)))
 
 
 def test_version_is_that_after_the_event() -> None:
     """A new release has its first; an activity alone changes no release."""
-    story = Story()
-    assert applied(story.tell(E.RELEASE_CREATED)).release_version == 0
-    known = replace(story.world.load(message(E.RELEASE_SUBMITTED)), release_version=4)
+    scenario = Scenario()
+    assert applied(scenario.add(E.RELEASE_CREATED)).release_version == 0
+    known = replace(scenario.world.load(message(E.RELEASE_SUBMITTED)), release_version=4)
     submitted = decide(known, message(E.RELEASE_SUBMITTED, id="s", at=5))
     assert applied(submitted).release_version == 5
     unversioned = decide(replace(known, release_version=None), message(E.RELEASE_SUBMITTED, id="s", at=5))
     assert applied(unversioned).release_version == 1
-    assert applied(story.tell(E.ACTIVITY_RECORDED)).release_version is None
+    assert applied(scenario.add(E.ACTIVITY_RECORDED)).release_version is None

@@ -8,7 +8,7 @@ import pytest
 from schemas.confusables import DIFFERENCES, UNICODE_VERSION, collides, confusable_key
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import Story
+from tests.unit.rules.release_scenario import Scenario
 from worker.rules.state import Applied, Rejected
 
 
@@ -70,9 +70,9 @@ def test_confusable_key_does_not_depend_on_the_interpreter() -> None:
 
 def test_detail_names_the_confusable_characters() -> None:
     """An emoji, for one, and the version of Unicode that decides."""
-    story = Story()
-    story.tell(E.RELEASE_CREATED, deployment_track_id="main")
-    outcome = story.tell(E.RELEASE_CREATED, release=2, release_number=1, deployment_track_id="main\U0001fae8")
+    scenario = Scenario()
+    scenario.add(E.RELEASE_CREATED, deployment_track_id="main")
+    outcome = scenario.add(E.RELEASE_CREATED, release=2, release_number=1, deployment_track_id="main\U0001fae8")
     assert isinstance(outcome, Rejected)
     assert outcome.rejection.reason == Reason.RELEASE_CONFLICT
     for words in ("emoji", "Unicode 3.2.0", "accents", "SQL Server's default collations"):
@@ -86,14 +86,14 @@ def test_first_colliding_name_is_reported() -> None:
 
 def test_deployment_to_a_colliding_environment_is_rejected() -> None:
     """Whatever it says of attempts; the publisher is told which name the release knows."""
-    story = Story.of_approved_release()
-    story.tell(E.DEPLOYMENT_STARTED, environment_id="Prod")
+    scenario = Scenario.of_approved_release()
+    scenario.add(E.DEPLOYMENT_STARTED, environment_id="Prod")
     for attempt in (None, 1, 2, 7):
-        outcome = story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="prod ", attempt=attempt)
+        outcome = scenario.add(E.DEPLOYMENT_SUCCEEDED, environment_id="prod ", attempt=attempt)
         assert isinstance(outcome, Rejected)
         assert outcome.rejection.reason == Reason.INVALID_DATA
         assert (
             outcome.rejection.detail
             == f"/data/environment_id: collides with Prod, an environment of the release: {DIFFERENCES}"
         )
-    assert isinstance(story.tell(E.DEPLOYMENT_SUCCEEDED, environment_id="Prod"), Applied)
+    assert isinstance(scenario.add(E.DEPLOYMENT_SUCCEEDED, environment_id="Prod"), Applied)

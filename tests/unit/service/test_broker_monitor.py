@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from tests.unit.pipeline.scripted import ImpatientClock
+from tests.unit.pipeline.scripted import SimulatedClock
 from worker.ports import TopicFindings
 from worker.rules.errors import ConfigurationError, Unavailable
 from worker.service.broker_monitor import REFUSED_SECONDS_MAX, BrokerMonitor
@@ -33,7 +33,7 @@ class Topics:
 
 
 def monitor(topics: Topics, *, refused: tuple[str, float] | None = None) -> BrokerMonitor:
-    return BrokerMonitor(topics, refusal=lambda: refused, clock=ImpatientClock())
+    return BrokerMonitor(topics, refusal=lambda: refused, clock=SimulatedClock())
 
 
 async def test_start_requires_input_topics_only() -> None:

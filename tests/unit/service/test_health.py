@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from tests.unit.pipeline.scripted import (
-    ImpatientClock,
     ScriptedPublisher,
     ScriptedSource,
     ScriptedStore,
-    a_delivery,
+    SimulatedClock,
+    make_delivery,
     the_monitors,
 )
 from tests.unit.pipeline.test_breaker import a_rejection
@@ -55,13 +55,13 @@ class Parts:
     """A worker's health over parts that do as they are told."""
 
     def __init__(self) -> None:
-        self.clock = ImpatientClock()
+        self.clock = SimulatedClock()
         self.store = PingedStore()
         self.source = ScriptedSource()
         self.publisher = ScriptedPublisher()
         metrics = Metrics()
         self.monitors = the_monitors(self.store, self.publisher, self.clock, metrics)
-        delivery = a_delivery(self.store, self.publisher, self.clock, monitors=self.monitors)
+        delivery = make_delivery(self.store, self.publisher, self.clock, monitors=self.monitors)
         self.breaker = Breaker(events=1, rejected_share_max=0.5)
         self.consumer = Consumer(
             client=self.source,

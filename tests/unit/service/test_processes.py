@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from tests.unit.pipeline.scripted import ImpatientClock
+from tests.unit.pipeline.scripted import SimulatedClock
 from worker.rules.errors import ConfigurationError
 from worker.service import processes
 from worker.service.processes import RAN_WELL_SECONDS, ProcessSupervisor
@@ -37,7 +37,7 @@ REFUSED = "os.write(0, b'mend this'); sys.exit(2)"
 GRACE_SECONDS = 3600.0
 
 
-class UnhurriedClock(ImpatientClock):
+class UnhurriedClock(SimulatedClock):
     """Lets delays pass at once, and the grace period never."""
 
     async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
@@ -49,7 +49,7 @@ class UnhurriedClock(ImpatientClock):
 class Family:
     """Starts these processes, one after the other; the last one again and again."""
 
-    def __init__(self, *scripts: str | OSError, life_seconds: float = 0.0, clock: ImpatientClock | None = None) -> None:
+    def __init__(self, *scripts: str | OSError, life_seconds: float = 0.0, clock: SimulatedClock | None = None) -> None:
         self._scripts = scripts
         self._life_seconds = life_seconds
         self.clock = clock or UnhurriedClock()
@@ -170,7 +170,7 @@ async def test_refusing_replacement_ends_no_other_process() -> None:
 async def test_stop_during_a_replacement_delay_starts_none() -> None:
     stop = asyncio.Event()
 
-    class Stopping(ImpatientClock):
+    class Stopping(SimulatedClock):
         async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
             stop.set()
             return True
@@ -182,7 +182,7 @@ async def test_stop_during_a_replacement_delay_starts_none() -> None:
 
 async def test_process_that_exceeds_the_grace_period_is_killed() -> None:
     """That is said once, and it is no success."""
-    family = Family(DEAF, clock=ImpatientClock())
+    family = Family(DEAF, clock=SimulatedClock())
     supervisor = supervisor_of(family)
     with capture_logs() as logs:
         await run_until_ready(family, supervisor)

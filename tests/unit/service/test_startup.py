@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from tests.unit.pipeline.scripted import ImpatientClock
+from tests.unit.pipeline.scripted import SimulatedClock
 from worker.pipeline.backoff import Backoff
 from worker.rules.errors import ConfigurationError, LeaseLost, LoginRefused, Unavailable
 from worker.service.startup import await_dependency
@@ -33,7 +33,7 @@ class Database:
 
 
 async def wait_for(
-    database: Database, clock: ImpatientClock, *, timeout_seconds: float = 60.0, stop: asyncio.Event | None = None
+    database: Database, clock: SimulatedClock, *, timeout_seconds: float = 60.0, stop: asyncio.Event | None = None
 ) -> None:
     await await_dependency(
         "database",
@@ -46,7 +46,7 @@ async def wait_for(
 
 
 async def test_available_dependency_is_not_waited_for() -> None:
-    clock, database = ImpatientClock(), Database(refusals=0)
+    clock, database = SimulatedClock(), Database(refusals=0)
     with capture_logs() as logs:
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (1, [])
@@ -55,7 +55,7 @@ async def test_available_dependency_is_not_waited_for() -> None:
 
 async def test_connecting_is_retried_with_growing_delays_and_logged_once() -> None:
     """Ten refusals are one warning, with the first cause."""
-    clock, database = ImpatientClock(), Database(refusals=10)
+    clock, database = SimulatedClock(), Database(refusals=10)
     with capture_logs() as logs:
         await wait_for(database, clock)
     assert database.attempts == 11
@@ -70,7 +70,7 @@ async def test_connecting_is_retried_with_growing_delays_and_logged_once() -> No
 
 async def test_start_ends_after_the_timeout_with_one_line() -> None:
     """What was waited for, how long, and why it did not come."""
-    clock, database = ImpatientClock(), Database(refusals=math.inf)
+    clock, database = SimulatedClock(), Database(refusals=math.inf)
     with pytest.raises(ConfigurationError) as raised:
         await wait_for(database, clock, timeout_seconds=60.0)
     assert str(raised.value) == "database: not available after 60 s: connection refused"
@@ -78,7 +78,7 @@ async def test_start_ends_after_the_timeout_with_one_line() -> None:
 
 
 async def test_timeout_of_zero_is_one_attempt() -> None:
-    clock, database = ImpatientClock(), Database(refusals=math.inf)
+    clock, database = SimulatedClock(), Database(refusals=math.inf)
     with pytest.raises(ConfigurationError, match="after 0 s"):
         await wait_for(database, clock, timeout_seconds=0.0)
     assert (database.attempts, clock.waits_seconds) == (1, [])
@@ -86,13 +86,13 @@ async def test_timeout_of_zero_is_one_attempt() -> None:
 
 async def test_infinite_timeout_waits_for_ever() -> None:
     """A worker that starts before its database does must not need a restart."""
-    clock, database = ImpatientClock(), Database(refusals=2_000)
+    clock, database = SimulatedClock(), Database(refusals=2_000)
     await wait_for(database, clock, timeout_seconds=math.inf)
     assert database.attempts == 2_001
 
 
 async def test_configuration_error_is_not_retried() -> None:
-    clock, database = ImpatientClock(), Database(refusals=math.inf, error=ConfigurationError("wrong password"))
+    clock, database = SimulatedClock(), Database(refusals=math.inf, error=ConfigurationError("wrong password"))
     with pytest.raises(ConfigurationError, match=r"^wrong password$"):
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (1, [])
@@ -100,7 +100,7 @@ async def test_configuration_error_is_not_retried() -> None:
 
 async def test_refused_login_is_retried_after_seconds() -> None:
     """A database that fails over refuses logins for a moment."""
-    clock, database = ImpatientClock(), Database(refusals=2, error=LoginRefused("login failed"))
+    clock, database = SimulatedClock(), Database(refusals=2, error=LoginRefused("login failed"))
     with capture_logs() as logs:
         await wait_for(database, clock)
     assert (database.attempts, clock.waits_seconds) == (3, [5.0, 5.0])
@@ -110,7 +110,7 @@ async def test_refused_login_is_retried_after_seconds() -> None:
 @pytest.mark.parametrize(("timeout_seconds", "attempts"), [(math.inf, 3), (60.0, 3), (5.0, 2), (0.0, 1)])
 async def test_repeated_refused_login_ends_the_start(timeout_seconds: float, attempts: int) -> None:
     """After few attempts, whatever the timeout: some databases lock an account that fails often."""
-    clock, database = ImpatientClock(), Database(refusals=math.inf, error=LoginRefused("login failed"))
+    clock, database = SimulatedClock(), Database(refusals=math.inf, error=LoginRefused("login failed"))
     with pytest.raises(ConfigurationError, match=rf"^the database refused the login {attempts} times: login failed$"):
         await wait_for(database, clock, timeout_seconds=timeout_seconds)
     assert database.attempts == attempts
@@ -119,14 +119,14 @@ async def test_repeated_refused_login_ends_the_start(timeout_seconds: float, att
 async def test_unexpected_error_is_not_retried() -> None:
     database = Database(refusals=math.inf, error=LookupError("a fault"))
     with pytest.raises(LookupError):
-        await wait_for(database, ImpatientClock())
+        await wait_for(database, SimulatedClock())
     assert database.attempts == 1
 
 
 async def test_stop_ends_the_wait_without_another_attempt() -> None:
     stop = asyncio.Event()
     database = Database(refusals=math.inf)
-    clock = ImpatientClock()
+    clock = SimulatedClock()
 
     async def stopped_meanwhile(event: asyncio.Event, *, timeout_seconds: float) -> bool:
         stop.set()
@@ -147,7 +147,7 @@ async def test_stop_ends_a_hanging_attempt() -> None:
         await asyncio.Event().wait()
 
     waiting = asyncio.ensure_future(
-        await_dependency("database", attempt, stop=stop, timeout_seconds=60.0, backoff=BACKOFF, clock=ImpatientClock())
+        await_dependency("database", attempt, stop=stop, timeout_seconds=60.0, backoff=BACKOFF, clock=SimulatedClock())
     )
     try:
         await trying.wait()

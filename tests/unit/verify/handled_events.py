@@ -12,7 +12,7 @@ from uuid import UUID
 from schemas.record import Record
 from schemas.types import EventType as E
 from tests.properties.world import World
-from tests.unit.rules.story import TOPIC, message, release_id
+from tests.unit.rules.release_scenario import TOPIC, message, release_id
 from worker.pipeline.dead_letter import contents_of
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.rules.message import Message

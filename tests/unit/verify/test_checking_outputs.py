@@ -9,7 +9,7 @@ import pytest
 from schemas.event import Event
 from schemas.trace_context import TraceContext
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, message
+from tests.unit.rules.release_scenario import REDRIVE, message
 from tests.unit.verify.handled_events import (
     EXTENTS,
     TOPICS,

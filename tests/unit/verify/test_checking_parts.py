@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, TOPIC, fields
+from tests.unit.rules.release_scenario import REDRIVE, TOPIC, fields
 from tests.unit.verify.handled_events import EXTENTS, HandledEvents, checked, findings, only, position, without_activity
 from worker.verify.findings import Kind
 from worker.verify.history import Extents

@@ -10,7 +10,7 @@ import pytest
 from schemas.json_text import compact
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.story import REDRIVE, TOPIC, fields, release_id
+from tests.unit.rules.release_scenario import REDRIVE, TOPIC, fields, release_id
 from tests.unit.verify.handled_events import (
     HandledEvents,
     activity_of,

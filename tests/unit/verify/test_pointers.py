@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.types import EventType as E
+from tests.hypothesis_profile import examples
 from tests.properties.world import World
-from tests.search import examples
-from tests.unit.rules.story import COMPONENT, TRACK, fields, release_id
+from tests.unit.rules.release_scenario import COMPONENT, TRACK, fields, release_id
 from tests.unit.verify.handled_events import EXTENTS, HandledEvents, checked, position
 from worker.stored_rows import EnvironmentRow
 from worker.verify.findings import Finding, Kind

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from tests.unit.rules.story import TOPIC
+from tests.unit.rules.release_scenario import TOPIC
 from tests.unit.verify.handled_events import HandledEvents
 from tests.unit.verify.test_scratch import _BYTES_MAX, created
 from worker.pipeline.transaction import read

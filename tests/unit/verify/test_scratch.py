@@ -9,7 +9,7 @@ import pytest
 
 from schemas.record import Record
 from schemas.types import EventType as E
-from tests.unit.rules.story import TOPIC, fields, release_id
+from tests.unit.rules.release_scenario import TOPIC, fields, release_id
 from tests.unit.verify.handled_events import EXTENTS, HandledEvents
 from worker.pipeline.transaction import read
 from worker.ports import Partition

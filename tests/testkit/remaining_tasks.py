@@ -5,7 +5,7 @@ import asyncio
 _GRACE_SECONDS = 1.0
 
 
-async def tasks_left(*, grace_seconds: float = _GRACE_SECONDS) -> list[str]:
+async def remaining_tasks(*, grace_seconds: float = _GRACE_SECONDS) -> list[str]:
     """The names and coroutines of tasks of this loop, other than the caller's, that do not end by themselves in time.
 
     The grace is for a library's task that was cancelled a moment ago and has yet to run to its end.

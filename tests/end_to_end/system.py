@@ -8,9 +8,9 @@ from uuid import uuid4
 
 from confluent_kafka import Message
 
-from tests.conformance.contents import Contents, contents
 from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend, ends_and_committed, read_all, send
+from tests.conformance.table_contents import Contents, contents
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from worker.demo.broker import free_port
 from worker.demo.release_publisher import EventRecord
@@ -39,7 +39,7 @@ class TopicNames:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class System:
     bootstrap_servers: str
     database_url: str
     folder: Path
@@ -66,7 +66,7 @@ class Stage:
         """`rudder-worker run`, started. `command`: another program that takes the same arguments."""
         return WorkerProcess("run", settings=self.settings | settings, folder=self.folder, name=name, command=command)
 
-    def over(self, database_url: str) -> "Stage":
+    def over(self, database_url: str) -> "System":
         """The same topics read into another database, by another group."""
         return replace(self, database_url=database_url, group_id=f"group.{uuid4().hex}")
 
@@ -100,16 +100,16 @@ class Stage:
 
         async def done() -> bool:
             for worker in workers:
-                assert worker.exit_code is None, worker.told()
+                assert worker.exit_code is None, worker.output()
             return await self.committed()
 
-        await until(done, what=lambda: "\n".join(["all is committed", *(worker.told() for worker in workers)]))
+        await until(done, what=lambda: "\n".join(["all is committed", *(worker.output() for worker in workers)]))
 
     async def rows(self) -> Contents:
         return await contents(self.database_url)
 
 
-def topics_of_a_stage() -> TopicNames:
+def new_topics() -> TopicNames:
     """Names that no other test uses."""
     name = uuid4().hex
     return TopicNames(

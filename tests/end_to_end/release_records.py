@@ -1,4 +1,4 @@
-"""Events of one release in every voice: by the CloudEvents SDK, and by hand as a shell script would write them."""
+"""Events of one release in every form: by the CloudEvents SDK, and by hand as a shell script would write them."""
 
 import json
 from collections.abc import Mapping
@@ -17,16 +17,16 @@ SOURCE = "https://ci.example/end-to-end"
 ORGANIZATION = "nordwind-logistik"
 MOMENT = datetime(2026, 3, 17, 9, 30, 0, 123456, tzinfo=UTC)
 
-Voice = Literal["sdk binary", "sdk structured", "binary", "structured", "bare"]
+Form = Literal["sdk binary", "sdk structured", "binary", "structured", "bare"]
 
 
-class Story:
+class ReleaseRecords:
     """Numbers the events of one release, a minute apart."""
 
     def __init__(self) -> None:
         self.release_id = uuid4()
         self.component_id = uuid4()
-        self.told = 0
+        self.count = 0
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -39,35 +39,35 @@ class Story:
             "created_by": "amara.okafor@example.com",
         }
 
-    def tell(self, kind: str, data: Mapping[str, Any] | None = None, *, voice: Voice = "binary") -> ToSend:
-        self.told += 1
+    def record(self, kind: str, data: Mapping[str, Any] | None = None, *, form: Form = "binary") -> ToSend:
+        self.count += 1
         attributes = {
             "specversion": "1.0",
-            "id": f"{self.release_id}/{self.told}",
+            "id": f"{self.release_id}/{self.count}",
             "source": SOURCE,
             "type": f"dev.rudder.{kind}.v1",
-            "time": f"{MOMENT + timedelta(minutes=self.told):%Y-%m-%dT%H:%M:%S.%fZ}",
+            "time": f"{MOMENT + timedelta(minutes=self.count):%Y-%m-%dT%H:%M:%S.%fZ}",
         }
         said = {"release_id": str(self.release_id), "organization_id": ORGANIZATION, **(data or {})}
         key = str(self.release_id).encode()
-        if voice in {"sdk binary", "sdk structured"}:
-            return _by_sdk(attributes, said, key, structured=voice == "sdk structured")
-        if voice == "binary":
+        if form in {"sdk binary", "sdk structured"}:
+            return _by_sdk(attributes, said, key, structured=form == "sdk structured")
+        if form == "binary":
             headers = tuple((f"ce_{name}", text.encode()) for name, text in attributes.items())
             return ToSend(value=_json(said), key=key, headers=(("content-type", b"application/json"), *headers))
-        declared = (("Content-Type", b"application/CloudEvents+json; charset=UTF-8"),) if voice == "structured" else ()
+        declared = (("Content-Type", b"application/CloudEvents+json; charset=UTF-8"),) if form == "structured" else ()
         return ToSend(value=_json({**attributes, "data": said}), key=key, headers=declared)
 
-    def approved(self, *, voice: Voice = "binary") -> list[ToSend]:
+    def approved(self, *, form: Form = "binary") -> list[ToSend]:
         """All it takes until the release can be deployed."""
         return [
-            self.tell("release.created", self.fields, voice=voice),
-            self.tell("release.submitted", voice=voice),
-            self.tell("release.approved", voice=voice),
+            self.record("release.created", self.fields, form=form),
+            self.record("release.submitted", form=form),
+            self.record("release.approved", form=form),
         ]
 
-    def deploy(self, step: str, *, voice: Voice = "binary", **data: Any) -> ToSend:
-        return self.tell(f"deployment.{step}", {"environment_id": "production", **data}, voice=voice)
+    def deploy(self, step: str, *, form: Form = "binary", **data: Any) -> ToSend:
+        return self.record(f"deployment.{step}", {"environment_id": "production", **data}, form=form)
 
 
 def parsed(message: Message) -> CloudEvent:

@@ -11,17 +11,17 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.conformance.deadlines import until
-from tests.end_to_end.stage import PARTITIONS, Stage
+from tests.end_to_end.system import PARTITIONS, System
 from tests.end_to_end.worker_process import WorkerProcess
 from worker.demo.broker import free_port
 
 SIZE = 2
 
 
-class ProcessFamily:
+class ProcessGroup:
     """A parent and its worker processes. Leaving its context kills the parent; the others are to end by themselves."""
 
-    def __init__(self, stage: Stage, name: str = "family", **settings: str) -> None:
+    def __init__(self, system: System, name: str = "group", **settings: str) -> None:
         self.http_port = ports_in_a_row(SIZE)
         own = {
             "RUDDER_HTTP_PORT": str(self.http_port),
@@ -29,7 +29,10 @@ class ProcessFamily:
             "RUDDER_SESSION_TIMEOUT_SECONDS": "2",
         }
         self.parent = WorkerProcess(
-            *("run", "--processes", str(SIZE)), settings=stage.settings | own | settings, folder=stage.folder, name=name
+            *("run", "--processes", str(SIZE)),
+            settings=system.settings | own | settings,
+            folder=system.folder,
+            name=name,
         )
 
     def __enter__(self) -> Self:
@@ -58,19 +61,19 @@ class ProcessFamily:
         """Waits until all are ready and share the partitions."""
 
         async def shared() -> bool:
-            assert self.parent.exit_code is None, self.parent.told()
+            assert self.parent.exit_code is None, self.parent.output()
             try:
                 assigned = [await self.metric(number, "rudder_partitions_assigned") for number in range(SIZE)]
             except httpx.HTTPError:
                 return False
             return sum(assigned) == PARTITIONS and all(assigned)
 
-        await until(shared, what=lambda: f"they share the partitions: {self.parent.told()}")
+        await until(shared, what=lambda: f"they share the partitions: {self.parent.output()}")
 
     async def all_gone(self) -> None:
         """Waits until no worker process is left."""
         await until(
-            lambda: not any(runs(pid) for pid in self.pids), what=lambda: f"all have ended: {self.parent.told()}"
+            lambda: not any(runs(pid) for pid in self.pids), what=lambda: f"all have ended: {self.parent.output()}"
         )
 
     async def metric(self, process: int, name: str) -> float:

@@ -5,7 +5,7 @@ import asyncio
 _BYTES_MAX = 65_536
 
 
-async def some_of(source: asyncio.StreamReader) -> bytes:
+async def read_some(source: asyncio.StreamReader) -> bytes:
     """What was said next; nothing when that was all, or when it hung up without a word."""
     try:
         return await source.read(_BYTES_MAX)
@@ -13,7 +13,7 @@ async def some_of(source: asyncio.StreamReader) -> bytes:
         return b""
 
 
-async def pass_on(some: bytes, sink: asyncio.StreamWriter) -> None:
+async def write_some(some: bytes, sink: asyncio.StreamWriter) -> None:
     """Return when there is room for more; where nobody listens any more, the other direction will hear of it."""
     try:
         sink.write(some)

@@ -13,13 +13,13 @@ _WAITING = (
 )
 
 
-class HeldWrites:
-    """Got by `held_writes`."""
+class BlockedWrites:
+    """Got by `blocked_writes`."""
 
     def __init__(self, connection: "asyncpg.Connection") -> None:
         self._connection = connection
 
-    async def waited_for(self, count: int = 1) -> None:
+    async def wait_for(self, count: int = 1) -> None:
         """Returns when so many want to write; whatever they asked before is answered."""
 
         async def wait() -> bool:
@@ -29,7 +29,7 @@ class HeldWrites:
 
         await until(wait, what=f"{count} connections wait to write")
 
-    async def throw_out(self) -> None:
+    async def terminate(self) -> None:
         """Ends the connections that wait, which then have written nothing: their server would not notice a dead
         client, and write for it later.
         """
@@ -37,13 +37,13 @@ class HeldWrites:
 
 
 @asynccontextmanager
-async def held_writes(database_url: str) -> AsyncIterator[HeldWrites]:
+async def blocked_writes(database_url: str) -> AsyncIterator[BlockedWrites]:
     """While it lasts, nothing is added to the activity log."""
     plain = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(plain)
     try:
         async with connection.transaction():
             await connection.execute("LOCK TABLE release_activity_logs IN SHARE MODE")
-            yield HeldWrites(connection)
+            yield BlockedWrites(connection)
     finally:
         await connection.close()

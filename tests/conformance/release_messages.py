@@ -29,14 +29,14 @@ def minute(number: float) -> datetime:
 
 
 @dataclass(slots=True, kw_only=True)
-class Pipeline:
+class ReleaseMessages:
     """Tells of one release. Events are a minute apart unless `at` says otherwise; ids count from 1."""
 
     release_id: UUID = field(default_factory=uuid4)
     organization_id: str = ORGANIZATION
     component_id: UUID = COMPONENT
     number: int = field(default_factory=lambda: next(_numbers))
-    told: int = 0
+    count: int = 0
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -50,29 +50,29 @@ class Pipeline:
             "created_by": "amara.okafor@example.com",
         }
 
-    def tell(self, kind: str, data: Mapping[str, Any] | None = None, *, at: datetime | None = None) -> Message:
+    def event(self, kind: str, data: Mapping[str, Any] | None = None, *, at: datetime | None = None) -> Message:
         """The message of a new event; `kind` is its type less prefix and version."""
-        self.told += 1
+        self.count += 1
         said = {"release_id": str(self.release_id), "organization_id": self.organization_id, **(data or {})}
         value, headers = write_binary(
             source=SOURCE,
-            id=f"{self.release_id}/{self.told}",
+            id=f"{self.release_id}/{self.count}",
             type=f"dev.rudder.{kind}.v1",
-            time=at or minute(self.told),
+            time=at or minute(self.count),
             subject=str(self.release_id),
             data=said,
         )
         return message(value, headers)
 
     def created(self, **more: Any) -> Message:
-        return self.tell("release.created", {**self.fields, **more})
+        return self.event("release.created", {**self.fields, **more})
 
     def deploy(self, step: str, *, at: datetime | None = None, **data: Any) -> Message:
-        return self.tell(f"deployment.{step}", {"environment_id": "production", **data}, at=at)
+        return self.event(f"deployment.{step}", {"environment_id": "production", **data}, at=at)
 
     def approved(self) -> tuple[Message, ...]:
         """All it takes until the release can be deployed."""
-        return self.created(), self.tell("release.submitted"), self.tell("release.approved")
+        return self.created(), self.event("release.submitted"), self.event("release.approved")
 
 
 def message(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] = ()) -> Message:

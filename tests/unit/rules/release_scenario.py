@@ -88,7 +88,7 @@ def message(
     return Message(record=record, content=event)
 
 
-class Story:
+class Scenario:
     """A world with a row in `app_environments` for `prod`, and what it is told."""
 
     def __init__(self) -> None:
@@ -96,19 +96,19 @@ class Story:
         self.messages: list[Message] = []
 
     @classmethod
-    def of_approved_release(cls) -> "Story":
-        story = cls()
-        story.tell(E.RELEASE_CREATED, at=-3)
-        story.tell(E.RELEASE_SUBMITTED, at=-2)
-        story.tell(E.RELEASE_APPROVED, at=-1)
-        return story
+    def of_approved_release(cls) -> "Scenario":
+        scenario = cls()
+        scenario.add(E.RELEASE_CREATED, at=-3)
+        scenario.add(E.RELEASE_SUBMITTED, at=-2)
+        scenario.add(E.RELEASE_APPROVED, at=-1)
+        return scenario
 
-    def tell(self, kind: E, *, at: float | None = None, id: str | None = None, **more: Any) -> Outcome:
+    def add(self, kind: E, *, at: float | None = None, id: str | None = None, **more: Any) -> Outcome:
         offset = len(self.messages)
         told = message(kind, at=offset if at is None else at, id=id or f"e{offset}", offset=offset, **more)
-        return self.take(told)
+        return self.handle(told)
 
-    def take(self, told: Message) -> Outcome:
+    def handle(self, told: Message) -> Outcome:
         self.messages.append(told)
         return self.world.take(told)
 

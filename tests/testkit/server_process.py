@@ -21,7 +21,7 @@ class ServerFailed(Exception):
     """A server ended or did not get ready; the message ends with its last output."""
 
 
-class Child:
+class ServerProcess:
     """One child process at a time, writing to one log file; `start` may be called again after it ended."""
 
     def __init__(

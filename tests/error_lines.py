@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 
 
-def complaints(stderr: str) -> Sequence[str]:
+def error_lines(stderr: str) -> Sequence[str]:
     """Every line that is no log line, and each fatal one of the JSON log as its text would be."""
     found = []
     for line in stderr.splitlines():

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from tests.end_to_end.stage import Stage
+from tests.end_to_end.system import System
 from tests.end_to_end.worker_process import WorkerProcess
 from worker.assembly import table_reader, topic_reader, verification_plan
 from worker.environment_variables import PREFIX
@@ -15,33 +15,33 @@ from worker.verify.verification import verify
 LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
 
 
-async def verified(stage: Stage, *arguments: str, code: int = 0) -> dict[str, Any]:
+async def run_verify(system: System, *arguments: str, code: int = 0) -> dict[str, Any]:
     """The report of the command, run as a process."""
-    (stage.folder / "verify.out").unlink(missing_ok=True)
+    (system.folder / "verify.out").unlink(missing_ok=True)
     arguments = ("verify", "--json", *arguments)
-    with WorkerProcess(*arguments, settings=stage.settings, folder=stage.folder, name="verify") as process:
-        assert await process.ended() == code, process.told()
+    with WorkerProcess(*arguments, settings=system.settings, folder=system.folder, name="verify") as process:
+        assert await process.ended() == code, process.output()
         report = json.loads(process.stdout)
     assert isinstance(report, dict)
     return report
 
 
-async def compared(
-    stage: Stage, *, findings_max: int = 100, settings: Mapping[str, str] = MappingProxyType({})
+async def verify_report(
+    system: System, *, findings_max: int = 100, settings: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
     """The same report without a process of its own, which would cost a second each time."""
-    given = {**stage.settings, **settings}
+    given = {**system.settings, **settings}
     settings_read = load(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
     tables, topics = table_reader(settings_read), topic_reader(settings_read)
     try:
         await topics.start()
-        plan = verification_plan(settings_read, findings_max=findings_max, scratch_folder=stage.folder)
+        plan = verification_plan(settings_read, findings_max=findings_max, scratch_folder=system.folder)
         return dict((await verify(plan, topics, tables)).as_json())
     finally:
         await topics.stop()
         await tables.close()
 
 
-def without_words(report: dict[str, Any]) -> list[dict[str, Any]]:
+def without_texts(report: dict[str, Any]) -> list[dict[str, Any]]:
     words = {"expected", "found", "release"}
     return [{name: value for name, value in one.items() if name not in words} for one in report["findings"]]
