@@ -1,11 +1,11 @@
-"""What a command says on standard error beside its logs: why it failed, as text or as a line of the JSON log."""
+"""Error messages of a command on standard error, apart from its logs: as text, or as a line of the JSON log."""
 
 import json
 from collections.abc import Sequence
 
 
 def error_lines(stderr: str) -> Sequence[str]:
-    """Every line that is no log line, and each fatal one of the JSON log as its text would be."""
+    """Every line that is not a log line, and each failure and warning of the JSON log in its text form."""
     found = []
     for line in stderr.splitlines():
         if not line.startswith("{"):

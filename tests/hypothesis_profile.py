@@ -1,7 +1,7 @@
-"""How far Hypothesis searches.
+"""The number of examples that Hypothesis generates.
 
-`make test` tries the same examples each time, so that its result does not depend on luck. `RUDDER_TEST_SEARCH=N` tries
-N times as many, at random, and so does `--hypothesis-seed` (once as many): what they find becomes an explicit example.
+`make test` generates the same examples each time, so that its result is repeatable. `RUDDER_TEST_SEARCH=N` generates N
+times as many at random, and `--hypothesis-seed` as many as usual. A failure found there becomes an explicit example.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What a migrated database holds: its objects with their definitions, to compare schemas by, and a row of each kind."""
+"""The objects of a migrated database with their definitions, to compare schemas, and one row for each table."""
 
 import asyncio
 import re
@@ -53,10 +53,10 @@ SELECT CONCAT('trigger ', name, ' ', OBJECT_DEFINITION(object_id)) FROM sys.trig
 """
 
 BABELFISH_CHECK = "''"
-"""Babelfish 4.3 cannot write an IN of a check down: `unrecognized node type`."""
+"""Babelfish 4.3 cannot show a CHECK with IN: `unrecognized node type`."""
 
 BATCHES = re.compile(r"^GO$", re.MULTILINE)
-"""What parts a script for SQL Server: sqlcmd's word, not the server's."""
+"""Separates the batches of a script for SQL Server; read by sqlcmd, not by the server."""
 
 MOMENT = datetime(2024, 2, 29, 12, 30, 0, 5, tzinfo=UTC)
 ID = UUID("0f8fad5b-d9cb-469f-a165-70867728950e")
@@ -100,9 +100,9 @@ def run(url: str, *statements: str | Executable, foreign_keys: bool = False) -> 
     return asyncio.run(execute())
 
 
-def catalogue(url: str) -> set[str]:
-    """Every object the database holds, each with its definition; Alembic's own table, layout, comments, quotes and a
-    last semicolon left out.
+def catalog(url: str) -> set[str]:
+    """Every object of the database with its definition, without Alembic's own table. Layout, comments, quotes and a final
+    semicolon are removed.
     """
     query = QUERIES[make_url(url).get_backend_name()]
     if url.startswith("mssql"):
@@ -112,17 +112,17 @@ def catalogue(url: str) -> set[str]:
 
 
 def is_babelfish(url: str) -> bool:
-    """Whether it is PostgreSQL that speaks TDS: it lacks some of what SQL Server has."""
+    """Whether the server is Babelfish, PostgreSQL with TDS, which lacks some of SQL Server's features."""
     return url.startswith("mssql") and run(url, "SELECT CAST(SERVERPROPERTY('babelfish') AS INT)") == [(1,)]
 
 
 def counts(url: str) -> list[int]:
-    """How many rows each of the tables that ROWS are for holds."""
+    """The number of rows in each table of ROWS."""
     return [run(url, f"SELECT count(*) FROM {table}")[0][0] for table in TABLES_OF_ROWS]
 
 
 def execute_script(url: str, script: str) -> None:
-    """As a DBA runs it: all of it in one connection, in the batches that it has."""
+    """Run a whole script in one connection, batch by batch, as a DBA does."""
 
     async def on_mssql() -> None:
         engine = create_async_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")

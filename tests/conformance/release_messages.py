@@ -1,4 +1,4 @@
-"""A publisher that tests can put words into the mouth of: one release, its events, and where their records stand."""
+"""Messages with the events of one release, at increasing offsets."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,13 +24,13 @@ _numbers = count(1)
 
 
 def minute(number: float) -> datetime:
-    """So many minutes after the tests' first moment."""
+    """`number` minutes after the first event's time."""
     return MOMENT + timedelta(minutes=number)
 
 
 @dataclass(slots=True, kw_only=True)
 class ReleaseMessages:
-    """Tells of one release. Events are a minute apart unless `at` says otherwise; ids count from 1."""
+    """Builds the events of one release, numbered from 1, a minute apart unless `at` is given."""
 
     release_id: UUID = field(default_factory=uuid4)
     organization_id: str = ORGANIZATION
@@ -40,7 +40,7 @@ class ReleaseMessages:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """What a release cannot do without."""
+        """The required fields of release.created."""
         return {
             "project_id": str(PROJECT),
             "component_id": str(self.component_id),
@@ -53,14 +53,14 @@ class ReleaseMessages:
     def event(self, kind: str, data: Mapping[str, Any] | None = None, *, at: datetime | None = None) -> Message:
         """The message of a new event; `kind` is its type less prefix and version."""
         self.count += 1
-        said = {"release_id": str(self.release_id), "organization_id": self.organization_id, **(data or {})}
+        content = {"release_id": str(self.release_id), "organization_id": self.organization_id, **(data or {})}
         value, headers = write_binary(
             source=SOURCE,
             id=f"{self.release_id}/{self.count}",
             type=f"dev.rudder.{kind}.v1",
             time=at or minute(self.count),
             subject=str(self.release_id),
-            data=said,
+            data=content,
         )
         return message(value, headers)
 
@@ -71,12 +71,12 @@ class ReleaseMessages:
         return self.event(f"deployment.{step}", {"environment_id": "production", **data}, at=at)
 
     def approved(self) -> tuple[Message, ...]:
-        """All it takes until the release can be deployed."""
+        """The events up to the approval of the release."""
         return self.created(), self.event("release.submitted"), self.event("release.approved")
 
 
 def message(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] = ()) -> Message:
-    """A record with the next offset, read as the worker reads it."""
+    """A record with the next offset, decoded by the worker's decoder."""
     offset = next(_offsets)
     timestamp_ms = 1_773_800_000_000 + offset
     record = Record(
@@ -86,6 +86,6 @@ def message(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...] =
 
 
 def redriven(original: Message) -> Message:
-    """The same event as an operator sends it back."""
+    """The same event in a redrive."""
     assert original.record.value is not None
     return message(original.record.value, (*original.record.headers, ("rudder-redrive", b"1")))

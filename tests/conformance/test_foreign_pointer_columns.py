@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy import make_url
 
-from tests.conformance.catalog import catalogue, run
+from tests.conformance.catalog import catalog, run
 from worker.db import migration
 
 POINTERS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
@@ -14,13 +14,13 @@ def test_existing_pointer_columns_are_used_and_kept(database_url: str, there: tu
     columns = "".join(f", {name} VARCHAR(50) NULL" for name in there)
     run(database_url, f"CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY{columns})")
     run(database_url, f"INSERT INTO app_environments (code, {there[0]}) VALUES (1, 'theirs')")
-    before = catalogue(database_url)
+    before = catalog(database_url)
     migration.upgrade(database_url)
     select = f"SELECT {', '.join(POINTERS)} FROM app_environments"
     expected = [tuple("theirs" if name == there[0] else None for name in POINTERS)]
     assert run(database_url, select) == expected
     migration.downgrade(database_url, "base")
-    assert catalogue(database_url) == before
+    assert catalog(database_url) == before
     migration.upgrade(database_url)
     assert run(database_url, select) == expected
 
@@ -36,12 +36,12 @@ def test_existing_pointer_columns_are_used_and_kept(database_url: str, there: tu
 )
 def test_conflicting_object_is_one_line_and_changes_nothing(database_url: str, in_the_way: str) -> None:
     run(database_url, in_the_way)
-    before = catalogue(database_url)
+    before = catalog(database_url)
     with pytest.raises(migration.MigrationFailed) as failed:
         migration.upgrade(database_url)
     assert "changed nothing" in str(failed.value)
     assert "Background on this error" not in str(failed.value)
-    assert catalogue(database_url) == before
+    assert catalog(database_url) == before
 
 
 def test_missing_privileges_are_one_line(postgres_url: str) -> None:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.conformance.catalog import ROWS, catalogue, counts, execute_script, run
+from tests.conformance.catalog import ROWS, catalog, counts, execute_script, run
 from worker.db import migration
 from worker.db.revisions import head_revision
 
@@ -18,11 +18,11 @@ URLS = {
 def test_script_makes_the_same_schema(database_url: str) -> None:
     """What a DBA runs by hand equals what the worker would have done, and the worker sees it as done."""
     execute_script(database_url, migration.script(database_url))
-    by_script = catalogue(database_url)
+    by_script = catalog(database_url)
     assert run(database_url, "SELECT version_num FROM rudder_alembic_version") == [(head_revision(),)]
     migration.downgrade(database_url, "base")
     migration.upgrade(database_url)
-    assert catalogue(database_url) == by_script
+    assert catalog(database_url) == by_script
 
 
 def test_downgrade_script_removes_everything(database_url: str) -> None:
@@ -33,7 +33,7 @@ def test_downgrade_script_removes_everything(database_url: str) -> None:
     if database_url.startswith("sqlite"):
         assert "-- DROP TABLE app_environments;" in script
         execute_script(database_url, "DROP TABLE app_environments")
-    assert catalogue(database_url) == set()
+    assert catalog(database_url) == set()
 
 
 @pytest.mark.parametrize("kind", URLS)

@@ -18,7 +18,7 @@ from sqlalchemy import Connection, insert, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.catalog import ID, MOMENT, ROWS, catalogue, counts, is_babelfish, run
+from tests.conformance.catalog import ID, MOMENT, ROWS, catalog, counts, is_babelfish, run
 from worker.db import migration
 from worker.db.models import AppEnvironment, Base, Release
 from worker.db.models import ReleaseDeployment as Deployment
@@ -30,25 +30,25 @@ ROOT = Path(__file__).parents[2]
 def test_upgrade_downgrade_and_upgrade_leave_no_trace(database_url: str) -> None:
     """`downgrade base` takes back all that `upgrade head` made, and the way up is open again."""
     migration.upgrade(database_url)
-    made = catalogue(database_url)
+    made = catalog(database_url)
     migration.downgrade(database_url, "base")
-    assert catalogue(database_url) == set()
+    assert catalog(database_url) == set()
     migration.upgrade(database_url)
-    assert catalogue(database_url) == made
+    assert catalog(database_url) == made
     assert len(made) > 20
 
 
 def test_every_revision_can_be_reverted_alone(database_url: str) -> None:
     """One step down restores what one step up had found."""
-    found = [catalogue(database_url)]
+    found = [catalog(database_url)]
     for revision in known_revisions():
         migration.upgrade(database_url, revision)
-        found.append(catalogue(database_url))
+        found.append(catalog(database_url))
     assert len(found) > 10
     while len(found) > 1:
-        assert catalogue(database_url) == found.pop()
+        assert catalog(database_url) == found.pop()
         migration.downgrade(database_url, "-1")
-    assert catalogue(database_url) == set()
+    assert catalog(database_url) == set()
 
 
 def test_models_and_migrated_tables_agree(database_url: str) -> None:
@@ -92,10 +92,10 @@ def test_failed_revision_leaves_no_trace(database_url: str) -> None:
     """Each revision is one transaction: what it had made before it failed is gone, what came before it stays."""
     migration.upgrade(database_url, "0.0.212")
     run(database_url, "CREATE TABLE release_activity_logs (in_the_way INT)")
-    before = catalogue(database_url)
+    before = catalog(database_url)
     with pytest.raises(migration.MigrationFailed, match="release_activity_logs"):
         migration.upgrade(database_url)
-    assert catalogue(database_url) == before
+    assert catalog(database_url) == before
     run(database_url, "DROP TABLE release_activity_logs")
     migration.upgrade(database_url)
 
@@ -116,7 +116,7 @@ def test_values_are_read_as_written(database_url: str) -> None:
 def test_foreign_app_environments_survives_up_and_down(database_url: str, rows: list[tuple[int, str]]) -> None:
     """Another system's table keeps its columns and rows; for the while it has three more."""
     run(database_url, "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)")
-    before = catalogue(database_url)
+    before = catalog(database_url)
     for code, title in rows:
         run(database_url, f"INSERT INTO app_environments (code, title) VALUES ({code}, '{title}')")
     migration.upgrade(database_url)
@@ -124,7 +124,7 @@ def test_foreign_app_environments_survives_up_and_down(database_url: str, rows: 
     assert found == [(*row, None) for row in rows]
     migration.downgrade(database_url, "base")
     assert run(database_url, "SELECT * FROM app_environments") == rows
-    assert catalogue(database_url) == before
+    assert catalog(database_url) == before
 
 
 def test_app_environments_with_rows_is_kept(database_url: str) -> None:
@@ -183,4 +183,4 @@ def test_alembic_runs_from_a_checkout(by_file: bool, tmp_path: Path, monkeypatch
         *(("RUDDER_DATABASE_URL_FILE", str(tmp_path / "url")) if by_file else ("RUDDER_DATABASE_URL", url))
     )
     command.upgrade(config, "head")
-    assert "releases" in " ".join(catalogue(url))
+    assert "releases" in " ".join(catalog(url))

@@ -8,7 +8,7 @@ import pytest
 import structlog
 from sqlalchemy import make_url
 
-from tests.conformance.catalog import catalogue, execute_script, run
+from tests.conformance.catalog import catalog, execute_script, run
 from tests.conformance.stores import opened
 from worker.db import migration
 from worker.db.revisions import head_revision
@@ -63,10 +63,10 @@ def test_script_takes_over_a_database_of_an_earlier_version(database_url: str) -
     by_an_earlier_version(database_url, "0.0.217")
     execute_script(database_url, migration.script(database_url, start="0.0.217"))
     assert run(database_url, VERSION) == [(head_revision(),)]
-    by_script = catalogue(database_url)
+    by_script = catalog(database_url)
     migration.downgrade(database_url, "0.0.217")
     migration.upgrade(database_url)
-    assert catalogue(database_url) == by_script
+    assert catalog(database_url) == by_script
 
 
 def test_version_row_without_the_tables_is_not_taken_over(database_url: str) -> None:
@@ -113,7 +113,7 @@ def test_wait_for_another_migration_is_logged_and_bounded(postgres_url: str) -> 
     finally:
         done.set()
         holder.join()
-    assert catalogue(postgres_url) == set()
+    assert catalog(postgres_url) == set()
     migration.upgrade(postgres_url)
     locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     assert run(postgres_url, locks) == [(0,)]

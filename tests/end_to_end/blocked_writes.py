@@ -1,4 +1,4 @@
-"""A PostgreSQL that answers every question and takes no row, until it is let go: the moment between the two, held."""
+"""A PostgreSQL database that answers queries and blocks writes: it holds a worker between load and write."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,31 +14,31 @@ _WAITING = (
 
 
 class BlockedWrites:
-    """Got by `blocked_writes`."""
+    """Yielded by `blocked_writes`."""
 
     def __init__(self, connection: "asyncpg.Connection") -> None:
         self._connection = connection
 
     async def wait_for(self, count: int = 1) -> None:
-        """Returns when so many want to write; whatever they asked before is answered."""
+        """Return when `count` connections wait to write; their queries before it were answered."""
 
         async def wait() -> bool:
-            # Within a transaction a server shows the same activity again and again.
+            # Within a transaction the server repeats its first snapshot of the activity.
             await self._connection.execute("SELECT pg_stat_clear_snapshot()")
             return bool(await self._connection.fetchval(f"SELECT count(*) {_WAITING}") == count)
 
         await until(wait, what=f"{count} connections wait to write")
 
     async def terminate(self) -> None:
-        """Ends the connections that wait, which then have written nothing: their server would not notice a dead
-        client, and write for it later.
+        """Terminate the waiting connections, which then have written nothing. A server process does not notice that its
+        client has died, and would write later.
         """
         assert await self._connection.fetch(f"SELECT pg_terminate_backend(pid, 10000) {_WAITING}")
 
 
 @asynccontextmanager
 async def blocked_writes(database_url: str) -> AsyncIterator[BlockedWrites]:
-    """While it lasts, nothing is added to the activity log."""
+    """Within the context, inserts into the activity log wait."""
     plain = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     connection = await asyncpg.connect(plain)
     try:

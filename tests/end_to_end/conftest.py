@@ -31,7 +31,7 @@ def pair(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
 
 
 @pytest.fixture
-async def bare_stage(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[System]:
+async def bare_system(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[System]:
     """Topics, and a database without the worker's tables."""
     bootstrap_servers, database_url = pair
     topics = new_topics()
@@ -42,6 +42,6 @@ async def bare_stage(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[Sys
 
 
 @pytest.fixture
-async def system(bare_stage: System) -> System:
-    await migrate(bare_stage.database_url)
-    return bare_stage
+async def system(bare_system: System) -> System:
+    await migrate(bare_system.database_url)
+    return bare_system

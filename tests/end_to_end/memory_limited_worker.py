@@ -1,4 +1,4 @@
-"""`rudder-worker` with at most 512 MB of data, as a container's limit has it."""
+"""`rudder-worker` with at most 512 MB of data, like a container with a memory limit."""
 
 import resource
 

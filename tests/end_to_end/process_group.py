@@ -1,4 +1,4 @@
-"""A `rudder-worker run --processes N` as seen from outside: by its log lines, its ports and its processes' states."""
+"""`rudder-worker run --processes N`, observed by its log lines, its ports and its processes' states."""
 
 import json
 import os
@@ -19,7 +19,7 @@ SIZE = 2
 
 
 class ProcessGroup:
-    """A parent and its worker processes. Leaving its context kills the parent; the others are to end by themselves."""
+    """A parent and its worker processes. Leaving the context kills the parent; the others must end by themselves."""
 
     def __init__(self, system: System, name: str = "group", **settings: str) -> None:
         self.http_port = ports_in_a_row(SIZE)
@@ -42,23 +42,23 @@ class ProcessGroup:
         self.parent.kill()
 
     def lines(self, event: str, process: int | None = None) -> list[dict[str, Any]]:
-        """The log lines of this event, of one process or of all."""
+        """The lines of this log event, of one process or of all."""
         whole = self.parent.stderr.rpartition("\n")[0].splitlines()
         logged = [json.loads(line) for line in whole if line.startswith("{")]
         return [line for line in logged if line["event"] == event and process in {None, line.get("process")}]
 
     @property
     def pids(self) -> list[int]:
-        """Of every worker process that was ever started, in the order of time."""
+        """Of every worker process that was started, in order."""
         return [line["pid"] for line in self.lines("process.started")]
 
     def pid(self, process: int) -> int:
-        """Of the one that was started last."""
+        """Of the process's latest start."""
         pid: int = self.lines("process.started", process)[-1]["pid"]
         return pid
 
     async def up(self) -> None:
-        """Waits until all are ready and share the partitions."""
+        """Wait until all are ready and share the partitions."""
 
         async def shared() -> bool:
             assert self.parent.exit_code is None, self.parent.output()
@@ -71,13 +71,13 @@ class ProcessGroup:
         await until(shared, what=lambda: f"they share the partitions: {self.parent.output()}")
 
     async def all_gone(self) -> None:
-        """Waits until no worker process is left."""
+        """Wait until no worker process is left."""
         await until(
             lambda: not any(runs(pid) for pid in self.pids), what=lambda: f"all have ended: {self.parent.output()}"
         )
 
     async def metric(self, process: int, name: str) -> float:
-        """The sum over its labels, as the process itself serves it."""
+        """The sum over the labels of a process's metric."""
         async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
             answer = await client.get(f"http://127.0.0.1:{self.http_port + process}/metrics")
         families = text_string_to_metric_families(answer.text)
@@ -85,7 +85,7 @@ class ProcessGroup:
 
 
 def ports_in_a_row(count: int) -> int:
-    """The first of so many ports that are free now."""
+    """The first of `count` consecutive free ports."""
     while True:
         first = free_port()
         with ExitStack() as held:
@@ -98,7 +98,7 @@ def ports_in_a_row(count: int) -> int:
 
 
 def runs(pid: int) -> bool:
-    """Whether the process has not ended. One that nobody has waited for has, although its id is still taken."""
+    """Whether the process is running. A zombie is not, although its id is still in use."""
     state = Path(f"/proc/{pid}/stat")
     if Path("/proc/self/stat").exists():
         try:

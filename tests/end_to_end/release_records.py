@@ -1,4 +1,4 @@
-"""Events of one release in every form: by the CloudEvents SDK, and by hand as a shell script would write them."""
+"""Records with the events of one release, in every form: by the CloudEvents SDK, and as a shell script writes them."""
 
 import json
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ Form = Literal["sdk binary", "sdk structured", "binary", "structured", "bare"]
 
 
 class ReleaseRecords:
-    """Numbers the events of one release, a minute apart."""
+    """Builds the events of one release, numbered, a minute apart."""
 
     def __init__(self) -> None:
         self.release_id = uuid4()
@@ -48,18 +48,18 @@ class ReleaseRecords:
             "type": f"dev.rudder.{kind}.v1",
             "time": f"{MOMENT + timedelta(minutes=self.count):%Y-%m-%dT%H:%M:%S.%fZ}",
         }
-        said = {"release_id": str(self.release_id), "organization_id": ORGANIZATION, **(data or {})}
+        content = {"release_id": str(self.release_id), "organization_id": ORGANIZATION, **(data or {})}
         key = str(self.release_id).encode()
         if form in {"sdk binary", "sdk structured"}:
-            return _by_sdk(attributes, said, key, structured=form == "sdk structured")
+            return _by_sdk(attributes, content, key, structured=form == "sdk structured")
         if form == "binary":
             headers = tuple((f"ce_{name}", text.encode()) for name, text in attributes.items())
-            return ToSend(value=_json(said), key=key, headers=(("content-type", b"application/json"), *headers))
+            return ToSend(value=_json(content), key=key, headers=(("content-type", b"application/json"), *headers))
         declared = (("Content-Type", b"application/CloudEvents+json; charset=UTF-8"),) if form == "structured" else ()
-        return ToSend(value=_json({**attributes, "data": said}), key=key, headers=declared)
+        return ToSend(value=_json({**attributes, "data": content}), key=key, headers=declared)
 
     def approved(self, *, form: Form = "binary") -> list[ToSend]:
-        """All it takes until the release can be deployed."""
+        """The events up to the approval of the release."""
         return [
             self.record("release.created", self.fields, form=form),
             self.record("release.submitted", form=form),

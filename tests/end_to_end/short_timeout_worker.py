@@ -1,4 +1,4 @@
-"""`rudder-worker` with less patience for a broker that refuses it, so that a test need not wait a minute."""
+"""`rudder-worker` that gives up a refused login after seconds, so that a test need not wait a minute."""
 
 from worker.__main__ import main
 from worker.service import broker_monitor

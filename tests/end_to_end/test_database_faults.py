@@ -21,7 +21,7 @@ pytestmark = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 async def test_worker_runs_through_a_session_pool(system: System, postgres_url: str) -> None:
     await migrate(postgres_url)
-    with pgbouncer(postgres_url, pool_mode="session") as url, system.over(url).worker() as worker:
+    with pgbouncer(postgres_url, pool_mode="session") as url, system.with_database(url).worker() as worker:
         await worker.ready()
         await system.send(ReleaseRecords().approved())
 
@@ -38,7 +38,7 @@ async def test_transaction_pool_ends_run_and_migrate_at_once(system: System, pos
     await migrate(postgres_url)
     with pgbouncer(postgres_url, pool_mode="transaction") as url:
         for command in ("run", "migrate"):
-            settings = system.over(url).settings
+            settings = system.with_database(url).settings
             ended = await asyncio.to_thread(rudder_worker, command, folder=system.folder, environment=settings)
             assert ended.code == 2
             assert "pool_mode=session" in ended.err
@@ -47,7 +47,7 @@ async def test_transaction_pool_ends_run_and_migrate_at_once(system: System, pos
 
 
 async def test_missing_tables_end_run_at_once(system: System, postgres_url: str) -> None:
-    settings = system.over(postgres_url).settings
+    settings = system.with_database(postgres_url).settings
     ended = await asyncio.to_thread(rudder_worker, "run", folder=system.folder, environment=settings)
     assert ended.code == 2
     assert "rudder-worker migrate" in ended.err

@@ -170,9 +170,9 @@ async def test_killed_parent_ends_its_processes(system: System) -> None:
     assert await system.committed_records() > 0
 
 
-async def test_configuration_error_of_all_processes_is_one_line(bare_stage: System) -> None:
+async def test_configuration_error_of_all_processes_is_one_line(bare_system: System) -> None:
     """However many find it out; none is started again for it."""
-    with ProcessGroup(bare_stage) as group:
+    with ProcessGroup(bare_system) as group:
         assert await group.parent.ended() == 2
         [problem] = error_lines(group.parent.stderr)
         assert problem.startswith("rudder-worker: ")

@@ -158,9 +158,9 @@ async def test_unreachable_broker_is_one_line(system: System) -> None:
 
 
 @EMBEDDED
-async def test_database_without_tables_is_one_line(bare_stage: System) -> None:
+async def test_database_without_tables_is_one_line(bare_system: System) -> None:
     """However patient the worker is: it says which command makes them."""
-    with bare_stage.worker() as worker:
+    with bare_system.worker() as worker:
         await worker.ended()
         assert_one_clear_line(worker, "rudder-worker migrate")
 
@@ -201,14 +201,14 @@ async def test_database_that_starts_late_is_waited_for(system: System, postgres_
 
 
 @EMBEDDED
-async def test_migrate_makes_a_database_that_run_accepts(bare_stage: System) -> None:
+async def test_migrate_makes_a_database_that_run_accepts(bare_system: System) -> None:
     """Twice as well as once, up, down and up again."""
     for number, arguments in enumerate((["migrate"], ["migrate"], ["migrate", "--down", "base"], ["migrate"])):
-        folder: Path = bare_stage.folder
+        folder: Path = bare_system.folder
         with WorkerProcess(
-            *arguments, settings=bare_stage.settings, folder=folder, name=f"migrate-{number}"
+            *arguments, settings=bare_system.settings, folder=folder, name=f"migrate-{number}"
         ) as migrating:
             assert await migrating.ended() == 0, migrating.output()
-    assert await asyncio.to_thread(run, bare_stage.database_url, "SELECT count(*) FROM releases") == [(0,)]
-    with bare_stage.worker() as worker:
+    assert await asyncio.to_thread(run, bare_system.database_url, "SELECT count(*) FROM releases") == [(0,)]
+    with bare_system.worker() as worker:
         await worker.ready()

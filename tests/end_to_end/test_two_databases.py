@@ -16,7 +16,7 @@ SEED = 23
 async def test_one_topic_makes_the_same_rows_in_every_database(system: System, tmp_path: Path) -> None:
     """While the topic is written, in one piece, and again from the beginning: history needs no backup but the topic."""
     day = day_of(SEED, releases=30)
-    other = system.over(f"sqlite+aiosqlite:///{tmp_path / 'other.sqlite3'}")
+    other = system.with_database(f"sqlite+aiosqlite:///{tmp_path / 'other.sqlite3'}")
     await migrate(other.database_url)
     for each in (system, other):
         await insert_environments(each.database_url, SEED)

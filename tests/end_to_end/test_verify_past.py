@@ -63,7 +63,7 @@ async def test_event_reread_under_a_larger_limit_is_no_finding(system: System) -
     story = ReleaseRecords()
     await system.send([*story.approved(), *long_events(story)])
     await work(system, **SMALL)
-    again = system.over(system.database_url)
+    again = system.with_database(system.database_url)
     await work(again)
     for settings in ({}, SMALL):
         assert (await report_of(again, **settings))["findings"] == [], settings
@@ -92,7 +92,7 @@ async def test_records_deleted_unread_are_reported(system: System) -> None:
     report = await run_verify(system, code=1)
     [finding] = [one for one in report["findings"] if "deleted" in one["found"]]
     assert (finding["kind"], finding["partition"], finding["offset"]) == ("lost", partition, 3)
-    assert "offsets 3 to 4 are deleted and not committed (2)" in finding["found"]
+    assert "offsets 3 to 4 (2) deleted by retention" in finding["found"]
     assert report["counts"]["expired"] == 2
     await work(system)
     report = await verify_report(system)

@@ -65,15 +65,15 @@ def test_wheel_contains_every_data_file(installed: Path, tmp_path: Path) -> None
     assert list(packages.glob("tests*")) == []
 
 
-async def test_installed_command_migrates_publishes_and_runs(installed: Path, bare_stage: System) -> None:
+async def test_installed_command_migrates_publishes_and_runs(installed: Path, bare_system: System) -> None:
     """From an empty folder, against a broker and a database."""
-    story, settings = ReleaseRecords(), bare_stage.settings
+    story, settings = ReleaseRecords(), bare_system.settings
 
     def command(*arguments: str, name: str) -> WorkerProcess:
         return WorkerProcess(
             *arguments,
             settings=settings,
-            folder=bare_stage.folder,
+            folder=bare_system.folder,
             name=name,
             command=[str(installed)],
             python_path=None,
@@ -82,15 +82,15 @@ async def test_installed_command_migrates_publishes_and_runs(installed: Path, ba
     with command("migrate", name="migrate") as migrating:
         assert await migrating.ended() == 0, migrating.output()
     events = [json.dumps(_structured(record.value, record.headers)) for record in story.approved()]
-    lines = bare_stage.folder / "events.jsonl"
+    lines = bare_system.folder / "events.jsonl"
     await asyncio.to_thread(lines.write_text, "\n".join(events), "utf-8")
     with command("publish", "--file", str(lines), name="publish") as publishing:
         assert await publishing.ended() == 0, publishing.output()
     with command("run", name="run") as worker:
         await worker.ready()
-        await bare_stage.caught_up(worker)
+        await bare_system.caught_up(worker)
         assert await worker.stop() == 0
-    [release] = (await bare_stage.rows())["releases"]
+    [release] = (await bare_system.rows())["releases"]
     assert (release["id"], release["status"]) == (story.release_id, "APPROVED")
 
 

@@ -1,4 +1,4 @@
-"""`verify` as tests ask it: the command as a process, or the same without one."""
+"""Reports of `verify`: from the command as a process, or in the test's own process."""
 
 import json
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
 
 
 async def run_verify(system: System, *arguments: str, code: int = 0) -> dict[str, Any]:
-    """The report of the command, run as a process."""
+    """The report of the command as a process."""
     (system.folder / "verify.out").unlink(missing_ok=True)
     arguments = ("verify", "--json", *arguments)
     with WorkerProcess(*arguments, settings=system.settings, folder=system.folder, name="verify") as process:
@@ -29,7 +29,7 @@ async def run_verify(system: System, *arguments: str, code: int = 0) -> dict[str
 async def verify_report(
     system: System, *, findings_max: int = 100, settings: Mapping[str, str] = MappingProxyType({})
 ) -> dict[str, Any]:
-    """The same report without a process of its own, which would cost a second each time."""
+    """The report in the test's own process, which saves a second."""
     given = {**system.settings, **settings}
     settings_read = load(**{name.removeprefix(PREFIX).lower(): value for name, value in given.items()})
     tables, topics = table_reader(settings_read), topic_reader(settings_read)
@@ -43,5 +43,6 @@ async def verify_report(
 
 
 def without_texts(report: dict[str, Any]) -> list[dict[str, Any]]:
-    words = {"expected", "found", "release"}
-    return [{name: value for name, value in one.items() if name not in words} for one in report["findings"]]
+    """The findings without their texts and releases."""
+    omitted = {"expected", "found", "release"}
+    return [{name: value for name, value in one.items() if name not in omitted} for one in report["findings"]]

@@ -1,4 +1,4 @@
-"""A `rudder-worker` command as a real process: what a company runs, and nothing of it inside the tests' own process."""
+"""A `rudder-worker` command as a process of its own, as in production."""
 
 import os
 import signal
@@ -85,7 +85,7 @@ class WorkerProcess:
         self._process.send_signal(number)
 
     async def ended(self, *, timeout_seconds: float = WAIT_SECONDS) -> int:
-        """Its exit code, as soon as there is one."""
+        """Wait for the end; the exit code."""
         await until(
             lambda: self.exit_code is not None,
             what=lambda: f"it ends: {self.output()}",
@@ -100,7 +100,7 @@ class WorkerProcess:
         return await self.ended()
 
     async def ready(self) -> None:
-        """Waits until /readyz says so."""
+        """Wait until /readyz answers 200."""
 
         async def is_ready() -> bool:
             assert self.exit_code is None, self.output()
@@ -109,7 +109,7 @@ class WorkerProcess:
         await until(is_ready, what=lambda: f"it is ready: {self.output()}")
 
     async def status(self, path: str) -> int:
-        """The endpoint's status; 0 while nobody answers."""
+        """The endpoint's status; 0 while there is no answer."""
         try:
             return (await self.get(path)).status_code
         except httpx.HTTPError:
@@ -120,7 +120,7 @@ class WorkerProcess:
             return await client.get(f"http://127.0.0.1:{self.http_port}{path}")
 
     async def until(self, condition: Callable[[], bool], *, what: str) -> None:
-        """Waits for the condition, as long as the process lives."""
+        """Wait for the condition; fail if the process ends."""
 
         def met() -> bool:
             return condition() or self.exit_code is not None
@@ -129,5 +129,5 @@ class WorkerProcess:
         assert self.exit_code is None, self.output()
 
     def output(self) -> str:
-        """The end of what it said."""
+        """The exit code and the last output."""
         return f"exit code {self.exit_code}\n{self.stdout[-1500:]}\n{self.stderr[-4000:]}"

@@ -1,4 +1,4 @@
-"""A test whose server cannot be had: it skips and says why, or fails where the server was promised."""
+"""A test whose server is not available skips with the reason, or fails where the server is required."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -22,7 +22,7 @@ S = TypeVar("S", bound=Startable)
 
 @contextmanager
 def started(name: str, make: Callable[[], S], *, missing: type[Exception]) -> Iterator[S]:
-    """A server, started; where making it raises `missing`, it cannot be had."""
+    """A started server. It is not available where `make` raises `missing`."""
     try:
         server = make()
     except missing as error:
@@ -35,10 +35,10 @@ def started(name: str, make: Callable[[], S], *, missing: type[Exception]) -> It
 
 
 def unavailable(name: str, reason: str) -> NoReturn:
-    """Ends the running test: skipped, or failed if RUDDER_TEST_REQUIRE (comma-separated) names the server."""
+    """End the running test: skip it, or fail it if RUDDER_TEST_REQUIRE (comma-separated) names the server."""
     required = {part.strip() for part in os.environ.get(REQUIRE_VARIABLE, "").split(",")} - {""}
     if unknown := (required | {name}) - SERVERS:
-        pytest.fail(f"{REQUIRE_VARIABLE} knows {sorted(SERVERS)}, not {sorted(unknown)}", pytrace=False)
+        pytest.fail(f"{REQUIRE_VARIABLE} accepts {sorted(SERVERS)}, not {sorted(unknown)}", pytrace=False)
     if name in required:
-        pytest.fail(f"{name} is required by {REQUIRE_VARIABLE} and cannot be had: {reason}", pytrace=False)
-    pytest.skip(f"{name} cannot be had: {reason}")
+        pytest.fail(f"{name} is required by {REQUIRE_VARIABLE} and is not available: {reason}", pytrace=False)
+    pytest.skip(f"{name} is not available: {reason}")

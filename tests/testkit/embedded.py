@@ -15,7 +15,7 @@ _TIMEOUT_SECONDS = 30.0
 
 @contextmanager
 def embedded_broker_running() -> Iterator[EmbeddedBroker]:
-    """A started broker, stopped at the end. DemoExtraMissing or EmbeddedBrokerFailed if it cannot be had."""
+    """A started broker, stopped at the end. Raises DemoExtraMissing or EmbeddedBrokerFailed."""
     started: list[asyncio.AbstractEventLoop] = []
     ready = threading.Event()
 

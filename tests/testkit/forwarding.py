@@ -1,4 +1,4 @@
-"""Bytes read from one stream and written to another, by whatever stands between two who speak."""
+"""Read bytes from one stream and write them to another: what every proxy does."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ _BYTES_MAX = 65_536
 
 
 async def read_some(source: asyncio.StreamReader) -> bytes:
-    """What was said next; nothing when that was all, or when it hung up without a word."""
+    """The next bytes; empty at the end of the stream and after a reset."""
     try:
         return await source.read(_BYTES_MAX)
     except OSError:
@@ -14,7 +14,7 @@ async def read_some(source: asyncio.StreamReader) -> bytes:
 
 
 async def write_some(some: bytes, sink: asyncio.StreamWriter) -> None:
-    """Return when there is room for more; where nobody listens any more, the other direction will hear of it."""
+    """Return when the buffer has space. A closed connection is noticed by the reader of the other direction."""
     try:
         sink.write(some)
         await sink.drain()

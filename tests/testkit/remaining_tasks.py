@@ -1,4 +1,4 @@
-"""What an asynchronous test left running when it and its fixtures were done."""
+"""Tasks that an asynchronous test left running after its fixtures ended."""
 
 import asyncio
 
@@ -6,9 +6,9 @@ _GRACE_SECONDS = 1.0
 
 
 async def remaining_tasks(*, grace_seconds: float = _GRACE_SECONDS) -> list[str]:
-    """The names and coroutines of tasks of this loop, other than the caller's, that do not end by themselves in time.
+    """The names and coroutines of this loop's other tasks that do not end within the grace period.
 
-    The grace is for a library's task that was cancelled a moment ago and has yet to run to its end.
+    The grace period is for a library's task that was just cancelled.
     """
     others = asyncio.all_tasks() - {asyncio.current_task()}
     if others:

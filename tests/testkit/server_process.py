@@ -1,6 +1,6 @@
-"""A server as a child process: started, watched until it answers, ended, with its output at hand when it goes wrong.
+"""A server as a child process: start it, wait until it answers, end it; errors include its output.
 
-Everything here blocks. Servers live as long as the test session and must not depend on any test's event loop.
+Everything here blocks. Servers live as long as the test session, so they cannot depend on a test's event loop.
 """
 
 import signal
@@ -45,7 +45,7 @@ class ServerProcess:
         return self._process is not None and self._process.poll() is None
 
     def start(self, *, ready: Callable[[], bool], timeout_seconds: float) -> None:
-        """Returns once `ready()` is true. ServerFailed, with the child gone, otherwise."""
+        """Return once `ready()` is true. Otherwise end the process and raise ServerFailed."""
         assert not self.running, "the server is already running"
         self._process = _spawner().submit(self._spawn).result()
         try:
@@ -55,7 +55,7 @@ class ServerProcess:
             raise
 
     def end(self, how: signal.Signals, *, grace_seconds: float = 20.0) -> None:
-        """Sends the signal and waits; past the grace, SIGKILL. Harmless when nothing runs."""
+        """Send the signal and wait; after the grace period, SIGKILL. Without effect when nothing runs."""
         if self._process is None:
             return
         if self._process.poll() is None:
@@ -78,7 +78,7 @@ class ServerProcess:
                 user=self._user,
                 group=self._group,
                 extra_groups=None if self._group is None else [],
-                start_new_session=True,  # Ctrl-C is for the tests; they end their servers themselves
+                start_new_session=True,  # the tests handle Ctrl-C and end their servers
             )
 
     def _wait_until(self, ready: Callable[[], bool], *, timeout_seconds: float) -> None:
@@ -97,7 +97,7 @@ class ServerProcess:
 
 @cache
 def _spawner() -> ThreadPoolExecutor:
-    """The one thread that starts children. To the kernel a child's parent is the thread that started it: with one of a
-    test's own threads, the server would die when that test's event loop lets its threads go.
+    """The one thread that starts servers. To the kernel, a process's parent is the thread that started it: a server
+    that a test's own thread started would end with the threads of that test's event loop.
     """
     return ThreadPoolExecutor(max_workers=1, thread_name_prefix="server-spawner")

@@ -10,7 +10,7 @@ from tests.testkit.remaining_tasks import remaining_tasks
 
 def test_missing_server_skips_with_its_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(REQUIRE_VARIABLE, "postgresql, apache")
-    with pytest.raises(pytest.skip.Exception, match="mssql cannot be had: no driver"):
+    with pytest.raises(pytest.skip.Exception, match="mssql is not available: no driver"):
         unavailable("mssql", "no driver")
 
 

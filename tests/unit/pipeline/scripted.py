@@ -1,4 +1,4 @@
-"""Edges that do as a test tells them: what a broker or a database may do is more than a real one does on demand."""
+"""Scripted edges: they fail as a broker or a database may fail, which a real one does not do on demand."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ NAMESPACE = UUID("00000000-0000-5000-8000-000000000000")
 
 
 class SimulatedClock:
-    """Time passes only by waiting, and waiting takes none of the test's."""
+    """Time passes only by waiting, and waiting takes no real time."""
 
     def __init__(self) -> None:
         self.now_seconds = 1000.0
@@ -61,8 +61,8 @@ def _offset(changes: Changes) -> int:
 
 
 class ScriptedStore:
-    """Knows no release. `faults` are raised by the next transactions, one each; None lets one through. `down`: what
-    everything fails with, to be asked whether it is there included.
+    """A store without releases. `faults`: raised by the next transactions, one each; None lets one pass. `down`: the
+    error of every call, the probe included.
     """
 
     def __init__(self, *faults: Exception | None) -> None:
@@ -101,18 +101,18 @@ class ScriptedStore:
 
 
 class ScriptedPublisher:
-    """Acknowledges everything, once `gate` is open and `faults` are used up."""
+    """Acknowledges everything, once `acknowledging` is set and `faults` are used up."""
 
     def __init__(self, *faults: Exception) -> None:
         self.faults = deque(faults)
-        self.monitor = asyncio.Event()
-        self.monitor.set()
+        self.acknowledging = asyncio.Event()
+        self.acknowledging.set()
         self.down: Exception | None = None
         self.pings = 0
         self.published: list[OutgoingRecord] = []
 
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
-        await self.monitor.wait()
+        await self.acknowledging.wait()
         if self.faults:
             raise self.faults.popleft()
         self.published += outgoing
@@ -125,7 +125,7 @@ class ScriptedPublisher:
 
 
 class ScriptedSource:
-    """Hands out `records`, and remembers what is committed."""
+    """Returns `records`, and stores the committed offsets."""
 
     def __init__(self, records: Iterable[Record] = ()) -> None:
         self.records = deque(records)

@@ -485,13 +485,13 @@ async def test_backoff_ends_with_the_partition() -> None:
 async def test_written_event_is_published_during_a_revocation() -> None:
     """A drain waits for the publication too; otherwise whoever comes next would have to repeat it."""
     scene = Scene()
-    scene.publisher.monitor.clear()
+    scene.publisher.acknowledging.clear()
     delivering = asyncio.ensure_future(scene.deliver())
     while not scene.store.written:
         await asyncio.sleep(0)
     scene.lease.ended.set()
     assert scene.lease.running == 1
-    scene.publisher.monitor.set()
+    scene.publisher.acknowledging.set()
     assert isinstance(await delivering, Applied)
     assert scene.lease.running == 0
 

@@ -1,4 +1,4 @@
-"""Events in one line each, told to a world one after the other; number n happens at minute n, unless told `at`."""
+"""Events in one line each, decided one after the other. Event number n happens at minute n, unless `at` is given."""
 
 import json
 from collections.abc import Mapping
@@ -60,20 +60,20 @@ def message(
     block: Mapping[str, Any] | None = None,
     **data: Any,
 ) -> Message:
-    """A decoded event, sound unless `data` makes it otherwise. `block` is its release block. Its record comes an hour
-    after it, so that a test can tell their times apart.
+    """A decoded event, valid unless `data` changes that. `block`: its release block. The record's timestamp is an hour
+    later, so that a test can distinguish the two times.
     """
-    said: dict[str, Any] = {"release_id": release_id(release), "organization_id": "acme"}
+    content: dict[str, Any] = {"release_id": release_id(release), "organization_id": "acme"}
     if kind is E.RELEASE_CREATED:
-        said |= fields(release)
+        content |= fields(release)
     elif ".deployment." in kind:
-        said |= {"environment_id": "prod"}
+        content |= {"environment_id": "prod"}
     elif kind is E.ACTIVITY_RECORDED:
-        said |= {"activity_type": "TEST_RUN", "activity_data": {}}
+        content |= {"activity_type": "TEST_RUN", "activity_data": {}}
     if block is not None:
-        said["release"] = block
+        content["release"] = block
     event = Event(
-        source=source, id=id, type=kind, time=minute(at), data=DATA_MODELS[kind].model_validate({**said, **data})
+        source=source, id=id, type=kind, time=minute(at), data=DATA_MODELS[kind].model_validate({**content, **data})
     )
     timestamp_ms = int(minute(at + 60 if recorded_at is None else recorded_at).timestamp() * 1000)
     record = Record(
@@ -81,7 +81,7 @@ def message(
         partition=partition,
         offset=offset,
         timestamp_ms=timestamp_ms,
-        key=str(said["release_id"]).encode(),
+        key=str(content["release_id"]).encode(),
         value=b"{}",
         headers=headers,
     )
@@ -89,7 +89,7 @@ def message(
 
 
 class Scenario:
-    """A world with a row in `app_environments` for `prod`, and what it is told."""
+    """A world with a row in `app_environments` for `prod`, and the messages that it handled."""
 
     def __init__(self) -> None:
         self.world = World(environments=["prod"])
@@ -105,12 +105,12 @@ class Scenario:
 
     def add(self, kind: E, *, at: float | None = None, id: str | None = None, **more: Any) -> Outcome:
         offset = len(self.messages)
-        told = message(kind, at=offset if at is None else at, id=id or f"e{offset}", offset=offset, **more)
-        return self.handle(told)
+        added = message(kind, at=offset if at is None else at, id=id or f"e{offset}", offset=offset, **more)
+        return self.handle(added)
 
-    def handle(self, told: Message) -> Outcome:
-        self.messages.append(told)
-        return self.world.take(told)
+    def handle(self, added: Message) -> Outcome:
+        self.messages.append(added)
+        return self.world.take(added)
 
     def release(self, number: int = 1) -> ReleaseRow:
         return self.world.releases[release_id(number)]
@@ -129,7 +129,7 @@ class Scenario:
         return found[0]
 
     def statuses(self, *, env: str = "prod", config_revision: int = 1, release: int = 1) -> list[str]:
-        """The attempts' statuses, first attempt first."""
+        """The attempts' statuses, by attempt."""
         key = (env, config_revision)
         found = [
             one for one in self.world.attempts(release_id(release)) if (one.environment_id, one.config_revision) == key
@@ -168,7 +168,7 @@ def said(activity: Activity) -> dict[str, Any]:
 
 
 def changes_of(activities: tuple[Activity, ...]) -> list[tuple[str, str | None, str]]:
-    """What each entry says changed: the activity type, from, to."""
+    """Activity type, previous and new status of each activity."""
     return [
         (activity.activity_type, said(activity)["change"]["from"], said(activity)["change"]["to"])
         for activity in activities

@@ -68,12 +68,12 @@ async def test_unfinished_record_is_part_of_the_lag() -> None:
     scene = Scene(created("a", offset=3), created("b", offset=4))
     measured = Measured(scene)
     measured.logs.ends = {P0: end(5, 5), P1: end(0, 0)}
-    scene.publisher.monitor.clear()
+    scene.publisher.acknowledging.clear()
     async with scene.running():
         await until(lambda: len(scene.store.written) == 2)
         await measured.lag_monitor.run_once()
         assert measured.value("lag_records") == 2
-        scene.publisher.monitor.set()
+        scene.publisher.acknowledging.set()
         await until(lambda: scene.source.committed == {P0: 5})
         await measured.lag_monitor.run_once()
         assert measured.value("lag_records") == 0
@@ -137,7 +137,7 @@ async def test_stall_with_another_report_is_only_measured(why: str) -> None:
     scene = Scene(created("a", offset=0))
     measured = Measured(scene)
     measured.logs.ends = {P0: end(1, 100), P1: end(0, 0)}
-    scene.publisher.monitor.clear()
+    scene.publisher.acknowledging.clear()
     with capture_logs() as logs:
         if why == "an outage":
             scene.monitors.database.suspect()
@@ -149,7 +149,7 @@ async def test_stall_with_another_report_is_only_measured(why: str) -> None:
                 await measured.after(0.0)
                 await measured.after(60.0)
                 assert (measured.value("lag_records"), measured.value("stalled_seconds")) == (100, 60)
-                scene.publisher.monitor.set()
+                scene.publisher.acknowledging.set()
     assert [log for log in logs if log["event"] == LogEvent.PARTITION_STALLED] == []
 
 
