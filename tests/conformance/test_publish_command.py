@@ -9,8 +9,7 @@ import shlex
 import signal
 import subprocess
 import termios
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,9 +24,9 @@ from tests.unit.cli.command_line import (
     TIMEOUT_SECONDS,
     Ended,
     command,
-    heed_interrupts,
     process_environment,
     rudder_worker,
+    running_command,
 )
 from tests.unit.schemas.records import DEPLOYMENT_DATA, ENVELOPE, RELEASE_DATA, RELEASE_ID
 
@@ -65,22 +64,9 @@ class PublishStep:
     async def event_ids(self) -> list[str]:
         return [decoded(record).id for record in await self.records()]
 
-    @contextmanager
-    def waiting_for_input(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    def waiting_for_input(self, *arguments: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
         """The command with its standard input open, as at a terminal."""
-        with subprocess.Popen(
-            command(["publish", *arguments]),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            cwd=self.folder,
-            env=process_environment(self.environment),
-            preexec_fn=heed_interrupts,
-        ) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        return running_command(["publish", *arguments], folder=self.folder, environment=self.environment)
 
 
 @pytest.fixture

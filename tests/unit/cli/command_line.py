@@ -1,11 +1,12 @@
-"""The command as its users meet it: in this process where nothing stays behind, as a process of its own elsewhere."""
+"""The command line: in the test's own process, or as a process where it changes its process."""
 
 import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from tests.error_lines import error_lines
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 60.0
-"""After which a process that should have ended is a failure."""
+"""A process that has not ended by then is a failure."""
 
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What a command left: its exit code and what it wrote."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -31,7 +32,7 @@ class Ended:
 
     @property
     def problem(self) -> str:
-        """The one clear line, without the command's name; an error if there is none, more than one, or a traceback."""
+        """The one error line, without the command's name; fails without one, with several, and with a traceback."""
         assert "Traceback" not in self.err, self.err
         lines = [line for line in error_lines(self.err) if line.startswith("rudder-worker: ")]
         assert len(lines) == 1, self.err
@@ -39,7 +40,7 @@ class Ended:
 
 
 class CommandLine:
-    """Runs `rudder-worker` in this process; every call has the environment that was last given to `environment`."""
+    """Runs `rudder-worker` in this process, with the variables given to `environment`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._monkeypatch = monkeypatch
@@ -60,7 +61,7 @@ class CommandLine:
 def rudder_worker(
     *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> Ended:
-    """Runs the command as a process, in a folder, with no other settings than these."""
+    """Run the command as a process in a folder, with these variables only, until it ends."""
     done = subprocess.run(
         command(arguments),
         input=stdin,
@@ -73,16 +74,36 @@ def rudder_worker(
     return Ended(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
 
 
+@contextmanager
+def running_command(
+    arguments: Sequence[str], *, folder: Path, environment: Mapping[str, str], before: Sequence[str] = ()
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The command as a process with open streams; leaving the context kills it. `before`: a program that starts it."""
+    with subprocess.Popen(
+        [*before, *command(arguments)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=folder,
+        env=process_environment(environment),
+        preexec_fn=_handle_interrupts,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def command(arguments: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "worker", *arguments]
 
 
 def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """Nothing of the test's own environment but what a program needs to start."""
+    """The variables that a program needs to start, and these."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
     return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **variables}
 
 
-def heed_interrupts() -> None:
-    """For a child's `preexec_fn`: a test run in the background ignores SIGINT, and its children would inherit that."""
+def _handle_interrupts() -> None:
+    """A test run in the background ignores SIGINT, and its children would inherit that."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -13,9 +13,9 @@ from tests.unit.cli.command_line import (
     TIMEOUT_SECONDS,
     CommandLine,
     command,
-    heed_interrupts,
     process_environment,
     rudder_worker,
+    running_command,
 )
 from worker.version import __version__
 
@@ -82,27 +82,16 @@ def test_module_runs_as_the_command(tmp_path: Path) -> None:
 
 def test_interrupted_command_exits_with_130(tmp_path: Path) -> None:
     """`validate` has said what is wrong with the first line, and waits for the second, when Ctrl-C comes."""
-    with subprocess.Popen(
-        command(["validate"]),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-        env=process_environment({}),
-        preexec_fn=heed_interrupts,
-    ) as process:
-        try:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            assert process.stderr is not None
-            process.stdin.write(b"{}\n")
-            process.stdin.flush()
-            assert process.stdout.readline().startswith(b"-:1: not_a_cloudevent: ")
-            process.send_signal(signal.SIGINT)
-            assert process.wait(TIMEOUT_SECONDS) == 130
-            assert b"Traceback" not in process.stderr.read()
-        finally:
-            process.kill()
+    with running_command(["validate"], folder=tmp_path, environment={}) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(b"{}\n")
+        process.stdin.flush()
+        assert process.stdout.readline().startswith(b"-:1: not_a_cloudevent: ")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(TIMEOUT_SECONDS) == 130
+        assert b"Traceback" not in process.stderr.read()
 
 
 def test_closed_pipe_causes_no_traceback(tmp_path: Path) -> None:

@@ -6,13 +6,11 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.command_line import TIMEOUT_SECONDS, command, heed_interrupts, process_environment
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment, running_command
 
 CODES = {signal.SIGTERM: 0, signal.SIGINT: 130}
 """How `run` ends; every other command was interrupted."""
@@ -26,25 +24,6 @@ del sys.modules[__name__]
 importlib.import_module(__name__)
 """
 """For a module that the command imports: reports it, waits for a byte on standard input, and imports the real one."""
-
-
-@contextmanager
-def started(
-    arguments: Sequence[str], folder: Path, environment: Mapping[str, str], *, before: Sequence[str] = ()
-) -> Iterator[subprocess.Popen[bytes]]:
-    with subprocess.Popen(
-        [*before, *command(arguments)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=folder,
-        env=process_environment(environment),
-        preexec_fn=heed_interrupts,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def blocking_module(folder: Path, name: str) -> dict[str, str]:
@@ -63,7 +42,9 @@ def output(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:
 def test_signal_during_imports_ends_run_in_order(tmp_path: Path, number: signal.Signals) -> None:
     """`worker.assembly` is imported when the loop runs; this is the module that it imports first."""
     database = {"RUDDER_HTTP_PORT": "0", "RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
-    with started(["run"], tmp_path, blocking_module(tmp_path, "aiokafka") | database) as process:
+    with running_command(
+        ["run"], folder=tmp_path, environment=blocking_module(tmp_path, "aiokafka") | database
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"importing\n"
         process.send_signal(number)
@@ -75,7 +56,7 @@ def test_signal_during_imports_ends_run_in_order(tmp_path: Path, number: signal.
 @pytest.mark.parametrize("name", ["run", "check-config", "validate"])
 def test_second_signal_during_imports_ends_at_once(tmp_path: Path, name: str) -> None:
     """An import that hangs, on a file system that is gone for instance, is not waited for."""
-    with started([name], tmp_path, blocking_module(tmp_path, "typer")) as process:
+    with running_command([name], folder=tmp_path, environment=blocking_module(tmp_path, "typer")) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"importing\n"
         for number in (signal.SIGTERM, signal.SIGINT):  # two of one number may arrive as one
@@ -107,7 +88,7 @@ def test_pid_1_blocked_by_a_server_ends_on_sigterm(tmp_path: Path, as_pid_1: tup
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://u:p@127.0.0.1:{silent.getsockname()[1]}/d"
         settings = {"RUDDER_DATABASE_URL": url, "RUDDER_HTTP_PORT": "0"}
-        with started([name], tmp_path, settings, before=as_pid_1) as process:
+        with running_command([name], folder=tmp_path, environment=settings, before=as_pid_1) as process:
             connection, _ = silent.accept()
             with connection:
                 os.kill(child_of(process.pid), signal.SIGTERM)
@@ -117,7 +98,9 @@ def test_pid_1_blocked_by_a_server_ends_on_sigterm(tmp_path: Path, as_pid_1: tup
 
 
 def test_pid_1_during_imports_ends_at_the_second_signal(tmp_path: Path, as_pid_1: tuple[str, ...]) -> None:
-    with started(["migrate"], tmp_path, blocking_module(tmp_path, "typer"), before=as_pid_1) as process:
+    with running_command(
+        ["migrate"], folder=tmp_path, environment=blocking_module(tmp_path, "typer"), before=as_pid_1
+    ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"importing\n"
         pid = child_of(process.pid)
@@ -133,7 +116,7 @@ def test_ignored_hangup_stays_ignored(tmp_path: Path) -> None:
         "import signal, os, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )
     before = (sys.executable, "-c", program)
-    with started(["validate"], tmp_path, {}, before=before) as process:
+    with running_command(["validate"], folder=tmp_path, environment={}, before=before) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(b"{}\n")
