@@ -114,8 +114,8 @@ async def _outage(system: System, worker: WorkerProcess, proxy: CountingProxy, s
 
 def _events(number: int) -> Iterator[ToSend]:
     for _ in range(number):
-        story = ReleaseRecords()
-        yield story.deploy("succeeded", release={**story.fields})
+        builder = ReleaseRecords()
+        yield builder.deploy("succeeded", release={**builder.fields})
 
 
 def _lines(worker: WorkerProcess) -> list[dict[str, str]]:

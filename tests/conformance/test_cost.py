@@ -105,10 +105,10 @@ class Meter:
         outcome = await process(message, self.store)
         return outcome, await self._counter() - before
 
-    async def costs(self, pipeline: ReleaseMessages) -> Costs:
+    async def costs(self, builder: ReleaseMessages) -> Costs:
         """Of each kind of message about the release, the lesser of two: a page that had to be split is nobody's."""
-        pipeline.count = max(pipeline.count, LATER)
-        once, again = [{name: await self.cost(message) for name, message in story(pipeline)} for _ in range(2)]
+        builder.count = max(builder.count, LATER)
+        once, again = [{name: await self.cost(message) for name, message in builder(builder)} for _ in range(2)]
         return {name: min(once[name], again[name], key=lambda found: found[1]) for name in once}
 
 
@@ -159,29 +159,29 @@ async def steps(store: SqlStore) -> Callable[[], Awaitable[int]]:
     return counter
 
 
-def story(pipeline: ReleaseMessages) -> Iterable[tuple[str, Message]]:
+def builder(builder: ReleaseMessages) -> Iterable[tuple[str, Message]]:
     """Every way of asking and of writing, about the attempts in production."""
-    yield "requested", pipeline.deploy("requested")
-    yield "requested again", pipeline.deploy("requested")
-    yield "started", pipeline.deploy("started")
-    yield "succeeded", pipeline.deploy("succeeded")
-    yield "named", pipeline.deploy("started", attempt=1)
-    yield "rolled back", pipeline.deploy("rolled_back")
-    yield "opened by its failure", pipeline.deploy("failed")
-    yield "rolled back again", pipeline.deploy("rolled_back")
-    yield "opened to be cancelled", pipeline.deploy("started")
-    yield "cancelled", pipeline.deploy("cancelled")
+    yield "requested", builder.deploy("requested")
+    yield "requested again", builder.deploy("requested")
+    yield "started", builder.deploy("started")
+    yield "succeeded", builder.deploy("succeeded")
+    yield "named", builder.deploy("started", attempt=1)
+    yield "rolled back", builder.deploy("rolled_back")
+    yield "opened by its failure", builder.deploy("failed")
+    yield "rolled back again", builder.deploy("rolled_back")
+    yield "opened to be cancelled", builder.deploy("started")
+    yield "cancelled", builder.deploy("cancelled")
     scan = {"activity_type": "SCAN", "activity_data": {}, "environment_id": "production"}
-    yield "activity", pipeline.event("activity.recorded", scan)
-    yield "approved", pipeline.event("release.approved")
-    yield "too late", pipeline.deploy("failed", at=minute(0))
-    yield "a gap", pipeline.deploy("failed", attempt=10**9)
+    yield "activity", builder.event("activity.recorded", scan)
+    yield "approved", builder.event("release.approved")
+    yield "too late", builder.deploy("failed", at=minute(0))
+    yield "a gap", builder.deploy("failed", attempt=10**9)
 
 
 async def approved(store: SqlStore) -> ReleaseMessages:
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
-    return pipeline
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
+    return builder
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -194,10 +194,10 @@ async def execute(url: str, *statements: str) -> None:
         await engine.dispose()
 
 
-async def add_history(url: str, pipeline: ReleaseMessages, pattern: Pattern, *, attempts: int, activities: int) -> None:
-    said = EXPRESSIONS[make_url(url).get_backend_name()] | asdict(pattern)
-    said |= {"release": str(pipeline.release_id), "attempts": attempts, "entries": activities}
-    await execute(url, *(statement.format(**said) for statement in HISTORY))
+async def add_history(url: str, builder: ReleaseMessages, pattern: Pattern, *, attempts: int, activities: int) -> None:
+    content = EXPRESSIONS[make_url(url).get_backend_name()] | asdict(pattern)
+    content |= {"release": str(builder.release_id), "attempts": attempts, "entries": activities}
+    await execute(url, *(statement.format(**content) for statement in HISTORY))
 
 
 @pytest.fixture
@@ -247,13 +247,13 @@ async def growth(
 async def test_superseded_attempts_do_not_raise_the_cost(url: str) -> None:
     """PostgreSQL keeps what is no longer so in its indexes until somebody cleans up, and nobody does here."""
     async with metered(url) as meter:
-        pipeline = await approved(meter.store)
+        builder = await approved(meter.store)
         for _ in range(SUPERSEDED // 20):
-            await process(pipeline.deploy("requested"), meter.store)
-        _, first = await meter.cost(pipeline.deploy("requested"))
+            await process(builder.deploy("requested"), meter.store)
+        _, first = await meter.cost(builder.deploy("requested"))
         for _ in range(SUPERSEDED):
-            await process(pipeline.deploy("requested"), meter.store)
-        _, last = await meter.cost(pipeline.deploy("requested"))
+            await process(builder.deploy("requested"), meter.store)
+        _, last = await meter.cost(builder.deploy("requested"))
     assert last <= ATTEMPTS_RATIO_MAX * first
 
 
@@ -262,12 +262,12 @@ async def test_activities_of_other_releases_do_not_raise_the_cost(url: str) -> N
     """But for the height of the log's trees: a page more for each level, in each of them that a message searches."""
     async with metered(url) as meter:
         others = [await approved(meter.store) for _ in range(10)]
-        pipeline = await approved(meter.store)
-        await meter.costs(pipeline)  # the first of a release are the cheapest: they find nothing
-        empty, before = await meter.costs(pipeline), await levels(url)
+        builder = await approved(meter.store)
+        await meter.costs(builder)  # the first of a release are the cheapest: they find nothing
+        empty, before = await meter.costs(builder), await levels(url)
         for other in others:
             await add_history(url, other, Pattern(), attempts=1, activities=LOG_ENTRIES // len(others))
-        full, after = await meter.costs(pipeline), await levels(url)
+        full, after = await meter.costs(builder), await levels(url)
     grown = {}
     for kind, (outcome, cost) in full.items():
         allowed = TABLE_RATIO_MAX * empty[kind][1] + sum(
@@ -282,17 +282,17 @@ async def test_activities_of_other_releases_do_not_raise_the_cost(url: str) -> N
 async def test_other_rows_of_the_environment_do_not_raise_the_cost(url: str) -> None:
     """Not their attempts, nor the platform's rows of their components; not even while nobody has told the planner."""
     async with metered(url) as meter:
-        pipeline, other = await approved(meter.store), await approved(meter.store)
-        await meter.costs(pipeline)  # the first of a release are the cheapest: they find nothing
-        alone = await meter.costs(pipeline)
+        builder, other = await approved(meter.store), await approved(meter.store)
+        await meter.costs(builder)  # the first of a release are the cheapest: they find nothing
+        alone = await meter.costs(builder)
         await add_history(url, other, Pattern(), attempts=ATTEMPTS, activities=1)
         row = {"environment_id": "production", "deployment_track_id": "main"}
         await insert_rows(
             url, "app_environments", [{"id": uuid4(), "component_id": uuid4(), **row} for _ in range(ATTEMPTS)]
         )
-        crowded = await meter.costs(pipeline)
+        crowded = await meter.costs(builder)
     grown = {kind: f"{alone[kind][1]}, then {cost}" for kind, (_, cost) in crowded.items()}
-    grown = {kind: said for kind, said in grown.items() if crowded[kind][1] > ATTEMPTS_RATIO_MAX * alone[kind][1]}
+    grown = {kind: content for kind, content in grown.items() if crowded[kind][1] > ATTEMPTS_RATIO_MAX * alone[kind][1]}
     assert grown == {}
 
 

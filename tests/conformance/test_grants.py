@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
-from tests.conformance.catalog import catalogue, execute_script, is_babelfish, run
+from tests.conformance.catalog import catalog, execute_script, is_babelfish, run
 from tests.conformance.stores import opened
 from tests.conformance.table_contents import contents
 from tests.conformance.test_store_day import Outcomes, messages_of, one_by_one, prepare, records_of_day
@@ -102,11 +102,11 @@ def test_granted_login_can_do_nothing_else(database_url: str, login: URL) -> Non
     """Neither delete nor change what is history, nor touch a table's shape, nor make anything."""
     migration.upgrade(database_url)
     grant(database_url, login)
-    before = catalogue(database_url)
+    before = catalog(database_url)
     url = login.render_as_string(hide_password=False)
     allowed = [statement for statement in forbidden(database_url) if not is_refused(url, statement)]
     assert allowed == []
-    assert catalogue(database_url) == before
+    assert catalog(database_url) == before
     for privileges in PRIVILEGES:
         assert not is_refused(url, f"SELECT count(*) FROM {privileges.table}")  # it is not that nothing works
 

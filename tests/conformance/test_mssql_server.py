@@ -167,11 +167,11 @@ def _dsn(url: str) -> str:
 async def test_locked_row_is_waited_for_and_then_unavailable(database_url: str) -> None:
     """1222; Babelfish says it without a number."""
     await migrate(database_url)
-    pipeline = ReleaseMessages()
-    submitted = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    submitted = builder.event("release.submitted")
     engine = create_async_engine(database_url, poolclass=NullPool)
     async with opened(database_url) as store:
-        await process(pipeline.created(), store)
+        await process(builder.created(), store)
     async with opened(database_url, check=False, timeout_seconds=1.0) as store, engine.connect() as holder:
         await store.ping()
         await holder.exec_driver_sql("UPDATE releases SET updated_at = updated_at")
@@ -227,18 +227,18 @@ async def test_wire_traffic_has_no_merge_and_no_lock_hints(database_url: str) ->
     async with CountingProxy.running(given.port) as proxy:
         query = {name: value for name, value in given.query.items() if name.lower() != "encrypt"}
         url = given.set(port=proxy.port, query={**query, "encrypt": "no"}).render_as_string(hide_password=False)
-        pipeline = ReleaseMessages()
+        builder = ReleaseMessages()
         async with opened(url) as store:
             proxy.listens = True
-            for message in pipeline.approved():
+            for message in builder.approved():
                 await process(message, store)
             for length in (1, 17, 255, 256, 3_999, 4_001):
-                await process(pipeline.deploy("requested", comment="x" * length), store)
-            await process(pipeline.deploy("succeeded"), store)
-    said = bytes(proxy.heard).replace(b"\0", b"").decode("latin-1").upper()
-    assert "UPDATE RELEASES" in said
-    assert [word for word in HINTS if word in said] == []
-    assert set(re.findall(r"@P\d+ NVARCHAR\((\w+)\)", said)) == {"255", "4000", "MAX"}
+                await process(builder.deploy("requested", comment="x" * length), store)
+            await process(builder.deploy("succeeded"), store)
+    content = bytes(proxy.heard).replace(b"\0", b"").decode("latin-1").upper()
+    assert "UPDATE RELEASES" in content
+    assert [word for word in HINTS if word in content] == []
+    assert set(re.findall(r"@P\d+ NVARCHAR\((\w+)\)", content)) == {"255", "4000", "MAX"}
 
 
 async def test_pointer_is_set_in_a_table_of_another_collation(database_url: str) -> None:
@@ -252,12 +252,12 @@ async def test_pointer_is_set_in_a_table_of_another_collation(database_url: str)
     columns = "environment_id, component_id, deployment_track_id"
     row = f"INSERT INTO app_environments ({columns}) VALUES (N'production', '{COMPONENT}', N'main')"
     await asyncio.to_thread(run, database_url, row)
-    pipeline = ReleaseMessages()
+    builder = ReleaseMessages()
     async with opened(database_url) as store:
-        for message in (*pipeline.approved(), pipeline.deploy("succeeded")):
+        for message in (*builder.approved(), builder.deploy("succeeded")):
             assert isinstance(await process(message, store), Applied)
     pointer = "SELECT release_mgt_release_id FROM app_environments"
-    assert await asyncio.to_thread(run, database_url, pointer) == [(str(pipeline.release_id),)]
+    assert await asyncio.to_thread(run, database_url, pointer) == [(str(builder.release_id),)]
 
 
 async def test_foreign_app_environments_gets_advice(database_url: str) -> None:
@@ -293,9 +293,9 @@ async def test_component_in_capitals_gets_its_pointer(database_url: str) -> None
     for component in (str(COMPONENT).upper(), "nobody", f"{COMPONENT} and more"):
         row = f"INSERT INTO app_environments ({columns}) VALUES (N'production', '{component}', N'main')"
         await asyncio.to_thread(run, database_url, row)
-    pipeline, second = ReleaseMessages(), ReleaseMessages()
+    builder, second = ReleaseMessages(), ReleaseMessages()
     async with opened(database_url) as store:
-        for one, minutes in ((pipeline, 40), (second, 50)):
+        for one, minutes in ((builder, 40), (second, 50)):
             for message in (*one.approved(), one.deploy("succeeded", at=minute(minutes))):
                 assert isinstance(await process(message, store), Applied)
     pointers = "SELECT component_id, release_mgt_release_id FROM app_environments"

@@ -113,11 +113,11 @@ async def test_event_without_id_and_time_gets_new_ones(publishing: PublishStep) 
     flags = ["--type", "release.submitted", "--data", json.dumps(dict(RELEASE_DATA)), "--json"]
     ended = [await publishing.publish(*flags) for _ in range(2)]
     assert all("1 event without an id got a random one" in each.problem for each in ended)
-    said = [json.loads(each.out) for each in ended]
+    content = [json.loads(each.out) for each in ended]
     first, second = [decoded(record) for record in await publishing.records()]
     assert first.id != second.id
     assert first.source == "/rudder-worker/publish"
-    assert said == [
+    assert content == [
         {"id": event.id, "topic": publishing.topic, "partition": 0, "offset": offset}
         for offset, event in enumerate([first, second])
     ]
@@ -137,8 +137,8 @@ async def test_file_of_lines_is_sent_in_order(publishing: PublishStep, as_json: 
     assert (ended.code, ended.problem) == (0, f"3 events sent to {publishing.topic}")
     assert await publishing.event_ids() == ["a", "b", "c"]
     if as_json:
-        assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "b", "c"]
-        assert [json.loads(said)["offset"] for said in ended.out.splitlines()] == [0, 1, 2]
+        assert [json.loads(content)["id"] for content in ended.out.splitlines()] == ["a", "b", "c"]
+        assert [json.loads(content)["offset"] for content in ended.out.splitlines()] == [0, 1, 2]
     else:
         assert ended.out.splitlines() == [f"{name} {publishing.topic}/0@{at}" for at, name in enumerate("abc")]
 
@@ -163,7 +163,7 @@ async def test_stdin_is_sent_up_to_the_first_invalid_line(publishing: PublishSte
     """And says which it was, and that nothing after it was sent."""
     ended = await publishing.publish(*arguments, stdin=line("a") + line("b") + INVALID + b"\n" + line("d"))
     assert ended.code == 1
-    assert [said.split()[0] for said in ended.out.splitlines()] == ["a", "b"]
+    assert [content.split()[0] for content in ended.out.splitlines()] == ["a", "b"]
     assert ended.problem.startswith("-:3: unsupported_type: ")
     assert ended.problem.endswith("; 2 events sent, and nothing after it")
     assert await publishing.event_ids() == ["a", "b"]
@@ -187,8 +187,8 @@ async def test_stdin_is_sent_as_it_arrives(publishing: PublishStep) -> None:
             process.stdin.write(line(name))
             process.stdin.flush()
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                said = await asyncio.to_thread(process.stdout.readline)
-            assert said.decode() == f"{name} {publishing.topic}/0@{at}\n"
+                content = await asyncio.to_thread(process.stdout.readline)
+            assert content.decode() == f"{name} {publishing.topic}/0@{at}\n"
         process.stdin.close()
         assert await asyncio.to_thread(process.wait, TIMEOUT_SECONDS) == 0
 
@@ -280,7 +280,7 @@ async def test_ascii_terminal_does_not_change_what_is_sent(publishing: PublishSt
     for arguments in ([], ["--json"]):
         ended = await publishing.publish(*arguments, stdin=given)
         assert (ended.code, ended.problem) == (0, f"3 events sent to {publishing.topic}")
-    assert [json.loads(said)["id"] for said in ended.out.splitlines()] == ["a", "grüße 🚀", "c"]
+    assert [json.loads(content)["id"] for content in ended.out.splitlines()] == ["a", "grüße 🚀", "c"]
     assert await publishing.event_ids() == ["a", "grüße 🚀", "c"] * 2
 
 

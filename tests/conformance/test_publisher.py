@@ -181,10 +181,10 @@ async def test_record_too_large_for_its_topic_is_sent_shorter(
     with capture_logs() as logs:
         await publisher.publish([*numbered(topic, range(1)), forms, *numbered(topic, range(1, 3))])
     assert values(await held(bootstrap_servers, topic)) == [0, -1, 1, 2]
-    told = [log for log in logs if log["event"] == LogEvent.RECORD_SHORTENED]
-    assert [log["topic"] for log in told] == [topic, topic]
-    assert told[0]["size_bytes"] > 50_000
-    assert [log["limit_bytes"] for log in told] == [1000 if known else None] * 2
+    sent = [log for log in logs if log["event"] == LogEvent.RECORD_SHORTENED]
+    assert [log["topic"] for log in sent] == [topic, topic]
+    assert sent[0]["size_bytes"] > 50_000
+    assert [log["limit_bytes"] for log in sent] == [1000 if known else None] * 2
     replaced = [log for log in logs if log["event"] == LogEvent.PRODUCER_REPLACED]
     assert not (known and replaced), "the broker was asked although its answer was known"
 

@@ -53,42 +53,42 @@ class Race(NamedTuple):
     outcomes: list[str]
 
 
-def broken_twin(told: Message) -> Message:
+def broken_twin(sent: Message) -> Message:
     """A record with the identity of the event, and no event."""
-    twin = message(b"{", told.record.headers)
-    assert twin.id == told.id
+    twin = message(b"{", sent.record.headers)
+    assert twin.id == sent.id
     return twin
 
 
-def with_identity_of(told: Message, other: Message) -> Message:
+def with_identity_of(sent: Message, other: Message) -> Message:
     """The other event under the id of the first: a publisher that gives one id twice."""
-    own = [header for header in told.record.headers if header[0] == "ce_id"]
+    own = [header for header in sent.record.headers if header[0] == "ce_id"]
     headers = [header for header in other.record.headers if header[0] != "ce_id"]
     same = message(other.record.value, (*own, *headers))
-    assert same.id == told.id
+    assert same.id == sent.id
     return same
 
 
 def _rejection_of_an_absent_release() -> Race:
-    pipeline = ReleaseMessages()
-    started = pipeline.deploy("started")
-    meanwhile = [*pipeline.approved()]
+    builder = ReleaseMessages()
+    started = builder.deploy("started")
+    meanwhile = [*builder.approved()]
     return Race([], "release_event_rejections", started, meanwhile, started, ["Rejected", "Duplicate"])
 
 
 def _rejection_before_a_block_creates_the_release() -> Race:
-    pipeline = ReleaseMessages()
-    started = pipeline.deploy("started")
-    with_block = ReleaseMessages(release_id=pipeline.release_id, number=pipeline.number)
-    same_identity = with_block.deploy("started", release=pipeline.fields)
+    builder = ReleaseMessages()
+    started = builder.deploy("started")
+    with_block = ReleaseMessages(release_id=builder.release_id, number=builder.number)
+    same_identity = with_block.deploy("started", release=builder.fields)
     assert same_identity.id == started.id
     return Race([], "release_event_rejections", started, [], same_identity, ["Rejected", "Duplicate"])
 
 
 def _rejection_of_a_twin() -> Race:
-    pipeline = ReleaseMessages()
-    before = [*pipeline.approved()]
-    started = pipeline.deploy("started")
+    builder = ReleaseMessages()
+    before = [*builder.approved()]
+    started = builder.deploy("started")
     return Race(before, "release_event_rejections", broken_twin(started), [], started, ["Rejected", "Duplicate"])
 
 
@@ -102,22 +102,22 @@ def _rejection_of_a_twin_of_another_release() -> Race:
 
 
 def _application_before_a_twin_is_rejected() -> Race:
-    pipeline = ReleaseMessages()
-    before = [*pipeline.approved()]
-    started = pipeline.deploy("started")
+    builder = ReleaseMessages()
+    before = [*builder.approved()]
+    started = builder.deploy("started")
     return Race(before, "release_activity_logs", started, [], broken_twin(started), ["Applied", "Duplicate"])
 
 
 def _application_that_creates_the_release() -> Race:
-    pipeline = ReleaseMessages()
-    started = pipeline.deploy("started", release=pipeline.fields)
+    builder = ReleaseMessages()
+    started = builder.deploy("started", release=builder.fields)
     return Race([], "release_activity_logs", started, [], broken_twin(started), ["Applied", "Duplicate"])
 
 
 def _redrive_applied_before_its_twin_is_rejected_again() -> Race:
-    pipeline = ReleaseMessages()
-    early = pipeline.deploy("started")
-    before = [early, *pipeline.approved()]
+    builder = ReleaseMessages()
+    early = builder.deploy("started")
+    before = [early, *builder.approved()]
     back, twin = redriven(early), redriven(broken_twin(early))
     return Race(before, "release_activity_logs", back, [], twin, ["Applied", "Duplicate"])
 

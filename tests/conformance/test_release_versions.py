@@ -36,17 +36,17 @@ async def versions(url: str) -> dict[UUID, int]:
     return {row["release_mgt_id"]: row["version"] for row in await rows(url, "release_versions")}
 
 
-async def insert_release(url: str, pipeline: ReleaseMessages, *, status: str = "APPROVED") -> None:
+async def insert_release(url: str, builder: ReleaseMessages, *, status: str = "APPROVED") -> None:
     """A release that another application made."""
     release = insert(Release).values(
-        id=pipeline.release_id,
+        id=builder.release_id,
         updated_at=minute(0),
         release_date=minute(0).date(),
-        release_number=pipeline.number,
+        release_number=builder.number,
         project_id=PROJECT,
-        organization_id=pipeline.organization_id,
+        organization_id=builder.organization_id,
         created_by="another application",
-        component_id=pipeline.component_id,
+        component_id=builder.component_id,
         deployment_track_id="main",
         status=status,
     )
@@ -66,37 +66,37 @@ def meanwhile(url: str, *statements: Executable) -> Callable[[State, Message], O
 
 async def test_version_counts_the_events_that_change_a_release(store: SqlStore, database_url: str) -> None:
     """Once for an event, however many rows it changes; not for what is only logged or rejected."""
-    pipeline = ReleaseMessages()
+    builder = ReleaseMessages()
     steps: list[tuple[Message, type[Outcome], int]] = [
-        (pipeline.created(), Applied, 0),
-        (pipeline.event("release.submitted"), Applied, 1),
-        (pipeline.event("release.approved"), Applied, 2),
-        (pipeline.event("release.approved"), Stale, 2),
-        (pipeline.event("activity.recorded", SCAN), Applied, 2),
-        (pipeline.deploy("requested"), Applied, 3),
-        (pipeline.deploy("requested"), Applied, 4),
-        (pipeline.deploy("started"), Applied, 5),
-        (pipeline.deploy("failed", at=minute(0)), Stale, 5),
-        (pipeline.deploy("started", attempt=9), Rejected, 5),
-        (pipeline.deploy("succeeded"), Applied, 6),
+        (builder.created(), Applied, 0),
+        (builder.event("release.submitted"), Applied, 1),
+        (builder.event("release.approved"), Applied, 2),
+        (builder.event("release.approved"), Stale, 2),
+        (builder.event("activity.recorded", SCAN), Applied, 2),
+        (builder.deploy("requested"), Applied, 3),
+        (builder.deploy("requested"), Applied, 4),
+        (builder.deploy("started"), Applied, 5),
+        (builder.deploy("failed", at=minute(0)), Stale, 5),
+        (builder.deploy("started", attempt=9), Rejected, 5),
+        (builder.deploy("succeeded"), Applied, 6),
     ]
     for message, outcome, version in steps:
         assert isinstance(await process(message, store), outcome)
-        assert await versions(database_url) == {pipeline.release_id: version}
+        assert await versions(database_url) == {builder.release_id: version}
 
 
 async def test_version_of_another_applications_release_begins_with_its_first_change(
     store: SqlStore, database_url: str
 ) -> None:
-    pipeline = ReleaseMessages()
-    await insert_release(database_url, pipeline)
-    assert isinstance(await process(pipeline.event("activity.recorded", SCAN), store), Applied)
-    assert isinstance(await process(pipeline.deploy("started", attempt=9), store), Rejected)
+    builder = ReleaseMessages()
+    await insert_release(database_url, builder)
+    assert isinstance(await process(builder.event("activity.recorded", SCAN), store), Applied)
+    assert isinstance(await process(builder.deploy("started", attempt=9), store), Rejected)
     assert await versions(database_url) == {}
-    assert isinstance(await process(pipeline.deploy("started"), store), Applied)
-    assert await versions(database_url) == {pipeline.release_id: 1}
-    assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
-    assert await versions(database_url) == {pipeline.release_id: 2}
+    assert isinstance(await process(builder.deploy("started"), store), Applied)
+    assert await versions(database_url) == {builder.release_id: 1}
+    assert isinstance(await process(builder.deploy("succeeded"), store), Applied)
+    assert await versions(database_url) == {builder.release_id: 2}
 
 
 @pytest.mark.parametrize("step", ["started", "activity", "gap"])
@@ -104,14 +104,14 @@ async def test_version_inserted_between_load_and_write_is_a_stale_read(
     store: SqlStore, database_url: str, step: str
 ) -> None:
     """Another worker was the first to change another application's release, whatever this one wants to write."""
-    pipeline = ReleaseMessages()
-    await insert_release(database_url, pipeline)
+    builder = ReleaseMessages()
+    await insert_release(database_url, builder)
     message = {
-        "started": pipeline.deploy("started"),
-        "activity": pipeline.event("activity.recorded", SCAN),
-        "gap": pipeline.deploy("started", attempt=9),
+        "started": builder.deploy("started"),
+        "activity": builder.event("activity.recorded", SCAN),
+        "gap": builder.deploy("started", attempt=9),
     }[step]
-    inserted = insert(ReleaseVersion).values(release_mgt_id=pipeline.release_id, version=1)
+    inserted = insert(ReleaseVersion).values(release_mgt_id=builder.release_id, version=1)
     with pytest.raises(StaleRead):
         await process(message, store, meanwhile(database_url, inserted))
     assert await rows(database_url, "release_activity_logs") == []
@@ -123,13 +123,13 @@ async def test_version_inserted_between_load_and_write_is_a_stale_read(
 async def test_version_changed_between_load_and_write_is_a_stale_read(
     store: SqlStore, database_url: str, step: str
 ) -> None:
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
     before = await rows(database_url, "release_activity_logs")
     message = {
-        "started": pipeline.deploy("started"),
-        "activity": pipeline.event("activity.recorded", SCAN),
-        "gap": pipeline.deploy("started", attempt=9),
+        "started": builder.deploy("started"),
+        "activity": builder.event("activity.recorded", SCAN),
+        "gap": builder.deploy("started", attempt=9),
     }[step]
     with pytest.raises(StaleRead):
         await process(message, store, meanwhile(database_url, update(ReleaseVersion).values(version=3)))
@@ -140,20 +140,20 @@ async def test_version_changed_between_load_and_write_is_a_stale_read(
 
 async def test_release_status_changed_by_others_is_noticed(store: SqlStore, database_url: str) -> None:
     """They know nothing of the version. The change of status names the status that was read."""
-    pipeline = ReleaseMessages()
-    await process_all([pipeline.created()], store)
-    message = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    await process_all([builder.created()], store)
+    message = builder.event("release.submitted")
     with pytest.raises(StaleRead):
         await process(message, store, meanwhile(database_url, update(Release).values(status="IN_REVIEW")))
-    assert await versions(database_url) == {pipeline.release_id: 0}
+    assert await versions(database_url) == {builder.release_id: 0}
     assert isinstance(await process(message, store), Stale)
 
 
 async def test_deployment_status_changed_by_others_is_noticed(store: SqlStore, database_url: str) -> None:
-    pipeline = ReleaseMessages()
-    await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
+    builder = ReleaseMessages()
+    await process_all([*builder.approved(), builder.deploy("started")], store)
     before = await versions(database_url)
-    message = pipeline.deploy("succeeded")
+    message = builder.deploy("succeeded")
     cancelled = update(ReleaseDeployment).values(status="CANCELLED")
     with pytest.raises(Conflict):
         await process(message, store, meanwhile(database_url, cancelled))
@@ -163,8 +163,8 @@ async def test_deployment_status_changed_by_others_is_noticed(store: SqlStore, d
 
 async def test_version_goes_with_its_release(store: SqlStore, database_url: str) -> None:
     """The table is the worker's own, and the release another application's to delete."""
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
     await asyncio.to_thread(lambda: run(database_url, delete(Release), foreign_keys=True))
     assert await versions(database_url) == {}
 
@@ -188,11 +188,11 @@ async def test_migration_counts_as_the_worker_does(database_url: str) -> None:
 async def test_migration_ignores_entries_of_others(database_url: str, text: str | None) -> None:
     """Whatever they hold."""
     await migrate(database_url, "0.0.223")
-    pipeline = ReleaseMessages()
-    await insert_release(database_url, pipeline)
+    builder = ReleaseMessages()
+    await insert_release(database_url, builder)
     entry = insert(ReleaseActivityLog).values(
         id=uuid4(),
-        release_mgt_id=pipeline.release_id,
+        release_mgt_id=builder.release_id,
         activity_type="DEPLOYMENT_STATUS_CHANGED",
         activity_data=text,
         status="SUCCESS",

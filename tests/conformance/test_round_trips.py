@@ -39,14 +39,14 @@ async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlSto
         yield store
 
 
-async def trips(story: Story, store: SqlStore, proxy: CountingProxy) -> dict[str, int]:
+async def trips(builder: Story, store: SqlStore, proxy: CountingProxy) -> dict[str, int]:
     """What each step of the story costs, once its connection is there and has prepared its statements."""
     for first in (0, 1_000):  # in its second telling a story meets what its first one left
-        for _, warming, _ in story(first):
+        for _, warming, _ in builder(first):
             await process(warming, store)
     counted: dict[str, int] = {}
     connections = proxy.connections
-    for name, step, expected in story(2_000):
+    for name, step, expected in builder(2_000):
         before = proxy.round_trips
         outcome = await process(step, store)
         counted[name] = proxy.round_trips - before
@@ -57,7 +57,7 @@ async def trips(story: Story, store: SqlStore, proxy: CountingProxy) -> dict[str
 
 def deployments(first: int) -> Iterable[Step]:
     """A release's ordinary life from that minute on."""
-    one = ReleaseMessages(told=first)
+    one = ReleaseMessages(sent=first)
     yield "opened with a release block", one.deploy("requested", release=one.fields), Applied
     yield "started", one.deploy("started", release=one.fields), Applied
     yield "succeeded where the environment has no row", one.deploy("succeeded", release=one.fields), Applied
@@ -92,7 +92,7 @@ async def test_deployment_event_takes_the_minimum_of_round_trips(
 
 def others(first: int) -> Iterable[Step]:
     """Everything else that a topic may bring, from that minute on."""
-    one, early = ReleaseMessages(told=first), ReleaseMessages(told=first)
+    one, early = ReleaseMessages(sent=first), ReleaseMessages(sent=first)
     revisions = [dict.fromkeys(REVISION, str(number)) for number in range(3)]
     created, refused = one.created(apim_base_revisions=revisions), early.deploy("requested", at=minute(first + 60))
     yield "created", created, Applied

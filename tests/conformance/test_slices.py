@@ -57,50 +57,50 @@ class Publishers:
     world: World
     environments: Sequence[str]
     pipelines: list[ReleaseMessages] = field(default_factory=list)
-    told: list[Message] = field(default_factory=list)
+    sent: list[Message] = field(default_factory=list)
 
     def next(self) -> Message:
         chance = self.dice.random()
-        if chance < 0.08 and self.told:
-            again = self.dice.choice(self.told[-100:])
+        if chance < 0.08 and self.sent:
+            again = self.dice.choice(self.sent[-100:])
             redrive = self.dice.random() < 0.6
             return redriven(again) if redrive else message(again.record.value, again.record.headers)
         new = self._new(self.dice.choices(self.pipelines, [5, 5, 1])[0], chance)
-        self.told.append(new)
+        self.sent.append(new)
         return new
 
-    def _new(self, pipeline: ReleaseMessages, chance: float) -> Message:
+    def _new(self, builder: ReleaseMessages, chance: float) -> Message:
         dice, at = self.dice, self._time()
         common: dict[str, Any] = {"organization_id": "another"} if dice.random() < 0.03 else {}
-        if chance < (0.15 if self._deployable(pipeline) else 0.3):
+        if chance < (0.15 if self._deployable(builder) else 0.3):
             step = dice.choice(["created", "created", "submitted", "submitted", "approved", "rejected", "reopened"])
-            return pipeline.event(f"release.{step}", {**pipeline.fields, **common}, at=at)
-        common |= self._place(pipeline)
+            return builder.event(f"release.{step}", {**builder.fields, **common}, at=at)
+        common |= self._place(builder)
         if dice.random() < 0.2:
             common["actor"] = dice.choice(["zoë", "ci", 7])  # the last is invalid
         if chance < 0.2:
-            return pipeline.event("activity.recorded", {"activity_type": "SCAN", "activity_data": {}, **common}, at=at)
+            return builder.event("activity.recorded", {"activity_type": "SCAN", "activity_data": {}, **common}, at=at)
         if dice.random() < 0.1:
             common |= {"comment": "Größe ✓", "api_settings": {"b": 1, "a": []}, "config_mapping_revision": 3}
-        if dice.random() < 0.2 and pipeline is not self.pipelines[0]:  # which has release events instead
-            common["release"] = pipeline.fields
-        return pipeline.event(f"deployment.{dice.choice(STEPS)}", common, at=at)
+        if dice.random() < 0.2 and builder is not self.pipelines[0]:  # which has release events instead
+            common["release"] = builder.fields
+        return builder.event(f"deployment.{dice.choice(STEPS)}", common, at=at)
 
-    def _deployable(self, pipeline: ReleaseMessages) -> bool:
-        row = self.world.releases.get(pipeline.release_id)
+    def _deployable(self, builder: ReleaseMessages) -> bool:
+        row = self.world.releases.get(builder.release_id)
         return row is not None and row.release.status not in UNDEPLOYABLE
 
     def _time(self) -> datetime:
         """Many events a minute, as if told at once; some of them late, some by an hour, some from the future."""
-        return minute(len(self.told) // 10 - self.dice.choice([0, 0, 0, 0, 0, 0, 1, 1, 2, 5, 50, -2]))
+        return minute(len(self.sent) // 10 - self.dice.choice([0, 0, 0, 0, 0, 0, 1, 1, 2, 5, 50, -2]))
 
-    def _place(self, pipeline: ReleaseMessages) -> dict[str, Any]:
+    def _place(self, builder: ReleaseMessages) -> dict[str, Any]:
         dice = self.dice
         place: dict[str, Any] = {
             "environment_id": dice.choice(self.environments),
             "config_revision": dice.choice([1, 1, 1, 2, 7]),
         }
-        attempts = [one.attempt for one in self.world.attempts(pipeline.release_id) if _stands_at(one, place)]
+        attempts = [one.attempt for one in self.world.attempts(builder.release_id) if _stands_at(one, place)]
         if dice.random() < 0.25:
             latest = max(attempts, default=0)
             place["attempt"] = max(1, dice.choice([latest + 1, latest, latest - 1, latest - 2, 1, latest + 2]))

@@ -58,9 +58,9 @@ def without_data(activity: dict[str, Any]) -> dict[str, Any]:
 
 async def test_created_release_has_every_field(store: SqlStore, database_url: str) -> None:
     """Times are the event's, JSON is compact with its keys in order and its characters as they are."""
-    pipeline = ReleaseMessages(number=42)
+    builder = ReleaseMessages(number=42)
     revision = {"endpoint_name": "Größe", "api_id": "a", "revision_id": "r", "access_mode": "public"}
-    created = pipeline.created(
+    created = builder.created(
         description="修正: 在庫",
         commit_hash="c0ffee",
         image_tag="registry.example/x:42",
@@ -72,7 +72,7 @@ async def test_created_release_has_every_field(store: SqlStore, database_url: st
     )
     assert isinstance(await process(created, store), Applied)
     assert await row(database_url, "releases") == {
-        "id": pipeline.release_id,
+        "id": builder.release_id,
         "created_at": minute(1),
         "updated_at": minute(1),
         "release_date": date(2026, 3, 17),
@@ -88,7 +88,7 @@ async def test_created_release_has_every_field(store: SqlStore, database_url: st
         "commit_hash": "c0ffee",
         "image_tag": "registry.example/x:42",
     }
-    base_revision = {"release_mgt_id": pipeline.release_id, **revision}
+    base_revision = {"release_mgt_id": builder.release_id, **revision}
     assert await rows(database_url, "release_apim_base_revisions") == [base_revision, base_revision]
     activity = await row(database_url, "release_activity_logs")
     assert without_data(activity) == {
@@ -96,21 +96,21 @@ async def test_created_release_has_every_field(store: SqlStore, database_url: st
         "created_at": minute(1),
         "updated_at": minute(1),
         "release_deployment_id": None,
-        "release_mgt_id": pipeline.release_id,
+        "release_mgt_id": builder.release_id,
         "environment_id": None,
         "activity_type": "RELEASE_CREATED",
         "status": "DRAFT",
     }
-    said = json.loads(activity["activity_data"])
-    assert activity["activity_data"] == json.dumps(said, ensure_ascii=False, separators=(",", ":"))
-    assert said_of(created).items() <= said.items()
-    assert said["change"] == {"from": None, "to": "DRAFT"}
+    content = json.loads(activity["activity_data"])
+    assert activity["activity_data"] == json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    assert said_of(created).items() <= content.items()
+    assert content["change"] == {"from": None, "to": "DRAFT"}
 
 
 async def test_release_moves_through_its_review(store: SqlStore, database_url: str) -> None:
     """Each event moves the status and the time of the last change, and appends one entry that says from where."""
-    pipeline = ReleaseMessages()
-    await process(pipeline.created(), store)
+    builder = ReleaseMessages()
+    await process(builder.created(), store)
     expected = ["DRAFT"]
     for kind, status in (
         ("submitted", "IN_REVIEW"),
@@ -119,7 +119,7 @@ async def test_release_moves_through_its_review(store: SqlStore, database_url: s
         ("submitted", "IN_REVIEW"),
         ("approved", "APPROVED"),
     ):
-        moved = pipeline.event(f"release.{kind}")
+        moved = builder.event(f"release.{kind}")
         assert isinstance(await process(moved, store), Applied)
         release = await row(database_url, "releases")
         assert (release["status"], release["updated_at"], release["created_at"]) == (status, moved.at, minute(1))
@@ -133,22 +133,22 @@ async def test_release_moves_through_its_review(store: SqlStore, database_url: s
 @pytest.mark.parametrize("step", DEPLOYMENT_STEPS)
 async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, database_url: str, step: str) -> None:
     """Every cell of the deployment, and an entry each for it and for the release that follows it."""
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
     settings: dict[str, Any] = {
         "config_mapping_revision": 3,
         "schema_based_config_revision": 4,
         "api_settings": {"b": "é", "a": []},
     }
-    opened = pipeline.deploy(step, config_revision=2, actor="zoë", comment="los", **settings)
+    opened = builder.deploy(step, config_revision=2, actor="zoë", comment="los", **settings)
     assert isinstance(await process(opened, store), Applied)
     status, deployed = DEPLOYMENT_STEPS[step], step == "succeeded"
-    deployment_id = uuid5(NAMESPACE, f"{pipeline.release_id}/production/2/1")
+    deployment_id = uuid5(NAMESPACE, f"{builder.release_id}/production/2/1")
     assert await row(database_url, "release_deployments") == {
         "id": deployment_id,
         "created_at": minute(4),
         "updated_at": minute(4),
-        "release_mgt_id": pipeline.release_id,
+        "release_mgt_id": builder.release_id,
         "environment_id": "production",
         "attempt": 1,
         "config_revision": 2,
@@ -167,14 +167,14 @@ async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, databa
         "created_at": minute(4),
         "updated_at": minute(4),
         "release_deployment_id": deployment_id,
-        "release_mgt_id": pipeline.release_id,
+        "release_mgt_id": builder.release_id,
         "environment_id": "production",
         "activity_type": "DEPLOYMENT_STATUS_CHANGED",
         "status": status,
     }
-    said = json.loads(activity["activity_data"])
-    assert said["change"] == {"from": None, "to": status}
-    assert (said["attempt"], said_of(opened).items() <= said.items()) == (1, True)
+    content = json.loads(activity["activity_data"])
+    assert content["change"] == {"from": None, "to": status}
+    assert (content["attempt"], said_of(opened).items() <= content.items()) == (1, True)
     rolled_up = {"PENDING": "DEPLOYING", "IN_PROGRESS": "DEPLOYING", "SUCCESS": "DEPLOYED", "FAILED": "FAILED"}
     release = await row(database_url, "releases")
     if status == "CANCELLED":
@@ -186,11 +186,11 @@ async def test_each_deployment_event_can_open_an_attempt(store: SqlStore, databa
 
 async def test_attempt_passes_from_request_to_rollback(store: SqlStore, database_url: str) -> None:
     """One row takes every status in turn; what an event does not say stays as it was."""
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
-    await process(pipeline.deploy("requested", comment="geplant", api_settings={"k": 1}, actor="a"), store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
+    await process(builder.deploy("requested", comment="geplant", api_settings={"k": 1}, actor="a"), store)
     for step in ("started", "succeeded", "rolled_back"):
-        assert isinstance(await process(pipeline.deploy(step, actor="b"), store), Applied)
+        assert isinstance(await process(builder.deploy(step, actor="b"), store), Applied)
     found = await row(database_url, "release_deployments")
     assert (found["status"], found["attempt"]) == ("ROLLED_BACK", 1)
     assert (found["created_at"], found["updated_at"]) == (minute(4), minute(7))
@@ -201,9 +201,9 @@ async def test_attempt_passes_from_request_to_rollback(store: SqlStore, database
 
 async def test_release_block_creates_the_release_and_deployment(store: SqlStore, database_url: str) -> None:
     """A pipeline without a release step: one event, one transaction, an entry for each of the three changes."""
-    pipeline = ReleaseMessages(number=7)
-    block = {**pipeline.fields, "metadata": {"ticket": "OPS-1"}}
-    event = pipeline.deploy("succeeded", release=block, attempt=1)
+    builder = ReleaseMessages(number=7)
+    block = {**builder.fields, "metadata": {"ticket": "OPS-1"}}
+    event = builder.deploy("succeeded", release=block, attempt=1)
     assert isinstance(await process(event, store), Applied)
     release = await row(database_url, "releases")
     assert (release["status"], release["release_number"], release["metadata"]) == ("DEPLOYED", 7, '{"ticket":"OPS-1"}')
@@ -219,27 +219,27 @@ async def test_release_block_creates_the_release_and_deployment(store: SqlStore,
 
 async def test_new_attempt_cancels_the_active_one(store: SqlStore, database_url: str) -> None:
     """Both in one transaction, the older with an entry of its own at the event's time."""
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
-    await process_all([pipeline.deploy("started"), pipeline.deploy("requested")], store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
+    await process_all([builder.deploy("started"), builder.deploy("requested")], store)
     found = {d["attempt"]: (d["status"], d["updated_at"]) for d in await rows(database_url, "release_deployments")}
     assert found == {1: ("CANCELLED", minute(5)), 2: ("PENDING", minute(5))}
     changes = [
-        (said["attempt"], said["change"]["from"], said["change"]["to"])
+        (content["attempt"], content["change"]["from"], content["change"]["to"])
         for activity in await rows(database_url, "release_activity_logs")
         if activity["created_at"] == minute(5)
-        for said in [json.loads(activity["activity_data"])]
+        for content in [json.loads(activity["activity_data"])]
     ]
     assert sorted(changes) == [(1, "IN_PROGRESS", "CANCELLED"), (2, None, "PENDING")]
 
 
 async def test_recorded_activity_changes_nothing_else(store: SqlStore, database_url: str) -> None:
     """With the publisher's type and data, beside the deployment it names."""
-    pipeline = ReleaseMessages()
-    await process_all([*pipeline.approved(), pipeline.deploy("started")], store)
+    builder = ReleaseMessages()
+    await process_all([*builder.approved(), builder.deploy("started")], store)
     before = await contents(database_url, "releases", "release_deployments")
     custom = {"url": "https://scan.example/4", "Ergebnis": ["ok", None]}
-    recorded_activity = pipeline.event(
+    recorded_activity = builder.event(
         "activity.recorded",
         {"activity_type": "SCAN", "activity_data": custom, "environment_id": "production", "attempt": 1},
     )
@@ -252,8 +252,8 @@ async def test_recorded_activity_changes_nothing_else(store: SqlStore, database_
         "id": activity_id(recorded_activity),
         "created_at": minute(5),
         "updated_at": minute(5),
-        "release_deployment_id": uuid5(NAMESPACE, f"{pipeline.release_id}/production/1/1"),
-        "release_mgt_id": pipeline.release_id,
+        "release_deployment_id": uuid5(NAMESPACE, f"{builder.release_id}/production/1/1"),
+        "release_mgt_id": builder.release_id,
         "environment_id": "production",
         "activity_type": "SCAN",
         "status": "IN_PROGRESS",
@@ -263,10 +263,10 @@ async def test_recorded_activity_changes_nothing_else(store: SqlStore, database_
 
 async def test_stale_event_is_logged_without_a_change(store: SqlStore, database_url: str) -> None:
     """Stale: logged, and no status moves."""
-    pipeline = ReleaseMessages()
-    await process_all([*pipeline.approved(), pipeline.deploy("succeeded", at=minute(9))], store)
+    builder = ReleaseMessages()
+    await process_all([*builder.approved(), builder.deploy("succeeded", at=minute(9))], store)
     before = await contents(database_url, "releases", "release_deployments")
-    late = pipeline.deploy("failed", at=minute(8))
+    late = builder.deploy("failed", at=minute(8))
     assert isinstance(await process(late, store), Stale)
     assert await contents(database_url, "releases", "release_deployments") == before
     [activity] = [e for e in await rows(database_url, "release_activity_logs") if e["id"] == activity_id(late)]

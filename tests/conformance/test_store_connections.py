@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -22,6 +23,9 @@ from worker.rules.state import Applied, Duplicate, Outcome, State
 pytestmark = pytest.mark.parametrize("database_url", ["postgresql", "mssql"], indirect=True)
 
 CONNECTIONS = 6
+LOCK_WAITS = text(
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 @pytest.fixture
@@ -43,13 +47,13 @@ async def settled(message: Message, store: SqlStore) -> Outcome:
 
 async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
     """Also that of the commit, when it has its effect already and nobody knows: the second try finds it."""
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
-    await process(pipeline.deploy("requested"), store)  # from now on the release is DEPLOYING, and statements are alike
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
+    await process(builder.deploy("requested"), store)  # from now on the release is DEPLOYING, and statements are alike
     last = COMMON_MAX
     for trip in range(1, last + 1):
-        await process(pipeline.deploy("requested", environment_id=f"warm {trip}"), store)
-        message = pipeline.deploy("requested", environment_id=f"environment {trip}")
+        await process(builder.deploy("requested", environment_id=f"warm {trip}"), store)
+        message = builder.deploy("requested", environment_id=f"environment {trip}")
         before = await contents(database_url)
         proxy.cuts_at = proxy.round_trips + trip
         with pytest.raises(Unavailable):
@@ -65,10 +69,10 @@ async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: Coun
 async def test_connection_lost_before_the_write_leaves_nothing(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
-    pipeline = ReleaseMessages()
-    await process(pipeline.created(), store)
+    builder = ReleaseMessages()
+    await process(builder.created(), store)
     before = await contents(database_url)
-    message = pipeline.event("release.submitted")
+    message = builder.event("release.submitted")
 
     def judge_and_lose_the_connection(state: State, message: Message) -> Outcome:
         proxy.cut()
@@ -85,18 +89,18 @@ async def test_idle_connections_that_were_cut_are_replaced(
 ) -> None:
     """As a firewall does it, or a server that fails over: no event is lost, and none is offered a dead one for ever."""
     pipelines = [ReleaseMessages() for _ in range(CONNECTIONS)]
-    await asyncio.gather(*(process(pipeline.created(), store) for pipeline in pipelines))
+    await asyncio.gather(*(process(builder.created(), store) for builder in pipelines))
     proxy.cut()
-    submitted = (settled(pipeline.event("release.submitted"), store) for pipeline in pipelines)
+    submitted = (settled(builder.event("release.submitted"), store) for builder in pipelines)
     assert {type(outcome) for outcome in await asyncio.gather(*submitted)} == {Applied}
     assert {release["status"] for release in await rows(database_url, "releases")} == {"IN_REVIEW"}
 
 
 async def test_server_restart_is_waited_for(store: SqlStore, proxy: CountingProxy) -> None:
     """The replica that takes over has the same address, or the driver knows both (MultiSubnetFailover)."""
-    pipeline = ReleaseMessages()
-    await process(pipeline.created(), store)
-    message = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    await process(builder.created(), store)
+    message = builder.event("release.submitted")
     proxy.down = True
     proxy.cut()
     for _ in range(3):
@@ -109,19 +113,27 @@ async def test_server_restart_is_waited_for(store: SqlStore, proxy: CountingProx
     assert isinstance(await process(message, store), Applied)
 
 
-async def test_cancelled_message_releases_everything(store: SqlStore, database_url: str) -> None:
+async def test_cancelled_message_releases_everything(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
     """A partition that is taken away meanwhile: its message is cancelled in mid-statement. Whether that came too late,
     the second try finds out.
     """
-    pipeline = ReleaseMessages()
-    await process(pipeline.created(), store)
-    message = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    await process(builder.created(), store)
+    message = builder.event("release.submitted")
     engine = create_async_engine(database_url, poolclass=NullPool)
     try:
         async with engine.connect() as holder:
             await holder.exec_driver_sql("UPDATE releases SET updated_at = updated_at")
+            before = proxy.round_trips
             waiting = asyncio.create_task(process(message, store))
-            await asyncio.sleep(0.2)  # whether it waits for the lock by now or is on its way there is all the same
+
+            async def blocked() -> bool:
+                if make_url(database_url).get_backend_name() == "postgresql":
+                    async with engine.connect() as observer:
+                        return bool(await observer.scalar(LOCK_WAITS))
+                return proxy.round_trips > before
+
+            await until(blocked, what="the message's statement is at the server, and waits for the lock")
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting

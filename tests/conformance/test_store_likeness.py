@@ -39,7 +39,7 @@ async def stores(database_url: str, tmp_path: Path) -> AsyncIterator[tuple[tuple
         yield (database_url, one), (other_url, other)
 
 
-async def told(stores: Iterable[tuple[str, SqlStore]], messages: list[Message]) -> tuple[list[str], Contents]:
+async def sent(stores: Iterable[tuple[str, SqlStore]], messages: list[Message]) -> tuple[list[str], Contents]:
     """What the messages came to and all rows, the same on both."""
     (names, found), (others, expected) = [
         ([_name(outcome) for outcome in await process_all(messages, store)], await contents(url))
@@ -69,7 +69,7 @@ async def test_environment_has_one_spelling_per_release(stores: Any) -> None:
     messages += [one.deploy("succeeded", environment_id=spelling, attempt=1) for spelling in SPELLINGS]
     messages += [one.deploy("requested", environment_id=spelling) for spelling in SPELLINGS]
     messages += [one.deploy("succeeded", environment_id="Prod"), one.deploy("succeeded", environment_id="prod2")]
-    names, found = await told(stores, messages)
+    names, found = await sent(stores, messages)
     tried = [APPLIED, *[REFUSED] * (len(SPELLINGS) - 1)]
     assert names == [*[APPLIED] * 4, *tried, *tried, APPLIED, APPLIED]
     environments = {row["environment_id"] for row in found["release_deployments"]}
@@ -84,7 +84,7 @@ async def test_environment_with_only_cancelled_attempts_is_known(stores: Any) ->
     one = ReleaseMessages()
     cancelled = [one.deploy("requested", environment_id="prod"), one.deploy("cancelled", environment_id="prod")]
     messages = [*one.approved(), *cancelled, one.deploy("started", environment_id="Prod")]
-    names, _ = await told(stores, messages)
+    names, _ = await sent(stores, messages)
     assert names[-1] == REFUSED
 
 
@@ -93,7 +93,7 @@ async def test_two_releases_may_spell_one_environment_differently(stores: Any) -
     one, other = ReleaseMessages(), ReleaseMessages()
     messages = [*one.approved(), *other.approved()]
     messages += [one.deploy("succeeded", environment_id="Prod"), other.deploy("succeeded", environment_id="prod")]
-    names, found = await told(stores, messages)
+    names, found = await sent(stores, messages)
     assert set(names) == {APPLIED}
     assert sorted(_pointed(found)) == [("Prod", "main"), ("prod", "main")]
 
@@ -107,7 +107,7 @@ async def test_number_is_taken_on_every_colliding_track(stores: Any) -> None:
         other = ReleaseMessages(number=one.number)
         block = {**other.fields, "deployment_track_id": track.upper()}
         messages.append(other.deploy("started", release=block))
-    names, _ = await told(stores, messages)
+    names, _ = await sent(stores, messages)
     assert names == [APPLIED, *["release_conflict"] * 6, APPLIED, "release_conflict"]
 
 
@@ -117,7 +117,7 @@ async def test_activity_finds_attempts_of_its_exact_spelling(stores: Any) -> Non
     noted = {"activity_type": "SCAN", "activity_data": {}, "attempt": 1}
     messages = [*one.approved(), one.deploy("started", environment_id="Prod")]
     messages += [one.event("activity.recorded", {**noted, "environment_id": spelling}) for spelling in SPELLINGS]
-    names, found = await told(stores, messages)
+    names, found = await sent(stores, messages)
     assert set(names) == {APPLIED}
     scans = [row for row in found["release_activity_logs"] if row["activity_type"] == "SCAN"]
     of_attempt = {row["environment_id"] for row in scans if row["release_deployment_id"] is not None}

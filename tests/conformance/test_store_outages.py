@@ -45,10 +45,10 @@ async def test_connection_lost_during_a_message_is_retried(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str, moment: str
 ) -> None:
     """Nothing is written, and the next message gets a connection that works."""
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
     before = await contents(postgres_url)
-    message = pipeline.deploy("started")
+    message = builder.deploy("started")
 
     def judge_without_a_connection(state: State, message: Message) -> Outcome:
         terminate_connections(postgres_server, postgres_url)
@@ -68,11 +68,11 @@ async def test_connections_lost_while_idle_cost_no_event(
 ) -> None:
     """A pool of dead connections, as a restarted database leaves one: each is replaced, none is offered twice."""
     pipelines = [ReleaseMessages() for _ in range(6)]
-    await asyncio.gather(*(process(pipeline.created(), store) for pipeline in pipelines))
+    await asyncio.gather(*(process(builder.created(), store) for builder in pipelines))
     await asyncio.to_thread(terminate_connections, postgres_server, postgres_url)
 
-    async def submitted(pipeline: ReleaseMessages) -> None:
-        message = pipeline.event("release.submitted")
+    async def submitted(builder: ReleaseMessages) -> None:
+        message = builder.event("release.submitted")
 
         async def applied() -> bool:
             try:
@@ -90,9 +90,9 @@ async def test_stopped_database_is_unavailable_until_it_restarts(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """Never ConfigurationError, whatever is asked of it, and by whom; afterwards all goes on by itself."""
-    pipeline = ReleaseMessages()
-    await process(pipeline.created(), store)
-    message = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    await process(builder.created(), store)
+    message = builder.event("release.submitted")
     await asyncio.to_thread(postgres_server.stop)
     async with opened(postgres_url, check=False) as newcomer:
         for one in (store, newcomer):
@@ -109,9 +109,9 @@ async def test_database_crash_loses_and_repeats_nothing(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
     """What was decided and not written is decided again; the repeat is the first to take effect."""
-    pipeline = ReleaseMessages()
-    await process(pipeline.created(), store)
-    message = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    await process(builder.created(), store)
+    message = builder.event("release.submitted")
 
     def judge_before_the_crash(state: State, message: Message) -> Outcome:
         postgres_server.kill()
@@ -130,11 +130,11 @@ async def test_locked_row_is_waited_for_and_then_unavailable(
 ) -> None:
     """A lock that is not given up in time is no fault of the message."""
     await migrate(postgres_url)
-    pipeline = ReleaseMessages()
-    submitted = pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    submitted = builder.event("release.submitted")
     holder = create_async_engine(postgres_url)
     async with opened(postgres_url, timeout_seconds=0.5) as store:
-        await process(pipeline.created(), store)
+        await process(builder.created(), store)
         async with holder.begin() as connection:
             await connection.execute(text("SELECT id FROM releases FOR UPDATE"))
             with pytest.raises(Unavailable):
@@ -146,15 +146,15 @@ async def test_locked_row_is_waited_for_and_then_unavailable(
 async def test_stalled_worker_blocks_no_other(postgres_url: str) -> None:
     """Nothing is locked between the question and the write: the other worker goes first, the stalled one retries."""
     await migrate(postgres_url)
-    pipeline = ReleaseMessages()
+    builder = ReleaseMessages()
     async with opened(postgres_url) as stalled:
-        await process(pipeline.created(), stalled)
-        submitted = pipeline.event("release.submitted")
+        await process(builder.created(), stalled)
+        submitted = builder.event("release.submitted")
 
         def judge_while_another_worker_writes(state: State, message: Message) -> Outcome:
             async def other() -> None:
                 async with opened(postgres_url, timeout_seconds=2.0) as quick:
-                    assert isinstance(await process(pipeline.event("release.submitted"), quick), Applied)
+                    assert isinstance(await process(builder.event("release.submitted"), quick), Applied)
 
             with ThreadPoolExecutor(1) as thread:
                 thread.submit(asyncio.run, other()).result()

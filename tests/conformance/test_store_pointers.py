@@ -38,10 +38,10 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
         yield store
 
 
-def pointer_to(pipeline: ReleaseMessages, attempt: int = 1, config_revision: int = 1) -> tuple[str, str, str]:
+def pointer_to(builder: ReleaseMessages, attempt: int = 1, config_revision: int = 1) -> tuple[str, str, str]:
     """Release, deployment and name, as the row has them."""
-    deployment_id = uuid5(NAMESPACE, f"{pipeline.release_id}/production/{config_revision}/{attempt}")
-    return str(pipeline.release_id), str(deployment_id), f"20260317-{pipeline.number}.{attempt}"
+    deployment_id = uuid5(NAMESPACE, f"{builder.release_id}/production/{config_revision}/{attempt}")
+    return str(builder.release_id), str(deployment_id), f"20260317-{builder.number}.{attempt}"
 
 
 async def pointer(url: str) -> tuple[object, ...]:
@@ -50,21 +50,21 @@ async def pointer(url: str) -> tuple[object, ...]:
 
 
 async def approved(store: SqlStore) -> ReleaseMessages:
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
-    return pipeline
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
+    return builder
 
 
 async def test_only_success_moves_the_pointer(store: SqlStore, database_url: str) -> None:
     """What is on its way, and what failed, runs nowhere; a roll back leaves the pointer where it is."""
-    pipeline = await approved(store)
+    builder = await approved(store)
     for step in ("requested", "started", "failed"):
-        await process(pipeline.deploy(step), store)
+        await process(builder.deploy(step), store)
         assert await pointer(database_url) == (None, None, None)
-    await process(pipeline.deploy("succeeded"), store)
-    assert await pointer(database_url) == pointer_to(pipeline, attempt=2)
-    await process(pipeline.deploy("rolled_back"), store)
-    assert await pointer(database_url) == pointer_to(pipeline, attempt=2)
+    await process(builder.deploy("succeeded"), store)
+    assert await pointer(database_url) == pointer_to(builder, attempt=2)
+    await process(builder.deploy("rolled_back"), store)
+    assert await pointer(database_url) == pointer_to(builder, attempt=2)
 
 
 async def test_pointer_moves_forward_in_event_time_only(store: SqlStore, database_url: str) -> None:
@@ -86,7 +86,7 @@ async def test_equal_times_have_one_result_in_either_order(store: SqlStore, data
     for _ in range(4):
         one, other = ReleaseMessages(), ReleaseMessages()
         approved = [*one.approved(), *other.approved()]
-        finished = [pipeline.deploy("succeeded", at=minute(40 + one.number)) for pipeline in (one, other)]
+        finished = [builder.deploy("succeeded", at=minute(40 + one.number)) for builder in (one, other)]
         await process_all([*approved, *finished], store)
         async with opened(other_url) as reverse:
             await process_all([*approved, *reversed(finished)], reverse)
@@ -96,8 +96,8 @@ async def test_equal_times_have_one_result_in_either_order(store: SqlStore, data
 
 async def test_missing_row_is_not_inserted(store: SqlStore, database_url: str) -> None:
     """The table's rows are the platform's to make."""
-    pipeline = await approved(store)
-    await process(pipeline.deploy("succeeded", environment_id="staging"), store)
+    builder = await approved(store)
+    await process(builder.deploy("succeeded", environment_id="staging"), store)
     elsewhere = ReleaseMessages(component_id=uuid4())
     await process_all([*elsewhere.approved(), elsewhere.deploy("succeeded")], store)
     assert await pointer(database_url) == (None, None, None)
@@ -106,20 +106,20 @@ async def test_missing_row_is_not_inserted(store: SqlStore, database_url: str) -
 async def test_foreign_text_in_the_pointer_is_overwritten(store: SqlStore, database_url: str) -> None:
     """Whatever another system wrote there points at nothing of ours, and makes way."""
     for text in ("", "manual hotfix", str(uuid4()), str(uuid4()).upper()):
-        pipeline = await approved(store)
+        builder = await approved(store)
         statement = f"UPDATE app_environments SET release_mgt_deployment_id = '{text}'"
         await asyncio.to_thread(run, database_url, statement)
-        assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
-        assert await pointer(database_url) == pointer_to(pipeline)
+        assert isinstance(await process(builder.deploy("succeeded"), store), Applied)
+        assert await pointer(database_url) == pointer_to(builder)
 
 
 async def test_table_with_further_columns_gets_its_pointer(store: SqlStore, database_url: str) -> None:
     """Nothing but the three columns changes in the row."""
     before = await row(database_url, "app_environments")
-    pipeline = await approved(store)
-    await process(pipeline.deploy("succeeded"), store)
+    builder = await approved(store)
+    await process(builder.deploy("succeeded"), store)
     after = await row(database_url, "app_environments")
-    changed = dict(zip(POINTERS.split(", "), pointer_to(pipeline), strict=True))
+    changed = dict(zip(POINTERS.split(", "), pointer_to(builder), strict=True))
     assert after == before | changed
 
 
@@ -131,8 +131,8 @@ async def test_foreign_table_with_text_ids_gets_its_pointer(database_url: str) -
     for title, environment in (("theirs", "staging"), ("ours", "production")):
         await asyncio.to_thread(run, database_url, f"{insert} ('{title}', '{environment}', '{COMPONENT}', 'main')")
     async with opened(database_url) as store:
-        pipeline = await approved(store)
-        assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
+        builder = await approved(store)
+        assert isinstance(await process(builder.deploy("succeeded"), store), Applied)
         again = await approved(store)
         await process(again.deploy("succeeded", at=minute(9)), store)
     found = await asyncio.to_thread(run, database_url, f"SELECT title, {POINTERS} FROM app_environments ORDER BY title")
@@ -148,10 +148,10 @@ async def test_table_reader_reads_rows_of_any_table(database_url: str) -> None:
     for environment, component in components.items():
         await asyncio.to_thread(run, database_url, f"{insert} ('t', '{environment}', '{component}', 'main')")
     async with opened(database_url) as store:
-        pipeline = await approved(store)
-        await process(pipeline.deploy("succeeded"), store)
+        builder = await approved(store)
+        await process(builder.deploy("succeeded"), store)
     found = {one.environment: one for one in await environment_rows(database_url)}
-    release, attempt, name = pointer_to(pipeline)
+    release, attempt, name = pointer_to(builder)
     key: dict[str, Any] = {"row": None, "environment": "production", "component": str(COMPONENT), "track": "main"}
     assert found.pop("production") == EnvironmentRow(**key, release=release, attempt=attempt, name=name)
     assert {(one.component, one.attempt) for one in found.values()} == {(str(COMPONENT), None), ("nobody", None)}
@@ -191,9 +191,9 @@ async def test_foreign_table_without_key_columns_is_not_written(database_url: st
     await migrate(database_url)
     with structlog.testing.capture_logs() as logs:
         async with opened(database_url) as store:
-            pipeline = await approved(store)
+            builder = await approved(store)
             for _ in range(2):
-                assert isinstance(await process(pipeline.deploy("succeeded"), store), Applied)
+                assert isinstance(await process(builder.deploy("succeeded"), store), Applied)
     assert [log["event"] for log in logs] == ["environment_pointers.disabled"]
     found = await asyncio.to_thread(run, database_url, f"SELECT code, title, {POINTERS} FROM app_environments")
     assert found == [(1, "theirs", None, None, None)]

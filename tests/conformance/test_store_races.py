@@ -42,10 +42,10 @@ async def at_once(workers: Workers, *messages: Message) -> list[str]:
 async def test_release_status_counts_concurrent_deployments(workers: Workers, database_url: str) -> None:
     """Two environments finish together: neither worker may have seen the other's still running (write skew)."""
     for _ in range(ROUNDS):
-        pipeline = ReleaseMessages()
-        started = [pipeline.deploy("started", environment_id=name) for name in ("eu", "us")]
-        await process_all([*pipeline.approved(), *started], workers[0])
-        finished = [pipeline.deploy("succeeded", environment_id=name) for name in ("eu", "us")]
+        builder = ReleaseMessages()
+        started = [builder.deploy("started", environment_id=name) for name in ("eu", "us")]
+        await process_all([*builder.approved(), *started], workers[0])
+        finished = [builder.deploy("succeeded", environment_id=name) for name in ("eu", "us")]
         assert await at_once(workers, *finished) == ["Applied", "Applied"]
     assert {release["status"] for release in await rows(database_url, "releases")} == {"DEPLOYED"}
 
@@ -54,15 +54,15 @@ async def test_concurrent_requests_open_two_attempts(workers: Workers, database_
     """Neither is doubled nor lost: the one that comes second supersedes the first."""
     releases = {}
     for _ in range(ROUNDS):
-        pipeline = ReleaseMessages()
-        await process_all(pipeline.approved(), workers[0])
-        requests = [pipeline.deploy("requested") for _ in workers]
+        builder = ReleaseMessages()
+        await process_all(builder.approved(), workers[0])
+        requests = [builder.deploy("requested") for _ in workers]
         outcomes = await at_once(workers, *requests)
         assert outcomes[1] == "Applied"
         # The older comes too late where the later one was first.
         assert outcomes[0] in {"Applied", "Stale"}
         superseded = {(1, "CANCELLED"), (2, "PENDING")}
-        releases[pipeline.release_id] = superseded if outcomes[0] == "Applied" else {(1, "PENDING")}
+        releases[builder.release_id] = superseded if outcomes[0] == "Applied" else {(1, "PENDING")}
     found: dict[object, set[tuple[int, str]]] = {}
     for deployment in await rows(database_url, "release_deployments"):
         found.setdefault(deployment["release_mgt_id"], set()).add((deployment["attempt"], deployment["status"]))
@@ -73,9 +73,9 @@ async def test_concurrent_requests_open_two_attempts(workers: Workers, database_
 async def test_concurrent_release_blocks_create_one_release(workers: Workers, database_url: str) -> None:
     """The first word about a release may be spoken twice at the same time."""
     for _ in range(ROUNDS):
-        pipeline = ReleaseMessages()
+        builder = ReleaseMessages()
         blocks = [
-            pipeline.deploy("succeeded", environment_id=name, release=pipeline.fields, at=minute(1))
+            builder.deploy("succeeded", environment_id=name, release=builder.fields, at=minute(1))
             for name in ("eu", "us")
         ]
         assert await at_once(workers, *blocks) == ["Applied", "Applied"]
@@ -97,10 +97,10 @@ async def test_concurrent_releases_cannot_share_a_number(workers: Workers, datab
 async def test_concurrent_duplicates_are_applied_once(workers: Workers, database_url: str) -> None:
     """The other worker finds that it is known, whatever the event."""
     for _ in range(ROUNDS):
-        pipeline = ReleaseMessages()
-        messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("succeeded")]
-        for told in messages:
-            assert sorted(await at_once(workers, told, told)) == ["Applied", "Duplicate"]
+        builder = ReleaseMessages()
+        messages = [*builder.approved(), builder.deploy("started"), builder.deploy("succeeded")]
+        for sent in messages:
+            assert sorted(await at_once(workers, sent, sent)) == ["Applied", "Duplicate"]
     activities = await rows(database_url, "release_activity_logs")
     assert len(activities) == ROUNDS * (3 + 2 + 2)
 
@@ -110,9 +110,9 @@ async def test_event_applied_during_its_repeat_is_not_rejected(workers: Workers,
     rejections, never in both.
     """
     quick, slow = workers
-    pipeline = ReleaseMessages()
-    await process_all([*pipeline.approved(), pipeline.deploy("succeeded")], quick)
-    rolled_back = pipeline.deploy("rolled_back")
+    builder = ReleaseMessages()
+    await process_all([*builder.approved(), builder.deploy("succeeded")], quick)
+    rolled_back = builder.deploy("rolled_back")
     outcomes = await asyncio.gather(process_until_settled(rolled_back, quick), process_until_settled(rolled_back, slow))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Applied", "Duplicate"]
     assert await rows(database_url, "release_event_rejections") == []
@@ -145,36 +145,36 @@ async def state_of(message: Message, store: SqlStore) -> State:
 
 
 def _release_created_meanwhile() -> Race:
-    pipeline = ReleaseMessages()
-    return [], pipeline.deploy("started", release=pipeline.fields), [pipeline.created()]
+    builder = ReleaseMessages()
+    return [], builder.deploy("started", release=builder.fields), [builder.created()]
 
 
 def _release_moved_meanwhile() -> Race:
-    pipeline = ReleaseMessages()
-    before = [pipeline.created(), pipeline.event("release.submitted")]
-    return before, pipeline.event("release.approved"), [pipeline.event("release.rejected")]
+    builder = ReleaseMessages()
+    before = [builder.created(), builder.event("release.submitted")]
+    return before, builder.event("release.approved"), [builder.event("release.rejected")]
 
 
 def _deployment_moved_meanwhile() -> Race:
-    pipeline = ReleaseMessages()
-    before = [*pipeline.approved(), pipeline.deploy("started")]
-    return before, pipeline.deploy("succeeded"), [pipeline.deploy("failed")]
+    builder = ReleaseMessages()
+    before = [*builder.approved(), builder.deploy("started")]
+    return before, builder.deploy("succeeded"), [builder.deploy("failed")]
 
 
 def _attempt_opened_meanwhile() -> Race:
-    pipeline = ReleaseMessages()
-    return [*pipeline.approved()], pipeline.deploy("started"), [pipeline.deploy("succeeded")]
+    builder = ReleaseMessages()
+    return [*builder.approved()], builder.deploy("started"), [builder.deploy("succeeded")]
 
 
 def _number_taken_meanwhile() -> Race:
-    pipeline = ReleaseMessages()
-    return [], pipeline.created(), [ReleaseMessages(number=pipeline.number).created()]
+    builder = ReleaseMessages()
+    return [], builder.created(), [ReleaseMessages(number=builder.number).created()]
 
 
 def _event_applied_meanwhile() -> Race:
-    pipeline = ReleaseMessages()
-    recorded_activity = pipeline.event("activity.recorded", {"activity_type": "NOTE", "activity_data": {}})
-    return [*pipeline.approved()], recorded_activity, [recorded_activity]
+    builder = ReleaseMessages()
+    recorded_activity = builder.event("activity.recorded", {"activity_type": "NOTE", "activity_data": {}})
+    return [*builder.approved()], recorded_activity, [recorded_activity]
 
 
 def _event_rejected_meanwhile() -> Race:
@@ -190,32 +190,32 @@ def _pointer_moved_meanwhile() -> Race:
 
 def _sibling_moved_meanwhile() -> Race:
     """Nothing that the message writes was changed: only what its roll-up was counted from."""
-    pipeline = ReleaseMessages()
-    before = [*pipeline.approved(), *(pipeline.deploy("started", environment_id=name) for name in ("eu", "us"))]
-    finished = [pipeline.deploy("succeeded", environment_id=name) for name in ("eu", "us")]
+    builder = ReleaseMessages()
+    before = [*builder.approved(), *(builder.deploy("started", environment_id=name) for name in ("eu", "us"))]
+    finished = [builder.deploy("succeeded", environment_id=name) for name in ("eu", "us")]
     return before, finished[0], finished[1:]
 
 
 def _event_applied_before_its_rejection() -> Race:
-    pipeline = ReleaseMessages()
-    rolled_back = pipeline.deploy("rolled_back")
-    return [*pipeline.approved()], rolled_back, [pipeline.deploy("succeeded"), rolled_back]
+    builder = ReleaseMessages()
+    rolled_back = builder.deploy("rolled_back")
+    return [*builder.approved()], rolled_back, [builder.deploy("succeeded"), rolled_back]
 
 
 def _event_applied_before_its_broken_twin_is_rejected() -> Race:
     """Two records with one identity, one of them no event: it has no release that could be compared."""
-    pipeline = ReleaseMessages()
-    started = pipeline.deploy("started")
+    builder = ReleaseMessages()
+    started = builder.deploy("started")
     broken = message(b"{", started.record.headers)
     assert isinstance(broken.content, Invalid)
     assert broken.id == started.id
-    return [*pipeline.approved()], broken, [started]
+    return [*builder.approved()], broken, [started]
 
 
 def _release_created_before_its_absence_is_told() -> Race:
-    pipeline = ReleaseMessages()
-    started = pipeline.deploy("started")
-    return [], started, [*pipeline.approved(), started]
+    builder = ReleaseMessages()
+    started = builder.deploy("started")
+    return [], started, [*builder.approved(), started]
 
 
 @pytest.mark.parametrize(
@@ -297,9 +297,9 @@ async def test_concurrent_write_is_a_stale_read(database_url: str, race: Callabl
 
 async def test_concurrent_redrives_resolve_once(workers: Workers, database_url: str) -> None:
     """An operator who asks twice gets one effect."""
-    pipeline = ReleaseMessages()
-    early = pipeline.deploy("requested", at=minute(9))
-    await process_all([early, *pipeline.approved()], workers[0])
+    builder = ReleaseMessages()
+    early = builder.deploy("requested", at=minute(9))
+    await process_all([early, *builder.approved()], workers[0])
     back = redriven(early)
     outcomes = await asyncio.gather(*(process_until_settled(back, store) for store in workers))
     assert sorted(type(outcome).__name__ for outcome in outcomes) == [Applied.__name__, Duplicate.__name__]

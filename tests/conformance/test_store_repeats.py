@@ -23,9 +23,9 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 
 async def test_duplicate_changes_nothing(store: SqlStore, database_url: str) -> None:
     """For ever: each kind of event again, after all that followed it."""
-    pipeline = ReleaseMessages()
-    messages = [*pipeline.approved(), pipeline.deploy("started"), pipeline.deploy("failed"), pipeline.deploy("started")]
-    messages += [pipeline.event("release.approved"), pipeline.event("release.approved", {"organization_id": 7})]
+    builder = ReleaseMessages()
+    messages = [*builder.approved(), builder.deploy("started"), builder.deploy("failed"), builder.deploy("started")]
+    messages += [builder.event("release.approved"), builder.event("release.approved", {"organization_id": 7})]
     first = await process_all(messages, store)
     before = await contents(database_url)
     again = await process_all(messages, store)
@@ -65,8 +65,8 @@ async def test_record_without_identity_is_known_by_its_position(store: SqlStore,
 
 async def test_rejected_event_writes_only_its_rejection(store: SqlStore, database_url: str) -> None:
     """With its identity and its place; not even the release that its block would have made is there."""
-    pipeline = ReleaseMessages()
-    gap = pipeline.deploy("started", attempt=3, release=pipeline.fields)
+    builder = ReleaseMessages()
+    gap = builder.deploy("started", attempt=3, release=builder.fields)
     assert isinstance(await process(gap, store), Rejected)
     found = await row(database_url, "release_event_rejections")
     assert found.pop("detail")
@@ -77,7 +77,7 @@ async def test_rejected_event_writes_only_its_rejection(store: SqlStore, databas
         "event_source": SOURCE,
         "event_id": gap.content.id,
         "event_type": "dev.rudder.deployment.started.v1",
-        "release_mgt_id": pipeline.release_id,
+        "release_mgt_id": builder.release_id,
         "topic": TOPIC,
         "topic_partition": 0,
         "topic_offset": gap.record.offset,
@@ -88,10 +88,10 @@ async def test_rejected_event_writes_only_its_rejection(store: SqlStore, databas
 
 async def test_successful_redrive_resolves_its_rejection(store: SqlStore, database_url: str) -> None:
     """At the time of the record that brought it back; without the header it stays what it was."""
-    pipeline = ReleaseMessages()
-    early = pipeline.deploy("requested", at=minute(9))
+    builder = ReleaseMessages()
+    early = builder.deploy("requested", at=minute(9))
     assert isinstance(await process(early, store), Rejected)
-    await process_all(pipeline.approved(), store)
+    await process_all(builder.approved(), store)
     assert isinstance(await process(early, store), Duplicate)
     assert (await row(database_url, "release_event_rejections"))["resolved_at"] is None
     back = redriven(early)
@@ -108,11 +108,11 @@ async def test_successful_redrive_resolves_its_rejection(store: SqlStore, databa
 
 async def test_rejected_redrive_updates_its_rejection(store: SqlStore, database_url: str) -> None:
     """Still one row: the new reason, detail and place; its id, and its time, stay."""
-    pipeline = ReleaseMessages()
-    early = pipeline.deploy("requested", at=minute(9))
+    builder = ReleaseMessages()
+    early = builder.deploy("requested", at=minute(9))
     await process(early, store)
     before = await row(database_url, "release_event_rejections")
-    await process(pipeline.created(), store)
+    await process(builder.created(), store)
     back = redriven(early)
     outcome = await process(back, store)
     assert isinstance(outcome, Rejected)
@@ -127,8 +127,8 @@ async def test_rejected_redrive_updates_its_rejection(store: SqlStore, database_
 @pytest.mark.parametrize("named", [True, False], ids=["another release", "no release"])
 async def test_rejection_describes_the_last_decision(store: SqlStore, database_url: str, named: bool) -> None:
     """Redriven under its old id as another type, of another release or none that can be read: as why and where."""
-    pipeline, other = ReleaseMessages(), ReleaseMessages()
-    await process(pipeline.deploy("requested"), store)
+    builder, other = ReleaseMessages(), ReleaseMessages()
+    await process(builder.deploy("requested"), store)
     before = await row(database_url, "release_event_rejections")
     retyped = other.deploy("failed", release_id=str(other.release_id) if named else 7).record
     headers = tuple((name, before["event_id"].encode() if name == "ce_id" else raw) for name, raw in retyped.headers)
@@ -146,8 +146,8 @@ async def test_rejection_describes_the_last_decision(store: SqlStore, database_u
 
 async def test_abandoned_message_is_a_processing_error(store: SqlStore, database_url: str) -> None:
     """Unless an earlier try was written after all: then it is known, and stays what it is."""
-    pipeline = ReleaseMessages()
-    hopeless, written = pipeline.created(), pipeline.event("release.submitted")
+    builder = ReleaseMessages()
+    hopeless, written = builder.created(), builder.event("release.submitted")
     outcome = await give_up(hopeless, store, detail="TypeError: something of the worker's own")
     assert isinstance(outcome, Rejected)
     found = await row(database_url, "release_event_rejections")

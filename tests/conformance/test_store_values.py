@@ -35,11 +35,11 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 @pytest.mark.parametrize("widest", WIDEST, ids=["ascii", "two bytes", "astral", "trailing blank", "quotes"])
 async def test_text_as_wide_as_its_column_is_read_back(store: SqlStore, database_url: str, widest: str) -> None:
     """In every text column of a release and of a deployment."""
-    pipeline = ReleaseMessages(organization_id=widest)
+    builder = ReleaseMessages(organization_id=widest)
     texts = dict.fromkeys(("deployment_track_id", "created_by", "commit_hash", "image_tag"), widest)
     revision = dict.fromkeys(("endpoint_name", "api_id", "revision_id", "access_mode"), widest)
-    block = {**pipeline.fields, **texts, "apim_base_revisions": [revision]}
-    event = pipeline.deploy("succeeded", environment_id=widest, actor=widest, release=block)
+    block = {**builder.fields, **texts, "apim_base_revisions": [revision]}
+    event = builder.deploy("succeeded", environment_id=widest, actor=widest, release=block)
     assert isinstance(await process(event, store), Applied)
     release = await row(database_url, "releases")
     assert {name: release[name] for name in texts} == texts
@@ -47,8 +47,8 @@ async def test_text_as_wide_as_its_column_is_read_back(store: SqlStore, database
     deployment = await row(database_url, "release_deployments")
     assert (deployment["environment_id"], deployment["deployed_by"]) == (widest, widest)
     base_revision = await row(database_url, "release_apim_base_revisions")
-    assert base_revision == {"release_mgt_id": pipeline.release_id, **revision}
-    again = pipeline.deploy("rolled_back", environment_id=widest)
+    assert base_revision == {"release_mgt_id": builder.release_id, **revision}
+    again = builder.deploy("rolled_back", environment_id=widest)
     assert isinstance(await process(again, store), Applied)
 
 
@@ -56,8 +56,8 @@ async def test_long_text_of_any_script_is_read_back(store: SqlStore, database_ur
     """A hundred thousand characters, astral ones and line ends among them; JSON keeps its keys' order."""
     prose = "Größe 修正 නිකුතුව 👍 \t\r\n\\ \" ' \u2028 \x7f" * 3_000
     metadata: dict[str, Any] = {"ß": prose, "z": [1, -0.5, 1e300, None, True, {}], "a": {"👩‍👩‍👧": "𝄞"}, "": ""}
-    pipeline = ReleaseMessages()
-    created = pipeline.created(description=prose, metadata=metadata)
+    builder = ReleaseMessages()
+    created = builder.created(description=prose, metadata=metadata)
     assert isinstance(await process(created, store), Applied)
     release = await row(database_url, "releases")
     assert release["description"] == prose
@@ -67,9 +67,9 @@ async def test_long_text_of_any_script_is_read_back(store: SqlStore, database_ur
 @pytest.mark.parametrize("microseconds", [0, 1, 3_333, 999_999])
 async def test_time_keeps_its_microseconds(store: SqlStore, database_url: str, microseconds: int) -> None:
     moment = MOMENT.replace(microsecond=microseconds)
-    pipeline = ReleaseMessages()
-    await process_all(pipeline.approved(), store)
-    await process(pipeline.deploy("succeeded", at=moment + timedelta(days=1)), store)
+    builder = ReleaseMessages()
+    await process_all(builder.approved(), store)
+    await process(builder.deploy("succeeded", at=moment + timedelta(days=1)), store)
     deployment = await row(database_url, "release_deployments")
     assert {deployment[name] for name in ("created_at", "updated_at", "deployed_at")} == {moment + timedelta(days=1)}
 
@@ -89,8 +89,8 @@ async def test_first_and_last_time_are_read_back(store: SqlStore, database_url: 
 @pytest.mark.parametrize("bits", [0, 1, 2**128 - 1, 0x00112233445566778899AABBCCDDEEFF])
 async def test_uuid_is_read_back(store: SqlStore, database_url: str, bits: int) -> None:
     """SQL Server orders the bytes its own way; nobody may notice."""
-    pipeline = ReleaseMessages(release_id=UUID(int=bits), component_id=UUID(int=bits))
-    await process(pipeline.created(), store)
+    builder = ReleaseMessages(release_id=UUID(int=bits), component_id=UUID(int=bits))
+    await process(builder.created(), store)
     release = await row(database_url, "releases")
     assert (release["id"], release["component_id"]) == (UUID(int=bits), UUID(int=bits))
 
@@ -98,14 +98,14 @@ async def test_uuid_is_read_back(store: SqlStore, database_url: str, bits: int) 
 async def test_largest_numbers_are_read_back(store: SqlStore, database_url: str) -> None:
     """The attempt is a bigint; the others are ints."""
     largest = 2**31 - 1
-    pipeline = ReleaseMessages(number=largest)
-    await process_all(pipeline.approved(), store)
+    builder = ReleaseMessages(number=largest)
+    await process_all(builder.approved(), store)
     names = ("config_revision", "config_mapping_revision", "schema_based_config_revision")
     data: dict[str, Any] = dict.fromkeys(names, largest)
-    assert isinstance(await process(pipeline.deploy("started", **data), store), Applied)
+    assert isinstance(await process(builder.deploy("started", **data), store), Applied)
     deployment = await row(database_url, "release_deployments")
     assert [deployment[name] for name in names] == [largest] * 3
-    assert isinstance(await process(pipeline.deploy("started", attempt=2**63 - 1), store), Rejected)
+    assert isinstance(await process(builder.deploy("started", attempt=2**63 - 1), store), Rejected)
 
 
 async def test_rejection_of_the_longest_texts_is_stored(store: SqlStore, database_url: str) -> None:

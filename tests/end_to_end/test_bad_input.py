@@ -119,13 +119,13 @@ def no_event() -> Iterator[Bad]:
 async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(system: System) -> None:
     """One record of each kind, and a good one behind each group of them."""
     groups = [list(group) for group in (nothing_to_read(), no_json(), no_data(), no_event())]
-    stories = [ReleaseRecords() for _ in groups]
+    builders = [ReleaseRecords() for _ in groups]
     sent: dict[int, Bad] = {}  # by offset: all the bad ones go to one partition
     with system.worker() as worker:
-        for group, story in zip(groups, stories, strict=True):
+        for group, builder in zip(groups, builders, strict=True):
             sent |= {len(sent) + index: bad for index, bad in enumerate(group)}
             await system.send([record for _, _, record in group])
-            good = [story.deploy("succeeded", release={**story.fields}), story.deploy("rolled_back")]
+            good = [builder.deploy("succeeded", release={**builder.fields}), builder.deploy("rolled_back")]
             await system.send([ToSend(value=r.value, key=r.key, headers=r.headers, partition=1) for r in good])
         await system.caught_up(worker)
         assert await worker.stop() == 0
@@ -146,7 +146,7 @@ async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(system: Syste
     assert letters == {name: reason for name, reason, _ in sent.values() if reason != TOMBSTONE}
     rows = await system.rows()
     assert {release["status"] for release in rows["releases"]} == {"ROLLED_BACK"}
-    assert len(rows["releases"]) == len(stories)
+    assert len(rows["releases"]) == len(builders)
     rejections = {row["topic_offset"]: row["reason"] for row in rows["release_event_rejections"]}
     assert rejections == {offset: reason for offset, (_, reason, _) in sent.items() if reason != TOMBSTONE}
 

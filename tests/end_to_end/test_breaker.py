@@ -24,8 +24,8 @@ def bad_events(number: int) -> list[ToSend]:
 
 
 def good_events(number: int) -> list[ToSend]:
-    stories = [ReleaseRecords() for _ in range(number)]
-    return [story.deploy("succeeded", release={**story.fields}) for story in stories]
+    builders = [ReleaseRecords() for _ in range(number)]
+    return [builder.deploy("succeeded", release={**builder.fields}) for builder in builders]
 
 
 async def stands_by(worker: WorkerProcess) -> None:

@@ -58,14 +58,14 @@ async def not_ready_for(worker: WorkerProcess, words: str) -> None:
 @pytest.mark.parametrize("codec", ["zstd", "none"])
 async def test_oversized_dead_letter_blocks_nothing(system: System, codec: str) -> None:
     """As large as the topic takes; the dead letter's topic takes no more. The limit is named at the start."""
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     large = b" " * 2_097_152 if codec == "zstd" else b"{" + os.urandom(1_048_400)
     bad = ToSend(value=large, key=b"key", headers=(("a", b"b"),), partition=0)
     settings = {"RUDDER_EVENT_BYTES_MAX": "4000000", "RUDDER_LOG_LEVEL": "info"}
     with system.worker(**settings) as worker:
         await worker.until(lambda: "topic.advice" in worker.stderr, what="the limit is named")
         await system.send([bad], compression=codec)
-        await system.send([replace(record, partition=0) for record in story.approved()])
+        await system.send([replace(record, partition=0) for record in builder.approved()])
         await system.caught_up(worker)
         assert "producer.replaced" not in worker.stderr
         assert await worker.stop() == 0
@@ -85,10 +85,10 @@ async def test_batch_that_decompresses_to_gigabytes_is_rejected(system: System) 
     """In a worker that may have 512 MB, with a batch of 419 MB that has 19 KB on disk. What is behind it is handled,
     and verify, which reads the same topic, agrees.
     """
-    records, story = 40, ReleaseRecords()
+    records, builder = 40, ReleaseRecords()
     raw = batch_of_zeros("zstd", records=records, value_bytes=10_480_000)
     await put_batch(system.bootstrap_servers, system.topics.events, raw, records=records)
-    await system.send([replace(record, partition=0) for record in story.approved()])
+    await system.send([replace(record, partition=0) for record in builder.approved()])
     command = (sys.executable, "-m", "tests.end_to_end.memory_limited_worker")
     with system.worker(command=command, RUDDER_BREAKER_EVENTS="0") as worker:
         await system.caught_up(worker)
@@ -136,7 +136,7 @@ async def test_missing_output_topic_is_named_until_it_exists(system: System, del
     topic = f"deployment-status.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, deployment_status=topic))
     words = f"topic {topic} (RUDDER_DEPLOYMENT_STATUS_TOPIC) does not exist: create it"
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     if deleted:
         await create_topics(system.bootstrap_servers, {topic: 1})
     try:
@@ -146,11 +146,11 @@ async def test_missing_output_topic_is_named_until_it_exists(system: System, del
                 await asyncio.to_thread(delete_topics, system.bootstrap_servers, [topic])
             await not_ready_for(worker, words)
             assert words in worker.stderr
-            await system.send([replace(record, partition=0) for record in story.approved()])
+            await system.send([replace(record, partition=0) for record in builder.approved()])
             await system.caught_up(worker)
             assert topic not in await asyncio.to_thread(named, system.bootstrap_servers)
             await create_topics(system.bootstrap_servers, {topic: 1})
-            await system.send([replace(story.deploy("started"), partition=0)])
+            await system.send([replace(builder.deploy("started"), partition=0)])
             await system.caught_up(worker)
             await worker.ready()
             assert await worker.stop() == 0
@@ -162,13 +162,13 @@ async def test_missing_output_topic_is_named_until_it_exists(system: System, del
 async def test_second_worker_with_one_instance_id_ends_the_first(system: System) -> None:
     """With a line that names the setting; the second goes on, and its group is quiet."""
     settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_LOG_LEVEL": "info"}
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     with system.worker("first", **settings) as first:
         await first.ready()
         with system.worker("second", **settings) as second:
             assert await first.ended() == 2, first.output()
             await second.ready()
-            await system.send(story.approved())
+            await system.send(builder.approved())
             await system.caught_up(second)
             assert second.stderr.count("partitions.assigned") == 1
             assert await second.stop() == 0

@@ -20,7 +20,7 @@ SOON_MISSED = {"RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
 """A dead member's partitions are given to another after so long."""
 
 
-async def entries_above(system: System, count: int, *workers: WorkerProcess) -> None:
+async def activities_above(system: System, count: int, *workers: WorkerProcess) -> None:
     """Waits until so many events have had their effect."""
 
     async def reached() -> bool:
@@ -69,7 +69,7 @@ async def test_repeatedly_killed_worker_loses_and_doubles_nothing(system: System
     for life in range(KILLS):
         with system.worker(f"life-{life}", **SOON_MISSED) as worker:
             activities += dice.randrange(20, 120)
-            await entries_above(system, activities, worker)
+            await activities_above(system, activities, worker)
             worker.kill()
             assert worker.exit_code == -signal.SIGKILL
         activities = len((await system.rows())["release_activity_logs"])
@@ -104,7 +104,7 @@ async def test_crash_and_stop_in_one_group_lose_nothing(system: System, seed: in
         for part, (index, end) in enumerate(((0, _killed), (1, _stopped))):
             activities = len((await system.rows())["release_activity_logs"])
             await system.send(day.daytime[part * third : (part + 1) * third])
-            await entries_above(system, activities + 30, *workers)
+            await activities_above(system, activities + 30, *workers)
             end(workers[index])
             assert await workers[index].ended() == (0 if end is _stopped else -signal.SIGKILL)
             workers[index] = system.worker(f"replacement-{index}", **SOON_MISSED)

@@ -30,17 +30,19 @@ def spoiled(record: ToSend, **attributes: str) -> ToSend:
 
 def records() -> list[ToSend]:
     """Rejected for every part that is told about: envelope, type, data, rules; and one that is applied."""
-    story = ReleaseRecords()
-    applied = story.deploy("succeeded", release={**story.fields}, comment="\n".join([HOSTILE.replace("\0", "")] * 2))
+    builder = ReleaseRecords()
+    applied = builder.deploy(
+        "succeeded", release={**builder.fields}, comment="\n".join([HOSTILE.replace("\0", "")] * 2)
+    )
     plain = replace(applied, key=HOSTILE.encode(), headers=(*applied.headers, (HOSTILE, HOSTILE.encode())))
-    started = story.deploy("started")
+    started = builder.deploy("started")
     return [
         plain,
         spoiled(started, id=HOSTILE),
         spoiled(started, id="1" + TURNING, source="/" + TURNING, type="dev.rudder." + TURNING),
         replace(spoiled(started), headers=(*started.headers, ("ce_extra", b"\xff"), (HOSTILE, None))),
         replace(started, headers=(("content-type", f"application/cloudevents+{HOSTILE}".encode()),)),
-        replace(story.deploy("started", environment_id=""), value=json.dumps({HOSTILE: HOSTILE}).encode()),
+        replace(builder.deploy("started", environment_id=""), value=json.dumps({HOSTILE: HOSTILE}).encode()),
         ReleaseRecords().record("release.submitted", {"organization_id": TURNING}),
     ]
 

@@ -27,12 +27,12 @@ def minute(number: int) -> datetime:
     return MOMENT + timedelta(minutes=number)
 
 
-async def assert_rows(system: System, story: ReleaseRecords) -> Contents:
+async def assert_rows(system: System, builder: ReleaseRecords) -> Contents:
     """As the contract has them, for a release that was deployed."""
     rows = await system.rows()
-    [release] = [row for row in rows["releases"] if row["id"] == story.release_id]
+    [release] = [row for row in rows["releases"] if row["id"] == builder.release_id]
     assert (release["status"], release["created_at"], release["updated_at"]) == ("DEPLOYED", minute(1), minute(6))
-    [deployment] = [row for row in rows["release_deployments"] if row["release_mgt_id"] == story.release_id]
+    [deployment] = [row for row in rows["release_deployments"] if row["release_mgt_id"] == builder.release_id]
     assert (deployment["status"], deployment["attempt"], deployment["deployed_by"]) == ("SUCCESS", 1, "zoë")
     assert (deployment["created_at"], deployment["deployed_at"]) == (minute(4), minute(6))
     assert deployment["api_settings"] == '{"größe":"漢","a":1}'
@@ -41,11 +41,11 @@ async def assert_rows(system: System, story: ReleaseRecords) -> Contents:
 
 
 async def assert_status_events(
-    system: System, topic: str, rows: Contents, path: list[Any], stories: list[ReleaseRecords]
+    system: System, topic: str, rows: Contents, path: list[Any], builders: list[ReleaseRecords]
 ) -> None:
     """In order per release, keyed by it, with the log's ids, as the SDK reads them."""
     activities = {str(row["id"]): row for row in rows["release_activity_logs"]}
-    found: dict[str, list[Any]] = {str(story.release_id): [] for story in stories}
+    found: dict[str, list[Any]] = {str(builder.release_id): [] for builder in builders}
     for message in await system.read(topic):
         event = parsed(message)
         data = data_of(event)
@@ -56,29 +56,29 @@ async def assert_status_events(
         assert (data["organization_id"], data["cause"]["source"]) == (ORGANIZATION, SOURCE)
         assert data["cause"]["id"] == json.loads(activity["activity_data"])["event"]["id"]
         found[data["release_id"]].append((data["previous_status"], data["status"]))
-    assert found == {str(story.release_id): path for story in stories}
+    assert found == {str(builder.release_id): path for builder in builders}
 
 
 @pytest.mark.parametrize("content_mode", ["binary", "structured"])
 async def test_every_content_mode_is_read_and_answered(system: System, content_mode: str) -> None:
     """By hand and by the SDK, in binary and in structured mode: the same rows and status events of both modes."""
-    stories: dict[Form, ReleaseRecords] = {form: ReleaseRecords() for form in get_args(Form)}
+    builders: dict[Form, ReleaseRecords] = {form: ReleaseRecords() for form in get_args(Form)}
     settings = {"api_settings": {"größe": "漢", "a": 1}, "actor": "zoë", "unknown": [1]}
     with system.worker(RUDDER_CONTENT_MODE=content_mode) as worker:
         await worker.ready()
-        for form, story in stories.items():
-            records = story.approved(form=form)
-            records += [story.deploy(step, form=form, **settings) for step in ("requested", "started", "succeeded")]
+        for form, builder in builders.items():
+            records = builder.approved(form=form)
+            records += [builder.deploy(step, form=form, **settings) for step in ("requested", "started", "succeeded")]
             await system.send(records)
         await system.caught_up(worker)
         assert await worker.stop() == 0
-    for story in stories.values():
-        rows = await assert_rows(system, story)
-    every = list(stories.values())
+    for builder in builders.values():
+        rows = await assert_rows(system, builder)
+    every = list(builders.values())
     await assert_status_events(system, system.topics.release_status, rows, RELEASE_PATH, every)
     await assert_status_events(system, system.topics.deployment_status, rows, DEPLOYMENT_PATH, every)
     assert await system.read(system.topics.dead_letters) == []
-    assert len(rows["release_activity_logs"]) == len(stories) * (len(RELEASE_PATH) + len(DEPLOYMENT_PATH))
+    assert len(rows["release_activity_logs"]) == len(builders) * (len(RELEASE_PATH) + len(DEPLOYMENT_PATH))
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
@@ -87,12 +87,12 @@ async def test_record_of_kcat_is_read(system: System) -> None:
     kcat = shutil.which("kcat") or shutil.which("kafkacat")
     if kcat is None:
         pytest.skip("kcat is not installed")
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     with system.worker() as worker:
-        for record in [*story.approved(), story.deploy("succeeded")]:
+        for record in [*builder.approved(), builder.deploy("succeeded")]:
             headers = [f"-H{name}={(text or b'').decode()}" for name, text in record.headers]
             command = [kcat, "-P", "-b", system.bootstrap_servers, "-t", system.topics.events, "-k", "key", *headers]
             await asyncio.to_thread(subprocess.run, command, input=record.value, check=True, timeout=60)
         await system.caught_up(worker)
     [release] = (await system.rows())["releases"]
-    assert (release["id"], release["status"]) == (story.release_id, "DEPLOYED")
+    assert (release["id"], release["status"]) == (builder.release_id, "DEPLOYED")

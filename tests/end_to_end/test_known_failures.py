@@ -54,15 +54,15 @@ async def test_expelled_worker_joins_again_and_continues(system: System, succeed
     """UNKNOWN_MEMBER_ID, to its heartbeat and its commit: SIGSTOP for longer than its session, with an event in hand.
     What comes afterwards is handled and committed, and nothing twice, though another had the event in hand as well.
     """
-    story, settings = ReleaseRecords(), PATIENT | SOON_MISSED
+    builder, settings = ReleaseRecords(), PATIENT | SOON_MISSED
     with system.worker("forgotten", **settings) as worker:
-        await system.send(together(story.approved()))
+        await system.send(together(builder.approved()))
         await system.caught_up(worker)
         [known_as] = await members_of(system.bootstrap_servers, system.group_id)
         workers = [worker]
         try:
             async with blocked_writes(system.database_url) as blocked:
-                await system.send(together([story.deploy("requested")]))
+                await system.send(together([builder.deploy("requested")]))
                 await blocked.wait_for()
                 worker.send_signal(signal.SIGSTOP)
                 await forgotten(system, known_as)
@@ -70,14 +70,14 @@ async def test_expelled_worker_joins_again_and_continues(system: System, succeed
                     workers.append(system.worker("successor", **settings))
                     await blocked.wait_for(2)
             worker.send_signal(signal.SIGCONT)
-            await system.send(together([story.deploy("started"), story.deploy("succeeded")]))
+            await system.send(together([builder.deploy("started"), builder.deploy("succeeded")]))
 
             async def all_are_in_again() -> bool:
                 names = await members_of(system.bootstrap_servers, system.group_id)
                 return len(names) == len(workers) and known_as not in names and all(names.values())
 
             await until(all_are_in_again, what=lambda: f"it has joined again: {worker.output()}")
-            await system.send(together([story.deploy("rolled_back")]))
+            await system.send(together([builder.deploy("rolled_back")]))
             await stopped(system, *workers)
         finally:
             for each in workers:
@@ -99,8 +99,8 @@ async def test_expelled_worker_reverts_no_commit_of_its_successor(system: System
     """SIGSTOP with work done and not committed; its successor commits all of it and more, and leaves nobody behind. A
     group that nobody is in takes a commit from anybody.
     """
-    story, settings = ReleaseRecords(), SOON_MISSED | {"RUDDER_COMMIT_INTERVAL_SECONDS": "1000"}
-    first = [*story.approved(), story.deploy("requested")]
+    builder, settings = ReleaseRecords(), SOON_MISSED | {"RUDDER_COMMIT_INTERVAL_SECONDS": "1000"}
+    first = [*builder.approved(), builder.deploy("requested")]
     with system.worker("forgotten", **settings) as worker:
         await worker.ready()
         await system.send(together(first))
@@ -115,7 +115,7 @@ async def test_expelled_worker_reverts_no_commit_of_its_successor(system: System
         worker.send_signal(signal.SIGSTOP)
         await forgotten(system, known_as)
         with system.worker("successor", **SOON_MISSED) as successor:
-            await system.send(together([story.deploy("started"), story.deploy("succeeded")]))
+            await system.send(together([builder.deploy("started"), builder.deploy("succeeded")]))
             await stopped(system, successor)
         assert not await members_of(system.bootstrap_servers, system.group_id)
         worker.send_signal(signal.SIGCONT)
@@ -132,14 +132,19 @@ async def test_expelled_worker_reverts_no_commit_of_its_successor(system: System
 
 async def test_old_event_is_known_after_many_others_and_a_restart(system: System) -> None:
     """A window of deduplication is none: it ends with time, with a count, or with the process that remembers."""
-    story, day = ReleaseRecords(), day_of(SEED, releases=25)
-    first = [*story.approved(), story.deploy("requested"), story.deploy("succeeded"), story.record("release.rejected")]
+    builder, day = ReleaseRecords(), day_of(SEED, releases=25)
+    first = [
+        *builder.approved(),
+        builder.deploy("requested"),
+        builder.deploy("succeeded"),
+        builder.record("release.rejected"),
+    ]
     with system.worker() as worker:
         await system.send(first)
         await system.caught_up(worker)
         await system.send(day.daytime)
-        story.count += TEN_YEARS
-        await system.send([story.deploy("requested"), story.deploy("failed")])
+        builder.count += TEN_YEARS
+        await system.send([builder.deploy("requested"), builder.deploy("failed")])
         await stopped(system, worker)
     rows, heard = await system.rows(), await said(system)
     with system.worker("restarted") as worker:
@@ -169,12 +174,12 @@ async def test_dead_letter_that_cannot_be_sent_is_not_lost(system: System, kille
     """The row is written, the producer fails, again and again; the record's offset waits, and so does nobody else."""
     topic = f"dead-letters.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, dead_letters=topic))
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     settings = SOON_MISSED | {"RUDDER_KAFKA_REQUEST_TIMEOUT_SECONDS": "3"}
     bad = ToSend(value=b"no event", key=b"key", headers=(("a", b"b"),), partition=0)
     try:
         with system.worker("first", **settings) as worker:
-            await system.send([bad, *(replace(record, partition=1) for record in story.approved())])
+            await system.send([bad, *(replace(record, partition=1) for record in builder.approved())])
 
             async def others_are_done() -> bool:
                 assert worker.exit_code is None, worker.output()
@@ -194,8 +199,8 @@ async def test_dead_letter_that_cannot_be_sent_is_not_lost(system: System, kille
             if not killed:
                 await stopped(system, worker)
         if killed:
-            with system.worker("heir", **settings) as heir:
-                await stopped(system, heir)
+            with system.worker("heir", **settings) as successor:
+                await stopped(system, successor)
         [letter, *_] = await system.read(topic)
         assert (letter.key(), letter.value(), headers_of(letter)[0]) == (b"key", b"no event", ("a", b"b"))
         await assert_nothing_is_lost_or_doubled(system)

@@ -48,25 +48,32 @@ Start = Callable[..., WorkerProcess]
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class Outcome:
     """What the mishap leaves: where to look, and what a worker with the fault is found out by."""
 
     system: System
     finding: dict[str, Any]
 
 
-Mishap = Callable[[System, Start], AbstractAsyncContextManager[Met]]
+Scenario = Callable[[System, Start], AbstractAsyncContextManager[Outcome]]
 
 
 def placed(partition: int, *records: ToSend) -> list[ToSend]:
     return [replace(record, partition=partition) for record in records]
 
 
-def about_entry(
-    system: System, kind: str, story: ReleaseRecords, told: int, *, offset: int, position: int = 0, partition: int = HIS
+def about_activity(
+    system: System,
+    kind: str,
+    builder: ReleaseRecords,
+    handled: int,
+    *,
+    offset: int,
+    position: int = 0,
+    partition: int = HIS,
 ) -> dict[str, Any]:
     """A finding about the log's entry of the event that was told as number `told`, counted from 1."""
-    row = activity_id(source=SOURCE, event_id=f"{story.release_id}/{told}", position=position)
+    row = activity_id(source=SOURCE, event_id=f"{builder.release_id}/{handled}", position=position)
     return {
         "kind": kind,
         "topic": system.topics.events,
@@ -84,8 +91,8 @@ class Bystander:
 
     def __init__(self, system: System) -> None:
         self._stage = system
-        story = ReleaseRecords()
-        self._event = placed(ANOTHERS, story.record("release.created", story.fields))
+        builder = ReleaseRecords()
+        self._event = placed(ANOTHERS, builder.record("release.created", builder.fields))
         self._told = 0
 
     async def record(self, *workers: WorkerProcess) -> None:
@@ -110,48 +117,48 @@ async def finished(system: System, *workers: WorkerProcess) -> None:
 
 
 @asynccontextmanager
-async def dies_before_its_rows(system: System, start: Start) -> AsyncIterator[Met]:
+async def dies_before_its_rows(system: System, start: Start) -> AsyncIterator[Outcome]:
     """SIGKILL when all is decided and nothing is written yet, and whoever comes after goes on from the offsets."""
-    story, bystander = ReleaseRecords(), Bystander(system)
+    builder, bystander = ReleaseRecords(), Bystander(system)
     with start("first") as first:
         await bystander.record(first)
         async with blocked_writes(system.database_url) as blocked:
-            await system.send(placed(HIS, story.record("release.created", story.fields)))
+            await system.send(placed(HIS, builder.record("release.created", builder.fields)))
             await blocked.wait_for()
             await bystander.record(first)
             first.kill()
             await blocked.terminate()
-    with start("heir") as heir:
-        await finished(system, heir)
-    yield Met(system, about_entry(system, "lost", story, 1, offset=0))
+    with start("heir") as successor:
+        await finished(system, successor)
+    yield Outcome(system, about_activity(system, "lost", builder, 1, offset=0))
 
 
 @asynccontextmanager
-async def is_thrown_out_by_its_database(system: System, start: Start) -> AsyncIterator[Met]:
+async def is_thrown_out_by_its_database(system: System, start: Start) -> AsyncIterator[Outcome]:
     """The connection ends under the statement that writes."""
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     with start() as worker:
         async with blocked_writes(system.database_url) as blocked:
-            await system.send(placed(HIS, story.record("release.created", story.fields)))
+            await system.send(placed(HIS, builder.record("release.created", builder.fields)))
             await blocked.wait_for()
             await blocked.terminate()
         await finished(system, worker)
-    yield Met(system, about_entry(system, "lost", story, 1, offset=0))
+    yield Outcome(system, about_activity(system, "lost", builder, 1, offset=0))
 
 
 @asynccontextmanager
-async def dies_before_it_publishes(system: System, start: Start) -> AsyncIterator[Met]:
+async def dies_before_it_publishes(system: System, start: Start) -> AsyncIterator[Outcome]:
     """SIGKILL when the rows are there, and the topic that it has to tell of them is not yet."""
     topic = f"deployment-status.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, deployment_status=topic))
     start = partial(start, RUDDER_DEPLOYMENT_STATUS_TOPIC=topic)
-    story, bystander = ReleaseRecords(), Bystander(system)
+    builder, bystander = ReleaseRecords(), Bystander(system)
     try:
         with start("first") as first:
-            await system.send(placed(HIS, *story.approved()))
+            await system.send(placed(HIS, *builder.approved()))
             await bystander.record(first)
             await system.caught_up(first)
-            await system.send(placed(HIS, story.deploy("requested")))
+            await system.send(placed(HIS, builder.deploy("requested")))
 
             async def written() -> bool:
                 assert first.exit_code is None, first.output()
@@ -161,34 +168,34 @@ async def dies_before_it_publishes(system: System, start: Start) -> AsyncIterato
             await bystander.record(first)
             first.kill()
         await create_topics(system.bootstrap_servers, {topic: 1})
-        with start("heir") as heir:
-            await finished(system, heir)
-        yield Met(system, about_entry(system, "lost", story, 4, offset=3))
+        with start("heir") as successor:
+            await finished(system, successor)
+        yield Outcome(system, about_activity(system, "lost", builder, 4, offset=3))
     finally:
         await asyncio.to_thread(delete_topics, system.bootstrap_servers, [topic])
 
 
 @asynccontextmanager
-async def is_looked_at_before_its_rows(system: System, start: Start) -> AsyncIterator[Met]:
+async def is_looked_at_before_its_rows(system: System, start: Start) -> AsyncIterator[Outcome]:
     """All is decided and nothing is written yet: nobody may have heard of it."""
-    story, topic = ReleaseRecords(), system.topics.deployment_status
+    builder, topic = ReleaseRecords(), system.topics.deployment_status
     with start() as worker:
-        await system.send(placed(HIS, *story.approved()))
+        await system.send(placed(HIS, *builder.approved()))
         await system.caught_up(worker)
         async with blocked_writes(system.database_url) as blocked:
-            await system.send(placed(HIS, story.deploy("requested")))
+            await system.send(placed(HIS, builder.deploy("requested")))
             await blocked.wait_for()
             places = [(message.partition(), message.offset()) for message in await system.read(topic)]
             [(partition, offset)] = places or [(None, None)]
             place = {"topic": topic, "partition": partition, "offset": offset}
-            yield Met(system, {"kind": "invented", **place, "table": None, "row": None})
+            yield Outcome(system, {"kind": "invented", **place, "table": None, "row": None})
         await finished(system, worker)
 
 
 @asynccontextmanager
-async def meets_another_on_a_release(system: System, start: Start) -> AsyncIterator[Met]:
+async def meets_another_on_a_release(system: System, start: Start) -> AsyncIterator[Outcome]:
     """A publisher without keys: two workers decide on what they both read before either wrote."""
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     with start("one") as one, start("other") as other:
         shares = await until(
             partial(_shares_of_two, system), what=lambda: f"both have partitions: {one.output()}{other.output()}"
@@ -196,17 +203,19 @@ async def meets_another_on_a_release(system: System, start: Start) -> AsyncItera
         first, second = map(min, shares)
         # Between two partitions nothing tells verify an order but the times.
         began_ms = int(MOMENT.timestamp() * 1000)
-        told = [replace(record, timestamp_ms=began_ms + n * 60_000) for n, record in enumerate(story.approved(), 1)]
-        await system.send(placed(first, *told))
+        handled = [
+            replace(record, timestamp_ms=began_ms + n * 60_000) for n, record in enumerate(builder.approved(), 1)
+        ]
+        await system.send(placed(first, *handled))
         await system.caught_up(one, other)
         async with blocked_writes(system.database_url) as blocked:
-            succeeded = story.deploy("succeeded", environment_id="staging")
-            failed = story.deploy("failed", environment_id="production")
+            succeeded = builder.deploy("succeeded", environment_id="staging")
+            failed = builder.deploy("failed", environment_id="production")
             await system.send(placed(first, replace(succeeded, timestamp_ms=began_ms + 240_000)))
             await system.send(placed(second, replace(failed, timestamp_ms=began_ms + 300_000)))
             await blocked.wait_for(2)
         await finished(system, one, other)
-    yield Met(system, about_entry(system, "contradictory", story, 5, offset=0, position=1, partition=second))
+    yield Outcome(system, about_activity(system, "contradictory", builder, 5, offset=0, position=1, partition=second))
 
 
 async def _shares_of_two(system: System) -> list[frozenset[int]]:
@@ -215,7 +224,7 @@ async def _shares_of_two(system: System) -> list[frozenset[int]]:
     return shares if len(shares) == 2 and all(shares) else []
 
 
-CASES: dict[Mishap, tuple[Mutant, ...]] = {
+CASES: dict[Scenario, tuple[Mutant, ...]] = {
     dies_before_its_rows: (commits_the_offset_before_the_rows,),
     is_thrown_out_by_its_database: (takes_a_failed_try_for_done,),
     dies_before_it_publishes: (commits_the_offset_before_it_publishes, says_nothing_of_what_it_finds_done),
@@ -225,22 +234,22 @@ CASES: dict[Mishap, tuple[Mutant, ...]] = {
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-@pytest.mark.parametrize("mishap", CASES, ids=lambda mishap: mishap.__name__)
-async def test_correct_worker_passes_the_fault(system: System, mishap: Mishap) -> None:
-    async with mishap(system, partial(system.worker, command=MODULE, **SETTINGS)) as met:
-        report = await run_verify(met.system)
+@pytest.mark.parametrize("scenario", CASES, ids=lambda scenario: scenario.__name__)
+async def test_correct_worker_passes_the_fault(system: System, scenario: Scenario) -> None:
+    async with scenario(system, partial(system.worker, command=MODULE, **SETTINGS)) as outcome:
+        report = await run_verify(outcome.system)
     assert report["findings"] == []
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 @pytest.mark.parametrize(
-    ("mishap", "fault"),
-    [pytest.param(mishap, fault, id=fault.__name__) for mishap, faults in CASES.items() for fault in faults],
+    ("scenario", "fault"),
+    [pytest.param(scenario, fault, id=fault.__name__) for scenario, faults in CASES.items() for fault in faults],
 )
-async def test_faulty_worker_is_detected(system: System, mishap: Mishap, fault: Mutant) -> None:
+async def test_faulty_worker_is_detected(system: System, scenario: Scenario, fault: Mutant) -> None:
     """Exit code 1, a finding of the kind at the place, and none of another kind."""
-    async with mishap(system, partial(system.worker, command=mutant_worker.command(fault), **SETTINGS)) as met:
-        report = await run_verify(met.system, code=1)
+    async with scenario(system, partial(system.worker, command=mutant_worker.command(fault), **SETTINGS)) as outcome:
+        report = await run_verify(outcome.system, code=1)
     found = without_texts(report)
-    assert met.finding in found, report["findings"]
-    assert {one["kind"] for one in found} == {met.finding["kind"]}
+    assert outcome.finding in found, report["findings"]
+    assert {one["kind"] for one in found} == {outcome.finding["kind"]}

@@ -118,8 +118,8 @@ CONCURRENCY = 16
 
 def releases(number: int) -> list[ToSend]:
     """An event each: as many lanes, and so as many messages that could all try at the same time."""
-    stories = [ReleaseRecords() for _ in range(number)]
-    return [story.deploy("succeeded", release={**story.fields}) for story in stories]
+    builders = [ReleaseRecords() for _ in range(number)]
+    return [builder.deploy("succeeded", release={**builder.fields}) for builder in builders]
 
 
 async def tries_that_failed(worker: WorkerProcess) -> float:

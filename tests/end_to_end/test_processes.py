@@ -22,7 +22,7 @@ pytestmark = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=Tru
 RELEASES = 40
 
 
-async def entries_above(system: System, group: ProcessGroup, count: int) -> None:
+async def activities_above(system: System, group: ProcessGroup, count: int) -> None:
     """Waits until so many events have had their effect."""
 
     async def reached() -> bool:
@@ -70,7 +70,7 @@ async def test_killed_process_is_replaced_and_nothing_is_lost(system: System) ->
     with ProcessGroup(system) as group:
         await group.up()
         await system.send(day.daytime)
-        await entries_above(system, group, 40)
+        await activities_above(system, group, 40)
         os.kill(group.pid(1), signal.SIGKILL)
         await group.parent.until(lambda: len(group.lines("process.started", 1)) == 2, what="it is started again")
         await group.up()
@@ -128,7 +128,7 @@ async def test_signal_ends_all_processes_in_order(
     await system.send(day.daytime)
     with ProcessGroup(system) as group:
         await group.up()
-        await entries_above(system, group, 20)
+        await activities_above(system, group, 20)
         addressed(group, number)
         assert await group.parent.ended() == exit_code, group.parent.output()
         assert not any(runs(pid) for pid in group.pids)
@@ -162,7 +162,7 @@ async def test_killed_parent_ends_its_processes(system: System) -> None:
     await system.send(day.daytime)
     with ProcessGroup(system, RUDDER_COMMIT_INTERVAL_SECONDS="1000") as group:
         await group.up()
-        await entries_above(system, group, 20)
+        await activities_above(system, group, 20)
         group.parent.kill()
         await group.all_gone()
         assert sorted(line["process"] for line in group.lines("process.orphaned")) == [0, 1]

@@ -34,15 +34,15 @@ async def metric(worker: Any, name: str) -> float:
 
 async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(system: System) -> None:
     """The start is overtaken by its success, an end has the start's id, a clock shows 2099, a topic was compacted."""
-    story, other = ReleaseRecords(), ReleaseRecords()
-    succeeded, started = story.deploy("succeeded"), story.deploy("started")
+    builder, other = ReleaseRecords(), ReleaseRecords()
+    succeeded, started = builder.deploy("succeeded"), builder.deploy("started")
     moment = dict(succeeded.headers)["ce_time"] or b""
-    far_ahead = with_headers(story.deploy("requested"), time="2099-01-01T00:00:00Z")
+    far_ahead = with_headers(builder.deploy("requested"), time="2099-01-01T00:00:00Z")
     begun = other.deploy("started")
     reusing = with_headers(other.deploy("succeeded"), id=(dict(begun.headers)["ce_id"] or b"").decode())
     tombstones = [ToSend(value=None, key=succeeded.key, partition=0)] * 60
     records = [
-        *story.approved(),
+        *builder.approved(),
         *other.approved(),
         succeeded,
         with_headers(started, time=moment.decode()),
@@ -50,7 +50,7 @@ async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(system: Sys
         *tombstones,
         begun,
         reusing,
-        story.deploy("rolled_back"),
+        builder.deploy("rolled_back"),
     ]
     with system.worker(RUDDER_BREAKER_EVENTS="20") as worker:
         await system.send([replace(record, partition=0) for record in records])
@@ -61,7 +61,7 @@ async def test_equal_seconds_tombstones_and_wrong_clocks_are_handled(system: Sys
         assert await worker.stop() == 0
     rows = await system.rows()
     statuses = {(row["release_mgt_id"], row["attempt"]): row["status"] for row in rows["release_deployments"]}
-    assert statuses == {(story.release_id, 1): "ROLLED_BACK", (other.release_id, 1): "IN_PROGRESS"}
+    assert statuses == {(builder.release_id, 1): "ROLLED_BACK", (other.release_id, 1): "IN_PROGRESS"}
     assert [row["reason"] for row in rows["release_event_rejections"]] == ["invalid_data"]
     letters = [dict(headers_of(letter)) for letter in await system.read(system.topics.dead_letters)]
     assert ["/time: is " in (letter["rudder-detail"] or b"").decode() for letter in letters] == [True]

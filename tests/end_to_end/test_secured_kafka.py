@@ -73,8 +73,8 @@ LOCKS = {"tls": tls, "mutual tls": mutual_tls, "scram": scram}
 @pytest.mark.parametrize("lock", LOCKS)
 async def test_authorized_worker_consumes_and_publishes(system: System, kafka: SecuredKafka, lock: str) -> None:
     """A release, its deployment, and a dead letter: all three of its clients' ways."""
-    story = ReleaseRecords()
-    await system.send([story.deploy("succeeded", release={**story.fields}), ReleaseRecords().deploy("started")])
+    builder = ReleaseRecords()
+    await system.send([builder.deploy("succeeded", release={**builder.fields}), ReleaseRecords().deploy("started")])
     with system.worker(**LOCKS[lock](kafka)) as worker:
         await system.caught_up(worker)
         assert await worker.stop() == 0
@@ -120,14 +120,14 @@ async def test_changed_password_is_read_again_from_its_file(system: System, kafk
     """A rotation: the broker has the new one first, the file later, and every connection is made anew between. What the
     broker refuses is a login, in the log and in /readyz, and no outage; the worker goes on without a restart.
     """
-    name, story = f"rotating-{uuid4().hex}", ReleaseRecords()
+    name, builder = f"rotating-{uuid4().hex}", ReleaseRecords()
     kafka.set_password(name, "first-pa55")
     secret = system.folder / "password"
     secret.write_text("first-pa55\n", encoding="ascii")
     settings = scram(kafka) | {"RUDDER_KAFKA_SASL_USERNAME": name, "RUDDER_KAFKA_SASL_PASSWORD_FILE": str(secret)}
     del settings["RUDDER_KAFKA_SASL_PASSWORD"]
     with system.worker(**settings) as worker:
-        await system.send(story.approved())
+        await system.send(builder.approved())
         await system.caught_up(worker)
         kafka.set_password(name, "second-pa55")
         await asyncio.to_thread(kafka.restart)
@@ -139,7 +139,7 @@ async def test_changed_password_is_read_again_from_its_file(system: System, kafk
 
         await until(is_said, what=lambda: f"/readyz says so: {worker.output()}")
         secret.write_text("second-pa55\n", encoding="ascii")
-        await system.send([story.deploy("started")])
+        await system.send([builder.deploy("started")])
         await system.caught_up(worker)
         await worker.ready()
         assert await worker.stop() == 0
@@ -189,12 +189,12 @@ async def test_revoked_privilege_is_named_until_it_is_granted(system: System, ka
         "group": (ResourceType.GROUP, system.group_id, AclOperation.READ),
         "output topic": (ResourceType.TOPIC, system.topics.deployment_status, AclOperation.WRITE),
     }[what]
-    story = ReleaseRecords()
+    builder = ReleaseRecords()
     with system.worker(**scram(kafka)) as worker:
-        await system.send(story.approved())
+        await system.send(builder.approved())
         await system.caught_up(worker)
         with kafka.denied(USER, operation, kind, name):
-            await system.send([story.deploy("started")])
+            await system.send([builder.deploy("started")])
             await worker.until(lambda: "broker.refused" in worker.stderr, what="it is logged")
             assert f"grant login {USER} the privilege" in worker.stderr
 

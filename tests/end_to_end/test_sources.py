@@ -20,9 +20,9 @@ async def test_only_a_listed_source_has_an_effect(system: System) -> None:
     sources = system.folder / "sources.toml"
     sources.write_text(f"[organizations]\n{ORGANIZATION} = ['{SOURCE}']\n", encoding="utf-8")
     settings = {"RUDDER_SOURCES_FILE": str(sources)}
-    story = ReleaseRecords()
-    known = story.deploy("succeeded", release={**story.fields})
-    stranger = spoken_by("/stranger", story.deploy("rolled_back"))
+    builder = ReleaseRecords()
+    known = builder.deploy("succeeded", release={**builder.fields})
+    stranger = spoken_by("/stranger", builder.deploy("rolled_back"))
     redriven = replace(stranger, headers=(*stranger.headers, REDRIVE))
     with system.worker("first", **settings) as worker:
         await system.send([known, stranger, stranger, redriven])

@@ -72,8 +72,8 @@ async def test_http_is_served_until_the_drain_is_over(system: System) -> None:
     with system.worker(RUDDER_DATABASE_TIMEOUT_SECONDS="30", RUDDER_LOG_LEVEL="info") as worker:
         await worker.ready()
         async with blocked_writes(system.database_url) as blocked:
-            story = ReleaseRecords()
-            await system.send([story.record("release.created", story.fields)])
+            builder = ReleaseRecords()
+            await system.send([builder.record("release.created", builder.fields)])
             await blocked.wait_for()
             worker.send_signal(signal.SIGTERM)
             await worker.until(lambda: "worker.stopping" in worker.stderr, what="it stops")
@@ -194,8 +194,8 @@ async def test_database_that_starts_late_is_waited_for(system: System, postgres_
         assert await worker.status("/readyz") == 503
         await asyncio.to_thread(postgres_server.start)
         await worker.ready()
-        story = ReleaseRecords()
-        await system.send(story.approved())
+        builder = ReleaseRecords()
+        await system.send(builder.approved())
         await system.caught_up(worker)
     assert [release["status"] for release in (await system.rows())["releases"]] == ["APPROVED"]
 

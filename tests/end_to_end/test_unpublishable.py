@@ -15,12 +15,12 @@ FAULTY = command(fails_to_publish_what_is_marked)
 @pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 async def test_fault_in_publishing_costs_one_dead_letter(system: System) -> None:
     """The worker lives, the partition and the release go on, and a redrive publishes what was missed."""
-    story = ReleaseRecords()
-    marked = story.deploy("requested", comment=UNPUBLISHABLE.decode(), release=story.fields)
+    builder = ReleaseRecords()
+    marked = builder.deploy("requested", comment=UNPUBLISHABLE.decode(), release=builder.fields)
     with system.worker(
         "faulty", command=FAULTY, RUDDER_ATTEMPTS_MAX="2", RUDDER_RETRY_INITIAL_SECONDS="0.01"
     ) as worker:
-        await system.send([marked, story.deploy("started", comment="fine"), *ReleaseRecords().approved()])
+        await system.send([marked, builder.deploy("started", comment="fine"), *ReleaseRecords().approved()])
         await system.caught_up(worker)
         assert await worker.status("/livez") == 200
         assert await worker.stop() == 0

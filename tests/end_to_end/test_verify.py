@@ -38,28 +38,30 @@ ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Told:
+class HandledRelease:
     """A deployed release, then at the last offset an event that is rejected; all by one partition."""
 
     system: System
-    story: ReleaseRecords
+    builder: ReleaseRecords
     partition: int
     last_offset: int
 
     @classmethod
-    async def on(cls, system: System) -> "Told":
-        story = ReleaseRecords()
-        records = [*story.approved(), *(story.deploy(step) for step in ("requested", "started", "succeeded"))]
+    async def on(cls, system: System) -> "HandledRelease":
+        builder = ReleaseRecords()
+        records = [*builder.approved(), *(builder.deploy(step) for step in ("requested", "started", "succeeded"))]
         with system.worker() as worker:
-            await system.send([*records, story.record("release.rejected")])
+            await system.send([*records, builder.record("release.rejected")])
             await system.caught_up(worker)
             assert await worker.stop() == 0
         last = (await system.read(system.topics.events))[-1]
-        return cls(system=system, story=story, partition=_number(last.partition()), last_offset=_number(last.offset()))
+        return cls(
+            system=system, builder=builder, partition=_number(last.partition()), last_offset=_number(last.offset())
+        )
 
-    def activity(self, told: int, position: int = 0) -> str:
+    def activity(self, handled: int, position: int = 0) -> str:
         """The id of a row of the log: of the event that was told as number `told`, counted from 1."""
-        event_id = f"{self.story.release_id}/{told}"
+        event_id = f"{self.story.release_id}/{handled}"
         return str(activity_id(source="https://ci.example/end-to-end", event_id=event_id, position=position))
 
     def finding(self, kind: str, *, table: str | None, row: str | None, offset: int | None) -> dict[str, Any]:
@@ -133,18 +135,18 @@ async def test_running_system_has_no_findings(system: System, killed: bool) -> N
             assert await worker.stop() == 0
     report = await verify_report(system)
     assert report["findings"] == []
-    with system.worker("heir", **slow) as heir:
-        await heir.ready()
+    with system.worker("heir", **slow) as successor:
+        await successor.ready()
         while report["counts"]["uncommitted"]:
-            assert heir.exit_code is None, heir.output()
+            assert successor.exit_code is None, successor.output()
             report = await verify_report(system)
             assert report["findings"] == []
-        assert await heir.stop() == 0
+        assert await successor.stop() == 0
     assert (await verify_report(system))["findings"] == []
     assert max(uncommitted) > 0
 
 
-def harmed(path: Path, *statements: str) -> None:
+def alter(path: Path, *statements: str) -> None:
     """What somebody does to the database by hand; its guards stand."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in statements:
@@ -155,40 +157,42 @@ def harmed(path: Path, *statements: str) -> None:
 @ON_SQLITE
 async def test_each_fault_of_the_tables_has_its_finding(system: System) -> None:
     """One harm at a time, to a copy of the file; nothing else is said than what was done."""
-    told = await Told.on(system)
-    release = str(told.story.release_id)
+    handled = await HandledRelease.on(system)
+    release = str(handled.builder.release_id)
     [deployment] = (await system.rows())["release_deployments"]
-    rejection = told.activity(7)
-    copied = f"SELECT '00000000-0000-0000-0000-000000000001', {_LOG_COLUMNS} FROM {LOG} WHERE id = '{told.activity(5)}'"
-    harms: dict[str, dict[str, Any]] = {
-        f"DELETE FROM {LOG} WHERE id = '{told.activity(5)}'": told.finding(
-            "lost", table=LOG, row=told.activity(5), offset=4
+    rejection = handled.activity(7)
+    copied = (
+        f"SELECT '00000000-0000-0000-0000-000000000001', {_LOG_COLUMNS} FROM {LOG} WHERE id = '{handled.activity(5)}'"
+    )
+    faults: dict[str, dict[str, Any]] = {
+        f"DELETE FROM {LOG} WHERE id = '{handled.activity(5)}'": handled.finding(
+            "lost", table=LOG, row=handled.activity(5), offset=4
         ),
-        f"DELETE FROM {REJECTIONS}": told.finding("lost", table=REJECTIONS, row=rejection, offset=6),
-        "UPDATE release_deployments SET status = 'ROLLED_BACK'": told.finding(
+        f"DELETE FROM {REJECTIONS}": handled.finding("lost", table=REJECTIONS, row=rejection, offset=6),
+        "UPDATE release_deployments SET status = 'ROLLED_BACK'": handled.finding(
             "contradictory", table="release_deployments", row=str(deployment["id"]), offset=None
         ),
-        "UPDATE releases SET created_by = 'nobody'": told.finding(
+        "UPDATE releases SET created_by = 'nobody'": handled.finding(
             "contradictory", table="releases", row=release, offset=None
         ),
-        f"UPDATE {LOG} SET status = 'FAILED' WHERE id = '{told.activity(5)}'": told.finding(
-            "contradictory", table=LOG, row=told.activity(5), offset=4
+        f"UPDATE {LOG} SET status = 'FAILED' WHERE id = '{handled.activity(5)}'": handled.finding(
+            "contradictory", table=LOG, row=handled.activity(5), offset=4
         ),
-        f"UPDATE {REJECTIONS} SET resolved_at = created_at": told.finding(
+        f"UPDATE {REJECTIONS} SET resolved_at = created_at": handled.finding(
             "contradictory", table=REJECTIONS, row=rejection, offset=6
         ),
-        f"INSERT INTO {LOG} (id, {_LOG_COLUMNS}) {copied}": told.finding(
+        f"INSERT INTO {LOG} (id, {_LOG_COLUMNS}) {copied}": handled.finding(
             "doubled", table=LOG, row="00000000-0000-0000-0000-000000000001", offset=4
         ),
-        f"INSERT INTO release_apim_base_revisions VALUES ('{release}', 'orders', 'a', 'r', 'public')": told.finding(
+        f"INSERT INTO release_apim_base_revisions VALUES ('{release}', 'orders', 'a', 'r', 'public')": handled.finding(
             "invented", table="release_apim_base_revisions", row=None, offset=None
         ),
     }
     sound = system.folder / "rudder.sqlite3"
-    for number, (statement, expected) in enumerate(harms.items()):
+    for number, (statement, expected) in enumerate(faults.items()):
         path = system.folder / f"harmed-{number}.sqlite3"
         shutil.copy(sound, path)
-        harmed(path, statement)
+        alter(path, statement)
         copy = replace(system, database_url=f"sqlite+aiosqlite:///{path}")
         report = await verify_report(copy)
         assert without_texts(report) == [expected], statement
@@ -219,7 +223,7 @@ async def test_each_fault_of_the_environments_has_its_finding(system: System) ->
         await system.caught_up(worker)
         assert await worker.stop() == 0
     [moved] = [one for one in await system.read(system.topics.events) if one.key() == str(second.release_id).encode()]
-    harms = {
+    faults = {
         f"release_mgt_release_id = '{first.release_id}', release_mgt_deployment_id = '{deployment_of(first)}', "
         "release_mgt_deployment_name = '20260317-1.1'": ("contradictory", moved),
         "release_mgt_deployment_name = NULL": ("contradictory", moved),
@@ -228,22 +232,22 @@ async def test_each_fault_of_the_environments_has_its_finding(system: System) ->
     }
     report = await run_verify(system)
     assert (report["findings"], report["counts"]["environments"], report["counts"]["environments_unset"]) == ([], 2, 0)
-    for number, (change, (kind, message)) in enumerate(harms.items()):
+    for number, (change, (kind, message)) in enumerate(faults.items()):
         path = system.folder / f"harmed-{number}.sqlite3"
         shutil.copy(system.folder / "rudder.sqlite3", path)
-        harmed(path, f"UPDATE app_environments SET {change} WHERE id = '{row['id']}'")
+        alter(path, f"UPDATE app_environments SET {change} WHERE id = '{row['id']}'")
         report = await verify_report(replace(system, database_url=f"sqlite+aiosqlite:///{path}"))
         place = message and (system.topics.events, message.partition(), message.offset())
         [found] = without_texts(report)
         assert (found.pop("topic"), found.pop("partition"), found.pop("offset")) == (place or (None, None, None))
         assert found == {"kind": kind, "table": "app_environments", "row": str(row["id"])}, change
-    harmed(system.folder / "rudder.sqlite3", "UPDATE app_environments SET deployment_track_id = 'main'")
+    alter(system.folder / "rudder.sqlite3", "UPDATE app_environments SET deployment_track_id = 'main'")
     report = await verify_report(system)
     assert (report["findings"], report["counts"]["environments_unset"]) == ([], 1)
 
 
-def deployment_of(story: ReleaseRecords, attempt: int = 1) -> str:
-    of = deployment_id(release_id=story.release_id, environment_id="production", config_revision=1, attempt=attempt)
+def deployment_of(builder: ReleaseRecords, attempt: int = 1) -> str:
+    of = deployment_id(release_id=builder.release_id, environment_id="production", config_revision=1, attempt=attempt)
     return str(of)
 
 
@@ -294,7 +298,7 @@ async def test_event_redriven_with_the_right_release_has_no_findings(
 @ON_SQLITE
 async def test_each_wrong_output_record_has_its_finding(system: System) -> None:
     """A repeat with other content, an event with an id of its own, a dead letter of a record that was applied."""
-    told = await Told.on(system)
+    handled = await HandledRelease.on(system)
     statuses, letters = system.topics.deployment_status, system.topics.dead_letters
     [first, *_] = await system.read(statuses)
     [letter] = await system.read(letters)
@@ -303,7 +307,7 @@ async def test_each_wrong_output_record_has_its_finding(system: System) -> None:
     changed = as_sent(first, value=first_value.replace(b'"PENDING"', b'"FAILED"'))
     other_id = tuple((name, b"another" if name == "ce_id" else text) for name, text in headers_of(first))
     of_applied = tuple(
-        (name, str(told.last_offset - 1).encode() if name == "rudder-offset" else text)
+        (name, str(handled.last_offset - 1).encode() if name == "rudder-offset" else text)
         for name, text in headers_of(letter)
     )
     assert await publish(system, statuses, [as_sent(first)])  # a mere repeat
@@ -325,11 +329,11 @@ async def test_each_wrong_output_record_has_its_finding(system: System) -> None:
 @ON_SQLITE
 async def test_reordered_or_incomplete_status_topic_has_findings(system: System) -> None:
     """The same events written to a topic anew: two of them changed places, or one left out."""
-    told = await Told.on(system)
+    handled = await HandledRelease.on(system)
     first, second, third = map(as_sent, await system.read(system.topics.deployment_status))
     for kind, records, finding in (
         ("out_of_order", [second, first, third], None),
-        ("lost", [first, third], told.finding("lost", table=LOG, row=told.activity(5), offset=4)),
+        ("lost", [first, third], handled.finding("lost", table=LOG, row=handled.activity(5), offset=4)),
     ):
         topic = f"{system.topics.deployment_status}.{kind}"
         rewritten = replace(system, topics=replace(system.topics, deployment_status=topic))
@@ -348,13 +352,13 @@ async def test_reordered_or_incomplete_status_topic_has_findings(system: System)
 @ON_SQLITE
 async def test_committed_record_that_was_not_handled_is_lost(system: System) -> None:
     """As if an operator had set the group's offsets past it."""
-    told = await Told.on(system)
-    await system.send([told.story.record("activity.recorded", {"activity_type": "X", "activity_data": {}})])
+    handled = await HandledRelease.on(system)
+    await system.send([handled.builder.record("activity.recorded", {"activity_type": "X", "activity_data": {}})])
     report = await run_verify(system)
     assert (report["counts"]["uncommitted"], report["counts"]["pending"]) == (1, 1)
     await asyncio.to_thread(skip_to_the_end, system)
     report = await run_verify(system, code=1)
-    assert without_texts(report) == [told.finding("lost", table=LOG, row=told.activity(8), offset=7)]
+    assert without_texts(report) == [handled.finding("lost", table=LOG, row=handled.activity(8), offset=7)]
 
 
 def skip_to_the_end(system: System) -> None:
@@ -374,7 +378,7 @@ def skip_to_the_end(system: System) -> None:
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_records_deleted_by_retention_are_counted(system: System) -> None:
     """Of the input, half of a release; of the outputs, all that there was so far."""
-    told = await Told.on(system)
+    handled = await HandledRelease.on(system)
     topics = system.topics
     await delete_before(system, {topics.events: 4})
     report = await verify_report(system)
@@ -384,7 +388,7 @@ async def test_records_deleted_by_retention_are_counted(system: System) -> None:
     report = await verify_report(system)
     assert report["findings"] == []
     assert report["counts"]["dead_letters"] == 0
-    assert told.last_offset == 6
+    assert handled.last_offset == 6
 
 
 async def delete_before(system: System, offsets: Mapping[str, int]) -> None:
@@ -444,7 +448,7 @@ async def test_verify_needs_no_privilege_but_select(
     system: System, reader: URL, postgres_server: PostgresServer
 ) -> None:
     """SELECT on the tables that the page names, and on no other; without it, one line says what is missing."""
-    told = await Told.on(system)
+    handled = await HandledRelease.on(system)
     asking = replace(system, database_url=reader.render_as_string(hide_password=False))
     with WorkerProcess("verify", settings=asking.settings, folder=system.folder, name="refused") as refused:
         assert await refused.ended() == 2, refused.output()
@@ -456,7 +460,7 @@ async def test_verify_needs_no_privilege_but_select(
     for table in tables:
         postgres_server.execute(f'GRANT SELECT ON {table} TO "{reader.username}"', database=str(reader.database))
     report = await run_verify(asking)
-    assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
+    assert (report["findings"], report["counts"]["records"]) == ([], handled.last_offset + 1)
     assert report["counts"]["activities"] > 0
 
 
@@ -471,10 +475,10 @@ async def test_empty_topic_is_a_warning(system: System) -> None:
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_aborted_records_are_ignored(system: System) -> None:
     """An aborted transaction at the end of the input: its records are not read, nor waited for."""
-    told = await Told.on(system)
-    await asyncio.to_thread(publish_and_take_back, system, told.partition)
+    handled = await HandledRelease.on(system)
+    await asyncio.to_thread(publish_and_take_back, system, handled.partition)
     report = await verify_report(system)
-    assert (report["findings"], report["counts"]["records"]) == ([], told.last_offset + 1)
+    assert (report["findings"], report["counts"]["records"]) == ([], handled.last_offset + 1)
 
 
 def publish_and_take_back(system: System, partition: int) -> None:

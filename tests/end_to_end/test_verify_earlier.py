@@ -67,10 +67,10 @@ async def earlier(system: System) -> AsyncIterator[System]:
 @ON_SQLITE
 async def test_system_of_an_earlier_version_is_sound_after_the_migration(system: System, earlier: System) -> None:
     """Its status events are published again with nulls; what changes afterwards has the versions that follow."""
-    story = ReleaseRecords()
-    with_trace = story.deploy("started")
+    builder = ReleaseRecords()
+    with_trace = builder.deploy("started")
     with_trace = replace(with_trace, headers=(*with_trace.headers, ("ce_traceparent", TRACE["traceparent"].encode())))
-    await system.send([*story.approved(), with_trace, story.deploy("succeeded")])
+    await system.send([*builder.approved(), with_trace, builder.deploy("succeeded")])
     await work(system)
     forget_versions(system)
     for old, new in (
@@ -81,7 +81,7 @@ async def test_system_of_an_earlier_version_is_sound_after_the_migration(system:
         await asyncio.to_thread(send, system.bootstrap_servers, new, records)
     await migrate(system.database_url)
     assert (await verify_report(earlier))["findings"] == []
-    await earlier.send([story.deploy("rolled_back")])
+    await earlier.send([builder.deploy("rolled_back")])
     replay = replace(earlier, group_id=f"group.{uuid4().hex}")
     await work(replay)
     assert (await verify_report(replay))["findings"] == []

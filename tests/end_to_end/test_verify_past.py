@@ -17,11 +17,11 @@ from tests.end_to_end.verify_reports import run_verify, verify_report
 SMALL = {"RUDDER_EVENT_BYTES_MAX": "2000"}
 
 
-def long_events(story: ReleaseRecords) -> list[ToSend]:
+def long_events(builder: ReleaseRecords) -> list[ToSend]:
     """One event in each content mode whose value is longer than the small limit allows, and one that repeats."""
     comment = {"comment": "x" * 3_000}
-    events = [story.record("deployment.started", {"environment_id": "e", **comment}, form="structured")]
-    events.append(story.record("deployment.succeeded", {"environment_id": "e", **comment}, form="binary"))
+    events = [builder.record("deployment.started", {"environment_id": "e", **comment}, form="structured")]
+    events.append(builder.record("deployment.succeeded", {"environment_id": "e", **comment}, form="binary"))
     return [*events, events[0]]
 
 
@@ -39,8 +39,8 @@ async def report_of(system: System, **settings: str) -> dict[str, Any]:
 @ON_SQLITE
 async def test_event_rejected_under_a_smaller_limit_is_no_finding(system: System) -> None:
     """The rejection names its limit, and the record is longer than that."""
-    story = ReleaseRecords()
-    await system.send([*story.approved(), *long_events(story)])
+    builder = ReleaseRecords()
+    await system.send([*builder.approved(), *long_events(builder)])
     await work(system, **SMALL)
     for settings in ({}, SMALL, {"RUDDER_EVENT_BYTES_MAX": "3000"}):
         report = await report_of(system, **settings)
@@ -50,8 +50,8 @@ async def test_event_rejected_under_a_smaller_limit_is_no_finding(system: System
 
 @ON_SQLITE
 async def test_event_accepted_under_a_larger_limit_is_no_finding(system: System) -> None:
-    story = ReleaseRecords()
-    await system.send([*story.approved(), *long_events(story)])
+    builder = ReleaseRecords()
+    await system.send([*builder.approved(), *long_events(builder)])
     await work(system)
     for settings in ({}, SMALL):
         assert (await report_of(system, **settings))["findings"] == [], settings
@@ -60,8 +60,8 @@ async def test_event_accepted_under_a_larger_limit_is_no_finding(system: System)
 @ON_SQLITE
 async def test_event_reread_under_a_larger_limit_is_no_finding(system: System) -> None:
     """Its first reading left a rejection and a dead letter, its second an effect."""
-    story = ReleaseRecords()
-    await system.send([*story.approved(), *long_events(story)])
+    builder = ReleaseRecords()
+    await system.send([*builder.approved(), *long_events(builder)])
     await work(system, **SMALL)
     again = system.with_database(system.database_url)
     await work(again)
@@ -72,8 +72,8 @@ async def test_event_reread_under_a_larger_limit_is_no_finding(system: System) -
 @ON_SQLITE
 async def test_rejection_within_its_own_limit_is_a_finding(system: System) -> None:
     """A worker that rejects what is within the limit that it names is at fault."""
-    story = ReleaseRecords()
-    await system.send([*story.approved(), *long_events(story)[:1]])
+    builder = ReleaseRecords()
+    await system.send([*builder.approved(), *long_events(builder)[:1]])
     await work(system, **SMALL)
     with closing(sqlite3.connect(str(make_url(system.database_url).database))) as database, database:
         database.execute("UPDATE release_event_rejections SET detail = replace(detail, '2000', '9000')")
@@ -83,11 +83,11 @@ async def test_rejection_within_its_own_limit_is_a_finding(system: System) -> No
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_records_deleted_unread_are_reported(system: System) -> None:
     """What was deleted beyond the commit is lost; later, when the commit has passed it, the gap in the rows is told."""
-    story = ReleaseRecords()
-    await system.send(story.approved())
+    builder = ReleaseRecords()
+    await system.send(builder.approved())
     await work(system)
     [partition] = [number for number, offset in enumerate(await system.committed_offsets()) if offset]
-    await system.send([story.deploy(step) for step in ("requested", "started", "succeeded")])
+    await system.send([builder.deploy(step) for step in ("requested", "started", "succeeded")])
     await delete_before(system, {system.topics.events: 5})
     report = await run_verify(system, code=1)
     [finding] = [one for one in report["findings"] if "deleted" in one["found"]]
@@ -102,8 +102,8 @@ async def test_records_deleted_unread_are_reported(system: System) -> None:
 
 @ON_SQLITE
 async def test_tombstones_are_counted_and_no_finding(system: System) -> None:
-    story = ReleaseRecords()
-    first = story.approved()
+    builder = ReleaseRecords()
+    first = builder.approved()
     await system.send([*first, ToSend(value=None, key=first[0].key)])
     await work(system)
     report = await report_of(system)
@@ -115,10 +115,10 @@ async def test_tombstones_are_counted_and_no_finding(system: System) -> None:
 @pytest.mark.parametrize(("then", "now"), [("1", "0"), ("0", "1")], ids=["rejected then", "accepted then"])
 async def test_future_event_is_decided_by_the_limit_of_its_time(system: System, then: str, now: str) -> None:
     """Its time is after the record's timestamp, by more than the one limit allows."""
-    story, name = ReleaseRecords(), "RUDDER_EVENT_AHEAD_MAX_SECONDS"
+    builder, name = ReleaseRecords(), "RUDDER_EVENT_AHEAD_MAX_SECONDS"
     early = int(MOMENT.timestamp() * 1000) - 3_600_000
-    ahead = replace(story.deploy("started"), timestamp_ms=early)
-    await system.send([*story.approved(), ahead, ahead])
+    ahead = replace(builder.deploy("started"), timestamp_ms=early)
+    await system.send([*builder.approved(), ahead, ahead])
     await work(system, **{name: then})
     for settings in ({name: then}, {name: now}):
         assert (await report_of(system, **settings))["findings"] == [], settings

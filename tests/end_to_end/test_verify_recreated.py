@@ -25,8 +25,8 @@ ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True
 BAD = (ToSend(value=b"{"), ToSend(value=b"[]"))
 
 
-def deployed(story: ReleaseRecords) -> list[ToSend]:
-    return [*story.approved(), *(story.deploy(step) for step in ("requested", "started", "succeeded"))]
+def deployed(builder: ReleaseRecords) -> list[ToSend]:
+    return [*builder.approved(), *(builder.deploy(step) for step in ("requested", "started", "succeeded"))]
 
 
 def in_one_partition(records: Sequence[ToSend]) -> list[ToSend]:
@@ -49,7 +49,7 @@ def change(system: System, statement: str) -> None:
         assert database.total_changes, statement
 
 
-def told(report: dict[str, Any]) -> list[tuple[str, str | None, int | None]]:
+def handled(report: dict[str, Any]) -> list[tuple[str, str | None, int | None]]:
     return [(one["kind"], one["table"], one["offset"]) for one in report["findings"]]
 
 
@@ -88,20 +88,20 @@ async def test_faults_of_the_new_log_are_found_beside_earlier_rows(system: Syste
     await work(again)
     assert (await verify_report(again))["findings"] == []
     change(again, f"DELETE FROM {REJECTIONS} WHERE topic_offset = 7")
-    assert told(await verify_report(again))[0] == ("lost", REJECTIONS, 7)
+    assert handled(await verify_report(again))[0] == ("lost", REJECTIONS, 7)
     change(again, f"UPDATE {REJECTIONS} SET reason = 'attempt_gap' WHERE topic_offset = 6")
-    found = told(await verify_report(again))
+    found = handled(await verify_report(again))
     assert ("contradictory", REJECTIONS, 6) in found
     change(again, f"DELETE FROM {LOG} WHERE release_mgt_id = '{new.release_id}' AND activity_type LIKE 'DEPLOYMENT%'")
-    found = told(await verify_report(again))
+    found = handled(await verify_report(again))
     assert {("lost", LOG, offset) for offset in (3, 4, 5)} <= set(found)
 
 
 @ON_SQLITE
 async def test_events_republished_in_another_order_are_no_finding(system: System) -> None:
     """The new log is filled from elsewhere, in fewer partitions; each event is a duplicate at another place."""
-    story, other = ReleaseRecords(), ReleaseRecords()
-    records = [BAD[0], *deployed(story), story.record("release.rejected")]
+    builder, other = ReleaseRecords(), ReleaseRecords()
+    records = [BAD[0], *deployed(builder), builder.record("release.rejected")]
     await system.send([replace(record, partition=2) for record in records])
     await work(system)
     await recreate(system, system.topics.events, partitions=1)
@@ -128,8 +128,8 @@ async def test_tombstone_in_place_of_a_rejected_record_is_no_finding(system: Sys
 @ON_SQLITE
 async def test_event_corrected_at_the_same_position_is_no_finding(system: System) -> None:
     """A duplicate of what was rejected in the earlier log; its dead letter is published again."""
-    story = ReleaseRecords()
-    right = story.record("release.created", story.fields)
+    builder = ReleaseRecords()
+    right = builder.record("release.created", builder.fields)
     wrong = replace(right, value=b"{}")
     await system.send(in_one_partition([replace(wrong, timestamp_ms=1_700_000_000_000)]))
     await work(system)

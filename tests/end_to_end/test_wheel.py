@@ -67,7 +67,7 @@ def test_wheel_contains_every_data_file(installed: Path, tmp_path: Path) -> None
 
 async def test_installed_command_migrates_publishes_and_runs(installed: Path, bare_system: System) -> None:
     """From an empty folder, against a broker and a database."""
-    story, settings = ReleaseRecords(), bare_system.settings
+    builder, settings = ReleaseRecords(), bare_system.settings
 
     def command(*arguments: str, name: str) -> WorkerProcess:
         return WorkerProcess(
@@ -81,7 +81,7 @@ async def test_installed_command_migrates_publishes_and_runs(installed: Path, ba
 
     with command("migrate", name="migrate") as migrating:
         assert await migrating.ended() == 0, migrating.output()
-    events = [json.dumps(_structured(record.value, record.headers)) for record in story.approved()]
+    events = [json.dumps(_structured(record.value, record.headers)) for record in builder.approved()]
     lines = bare_system.folder / "events.jsonl"
     await asyncio.to_thread(lines.write_text, "\n".join(events), "utf-8")
     with command("publish", "--file", str(lines), name="publish") as publishing:
@@ -91,7 +91,7 @@ async def test_installed_command_migrates_publishes_and_runs(installed: Path, ba
         await bare_system.caught_up(worker)
         assert await worker.stop() == 0
     [release] = (await bare_system.rows())["releases"]
-    assert (release["id"], release["status"]) == (story.release_id, "APPROVED")
+    assert (release["id"], release["status"]) == (builder.release_id, "APPROVED")
 
 
 def _structured(value: bytes | None, headers: tuple[tuple[str, bytes | None], ...]) -> dict[str, object]:

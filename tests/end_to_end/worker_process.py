@@ -122,10 +122,10 @@ class WorkerProcess:
     async def until(self, condition: Callable[[], bool], *, what: str) -> None:
         """Wait for the condition; fail if the process ends."""
 
-        def met() -> bool:
+        def outcome() -> bool:
             return condition() or self.exit_code is not None
 
-        await until(met, what=lambda: f"{what}: {self.output()}")
+        await until(outcome, what=lambda: f"{what}: {self.output()}")
         assert self.exit_code is None, self.output()
 
     def output(self) -> str:

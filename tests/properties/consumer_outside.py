@@ -14,7 +14,7 @@ from uuid import UUID
 from schemas.reasons import Reason
 from tests.properties.consumer_ledger import Holding, Logged
 from tests.properties.world import World as Rows
-from tests.unit.rules.release_scenario import said
+from tests.unit.rules.release_scenario import data_of
 from worker.ports import OutgoingRecord, Partition, PartitionsLost
 from worker.rules.errors import Conflict, Unavailable, Unprocessable
 from worker.rules.message import Message
@@ -120,7 +120,7 @@ class Outside:
         """The ids of what a known event publishes, by which subscribers deduplicate."""
         state = self.rows.load(message)
         if state.activities:
-            return [str(activity.id) for activity in state.activities if "change" in said(activity)]
+            return [str(activity.id) for activity in state.activities if "change" in data_of(activity)]
         return [] if state.rejection is None else [str(state.rejection.id)]
 
     def finished(self, message: Message) -> bool:

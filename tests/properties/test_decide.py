@@ -18,7 +18,7 @@ from schemas.statuses import DeploymentStatus
 from schemas.types import EventType as E
 from tests.hypothesis_profile import examples
 from tests.properties.world import ACTIVITIES_MAX, DEPLOYMENT_MACHINE, RELEASE_MACHINE, World
-from tests.unit.rules.release_scenario import REDRIVE, fields, message, release_id, said
+from tests.unit.rules.release_scenario import REDRIVE, data_of, fields, message, release_id
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.ports import OutgoingRecord
 from worker.rules.decide import decide
@@ -88,7 +88,7 @@ PLAIN = ANY.map(lambda steps: [replace(step, redrive=False) for step in steps])
 FINISHED = stories([E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_FAILED, E.DEPLOYMENT_ROLLED_BACK])
 
 
-def told(steps: Iterable[Step], *, topic: str = "in", partition: int = 0, first_offset: int = 0) -> list[Message]:
+def sent(steps: Iterable[Step], *, topic: str = "in", partition: int = 0, first_offset: int = 0) -> list[Message]:
     """The steps as records of one partition, one after the other."""
     messages: list[Message] = []
     for index, step in enumerate(steps):
@@ -160,7 +160,7 @@ def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
     machines do not have, at most four entries; and each event ends in exactly one place.
     """
     world = World(environments=["prod"])
-    for one in told(steps):
+    for one in sent(steps):
         activities, rejections = dict(world.activities), dict(world.rejections)
         state = world.load(one)
         outcome = world.take(one)
@@ -184,7 +184,7 @@ def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
             assert world.releases[release].release.status is world.recount(release)
     settled = {row.id for row in world.rejections.values() if row.resolved_at is not None}
     assert settled == world.rejections.keys() & world.activities.keys()
-    assert {one.id for one in told(steps)} <= world.rejections.keys() | world.activities.keys()
+    assert {one.id for one in sent(steps)} <= world.rejections.keys() | world.activities.keys()
 
 
 @given(steps=ANY)
@@ -194,10 +194,10 @@ def test_activities_explain_the_rows(steps: list[Step]) -> None:
     subscribers who follow the status events see no jump.
     """
     world = World(environments=["prod"])
-    run(world, told(steps))
+    run(world, sent(steps))
     statuses: dict[UUID, str] = {}
     for activity in world.activities.values():
-        change = said(activity).get("change")
+        change = data_of(activity).get("change")
         if change is None:
             continue
         machine = DEPLOYMENT_MACHINE if activity.deployment_id else RELEASE_MACHINE
@@ -215,7 +215,7 @@ def test_activities_explain_the_rows(steps: list[Step]) -> None:
 def test_stale_and_rejected_events_change_no_row(steps: list[Step]) -> None:
     """Releases, deployments and pointers are as before."""
     world = World(environments=["prod"])
-    for one in told(steps):
+    for one in sent(steps):
         before = world.tables()
         if isinstance(world.take(one), Applied):
             continue
@@ -232,7 +232,7 @@ def test_stale_and_rejected_events_change_no_row(steps: list[Step]) -> None:
 def test_repeated_events_change_nothing(steps: list[Step]) -> None:
     """The rows are the same, and so is what subscribers keep."""
     once, twice = World(environments=["prod"]), World(environments=["prod"])
-    for one in told(steps):
+    for one in sent(steps):
         first = PUBLICATIONS.of(once.take(one), one, attempts=1)
         twice.take(one)
         again = PUBLICATIONS.of(twice.take(one), one, attempts=1)
@@ -252,7 +252,7 @@ def _restarted(messages: Sequence[Message], *, stop: int, back: int) -> World:
 @SETTINGS
 def test_restart_at_an_earlier_offset_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
     """From the very first one too: any prefix and then the whole story is the whole story."""
-    messages = told(steps)
+    messages = sent(steps)
     straight = World(environments=["prod"])
     run(straight, messages)
     assert _restarted(messages, stop=stop, back=back).tables() == straight.tables()
@@ -262,7 +262,7 @@ def test_restart_at_an_earlier_offset_changes_nothing(steps: list[Step], stop: i
 @SETTINGS
 def test_restart_among_redrives_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
     """A redelivered redrive is judged as it was, not afresh with what came after it."""
-    messages = told(steps)
+    messages = sent(steps)
     straight = World(environments=["prod"])
     run(straight, messages)
     assert _restarted(messages, stop=stop, back=back).tables() == straight.tables()
@@ -273,8 +273,8 @@ def test_restart_among_redrives_changes_nothing(steps: list[Step], stop: int, ba
 def test_position_in_the_topic_does_not_matter(steps: list[Step], topic: str, first_offset: int) -> None:
     """Every row is the same but for where it says that its event stood."""
     here, there = World(environments=["prod"]), World(environments=["prod"])
-    kinds = [type(outcome) for outcome in run(here, told(steps))]
-    assert kinds == [type(outcome) for outcome in run(there, told(steps, topic=topic, first_offset=first_offset))]
+    kinds = [type(outcome) for outcome in run(here, sent(steps))]
+    assert kinds == [type(outcome) for outcome in run(there, sent(steps, topic=topic, first_offset=first_offset))]
     assert here.tables(positions=False) == there.tables(positions=False)
 
 
@@ -283,7 +283,7 @@ def test_position_in_the_topic_does_not_matter(steps: list[Step], topic: str, fi
 def test_order_of_loaded_rows_does_not_matter(steps: list[Step], data: st.DataObject) -> None:
     """Databases promise none."""
     world = World(environments=["prod"])
-    for one in told(steps):
+    for one in sent(steps):
         state = world.load(one)
         outcome = world.take(one)
         if len(state.deployments) > 1:
@@ -299,7 +299,7 @@ def _own(steps: Iterable[Step], release: int) -> list[Step]:
 @st.composite
 def interleavings(draw: st.DrawFn) -> tuple[list[list[Message]], list[Message]]:
     """Each release's story, in a partition of its own, and one order in which a worker may meet them all."""
-    told_apart = [told(_own(draw(ANY), release), partition=release) for release in RELEASES]
+    told_apart = [sent(_own(draw(ANY), release), partition=release) for release in RELEASES]
     turns = draw(st.permutations([index for index, story in enumerate(told_apart) for _ in story]))
     left: list[Iterator[Message]] = [iter(story) for story in told_apart]
     return told_apart, [next(left[turn]) for turn in turns]
@@ -343,7 +343,7 @@ def test_counting_success_moves_the_pointer_unless_a_later_does(steps: list[Step
     """
     world = World(environments=["prod"])
     key = ("prod", UUID(int=0xC), "main")
-    for one in told(replace(step, release=1, number=None, block=True, environment="prod") for step in steps):
+    for one in sent(replace(step, release=1, number=None, block=True, environment="prod") for step in steps):
         before: EnvironmentPointerMove | None = world.pointers.get(key)
         outcome = world.take(one)
         after = world.pointers.get(key)

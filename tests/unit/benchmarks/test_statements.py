@@ -43,9 +43,9 @@ class Loads(Scenario):
 
     state = State()
 
-    def handle(self, told: Message) -> Outcome:
-        self.state = self.world.load(told)
-        return super().take(told)
+    def handle(self, sent: Message) -> Outcome:
+        self.state = self.world.load(sent)
+        return super().handle(sent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +152,11 @@ def test_parameter_names_match_the_workers_values(turns: list[Turn]) -> None:
         assert values.get("version", VERSION) == VERSION
         assert values.get(NOTHING) is None
         if (target := changes.new_deployment or next(iter(changes.deployment_moves), None)) is not None:
-            row, said = target.deployment, target.optional_fields
-            assert (values["deployment"], values["status"], values["comment"]) == (row.id, row.status, said.comment)
-            assert values["config_mapping_revision"] == said.config_mapping_revision
-            assert values["schema_based_config_revision"] == said.schema_based_config_revision
-            assert values["api_settings"] == said.api_settings
+            row, content = target.deployment, target.optional_fields
+            assert (values["deployment"], values["status"], values["comment"]) == (row.id, row.status, content.comment)
+            assert values["config_mapping_revision"] == content.config_mapping_revision
+            assert values["schema_based_config_revision"] == content.schema_based_config_revision
+            assert values["api_settings"] == content.api_settings
             assert values["deployed_by"] == row.deployed_by
         for move in changes.deployment_moves:
             prefix = "superseded_" if changes.new_deployment else ""
@@ -201,9 +201,9 @@ def test_session_settings_match_the_workers() -> None:
 def test_pgbench_sends_the_workers_statements(stream_turns: list[Turn]) -> None:
     """Whatever the worker sends for the stream's events, to the letter, but for what stands where a value does."""
     script = _without_values(statements.script())
-    said = {sql for turn in stream_turns for sql, _ in (turn.asked, turn.written)}
-    assert len(said) > 5
-    assert [sql for sql in said if _without_parameters(sql) not in script] == []
+    content = {sql for turn in stream_turns for sql, _ in (turn.asked, turn.written)}
+    assert len(content) > 5
+    assert [sql for sql in content if _without_parameters(sql) not in script] == []
 
 
 def test_pgbench_defines_every_variable() -> None:

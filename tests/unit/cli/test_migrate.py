@@ -182,7 +182,7 @@ def test_grants_are_printed_without_connecting(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "output"),
     [
         (("--grants", "worker"), "SQLite knows no logins"),
         (("--grants", "worker", "--sql"), "goes with nothing else"),
@@ -190,11 +190,11 @@ def test_grants_are_printed_without_connecting(
     ],
 )
 def test_contradictory_grant_options_are_refused(
-    command_line: CommandLine, arguments: tuple[str, ...], said: str
+    command_line: CommandLine, arguments: tuple[str, ...], output: str
 ) -> None:
     ended = command_line("migrate", *arguments)
     assert ended.code == 2
-    assert said in ended.err
+    assert output in ended.err
 
 
 @pytest.mark.parametrize("login", ["", " ", "two\nlines", "x" * 129])

@@ -107,10 +107,10 @@ def test_impossible_processes_are_one_line_before_the_start(
 @pytest.fixture
 def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What one of several processes says to its parent."""
-    said: list[str] = []
-    monkeypatch.setattr(parent_death, "refuse", said.append)
+    output: list[str] = []
+    monkeypatch.setattr(parent_death, "refuse", output.append)
     monkeypatch.setattr(parent_death, "on_parent_death", lambda _react: None)
-    return said
+    return output
 
 
 def test_child_reports_its_refusal_to_the_parent_only(

@@ -184,13 +184,13 @@ def test_widest_day_fills_every_column(
     """Else the test above would say nothing of those that it leaves out. `status` and `reason` are the worker's words,
     a pointer's three texts its ids and names.
     """
-    told = {(table, column) for table, column, _ in written}
+    sent = {(table, column) for table, column, _ in written}
     own = {"status", "reason", "release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name"}
     for table in Base.metadata.tables.values():
         for column in table.columns:
             if table.name == "app_environments" and not column.name.startswith("release_mgt"):
                 continue  # the worker writes none of its key
-            assert (table.name, column.name) in told, column
+            assert (table.name, column.name) in sent, column
             length = getattr(column.type, "length", None)
             if length is None or column.name in own:
                 continue

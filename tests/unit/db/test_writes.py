@@ -41,15 +41,15 @@ class Loads(Scenario):
         self.turns: dict[str, tuple[Message, State, Outcome]] = {}
 
     def turn(self, name: str, kind: E, **more: Any) -> None:
-        def take(told: Message) -> Outcome:
-            state = self.world.load(told)
+        def handle(sent: Message) -> Outcome:
+            state = self.world.load(sent)
             state = replace(state, release_version=VERSION if state.release else None)
-            self.turns[name] = (told, state, Scenario.take(self, told))
+            self.turns[name] = (sent, state, Scenario.handle(self, sent))
             return self.turns[name][2]
 
-        self.take = take  # type: ignore[method-assign]
+        self.handle = handle  # type: ignore[method-assign]
         self.add(kind, **more)
-        del self.take
+        del self.handle
 
 
 def turns() -> dict[str, tuple[Message, State, Outcome]]:
@@ -82,12 +82,12 @@ CREATING = {"created", "with a block"}
 def batch(
     kind: str, pointers: Pointers | None = POINTERS, *, version: int | None = VERSION, same_number: int = 3
 ) -> Batch:
-    told, state, outcome = TURNS[kind]
+    sent, state, outcome = TURNS[kind]
     if state.release is not None:
         state = replace(state, release_version=version)
     changes = changes_of(outcome)
     assert changes is not None
-    loaded = Loaded(query=query_of(told), state=state, logged=False, rejected=False, same_number=same_number)
+    loaded = Loaded(query=query_of(sent), state=state, logged=False, rejected=False, same_number=same_number)
     return batch_of(changes, loaded, pointers)
 
 

@@ -34,7 +34,7 @@ from worker.telemetry import LogEvent, Metrics
 P0, P1 = Partition("in", 0), Partition("in", 1)
 
 
-class Scene:
+class Harness:
     """A consumer on scripted edges. `run` keeps it running for the length of a block."""
 
     def __init__(
@@ -103,220 +103,220 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 async def test_completed_offsets_are_committed_before_leaving() -> None:
-    scene = Scene(created("a", offset=0), created("b", offset=1), created("c", offset=7, partition=1))
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 2, P1: 8})
-    assert scene.source.stopped
-    assert len(scene.publisher.published) == 3
+    harness = Harness(created("a", offset=0), created("b", offset=1), created("c", offset=7, partition=1))
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 2, P1: 8})
+    assert harness.source.stopped
+    assert len(harness.publisher.published) == 3
 
 
 async def test_offset_waits_for_every_record_before_it() -> None:
     """Invariant 1, and "a record skipped by commits out of order"."""
-    scene = Scene(created("slow", offset=0), created("fast", offset=1), created("other", offset=5, partition=1))
-    scene.store.faults.extend([Unavailable("down")] * 3)  # for the first tries of all three
-    async with scene.running():
-        await until(lambda: bool(scene.source.commits))
-        for commit in scene.source.commits:
+    harness = Harness(created("slow", offset=0), created("fast", offset=1), created("other", offset=5, partition=1))
+    harness.store.faults.extend([Unavailable("down")] * 3)  # for the first tries of all three
+    async with harness.running():
+        await until(lambda: bool(harness.source.commits))
+        for commit in harness.source.commits:
             assert commit.get(P0) in {None, 1, 2}
-        await until(lambda: scene.source.committed == {P0: 2, P1: 6})
+        await until(lambda: harness.source.committed == {P0: 2, P1: 6})
 
 
 async def test_offset_waits_for_the_acknowledged_publication() -> None:
-    scene = Scene(created("a", offset=0))
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: bool(scene.store.written))
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 20)
-        assert scene.source.commits == []
-        scene.publisher.monitor.set()
-        await until(lambda: scene.source.committed == {P0: 1})
+    harness = Harness(created("a", offset=0))
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: bool(harness.store.written))
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 20)
+        assert harness.source.commits == []
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 1})
 
 
 async def test_revocation_finishes_and_commits_begun_work_only() -> None:
     """The lane's second record is not begun any more: whoever has the partition next will do it."""
-    scene = Scene(created("a", offset=0), created("a", offset=1))
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: bool(scene.store.written))
-        revoking = asyncio.ensure_future(scene.revoke(P0, P1))
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 20)
+    harness = Harness(created("a", offset=0), created("a", offset=1))
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: bool(harness.store.written))
+        revoking = asyncio.ensure_future(harness.revoke(P0, P1))
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 20)
         assert not revoking.done()
-        scene.publisher.monitor.set()
+        harness.publisher.acknowledging.set()
         await revoking
-        assert scene.source.committed == {P0: 1}
-        assert len(scene.store.written) == 1
+        assert harness.source.committed == {P0: 1}
+        assert len(harness.store.written) == 1
 
 
 async def test_revocation_does_not_disturb_other_partitions() -> None:
-    scene = Scene(created("goes", offset=0), created("stays", offset=0, partition=1))
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: len(scene.store.written) == 2)
-        revoking = asyncio.ensure_future(scene.revoke(P0))
-        scene.publisher.monitor.set()
+    harness = Harness(created("goes", offset=0), created("stays", offset=0, partition=1))
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: len(harness.store.written) == 2)
+        revoking = asyncio.ensure_future(harness.revoke(P0))
+        harness.publisher.acknowledging.set()
         await revoking
-        await until(lambda: scene.source.committed == {P0: 1, P1: 1})
-        scene.source.records.append(created("more", offset=1, partition=1))
-        await until(lambda: scene.source.committed[P1] == 2)
+        await until(lambda: harness.source.committed == {P0: 1, P1: 1})
+        harness.source.records.append(created("more", offset=1, partition=1))
+        await until(lambda: harness.source.committed[P1] == 2)
 
 
 async def test_returning_partition_is_read_from_its_commit() -> None:
-    scene = Scene(created("a", offset=0))
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 1})
-        await scene.revoke(P0)
-        assert scene.source.on_assigned is not None
-        await scene.source.on_assigned([P0])
-        scene.source.records.append(created("a", offset=0))  # as if the commit had been lost
-        scene.source.commits.clear()
-        await until(lambda: scene.source.committed == {P0: 1})
+    harness = Harness(created("a", offset=0))
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 1})
+        await harness.revoke(P0)
+        assert harness.source.on_assigned is not None
+        await harness.source.on_assigned([P0])
+        harness.source.records.append(created("a", offset=0))  # as if the commit had been lost
+        harness.source.commits.clear()
+        await until(lambda: harness.source.committed == {P0: 1})
 
 
 async def test_unfinished_work_is_dropped_and_not_committed() -> None:
-    scene = Scene(created("a", offset=0))
-    scene.publisher.monitor.clear()
-    object.__setattr__(scene.consumer._bounds, "drain_timeout_seconds", 0.0)
-    async with scene.running():
-        await until(lambda: bool(scene.store.written))
-        await scene.revoke(P0)
-        scene.publisher.monitor.set()
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 20)
-    assert scene.source.commits == []
+    harness = Harness(created("a", offset=0))
+    harness.publisher.acknowledging.clear()
+    object.__setattr__(harness.consumer._bounds, "drain_timeout_seconds", 0.0)
+    async with harness.running():
+        await until(lambda: bool(harness.store.written))
+        await harness.revoke(P0)
+        harness.publisher.acknowledging.set()
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 20)
+    assert harness.source.commits == []
 
 
 async def test_failed_commit_is_repaired_by_the_next() -> None:
     """ "A consumer stuck after a failed commit": the next one carries what the failed one did not."""
-    scene = Scene(created("a", offset=0))
-    scene.source.commit_faults.extend([Unavailable("no coordinator"), PartitionsLost("rebalanced")])
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 1})
-    assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "Unavailable"}) == 1
-    assert scene.metrics.registry.get_sample_value("rudder_commits_total", {"result": "PartitionsLost"}) == 1
+    harness = Harness(created("a", offset=0))
+    harness.source.commit_faults.extend([Unavailable("no coordinator"), PartitionsLost("rebalanced")])
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 1})
+    assert harness.metrics.registry.get_sample_value("rudder_commits_total", {"result": "Unavailable"}) == 1
+    assert harness.metrics.registry.get_sample_value("rudder_commits_total", {"result": "PartitionsLost"}) == 1
 
 
 async def test_full_budget_stops_fetching_but_not_polling() -> None:
     """Back-pressure, not memory; and a member that stops polling would be thrown out of its group."""
     records = [created(f"r{number}", offset=number // 2, partition=number % 2) for number in range(10)]
-    scene = Scene(*records, records_max=3)
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: scene.source.polls.count(0) >= 3)
-        fetched = 10 - len(scene.source.records)
+    harness = Harness(*records, records_max=3)
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: harness.source.polls.count(0) >= 3)
+        fetched = 10 - len(harness.source.records)
         assert 1 <= fetched <= 3
-        assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == fetched
-        scene.publisher.monitor.set()
-        await until(lambda: scene.source.committed == {P0: 5, P1: 5})
-    assert max(scene.source.polls) <= 3
-    assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+        assert harness.metrics.registry.get_sample_value("rudder_in_flight_records") == fetched
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 5, P1: 5})
+    assert max(harness.source.polls) <= 3
+    assert harness.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
 
 
 async def test_bytes_limit_the_records_in_flight() -> None:
     size = len(created("r0", offset=0).value or b"")
-    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(10)), bytes_max=2 * size)
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: 0 in scene.source.polls)
-        scene.publisher.monitor.set()
-        await until(lambda: scene.source.committed == {P0: 10})
+    harness = Harness(*(created(f"r{offset}", offset=offset) for offset in range(10)), bytes_max=2 * size)
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: 0 in harness.source.polls)
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 10})
 
 
 async def test_unavailable_broker_is_polled_again() -> None:
-    scene = Scene(created("a", offset=0))
-    scene.source.poll_faults.extend([Unavailable("away")] * 5)
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 1})
+    harness = Harness(created("a", offset=0))
+    harness.source.poll_faults.extend([Unavailable("away")] * 5)
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 1})
 
 
 async def test_fatal_client_error_ends_the_worker() -> None:
     """It would otherwise poll, live, and do nothing, and no orchestrator would know."""
-    scene = Scene()
-    scene.source.poll_faults.append(FatalClientError("refused for good"))
+    harness = Harness()
+    harness.source.poll_faults.append(FatalClientError("refused for good"))
     with pytest.raises(ExceptionGroup) as raised:
-        async with scene.running():
+        async with harness.running():
             await asyncio.Event().wait()
     assert raised.group_contains(FatalClientError, match="refused for good")
-    assert scene.source.stopped
+    assert harness.source.stopped
 
 
 async def test_stop_drains_and_commits() -> None:
-    scene = Scene(created("done", offset=0), created("waiting", offset=1))
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 2})
-        scene.store.faults.extend([Unavailable("down")] * 100_000)
-        scene.source.records.append(created("waiting", offset=2))
-        begun = scene.store.begun
-        await until(lambda: scene.store.begun > begun + 3)
-    assert scene.source.committed == {P0: 2}
-    assert scene.source.stopped
+    harness = Harness(created("done", offset=0), created("waiting", offset=1))
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 2})
+        harness.store.faults.extend([Unavailable("down")] * 100_000)
+        harness.source.records.append(created("waiting", offset=2))
+        begun = harness.store.begun
+        await until(lambda: harness.store.begun > begun + 3)
+    assert harness.source.committed == {P0: 2}
+    assert harness.source.stopped
 
 
 async def test_record_before_the_assignment_callback_is_kept() -> None:
     """aiokafka assigns first and calls back later; what is fetched in between has moved the position already."""
-    scene = Scene()
-    await scene.consumer.join()
-    scene.source.records.append(created("early", offset=0))
+    harness = Harness()
+    await harness.consumer.join()
+    harness.source.records.append(created("early", offset=0))
     async with asyncio.TaskGroup() as group:
-        group.create_task(scene.consumer.run(scene.stop))
-        await until(lambda: bool(scene.store.written))
-        assert scene.source.on_assigned is not None
-        await scene.source.on_assigned([P0])
-        await until(lambda: scene.source.committed == {P0: 1})
-        scene.stop.set()
+        group.create_task(harness.consumer.run(harness.stop))
+        await until(lambda: bool(harness.store.written))
+        assert harness.source.on_assigned is not None
+        await harness.source.on_assigned([P0])
+        await until(lambda: harness.source.committed == {P0: 1})
+        harness.stop.set()
 
 
 async def test_unexpected_error_ends_the_worker() -> None:
     """No silent death: a lane that breaks must not leave a worker that polls and does nothing."""
-    scene = Scene(created("a", offset=0))
+    harness = Harness(created("a", offset=0))
 
     async def broken(*_: object) -> None:
         raise LookupError("a fault in the worker")
 
-    scene.consumer._delivery.deliver = broken  # type: ignore[assignment,method-assign]
+    harness.consumer._delivery.deliver = broken  # type: ignore[assignment,method-assign]
     with pytest.raises(ExceptionGroup) as raised:
-        async with scene.running():
+        async with harness.running():
             await asyncio.Event().wait()
     assert raised.group_contains(LookupError)
-    assert scene.source.stopped
-    assert scene.source.commits == []
+    assert harness.source.stopped
+    assert harness.source.commits == []
 
 
 async def test_publisher_fault_ends_neither_worker_nor_partition() -> None:
     """What cannot be published of one release is a dead letter, and the releases beside and behind it go on."""
-    scene = Scene(created("a", offset=0), created("b", offset=1), created("a", offset=2))
-    publish = scene.publisher.publish
+    harness = Harness(created("a", offset=0), created("b", offset=1), created("a", offset=2))
+    publish = harness.publisher.publish
 
     async def broken_for_a(outgoing: Sequence[OutgoingRecord]) -> None:
         if any(one.topic == "releases" and one.key == str(uuid5(NAMESPACE, "a")).encode() for one in outgoing):
             raise LookupError("a fault in the publisher")
         await publish(outgoing)
 
-    scene.publisher.publish = broken_for_a  # type: ignore[method-assign]
+    harness.publisher.publish = broken_for_a  # type: ignore[method-assign]
     with capture_logs():
-        async with scene.running():
-            await until(lambda: scene.source.committed == {P0: 3})
-    assert [one.topic for one in scene.publisher.published].count("dead-letters") == 2
-    assert scene.metrics.registry.get_sample_value("rudder_publish_failures_total") == 2
+        async with harness.running():
+            await until(lambda: harness.source.committed == {P0: 3})
+    assert [one.topic for one in harness.publisher.published].count("dead-letters") == 2
+    assert harness.metrics.registry.get_sample_value("rudder_publish_failures_total") == 2
 
 
 async def test_breaker_opens_for_events_that_cannot_be_published() -> None:
     """A fault of the worker's own must not turn a topic into dead letters."""
-    scene = Scene(*(created(f"r{offset}", offset=offset) for offset in range(60)), breaker_events=10)
-    publish = scene.publisher.publish
+    harness = Harness(*(created(f"r{offset}", offset=offset) for offset in range(60)), breaker_events=10)
+    publish = harness.publisher.publish
 
     async def broken(outgoing: Sequence[OutgoingRecord]) -> None:
         if any(one.topic == "releases" for one in outgoing):
             raise LookupError("a fault in the publisher")
         await publish(outgoing)
 
-    scene.publisher.publish = broken  # type: ignore[method-assign]
+    harness.publisher.publish = broken  # type: ignore[method-assign]
     with capture_logs():
-        async with scene.running():
-            await until(lambda: is_open(scene))
-    assert scene.breaker.tripped is not None
-    assert scene.breaker.tripped.reasons == {"processing_error": scene.breaker.tripped.rejected}
+        async with harness.running():
+            await until(lambda: is_open(harness))
+    assert harness.breaker.tripped is not None
+    assert harness.breaker.tripped.reasons == {"processing_error": harness.breaker.tripped.rejected}
 
 
 async def test_records_with_one_identity_are_decided_in_offset_order() -> None:
@@ -334,17 +334,17 @@ async def test_records_with_one_identity_are_decided_in_offset_order() -> None:
         value=other.value,
         headers=tuple((name, b"first in/0@2" if name == "ce_id" else value) for name, value in other.headers),
     )
-    scene = Scene(first, blocking, same_identity)
-    scene.publisher.monitor.clear()  # the first of its lane is held, and so is the second, which has the identity
-    async with scene.running():
-        await until(lambda: len(scene.store.written) == 1)
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 20)
-        assert len(scene.store.written) == 1
-        scene.publisher.monitor.set()
-        await until(lambda: scene.source.committed == {P0: 4})
-    assert scene.store.offsets == [0, 2, 3]
-    assert scene.consumer._claims == {}
+    harness = Harness(first, blocking, same_identity)
+    harness.publisher.acknowledging.clear()  # holds the first of its key, and the second with the identity
+    async with harness.running():
+        await until(lambda: len(harness.store.written) == 1)
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 20)
+        assert len(harness.store.written) == 1
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 4})
+    assert harness.store.offsets == [0, 2, 3]
+    assert harness.consumer._claims == {}
 
 
 def on_track(track: str, record: Record) -> Record:
@@ -358,17 +358,17 @@ async def test_records_with_one_release_number_are_decided_in_offset_order() -> 
     """
     tracks = {"first": "main", "second": "Main ", "third": "other", "fourth": "ma\u00efn"}
     records = [on_track(track, created(name, offset=offset)) for offset, (name, track) in enumerate(tracks.items())]
-    scene = Scene(*records)
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: len(scene.store.written) == 2)
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 20)
-        assert scene.store.offsets == [0, 2]
-        scene.publisher.monitor.set()
-        await until(lambda: scene.source.committed == {P0: 4})
-    assert scene.store.offsets == [0, 2, 1, 3]
-    assert scene.consumer._claims == {}
+    harness = Harness(*records)
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: len(harness.store.written) == 2)
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 20)
+        assert harness.store.offsets == [0, 2]
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 4})
+    assert harness.store.offsets == [0, 2, 1, 3]
+    assert harness.consumer._claims == {}
 
 
 async def test_tombstones_are_skipped_and_counted() -> None:
@@ -381,128 +381,128 @@ async def test_tombstones_are_skipped_and_counted() -> None:
         replace(event, offset=3, value=b"", headers=()),
         replace(event, offset=4, value=None, key=b"k", headers=(("rudder-redrive", b""),)),
     ]
-    scene = Scene(*records, breaker_events=2)
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 5})
-    assert scene.store.offsets == [1, 3]
-    assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases", "dead-letters"]
-    assert scene.metrics.registry.get_sample_value("rudder_tombstones_total") == 3
-    assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
-    assert scene.breaker.tripped is None
+    harness = Harness(*records, breaker_events=2)
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 5})
+    assert harness.store.offsets == [1, 3]
+    assert [outgoing_record.topic for outgoing_record in harness.publisher.published] == ["releases", "dead-letters"]
+    assert harness.metrics.registry.get_sample_value("rudder_tombstones_total") == 3
+    assert harness.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+    assert harness.breaker.tripped is None
 
 
 async def test_unfinished_record_limits_the_records_behind_it() -> None:
     """Memory is bounded by settings: the offsets behind it are remembered, so no more are fetched than may be."""
-    scene = Scene(commit_lag_records_max=4)
-    scene.publisher.monitor.clear()
-    scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4))
-    async with scene.running():
-        await until(lambda: not scene.source.records)
-        scene.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4, 8))
-        await until(lambda: scene.source.paused.count(frozenset({P0})) >= 3)
-        assert len(scene.source.records) == 4
-        scene.publisher.monitor.set()
-        await until(lambda: scene.source.committed == {P0: 8})
+    harness = Harness(commit_lag_records_max=4)
+    harness.publisher.acknowledging.clear()
+    harness.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4))
+    async with harness.running():
+        await until(lambda: not harness.source.records)
+        harness.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4, 8))
+        await until(lambda: harness.source.paused.count(frozenset({P0})) >= 3)
+        assert len(harness.source.records) == 4
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 8})
 
 
 async def test_lower_offsets_of_a_new_log_are_followed() -> None:
     """A topic that was cut or made anew begins again at a lower offset; that is a new log, not a fault."""
-    scene = Scene(created("a", offset=7))
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 8})
-        scene.source.records.append(created("b", offset=0))
-        await until(lambda: scene.source.commits[-1] == {P0: 1})
+    harness = Harness(created("a", offset=7))
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 8})
+        harness.source.records.append(created("b", offset=0))
+        await until(lambda: harness.source.commits[-1] == {P0: 1})
 
 
 async def test_blocked_release_stops_only_its_own_partition() -> None:
     """All that comes after it waits in the topic: the room that it takes is bounded, and the rest is the others'."""
-    scene = Scene(records_max=8)
+    harness = Harness(records_max=8)
     stuck = [created("stuck", offset=offset) for offset in range(20)]
-    scene.source.records.extend(stuck)
+    harness.source.records.extend(stuck)
     held = asyncio.Event()
-    publish = scene.publisher.publish
+    publish = harness.publisher.publish
 
     async def publish_all_but_one(outgoing: Sequence[OutgoingRecord]) -> None:
         if any(outgoing_record.key == str(uuid5(NAMESPACE, "stuck")).encode() for outgoing_record in outgoing):
             await held.wait()
         await publish(outgoing)
 
-    scene.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
-    async with scene.running():
-        await until(lambda: any(P0 in paused for paused in scene.source.paused))
-        scene.source.records.extend(created(f"r{offset}", offset=offset, partition=1) for offset in range(40))
-        await until(lambda: scene.source.committed.get(P1) == 40)
-        assert P0 not in scene.source.committed
-        assert sum(record.partition == 0 for record in scene.source.records) >= 20 - 8
+    harness.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
+    async with harness.running():
+        await until(lambda: any(P0 in paused for paused in harness.source.paused))
+        harness.source.records.extend(created(f"r{offset}", offset=offset, partition=1) for offset in range(40))
+        await until(lambda: harness.source.committed.get(P1) == 40)
+        assert P0 not in harness.source.committed
+        assert sum(record.partition == 0 for record in harness.source.records) >= 20 - 8
         held.set()
-        await until(lambda: scene.source.committed == {P0: 20, P1: 40})
+        await until(lambda: harness.source.committed == {P0: 20, P1: 40})
 
 
 async def test_head_of_line_blocking_is_logged_once_and_measured() -> None:
     """The operator sees which one it is, and when it is over."""
-    scene = Scene(created("a", offset=5), created("b", offset=6), created("c", offset=7))
+    harness = Harness(created("a", offset=5), created("b", offset=6), created("c", offset=7))
     held = asyncio.Event()
-    publish = scene.publisher.publish
+    publish = harness.publisher.publish
 
     async def publish_all_but_one(outgoing: Sequence[OutgoingRecord]) -> None:
         if any(outgoing_record.key == str(uuid5(NAMESPACE, "a")).encode() for outgoing_record in outgoing):
             await held.wait()
         await publish(outgoing)
 
-    scene.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
+    harness.publisher.publish = publish_all_but_one  # type: ignore[method-assign]
     with capture_logs() as logs:
-        async with scene.running():
-            await until(lambda: len(scene.store.written) == 3)
-            scene.clock.now_seconds += 1.0
-            polled = len(scene.source.polls)
-            await until(lambda: len(scene.source.polls) > polled + 2)
-            scene.clock.now_seconds += 60.0
-            polled = len(scene.source.polls)
-            await until(lambda: len(scene.source.polls) > polled + 5)
-            shown = generate_latest(scene.metrics.registry).decode()
+        async with harness.running():
+            await until(lambda: len(harness.store.written) == 3)
+            harness.clock.now_seconds += 1.0
+            polled = len(harness.source.polls)
+            await until(lambda: len(harness.source.polls) > polled + 2)
+            harness.clock.now_seconds += 60.0
+            polled = len(harness.source.polls)
+            await until(lambda: len(harness.source.polls) > polled + 5)
+            shown = generate_latest(harness.metrics.registry).decode()
             assert "rudder_commit_lag_records 3.0" in shown
             assert float(re.findall(r"^rudder_commit_blocked_seconds (\S+)$", shown, re.MULTILINE)[0]) >= 60.0
             held.set()
-            await until(lambda: scene.source.committed == {P0: 8})
-            polled = len(scene.source.polls)
-            await until(lambda: len(scene.source.polls) > polled + 2)
-            assert "rudder_commit_blocked_seconds 0.0" in generate_latest(scene.metrics.registry).decode()
-    [told] = [line for line in logs if line["event"] == LogEvent.COMMIT_BLOCKED]
-    assert (told["topic"], told["partition"], told["offset"], told["records_behind"]) == ("in", 0, 5, 2)
+            await until(lambda: harness.source.committed == {P0: 8})
+            polled = len(harness.source.polls)
+            await until(lambda: len(harness.source.polls) > polled + 2)
+            assert "rudder_commit_blocked_seconds 0.0" in generate_latest(harness.metrics.registry).decode()
+    [sent] = [line for line in logs if line["event"] == LogEvent.COMMIT_BLOCKED]
+    assert (sent["topic"], sent["partition"], sent["offset"], sent["records_behind"]) == ("in", 0, 5, 2)
     [over] = [line for line in logs if line["event"] == LogEvent.COMMIT_UNBLOCKED]
     assert (over["partition"], over["offset"]) == (0, 5)
 
 
-def is_open(scene: Scene) -> bool:
-    return scene.metrics.registry.get_sample_value("rudder_breaker_open") == 1
+def is_open(harness: Harness) -> bool:
+    return harness.metrics.registry.get_sample_value("rudder_breaker_open") == 1
 
 
 async def test_open_breaker_begins_nothing_and_stays_in_the_group() -> None:
     """What is under way is finished and committed, the rest stays in the topic; partitions that come later as well."""
     good = [created(f"r{offset}", offset=offset) for offset in range(4)]
     bad = [garbage(offset=offset) for offset in range(4, 100)]
-    scene = Scene(*good, *bad, created("other", offset=0, partition=1), breaker_events=10)
+    harness = Harness(*good, *bad, created("other", offset=0, partition=1), breaker_events=10)
     with capture_logs() as logs:
-        async with scene.running():
-            await until(lambda: is_open(scene) and scene.source.committed.get(P0, 0) >= 10)
-            polled = len(scene.source.polls)
-            await until(lambda: len(scene.source.polls) > polled + 20)
-            assert set(scene.source.polls[-20:]) == {0}, "it shows that it lives, and fetches nothing"
-            assert not scene.source.stopped
-            assert scene.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
-            written = len(scene.store.written)
+        async with harness.running():
+            await until(lambda: is_open(harness) and harness.source.committed.get(P0, 0) >= 10)
+            polled = len(harness.source.polls)
+            await until(lambda: len(harness.source.polls) > polled + 20)
+            assert set(harness.source.polls[-20:]) == {0}, "it shows that it lives, and fetches nothing"
+            assert not harness.source.stopped
+            assert harness.metrics.registry.get_sample_value("rudder_in_flight_records") == 0
+            written = len(harness.store.written)
             assert written <= 10 + 8, "the window, and what was in a transaction"
-            assert scene.source.on_assigned is not None
-            await scene.revoke(P0, P1)
-            scene.source.records.append(created("later", offset=7, partition=1))
-            await scene.source.on_assigned([P1])
-            polled = len(scene.source.polls)
-            await until(lambda: len(scene.source.polls) > polled + 20)
-            assert len(scene.store.written) == written
-    assert scene.source.stopped, "and it stops in order"
+            assert harness.source.on_assigned is not None
+            await harness.revoke(P0, P1)
+            harness.source.records.append(created("later", offset=7, partition=1))
+            await harness.source.on_assigned([P1])
+            polled = len(harness.source.polls)
+            await until(lambda: len(harness.source.polls) > polled + 20)
+            assert len(harness.store.written) == written
+    assert harness.source.stopped, "and it stops in order"
     done = [log["offset"] for log in logs if log["event"] == LogEvent.MESSAGE_COMPLETED and log["partition"] == 0]
-    assert scene.source.committed[P0] == max(done) + 1 == len(done)
-    assert P1 not in scene.source.committed or scene.source.committed[P1] == 1
+    assert harness.source.committed[P0] == max(done) + 1 == len(done)
+    assert P1 not in harness.source.committed or harness.source.committed[P1] == 1
     [opened] = [log for log in logs if log["event"] == LogEvent.BREAKER_OPENED]
     assert (opened["log_level"], opened["rejected"], opened["events"]) == ("error", 6, 10)
     assert opened["reasons"] == {"malformed_json": 6}
@@ -515,47 +515,47 @@ async def test_half_rejected_events_do_not_open_the_breaker() -> None:
         (garbage if offset % 2 else lambda offset: created(f"r{offset}", offset=offset))(offset=offset)
         for offset in range(60)
     ]
-    scene = Scene(*records, breaker_events=10)
-    async with scene.running():
-        await until(lambda: scene.source.committed.get(P0) == len(records))
-        assert not is_open(scene)
+    harness = Harness(*records, breaker_events=10)
+    async with harness.running():
+        await until(lambda: harness.source.committed.get(P0) == len(records))
+        assert not is_open(harness)
 
 
 async def test_opening_breaker_drains_first() -> None:
     """As on a revocation: what is written is told before the offsets are committed."""
-    scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: is_open(scene))
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 20)  # the loop comes round, however long that takes
-        assert scene.source.commits == []
-        scene.publisher.monitor.set()
-        await until(lambda: bool(scene.source.commits))
-        assert scene.source.committed[P0] == len(scene.store.written) == len(scene.publisher.published)
+    harness = Harness(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: is_open(harness))
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 20)  # the loop comes round, however long that takes
+        assert harness.source.commits == []
+        harness.publisher.acknowledging.set()
+        await until(lambda: bool(harness.source.commits))
+        assert harness.source.committed[P0] == len(harness.store.written) == len(harness.publisher.published)
 
 
 async def test_open_breaker_clears_the_blocking_gauges() -> None:
     """The gauges tell of nothing any more: an alert would never end."""
-    scene = Scene(garbage(offset=0), breaker_events=3)
-    scene.publisher.monitor.clear()
-    async with scene.running():
-        await until(lambda: len(scene.source.polls) > 3)
-        scene.clock.now_seconds += 60.0
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 3)
-        assert scene.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 60.0
-        scene.source.records += [garbage(offset=offset) for offset in range(1, 20)]
-        await until(lambda: is_open(scene))
-        scene.publisher.monitor.set()
-        await until(lambda: bool(scene.source.commits))
-        polled = len(scene.source.polls)
-        await until(lambda: len(scene.source.polls) > polled + 2)
-        assert scene.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 0
+    harness = Harness(garbage(offset=0), breaker_events=3)
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: len(harness.source.polls) > 3)
+        harness.clock.now_seconds += 60.0
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 3)
+        assert harness.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 60.0
+        harness.source.records += [garbage(offset=offset) for offset in range(1, 20)]
+        await until(lambda: is_open(harness))
+        harness.publisher.acknowledging.set()
+        await until(lambda: bool(harness.source.commits))
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 2)
+        assert harness.metrics.registry.get_sample_value("rudder_commit_blocked_seconds") == 0
 
 
 async def test_different_commit_failure_is_logged_again() -> None:
-    scene = Scene(created("r", offset=0))
+    harness = Harness(created("r", offset=0))
 
     def failure(cause: Exception) -> Unavailable:
         error = Unavailable(f"offsets cannot be committed: {cause!r}")
@@ -563,72 +563,72 @@ async def test_different_commit_failure_is_logged_again() -> None:
         return error
 
     causes = [TimeoutError(), TimeoutError(), PermissionError(), PermissionError(), TimeoutError()]
-    scene.source.commit_faults.extend(map(failure, causes))
+    harness.source.commit_faults.extend(map(failure, causes))
     with capture_logs() as logs:
-        async with scene.running():
-            await until(lambda: scene.source.committed == {P0: 1})
-    told = [log["cause"] for log in logs if log["event"] == LogEvent.COMMIT_FAILED]
-    assert [cause.rpartition(" ")[2] for cause in told] == ["TimeoutError()", "PermissionError()", "TimeoutError()"]
+        async with harness.running():
+            await until(lambda: harness.source.committed == {P0: 1})
+    sent = [log["cause"] for log in logs if log["event"] == LogEvent.COMMIT_FAILED]
+    assert [cause.rpartition(" ")[2] for cause in sent] == ["TimeoutError()", "PermissionError()", "TimeoutError()"]
 
 
 async def test_outage_and_its_blocked_records_are_logged_once() -> None:
     """And not once more for each partition when it is over, before anything could be done."""
-    scene = Scene(created("r", offset=0))
-    scene.store.down = Unavailable("connection refused")
+    harness = Harness(created("r", offset=0))
+    harness.store.down = Unavailable("connection refused")
     with capture_logs() as logs:
-        async with scene.running():
-            await until(lambda: scene.clock.now_seconds > 1000.0 + 3600.0)
-            scene.store.down = None
-            await until(lambda: scene.source.committed == {P0: 1})
+        async with harness.running():
+            await until(lambda: harness.clock.now_seconds > 1000.0 + 3600.0)
+            harness.store.down = None
+            await until(lambda: harness.source.committed == {P0: 1})
     assert [log for log in logs if log["event"] == LogEvent.COMMIT_BLOCKED] == []
 
 
 @pytest.mark.parametrize("how", ["revocation", "stop"])
 async def test_final_commit_is_attempted_during_an_outage(how: str) -> None:
     """An outage is over before anybody knows: the last commit is attempted in any case, within its timeout."""
-    scene = Scene(created("a", offset=0))
-    scene.source.commit_faults.extend([Unavailable("no coordinator")] * 10_000)  # and so the broker is suspected
-    scene.publisher.down = Unavailable("no broker")
-    async with scene.running():
-        await until(lambda: bool(scene.publisher.published) and len(scene.source.commit_faults) < 10_000)
-        waiting = asyncio.ensure_future(scene.monitors.broker.wait_until_available(LinkedEvent()))
-        await until(lambda: scene.monitors.broker.in_outage)
-        scene.source.commit_faults.clear()
+    harness = Harness(created("a", offset=0))
+    harness.source.commit_faults.extend([Unavailable("no coordinator")] * 10_000)  # and so the broker is suspected
+    harness.publisher.down = Unavailable("no broker")
+    async with harness.running():
+        await until(lambda: bool(harness.publisher.published) and len(harness.source.commit_faults) < 10_000)
+        waiting = asyncio.ensure_future(harness.monitors.broker.wait_until_available(LinkedEvent()))
+        await until(lambda: harness.monitors.broker.in_outage)
+        harness.source.commit_faults.clear()
         if how == "revocation":
-            await scene.revoke(P0, P1)
-            assert scene.source.committed == {P0: 1}
-        scene.publisher.down = None
+            await harness.revoke(P0, P1)
+            assert harness.source.committed == {P0: 1}
+        harness.publisher.down = None
         await waiting
-    assert scene.source.committed == {P0: 1}
+    assert harness.source.committed == {P0: 1}
 
 
 async def test_revocation_waits_for_the_commit_in_progress() -> None:
     """An older commit that lands after the partition was given up would take the next member's offsets back."""
-    scene = Scene(created("a", offset=0))
+    harness = Harness(created("a", offset=0))
     answering, asked = asyncio.Event(), asyncio.Event()
-    commit = scene.source.commit
+    commit = harness.source.commit
 
     async def slow(offsets: Mapping[Partition, int]) -> None:
         asked.set()
         await answering.wait()
         await commit(offsets)
 
-    scene.source.commit = slow  # type: ignore[method-assign]
-    async with scene.running():
+    harness.source.commit = slow  # type: ignore[method-assign]
+    async with harness.running():
         await asked.wait()
-        revoking = asyncio.ensure_future(scene.revoke(P0, P1))
+        revoking = asyncio.ensure_future(harness.revoke(P0, P1))
         for _ in range(50):
             await asyncio.sleep(0)
         assert not revoking.done()
         answering.set()
         await revoking
-        assert scene.source.commits == [{P0: 1}]
+        assert harness.source.commits == [{P0: 1}]
 
 
 async def test_open_breaker_keeps_a_partition_until_its_commit() -> None:
     """A commit that fails is made up for; what was finished would otherwise come again after the restart."""
-    scene = Scene(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
-    scene.source.commit_faults.extend([Unavailable("no coordinator")] * 3)
-    async with scene.running():
-        await until(lambda: is_open(scene) and not scene.source.commit_faults and bool(scene.source.commits))
-        assert scene.source.committed[P0] == len(scene.store.written)
+    harness = Harness(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
+    harness.source.commit_faults.extend([Unavailable("no coordinator")] * 3)
+    async with harness.running():
+        await until(lambda: is_open(harness) and not harness.source.commit_faults and bool(harness.source.commits))
+        assert harness.source.committed[P0] == len(harness.store.written)

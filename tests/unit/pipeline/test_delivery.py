@@ -32,7 +32,7 @@ from worker.rules.state import Applied, Duplicate, Outcome, Rejected, State
 from worker.telemetry import LogEvent, Metrics
 
 
-class Scene:
+class Harness:
     """One message, and everything it meets."""
 
     def __init__(self, *store_faults: Exception | None, publisher_faults: tuple[Exception, ...] = ()) -> None:
@@ -61,100 +61,100 @@ class Scene:
 
 
 async def test_event_is_written_and_published_once() -> None:
-    scene = Scene()
-    assert isinstance(await scene.deliver(), Applied)
-    assert scene.store.begun == len(scene.store.written) == 1
-    assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases"]
-    assert scene.clock.waits_seconds == []
+    harness = Harness()
+    assert isinstance(await harness.deliver(), Applied)
+    assert harness.store.begun == len(harness.store.written) == 1
+    assert [outgoing_record.topic for outgoing_record in harness.publisher.published] == ["releases"]
+    assert harness.clock.waits_seconds == []
 
 
 @pytest.mark.parametrize("fault", [Unavailable("down"), ConfigurationError("the password was changed"), MemoryError()])
 async def test_transient_failure_is_retried_without_limit(fault: Exception) -> None:
     """Only what can never succeed is dead-lettered: a database that is away for an hour costs no event."""
-    scene = Scene(*[fault] * 200)
-    assert isinstance(await scene.deliver(), Applied)
-    assert scene.store.begun == 201
-    assert scene.reasons() == []
+    harness = Harness(*[fault] * 200)
+    assert isinstance(await harness.deliver(), Applied)
+    assert harness.store.begun == 201
+    assert harness.reasons() == []
 
 
 async def test_retry_delay_grows_to_a_ceiling() -> None:
-    scene = Scene(*[Unavailable("down")] * 6)
-    await scene.deliver()
-    assert scene.clock.waits_seconds == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
+    harness = Harness(*[Unavailable("down")] * 6)
+    await harness.deliver()
+    assert harness.clock.waits_seconds == [0.75, 1.5, 3.0, 6.0, 6.0, 6.0]
 
 
 async def test_outage_costs_no_attempt_and_no_backoff() -> None:
     """What explains the failure is said once, by the gate; and when it is over the message does not wait on top."""
-    scene = Scene(*[Unavailable("a lock")] * 5)
+    harness = Harness(*[Unavailable("a lock")] * 5)
     with capture_logs() as logs:
-        delivering = asyncio.ensure_future(scene.deliver())
-        while scene.store.begun < 5:
+        delivering = asyncio.ensure_future(harness.deliver())
+        while harness.store.begun < 5:
             await asyncio.sleep(0)
-        scene.store.faults.clear()
-        scene.store.down = Unavailable("connection refused")
-        while scene.store.pings < 50:
+        harness.store.faults.clear()
+        harness.store.down = Unavailable("connection refused")
+        while harness.store.pings < 50:
             await asyncio.sleep(0)
-        assert scene.store.begun == 5, "it found out, and tries no more"
-        assert scene.lease.running == 0
-        scene.store.down = None
-        waited = len(scene.clock.waits_seconds)
+        assert harness.store.begun == 5, "it found out, and tries no more"
+        assert harness.lease.running == 0
+        harness.store.down = None
+        waited = len(harness.clock.waits_seconds)
         assert isinstance(await delivering, Applied)
-    assert scene.store.begun == 6
-    assert len(scene.clock.waits_seconds) <= waited + 1
-    assert max(scene.clock.waits_seconds[-20:]) <= 1.0
+    assert harness.store.begun == 6
+    assert len(harness.clock.waits_seconds) <= waited + 1
+    assert max(harness.clock.waits_seconds[-20:]) <= 1.0
     events = [log["event"] for log in logs if log["event"] != LogEvent.MESSAGE_COMPLETED]
     assert events == [LogEvent.MESSAGE_RETRIED, LogEvent.DEPENDENCY_UNAVAILABLE, LogEvent.DEPENDENCY_AVAILABLE]
 
 
-async def deliver_all(scene: Scene, count: int) -> None:
+async def deliver_all(harness: Harness, count: int) -> None:
     """So many messages at the same time, each of a release of its own."""
     messages = [read(created(f"r{n}", offset=n), event_bytes_max=1_000_000) for n in range(count)]
-    async with probing(scene.monitors):
-        await asyncio.gather(*(scene.delivery.deliver(one, scene.lease, asyncio.Semaphore(1)) for one in messages))
+    async with probing(harness.monitors):
+        await asyncio.gather(*(harness.delivery.deliver(one, harness.lease, asyncio.Semaphore(1)) for one in messages))
 
 
 async def test_failure_of_all_messages_is_logged_once() -> None:
     """A database that answers and will not do, for want of a disk: a thousand messages are one line, and a count."""
-    scene = Scene()
-    scene.store.faults.extend([Unavailable("disk full")] * 1000)
+    harness = Harness()
+    harness.store.faults.extend([Unavailable("disk full")] * 1000)
     with capture_logs() as logs:
-        await deliver_all(scene, 500)
-    told = [log for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED]
-    assert told[0]["lines_left_out"] is None
-    waited_seconds = scene.clock.now_seconds - 1000.0
-    assert 1 <= len(told) <= 1 + waited_seconds / 10
+        await deliver_all(harness, 500)
+    sent = [log for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED]
+    assert sent[0]["lines_left_out"] is None
+    waited_seconds = harness.clock.now_seconds - 1000.0
+    assert 1 <= len(sent) <= 1 + waited_seconds / 10
     assert all(log["event"] in {LogEvent.MESSAGE_RETRIED, LogEvent.MESSAGE_COMPLETED} for log in logs)
 
 
 async def test_reused_identity_is_counted_and_logged_at_intervals() -> None:
     """Both events by type and release; a publisher that does so with each event does not flood the log."""
-    scene = Scene()
+    harness = Harness()
     first = read(created("first", offset=0), event_bytes_max=1_000_000)
     assert isinstance(first.content, Event)
-    entry_of_first = await scene.deliver(first)
+    entry_of_first = await harness.deliver(first)
     assert isinstance(entry_of_first, Applied)
-    scene.store.state = State(activities=entry_of_first.changes.activities)
+    harness.store.state = State(activities=entry_of_first.changes.activities)
     other = created("other", offset=1)
     headers = tuple((name, first.content.id.encode() if name == "ce_id" else value) for name, value in other.headers)
     reusing = read(replace(other, headers=headers), event_bytes_max=1_000_000)
     with capture_logs() as logs:
         for _ in range(3):
-            assert isinstance(await scene.deliver(reusing), Duplicate)
-        assert isinstance(await scene.deliver(first), Duplicate)
+            assert isinstance(await harness.deliver(reusing), Duplicate)
+        assert isinstance(await harness.deliver(first), Duplicate)
     lines = [log for log in logs if log["event"] == LogEvent.IDENTITY_REUSED]
     assert [line["log_level"] for line in lines] == ["warning"]
     assert (lines[0]["first_type"], lines[0]["type"]) == ("dev.rudder.release.created.v1",) * 2
     assert (lines[0]["first_release_id"], lines[0]["release_id"]) == (str(first.release_id), str(reusing.release_id))
-    assert scene.metrics.registry.get_sample_value("rudder_identity_reused_total") == 3
+    assert harness.metrics.registry.get_sample_value("rudder_identity_reused_total") == 3
 
 
 async def test_one_failure_does_not_hide_another() -> None:
     """Beside what ails every message, and is told of one of them, what ails one alone is told of that one."""
-    scene = Scene()
-    scene.store.faults.extend([Unavailable("disk full")] * 1000)
-    scene.publisher.faults.extend([Unavailable("topic dead-letters: not authorized")] * 4)
+    harness = Harness()
+    harness.store.faults.extend([Unavailable("disk full")] * 1000)
+    harness.publisher.faults.extend([Unavailable("topic dead-letters: not authorized")] * 4)
     with capture_logs() as logs:
-        await deliver_all(scene, 500)
+        await deliver_all(harness, 500)
     causes = {log["cause"] for log in logs if log["event"] == LogEvent.MESSAGE_RETRIED}
     assert causes == {"Unavailable: disk full", "Unavailable: topic dead-letters: not authorized"}
 
@@ -162,119 +162,119 @@ async def test_one_failure_does_not_hide_another() -> None:
 async def test_unavailable_dependency_prevents_new_work() -> None:
     """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
     for monitor_of in (lambda monitors: monitors.database, lambda monitors: monitors.broker):
-        scene = Scene()
-        monitor_of(scene.monitors).suspect()
-        scene.store.down = scene.publisher.down = Unavailable("away")
-        delivering = asyncio.ensure_future(scene.deliver())
-        while scene.store.pings + scene.publisher.pings < 20:
+        harness = Harness()
+        monitor_of(harness.monitors).suspect()
+        harness.store.down = harness.publisher.down = Unavailable("away")
+        delivering = asyncio.ensure_future(harness.deliver())
+        while harness.store.pings + harness.publisher.pings < 20:
             await asyncio.sleep(0)
-        assert (scene.store.begun, scene.lease.running) == (0, 0)
-        scene.store.down = scene.publisher.down = None
+        assert (harness.store.begun, harness.lease.running) == (0, 0)
+        harness.store.down = harness.publisher.down = None
         assert isinstance(await delivering, Applied)
 
 
 async def test_broker_outage_delays_the_next_publish_attempt() -> None:
-    scene = Scene(publisher_faults=(Unavailable("no broker"),))
-    scene.publisher.down = Unavailable("no broker")
-    delivering = asyncio.ensure_future(scene.deliver())
-    while scene.publisher.pings < 20:
+    harness = Harness(publisher_faults=(Unavailable("no broker"),))
+    harness.publisher.down = Unavailable("no broker")
+    delivering = asyncio.ensure_future(harness.deliver())
+    while harness.publisher.pings < 20:
         await asyncio.sleep(0)
-    assert (scene.store.begun, scene.publisher.published) == (1, [])
-    scene.publisher.down = None
+    assert (harness.store.begun, harness.publisher.published) == (1, [])
+    harness.publisher.down = None
     assert isinstance(await delivering, Applied)
-    assert scene.store.begun == 1
+    assert harness.store.begun == 1
 
 
 async def test_wait_for_a_dependency_ends_with_the_partition() -> None:
-    scene = Scene()
-    scene.store.down = Unavailable("down")
-    delivering = asyncio.ensure_future(scene.deliver())
-    while scene.store.pings < 10:
+    harness = Harness()
+    harness.store.down = Unavailable("down")
+    delivering = asyncio.ensure_future(harness.deliver())
+    while harness.store.pings < 10:
         await asyncio.sleep(0)
-    scene.lease.ended.set()
+    harness.lease.ended.set()
     with pytest.raises(LeaseLost):
         await delivering
-    assert scene.lease.running == 0
+    assert harness.lease.running == 0
 
 
 async def test_unexpected_error_is_retried_then_rejected() -> None:
     """A poison message is not retried for ever, and what it failed for stands in its dead letter."""
-    scene = Scene(*[LookupError("a fault")] * 3)
-    outcome = await scene.deliver()
+    harness = Harness(*[LookupError("a fault")] * 3)
+    outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
     assert outcome.rejection.reason == "processing_error"
     assert "LookupError: a fault" in outcome.rejection.detail
-    assert scene.reasons() == ["processing_error"]
-    attempts = [value for name, value in scene.publisher.published[0].headers if name == "rudder-attempts"]
+    assert harness.reasons() == ["processing_error"]
+    attempts = [value for name, value in harness.publisher.published[0].headers if name == "rudder-attempts"]
     assert attempts == [b"4"]
 
 
 async def test_outage_does_not_use_up_the_attempts() -> None:
-    scene = Scene(LookupError(), Unavailable("down"), LookupError(), Unavailable("down"), None)
-    assert isinstance(await scene.deliver(), Applied)
+    harness = Harness(LookupError(), Unavailable("down"), LookupError(), Unavailable("down"), None)
+    assert isinstance(await harness.deliver(), Applied)
 
 
 async def test_values_that_the_database_refuses_are_rejected() -> None:
-    scene = Scene(Unprocessable("out of range"))
-    outcome = await scene.deliver()
+    harness = Harness(Unprocessable("out of range"))
+    outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
     assert outcome.rejection.reason == "processing_error"
-    assert scene.store.begun == 2
+    assert harness.store.begun == 2
 
 
 async def test_database_error_quoting_the_event_is_bounded() -> None:
     """A driver's words may repeat the value: no control character, no lone surrogate, no length of it gets further."""
-    scene = Scene(Unprocessable('refused: "a\0b\x1b[2J\r\nrudder-reason: \u202e\ud800' + "x" * 2_000))
-    outcome = await scene.deliver()
+    harness = Harness(Unprocessable('refused: "a\0b\x1b[2J\r\nrudder-reason: \u202e\ud800' + "x" * 2_000))
+    outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
     detail = outcome.rejection.detail
     assert detail.startswith('Unprocessable: refused: "a\\u0000b\\u001b[2J rudder-reason: \\u202e\\ud800x')
     assert len(detail) == 500
     assert detail.isprintable()
-    assert ("rudder-detail", detail.encode()) in scene.publisher.published[0].headers
+    assert ("rudder-detail", detail.encode()) in harness.publisher.published[0].headers
 
 
 async def test_conflict_is_decided_afresh() -> None:
-    scene = Scene(Conflict("somebody was first"), Conflict("again"))
-    assert isinstance(await scene.deliver(), Applied)
-    assert scene.store.begun == 3
-    assert max(scene.clock.waits_seconds) < 0.1
+    harness = Harness(Conflict("somebody was first"), Conflict("again"))
+    assert isinstance(await harness.deliver(), Applied)
+    assert harness.store.begun == 3
+    assert max(harness.clock.waits_seconds) < 0.1
 
 
 async def test_endless_conflict_is_rejected() -> None:
     """Seen in trusted systems: a duplicate key that freezes a partition."""
-    scene = Scene(*[Conflict("the same key for ever")] * 4)
-    outcome = await scene.deliver()
+    harness = Harness(*[Conflict("the same key for ever")] * 4)
+    outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
     assert outcome.rejection.detail.startswith("Conflict: the same key for ever")
 
 
 async def test_stale_reads_are_retried_without_limit() -> None:
     """A busy release at another worker must not have this one's event rejected: nothing is wrong with it."""
-    scene = Scene(*[StaleRead("the release is no longer as it was read")] * 200)
-    assert isinstance(await scene.deliver(), Applied)
-    assert scene.store.begun == 201
+    harness = Harness(*[StaleRead("the release is no longer as it was read")] * 200)
+    assert isinstance(await harness.deliver(), Applied)
+    assert harness.store.begun == 201
 
 
 async def test_failed_rejection_is_retried() -> None:
     """While a hopeless message is being rejected the database may go away; the rejection is not lost for it."""
-    scene = Scene(Unprocessable("out of range"), Unavailable("down"), Conflict("somebody was first"), None)
-    assert isinstance(await scene.deliver(), Rejected)
-    assert len(scene.store.written) == 1
+    harness = Harness(Unprocessable("out of range"), Unavailable("down"), Conflict("somebody was first"), None)
+    assert isinstance(await harness.deliver(), Rejected)
+    assert len(harness.store.written) == 1
 
 
 async def test_publishing_is_repeated_without_writing_again() -> None:
-    scene = Scene(publisher_faults=(Unavailable("no broker"), Unavailable("no broker")))
-    assert isinstance(await scene.deliver(), Applied)
-    assert scene.store.begun == 1
-    assert len(scene.publisher.published) == 1
+    harness = Harness(publisher_faults=(Unavailable("no broker"), Unavailable("no broker")))
+    assert isinstance(await harness.deliver(), Applied)
+    assert harness.store.begun == 1
+    assert len(harness.publisher.published) == 1
 
 
 async def test_duplicate_is_published_again_from_its_activities() -> None:
-    first = Scene()
+    first = Harness()
     outcome = await first.deliver()
     assert isinstance(outcome, Applied)
-    again = Scene()
+    again = Harness()
     again.store.state = State(activities=outcome.changes.activities)
     assert isinstance(await again.deliver(), Duplicate)
     assert again.store.written == []
@@ -303,24 +303,26 @@ class FaultyPublisher(ScriptedPublisher):
         await super().publish(outgoing)
 
 
-def over(publisher: ScriptedPublisher) -> Scene:
-    scene = Scene()
-    scene.publisher = publisher
-    scene.delivery = make_delivery(scene.store, publisher, scene.clock, monitors=scene.monitors, metrics=scene.metrics)
-    return scene
+def over(publisher: ScriptedPublisher) -> Harness:
+    harness = Harness()
+    harness.publisher = publisher
+    harness.delivery = make_delivery(
+        harness.store, publisher, harness.clock, monitors=harness.monitors, metrics=harness.metrics
+    )
+    return harness
 
 
 async def test_unpublishable_status_event_becomes_a_dead_letter() -> None:
     """After as many attempts as a transaction has. The event stays in the log, and in no rejection."""
     publisher = FaultyPublisher(lambda outgoing_record: outgoing_record.topic == "releases")
-    scene = over(publisher)
+    harness = over(publisher)
     with capture_logs() as logs:
-        assert isinstance(await scene.deliver(), Applied)
+        assert isinstance(await harness.deliver(), Applied)
     assert len(publisher.refused) == 3
-    assert scene.store.begun == len(scene.store.written) == 1
+    assert harness.store.begun == len(harness.store.written) == 1
     [letter] = publisher.published
-    assert (letter.topic, letter.value) == ("dead-letters", scene.message.record.value)
-    assert header(letter, "rudder-id") == str(scene.message.id)
+    assert (letter.topic, letter.value) == ("dead-letters", harness.message.record.value)
+    assert header(letter, "rudder-id") == str(harness.message.id)
     assert header(letter, "rudder-reason") == "processing_error"
     assert header(letter, "rudder-attempts") == "4"
     detail = header(letter, "rudder-detail") or ""
@@ -328,14 +330,14 @@ async def test_unpublishable_status_event_becomes_a_dead_letter() -> None:
     [reported] = [log for log in logs if log["event"] == LogEvent.MESSAGE_PUBLISH_FAILED]
     assert (reported["log_level"], reported["topic"], reported["offset"]) == ("error", "in", 0)
     assert "rudder-redrive" in reported["action"]
-    assert scene.metrics.registry.get_sample_value("rudder_publish_failures_total") == 1
-    assert scene.metrics.registry.get_sample_value("rudder_rejections_total", {"reason": "processing_error"}) is None
+    assert harness.metrics.registry.get_sample_value("rudder_publish_failures_total") == 1
+    assert harness.metrics.registry.get_sample_value("rudder_rejections_total", {"reason": "processing_error"}) is None
 
 
 async def test_temporary_fault_is_retried_without_a_dead_letter() -> None:
-    scene = Scene(publisher_faults=(LookupError("once"), LookupError("twice")))
-    assert isinstance(await scene.deliver(), Applied)
-    assert [outgoing_record.topic for outgoing_record in scene.publisher.published] == ["releases"]
+    harness = Harness(publisher_faults=(LookupError("once"), LookupError("twice")))
+    assert isinstance(await harness.deliver(), Applied)
+    assert [outgoing_record.topic for outgoing_record in harness.publisher.published] == ["releases"]
 
 
 @pytest.mark.parametrize("rejected", [True, False])
@@ -344,14 +346,14 @@ async def test_unpublishable_dead_letter_is_sent_without_the_record(rejected: bo
     publisher = FaultyPublisher(
         lambda outgoing_record: outgoing_record.topic == "releases" or outgoing_record.value is not None
     )
-    scene = over(publisher)
+    harness = over(publisher)
     if rejected:
-        scene.message = read(garbage(offset=0), event_bytes_max=1_000_000)
+        harness.message = read(garbage(offset=0), event_bytes_max=1_000_000)
     with capture_logs() as logs:
-        await scene.deliver()
+        await harness.deliver()
     [letter] = publisher.published
-    value = scene.message.record.value or b""
-    assert letter.key == str(scene.message.id).encode()
+    value = harness.message.record.value or b""
+    assert letter.key == str(harness.message.id).encode()
     assert header(letter, "rudder-reason") == ("malformed_json" if rejected else "processing_error")
     assert header(letter, "rudder-value-omitted") == str(len(value))
     assert header(letter, "rudder-value-sha256") == sha256(value).hexdigest()
@@ -365,9 +367,9 @@ async def test_unpublishable_dead_letter_is_sent_without_the_record(rejected: bo
 async def test_publisher_that_always_fails_is_waited_for() -> None:
     """Then it is no record's fault: to skip any would lose all. It is logged, and its partition stays where it is."""
     publisher = FaultyPublisher(lambda _: True)
-    scene = over(publisher)
+    harness = over(publisher)
     with capture_logs() as logs:
-        delivering = asyncio.ensure_future(scene.deliver())
+        delivering = asyncio.ensure_future(harness.deliver())
         while len(publisher.refused) < 12:
             await asyncio.sleep(0)
         assert not delivering.done()
@@ -379,14 +381,14 @@ async def test_publisher_that_always_fails_is_waited_for() -> None:
 
 async def test_wait_for_a_faulty_publisher_ends_with_the_partition() -> None:
     publisher = FaultyPublisher(lambda _: True)
-    scene = over(publisher)
-    delivering = asyncio.ensure_future(scene.deliver())
+    harness = over(publisher)
+    delivering = asyncio.ensure_future(harness.deliver())
     while len(publisher.refused) < 12:
         await asyncio.sleep(0)
-    scene.lease.ended.set()
+    harness.lease.ended.set()
     with pytest.raises(LeaseLost):
         await delivering
-    assert scene.lease.running == 0
+    assert harness.lease.running == 0
 
 
 @pytest.mark.parametrize(("offset", "advised"), [(7, True), (0, False)])
@@ -394,11 +396,11 @@ async def test_repeated_rejected_event_is_logged_with_advice(offset: int, advise
     """It is a duplicate, and nothing happens: the line says what to do. The record itself, delivered again after a
     restart, has none.
     """
-    first = Scene()
+    first = Harness()
     first.message = read(submitted(offset=0), event_bytes_max=1_000_000)
     outcome = await first.deliver()
     assert isinstance(outcome, Rejected)
-    again = Scene()
+    again = Harness()
     again.store.state = State(rejection=outcome.rejection)
     again.message = read(submitted(offset=offset), event_bytes_max=1_000_000)
     with capture_logs() as logs:
@@ -415,15 +417,15 @@ def submitted(*, offset: int) -> Record:
 
 async def test_unpublishable_activity_becomes_a_dead_letter() -> None:
     """Somebody edited the log by hand. No record stops its partition for good; a redrive publishes what was mended."""
-    good = Scene()
+    good = Harness()
     outcome = await good.deliver()
     assert isinstance(outcome, Applied)
     (activity,) = outcome.changes.activities
-    broken = Scene()
+    broken = Harness()
     broken.store.state = State(activities=(_edited(activity),))
     assert isinstance(await broken.deliver(), Duplicate)
     assert broken.reasons() == ["processing_error"]
-    mended = Scene()
+    mended = Harness()
     mended.store.state = State(activities=(activity,))
     assert isinstance(await mended.deliver(), Duplicate)
     assert mended.publisher.published == good.publisher.published
@@ -452,61 +454,61 @@ NOW_MS = 1_780_000_000_000
 )
 async def test_lag_is_observed_for_plausible_timestamps_only(timestamp_ms: int, lag_seconds: float | None) -> None:
     """Kafka says -1 where a record has none; a publisher may say anything."""
-    scene = Scene()
-    scene.clock.now_seconds = NOW_MS / 1000
-    scene.message = read(replace(created("r", offset=0), timestamp_ms=timestamp_ms), event_bytes_max=1_000_000)
-    await scene.deliver()
+    harness = Harness()
+    harness.clock.now_seconds = NOW_MS / 1000
+    harness.message = read(replace(created("r", offset=0), timestamp_ms=timestamp_ms), event_bytes_max=1_000_000)
+    await harness.deliver()
     observed = [
-        scene.metrics.registry.get_sample_value(f"rudder_event_lag_seconds_{name}") for name in ("count", "sum")
+        harness.metrics.registry.get_sample_value(f"rudder_event_lag_seconds_{name}") for name in ("count", "sum")
     ]
     assert observed == ([0, 0] if lag_seconds is None else [1, pytest.approx(lag_seconds)])
-    assert scene.metrics.registry.get_sample_value("rudder_processing_seconds_count") == 1
+    assert harness.metrics.registry.get_sample_value("rudder_processing_seconds_count") == 1
 
 
 async def test_nothing_begins_after_the_partition_is_revoked() -> None:
-    scene = Scene()
-    scene.lease.ended.set()
+    harness = Harness()
+    harness.lease.ended.set()
     with pytest.raises(LeaseLost):
-        await scene.deliver()
-    assert scene.store.begun == 0
+        await harness.deliver()
+    assert harness.store.begun == 0
 
 
 async def test_backoff_ends_with_the_partition() -> None:
-    scene = Scene(*[Unavailable("down")] * 1000)
-    delivering = asyncio.ensure_future(scene.deliver())
-    while len(scene.clock.waits_seconds) < 3:
+    harness = Harness(*[Unavailable("down")] * 1000)
+    delivering = asyncio.ensure_future(harness.deliver())
+    while len(harness.clock.waits_seconds) < 3:
         await asyncio.sleep(0)
-    scene.lease.ended.set()
+    harness.lease.ended.set()
     with pytest.raises(LeaseLost):
         await delivering
-    assert scene.lease.running == 0
+    assert harness.lease.running == 0
 
 
 async def test_written_event_is_published_during_a_revocation() -> None:
     """A drain waits for the publication too; otherwise whoever comes next would have to repeat it."""
-    scene = Scene()
-    scene.publisher.acknowledging.clear()
-    delivering = asyncio.ensure_future(scene.deliver())
-    while not scene.store.written:
+    harness = Harness()
+    harness.publisher.acknowledging.clear()
+    delivering = asyncio.ensure_future(harness.deliver())
+    while not harness.store.written:
         await asyncio.sleep(0)
-    scene.lease.ended.set()
-    assert scene.lease.running == 1
-    scene.publisher.acknowledging.set()
+    harness.lease.ended.set()
+    assert harness.lease.running == 1
+    harness.publisher.acknowledging.set()
     assert isinstance(await delivering, Applied)
-    assert scene.lease.running == 0
+    assert harness.lease.running == 0
 
 
 async def test_backoff_does_not_delay_a_drain() -> None:
-    scene = Scene(Unavailable("down"))
+    harness = Harness(Unavailable("down"))
     running: list[int] = []
-    wait = scene.clock.wait
+    wait = harness.clock.wait
 
     async def noting(event: asyncio.Event, *, timeout_seconds: float) -> bool:
-        running.append(scene.lease.running)
+        running.append(harness.lease.running)
         return await wait(event, timeout_seconds=timeout_seconds)
 
-    scene.clock.wait = noting  # type: ignore[method-assign]
-    await scene.deliver()
+    harness.clock.wait = noting  # type: ignore[method-assign]
+    await harness.deliver()
     assert running == [0]
 
 

@@ -36,7 +36,7 @@ def outgoing(mode: Literal["binary", "structured"] = "binary") -> OutgoingRecord
     return OutgoingRecords(topics=TOPICS, content_mode=mode, source="urn:rudder", worker="rudder-worker/1 host")
 
 
-def told(scenario: Scenario, kind: E, **more: Any) -> tuple[Outcome, tuple[OutgoingRecord, ...]]:
+def sent(scenario: Scenario, kind: E, **more: Any) -> tuple[Outcome, tuple[OutgoingRecord, ...]]:
     outcome = scenario.add(kind, **more)
     return outcome, outgoing().of(outcome, scenario.messages[-1], attempts=1)
 
@@ -49,7 +49,7 @@ def headers(outgoing_record: OutgoingRecord) -> dict[str, bytes | None]:
 
 def test_status_events_go_to_their_topics_in_order() -> None:
     """The release is there before its deployment, and moves after it."""
-    outcome, published = told(Scenario(), E.DEPLOYMENT_STARTED, block=fields())
+    outcome, published = sent(Scenario(), E.DEPLOYMENT_STARTED, block=fields())
     assert [outgoing_record.topic for outgoing_record in published] == [
         "out.releases",
         "out.deployments",
@@ -77,7 +77,7 @@ def test_status_events_are_keyed_by_release() -> None:
 
 def test_binary_status_event_has_its_attributes_in_headers() -> None:
     """Its attributes; its value is the data alone."""
-    outcome, (_, published, _) = told(Scenario(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
+    outcome, (_, published, _) = sent(Scenario(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
     assert headers(published) == {
         "ce_specversion": b"1.0",
         "ce_id": str(applied(outcome).activities[1].id).encode(),
@@ -102,7 +102,7 @@ def test_binary_status_event_has_its_attributes_in_headers() -> None:
 def test_structured_status_event_has_the_same_content() -> None:
     """The same attributes and data, one content type, the same topics and keys."""
     scenario = Scenario()
-    outcome, binary = told(scenario, E.DEPLOYMENT_SUCCEEDED, block=fields())
+    outcome, binary = sent(scenario, E.DEPLOYMENT_SUCCEEDED, block=fields())
     structured = outgoing("structured").of(outcome, scenario.messages[-1], attempts=1)
     assert len(structured) == len(binary) == 3
     for one, other in zip(structured, binary, strict=True):
@@ -122,7 +122,7 @@ def test_structured_status_event_has_the_same_content() -> None:
 def test_status_events_carry_the_trace_context_of_their_cause(mode: Literal["binary", "structured"]) -> None:
     """As extension attributes, and again byte for byte where the event is repeated with another context."""
     scenario = Scenario()
-    _, plain = told(scenario, E.DEPLOYMENT_STARTED, id="x", block=fields())
+    _, plain = sent(scenario, E.DEPLOYMENT_STARTED, id="x", block=fields())
     first = traced(E.DEPLOYMENT_SUCCEEDED, TraceContext(TRACEPARENT, "ci=1"))
     published = outgoing(mode).of(scenario.handle(first), first, attempts=1)
     again = traced(E.DEPLOYMENT_SUCCEEDED, TraceContext(TRACEPARENT[:-1] + "0"))
@@ -154,9 +154,9 @@ def test_trace_headers_are_added_to_status_events_alone() -> None:
 def test_duplicate_of_an_applied_event_publishes_the_same_bytes() -> None:
     """A crash may have come between commit and publish; subscribers deduplicate by the id."""
     scenario = Scenario()
-    _, first = told(scenario, E.DEPLOYMENT_STARTED, id="x", block=fields())
+    _, first = sent(scenario, E.DEPLOYMENT_STARTED, id="x", block=fields())
     scenario.add(E.DEPLOYMENT_SUCCEEDED)
-    outcome, again = told(scenario, E.DEPLOYMENT_STARTED, id="x", at=99, block=fields())
+    outcome, again = sent(scenario, E.DEPLOYMENT_STARTED, id="x", at=99, block=fields())
     duplicate(outcome)
     assert again == first
 
@@ -165,14 +165,14 @@ def test_stale_event_and_its_duplicate_publish_nothing() -> None:
     """No status changed."""
     scenario = Scenario.of_approved_release()
     for _ in range(2):
-        assert told(scenario, E.RELEASE_APPROVED, id="x")[1] == ()
+        assert sent(scenario, E.RELEASE_APPROVED, id="x")[1] == ()
 
 
 def test_activity_and_its_duplicate_publish_nothing() -> None:
     """It is not even a dead letter."""
     scenario = Scenario.of_approved_release()
     for _ in range(2):
-        assert told(scenario, E.ACTIVITY_RECORDED, id="x")[1] == ()
+        assert sent(scenario, E.ACTIVITY_RECORDED, id="x")[1] == ()
 
 
 def test_dead_letter_keeps_the_record_and_adds_the_reason() -> None:
@@ -223,9 +223,9 @@ def test_rejected_redrive_has_a_dead_letter_with_the_same_id() -> None:
     """And with the reason of this time."""
     scenario = Scenario()
     redrive: Headers = (("rudder-redrive", b"1"),)
-    _, (first,) = told(scenario, E.RELEASE_APPROVED, id="x")
+    _, (first,) = sent(scenario, E.RELEASE_APPROVED, id="x")
     scenario.add(E.RELEASE_CREATED)
-    _, (again,) = told(scenario, E.RELEASE_APPROVED, id="x", headers=redrive)
+    _, (again,) = sent(scenario, E.RELEASE_APPROVED, id="x", headers=redrive)
     assert headers(again)["rudder-id"] == headers(first)["rudder-id"]
     assert headers(again)["rudder-reason"] == b"invalid_transition"
     assert headers(again)["rudder-redrive"] == b"1"

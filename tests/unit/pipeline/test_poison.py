@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.pipeline.scripted import ScriptedStore, created
-from tests.unit.pipeline.test_consumer import P0, P1, Scene, until
+from tests.unit.pipeline.test_consumer import P0, P1, Harness, until
 from worker.rules.errors import Unavailable
 from worker.rules.query import Query
 from worker.rules.state import State
@@ -17,9 +17,9 @@ class PoisonedStore(ScriptedStore):
     another record comes by the second partition, and is written and committed.
     """
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, harness: Harness) -> None:
         super().__init__()
-        self._scene = scene
+        self._scene = harness
         self.attempts = 0
 
     async def load(self, query: Query) -> State:
@@ -35,11 +35,11 @@ class PoisonedStore(ScriptedStore):
 
 async def test_poison_message_has_bounded_attempts() -> None:
     """Seen in trusted systems: one partition's progress resets another's count, and the message is retried for ever."""
-    scene = Scene(created("poison", offset=0), created("next", offset=1))
-    store = scene.store = PoisonedStore(scene)
-    scene.consumer._delivery._store = store
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 2, P1: ATTEMPTS_MAX})
+    harness = Harness(created("poison", offset=0), created("next", offset=1))
+    store = harness.store = PoisonedStore(harness)
+    harness.consumer._delivery._store = store
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 2, P1: ATTEMPTS_MAX})
     assert store.attempts == ATTEMPTS_MAX + 1, "the last one rejects it"
     [rejection] = [changes.rejection for changes in store.written if changes.rejection is not None]
     assert (rejection.reason, rejection.offset) == ("processing_error", 0)
@@ -48,7 +48,7 @@ async def test_poison_message_has_bounded_attempts() -> None:
 @pytest.mark.parametrize("fault", [Unavailable("down"), LookupError("a fault")], ids=["an outage", "a fault"])
 async def test_later_event_waits_for_a_failing_earlier_one(fault: Exception) -> None:
     """Seen in trusted systems: the later one is handled meanwhile, and the earlier one then finds it done."""
-    scene = Scene(created("a", offset=0), created("a", offset=1), created("b", offset=2))
+    harness = Harness(created("a", offset=0), created("a", offset=1), created("b", offset=2))
 
     class Store(ScriptedStore):
         async def load(self, query: Query) -> State:
@@ -59,8 +59,8 @@ async def test_later_event_waits_for_a_failing_earlier_one(fault: Exception) -> 
                 raise fault
             return await super().load(query)
 
-    store = scene.store = Store()
-    scene.consumer._delivery._store = store
-    async with scene.running():
-        await until(lambda: scene.source.committed == {P0: 3})
+    store = harness.store = Store()
+    harness.consumer._delivery._store = store
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 3})
     assert store.offsets == [2, 0, 1]

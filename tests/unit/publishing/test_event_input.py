@@ -87,12 +87,12 @@ def test_given_attributes_are_kept() -> None:
 
 def test_null_attribute_is_completed_like_a_missing_one() -> None:
     """The JSON format of CloudEvents says that null is unset; a null time was published as 1970."""
-    said = completed(an_input(id=None, source=None, specversion=None, time=None, subject=None))
-    assert said["id"] == "new"
-    assert said["source"] == "/new"
-    assert said["specversion"] == "1.0"
-    assert said["time"] == "2026-03-01T09:30:00.000000Z"
-    assert said["subject"] is None
+    content = completed(an_input(id=None, source=None, specversion=None, time=None, subject=None))
+    assert content["id"] == "new"
+    assert content["source"] == "/new"
+    assert content["specversion"] == "1.0"
+    assert content["time"] == "2026-03-01T09:30:00.000000Z"
+    assert content["subject"] is None
 
 
 @pytest.mark.parametrize("value", [b"broken", b"[]", b'"text"', b"1", b"null", b"\xff", b'{"a":1,"a":2}'])

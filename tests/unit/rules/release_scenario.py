@@ -161,7 +161,7 @@ def duplicate(outcome: Outcome) -> Duplicate:
     return outcome
 
 
-def said(activity: Activity) -> dict[str, Any]:
+def data_of(activity: Activity) -> dict[str, Any]:
     content = json.loads(activity.activity_data)
     assert isinstance(content, dict)
     return content
@@ -170,6 +170,6 @@ def said(activity: Activity) -> dict[str, Any]:
 def changes_of(activities: tuple[Activity, ...]) -> list[tuple[str, str | None, str]]:
     """Activity type, previous and new status of each activity."""
     return [
-        (activity.activity_type, said(activity)["change"]["from"], said(activity)["change"]["to"])
+        (activity.activity_type, data_of(activity)["change"]["from"], data_of(activity)["change"]["to"])
         for activity in activities
     ]

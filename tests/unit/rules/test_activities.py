@@ -3,7 +3,7 @@
 import pytest
 
 from schemas.types import EventType as E
-from tests.unit.rules.release_scenario import Scenario, applied, minute, said
+from tests.unit.rules.release_scenario import Scenario, applied, data_of, minute
 from worker.rules.state import Changes
 
 
@@ -19,8 +19,8 @@ def test_activity_is_logged_without_any_other_change(scenario: Scenario) -> None
     assert changes == Changes(activities=(activity,))
     assert (activity.activity_type, activity.status, activity.created_at) == ("SCAN", "APPROVED", minute(5))
     assert (activity.deployment_id, activity.environment_id) == (None, None)
-    assert said(activity)["data"] == {"b": 1, "a": None}
-    assert "change" not in said(activity)
+    assert data_of(activity)["data"] == {"b": 1, "a": None}
+    assert "change" not in data_of(activity)
 
 
 @pytest.mark.parametrize("submitted", [False, True])
@@ -50,7 +50,7 @@ def test_activity_of_an_attempt_has_the_attempts_status(scenario: Scenario) -> N
         "prod",
         "FAILED",
     )
-    assert (said(activity)["config_revision"], said(activity)["attempt"]) == (1, 1)
+    assert (data_of(activity)["config_revision"], data_of(activity)["attempt"]) == (1, 1)
 
 
 def test_activity_of_an_environment_is_of_its_latest_attempt(scenario: Scenario) -> None:
@@ -70,4 +70,4 @@ def test_activity_of_an_unknown_attempt_is_of_the_release(scenario: Scenario) ->
         scenario.add(E.ACTIVITY_RECORDED, environment_id="prod", config_revision=3, attempt=7)
     ).activities
     assert (activity.deployment_id, activity.environment_id, activity.status) == (None, "prod", "APPROVED")
-    assert (said(activity)["config_revision"], said(activity)["attempt"]) == (3, 7)
+    assert (data_of(activity)["config_revision"], data_of(activity)["attempt"]) == (3, 7)

@@ -16,9 +16,9 @@ OURS, THEIRS = "/ci/acme/main", "/ci/other/main"
 LISTED = AllowedSources.of({"acme": ["/ci/acme/*"], "other": [THEIRS]})
 
 
-def judged(scenario: Scenario, told: Message, sources: AllowedSources | None = LISTED) -> Outcome:
+def judged(scenario: Scenario, sent: Message, sources: AllowedSources | None = LISTED) -> Outcome:
     """The message's turn in the scenario's world, under the allow-list."""
-    outcome = partial(decide, sources=sources)(scenario.world.load(told), told)
+    outcome = partial(decide, sources=sources)(scenario.world.load(sent), sent)
     scenario.world.write(outcome)
     return outcome
 
@@ -74,8 +74,8 @@ def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
     for scenario in (Scenario(), Scenario.of_approved_release()):
         before = scenario.world.tables()
         for number, source in enumerate((THEIRS, "/ci/acme", "")):
-            told = message(kind, id=f"x{number}", source=source or "s", offset=number)
-            rejection = rejected(judged(scenario, told), Reason.SOURCE_NOT_ALLOWED)
+            sent = message(kind, id=f"x{number}", source=source or "s", offset=number)
+            rejection = rejected(judged(scenario, sent), Reason.SOURCE_NOT_ALLOWED)
             assert rejection.detail == f"{source or 's'} is not an allowed source of organization acme"
         after = scenario.world.tables()
         assert len(after.pop("rejections")) == 3
@@ -86,14 +86,14 @@ def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
 @pytest.mark.parametrize("kind", list(E))
 def test_listed_source_is_decided_as_without_a_list(kind: E) -> None:
     scenario, free = Scenario.of_approved_release(), Scenario.of_approved_release()
-    told = message(kind, id="x", source=OURS, block=fields() if ".deployment." in kind else None)
-    assert judged(scenario, told) == judged(free, told, None)
+    sent = message(kind, id="x", source=OURS, block=fields() if ".deployment." in kind else None)
+    assert judged(scenario, sent) == judged(free, sent, None)
 
 
 def test_every_source_is_allowed_without_a_list() -> None:
     """Off by default."""
     assert isinstance(
-        decide(Scenario().world.load(told := message(E.RELEASE_CREATED, source="/anybody")), told), Applied
+        decide(Scenario().world.load(sent := message(E.RELEASE_CREATED, source="/anybody")), sent), Applied
     )
 
 
@@ -112,9 +112,9 @@ def test_source_is_checked_for_the_organization_of_the_release() -> None:
 
 def test_rejection_detail_reveals_nothing_of_the_release() -> None:
     """The same words, be the release unknown, another organization's, or in the wrong status."""
-    told = message(E.DEPLOYMENT_STARTED, id="x", source=THEIRS)
+    sent = message(E.DEPLOYMENT_STARTED, id="x", source=THEIRS)
     details = {
-        rejected(judged(scenario, told), Reason.SOURCE_NOT_ALLOWED).detail
+        rejected(judged(scenario, sent), Reason.SOURCE_NOT_ALLOWED).detail
         for scenario in (Scenario(), Scenario.of_approved_release())
     }
     assert len(details) == 1
@@ -138,8 +138,8 @@ def test_redrive_is_checked_against_the_current_list() -> None:
 def test_applied_event_is_published_again_despite_the_list() -> None:
     """A list changes what comes, not what was."""
     scenario = Scenario()
-    told = message(E.RELEASE_CREATED, id="x", source=THEIRS)
-    activities = applied(judged(scenario, told, None)).activities
+    sent = message(E.RELEASE_CREATED, id="x", source=THEIRS)
+    activities = applied(judged(scenario, sent, None)).activities
     for headers in ((), REDRIVE):
         repeat = message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=headers, offset=1)
         assert duplicate(judged(scenario, repeat)).activities == activities
@@ -147,8 +147,8 @@ def test_applied_event_is_published_again_despite_the_list() -> None:
 
 def test_rejection_detail_is_printable_and_short() -> None:
     """It goes into a header and a log line, and both names are the publisher's."""
-    told = message(E.RELEASE_CREATED, source="\u202e/evil" + "s" * 1000, organization_id="o\x1b[2J\n" + "o" * 200)
-    detail = rejected(judged(Scenario(), told), Reason.SOURCE_NOT_ALLOWED).detail
+    sent = message(E.RELEASE_CREATED, source="\u202e/evil" + "s" * 1000, organization_id="o\x1b[2J\n" + "o" * 200)
+    detail = rejected(judged(Scenario(), sent), Reason.SOURCE_NOT_ALLOWED).detail
     assert detail.isprintable()
     assert len(detail) < 300
     assert detail.startswith("\\u202e/evil")

@@ -6,7 +6,7 @@ import pytest
 
 from schemas.reasons import Reason
 from schemas.types import EventType as E
-from tests.unit.rules.release_scenario import Scenario, applied, changes_of, fields, minute, rejected, said, stale
+from tests.unit.rules.release_scenario import Scenario, applied, changes_of, data_of, fields, minute, rejected, stale
 
 DEPLOYMENTS = {
     E.DEPLOYMENT_REQUESTED: "PENDING",
@@ -49,7 +49,7 @@ def test_stale_event_is_logged_with_its_attempt(scenario: Scenario) -> None:
     activity = stale(scenario.add(E.DEPLOYMENT_FAILED, attempt=1, at=4))
     assert (activity.activity_type, activity.status) == ("EVENT_STALE", "SUCCESS")
     assert activity.deployment_id == scenario.attempt(1).id
-    assert (said(activity)["attempt"], "change" in said(activity)) == (1, False)
+    assert (data_of(activity)["attempt"], "change" in data_of(activity)) == (1, False)
 
 
 def test_superseded_attempt_gets_the_time_of_its_successor(scenario: Scenario) -> None:
@@ -118,8 +118,8 @@ def test_release_status_follows_its_environments(
 ) -> None:
     """Rule 8's precedence, whichever environment comes last."""
     kinds = {status: kind for kind, status in DEPLOYMENTS.items()}
-    told = list(enumerate(statuses))
-    for place, status in reversed(told) if backwards else told:
+    sent = list(enumerate(statuses))
+    for place, status in reversed(sent) if backwards else sent:
         applied(scenario.add(kinds[status], environment_id=f"env-{place}", attempt=1))
     assert scenario.status() == expected
 

@@ -94,8 +94,8 @@ def test_reused_identity_of_an_edited_activity_names_no_type(text: str) -> None:
     scenario = Scenario.of_approved_release()
     activities = applied(scenario.add(E.DEPLOYMENT_STARTED, id="x")).activities
     edited = replace(activities[0], payload=None, activity_data=text)
-    told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
-    assert duplicate(decide(State(activities=(edited,)), told)).reused is None
+    sent = message(E.DEPLOYMENT_SUCCEEDED, id="x")
+    assert duplicate(decide(State(activities=(edited,)), sent)).reused is None
 
 
 def test_invalid_duplicate_is_no_reused_identity() -> None:
@@ -128,11 +128,11 @@ def test_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
 def test_repeated_invalid_record_is_a_duplicate() -> None:
     """One without an identity is known by its position."""
     scenario = Scenario()
-    told = Message(
+    sent = Message(
         record=message(E.RELEASE_APPROVED).record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="wrong")
     )
-    rejection = rejected(scenario.handle(told), Reason.MALFORMED_JSON)
-    assert duplicate(scenario.handle(told)).rejection == rejection
+    rejection = rejected(scenario.handle(sent), Reason.MALFORMED_JSON)
+    assert duplicate(scenario.handle(sent)).rejection == rejection
 
 
 def test_redriven_event_is_decided_afresh() -> None:

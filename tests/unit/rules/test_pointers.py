@@ -142,10 +142,10 @@ def test_equal_times_of_two_revisions_point_at_the_higher(scenario: Scenario) ->
 
 def test_foreign_pointer_is_overwritten(scenario: Scenario) -> None:
     """Another system's text has no time to be later than; the guard still names it."""
-    told = message(E.DEPLOYMENT_SUCCEEDED, id="x")
+    sent = message(E.DEPLOYMENT_SUCCEEDED, id="x")
     state = State(
         release=scenario.release().release, pointer=EnvironmentPointer(deployment_id="manual", deployed_at=None)
     )
-    move = applied(decide(state, told)).pointer_move
+    move = applied(decide(state, sent)).pointer_move
     assert move is not None
     assert move.previous == "manual"

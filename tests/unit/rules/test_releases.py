@@ -98,8 +98,8 @@ def test_release_event_follows_the_review_transitions(kind: E, status: ReleaseSt
     scenario.add(E.RELEASE_CREATED)
     beyond_approval = {"DEPLOYING", "DEPLOYED", "FAILED", "ROLLED_BACK"}
     row = replace(scenario.release().release, status=status)
-    told = message(kind, at=5)
-    outcome = decide(State(release=row), told)
+    sent = message(kind, at=5)
+    outcome = decide(State(release=row), sent)
     wanted = WANTED[kind]
     if wanted == status or (wanted == "APPROVED" and status in beyond_approval):
         assert stale(outcome).status == status

@@ -241,8 +241,8 @@ def test_rejection_row_has_this_exact_content() -> None:
 def test_rejection_of_an_unreadable_record_has_its_position() -> None:
     """Id from the position, time from the record."""
     record = replace(message(E.RELEASE_APPROVED, recorded_at=9).record, topic="t", partition=2, offset=40)
-    told = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))
-    assert rejected(Scenario().handle(told), Reason.MALFORMED_JSON) == Rejection(
+    sent = Message(record=record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="not JSON"))
+    assert rejected(Scenario().handle(sent), Reason.MALFORMED_JSON) == Rejection(
         id=uuid5(NAMESPACE, f"t/2/40/{record.timestamp_ms}"),
         created_at=minute(9),
         reason="malformed_json",

@@ -18,9 +18,9 @@ from worker.rules.state import State
 
 def test_event_without_a_rule_is_an_error() -> None:
     """A type that was added to the contract only must not be taken for another."""
-    told = message(E.RELEASE_SUBMITTED)
+    sent = message(E.RELEASE_SUBMITTED)
     data = EventData(release_id=release_id(), organization_id="acme")
-    unknown = replace(told, content=replace(cast("Event", told.content), data=data))
+    unknown = replace(sent, content=replace(cast("Event", sent.content), data=data))
     with pytest.raises(TypeError, match="no rule for EventData"):
         decide(State(), unknown)
 

@@ -93,13 +93,13 @@ def test_success_publishes_a_deployment_and_a_release_event(scenario: Scenario) 
     }
 
 
-@pytest.mark.parametrize("told", [E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_ROLLED_BACK, E.DEPLOYMENT_STARTED])
-def test_published_events_match_the_published_models(scenario: Scenario, told: E) -> None:
+@pytest.mark.parametrize("sent", [E.DEPLOYMENT_SUCCEEDED, E.DEPLOYMENT_ROLLED_BACK, E.DEPLOYMENT_STARTED])
+def test_published_events_match_the_published_models(scenario: Scenario, sent: E) -> None:
     """Fresh events are put together without the models, for speed: name by name the same, in the same order."""
     scenario.add(E.DEPLOYMENT_REQUESTED, at=1)
     scenario.add(E.DEPLOYMENT_STARTED, at=1)
     scenario.add(E.DEPLOYMENT_SUCCEEDED, at=2, actor="Zoë")
-    for event in status_events(applied(scenario.add(told, at=3, actor="jo", comment="ja")).activities):
+    for event in status_events(applied(scenario.add(sent, at=3, actor="jo", comment="ja")).activities):
         model = STATUS_MODELS[event.type].model_validate_json(compact(event.data))
         assert list(model.model_dump(mode="json").items()) == list(event.data.items())
         assert compact(model.model_dump(mode="json")) == compact(event.data)
@@ -119,9 +119,9 @@ def test_published_events_match_the_published_models(scenario: Scenario, told: E
 def test_edited_activity_is_not_published(scenario: Scenario, name: str, value: object, complaint: str) -> None:
     """It would break the promise that subscribers were given; its release waits until it is mended."""
     (activity, *_) = applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, at=2)).activities
-    said = parse(activity.activity_data.encode())
-    assert isinstance(said, dict)
-    edited = replace(activity, activity_data=compact(said | {name: value}), payload=None)
+    content = parse(activity.activity_data.encode())
+    assert isinstance(content, dict)
+    edited = replace(activity, activity_data=compact(content | {name: value}), payload=None)
     with pytest.raises(ValueError, match=complaint):
         status_events([edited])
 
@@ -177,16 +177,16 @@ def test_release_status_event_has_its_comment(scenario: Scenario) -> None:
 
 def test_release_version_counts_events_that_change_the_release(scenario: Scenario) -> None:
     """Of the release or of a deployment of it; once an event, whatever it changes, and not for what changes nothing."""
-    told = [
+    sent = [
         applied(scenario.add(E.DEPLOYMENT_REQUESTED)),
         applied(scenario.add(E.DEPLOYMENT_REQUESTED)),
         applied(scenario.add(E.ACTIVITY_RECORDED)),
         applied(scenario.add(E.DEPLOYMENT_STARTED)),
     ]
     stale(scenario.add(E.RELEASE_APPROVED))
-    told.append(applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, config_revision=2)))
-    assert [changes.release_version for changes in told] == [3, 4, None, 5, 6]
-    published = [[event.data["release_version"] for event in status_events(changes.activities)] for changes in told]
+    sent.append(applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, config_revision=2)))
+    assert [changes.release_version for changes in sent] == [3, 4, None, 5, 6]
+    published = [[event.data["release_version"] for event in status_events(changes.activities)] for changes in sent]
     assert published == [[3, 3], [4, 4], [], [5], [6, 6]]
 
 
@@ -202,9 +202,9 @@ def test_new_release_has_version_0_and_a_block_changes_it_once() -> None:
 def test_release_without_a_version_gets_version_1() -> None:
     """Another application made it."""
     scenario = Scenario.of_approved_release()
-    told = message(E.DEPLOYMENT_REQUESTED, id="x", at=9)
-    state = replace(scenario.world.load(told), release_version=None)
-    assert applied(decide(state, told)).release_version == 1
+    sent = message(E.DEPLOYMENT_REQUESTED, id="x", at=9)
+    state = replace(scenario.world.load(sent), release_version=None)
+    assert applied(decide(state, sent)).release_version == 1
 
 
 def test_release_block_is_that_of_the_change(scenario: Scenario) -> None:
@@ -259,13 +259,13 @@ def test_activity_with_deep_data_is_not_parsed(scenario: Scenario) -> None:
 def test_stored_activity_gives_the_same_status_events(comment: str | None) -> None:
     """Whatever people wrote into it."""
     scenario = Scenario()
-    told: list[tuple[E, dict[str, Any]]] = [
+    sent: list[tuple[E, dict[str, Any]]] = [
         (E.DEPLOYMENT_REQUESTED, {"block": fields()}),
         (E.DEPLOYMENT_STARTED, {"attempt": 2}),
         (E.DEPLOYMENT_SUCCEEDED, {"actor": "Zoë\n"}),
         (E.DEPLOYMENT_ROLLED_BACK, {}),
     ]
-    for number, (kind, data) in enumerate(told):
+    for number, (kind, data) in enumerate(sent):
         activities = applied(scenario.add(kind, id=str(number), comment=comment, **data)).activities
         again = duplicate(scenario.add(kind, id=str(number), comment="another", **data)).activities
         fresh = status_events(activities)

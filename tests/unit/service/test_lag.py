@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.unit.pipeline.scripted import created, garbage
-from tests.unit.pipeline.test_consumer import P0, P1, Scene, is_open, until
+from tests.unit.pipeline.test_consumer import P0, P1, Harness, is_open, until
 from worker.ports import LogEnd, Partition
 from worker.rules.errors import Unavailable
 from worker.service.lag import LagMonitor
@@ -30,25 +30,25 @@ class ScriptedLogs:
 class Measured:
     """A monitor over a consumer of the scripted edges."""
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
         self.logs = ScriptedLogs()
         self.lag_monitor = LagMonitor(
             self.logs,
-            consumer=scene.consumer,
-            monitors=scene.monitors,
-            breaker=scene.breaker,
-            clock=scene.clock,
-            metrics=scene.metrics,
+            consumer=harness.consumer,
+            monitors=harness.monitors,
+            breaker=harness.breaker,
+            clock=harness.clock,
+            metrics=harness.metrics,
         )
-        scene.consumer.beat_seconds = 0.0
+        harness.consumer.beat_seconds = 0.0
 
     def value(self, name: str, partition: Partition = P0) -> float | None:
         labels = {"topic": partition.topic, "partition": str(partition.partition)}
-        return self.scene.metrics.registry.get_sample_value(f"rudder_partition_{name}", labels)
+        return self.harness.metrics.registry.get_sample_value(f"rudder_partition_{name}", labels)
 
     async def after(self, seconds: float) -> None:
-        self.scene.clock.now_seconds += seconds
+        self.harness.clock.now_seconds += seconds
         await self.lag_monitor.run_once()
 
 
@@ -57,7 +57,7 @@ def end(position: int, log_end: int, *, stable: int | None = None) -> LogEnd:
 
 
 async def test_lag_counts_records_behind_the_next_offset() -> None:
-    measured = Measured(Scene())
+    measured = Measured(Harness())
     measured.logs.ends = {P0: end(3, 10), P1: end(5, 5)}
     await measured.after(0.0)
     assert [measured.value("lag_records", one) for one in (P0, P1)] == [7, 0]
@@ -65,32 +65,32 @@ async def test_lag_counts_records_behind_the_next_offset() -> None:
 
 
 async def test_unfinished_record_is_part_of_the_lag() -> None:
-    scene = Scene(created("a", offset=3), created("b", offset=4))
-    measured = Measured(scene)
+    harness = Harness(created("a", offset=3), created("b", offset=4))
+    measured = Measured(harness)
     measured.logs.ends = {P0: end(5, 5), P1: end(0, 0)}
-    scene.publisher.acknowledging.clear()
-    async with scene.running():
-        await until(lambda: len(scene.store.written) == 2)
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: len(harness.store.written) == 2)
         await measured.lag_monitor.run_once()
         assert measured.value("lag_records") == 2
-        scene.publisher.acknowledging.set()
-        await until(lambda: scene.source.committed == {P0: 5})
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 5})
         await measured.lag_monitor.run_once()
         assert measured.value("lag_records") == 0
 
 
 async def test_lag_is_measured_while_the_breaker_is_open() -> None:
     """What it leaves in the topic was fetched in part, and counts all the same; partitions that come later too."""
-    scene = Scene(*(garbage(offset=offset) for offset in range(50)), breaker_events=3)
-    measured = Measured(scene)
+    harness = Harness(*(garbage(offset=offset) for offset in range(50)), breaker_events=3)
+    measured = Measured(harness)
     with capture_logs() as logs:
-        async with scene.running():
-            await until(lambda: is_open(scene) and scene.source.committed.get(P0, 0) >= 3)
-            polled = len(scene.source.polls)
-            await until(lambda: len(scene.source.polls) > polled + 2)
+        async with harness.running():
+            await until(lambda: is_open(harness) and harness.source.committed.get(P0, 0) >= 3)
+            polled = len(harness.source.polls)
+            await until(lambda: len(harness.source.polls) > polled + 2)
             measured.logs.ends = {P0: end(50, 1000), P1: end(0, 7)}
             await measured.after(0.0)
-            assert measured.value("lag_records") == 1000 - scene.source.committed[P0]
+            assert measured.value("lag_records") == 1000 - harness.source.committed[P0]
             assert measured.value("lag_records", P1) == 7
             await measured.after(60.0)
             assert measured.value("stalled_seconds", P1) == 60
@@ -101,7 +101,7 @@ async def test_lag_is_measured_while_the_breaker_is_open() -> None:
 
 
 async def test_open_transaction_is_reported_once_and_so_is_its_end() -> None:
-    measured = Measured(Scene())
+    measured = Measured(Harness())
     with capture_logs() as logs:
         measured.logs.ends = {P0: end(10, 10)}
         await measured.after(0.0)
@@ -123,7 +123,7 @@ async def test_open_transaction_is_reported_once_and_so_is_its_end() -> None:
 
 
 async def test_stalled_partition_is_reported() -> None:
-    measured = Measured(Scene())
+    measured = Measured(Harness())
     measured.logs.ends = {P0: end(10, 20)}
     with capture_logs() as logs:
         await measured.after(0.0)
@@ -134,27 +134,27 @@ async def test_stalled_partition_is_reported() -> None:
 
 @pytest.mark.parametrize("why", ["an outage", "a record that is held back"])
 async def test_stall_with_another_report_is_only_measured(why: str) -> None:
-    scene = Scene(created("a", offset=0))
-    measured = Measured(scene)
+    harness = Harness(created("a", offset=0))
+    measured = Measured(harness)
     measured.logs.ends = {P0: end(1, 100), P1: end(0, 0)}
-    scene.publisher.acknowledging.clear()
+    harness.publisher.acknowledging.clear()
     with capture_logs() as logs:
         if why == "an outage":
-            scene.monitors.database.suspect()
+            harness.monitors.database.suspect()
             await measured.after(0.0)
             await measured.after(60.0)
         else:
-            async with scene.running():
-                await until(lambda: len(scene.store.written) == 1)
+            async with harness.running():
+                await until(lambda: len(harness.store.written) == 1)
                 await measured.after(0.0)
                 await measured.after(60.0)
                 assert (measured.value("lag_records"), measured.value("stalled_seconds")) == (100, 60)
-                scene.publisher.acknowledging.set()
+                harness.publisher.acknowledging.set()
     assert [log for log in logs if log["event"] == LogEvent.PARTITION_STALLED] == []
 
 
 async def test_values_of_a_partition_end_with_its_assignment() -> None:
-    measured = Measured(Scene())
+    measured = Measured(Harness())
     measured.logs.ends = {P0: end(3, 10), P1: end(0, 7)}
     await measured.after(0.0)
     measured.logs.ends = {P1: end(0, 7)}
@@ -164,7 +164,7 @@ async def test_values_of_a_partition_end_with_its_assignment() -> None:
 
 
 async def test_unavailable_broker_keeps_the_last_values() -> None:
-    measured = Measured(Scene())
+    measured = Measured(Harness())
     measured.logs.ends = {P0: end(3, 10)}
     await measured.after(0.0)
     measured.logs.down = Unavailable("down")
@@ -173,7 +173,7 @@ async def test_unavailable_broker_keeps_the_last_values() -> None:
 
 
 async def test_monitor_measures_until_it_is_stopped() -> None:
-    measured, stop = Measured(Scene()), asyncio.Event()
+    measured, stop = Measured(Harness()), asyncio.Event()
     measured.logs.ends = {P0: end(3, 10)}
     async with asyncio.TaskGroup() as group:
         group.create_task(measured.lag_monitor.run(stop))

@@ -90,9 +90,9 @@ def test_library_loggers_pass_warnings_only(tmp_path: Path, log_format: str) -> 
 
 def test_json_line_has_event_level_logger_time_and_values(tmp_path: Path) -> None:
     (line,) = lines_of("log.warning('message.completed', text='ü\\n', count=1, nothing=None)", "json", tmp_path)
-    said = json.loads(line)
-    assert said.pop("timestamp").endswith("Z")
-    assert said == {
+    content = json.loads(line)
+    assert content.pop("timestamp").endswith("Z")
+    assert content == {
         "event": "message.completed",
         "level": "warning",
         "logger": "worker.test",
@@ -103,9 +103,9 @@ def test_json_line_has_event_level_logger_time_and_values(tmp_path: Path) -> Non
 
 def test_library_line_has_the_same_fields(tmp_path: Path) -> None:
     (line,) = lines_of("logging.getLogger('library').error('it said %s', 'this')", "json", tmp_path)
-    said = json.loads(line)
-    assert said.pop("timestamp").endswith("Z")
-    assert said == {"event": "it said this", "level": "error", "logger": "library"}
+    content = json.loads(line)
+    assert content.pop("timestamp").endswith("Z")
+    assert content == {"event": "it said this", "level": "error", "logger": "library"}
 
 
 @pytest.mark.parametrize("level", ["exception", "error"])
@@ -149,10 +149,10 @@ def test_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None:
     assert "geheim" not in text
 
 
-@pytest.mark.parametrize(("level", "heard"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
-def test_level_applies_to_the_workers_own_lines(tmp_path: Path, level: str, heard: int) -> None:
+@pytest.mark.parametrize(("level", "logged"), [("debug", 1), ("info", 1), ("warning", 0), ("error", 0)])
+def test_level_applies_to_the_workers_own_lines(tmp_path: Path, level: str, logged: int) -> None:
     statement = f"log_setup.configure(level={level!r}, log_format='json')\nlog.info('message.completed')"
-    assert len(lines_of(statement, "json", tmp_path)) == heard
+    assert len(lines_of(statement, "json", tmp_path)) == logged
 
 
 def test_json_is_the_default_without_a_terminal(tmp_path: Path) -> None:
@@ -306,9 +306,9 @@ def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, leve
         check=False,
     )
     (line,) = done.stderr.decode().splitlines()
-    said = json.loads(line)
-    assert said["level"] == level
-    assert words in said["event"] + said.get("exception", "")
+    content = json.loads(line)
+    assert content["level"] == level
+    assert words in content["event"] + content.get("exception", "")
 
 
 def test_kafka_client_error_without_a_traceback_is_a_warning(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ def parent_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
 
 
 async def test_child_is_notified_once_of_the_parents_death(parent_end: socket.socket) -> None:
-    heard: list[None] = []
+    logged: list[None] = []
     gone = asyncio.Event()
 
     def react() -> None:
-        heard.append(None)
+        logged.append(None)
         gone.set()
 
     on_parent_death(react)
@@ -35,7 +35,7 @@ async def test_child_is_notified_once_of_the_parents_death(parent_end: socket.so
     await gone.wait()
     for _ in range(10):
         await asyncio.sleep(0)
-    assert len(heard) == 1
+    assert len(logged) == 1
 
 
 def test_parent_reads_the_childs_refusal(parent_end: socket.socket) -> None:

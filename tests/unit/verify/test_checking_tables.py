@@ -41,9 +41,9 @@ def changed_row(history: History, table: str, **changes: Any) -> History:
 
 def moved(activity: Activity, offset: int) -> Activity:
     """The activity as if another record had caused it."""
-    said = json.loads(activity.activity_data)
-    said["record"]["offset"] = offset
-    return replace(activity, activity_data=json.dumps(said, separators=(",", ":")))
+    content = json.loads(activity.activity_data)
+    content["record"]["offset"] = offset
+    return replace(activity, activity_data=json.dumps(content, separators=(",", ":")))
 
 
 def with_fields(activity: Activity, **changes: Any) -> Activity:
@@ -216,10 +216,10 @@ def test_activity_without_a_record_is_invented() -> None:
     """With ids derived from an event that no record has."""
     history = HandledEvents.of_deployed_release().history()
     like = activity_of(history, "e4")
-    said = json.loads(like.activity_data)
-    said["event"]["id"] = "never"
+    content = json.loads(like.activity_data)
+    content["event"]["id"] = "never"
     invented = replace(
-        like, id=activity_id(source=said["event"]["source"], event_id="never"), activity_data=json.dumps(said)
+        like, id=activity_id(source=content["event"]["source"], event_id="never"), activity_data=json.dumps(content)
     )
     assert history.rows is not None
     found = only(replace(history, rows=replace(history.rows, activities=(*history.activities, invented))))
