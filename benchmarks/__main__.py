@@ -61,8 +61,8 @@ def main(
     what: Annotated[What, typer.Argument(help="Which measurement.")] = What.ALL,
     *,
     rounds: Annotated[int | None, typer.Option(min=1, help="How often each contender runs.")] = None,
-    events: Annotated[int | None, typer.Option(min=100, help="Events of a lap.")] = None,
-    slow_events: Annotated[int | None, typer.Option(min=100, help="Events of a lap of the slow.")] = None,
+    events: Annotated[int | None, typer.Option(min=100, help="Events of a run.")] = None,
+    slow_events: Annotated[int | None, typer.Option(min=100, help="Events of a run of the slow contenders.")] = None,
     backlog: Annotated[
         int | None, typer.Option(min=100, help="Events of the backlog that memory is watched by.")
     ] = None,

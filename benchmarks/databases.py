@@ -1,4 +1,4 @@
-"""The database server that laps are run against: PostgreSQL, started for it, or any that speaks TDS and is there."""
+"""The database server of the benchmarks: PostgreSQL, started for them, or a running server that speaks TDS."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ _MIGRATE_TIMEOUT_SECONDS: Final = 300.0
 
 class BenchmarkDatabase(Protocol):
     """`marks`: an argument of each of the server's command lines that no other process has; none where it is not ours
-    to measure. `keeps_history`: whether a database can be copied, so that laps begin on one with a history.
+    to measure. `keeps_history`: whether a database can be copied, so that runs begin on one with a history.
     """
 
     marks: tuple[str, ...]
@@ -44,7 +44,7 @@ class BenchmarkDatabase(Protocol):
         ...
 
     def keep(self, name: str) -> None:
-        """Make a lap's database one that can be copied well."""
+        """Prepare a run's database to be copied."""
         ...
 
     def drop(self, name: str) -> None: ...
@@ -89,7 +89,7 @@ class Postgres:
 
 
 class Tds:
-    """`BenchmarkDatabase`, of the server that RUDDER_TEST_MSSQL_URL names. It copies nothing: every lap is migrated."""
+    """`BenchmarkDatabase`, of the server that RUDDER_TEST_MSSQL_URL names. Each run migrates a database."""
 
     marks: tuple[str, ...] = ()
     keeps_history = False
@@ -101,7 +101,7 @@ class Tds:
 
     @property
     def description(self) -> str:
-        return f"{self._server.version()}, as it is; each lap on empty tables"
+        return f"{self._server.version()}, as it is; each run on empty tables"
 
     def prepare(self, folder: Path) -> None:
         self._folder = folder

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.bench import Bench, Resources, Template, Workload
 from benchmarks.check import differences, expectation, published
 from benchmarks.contenders.contender import Contender
-from benchmarks.lap import variables
+from benchmarks.measured_run import variables
 from benchmarks.open_loop import Publisher, Subscriber
 from benchmarks.quantiles import percentile
 from benchmarks.running import Running
-from benchmarks.stage import Course, Ground, Place, Stage
 from benchmarks.topics import TopicOffsets, read_topic
 from tests.conformance.producers import ToSend
 
@@ -53,17 +53,17 @@ class Latency:
 
 
 def measure_latency(
-    stage: Stage, contender: Contender, load: Load, *, records: Sequence[ToSend], ground: Ground
+    bench: Bench, contender: Contender, load: Load, *, records: Sequence[ToSend], template: Template
 ) -> Latency:
     """`records` are the stream's next ones, at least as many as the load and its warm-up ask for."""
-    course = stage.course((), ground=ground, checked=False)
-    place = stage.place(course)
+    workload = bench.workload((), template=template, checked=False)
+    resources = bench.resources(workload)
     try:
         with (
-            Running(contender, variables=variables(stage, course, place), folder=place.folder) as running,
-            Subscriber(stage.bootstrap_servers, place.outputs.deployment_status, course.partitions) as subscriber,
+            Running(contender, variables=variables(bench, workload, resources), folder=resources.folder) as running,
+            Subscriber(bench.bootstrap_servers, resources.outputs.deployment_status, workload.partitions) as subscriber,
         ):
-            publisher = Publisher(stage.bootstrap_servers, course.topic)
+            publisher = Publisher(bench.bootstrap_servers, workload.topic)
             publisher.publish(records[:WARM_UP_EVENTS])
             if not subscriber.waited_for(WARM_UP_EVENTS):
                 raise running.failed("did not answer the first events")
@@ -71,10 +71,10 @@ def measure_latency(
             due = publisher.publish(offered, events_per_second=load.events_per_second)
             subscriber.waited_for(WARM_UP_EVENTS + len(offered))
             running.stop()
-        wrong = _differences(stage, course, place) if subscriber.count >= WARM_UP_EVENTS + len(offered) else []
+        wrong = _differences(bench, workload, resources) if subscriber.count >= WARM_UP_EVENTS + len(offered) else []
         return _latency(contender, load, due=due, seen=subscriber.seen(), wrong=wrong)
     finally:
-        stage.clear(place)
+        bench.clear(resources)
 
 
 def _latency(
@@ -96,11 +96,11 @@ def _latency(
     )
 
 
-def _differences(stage: Stage, course: Course, place: Place) -> list[str]:
-    ground = course.ground
+def _differences(bench: Bench, workload: Workload, resources: Resources) -> list[str]:
+    template = workload.template
     return differences(
-        expectation([*ground.records, *read_topic(stage.bootstrap_servers, course.topic)]),
-        database_url=place.database_url,
-        seen=ground.published + published(stage.bootstrap_servers, place.outputs),
-        dead_letters=TopicOffsets(stage.bootstrap_servers).count(place.outputs.dead_letters),
+        expectation([*template.records, *read_topic(bench.bootstrap_servers, workload.topic)]),
+        database_url=resources.database_url,
+        seen=template.published + published(bench.bootstrap_servers, resources.outputs),
+        dead_letters=TopicOffsets(bench.bootstrap_servers).count(resources.outputs.dead_letters),
     )

@@ -4,14 +4,14 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
+from benchmarks.bench import Bench, Resources, Workload
 from benchmarks.contenders.contender import Contender
-from benchmarks.lap import STALL_TIMEOUT_SECONDS, variables
+from benchmarks.measured_run import STALL_TIMEOUT_SECONDS, variables
 from benchmarks.running import Running
-from benchmarks.stage import Course, Place, Stage
 from benchmarks.topics import TopicOffsets
 from benchmarks.usage import Usage
 
-_GLANCE_SECONDS: Final = 2.0
+_SAMPLE_SECONDS: Final = 2.0
 _REPORT_SECONDS: Final = 30.0
 
 
@@ -31,58 +31,58 @@ class Memory:
     differences: tuple[str, ...]
 
 
-def measure_memory(stage: Stage, contender: Contender, course: Course) -> Memory:
+def measure_memory(bench: Bench, contender: Contender, workload: Workload) -> Memory:
     """Raises ContenderFailed where the backlog does not come to its end."""
-    place = stage.place(course)
+    resources = bench.resources(workload)
     try:
-        with Running(contender, variables=variables(stage, course, place), folder=place.folder) as running:
+        with Running(contender, variables=variables(bench, workload, resources), folder=resources.folder) as running:
             began_at_seconds = time.monotonic()
-            usage = _drain(stage, course, place, running)
+            usage = _drain(bench, workload, resources, running)
             seconds = time.monotonic() - began_at_seconds
             running.stop()
         return Memory(
             contender=contender.name,
-            backlog_events=course.events,
+            backlog_events=workload.events,
             seconds=seconds,
-            events_per_second=course.events / seconds,
+            events_per_second=workload.events / seconds,
             rss_peak_bytes=usage.rss_peak_bytes,
             rss_end_bytes=usage.rss_bytes,
             cpu_share=usage.cpu_seconds / seconds,
-            differences=tuple(_differences(stage, course, place)),
+            differences=tuple(_differences(bench, workload, resources)),
         )
     finally:
-        stage.clear(place)
+        bench.clear(resources)
 
 
-def _drain(stage: Stage, course: Course, place: Place, running: Running) -> Usage:
+def _drain(bench: Bench, workload: Workload, resources: Resources, running: Running) -> Usage:
     """Wait until all is committed; the last look at the processes, whose peaks only ever grow."""
-    offsets = TopicOffsets(stage.bootstrap_servers)
+    offsets = TopicOffsets(bench.bootstrap_servers)
     last, moved_at_seconds = -1, time.monotonic()
     reported_at_seconds = moved_at_seconds
-    while last < course.events:
+    while last < workload.events:
         running.require_running()
-        committed, now_seconds = offsets.committed(place.name, course.topic), time.monotonic()
+        committed, now_seconds = offsets.committed(resources.name, workload.topic), time.monotonic()
         if committed != last:
             last, moved_at_seconds = committed, now_seconds
         elif now_seconds - moved_at_seconds > STALL_TIMEOUT_SECONDS:
-            raise running.failed(f"stands still at {committed} of {course.events} events")
+            raise running.failed(f"stands still at {committed} of {workload.events} events")
         if now_seconds - reported_at_seconds > _REPORT_SECONDS:
             reported_at_seconds = now_seconds
             peak_mb = running.usage().rss_peak_bytes / 1_000_000
-            stage.say(f"    {committed:,} of {course.events:,} events, peak {peak_mb:,.0f} MB")
-        time.sleep(_GLANCE_SECONDS)
+            bench.say(f"    {committed:,} of {workload.events:,} events, peak {peak_mb:,.0f} MB")
+        time.sleep(_SAMPLE_SECONDS)
     return running.usage()
 
 
-def _differences(stage: Stage, course: Course, place: Place) -> list[str]:
+def _differences(bench: Bench, workload: Workload, resources: Resources) -> list[str]:
     """So many events cannot be recounted in memory; that each has its entries can be: no two happen at one time."""
-    counted = stage.postgres.execute(
-        "SELECT count(DISTINCT created_at) FROM release_activity_logs", database=place.database
+    counted = bench.postgres.execute(
+        "SELECT count(DISTINCT created_at) FROM release_activity_logs", database=resources.database
     )
-    rejected = stage.postgres.execute("SELECT count(*) FROM release_event_rejections", database=place.database)
+    rejected = bench.postgres.execute("SELECT count(*) FROM release_event_rejections", database=resources.database)
     found = []
-    if int(counted) != course.events:
-        found.append(f"the activity log has {counted} events, expected {course.events}")
+    if int(counted) != workload.events:
+        found.append(f"the activity log has {counted} events, expected {workload.events}")
     if int(rejected):
         found.append(f"{rejected} rejections, though every event is valid")
     return found

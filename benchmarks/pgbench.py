@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from benchmarks import statements
-from benchmarks.lap import Costs
-from benchmarks.stage import Ground, Stage
+from benchmarks.bench import Bench, Template
+from benchmarks.measured_run import Costs
 from benchmarks.usage import process_with, usage_of
 
 SECONDS: Final = 10
@@ -31,24 +31,24 @@ class Ceiling:
     costs: Costs
 
 
-def run_pgbench(stage: Stage, ground: Ground, *, clients: int, seconds: int = SECONDS) -> Ceiling:
-    """`pgbench -M prepared` on a copy of the ground. Raises PgbenchFailed."""
+def run_pgbench(bench: Bench, template: Template, *, clients: int, seconds: int = SECONDS) -> Ceiling:
+    """`pgbench -M prepared` on a copy of the template. Raises PgbenchFailed."""
     database = f"pgbench-{clients}"
-    stage.postgres.create_database(database, template=ground.database)
+    bench.postgres.create_database(database, template=template.database)
     try:
-        stage.postgres.execute(statements.preparation(), database=database)
-        stage.postgres.execute("checkpoint")
-        return _run(stage, database, clients=clients, seconds=seconds)
+        bench.postgres.execute(statements.preparation(), database=database)
+        bench.postgres.execute("checkpoint")
+        return _run(bench, database, clients=clients, seconds=seconds)
     finally:
-        stage.postgres.drop_database(database)
+        bench.postgres.drop_database(database)
 
 
-def _run(stage: Stage, database: str, *, clients: int, seconds: int) -> Ceiling:
-    script = stage.script(statements.script())
+def _run(bench: Bench, database: str, *, clients: int, seconds: int) -> Ceiling:
+    script = bench.script(statements.script())
     arguments = ["-n", "-M", "prepared", "-c", str(clients), "-j", str(_THREADS), "-T", str(seconds), "-f", str(script)]
-    server = process_with(stage.postgres.mark)
+    server = process_with(bench.postgres.mark)
     server_before, own_before = usage_of(server).cpu_seconds, _children_seconds()
-    printed = stage.postgres.pgbench(*arguments, database=database)
+    printed = bench.postgres.pgbench(*arguments, database=database)
     rate = rate_of(printed)
     millions = rate * seconds / 1_000_000
     return Ceiling(

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final, Literal, assert_never
 
+from benchmarks.bench import Bench, Template, Workload
 from benchmarks.contenders.contender import Contender
 from benchmarks.contenders.lineup import CONCURRENCIES, lineup, plain_loop, this_worker
 from benchmarks.databases import BenchmarkDatabase, Postgres
 from benchmarks.goals import HALF_OF_PLAIN
-from benchmarks.lap import run_at, run_lap
 from benchmarks.latency import WARM_UP_EVENTS, Latency, Load, measure_latency
 from benchmarks.machine import this_machine
+from benchmarks.measured_run import measure_run, measure_run_in
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.results import Results
 from benchmarks.scaling import against_partitions, against_skew
 from benchmarks.servers import kafka_description
 from benchmarks.sizes import Sizes
-from benchmarks.stage import Course, Ground, Stage
 from benchmarks.stream import Traffic, records
 from benchmarks.throughput import Standing, compare
 from tests.conformance.producers import ToSend
@@ -51,7 +51,7 @@ def run(
     say: Callable[[str], None],
     database: Callable[[], BenchmarkDatabase] = Postgres,
 ) -> Iterator[Results]:
-    """Run what is wanted on one stage, and yield all that is known after each measurement.
+    """Run the chosen measurements on one bench, and yield all results after each measurement.
 
     `concurrency` is the worker's, wherever it runs alone.
 
@@ -63,31 +63,31 @@ def run(
     if machine.load > machine.cores * LOAD_SHARE_MAX:
         say(f"others are at work on this machine (load {machine.load}): figures and ratios will be off")
     worker = this_worker(concurrency=concurrency)
-    with Stage(say=say, database=database) as stage:
-        say("the servers run; making the history" if stage.database.keeps_history else "the servers run")
-        ground = _ground(stage, worker, sizes) if stage.database.keeps_history else stage.empty
+    with Bench(say=say, database=database) as bench:
+        say("the servers run; making the history" if bench.database.keeps_history else "the servers run")
+        template = _template(bench, worker, sizes) if bench.database.keeps_history else bench.empty
         results = Results(
             command=command,
             seconds=0.0,
             machine=machine,
             broker=kafka_description(),
-            database=stage.database.description,
+            database=bench.database.description,
             sizes=sizes,
         )
         for measurement in wanted:
             match measurement:
                 case "throughput":
-                    results = replace(results, standings=_throughput(stage, sizes, ground))
+                    results = replace(results, standings=_throughput(bench, sizes, template))
                 case "latency":
-                    capacities = _capacities(stage, worker, sizes, ground, results.standings)
-                    results = replace(results, latencies=tuple(_latencies(stage, worker, sizes, ground, capacities)))
+                    capacities = _capacities(bench, worker, sizes, template, results.standings)
+                    results = replace(results, latencies=tuple(_latencies(bench, worker, sizes, template, capacities)))
                 case "memory":
-                    results = replace(results, memory=_memory(stage, worker, sizes))
+                    results = replace(results, memory=_memory(bench, worker, sizes))
                 case "partitions":
-                    found = against_partitions(stage, worker, sizes, ground=ground, after=sizes.history_events)
+                    found = against_partitions(bench, worker, sizes, template=template, after=sizes.history_events)
                     results = replace(results, scalings=results.scalings + found)
                 case "skew":
-                    results = replace(results, scalings=results.scalings + against_skew(stage, worker, sizes))
+                    results = replace(results, scalings=results.scalings + against_skew(bench, worker, sizes))
                 case _:
                     assert_never(measurement)
             results = replace(results, seconds=time.monotonic() - began_at_seconds)
@@ -98,51 +98,51 @@ def _traffic(sizes: Sizes) -> Traffic:
     return Traffic(releases_active=sizes.releases_active)
 
 
-def _stream(sizes: Sizes, ground: Ground) -> Iterator[ToSend]:
+def _stream(sizes: Sizes, template: Template) -> Iterator[ToSend]:
     """What follows on the history, where there is one."""
-    return itertools.islice(records(_traffic(sizes)), len(ground.records), None)
+    return itertools.islice(records(_traffic(sizes)), len(template.records), None)
 
 
-def _ground(stage: Stage, worker: Contender, sizes: Sizes) -> Ground:
+def _template(bench: Bench, worker: Contender, sizes: Sizes) -> Template:
     """The history, made by this worker and recounted. It also warms up the broker, which is a JVM."""
-    course = stage.course(itertools.islice(records(_traffic(sizes)), sizes.history_events), ground=stage.empty)
-    place = stage.place(course)
-    lap, seen = run_at(stage, worker, course, place)
-    if lap.differences:
-        raise WrongHistory("\n".join(lap.differences))
-    return stage.keep_as_ground(course, place, seen)
+    workload = bench.workload(itertools.islice(records(_traffic(sizes)), sizes.history_events), template=bench.empty)
+    resources = bench.resources(workload)
+    run, seen = measure_run_in(bench, worker, workload, resources)
+    if run.differences:
+        raise WrongHistory("\n".join(run.differences))
+    return bench.keep_as_template(workload, resources, seen)
 
 
-def _courses(stage: Stage, sizes: Sizes, ground: Ground) -> tuple[Course, Course]:
+def _courses(bench: Bench, sizes: Sizes, template: Template) -> tuple[Workload, Workload]:
     return (
-        stage.course(itertools.islice(_stream(sizes, ground), sizes.events), ground=ground),
-        stage.course(itertools.islice(_stream(sizes, ground), sizes.slow_events), ground=ground),
+        bench.workload(itertools.islice(_stream(sizes, template), sizes.events), template=template),
+        bench.workload(itertools.islice(_stream(sizes, template), sizes.slow_events), template=template),
     )
 
 
-def _throughput(stage: Stage, sizes: Sizes, ground: Ground) -> tuple[Standing, ...]:
-    course, slow_course = _courses(stage, sizes, ground)
+def _throughput(bench: Bench, sizes: Sizes, template: Template) -> tuple[Standing, ...]:
+    workload, slow_workload = _courses(bench, sizes, template)
     return compare(
-        stage,
-        [contender for contender in _everyone(stage) if not sizes.quick or _is_typical(contender)],
-        course=course,
-        slow_course=slow_course,
+        bench,
+        [contender for contender in _everyone(bench) if not sizes.quick or _is_typical(contender)],
+        workload=workload,
+        slow_workload=slow_workload,
         rounds=sizes.rounds,
-        pgbench_seconds=sizes.pgbench_seconds if isinstance(stage.database, Postgres) else None,
+        pgbench_seconds=sizes.pgbench_seconds if isinstance(bench.database, Postgres) else None,
     )
 
 
-def _everyone(stage: Stage) -> tuple[Contender, ...]:
+def _everyone(bench: Bench) -> tuple[Contender, ...]:
     """Without a Java contender and the bare broker where the database is not PostgreSQL, whose statements they have."""
-    if isinstance(stage.database, Postgres):
+    if isinstance(bench.database, Postgres):
         return lineup()
     return tuple(each for each in lineup() if each.kind in ON_EVERY_DATABASE and each.concurrency != CONCURRENCIES[-1])
 
 
-def _memory(stage: Stage, worker: Contender, sizes: Sizes) -> Memory:
-    stage.say(f"memory: a backlog of {sizes.backlog_events:,} events")
+def _memory(bench: Bench, worker: Contender, sizes: Sizes) -> Memory:
+    bench.say(f"memory: a backlog of {sizes.backlog_events:,} events")
     backlog = itertools.islice(records(_traffic(sizes)), sizes.backlog_events)
-    return measure_memory(stage, worker, stage.course(backlog, ground=stage.empty, checked=False))
+    return measure_memory(bench, worker, bench.workload(backlog, template=bench.empty, checked=False))
 
 
 def _is_typical(contender: Contender) -> bool:
@@ -154,31 +154,31 @@ def _is_typical(contender: Contender) -> bool:
 
 
 def _capacities(
-    stage: Stage, worker: Contender, sizes: Sizes, ground: Ground, standings: tuple[Standing, ...]
+    bench: Bench, worker: Contender, sizes: Sizes, template: Template, standings: tuple[Standing, ...]
 ) -> Capacities:
     """From the comparison, or measured now where there was none."""
     known = {standing.name: standing.speed.median for standing in standings if standing.speed}
     plain = plain_loop()
     if worker.name in known and plain.name in known:
         return Capacities(worker=known[worker.name], plain=known[plain.name])
-    course, slow_course = _courses(stage, sizes, ground)
-    stage.say("measuring the capacities that latency is a share of")
+    workload, slow_workload = _courses(bench, sizes, template)
+    bench.say("measuring the capacities that latency is a share of")
     return Capacities(
-        worker=run_lap(stage, worker, course).events_per_second,
-        plain=run_lap(stage, plain, slow_course).events_per_second,
+        worker=measure_run(bench, worker, workload).events_per_second,
+        plain=measure_run(bench, plain, slow_workload).events_per_second,
     )
 
 
 def _latencies(
-    stage: Stage, worker: Contender, sizes: Sizes, ground: Ground, capacities: Capacities
+    bench: Bench, worker: Contender, sizes: Sizes, template: Template, capacities: Capacities
 ) -> Iterator[Latency]:
     shares = SHARES[1:2] if sizes.quick else SHARES
     loads = [(worker, capacities.worker * share, f"{share:.0%} of its capacity") for share in shares]
     loads += [(each, capacities.plain / 2, HALF_OF_PLAIN) for each in (worker, plain_loop())]
     for contender, rate, why in loads:
         load = Load(events_per_second=rate, seconds=sizes.latency_seconds, why=why)
-        stage.say(f"latency: {contender.name} at {rate:,.0f} events/s, {why}")
-        stream = list(itertools.islice(_stream(sizes, ground), load.events + WARM_UP_EVENTS))
-        latency = measure_latency(stage, contender, load, records=stream, ground=ground)
-        stage.say(f"    p50 {latency.p50_ms:,.1f} ms, p99 {latency.p99_ms:,.1f} ms, unanswered {latency.lost}")
+        bench.say(f"latency: {contender.name} at {rate:,.0f} events/s, {why}")
+        stream = list(itertools.islice(_stream(sizes, template), load.events + WARM_UP_EVENTS))
+        latency = measure_latency(bench, contender, load, records=stream, template=template)
+        bench.say(f"    p50 {latency.p50_ms:,.1f} ms, p99 {latency.p99_ms:,.1f} ms, unanswered {latency.lost}")
         yield latency

@@ -1,4 +1,4 @@
-"""A contender while it runs: a child process with a family of its own perhaps, what it says, and how it ends."""
+"""A contender while it runs: a child process, perhaps with processes of its own; its output and its end."""
 
 import os
 import signal
@@ -16,16 +16,16 @@ _STOP_TIMEOUT_SECONDS: Final = 60.0
 _OUTPUT_TAIL_CHARACTERS: Final = 3_000
 _ENDED: Final = (0, 128 + signal.SIGTERM)
 """A JVM that was asked to end, and did so in order, says so."""
-# What would put words or settings into a child's mouth that the benchmark did not choose.
+# Variables that would change a contender's settings or output.
 _WITHHELD: Final = ("RUDDER_", "BENCH_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
 
 
 class ContenderFailed(Exception):
-    """A contender ended by itself, stood still, or did not end when asked; the message ends with its last words."""
+    """A contender ended by itself, made no progress, or ignored SIGTERM. The message ends with its last output."""
 
 
 class Running:
-    """Started at once; leaving the context kills what still runs."""
+    """Started at once; leaving the context kills it."""
 
     def __init__(self, contender: Contender, *, variables: Mapping[str, str], folder: Path) -> None:
         self._name = contender.name
@@ -51,7 +51,7 @@ class Running:
         self._process.wait()
 
     def usage(self) -> Usage:
-        """Of the whole family."""
+        """Of the process and its children."""
         return usage_of(self._process.pid)
 
     def require_running(self) -> None:
@@ -70,5 +70,5 @@ class Running:
             raise self.failed(f"answered SIGTERM with {code}")
 
     def failed(self, what: str) -> ContenderFailed:
-        said = self._log.read_text("utf-8", "replace")[-_OUTPUT_TAIL_CHARACTERS:]
-        return ContenderFailed(f"{self._name}: {what}\n{said}")
+        text = self._log.read_text("utf-8", "replace")[-_OUTPUT_TAIL_CHARACTERS:]
+        return ContenderFailed(f"{self._name}: {what}\n{text}")

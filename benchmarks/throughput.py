@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from benchmarks.bench import Bench, Workload
 from benchmarks.contenders.contender import Contender
-from benchmarks.lap import Costs, run_lap
+from benchmarks.measured_run import Costs, measure_run
 from benchmarks.pgbench import run_pgbench
 from benchmarks.quantiles import Spread, spread
 from benchmarks.running import ContenderFailed
-from benchmarks.stage import Course, Stage
 
 CLIENTS: Final = (16, 64)
 
@@ -41,11 +41,11 @@ class _Tally:
 
 
 def compare(
-    stage: Stage,
+    bench: Bench,
     contenders: Iterable[Contender],
     *,
-    course: Course,
-    slow_course: Course,
+    workload: Workload,
+    slow_workload: Workload,
     rounds: int,
     pgbench_seconds: int | None,
 ) -> tuple[Standing, ...]:
@@ -58,11 +58,11 @@ def compare(
     for number in range(1, rounds + 1):
         for contender in everyone:
             if contender.missing is None:
-                stage.say(f"round {number} of {rounds}: {contender.name}")
-                _lap(stage, contender, slow_course if contender.slow else course, tallies[contender.name])
+                bench.say(f"round {number} of {rounds}: {contender.name}")
+                _measure(bench, contender, slow_workload if contender.slow else workload, tallies[contender.name])
         for clients, tally in ceilings.items():
-            stage.say(f"round {number} of {rounds}: pgbench, {clients} clients")
-            ceiling = run_pgbench(stage, course.ground, clients=clients, seconds=pgbench_seconds or 0)
+            bench.say(f"round {number} of {rounds}: pgbench, {clients} clients")
+            ceiling = run_pgbench(bench, workload.template, clients=clients, seconds=pgbench_seconds or 0)
             tally.speeds.append(ceiling.events_per_second)
             tally.costs.append(ceiling.costs)
     return (
@@ -71,23 +71,23 @@ def compare(
     )
 
 
-def _lap(stage: Stage, contender: Contender, course: Course, tally: _Tally) -> None:
+def _measure(bench: Bench, contender: Contender, workload: Workload, tally: _Tally) -> None:
     try:
-        lap = run_lap(stage, contender, course)
+        run = measure_run(bench, contender, workload)
     except ContenderFailed as failure:  # the others go on; the run has failed all the same
-        stage.say(f"    FAILED: {failure}")
+        bench.say(f"    FAILED: {failure}")
         tally.differences.append(str(failure))
         return
-    tally.events = lap.events
-    tally.speeds.append(lap.events_per_second)
-    tally.costs.append(lap.costs)
-    tally.rss_peak_bytes = max(tally.rss_peak_bytes, lap.rss_peak_bytes)
-    tally.differences += lap.differences
-    costs = lap.costs
-    stage.say(
-        f"    {lap.events_per_second:,.0f} events/s; per event {costs.contender_us:,.0f} µs, broker "
+    tally.events = run.events
+    tally.speeds.append(run.events_per_second)
+    tally.costs.append(run.costs)
+    tally.rss_peak_bytes = max(tally.rss_peak_bytes, run.rss_peak_bytes)
+    tally.differences += run.differences
+    costs = run.costs
+    bench.say(
+        f"    {run.events_per_second:,.0f} events/s; per event {costs.contender_us:,.0f} µs, broker "
         f"{costs.broker_us:,.0f} µs, database {costs.database_us:,.0f} µs"
-        + (f"; WRONG: {lap.differences[0]}" if lap.differences else "")
+        + (f"; WRONG: {run.differences[0]}" if run.differences else "")
     )
 
 

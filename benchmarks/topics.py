@@ -35,7 +35,7 @@ class TopicsFailed(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """Where one contender publishes in one lap; nobody else ever does."""
+    """The output topics of one contender in one run."""
 
     deployment_status: str
     release_status: str
@@ -128,7 +128,7 @@ class TopicOffsets:
                 return self._ends(topic)
             except KafkaException as error:
                 if time.monotonic() > give_up_at_seconds:
-                    raise TopicsFailed(f"{topic}: its ends cannot be had: {error}") from error
+                    raise TopicsFailed(f"the end offsets of {topic} cannot be read: {error}") from error
                 time.sleep(_BATCH_TIMEOUT_SECONDS)
 
     def _ends(self, topic: str) -> dict[int, int]:
@@ -149,7 +149,7 @@ class TopicOffsets:
             places = answer.result().topic_partitions or []
         except KafkaException:  # the coordinator has only just begun to look after the group
             return 0
-        return sum(max(place.offset, 0) for place in places)
+        return sum(max(resources.offset, 0) for resources in places)
 
     def _of(self, topic: str) -> list[TopicPartition]:
         if topic not in self._partitions:

@@ -101,8 +101,8 @@ def run(url: str, *statements: str | Executable, foreign_keys: bool = False) -> 
 
 
 def catalog(url: str) -> set[str]:
-    """Every object of the database with its definition, without Alembic's own table. Layout, comments, quotes and a final
-    semicolon are removed.
+    """Every object of the database with its definition, without Alembic's own table. Layout, comments, quotes and a
+    final semicolon are removed.
     """
     query = QUERIES[make_url(url).get_backend_name()]
     if url.startswith("mssql"):

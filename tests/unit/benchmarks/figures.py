@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from benchmarks.lap import Costs
 from benchmarks.latency import Latency, Load
 from benchmarks.machine import Machine
+from benchmarks.measured_run import Costs
 from benchmarks.memory import Memory
 from benchmarks.quantiles import spread
 from benchmarks.results import Results

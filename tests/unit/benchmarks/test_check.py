@@ -26,6 +26,6 @@ def test_append_times_come_from_both_topics_in_order() -> None:
 
 def test_published_records_of_earlier_runs_come_first() -> None:
     """The order of a release's status events is compared, and a lap goes on where its history ended."""
-    history, lap = _record(7, topic="history"), _record(0, topic="lap")
-    together = Published(deployment_status=(history,)) + Published(deployment_status=(lap,))
-    assert together.deployment_status == (history, lap)
+    history, run = _record(7, topic="history"), _record(0, topic="lap")
+    together = Published(deployment_status=(history,)) + Published(deployment_status=(run,))
+    assert together.deployment_status == (history, run)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.command_line import TIMEOUT_SECONDS, command, process_environment, rudder_worker
-from tests.unit.cli.test_signals import started
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, command, process_environment, rudder_worker, running_command
 
 CLOSED = ("<&-", ">&-", "2>&-", "<&- >&- 2>&-")
 
@@ -45,7 +44,8 @@ def test_worker_without_stdin_stops_in_order(tmp_path: Path) -> None:
     """Its event loop would else take the descriptor, and abort the process when it closes."""
     settings = {"RUDDER_HTTP_PORT": "0", "RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     assert rudder_worker("migrate", folder=tmp_path).code == 0
-    with started(["run"], tmp_path, settings, before=("sh", "-c", 'exec "$@" <&-', "sh")) as process:
+    without_stdin = ("sh", "-c", 'exec "$@" <&-', "sh")
+    with running_command(["run"], folder=tmp_path, environment=settings, before=without_stdin) as process:
         assert process.stderr is not None
         while b"dependency.unavailable" not in (line := process.stderr.readline()):
             assert line, "it ended before it waited"

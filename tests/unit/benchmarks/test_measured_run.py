@@ -1,8 +1,8 @@
-"""The arithmetic of a lap: how fast, and at what cost."""
+"""The rate and the cost of a run."""
 
 import pytest
 
-from benchmarks.lap import Costs, Glances, Meters, costs, events_per_second
+from benchmarks.measured_run import Costs, Samples, Usages, costs, events_per_second
 from benchmarks.usage import Usage
 
 
@@ -21,21 +21,21 @@ def test_rate_within_one_millisecond_is_finite() -> None:
 
 
 def test_cost_covers_events_between_the_two_samples() -> None:
-    """A quarter was done at the first glance: what the start took is not counted, nor are its events."""
-    glances = object.__new__(Glances)
-    glances.warm = 0.25, _meters(contender=5.0, broker=1.0, database=2.0)
-    glances.done = 1.0, _meters(contender=8.0, broker=2.5, database=2.0)
-    assert costs(glances, events=2_000) == Costs(contender_us=2_000, broker_us=1_000, database_us=0)
+    """A quarter was handled at the first sample: neither its events nor its cost count."""
+    samples = object.__new__(Samples)
+    samples.warm = 0.25, _usages(contender=5.0, broker=1.0, database=2.0)
+    samples.done = 1.0, _usages(contender=8.0, broker=2.5, database=2.0)
+    assert costs(samples, events=2_000) == Costs(contender_us=2_000, broker_us=1_000, database_us=0)
 
 
 def test_short_run_has_no_cost() -> None:
-    glances = object.__new__(Glances)
-    glances.warm = glances.done = 1.0, _meters(contender=8.0, broker=2.5, database=2.0)
-    assert costs(glances, events=2_000) == Costs(contender_us=0, broker_us=0, database_us=0)
+    samples = object.__new__(Samples)
+    samples.warm = samples.done = 1.0, _usages(contender=8.0, broker=2.5, database=2.0)
+    assert costs(samples, events=2_000) == Costs(contender_us=0, broker_us=0, database_us=0)
 
 
-def _meters(*, contender: float, broker: float, database: float) -> Meters:
-    return Meters(
+def _usages(*, contender: float, broker: float, database: float) -> Usages:
+    return Usages(
         contender=Usage(cpu_seconds=contender),
         broker=Usage(cpu_seconds=broker),
         database=Usage(cpu_seconds=database),

@@ -1,7 +1,7 @@
-"""Where laps are run: one broker, one database server, and for each lap a database and topics of its own.
+"""The test bench: one broker and one database server, and for each run its own database and topics.
 
-A lap begins on a database that already has a history: a worker on empty tables mostly creates releases, one in its
-second week mostly moves deployments on. The history is made once, by this worker, and copied for every lap.
+A run begins on a database with a history: on empty tables a worker mostly creates releases, after two weeks it mostly
+changes deployments. This worker makes the history once, and each run copies it.
 """
 
 import itertools
@@ -25,8 +25,8 @@ PARTITIONS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """A database to copy for a lap, and how it came about."""
+class Template:
+    """A database to copy for each run, and the records that made it."""
 
     database: str
     records: tuple[Record, ...] = ()
@@ -34,20 +34,20 @@ class Ground:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Course:
-    """What a lap has to get through: a filled topic, over a ground. `expected` is None where nobody could hold it."""
+class Workload:
+    """A filled topic, on a template. `expected`: None where the expectation would not fit into memory."""
 
     topic: str
     partitions: int
     events: int
     status_records: int
-    ground: Ground
+    template: Template
     expected: Expectation | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Everything that is one lap's own."""
+class Resources:
+    """The topics, the database and the folder of one run."""
 
     name: str
     outputs: Outputs
@@ -56,8 +56,8 @@ class Place:
     folder: Path
 
 
-class Stage:
-    """The servers, started; leaving the context ends them and removes all that they held."""
+class Bench:
+    """The started servers; leaving the context stops them and removes their data."""
 
     def __init__(self, *, say: Callable[[str], None], database: Callable[[], BenchmarkDatabase]) -> None:
         self.say = say
@@ -84,9 +84,9 @@ class Stage:
 
     @property
     def postgres(self) -> BenchmarkPostgres:
-        """For the measurements that know PostgreSQL only."""
+        """For the measurements that need PostgreSQL."""
         if not isinstance(self.database, Postgres):
-            raise TypeError("only PostgreSQL is measured so")
+            raise TypeError("this measurement needs PostgreSQL")
         return self.database.server
 
     @property
@@ -94,54 +94,54 @@ class Stage:
         return self.kafka.bootstrap_servers
 
     @property
-    def empty(self) -> Ground:
-        """The tables, and nothing in them."""
-        return Ground(database=EMPTY)
+    def empty(self) -> Template:
+        """Empty tables."""
+        return Template(database=EMPTY)
 
-    def course(
-        self, records: Iterable[ToSend], *, ground: Ground, partitions: int = PARTITIONS, checked: bool = True
-    ) -> Course:
-        """A topic with these records; where they are not `checked`, only what can be counted is expected of a lap."""
+    def workload(
+        self, records: Iterable[ToSend], *, template: Template, partitions: int = PARTITIONS, checked: bool = True
+    ) -> Workload:
+        """A topic with these records. Without `checked`, the expectation is one status record per event."""
         topic = f"input-{next(self._numbers)}"
         create_input(self.bootstrap_servers, topic, partitions=partitions)
         events = fill(self.bootstrap_servers, topic, records)
         expected = None
         if checked:
-            expected = expectation(itertools.chain(ground.records, read_topic(self.bootstrap_servers, topic)))
-        before = len(ground.published.deployment_status) + len(ground.published.release_status)
-        return Course(
+            expected = expectation(itertools.chain(template.records, read_topic(self.bootstrap_servers, topic)))
+        before = len(template.published.deployment_status) + len(template.published.release_status)
+        return Workload(
             topic=topic,
             partitions=partitions,
             events=events,
             status_records=expected.status_records - before if expected else events,
-            ground=ground,
+            template=template,
             expected=expected,
         )
 
-    def place(self, course: Course) -> Place:
-        """Fresh topics, a fresh copy of the ground, a folder; the disks are at rest when it returns."""
-        name = f"lap-{next(self._numbers)}"
+    def resources(self, workload: Workload) -> Resources:
+        """New topics, a new copy of the template, and a folder. Returns when the disks are idle."""
+        name = f"run-{next(self._numbers)}"
         folder = self._folder / name
         folder.mkdir()
-        return Place(
+        return Resources(
             name=name,
-            outputs=create_outputs(self.bootstrap_servers, name, partitions=course.partitions),
+            outputs=create_outputs(self.bootstrap_servers, name, partitions=workload.partitions),
             database=name,
-            database_url=self.database.copy(name, of=course.ground.database),
+            database_url=self.database.copy(name, of=workload.template.database),
             folder=folder,
         )
 
-    def clear(self, place: Place) -> None:
-        """Give back what the lap took."""
-        self.database.drop(place.database)
-        delete_topics(self.bootstrap_servers, [*place.outputs.status, place.outputs.dead_letters])
-        shutil.rmtree(place.folder, ignore_errors=True)
+    def clear(self, resources: Resources) -> None:
+        """Remove the run's topics, database and folder."""
+        self.database.drop(resources.database)
+        delete_topics(self.bootstrap_servers, [*resources.outputs.status, resources.outputs.dead_letters])
+        shutil.rmtree(resources.folder, ignore_errors=True)
 
-    def keep_as_ground(self, course: Course, place: Place, seen: Published) -> Ground:
-        """Make a lap's database the ground of later ones."""
-        self.database.keep(place.database)
-        records = tuple(read_topic(self.bootstrap_servers, course.topic))
-        return Ground(database=place.database, records=records, published=seen)
+    def keep_as_template(self, workload: Workload, resources: Resources, seen: Published) -> Template:
+        """Make a run's database the template of later runs."""
+        self.database.keep(resources.database)
+        records = tuple(read_topic(self.bootstrap_servers, workload.topic))
+        return Template(database=resources.database, records=records, published=seen)
 
     def script(self, text: str) -> Path:
         """A file with this text, which the database server's user can read."""
