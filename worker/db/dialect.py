@@ -16,7 +16,7 @@ from worker.db.unit_of_work import Connections
 from worker.rules.errors import Unavailable
 
 READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
-"""Execution options of a connection that shall not write, and shall keep nobody from writing."""
+"""Execution options of a connection that only reads and blocks no writer."""
 
 
 class Dialect(Protocol):

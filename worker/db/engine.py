@@ -112,13 +112,13 @@ def parse_url(url: str) -> URL:
         raise ConfigurationError("RUDDER_DATABASE_URL is no database URL") from error
     authority_and_path = url.partition("://")[2].partition("?")[0]
     if authority_and_path.count("@") > 1 or (parsed.host and set(parsed.host) & set("#/\\ ")):
-        # The parts cannot be told apart, and what is taken for a host may be half a password: name nothing of it.
+        # The parts are ambiguous, and the apparent host may be half a password: quote none of them.
         raise ConfigurationError(
             "RUDDER_DATABASE_URL has special characters that need percent-encoding, such as %40 for @"
         )
     if parsed.drivername.startswith("sqlite") and (not parsed.database or ":memory:" in url or "mode=memory" in url):
         raise ConfigurationError(
-            "RUDDER_DATABASE_URL names no file, and what SQLite keeps in memory nobody else can read"
+            "RUDDER_DATABASE_URL names no file; an in-memory SQLite database cannot be read by other processes"
         )
     if parsed.port is not None and parsed.port > _PORT_MAX:
         raise ConfigurationError("RUDDER_DATABASE_URL has a port above 65535")

@@ -1,4 +1,4 @@
-"""The tables, as the release-management model defines them: for whoever reads them in Python.
+"""The tables, as the release-management model defines them, for readers in Python.
 
 The migrations make the tables; these classes describe them, and a test finds no difference between the two. CHECK
 constraints and triggers stand in the migrations alone: `Base.metadata.create_all` would make unguarded tables.

@@ -38,7 +38,7 @@ _FINDS: Final = "app_environments row"
 PLAIN_ROW: Final = (
     "environment_id = :environment_id AND component_id = :component_id AND deployment_track_id = :deployment_track_id"
 )
-"""For databases that compare texts to the letter."""
+"""For databases that compare texts exactly."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """What a login needs to run the worker, and no more: for DBAs, who grant privileges by what they can read.
 
-Nothing is deleted, no table is made or changed, and what an UPDATE may touch is told by column. `verify` reads only.
+Nothing is deleted, no table is made or changed, and an UPDATE may touch named columns only. `verify` reads only.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""Which revision a database is at, and which ones this version has, told without Alembic.
+"""Which revision a database is at, and which ones this version has, without Alembic.
 
-Alembic changes databases. A worker only looks whether somebody did, and need not keep a migration tool in memory.
+Alembic changes databases. A worker only looks whether that happened, and does not load a migration tool.
 """
 
 import re

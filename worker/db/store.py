@@ -17,7 +17,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 
 
 class SqlStore:
-    """Opened by `open`, and closed by whoever opened it."""
+    """Opened by `open`; its caller closes it."""
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect, connections: Connections) -> None:
         self._engine = engine
@@ -45,7 +45,7 @@ class SqlStore:
 
         Raises:
             Unavailable: the database does not answer.
-            ConfigurationError: it lets nobody in, or was not migrated.
+            ConfigurationError: it refuses the login, or is not migrated.
         """
         await self.connect()
         async with self._connected() as connection:
@@ -79,7 +79,7 @@ class SqlStore:
 
         Raises:
             Unavailable: the database does not answer.
-            ConfigurationError: it lets nobody in, or not in a way that the worker can use.
+            ConfigurationError: it refuses the login, or the worker cannot use it.
         """
         with translating(self._dialect):
             async with self._connections.begin():

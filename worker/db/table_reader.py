@@ -1,8 +1,8 @@
-"""All rows, release by release, for whoever compares them with something: read only, in plain SQL, on every database.
+"""All rows, release by release, for a comparison: read only, in plain SQL, on every database.
 
 A worker may write meanwhile. Whatever changes a release appends to its log, so a release whose log has as many entries
 after its rows were read as before is one that was read as it was at one moment; any other is read again. That needs no
-long transaction, which would hold back a PostgreSQL's clean-up, and no isolation that a SQL Server may not have.
+long transaction, which would delay PostgreSQL's vacuum, and no isolation that a SQL Server may not have.
 """
 
 from collections import defaultdict
@@ -46,7 +46,7 @@ than 2,100 parameters.
 
 _IDS_MAX = _ID_COUNTS[-1]
 
-_ENTRIES_MAX = 4_000
+_ROWS_MAX = 4_000
 """Entries held at a time, unless one release alone has more."""
 
 _ENVIRONMENTS_MAX = 4_000
@@ -56,7 +56,7 @@ _LOOKS_MAX = 10
 
 
 class SqlTableReader:
-    """`worker.verify.verification.TableReader`. Opened by `open`, and closed by whoever opened it."""
+    """`worker.verify.verification.TableReader`. Opened by `open`; its caller closes it."""
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
         self._engine = engine
@@ -75,7 +75,7 @@ class SqlTableReader:
 
         Raises:
             Unavailable: the database does not answer.
-            ConfigurationError: it lets nobody in, or was not migrated.
+            ConfigurationError: it refuses the login, or is not migrated.
         """
         async with self._connected() as connection:
             await require_current(connection)
@@ -92,9 +92,9 @@ class SqlTableReader:
         last: UUID | None = None
         columns = [_REJECTIONS.c[name] for name in REJECTIONS]
         while True:
-            asked = select(*columns).order_by(_REJECTIONS.c.id).limit(_ENTRIES_MAX)
+            query = select(*columns).order_by(_REJECTIONS.c.id).limit(_ROWS_MAX)
             async with self._connected() as connection:
-                found = await connection.execute(asked if last is None else asked.where(_REJECTIONS.c.id > last))
+                found = await connection.execute(query if last is None else query.where(_REJECTIONS.c.id > last))
                 rows = found.all()
             for row in rows:
                 yield rejection(row, _READ)
@@ -105,11 +105,11 @@ class SqlTableReader:
     async def environments(self) -> AsyncIterator[EnvironmentRow]:
         """The table is often another system's: it may have no id to go by, and rows of one key."""
         async with self._connected() as connection:
-            asked = await listing(connection, fragments=self._dialect.pointers)
+            query = await listing(connection, fragments=self._dialect.pointers)
         begin = 0
-        while asked is not None:
+        while query is not None:
             async with self._connected() as connection:
-                rows = (await connection.execute(asked.offset(begin).limit(_ENVIRONMENTS_MAX))).all()
+                rows = (await connection.execute(query.offset(begin).limit(_ENVIRONMENTS_MAX))).all()
             for row in rows:
                 yield _environment(row)
             if len(rows) < _ENVIRONMENTS_MAX:
@@ -117,23 +117,23 @@ class SqlTableReader:
             begin += len(rows)
 
     async def _ids_after(self, last: UUID | None) -> list[UUID]:
-        asked = select(_RELEASES.c.id).order_by(_RELEASES.c.id).limit(_IDS_MAX)
+        query = select(_RELEASES.c.id).order_by(_RELEASES.c.id).limit(_IDS_MAX)
         async with self._connected() as connection:
-            found = await connection.execute(asked if last is None else asked.where(_RELEASES.c.id > last))
+            found = await connection.execute(query if last is None else query.where(_RELEASES.c.id > last))
             return list(found.scalars())
 
     async def _batches(self, ids: Sequence[UUID]) -> list[list[UUID]]:
-        """As many releases together as have no more than _ENTRIES_MAX entries."""
+        """As many releases together as have no more than _ROWS_MAX entries."""
         async with self._connected() as connection:
             counts = await _counts(connection, ids)
         batches: list[list[UUID]] = []
-        room = 0
+        rows_left = 0
         for id_ in ids:
-            if counts[id_] > room or not batches:
+            if counts[id_] > rows_left or not batches:
                 batches.append([])
-                room = _ENTRIES_MAX
+                rows_left = _ROWS_MAX
             batches[-1].append(id_)
-            room -= counts[id_]
+            rows_left -= counts[id_]
         return batches
 
     async def _rows(self, ids: Sequence[UUID]) -> list[ReleaseRows]:
@@ -179,7 +179,7 @@ async def _read(connection: AsyncConnection, ids: Sequence[UUID]) -> dict[UUID, 
     columns = [_LOG.c[name] for name in ACTIVITY_READ]
     activities: dict[UUID, list[Activity]] = defaultdict(list)
     for row in await connection.execute(select(*columns).where(_LOG.c.release_mgt_id.in_(_padded(ids)))):
-        activities[row.release_mgt_id].append(_entry(row))
+        activities[row.release_mgt_id].append(_activity(row))
     releases = {row["id"]: row for row in await _mappings(connection, _RELEASES, "id", ids)}
     versions = {row["release_mgt_id"]: row["version"] for row in await _mappings(connection, _VERSIONS, _KEY, ids)}
     deployments = _by_release(await _mappings(connection, _DEPLOYMENTS, _KEY, ids))
@@ -225,7 +225,7 @@ def _environment(row: Any) -> EnvironmentRow:
     )
 
 
-def _entry(row: Any) -> Activity:
+def _activity(row: Any) -> Activity:
     """Others may have written none of the data, which the worker always has."""
     found = activity(row, _READ)
     return found if row.activity_data is not None else replace(found, activity_data="")

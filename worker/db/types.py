@@ -39,7 +39,7 @@ class UtcTimestamp(TypeDecorator[datetime]):
     """An aware UTC `datetime` in Python, both ways; stored without an offset, to the microsecond.
 
     SQL Server has datetime2, PostgreSQL `timestamp without time zone`, SQLite text with six digits, which sorts by
-    time. A naive value is refused (ValueError, which SQLAlchemy wraps in StatementError): nobody knows its zone.
+    time. A naive value is refused (ValueError, which SQLAlchemy wraps in StatementError): its zone is unknown.
     """
 
     # Plain `datetime` on SQL Server would round to 3.33 ms.
@@ -64,7 +64,7 @@ def nvarchar(length_units: int) -> Unicode:
 
 def nvarchar_max() -> TypeEngine[str]:
     """nvarchar(max) on SQL Server; text on the others."""
-    # UnicodeText would render as the deprecated NTEXT wherever no server was asked for its version, as in --sql mode.
+    # UnicodeText would render as the deprecated NTEXT wherever the server's version is unknown, as in --sql mode.
     return Text().with_variant(mssql.NVARCHAR(), "mssql")
 
 

@@ -30,7 +30,7 @@ RECORD_BYTES_MAX: Final = 4 * 1024 * 1024
 """Some records of the day are larger than an event may be."""
 TOPIC_CONFIGS: Final = {"max.message.bytes": str(RECORD_BYTES_MAX), "retention.ms": "-1"}
 """Retention goes by the records' own timestamps, and the day is past."""
-KILLED_AFTER_SHARE: Final = 0.4
+KILLED_AFTER_FRACTION: Final = 0.4
 START_TIMEOUT_SECONDS: Final = 30.0
 VERIFY_TIMEOUT_SECONDS: Final = 120.0
 STALL_TIMEOUT_SECONDS: Final = 60.0
@@ -99,7 +99,7 @@ class _Demo:
             await self._ready(running)
             self._console.print(f"The worker is ready. Publishing {len(records):,} records of one day.")
             await self._publish(day)
-            await self._committed(int(len(day) * KILLED_AFTER_SHARE), running)
+            await self._committed(int(len(day) * KILLED_AFTER_FRACTION), running)
             await running.stop(signal.SIGKILL)
         self._console.print("The worker was killed (SIGKILL). Starting it again.")
         async with self._command("run", self._log_path) as running:

@@ -106,7 +106,7 @@ class ReleasePublisher:
             "comment": (0.4, self.dice.choice(COMMENTS)),
             "pipeline_url": (0.1, f"{self._component.source}/runs/{self.dice.randrange(10_000, 99_999)}"),
         }
-        body |= {name: text for name, (share, text) in optional.items() if self.dice.random() < share}
+        body |= {name: text for name, (fraction, text) in optional.items() if self.dice.random() < fraction}
         event = {
             "specversion": "1.0",
             "id": f"{self.release_id[:13].lower()}/{self._events:03d}",

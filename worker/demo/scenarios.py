@@ -49,10 +49,10 @@ def review(publisher: ReleasePublisher) -> None:
 
 def deployment(publisher: ReleasePublisher, environment: str) -> bool:
     """Deploy to one environment; whether the deployment succeeded in the end."""
-    words = _chosen(DEPLOYMENTS, publisher.dice)
-    for word in words:
-        if not _pause_or_repeat(publisher, word):
-            step, _, seconds_ago = word.partition("@")
+    steps = _chosen(DEPLOYMENTS, publisher.dice)
+    for text in steps:
+        if not _pause_or_repeat(publisher, text):
+            step, _, seconds_ago = text.partition("@")
             step, _, attempt = step.partition("#")
             publisher.deploy(
                 step, environment, attempt=int(attempt) if attempt else None, seconds_ago=float(seconds_ago or 0)
@@ -63,7 +63,7 @@ def deployment(publisher: ReleasePublisher, environment: str) -> bool:
         publisher.pause(120)
         custom_activity(publisher, environment)
     publisher.pause(1_500)
-    return any(word.startswith("succeeded") for word in words) and not words[-1].startswith("rolled_back")
+    return any(text.startswith("succeeded") for text in steps) and not steps[-1].startswith("rolled_back")
 
 
 def custom_activity(publisher: ReleasePublisher, environment: str) -> None:

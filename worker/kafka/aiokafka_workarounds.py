@@ -51,7 +51,7 @@ def install() -> None:
     """Replace the names for every client of this process. A second call changes nothing."""
     MetadataRequest.__init__ = _metadata_request_without_creation
     aiokafka.client.create_conn = _connect
-    AIOKafkaClient.send = _send_and_watch
+    AIOKafkaClient.send = _send_refreshing_metadata
     AIOKafkaClient._metadata_update = _metadata_update  # noqa: SLF001
     AIOKafkaConnection.send = _send_or_close
     aiokafka.consumer.fetcher.MemoryRecords = LenientRecords
@@ -134,10 +134,10 @@ async def _connect(host: str, port: int, *, ssl_context: Any = None, **arguments
 # Fault: it asks the brokers of its last metadata only. When all of them have other addresses it never connects again.
 # Report: #459 "Failsafe if all nodes in cluster are failing" (open); #456 "can't reconnect if brokers go down and
 # bootstrap servers change IP" (closed). Kafka's own client bootstraps again (KIP-899, KIP-1102).
-# Done: the bootstrap servers are asked for the metadata when the known brokers do not answer in time.
+# Done: the metadata is requested from the bootstrap servers when the known brokers do not answer in time.
 
 _KNOWN_BROKERS_SECONDS = 10.0
-"""How long the known brokers have for an answer before the bootstrap servers are asked as well."""
+"""How long the known brokers have for an answer before the request goes to the bootstrap servers as well."""
 
 _BOOTSTRAP_SECONDS = 5.0
 """How long one bootstrap server has."""
@@ -212,7 +212,7 @@ _UNANSWERED_SECONDS = 10.0
 _client_send = AIOKafkaClient.send
 
 
-async def _send_and_watch(self: AIOKafkaClient, node_id: Any, request: Any, **arguments: Any) -> Any:
+async def _send_refreshing_metadata(self: AIOKafkaClient, node_id: Any, request: Any, **arguments: Any) -> Any:
     loop = asyncio.get_running_loop()
     timer: asyncio.TimerHandle
 

@@ -32,8 +32,8 @@ from worker.kafka.refusals import RIGHT_ERRORS, Refusals, is_login_refused, tls_
 from worker.rules.errors import ConfigurationError, Unavailable
 
 _RETRY_BACKOFF_MS = 300
-"""aiokafka's waits do not grow, and it tries for producer, fetcher and group each: at its own 100 ms a worker without a
-broker tries to connect 36 times a second. Three times as long is still soon enough when the broker is back."""
+"""aiokafka's waits do not grow, and producer, fetcher and group connect separately. At its own 100 ms a worker without
+a broker attempts 36 connections a second. Three times as long is still soon enough when the broker is back."""
 
 _OPERATORS_FAULT = (
     AuthenticationFailedError,
@@ -81,7 +81,7 @@ class Connection:
     ssl_keyfile_password: Secret = None
     request_timeout_seconds: float = 40.0
     logins: Refusals = field(default_factory=Refusals, compare=False, repr=False)
-    rights: Refusals = field(default_factory=Refusals, compare=False, repr=False)
+    privileges: Refusals = field(default_factory=Refusals, compare=False, repr=False)
     _read: _Read = field(default_factory=_Read, compare=False, repr=False)
 
     def arguments(self) -> dict[str, Any]:
@@ -139,11 +139,11 @@ class Connection:
 
     def refused_cause(self) -> str | None:
         """Why brokers refuse the worker now, in one line that names the settings; None: they do not."""
-        return self.logins.current or self.rights.current
+        return self.logins.current or self.privileges.current
 
     def lasting_refusal(self) -> tuple[str, float] | None:
         """The same, and for how many seconds it has been repeated."""
-        return self.logins.lasting or self.rights.lasting
+        return self.logins.lasting or self.privileges.lasting
 
     def refusal(self, error: BaseException) -> str:
         """The error in one line that names the settings to look at."""

@@ -138,7 +138,7 @@ class KafkaConsumerClient:
                 raise fatal from error
             if isinstance(error, RIGHT_ERRORS):  # the grant may come; if it does not, the worker ends
                 cause = self._connection.refusal(error)
-                self._connection.rights.add(cause)
+                self._connection.privileges.add(cause)
                 if isinstance(error, GroupAuthorizationFailedError):
                     aiokafka_workarounds.join_again(consumer)
                 raise Unavailable(cause) from error
@@ -206,7 +206,7 @@ class KafkaConsumerClient:
         return {} if self._consumer is None else await log_bounds.log_ends(self._consumer)
 
     def _forgetting(self, on_revoked: OnRebalance) -> OnRebalance:
-        """Before the callback: what was fetched and not taken yet is of partitions that may be somebody else's soon."""
+        """Before the callback: records fetched and not returned yet may belong to another member soon."""
 
         async def revoked(partitions: Iterable[Partition]) -> None:
             if self._polling is not None and self._polling.done() and not self._polling.exception():

@@ -19,7 +19,7 @@ _GZIP_WINDOW_BITS = 31
 _FIRST_RATIO = 16
 _GROWTH = 8
 _FIRST_BYTES = 64 * 1024
-_NO_ROOM = ("failed to write whole buffer", "smaller than required")
+_TOO_SMALL = ("failed to write whole buffer", "smaller than required")
 """What cramjam says where the output is longer than the buffer."""
 
 
@@ -59,10 +59,10 @@ def _into_growing(
         content = bytearray(len(head) + size)
         content[: len(head)] = head
         try:
-            with memoryview(content) as whole, whole[len(head) :] as room:
-                written = decompress_into(compressed, room)
+            with memoryview(content) as whole, whole[len(head) :] as buffer:
+                written = decompress_into(compressed, buffer)
         except cramjam.DecompressionError as error:
-            if not any(words in str(error) for words in _NO_ROOM):
+            if not any(text in str(error) for text in _TOO_SMALL):
                 raise
             if size >= bytes_max:
                 raise TooLargeError(f"more than {bytes_max} bytes") from error
@@ -95,8 +95,8 @@ def _snappy(compressed: memoryview, bytes_max: int, head: bytes) -> bytearray:
     position = len(head)
     with memoryview(content) as whole:
         for block, size in zip(blocks, sizes, strict=True):
-            with whole[position : position + size] as room:
-                position += cramjam.snappy.decompress_raw_into(block, room)
+            with whole[position : position + size] as buffer:
+                position += cramjam.snappy.decompress_raw_into(block, buffer)
     return content
 
 

@@ -164,7 +164,7 @@ class KafkaPublisher:
                     failures[topic] = error
         finally:
             for _, future in sending:
-                future.cancel()  # where this was cancelled itself: nobody will look at it
+                future.cancel()  # this may have been cancelled, and then nothing reads the future
         for topic, failure in failures.items():
             if topic not in unsent:
                 await self._replace_if_failed(producer, failure)
@@ -254,7 +254,7 @@ class KafkaPublisher:
     async def _replace_if_failed(self, producer: AIOKafkaProducer, error: KafkaError) -> None:
         """Replace a producer that this error leaves in a state it cannot get out of."""
         if isinstance(error, RIGHT_ERRORS):
-            self._connection.rights.add(self._connection.refusal(error))
+            self._connection.privileges.add(self._connection.refusal(error))
         if not error.retriable and not isinstance(error, _REFUSED_BEFORE_SENDING):
             await self._replace(producer, error)
 
@@ -280,7 +280,7 @@ class KafkaPublisher:
         return producer
 
     async def _replace(self, broken: AIOKafkaProducer, error: KafkaError) -> None:
-        """The new one is there before the old one goes: nobody else's records are held up."""
+        """The new producer starts before the old one stops, so that other records do not wait."""
         superfluous = broken
         async with self._replacing:
             if self._producer is not broken:

@@ -133,7 +133,7 @@ class _Batch:
         while last is not None:
             following = next(records, None)
             if following is None:
-                self.next_offset = self._next_offset()  # all that it is asked for afterwards
+                self.next_offset = self._next_offset()  # the only attribute that is read afterwards
                 self._strict = self._raw = records = None
             yield last
             last = following

@@ -1,6 +1,6 @@
 """What a broker answers when it refuses the worker: its login, its certificate, or a right on a topic or group.
 
-aiokafka takes a refused login for any other failed connection and tries again for ever; the reason is only in its log.
+aiokafka treats a refused login as any failed connection and connects again without end; only its log has the reason.
 """
 
 import ssl

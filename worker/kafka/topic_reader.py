@@ -93,7 +93,7 @@ class KafkaTopicReader:
         }
 
     async def _commits(self) -> Mapping[TopicPartition, OffsetAndMetadata]:
-        """Asked again for a while: the first question about any group makes a new cluster create its offsets topic."""
+        """Repeated for a while: the first request about any group makes a new cluster create its offsets topic."""
         loop = asyncio.get_running_loop()
         give_up_at_seconds = loop.time() + _COORDINATOR_SECONDS
         while True:

@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
+from worker.db.connection_limit import ConnectionLimit
 from worker.db.mssql.batch import written
 from worker.db.mssql.errors import kind_of
 from worker.db.mssql.parameters import bound, sizes, with_nulls
-from worker.db.places import Places
 from worker.db.pointers import Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Statement
@@ -157,7 +157,9 @@ class MssqlConnections:
     ) -> None:
         self._connect = connect
         self._errors = errors
-        self._places = Places(database="SQL Server", connections_max=connections_max, timeout_seconds=timeout_seconds)
+        self._connection_limit = ConnectionLimit(
+            database="SQL Server", connections_max=connections_max, timeout_seconds=timeout_seconds
+        )
         # A thread a connection: a COMMIT must never wait for a thread that waits for its lock. And as many again for
         # what was abandoned and has not ended yet.
         self._executor = ThreadPoolExecutor(2 * connections_max, thread_name_prefix="odbc")
@@ -167,7 +169,7 @@ class MssqlConnections:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[MssqlSession]:
-        await self._places.take()
+        await self._connection_limit.take()
         try:
             session = await self._session()
             try:
@@ -183,7 +185,7 @@ class MssqlConnections:
             else:
                 self._idle.append(session)
         finally:
-            self._places.give_back()
+            self._connection_limit.give_back()
 
     async def close(self) -> None:
         """Say goodbye to a server that listens, for a while."""

@@ -104,7 +104,7 @@ class MssqlDialect:
     def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConnections:
         import pyodbc  # of the extra `mssql`: the engine could not have been made without it
 
-        # The driver manager would keep what is closed, open transactions and all, where somebody told it to.
+        # A driver manager with pooling switched on would keep closed connections, open transactions included.
         pyodbc.pooling = False
         try:
             _, arguments = engine.dialect.create_connect_args(engine.url)

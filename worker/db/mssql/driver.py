@@ -70,7 +70,7 @@ class Drivers:
 
 
 def completed(url: URL, drivers: Drivers | None = None) -> URL:
-    """The URL with all that it left out: the driver, `Encrypt=yes`, the application's name. No server is asked.
+    """The URL with all that it left out: the driver, `Encrypt=yes`, the application's name. No server is contacted.
 
     Raises:
         ConfigurationError: it names no driver and none can be had, or it says something twice.
@@ -171,4 +171,4 @@ def _distribution() -> str:
     for name in (release.get("ID", ""), *release.get("ID_LIKE", "").split()):
         if known := _DISTRIBUTIONS.get(name.split("-")[0]):
             return known
-    return "debian_ubuntu"  # the oldest C library of the three that are alike
+    return "debian_ubuntu"  # the oldest C library of the three similar ones

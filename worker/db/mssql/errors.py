@@ -78,7 +78,7 @@ NUMBERS: Final[dict[int, tuple[Kind, str]]] = {
     18486: (CONFIGURATION, "the login is locked out"),
     18487: (CONFIGURATION, "the password has expired"),
     18488: (CONFIGURATION, "the password must be changed"),
-    40531: (CONFIGURATION, "Azure: the server's name cannot be told from the login; try user@server"),
+    40531: (CONFIGURATION, "Azure: the login does not name the server; use user@server"),
     40532: (CONFIGURATION, "Azure: the login names another server, or the firewall refuses it"),
     40607: (CONFIGURATION, "Azure: Windows logins are not supported"),
     40615: (CONFIGURATION, "Azure: no firewall rule for this IP address"),
@@ -225,7 +225,7 @@ _VERSION_TAKEN: Final = re.compile(
 """Another worker was the first to give a release a version."""
 
 _NUMBER: Final = re.compile(r"\((\d+)\) \(SQL\w+\)(?=$|; \[\w{5}\] \[)")
-"""How the driver ends each of its messages. Elsewhere the same form is somebody's text, quoted by the server."""
+"""How the driver ends each of its messages. Elsewhere the same form is a quoted text."""
 
 
 def kind_of(error: BaseException) -> Kind:
@@ -250,8 +250,8 @@ def _classified(error: BaseException) -> tuple[Kind, str]:
         for kind, meaning in found:
             if kind.reaction is wanted:
                 return kind, meaning
-    for words, kind in _TEXTS:
-        if words in text:
+    for fragment, kind in _TEXTS:
+        if fragment in text:
             return kind, ""
     for beginning, kind in _STATES:
         if state.startswith(beginning):

@@ -18,7 +18,7 @@ from worker.db.queries import (
 
 
 def exactly(column: str, value: str) -> str:
-    """That a column is a text to the letter.
+    """Whether a column is exactly equal to a text.
 
     The first comparison is for the index. The second is needed because default collations ignore case, and every one
     trailing blanks, unless a full stop follows them. The database's own collation is named for an `app_environments`

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
-from worker.db.places import Places
+from worker.db.connection_limit import ConnectionLimit
 from worker.db.postgresql.errors import is_of_the_statement, is_too_many
 from worker.db.postgresql.pooling import require_session
 from worker.db.postgresql.session import PostgresqlSession
@@ -20,7 +20,7 @@ from worker.telemetry import LogEvent
 _CLOSE_TIMEOUT_SECONDS = 5.0
 
 _LIMITED_SECONDS = 60.0
-"""How long the worker is content with fewer connections before it tries for more."""
+"""How long the worker uses fewer connections before it attempts to open more."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 
@@ -28,7 +28,7 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 class PostgresqlConnections:
     """`worker.db.unit_of_work.Connections`. Nothing is connected to before it is needed.
 
-    Where the server grants fewer connections than it is asked for, the worker works with those that it has.
+    Where the server grants fewer connections than requested, the worker uses those that it has.
     """
 
     def __init__(
@@ -36,7 +36,9 @@ class PostgresqlConnections:
     ) -> None:
         self._connect = connect
         self._connections_max = connections_max
-        self._places = Places(database="PostgreSQL", connections_max=connections_max, timeout_seconds=timeout_seconds)
+        self._connection_limit = ConnectionLimit(
+            database="PostgreSQL", connections_max=connections_max, timeout_seconds=timeout_seconds
+        )
         self._idle: list[asyncpg.Connection] = []
         self._in_use = 0
         """Connections that a message has, and those that are being made."""
@@ -56,7 +58,7 @@ class PostgresqlConnections:
                     connection.terminate()
                 raise
             except BaseException:
-                connection.terminate()  # in the middle of something, nobody knows of what
+                connection.terminate()  # its state is unknown
                 raise
             finally:
                 self._in_use -= 1
@@ -65,7 +67,7 @@ class PostgresqlConnections:
                 elif not connection.is_closed():
                     self._idle.append(connection)
         finally:
-            self._places.give_back()
+            self._connection_limit.give_back()
 
     async def close(self) -> None:
         self._closed = True
@@ -74,14 +76,14 @@ class PostgresqlConnections:
             try:
                 await connection.close(timeout=_CLOSE_TIMEOUT_SECONDS)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection.terminate()  # the server is away: there is nobody to say goodbye to
+                connection.terminate()  # the server is unavailable, so the connection cannot be closed in order
 
     async def _taken(self) -> "asyncpg.Connection":
         """A connection, and a place for it. Raises Unavailable where none becomes free in time."""
         while True:
             if time.monotonic() >= self._limited_until_seconds:
-                self._places.restore()
-            await self._places.take()
+                self._connection_limit.restore()
+            await self._connection_limit.take()
             self._in_use += 1
             connection: asyncpg.Connection | None = None
             try:
@@ -97,11 +99,11 @@ class PostgresqlConnections:
             finally:
                 if connection is None:
                     self._in_use -= 1
-                    self._places.give_back()
+                    self._connection_limit.give_back()
 
     def _limit(self, error: Exception) -> None:
-        """Have one place less for a while: whoever wants a connection waits for one that is there."""
-        self._places.withhold()
+        """Lower the limit by one for a while: callers wait for an existing connection."""
+        self._connection_limit.withhold()
         self._limited_until_seconds = time.monotonic() + _LIMITED_SECONDS
         if not self._limit_logged:
             self._limit_logged = True

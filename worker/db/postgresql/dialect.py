@@ -20,8 +20,8 @@ _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
 
 POINT_LOOKUPS = {
-    # Every statement of a message looks rows up by an index that has them in the order that is asked for. A plan is
-    # made once, and tables that are still small, or that nobody has analysed, must not talk the planner into reading
+    # Every statement of a message looks rows up by an index that has them in the requested order. A plan is
+    # made once, and tables that are still small, or not analysed yet, must not talk the planner into reading
     # them whole, into sorting what another index finds, or into a join that reads them all, when they have grown.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -103,7 +103,7 @@ class PostgresqlDialect:
 
 def _of_sessions(timeout_seconds: float) -> dict[str, str]:
     return {
-        # A worker that is stopped or cut off must not hold a release against whoever comes next.
+        # A worker that is stopped or cut off must not block a release for the next worker.
         "idle_in_transaction_session_timeout": str(int(timeout_seconds * 1000)),
         "tcp_keepalives_idle": str(max(1, int(timeout_seconds))),
     }

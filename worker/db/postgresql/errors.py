@@ -21,9 +21,9 @@ _NO_RIGHT: Final = "42501"
 
 GRANTS_ADVICE: Final = "grant what `rudder-worker migrate --grants` prints"
 
-_MISCONFIGURED: Final = ("28", "3D", _NO_RIGHT)
-"""Invalid authorisation, invalid catalog name, insufficient privilege: nobody is let in, there is no such database, or
-a right is missing.
+_CONFIGURATION: Final = ("28", "3D", _NO_RIGHT)
+"""Invalid authorisation, invalid catalog name, insufficient privilege: the login is refused, or the database or a
+privilege is missing.
 """
 
 _TABLES_MISSING: Final = ("42P01", "42703", "42883", "3F")
@@ -65,7 +65,7 @@ def reaction(error: BaseException) -> Exception | None:
         return _by_state(error.sqlstate, str(error))
     if isinstance(error, ConnectionError) and _NO_TLS in str(error):
         return ConfigurationError(f"{error}: the server has no TLS, which sslmode in RUDDER_DATABASE_URL asks for")
-    # What TLS or the URL's environment variables (PGSSLMODE and the like) lack, nobody can wait for.
+    # What TLS or the URL's environment variables (PGSSLMODE and the like) lack does not appear by waiting.
     if isinstance(error, ssl.SSLCertVerificationError | asyncpg.ClientConfigurationError):
         return ConfigurationError(f"PostgreSQL: {error}")
     if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError):
@@ -81,7 +81,7 @@ def is_too_many(error: BaseException) -> bool:
 
 
 def is_of_the_statement(error: asyncpg.PostgresError) -> bool:
-    """Whether the server judged the statement, and in autocommit has undone it: the connection is as good as new."""
+    """Whether the server refused the statement, and in autocommit rolled it back: the connection is as good as new."""
     return (error.sqlstate or "").startswith((*_UNPROCESSABLE, *_CONFLICT))
 
 
@@ -97,7 +97,7 @@ def _by_state(sqlstate: str | None, text: str) -> Exception:
         return ConfigurationError(f"PostgreSQL: {text}: run `rudder-worker migrate`, or look at the role's search_path")
     if state.startswith(_UNPREPARED):
         return ConfigurationError(f"PostgreSQL: {text}: {TRANSACTION_POOLING}")
-    if state.startswith(_MISCONFIGURED) or (state.startswith(_PROTOCOL) and _REFUSED_BY_POOLER.search(text)):
+    if state.startswith(_CONFIGURATION) or (state.startswith(_PROTOCOL) and _REFUSED_BY_POOLER.search(text)):
         return ConfigurationError(f"PostgreSQL: {text}{_advice(state, text)}")
     return Unavailable(f"PostgreSQL: {text}")
 

@@ -32,7 +32,7 @@ def script(role: str, *, revision: str) -> str:
     lines = [
         f"-- What a role needs to run rudder-worker at revision {revision}, and nothing else. The role must exist.",
         "-- To be run in the worker's database and schema by their owner, after `rudder-worker migrate`. What PUBLIC",
-        "-- may do everywhere, such as making temporary tables, is not taken from anybody here.",
+        "-- may do everywhere, such as making temporary tables, is not revoked here.",
         f"DO {_QUOTE} BEGIN",
         f"    EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), {text});",
         f"    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), {text});",

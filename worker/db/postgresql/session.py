@@ -1,6 +1,6 @@
 """A message in two round trips on PostgreSQL: one SELECT without a transaction, one statement that writes all.
 
-Nothing is held between the two, so a worker that stalls or ends is in nobody's way.
+Nothing is held between the two, so a worker that stalls or ends blocks no other.
 """
 
 from collections import Counter

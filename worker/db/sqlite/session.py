@@ -20,7 +20,7 @@ from worker.rules.errors import Unavailable, Unprocessable
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 """As SQLAlchemy stores a timestamp there: six digits, so that the text sorts by time."""
 
-# The constraint compares tracks to the letter, the decision as SQL Server does: with all tracks that were loaded.
+# The constraint compares tracks exactly, the decision as SQL Server does: with all tracks that were loaded.
 _SAME_NUMBER: Final = Condition(
     "SELECT 1 WHERE (SELECT count(*) FROM releases WHERE release_date = :release_date "
     "AND release_number = :release_number AND component_id = :component_id) = :compared",
@@ -164,4 +164,4 @@ class SqliteConnections:
             yield SqliteSession(cast("Connection", driver))
 
     async def close(self) -> None:
-        """The engine is closed by whoever opened it."""
+        """The caller that opened the engine closes it."""

@@ -5,8 +5,8 @@ import asyncio
 from worker.rules.errors import Unavailable
 
 
-class Places:
-    """As many as there may be connections. `database` is its name, for whoever waits in vain."""
+class ConnectionLimit:
+    """A semaphore over the connections. `database`: its name, for the error message."""
 
     def __init__(self, *, database: str, connections_max: int, timeout_seconds: float) -> None:
         self._database = database
