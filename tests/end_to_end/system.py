@@ -66,8 +66,8 @@ class System:
         """`rudder-worker run`, started. `command`: another program that takes the same arguments."""
         return WorkerProcess("run", settings=self.settings | settings, folder=self.folder, name=name, command=command)
 
-    def over(self, database_url: str) -> "System":
-        """The same topics read into another database, by another group."""
+    def with_database(self, database_url: str) -> "System":
+        """The same topics with another database and another group."""
         return replace(self, database_url=database_url, group_id=f"group.{uuid4().hex}")
 
     async def send(self, records: Iterable[ToSend | EventRecord], *, compression: str = "none") -> None:
