@@ -108,7 +108,7 @@ class Meter:
     async def costs(self, builder: ReleaseMessages) -> Costs:
         """Of each kind of message about the release, the lesser of two: a page that had to be split is nobody's."""
         builder.count = max(builder.count, LATER)
-        once, again = [{name: await self.cost(message) for name, message in builder(builder)} for _ in range(2)]
+        once, again = [{name: await self.cost(message) for name, message in messages_about_attempts(builder)} for _ in range(2)]
         return {name: min(once[name], again[name], key=lambda found: found[1]) for name in once}
 
 
@@ -159,7 +159,7 @@ async def steps(store: SqlStore) -> Callable[[], Awaitable[int]]:
     return counter
 
 
-def builder(builder: ReleaseMessages) -> Iterable[tuple[str, Message]]:
+def messages_about_attempts(builder: ReleaseMessages) -> Iterable[tuple[str, Message]]:
     """Every way of asking and of writing, about the attempts in production."""
     yield "requested", builder.deploy("requested")
     yield "requested again", builder.deploy("requested")

@@ -57,7 +57,7 @@ async def trips(builder: Story, store: SqlStore, proxy: CountingProxy) -> dict[s
 
 def deployments(first: int) -> Iterable[Step]:
     """A release's ordinary life from that minute on."""
-    one = ReleaseMessages(sent=first)
+    one = ReleaseMessages(count=first)
     yield "opened with a release block", one.deploy("requested", release=one.fields), Applied
     yield "started", one.deploy("started", release=one.fields), Applied
     yield "succeeded where the environment has no row", one.deploy("succeeded", release=one.fields), Applied
@@ -92,7 +92,7 @@ async def test_deployment_event_takes_the_minimum_of_round_trips(
 
 def others(first: int) -> Iterable[Step]:
     """Everything else that a topic may bring, from that minute on."""
-    one, early = ReleaseMessages(sent=first), ReleaseMessages(sent=first)
+    one, early = ReleaseMessages(count=first), ReleaseMessages(count=first)
     revisions = [dict.fromkeys(REVISION, str(number)) for number in range(3)]
     created, refused = one.created(apim_base_revisions=revisions), early.deploy("requested", at=minute(first + 60))
     yield "created", created, Applied

@@ -146,7 +146,7 @@ async def test_partial_load_decides_like_a_full_load(database_url: str, seed: in
 
 
 def sorted_by_id(rows: Sequence[Row]) -> list[Row]:
-    return sorted(rows, key=lambda row: str(row["id"]))
+    return sorted(rows, key=lambda row: str(row.get("id") or row["release_mgt_id"]))
 
 
 Pointed = tuple[str | None, ...]

@@ -60,8 +60,8 @@ class HandledRelease:
         )
 
     def activity(self, handled: int, position: int = 0) -> str:
-        """The id of a row of the log: of the event that was told as number `told`, counted from 1."""
-        event_id = f"{self.story.release_id}/{handled}"
+        """The id of a row of the log: of the event number `handled`, counted from 1."""
+        event_id = f"{self.builder.release_id}/{handled}"
         return str(activity_id(source="https://ci.example/end-to-end", event_id=event_id, position=position))
 
     def finding(self, kind: str, *, table: str | None, row: str | None, offset: int | None) -> dict[str, Any]:
