@@ -252,7 +252,7 @@ async def test_repeated_step_of_a_ci_job_sends_the_same_id(publishing: PublishSt
     flags = ["--data", json.dumps(dict(DEPLOYMENT_DATA))]
     for short in ("deployment.started", "deployment.succeeded", "deployment.succeeded"):
         ended = await publishing.publish("--type", short, *flags)
-        assert "made from the GitHub Actions run 77/1/deploy" in ended.problem
+        assert "derived from the GitHub Actions run 77/1/deploy" in ended.problem
     started, succeeded, again = [decoded(record) for record in await publishing.records()]
     assert {event.source for event in (started, succeeded, again)} == {"https://github.com/acme/shop"}
     assert started.id != succeeded.id == again.id

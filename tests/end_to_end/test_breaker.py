@@ -34,7 +34,7 @@ async def stands_by(worker: WorkerProcess) -> None:
     async def does() -> bool:
         assert worker.exit_code is None, worker.output()
         counted = await samples(worker)
-        left = [counted[f"rudder_{name}_records", ()] for name in ("in_flight", "commit_trail")]  # nor a commit to make
+        left = [counted[f"rudder_{name}_records", ()] for name in ("in_flight", "commit_lag")]  # nor a commit to make
         return counted["rudder_breaker_open", ()] == 1 and left == [0, 0]
 
     await until(does, what=lambda: f"the breaker is open: {worker.output()}")
