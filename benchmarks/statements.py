@@ -73,7 +73,7 @@ _CREATED: Final[Change] = ("RELEASE_CREATED", "APPROVED")
 
 def preparation() -> str:
     """SQL that is run once, before: texts to send, numbers for releases, and the settings of later sessions."""
-    texts = {**_TEXTS, "about_release": _activity("RELEASE"), "about_deployment": _activity("DEPLOYMENT")}
+    texts = {**_TEXTS, "about_release": activity_data("RELEASE"), "about_deployment": activity_data("DEPLOYMENT")}
     columns = ", ".join(f"{_quoted(text)}::text AS {name}" for name, text in texts.items())
     settings = " ".join(
         f"EXECUTE format('ALTER DATABASE %I SET {name} = {value}', current_database());"
@@ -214,7 +214,7 @@ def _with(statement: Statement, values: Mapping[str, str]) -> str:
     return _NUMBERED.sub(lambda match: values[statement.names[int(match[1]) - 1]], statement.sql)
 
 
-def _activity(about: str) -> str:
+def activity_data(about: str) -> str:
     """As long as what the worker writes."""
     said = {
         "event": {
@@ -226,6 +226,15 @@ def _activity(about: str) -> str:
         "record": {"topic": "input-1", "partition": 7, "offset": 1234},
         "organization_id": _TEXTS["organization"],
         "change": {"from": "IN_PROGRESS", "to": "SUCCESS"},
+        "release_version": 7,
+        "release": {
+            "name": "20260302-1000",
+            "project_id": _TEXTS["project"],
+            "component_id": _TEXTS["component"],
+            "deployment_track_id": _TEXTS["track"],
+            "commit_hash": _TEXTS["commit_hash"],
+            "image_tag": _TEXTS["image_tag"],
+        },
     }
     if about == "DEPLOYMENT":
         said |= {"config_revision": 1, "attempt": 1}

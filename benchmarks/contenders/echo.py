@@ -4,12 +4,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
+from uuid import UUID
 
 from benchmarks.contenders.environment import Environment
 
+_ID: Final = str(UUID(int=0))
 _DATA: Final = {
-    "release_id": "0" * 36,
-    "deployment_id": "0" * 36,
+    "release_id": _ID,
+    "release_version": 7,
+    "deployment_id": _ID,
     "organization_id": "organization-0",
     "environment_id": "production-eu",
     "config_revision": 1,
@@ -19,6 +22,14 @@ _DATA: Final = {
     "deployed_at": "2026-03-02T08:00:00.000000Z",
     "deployed_by": "release-bot",
     "comment": "Roll forward, the alert was a false alarm",
+    "release": {
+        "name": "20260302-1000",
+        "project_id": _ID,
+        "component_id": _ID,
+        "deployment_track_id": "main",
+        "commit_hash": "0" * 40,
+        "image_tag": "registry.example/component-117:000000000000",
+    },
     "cause": {
         "source": "https://ci.organization-0.example/pipelines/0",
         "id": "run-0000000",
@@ -29,11 +40,11 @@ _DATA: Final = {
 VALUE: Final = json.dumps(_DATA, separators=(",", ":")).encode()
 HEADERS: Final = [
     ("ce_specversion", b"1.0"),
-    ("ce_id", b"0" * 36),
+    ("ce_id", _ID.encode()),
     ("ce_source", b"/rudder-worker"),
     ("ce_type", b"dev.rudder.deployment.status_changed.v1"),
     ("ce_time", b"2026-03-02T08:00:00.000000Z"),
-    ("ce_subject", b"0" * 36),
+    ("ce_subject", _ID.encode()),
     ("content-type", b"application/json"),
 ]
 

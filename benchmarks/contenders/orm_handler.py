@@ -10,11 +10,11 @@ from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.orm import selectinload
+from sqlalchemy.orm import joinedload, selectinload
 
 from benchmarks.contenders.orm_events import DeploymentEvent, ReleaseBlock
 from benchmarks.contenders.orm_log import Change, Place, compact, log_entry, said_by
-from benchmarks.contenders.orm_models import ActivityLog, Deployment, Release
+from benchmarks.contenders.orm_models import ActivityLog, Deployment, Release, ReleaseVersion
 from benchmarks.contenders.status_records import StatusRecord, status_record
 from worker.rules.identity import activity_ids, deployment_id
 
@@ -29,6 +29,9 @@ _WANTED = {
 _ACTIVE = ("PENDING", "IN_PROGRESS")
 _MAY_BE_ROLLED_BACK = ("IN_PROGRESS", "SUCCESS", "FAILED")
 _UNDEPLOYABLE = ("DRAFT", "IN_REVIEW", "REJECTED")
+
+# The inner join locks the version with its release. Each release of the stream has a version.
+_LOADED = (joinedload(Release.version, innerjoin=True), selectinload(Release.deployments))
 
 
 class NotInTheStream(Exception):
@@ -48,12 +51,10 @@ class OrmHandler:
     async def handle(self, event: DeploymentEvent, place: Place) -> list[StatusRecord]:
         """Return the status events to publish, in order, once the transaction is committed."""
         async with self._sessions() as session, session.begin():
-            release = await session.get(
-                Release, event.data.release_id, with_for_update=True, options=[selectinload(Release.deployments)]
-            )
+            release = await session.get(Release, event.data.release_id, with_for_update=True, options=_LOADED)
             activities = await _known(session, event)
             if not activities:
-                activities = _apply(session, release, event, place)
+                activities = apply(session, release, event, place)
         return [
             status_record(activity, said_by(activity))
             for activity in activities
@@ -70,7 +71,7 @@ async def _known(session: AsyncSession, event: DeploymentEvent) -> Sequence[Acti
     return [found[identifier] for identifier in ids if identifier in found]
 
 
-def _apply(
+def apply(
     session: AsyncSession, release: Release | None, event: DeploymentEvent, place: Place
 ) -> Sequence[ActivityLog]:
     changes: list[Change] = []
@@ -79,15 +80,15 @@ def _apply(
             raise NotInTheStream("release_not_found")
         release = _new_release(event, event.data.release)
         session.add(release)
-        changes.append(Change(activity_type="RELEASE_CREATED", previous=None, status="APPROVED"))
+        changes.append(Change(activity_type="RELEASE_CREATED", previous=None, status="APPROVED", release_version=0))
     if release.organization_id != event.data.organization_id or release.status in _UNDEPLOYABLE:
         raise NotInTheStream("organization_mismatch or release_not_deployable")
     changes += _change_deployments(release, event)
-    stale = changes[-1].activity_type == "EVENT_STALE"
-    status = release.status if stale else roll_up(release.deployments)
-    if status != release.status:
-        changes.append(Change(activity_type="RELEASE_STATUS_CHANGED", previous=release.status, status=status))
-        release.status, release.updated_at = status, event.time
+    if (version := changes[-1].release_version) is not None:
+        release.version.version = version
+        if (status := roll_up(release.deployments)) != release.status:
+            changes.append(_release_change(release, status, version))
+            release.status, release.updated_at = status, event.time
     activities = [log_entry(release, event, place, change, position) for position, change in enumerate(changes)]
     session.add_all(activities)
     return activities
@@ -111,12 +112,19 @@ def _new_release(event: DeploymentEvent, block: ReleaseBlock) -> Release:
         commit_hash=block.commit_hash,
         image_tag=block.image_tag,
         deployments=[],
+        version=ReleaseVersion(version=0),
+    )
+
+
+def _release_change(release: Release, status: str, version: int) -> Change:
+    return Change(
+        activity_type="RELEASE_STATUS_CHANGED", previous=release.status, status=status, release_version=version
     )
 
 
 def _change_deployments(release: Release, event: DeploymentEvent) -> list[Change]:
     """Rules 6 and 7."""
-    data, wanted = event.data, _WANTED[event.type.split(".")[3]]
+    data, wanted, version = event.data, _WANTED[event.type.split(".")[3]], release.version.version + 1
     siblings = {
         row.attempt: row
         for row in release.deployments
@@ -124,29 +132,31 @@ def _change_deployments(release: Release, event: DeploymentEvent) -> list[Change
     }
     latest = siblings[max(siblings)] if siblings else None
     if latest and event.time < latest.updated_at:
-        return [Change(activity_type="EVENT_STALE", previous=None, status=latest.status, deployment=latest)]
+        return [_stale(latest)]
     if wanted == "ROLLED_BACK":
         able = [attempt for attempt, row in siblings.items() if row.status in _MAY_BE_ROLLED_BACK]
         if not able:
             raise NotInTheStream("invalid_transition")
-        return [_move(siblings[max(able)], wanted, event)]
+        return [_move(siblings[max(able)], wanted, event, version)]
     active = latest if latest and latest.status in _ACTIVE else None
     if active and wanted != "PENDING":
         if active.status == wanted:
-            return [Change(activity_type="EVENT_STALE", previous=None, status=wanted, deployment=active)]
-        return [_move(active, wanted, event)]
-    superseded = [_supersede(active, event.time)] if active else []
-    return [*superseded, _open(release, latest.attempt + 1 if latest else 1, wanted, event)]
+            return [_stale(active)]
+        return [_move(active, wanted, event, version)]
+    superseded = [_supersede(active, event.time, version)] if active else []
+    return [*superseded, _open(release, latest.attempt + 1 if latest else 1, wanted, event, version)]
 
 
-def _supersede(active: Deployment, at: datetime) -> Change:
+def _stale(row: Deployment) -> Change:
+    return Change(activity_type="EVENT_STALE", previous=None, status=row.status, release_version=None, deployment=row)
+
+
+def _supersede(active: Deployment, at: datetime, version: int) -> Change:
     previous, active.status, active.updated_at = active.status, "CANCELLED", at
-    return Change(
-        activity_type="DEPLOYMENT_STATUS_CHANGED", previous=previous, status="CANCELLED", deployment=active, said=False
-    )
+    return _deployment_change(active, previous, version, said=False)
 
 
-def _open(release: Release, attempt: int, status: str, event: DeploymentEvent) -> Change:
+def _open(release: Release, attempt: int, status: str, event: DeploymentEvent, version: int) -> Change:
     data = event.data
     row = Deployment(
         id=_deployment_id(data.release_id, event, attempt),
@@ -164,10 +174,10 @@ def _open(release: Release, attempt: int, status: str, event: DeploymentEvent) -
     if status == "SUCCESS":
         row.deployed_at, row.deployed_by = event.time, data.actor
     release.deployments.append(row)
-    return Change(activity_type="DEPLOYMENT_STATUS_CHANGED", previous=None, status=status, deployment=row)
+    return _deployment_change(row, None, version)
 
 
-def _move(row: Deployment, status: str, event: DeploymentEvent) -> Change:
+def _move(row: Deployment, status: str, event: DeploymentEvent, version: int) -> Change:
     data, previous = event.data, row.status
     row.status, row.updated_at = status, event.time
     if status == "SUCCESS":
@@ -180,7 +190,18 @@ def _move(row: Deployment, status: str, event: DeploymentEvent) -> Change:
         row.schema_based_config_revision = data.schema_based_config_revision
     if data.api_settings is not None:
         row.api_settings = compact(data.api_settings)
-    return Change(activity_type="DEPLOYMENT_STATUS_CHANGED", previous=previous, status=status, deployment=row)
+    return _deployment_change(row, previous, version)
+
+
+def _deployment_change(row: Deployment, previous: str | None, version: int, *, said: bool = True) -> Change:
+    return Change(
+        activity_type="DEPLOYMENT_STATUS_CHANGED",
+        previous=previous,
+        status=row.status,
+        release_version=version,
+        deployment=row,
+        said=said,
+    )
 
 
 def _deployment_id(release_id: UUID, event: DeploymentEvent, attempt: int) -> UUID:

@@ -21,11 +21,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """What one entry reports. `said`: whether it is the event's own change, so that its comment is about it."""
+    """What one entry reports. `said`: whether it is the event's own change, so that its comment is about it.
+
+    `release_version`: the release's version after the change; None for a stale event, which changes nothing.
+    """
 
     activity_type: str
     previous: str | None
     status: str
+    release_version: int | None
     deployment: Deployment | None = None
     said: bool = True
 
@@ -66,8 +70,17 @@ def _said(release: Release, event: DeploymentEvent, place: Place, change: Change
         "record": {"topic": place.topic, "partition": place.partition, "offset": place.offset},
         "organization_id": release.organization_id,
     }
-    if change.activity_type != "EVENT_STALE":
+    if change.release_version is not None:
         said["change"] = {"from": change.previous, "to": change.status}
+        said["release_version"] = change.release_version
+        said["release"] = {
+            "name": release.name,
+            "project_id": str(release.project_id),
+            "component_id": str(release.component_id),
+            "deployment_track_id": release.deployment_track_id,
+            "commit_hash": release.commit_hash,
+            "image_tag": release.image_tag,
+        }
     if row:
         said["config_revision"], said["attempt"] = row.config_revision, row.attempt
         if row.deployed_at:

@@ -1,4 +1,4 @@
-"""The tables as an application with an ORM maps them: three classes, their relationships, the client's own keys."""
+"""The tables as an application with an ORM maps them: four classes, their relationships, the client's own keys."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -31,6 +31,18 @@ class Release(Base):
     image_tag: Mapped[str | None]
 
     deployments: Mapped[list["Deployment"]] = relationship(back_populates="release", lazy="raise")
+    version: Mapped["ReleaseVersion"] = relationship(lazy="raise")
+
+    @property
+    def name(self) -> str:
+        return f"{self.release_date:%Y%m%d}-{self.release_number}"
+
+
+class ReleaseVersion(Base):
+    __tablename__ = "release_versions"
+
+    release_mgt_id: Mapped[UUID] = mapped_column(ForeignKey("releases.id"), primary_key=True)
+    version: Mapped[int] = mapped_column(BigInteger())
 
 
 class Deployment(Base):

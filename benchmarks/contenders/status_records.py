@@ -25,7 +25,7 @@ def status_record(activity: ActivityLog, said: dict[str, Any]) -> StatusRecord:
     about: Literal["deployment", "release"]
     about = "deployment" if activity.activity_type == "DEPLOYMENT_STATUS_CHANGED" else "release"
     release_id = str(activity.release_mgt_id)
-    data: dict[str, Any] = {"release_id": release_id}
+    data: dict[str, Any] = {"release_id": release_id, "release_version": said["release_version"]}
     if about == "deployment":
         data |= {
             "deployment_id": str(activity.release_deployment_id),
@@ -44,7 +44,7 @@ def status_record(activity: ActivityLog, said: dict[str, Any]) -> StatusRecord:
             "previous_status": said["change"]["from"],
             "status": said["change"]["to"],
         }
-    data |= {"comment": said.get("comment"), "cause": said["event"]}
+    data |= {"comment": said.get("comment"), "release": said["release"], "cause": said["event"]}
     return StatusRecord(
         about=about,
         key=release_id.encode(),

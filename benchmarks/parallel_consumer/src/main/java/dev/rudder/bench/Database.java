@@ -130,14 +130,8 @@ final class Database implements AutoCloseable {
         if (rows.getInt(2) == 1 || rows.getInt(3) == 1 || rows.getInt(POINTER_FOUND) == 1) {
             throw new IllegalStateException("the benchmark has no rejections, taken numbers and pointers");
         }
-        String version = rows.getString(VERSION);
-        State.Release release = null;
-        if (version != null) {
-            release = new State.Release(
-                    rows.getObject(RELEASE, UUID.class),
-                    rows.getString(RELEASE + 1),
-                    Statuses.Release.valueOf(rows.getString(RELEASE + 2)));
-        }
+        Long version = rows.getObject(VERSION, Long.class);
+        State.Release release = rows.getObject(RELEASE, UUID.class) == null ? null : release(rows);
         do {
             UUID id = rows.getObject(ATTEMPT, UUID.class);
             if (id != null && !attempts.containsKey(id)) {
@@ -145,6 +139,21 @@ final class Database implements AutoCloseable {
             }
         } while (rows.next());
         return new State(logged, version, release, attempts.values());
+    }
+
+    private static State.Release release(ResultSet rows) throws SQLException {
+        return new State.Release(
+                rows.getObject(RELEASE, UUID.class),
+                rows.getString(RELEASE + 1),
+                Statuses.Release.valueOf(rows.getString(RELEASE + 2)),
+                new ReleaseBlock(
+                        rows.getObject(RELEASE + 5, LocalDate.class),
+                        rows.getInt(RELEASE + 6),
+                        rows.getObject(RELEASE + 8, UUID.class),
+                        rows.getObject(RELEASE + 3, UUID.class),
+                        rows.getString(RELEASE + 4),
+                        rows.getString(RELEASE + 9),
+                        rows.getString(RELEASE + 10)));
     }
 
     private static Attempt attempt(UUID id, ResultSet rows) throws SQLException {

@@ -3,7 +3,6 @@ package dev.rudder.bench;
 import com.fasterxml.jackson.databind.JsonNode;
 import com.fasterxml.jackson.databind.node.ObjectNode;
 import dev.rudder.bench.Statuses.Deployment;
-import java.time.LocalDate;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
@@ -25,6 +24,8 @@ final class Ledger {
     private String releaseShape = "held";
     private String deploymentShape = "none";
     private Statuses.Release releaseStatus;
+    private ReleaseBlock releaseBlock;
+    private long version;
 
     Ledger(State state, Event event) {
         this.event = event;
@@ -37,6 +38,8 @@ final class Ledger {
         values.put("config_revision", event.configRevision());
         if (state.release() != null) {
             releaseStatus = state.release().status();
+            releaseBlock = state.release().block();
+            version = state.version() + 1;
         }
     }
 
@@ -63,19 +66,21 @@ final class Ledger {
         releaseStatus = Statuses.Release.APPROVED;
         values.put("organization", organization);
         values.put("release_status", releaseStatus.name());
-        values.put("project", UUID.fromString(block.required("project_id").textValue()));
-        values.put("component", UUID.fromString(block.required("component_id").textValue()));
-        values.put("track", block.required("deployment_track_id").textValue());
-        values.put("date", LocalDate.parse(block.required("release_date").textValue()));
-        values.put("number", block.required("release_number").intValue());
+        releaseBlock = ReleaseBlock.of(block);
+        values.put("project", releaseBlock.project());
+        values.put("component", releaseBlock.component());
+        values.put("track", releaseBlock.track());
+        values.put("date", releaseBlock.date());
+        values.put("number", releaseBlock.number());
         values.put("created_by", block.required("created_by").textValue());
         values.put("description", Json.textOrNull(block, "description"));
-        values.put("commit_hash", Json.textOrNull(block, "commit_hash"));
-        values.put("image_tag", Json.textOrNull(block, "image_tag"));
-        values.put("release_version", 1L);
+        values.put("commit_hash", releaseBlock.commit());
+        values.put("image_tag", releaseBlock.image());
         values.put("compared", 0);
         values.put("metadata", block.hasNonNull("metadata") ? Json.text(block.get("metadata")) : null);
         append(Entry.RELEASE_CREATED, null, null, releaseStatus.name(), event.comment());
+        version = 1; // the event that creates it also changes a deployment
+        values.put("release_version", version);
     }
 
     void setReleaseStatus(Statuses.Release status) {
@@ -157,6 +162,8 @@ final class Ledger {
         said.put("organization_id", organization);
         if (!type.equals(Entry.EVENT_STALE)) {
             said.putObject("change").put("from", from).put("to", to);
+            said.put("release_version", version);
+            said.set("release", releaseBlock.json());
         }
         if (attempt != null) {
             said.put("config_revision", attempt.configRevision()).put("attempt", attempt.number());

@@ -37,6 +37,7 @@ final class Publications {
         JsonNode said = entry.said();
         ObjectNode data = Json.object();
         data.put("release_id", entry.release().toString());
+        data.set("release_version", said.get("release_version"));
         data.put("deployment_id", entry.deployment().toString());
         data.set("organization_id", said.get("organization_id"));
         data.put("environment_id", entry.environment());
@@ -53,6 +54,7 @@ final class Publications {
         JsonNode said = entry.said();
         ObjectNode data = Json.object();
         data.put("release_id", entry.release().toString());
+        data.set("release_version", said.get("release_version"));
         data.set("organization_id", said.get("organization_id"));
         change(data, said);
         cause(data, said);
@@ -66,6 +68,7 @@ final class Publications {
 
     private static void cause(ObjectNode data, JsonNode said) {
         data.set("comment", orNull(said, "comment"));
+        data.set("release", said.get("release"));
         data.set("cause", said.get("event"));
     }
 

@@ -8,8 +8,9 @@ import java.util.UUID;
  *
  * @param logged whether the activity log knows the event
  * @param release null where there is none
- * @param version that of the release's row, null where there is none
+ * @param version of the release, null where there is no release
  */
-record State(boolean logged, String version, Release release, Collection<Attempt> attempts) {
-    record Release(UUID id, String organization, Statuses.Release status) {}
+record State(boolean logged, Long version, Release release, Collection<Attempt> attempts) {
+    /** The columns of a release that the rules and status events need. */
+    record Release(UUID id, String organization, Statuses.Release status, ReleaseBlock block) {}
 }
