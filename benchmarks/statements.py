@@ -27,8 +27,14 @@ _FIRST_ENVIRONMENT: Final = 1_000_000_001
 
 _NUMBERED: Final = re.compile(r"\$(\d+)")
 _NULL: Final = "NULL"
-_NULL_ASKED: Final = "(SELECT NULL::bigint)"
-"""A null that the planner does not see: it would leave out what the worker has it look for."""
+_NULL_TYPES: Final[Mapping[str, str]] = {
+    "release_date": "date",
+    "release_number": "integer",
+    "component_id": "uuid",
+    "deployment_track_id": "text",
+    "attempt": "bigint",
+}
+"""By the parameters of an ask that are null in most events."""
 
 _ANSWER: Final = ", ".join(LOADED)
 _NEXT: Final = (
@@ -166,11 +172,18 @@ def _ask(key: str, *, new_attempt: bool = False, new_release: bool = False) -> s
     """Leaves the release's version and status in variables; of several rows, which all have both, the last counts."""
     block = {"release_date": "date", "release_number": "number", "component_id": "component"}
     block["deployment_track_id"] = "track"
-    values = {name: f":{variable}" if new_release else _NULL_ASKED for name, variable in block.items()}
+    values = {name: _null_asked(name) for name in _NULL_TYPES}
+    if new_release:
+        values |= {name: f":{variable}" for name, variable in block.items()}
     values |= {"release_id": ":release", "environment_id": ":environment", "config_revision": ":config_revision"}
-    values |= {"event_id": ":entry_0", "attempt": _NULL_ASKED}
+    values |= {"event_id": ":entry_0"}
     beside = ", gen_random_uuid() AS deployment" if new_attempt else ""
     return f"SELECT answer.*{beside} FROM ({_with(asks()[key], values)}) AS answer ({_ANSWER}) \\aset"
+
+
+def _null_asked(name: str) -> str:
+    """A null in a subquery, where the planner cannot fold it: it would omit the lookups that the worker's plan has."""
+    return f"(SELECT NULL::{_NULL_TYPES[name]})"
 
 
 def _write(shape: str, *changes: Change, previous: str = "") -> str:

@@ -108,7 +108,9 @@ class Meter:
     async def costs(self, builder: ReleaseMessages) -> Costs:
         """Of each kind of message about the release, the lesser of two: a page that had to be split is nobody's."""
         builder.count = max(builder.count, LATER)
-        once, again = [{name: await self.cost(message) for name, message in messages_about_attempts(builder)} for _ in range(2)]
+        once, again = [
+            {name: await self.cost(message) for name, message in messages_about_attempts(builder)} for _ in range(2)
+        ]
         return {name: min(once[name], again[name], key=lambda found: found[1]) for name in once}
 
 

@@ -239,7 +239,7 @@ def _without_parameters(sql: str) -> str:
 
 def _without_values(script: str) -> str:
     """pgbench's script without the names of variables, and without what hides a null from the planner."""
-    return _plain(re.sub(r"(?<!:):[a-z_]\w*|\(SELECT NULL::bigint\)", "NULL", script))
+    return _plain(re.sub(r"(?<!:):[a-z_]\w*|\(SELECT NULL::\w+\)", "NULL", script))
 
 
 def _plain(text: str) -> str:
