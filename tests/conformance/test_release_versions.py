@@ -85,9 +85,7 @@ async def test_version_counts_the_events_that_change_a_release(store: SqlStore, 
         assert await versions(database_url) == {builder.release_id: version}
 
 
-async def test_version_of_another_applications_release_begins_with_its_first_change(
-    store: SqlStore, database_url: str
-) -> None:
+async def test_version_of_a_foreign_release_begins_with_its_first_change(store: SqlStore, database_url: str) -> None:
     builder = ReleaseMessages()
     await insert_release(database_url, builder)
     assert isinstance(await process(builder.event("activity.recorded", SCAN), store), Applied)

@@ -185,8 +185,8 @@ def test_grants_are_printed_without_connecting(
     ("arguments", "output"),
     [
         (("--grants", "worker"), "SQLite knows no logins"),
-        (("--grants", "worker", "--sql"), "goes with nothing else"),
-        (("--grants", "worker", "0.0.213"), "goes with nothing else"),
+        (("--grants", "worker", "--sql"), "cannot be combined with other options"),
+        (("--grants", "worker", "0.0.213"), "cannot be combined with other options"),
     ],
 )
 def test_contradictory_grant_options_are_refused(
