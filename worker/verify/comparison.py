@@ -74,7 +74,7 @@ class Recorded:
             if event in history.earlier_rejections or not extents.readable(position_of(rejection))
         } | dict(history.rejected_before)
         """Of records that cannot be read, as they were before a redrive that can be."""
-        self._reasons = {(letter.rejection_id, letter.original): letter.reason for letter in history.dead_letters}
+        self._reasons = {(one.rejection_id, one.original): one.reason for one in history.dead_letters}
 
     def is_record_of(self, event: UUID, position: Position) -> bool:
         return self._events.get(position) == event

@@ -78,7 +78,7 @@ class _Evidence:
 
 
 class Pointers:
-    """Part of the scratch file. Add all rows and all histories before asking for findings."""
+    """Part of the scratch file. Add all rows and all histories before reading the findings."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection

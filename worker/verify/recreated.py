@@ -53,7 +53,7 @@ _OTHER = f"""
     (EXISTS (SELECT 1 FROM inputs i WHERE {_AT} AND i.event <> n.event)
      OR EXISTS (SELECT 1 FROM tombstones i WHERE {_AT}))
 """  # noqa: S608
-_LETTERS = (
+_DEAD_LETTERS = (
     "(SELECT rowid AS dead_letter, rejection_id AS event, topic, partition, offset, timestamp_ms FROM dead_letters)"
 )
 _REJECTED = "EXISTS (SELECT 1 FROM rejections r WHERE r.id = n.event)"
@@ -65,12 +65,12 @@ _FIND = f"""
 INSERT OR IGNORE INTO recreated
     SELECT n.topic FROM named n WHERE {_READABLE} AND {_MISPLACED} AND ({_BEYOND} OR ({_OTHER} AND {_UNKNOWN}));
 INSERT OR IGNORE INTO recreated
-    SELECT n.topic FROM {_LETTERS} n WHERE {_READABLE} AND {_REJECTED} AND ({_BEYOND} OR {_REPLACED});
+    SELECT n.topic FROM {_DEAD_LETTERS} n WHERE {_READABLE} AND {_REJECTED} AND ({_BEYOND} OR {_REPLACED});
 INSERT INTO earlier
     SELECT DISTINCT n.kind, n.event FROM named n
     WHERE n.topic IN (SELECT topic FROM recreated) AND {_READABLE} AND {_MISPLACED};
 INSERT INTO earlier_dead_letters
-    SELECT n.dead_letter FROM {_LETTERS} n
+    SELECT n.dead_letter FROM {_DEAD_LETTERS} n
     WHERE n.topic IN (SELECT topic FROM recreated) AND {_READABLE} AND {_REJECTED} AND (({_MISPLACED}) OR {_REPLACED});
 INSERT OR IGNORE INTO earlier
     SELECT n.kind, n.event FROM named n WHERE n.kind = '{REJECTION}' AND EXISTS (
@@ -86,7 +86,7 @@ WHERE EXISTS (SELECT 1 FROM earlier e WHERE e.kind = :kind AND e.event = h.event
 
 
 class Recreated:
-    """Part of the scratch file. Call `find` after all rows were added, and before asking."""
+    """Part of the scratch file. Call `find` after all rows were added, and before any other call."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
