@@ -45,9 +45,9 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
 )
 async def test_signal_ends_the_worker_in_order(system: System, number: signal.Signals, exit_code: int) -> None:
     """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""
-    day = day_of(3, releases=16)
+    day = day_of(3, releases=64)
     await system.send(day.daytime)
-    with system.worker("first") as worker:
+    with system.worker("first", RUDDER_CONCURRENCY="1") as worker:  # the stream must outlast the signal
 
         async def under_way() -> bool:
             return len((await system.rows())["release_activity_logs"]) > 20
