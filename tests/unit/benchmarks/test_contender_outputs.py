@@ -3,7 +3,6 @@
 A benchmark compares rows and status events with the oracle; these tests find a difference without a server.
 """
 
-import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterator
@@ -18,12 +17,10 @@ from benchmarks.contenders.orm_log import Place, said_by
 from benchmarks.contenders.orm_models import Release
 from benchmarks.contenders.status_records import status_record
 from benchmarks.statements import activity_data
-from benchmarks.stream import Traffic, records
 from schemas.outgoing import DeploymentStatusChanged
 from schemas.record import Record
-from tests.properties.world import World
+from tests.unit.benchmarks.stream_messages import stream_messages
 from worker.pipeline.outgoing import OutgoingRecords, Topics
-from worker.pipeline.transaction import read
 from worker.rules.state import Applied
 
 EVENTS = 1_500
@@ -77,20 +74,9 @@ def test_pgbench_writes_every_member_of_an_activity() -> None:
 
 
 def _handled() -> Iterator[Handled]:
-    worlds: defaultdict[bytes | None, World] = defaultdict(lambda: World(environments=[]))
-    for offset, raw in enumerate(itertools.islice(records(Traffic(releases_active=50)), EVENTS)):
-        record = Record(
-            topic="input",
-            partition=0,
-            offset=offset,
-            timestamp_ms=raw.timestamp_ms,
-            key=raw.key,
-            value=raw.value,
-            headers=raw.headers,
-        )
-        message = read(record, event_bytes_max=100_000)
-        outcome = worlds[raw.key].take(message)
+    for message, world in stream_messages(EVENTS):
+        outcome = world.take(message)
         assert isinstance(outcome, Applied)
         outgoing = OUTGOING.of(outcome, message, attempts=1)
         published = [(one.topic, one.key, one.value, tuple(one.headers)) for one in outgoing]
-        yield Handled(record=record, outcome=outcome, published=published)
+        yield Handled(record=message.record, outcome=outcome, published=published)

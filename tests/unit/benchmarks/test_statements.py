@@ -1,10 +1,8 @@
 """What other programs are timed with is the worker's own SQL, and all that an event of the stream can come to."""
 
-import itertools
 import json
 import random
 import re
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -12,11 +10,9 @@ from uuid import UUID
 import pytest
 
 from benchmarks import java_statements, statements
-from benchmarks.stream import Traffic, records
 from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
-from schemas.record import Record
 from schemas.types import EventType
-from tests.properties.world import World
+from tests.unit.benchmarks.stream_messages import stream_messages
 from tests.unit.rules.release_scenario import Scenario, fields
 from worker.db.pointers import ComponentKey
 from worker.db.postgresql import session as postgresql
@@ -25,7 +21,6 @@ from worker.db.row_decoder import Loaded
 from worker.db.statement import numbered
 from worker.db.unit_of_work import Queries
 from worker.db.writes import batch_of
-from worker.pipeline.transaction import read
 from worker.rules.message import Message
 from worker.rules.query import query_of
 from worker.rules.state import Applied, Outcome, Stale, State
@@ -71,21 +66,10 @@ def stream_turns() -> list[Turn]:
 
 
 def _stream_turns() -> list[Turn]:
-    worlds: defaultdict[bytes | None, World] = defaultdict(lambda: World(environments=[]))
     turns = []
-    for offset, raw in enumerate(itertools.islice(records(Traffic(releases_active=50)), 1_500)):
-        place = Record(
-            topic="input",
-            partition=0,
-            offset=offset,
-            timestamp_ms=raw.timestamp_ms,
-            key=raw.key,
-            value=raw.value,
-            headers=raw.headers,
-        )
-        message = read(place, event_bytes_max=100_000)
-        state = worlds[raw.key].load(message)
-        outcome = worlds[raw.key].take(message)
+    for message, world in stream_messages(1_500):
+        state = world.load(message)
+        outcome = world.take(message)
         assert isinstance(outcome, Applied)
         turns.append(_turn(message, state, outcome))
     return turns
