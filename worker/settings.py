@@ -154,6 +154,9 @@ class Settings(BaseSettings):
     event_source: str = Field(
         "/rudder-worker", min_length=1, max_length=1024, description="CloudEvents source of status events"
     )
+    operator: str | None = Field(
+        None, max_length=255, description="name of who runs a command, for `operator_actions`; default: the login name"
+    )
     sources_file: Path | None = Field(
         None, description="TOML file with the allowed event sources of each organization; default: all are allowed"
     )

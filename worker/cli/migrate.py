@@ -1,7 +1,7 @@
 """`rudder-worker migrate`: create or change the tables, or print the SQL for review."""
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -25,6 +25,12 @@ def migrate(
         str | None,
         typer.Option(metavar="LOGIN", help="Print the GRANT statements for the privileges of LOGIN, and exit."),
     ] = None,
+    role: Annotated[
+        Literal["worker", "operator", "reader"] | None,
+        typer.Option(
+            help="With --grants: what LOGIN is for. Default: worker. `replay --execute` needs worker and operator."
+        ),
+    ] = None,
 ) -> None:
     """Create or change the worker's tables in RUDDER_DATABASE_URL."""
     with clear_errors():
@@ -37,8 +43,10 @@ def migrate(
                 raise ConfigurationError(
                     "--grants cannot be combined with other options; it prints the privileges at the newest revision"
                 )
-            _print_grants(settings, grants)
+            _print_grants(settings, grants, role or "worker")
             return
+        if role is not None:
+            raise ConfigurationError("--role requires --grants: it selects the privileges to print")
         if start is not None and not sql:
             raise ConfigurationError("--from requires --sql: it is the first revision of the script")
         if down and revision == "head":
@@ -59,11 +67,13 @@ def migrate(
         print(f"the database is at revision {head_revision() if revision == 'head' else revision}")
 
 
-def _print_grants(settings: Settings, login: str) -> None:
+def _print_grants(settings: Settings, login: str, role: str) -> None:
     from worker.db.engine import dialect_of
+    from worker.db.privileges import Role
     from worker.db.revisions import head_revision
 
-    print(dialect_of(settings.database_url.get_secret_value()).grants(login, revision=head_revision()))
+    dialect = dialect_of(settings.database_url.get_secret_value())
+    print(dialect.grants(login, role=Role(role), revision=head_revision()))
 
 
 async def _require_connection(settings: Settings) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.pointers import PointerFragments
+from worker.db.privileges import Role
 from worker.db.queries import Fragments
 from worker.db.statement import Statement
 from worker.db.unit_of_work import Connections
@@ -60,8 +61,8 @@ class Dialect(Protocol):
         """
         ...
 
-    def grants(self, login: str, *, revision: str) -> str:
-        """A script that gives the login what a worker needs, in a database at `revision`.
+    def grants(self, login: str, *, role: Role, revision: str) -> str:
+        """A script that gives the login the privileges of the role, in a database at `revision`.
 
         Raises:
             ConfigurationError: the database knows no logins, or none of that name.

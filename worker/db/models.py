@@ -210,6 +210,105 @@ class ReleaseEventRejection(Base):
     resolved_at: Mapped[datetime | None] = mapped_column(UtcTimestamp())
 
 
+class ReleaseEventDismissal(Base):
+    """A rejected event that an operator has settled without a redrive."""
+
+    __tablename__ = "release_event_dismissals"
+
+    rejection_id: Mapped[UUID] = mapped_column(
+        Guid(), ForeignKey("release_event_rejections.id", ondelete="CASCADE"), primary_key=True
+    )
+    dismissed_at: Mapped[datetime] = mapped_column(UtcTimestamp())
+    dismissed_by: Mapped[str] = mapped_column(nvarchar(255))
+    note: Mapped[str] = mapped_column(nvarchar(1000))
+
+
+class OperatorAction(Base):
+    """A command that changes something: who ran it, when, and with which result. `arguments` and `counts` are JSON."""
+
+    __tablename__ = "operator_actions"
+    __table_args__ = (Index("idx_operator_actions_started_at", "started_at"),)
+
+    id: Mapped[UUID] = mapped_column(Guid(), primary_key=True)
+    started_at: Mapped[datetime] = mapped_column(UtcTimestamp())
+    finished_at: Mapped[datetime | None] = mapped_column(UtcTimestamp())
+    operator: Mapped[str] = mapped_column(nvarchar(255))
+    host: Mapped[str] = mapped_column(nvarchar(255))
+    command: Mapped[str] = mapped_column(nvarchar(50))
+    arguments: Mapped[str] = mapped_column(nvarchar_max())
+    plan_sha256: Mapped[str | None] = mapped_column(nvarchar(64))
+    counts: Mapped[str | None] = mapped_column(nvarchar_max())
+    result: Mapped[str | None] = mapped_column(nvarchar(50))
+    detail: Mapped[str | None] = mapped_column(nvarchar(1000))
+
+
+class RedriveRecord(Base):
+    """The journal of a redrive: one rejected event, written before its record is sent and changed after each step."""
+
+    __tablename__ = "redrive_records"
+    __table_args__ = (
+        Index("idx_redrive_records_rejection_id", "rejection_id"),
+        Index(
+            "unique_redrive_records_unsettled",
+            "rejection_id",
+            unique=True,
+            **_only_where("state IN ('SENDING', 'SENT')"),
+        ),
+    )
+
+    action_id: Mapped[UUID] = mapped_column(
+        Guid(), ForeignKey("operator_actions.id", ondelete="CASCADE"), primary_key=True
+    )
+    position: Mapped[int] = mapped_column(Integer(), primary_key=True, autoincrement=False)
+    rejection_id: Mapped[UUID] = mapped_column(Guid())
+    release_mgt_id: Mapped[UUID | None] = mapped_column(Guid())
+    topic: Mapped[str] = mapped_column(nvarchar(249))
+    topic_partition: Mapped[int] = mapped_column(Integer())
+    topic_offset: Mapped[int] = mapped_column(BigInteger())
+    predicted: Mapped[str] = mapped_column(nvarchar(100))
+    state: Mapped[str] = mapped_column(nvarchar(20))
+    end_offset: Mapped[int | None] = mapped_column(BigInteger())
+    sent_offset: Mapped[int | None] = mapped_column(BigInteger())
+    outcome: Mapped[str | None] = mapped_column(nvarchar(100))
+    detail: Mapped[str | None] = mapped_column(nvarchar(1000))
+
+
+class WorkerBreaker(Base):
+    """An opening of a consumer group's breaker; without `closed_at` it is open. `reasons` and `sources` are JSON."""
+
+    __tablename__ = "worker_breakers"
+    __table_args__ = (
+        Index("idx_worker_breakers_group_opened", "group_id", "opened_at"),
+        Index("unique_worker_breakers_open", "group_id", unique=True, **_only_where("closed_at IS NULL")),
+    )
+
+    id: Mapped[UUID] = mapped_column(Guid(), primary_key=True)
+    group_id: Mapped[str] = mapped_column(nvarchar(255))
+    opened_at: Mapped[datetime] = mapped_column(UtcTimestamp())
+    opened_by: Mapped[str] = mapped_column(nvarchar(255))
+    window_events: Mapped[int] = mapped_column(Integer())
+    rejected_events: Mapped[int] = mapped_column(Integer())
+    reasons: Mapped[str] = mapped_column(nvarchar_max())
+    sources: Mapped[str] = mapped_column(nvarchar_max())
+    first_topic: Mapped[str] = mapped_column(nvarchar(249))
+    first_partition: Mapped[int] = mapped_column(Integer())
+    first_offset: Mapped[int] = mapped_column(BigInteger())
+    last_topic: Mapped[str] = mapped_column(nvarchar(249))
+    last_partition: Mapped[int] = mapped_column(Integer())
+    last_offset: Mapped[int] = mapped_column(BigInteger())
+    closed_at: Mapped[datetime | None] = mapped_column(UtcTimestamp())
+    closed_by: Mapped[str | None] = mapped_column(nvarchar(255))
+    note: Mapped[str | None] = mapped_column(nvarchar(1000))
+
+
+class DatabaseIdentity(Base):
+    """One row: the id by which a plan names the database that it was made for."""
+
+    __tablename__ = "database_identity"
+
+    id: Mapped[UUID] = mapped_column(Guid(), primary_key=True)
+
+
 class AppEnvironment(Base):
     """What runs in an environment. Often another system's table, with other columns beside or instead of these.
 

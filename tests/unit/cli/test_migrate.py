@@ -12,13 +12,18 @@ from worker.db.revisions import head_revision
 
 FILE = "rudder.sqlite3"
 TABLES = {
+    "database_identity",
+    "operator_actions",
+    "redrive_records",
     "app_environments",
     "release_activity_logs",
     "release_apim_base_revisions",
     "release_deployments",
     "release_event_rejections",
+    "release_event_dismissals",
     "release_versions",
     "releases",
+    "worker_breakers",
 }
 
 
@@ -182,9 +187,29 @@ def test_grants_are_printed_without_connecting(
 
 
 @pytest.mark.parametrize(
+    ("role", "granted"),
+    [
+        ("operator", "GRANT UPDATE (closed_at, closed_by, note) ON worker_breakers"),
+        ("reader", "GRANT SELECT ON operator_actions"),
+    ],
+)
+def test_grants_depend_on_the_role(
+    command_line: CommandLine, monkeypatch: pytest.MonkeyPatch, role: str, granted: str
+) -> None:
+    monkeypatch.setenv("RUDDER_DATABASE_URL", "postgresql+asyncpg://dba@127.0.0.1/rudder")
+    ended = command_line("migrate", "--grants", "night_shift", "--role", role)
+    assert ended.code == 0
+    assert f'{granted} TO "night_shift";' in ended.out
+    assert "GRANT SELECT ON releases" in ended.out
+    assert "UPDATE (status" not in ended.out
+    assert ("INSERT" in ended.out) == (role == "operator")
+
+
+@pytest.mark.parametrize(
     ("arguments", "output"),
     [
         (("--grants", "worker"), "SQLite knows no logins"),
+        (("--role", "operator"), "--role requires --grants"),
         (("--grants", "worker", "--sql"), "cannot be combined with other options"),
         (("--grants", "worker", "0.0.213"), "cannot be combined with other options"),
     ],

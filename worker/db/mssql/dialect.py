@@ -17,6 +17,7 @@ from worker.db.mssql.connections import MssqlConnections
 from worker.db.mssql.driver import completed, is_freetds
 from worker.db.mssql.errors import reaction
 from worker.db.mssql.fragments import FRAGMENTS, POINTERS
+from worker.db.privileges import Role
 from worker.db.statement import positional
 from worker.rules.errors import ConfigurationError, Unavailable
 
@@ -136,8 +137,8 @@ class MssqlDialect:
             *await mssql_advice.of_pointers(connection),
         ]
 
-    def grants(self, login: str, *, revision: str) -> str:
-        return mssql_privileges.script(login, revision=revision)
+    def grants(self, login: str, *, role: Role, revision: str) -> str:
+        return mssql_privileges.script(login, role=role, revision=revision)
 
     def reaction(self, error: BaseException) -> Exception | None:
         if isinstance(error, PoolTimeoutError | OSError | TimeoutError):

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from worker.db.privileges import checked_login, grants, literal
+from worker.db.privileges import Role, checked_login, grants, literal
 
 _LOGIN_LENGTH_MAX: Final = 128
 """Of a sysname."""
@@ -16,7 +16,7 @@ WHERE t.name = N'release_activity_logs';
 IF @@ROWCOUNT <> 1 THROW 51010, N'not exactly one schema has the table release_activity_logs', 1;"""
 
 
-def script(login: str, *, revision: str) -> str:
+def script(login: str, *, role: Role, revision: str) -> str:
     """A user for the login, where the database has none, and grants to it; to be run again after every migration.
 
     Raises:
@@ -26,7 +26,7 @@ def script(login: str, *, revision: str) -> str:
     name, text = f"[{login.replace(']', ']]')}]", f"N{literal(login)}"
     create = f"CREATE USER {name} FOR LOGIN {name} WITH DEFAULT_SCHEMA = {_SCHEMA};"
     lines = [
-        f"-- What a login needs to run rudder-worker at revision {revision}, and nothing else. The login must exist.",
+        f"-- The privileges of a {role} of rudder-worker at revision {revision}, and no others. The login must exist.",
         "-- To be run by sqlcmd -b, in the worker's database by its owner, after `rudder-worker migrate`. Make a user",
         "-- of another kind, such as FROM EXTERNAL PROVIDER for Entra ID, before it. Join a user that a restore parted",
         "-- from its login with ALTER USER ... WITH LOGIN. The worker finds its tables by the user's default schema,",
@@ -35,7 +35,7 @@ def script(login: str, *, revision: str) -> str:
         _FIND_SCHEMA,
         f"IF DATABASE_PRINCIPAL_ID({text}) IS NULL {_execute(create)}",
     ]
-    return "\n".join([*lines, *map(_execute, grants(name, schema=f"{_SCHEMA}.")), "GO"])
+    return "\n".join([*lines, *map(_execute, grants(name, role, schema=f"{_SCHEMA}.")), "GO"])
 
 
 def _execute(statement: str) -> str:

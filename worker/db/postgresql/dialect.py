@@ -14,6 +14,7 @@ from worker.db.postgresql.connections import PostgresqlConnections
 from worker.db.postgresql.errors import reaction
 from worker.db.postgresql.fragments import FRAGMENTS, POINTERS
 from worker.db.postgresql.url import connect_arguments
+from worker.db.privileges import Role
 from worker.db.statement import numbered
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
@@ -94,8 +95,8 @@ class PostgresqlDialect:
         del connection
         return ()
 
-    def grants(self, login: str, *, revision: str) -> str:
-        return postgresql_privileges.script(login, revision=revision)
+    def grants(self, login: str, *, role: Role, revision: str) -> str:
+        return postgresql_privileges.script(login, role=role, revision=revision)
 
     def reaction(self, error: BaseException) -> Exception | None:
         return reaction(error)

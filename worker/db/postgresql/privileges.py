@@ -3,7 +3,7 @@
 from typing import Final
 
 from worker.db.pointers import TABLE as POINTER_TABLE
-from worker.db.privileges import PRIVILEGES, checked_login, grants, literal
+from worker.db.privileges import PRIVILEGES, Role, checked_login, grants, literal
 from worker.rules.errors import ConfigurationError
 
 _ROLE_LENGTH_MAX: Final = 63
@@ -19,18 +19,18 @@ _FUNCTIONS: Final = (
 )
 
 
-def script(role: str, *, revision: str) -> str:
-    """Grants to the role, in the schema that is current; to be run again after every migration.
+def script(login: str, *, role: Role, revision: str) -> str:
+    """Grants to the login, in the schema that is current; to be run again after every migration.
 
     Raises:
-        ConfigurationError: there can be no such role.
+        ConfigurationError: there can be no such login.
     """
-    role = checked_login(role, length_max=_ROLE_LENGTH_MAX)
-    if _QUOTE in role:
+    login = checked_login(login, length_max=_ROLE_LENGTH_MAX)
+    if _QUOTE in login:
         raise ConfigurationError(f"a role with {_QUOTE} in its name cannot be written down")
-    name, text = '"' + role.replace('"', '""') + '"', literal(role)
+    name, text = '"' + login.replace('"', '""') + '"', literal(login)
     lines = [
-        f"-- What a role needs to run rudder-worker at revision {revision}, and nothing else. The role must exist.",
+        f"-- The privileges of a {role} of rudder-worker at revision {revision}, and no others. The role must exist.",
         "-- To be run in the worker's database and schema by their owner, after `rudder-worker migrate`. What PUBLIC",
         "-- may do everywhere, such as making temporary tables, is not revoked here.",
         f"DO {_QUOTE} BEGIN",
@@ -38,8 +38,9 @@ def script(role: str, *, revision: str) -> str:
         f"    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), {text});",
         f"END {_QUOTE};",
     ]
-    functions = [f"GRANT EXECUTE ON FUNCTION {function} TO {name};" for function in _FUNCTIONS]
-    return "\n".join([*lines, *grants(name), *functions])
+    functions = _FUNCTIONS if role is Role.WORKER else ()
+    executing = [f"GRANT EXECUTE ON FUNCTION {function} TO {name};" for function in functions]
+    return "\n".join([*lines, *grants(name, role), *executing])
 
 
 def missing_privileges(*, pointers: bool) -> str:
@@ -48,7 +49,7 @@ def missing_privileges(*, pointers: bool) -> str:
     It fails where a function of the worker is missing. `pointers`: whether `app_environments` is written to.
     """
     held: dict[str, str] = {}
-    for privileges in PRIVILEGES:
+    for privileges in PRIVILEGES[Role.WORKER]:
         if privileges.table == POINTER_TABLE and not pointers:
             continue
         if privileges.inserted:

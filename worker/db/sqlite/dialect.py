@@ -12,6 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from worker.db.privileges import Role
 from worker.db.sqlite.fragments import FRAGMENTS, POINTERS
 from worker.db.sqlite.session import OPENED_FILE, SqliteConnections, file_of
 from worker.db.statement import positional
@@ -57,8 +58,8 @@ class SqliteDialect:
         del connection
         return ()
 
-    def grants(self, login: str, *, revision: str) -> str:
-        del login, revision
+    def grants(self, login: str, *, role: Role, revision: str) -> str:
+        del login, role, revision
         raise ConfigurationError("SQLite knows no logins: who may write the file may do everything")
 
     def reaction(self, error: BaseException) -> Exception | None:
