@@ -1,5 +1,6 @@
-"""Rows of whole tables, as the table reader yields them to the verification."""
+"""Rows of whole tables, as the table reader yields them."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -46,3 +47,12 @@ def uuid_of(value: object) -> UUID | None:
         return UUID(str(value))
     except ValueError:
         return None
+
+
+def version_of(activity: Activity) -> int | None:
+    """The release's version that an activity names. None: none, as in the activities of an earlier program version."""
+    try:
+        version = json.loads(activity.activity_data)["release_version"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return version if type(version) is int else None

@@ -1,6 +1,7 @@
 """How the contract writes things: ids, times, JSON, release names; and when two names are confusable."""
 
 import json
+import re
 import unicodedata
 import uuid
 from datetime import UTC, date, datetime, timedelta
@@ -58,3 +59,17 @@ def confusable_key(name: str) -> str:
 def utf16_units(text: str) -> int:
     """Lengths are counted in UTF-16 units, as SQL Server's `nvarchar` does."""
     return sum(2 if ord(c) > 0xFFFF else 1 for c in text)
+
+
+def redriven(headers: tuple[tuple[str, bytes | None], ...]) -> tuple[str, int, int] | None:
+    """The topic, partition and offset in the last header `rudder-redrive`: `topic/partition@offset`."""
+    value = {name: value or b"" for name, value in headers}.get("rudder-redrive", b"")
+    parts = re.fullmatch(rb"([A-Za-z0-9._-]{1,249})/([0-9]{1,10})@([0-9]{1,19})", value)
+    return (parts[1].decode(), int(parts[2]), int(parts[3])) if parts else None
+
+
+def corrected(headers: tuple[tuple[str, bytes | None], ...]) -> str | None:
+    """The id in the last header `rudder-corrects`."""
+    value = {name: value or b"" for name, value in headers}.get("rudder-corrects", b"")
+    text = value.decode("ascii", "replace").lower()
+    return text if re.fullmatch("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text) else None

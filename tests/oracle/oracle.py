@@ -39,7 +39,7 @@ class Oracle:
         # 1. Already known (same identity in the activity log or among the rejections): Duplicate. Nothing changes;
         # what it caused, status events or a dead letter, is published again with the same ids.
         if known_id in self.content.activity_logs or (
-            known_id in self.content.rejections and not self._is_redriven(record)
+            known_id in self.content.rejections and not self._is_redriven(record, known_id)
         ):
             self.published += self._published_again(known_id, record)
             return "Duplicate"
@@ -57,6 +57,7 @@ class Oracle:
         # in the same transaction.
         if known_id in self.content.rejections:
             self.content.rejections[known_id]["resolved_at"] = formats.instant(record.timestamp_ms)
+        self._correct(event, record, known_id)
         self.content.published[known_id] = decision.published
         self.published += decision.published
         return outcome
@@ -104,7 +105,20 @@ class Oracle:
             )
         return formats.activity_id(self.namespace, event.source, event.id)
 
-    def _is_redriven(self, record: Record) -> bool:
+    def _correct(self, event: Event, record: Record, known_id: str) -> None:
+        # An applied or stale event with the header `rudder-corrects` resolves the rejection that the header names, if
+        # that is open and of the same source, or of none.
+        named = formats.corrected(record.headers)
+        rejection = self.content.rejections.get(named) if named is not None and named != known_id else None
+        if rejection and rejection["resolved_at"] is None and rejection["event_source"] in (None, event.source):
+            rejection["resolved_at"] = formats.instant(record.timestamp_ms)
+
+    def _is_redriven(self, record: Record, known_id: str) -> bool:
+        # Where the header names a position, only the rejection of the record there is decided afresh.
+        named = formats.redriven(record.headers)
+        if named is not None:
+            rejection = self.content.rejections[known_id]
+            return named == (rejection["topic"], rejection["topic_partition"], rejection["topic_offset"])
         # No outcome depends on […] how often the worker was restarted: a redrive that is only delivered again was
         # decided at its first delivery.
         decided = (record.topic, record.partition, record.offset) in self._decided

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,8 @@ ENVIRONMENTS = ("prod", "test", "Prod", "pröd ", "prod🚢", "te🚢st")
 TRACKS = ("main", "Main", "hotfix", "main🚢")
 POINTED = ("prod", "test")
 GONE = object()
+ADDED_HEADERS = ("rudder-redrive", "rudder-corrects")
+"""Those of operators' tools, which a dead letter repeats."""
 OUTGOING = OutgoingRecords(
     topics=Topics(deployment_status="deployments", release_status="releases", dead_letters="dead"),
     content_mode="binary",
@@ -45,6 +47,8 @@ TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 class Step:
     """An event before it has a position. `edit`: a member of its data or envelope, and what to say there instead.
     `repeats`: the event so many steps before comes again, at a place of its own or, `redelivered`, at its old one.
+    `redrive`: with the redrive header; `redrive_at`: that names the position of the repeated record. `corrects`: with a
+    header that names the rejection of the event so many steps before.
     """
 
     kind: str = "deployment.requested"
@@ -62,6 +66,8 @@ class Step:
     repeats: int = 0
     redelivered: bool = False
     redrive: bool = False
+    redrive_at: bool = False
+    corrects: int | None = None
 
 
 KINDS = [name.removeprefix("dev.rudder.").removesuffix(".v1") for name in (*DEPLOYMENT_EVENTS, *RELEASE_EVENTS)]
@@ -137,6 +143,8 @@ ANY = st.builds(
     repeats=st.sampled_from([0] * 12 + [1, 2, 3, 5]),
     redelivered=rarely(True, otherwise=False),
     redrive=st.booleans(),
+    redrive_at=st.booleans(),
+    corrects=st.sampled_from([None] * 6 + [1, 2, 3]),
 )
 BUSY = st.builds(
     Step,
@@ -170,15 +178,23 @@ def records_of(steps: Sequence[Step]) -> list[Record]:
     for offset, step in enumerate(steps):
         if step.repeats and records:
             old = records[-1 - (step.repeats - 1) % len(records)]
-            records.append(old if step.redelivered else placed(old.value, old.headers, offset, redrive=step.redrive))
+            named = f"{old.topic}/{old.partition}@{old.offset}".encode() if step.redrive_at else b"1"
+            again = placed(old.value, old.headers, offset, redrive=named if step.redrive else None)
+            records.append(old if step.redelivered else again)
         else:
-            records.append(record_of(step, offset))
+            record = record_of(step, offset)
+            if step.corrects is not None and step.corrects <= offset:
+                corrected = read(records[-step.corrects], event_bytes_max=BYTES_MAX).id
+                record = replace(record, headers=(*record.headers, ("rudder-corrects", str(corrected).encode())))
+            records.append(record)
     return records
 
 
-def placed(value: bytes | None, headers: Headers, offset: int, *, partition: int = 0, redrive: bool = False) -> Record:
-    if redrive:
-        headers = (*headers, ("rudder-redrive", b"1"))
+def placed(
+    value: bytes | None, headers: Headers, offset: int, *, partition: int = 0, redrive: bytes | None = None
+) -> Record:
+    if redrive is not None:
+        headers = (*headers, ("rudder-redrive", redrive))
     ms = int((START + timedelta(minutes=offset)).timestamp()) * 1000 + 5
     return Record(
         topic="in", partition=partition, offset=offset, timestamp_ms=ms, key=b"k", value=value, headers=tuple(headers)
@@ -303,7 +319,7 @@ def found_outgoing(outgoing: OutgoingRecord) -> tuple[Any, ...]:
     headers = dict(outgoing.headers)
     if outgoing.topic == "dead":
         text = {name: (headers[name] or b"").decode() for name in DEAD_LETTER_HEADERS}
-        original = tuple(pair for pair in outgoing.headers if pair[0] == "rudder-redrive" or "rudder-" not in pair[0])
+        original = tuple(pair for pair in outgoing.headers if pair[0] in ADDED_HEADERS or "rudder-" not in pair[0])
         return DEAD_LETTER, text["rudder-id"], outgoing.key, outgoing.value, original, text
     kind, id_ = (headers["ce_type"] or b"").decode(), (headers["ce_id"] or b"").decode()
     assert outgoing.topic == ("deployments" if ".deployment." in kind else "releases")

@@ -121,6 +121,7 @@ class World:
         taken = row is None and block is not None and _number(block) in self._numbers
         return State(
             rejection=rejection,
+            corrected=None if message.corrects is None else self.rejections.get(message.corrects),
             release=row.release if row else None,
             release_version=self.versions.get(row.release.id) if row else None,
             number_taken=taken,
@@ -156,7 +157,7 @@ class World:
             case Applied(changes=changes):
                 self._write_changes(changes)
             case Stale(changes=changes):
-                moved = replace(changes, activities=(), resolved=None)
+                moved = replace(changes, activities=(), resolved=())
                 guard(moved == Changes(), "a stale event changes something beside the log")
                 guard(len(changes.activities) == 1, "a stale event has not exactly one entry")
                 self._write_changes(changes)
@@ -198,10 +199,10 @@ class World:
             self._append(activity)
         if changes.pointer_move is not None:
             self._move_pointer(changes.pointer_move)
-        if changes.resolved is not None:
-            rejection = self.rejections[changes.resolved.rejection_id]
+        for resolved in changes.resolved:
+            rejection = self.rejections[resolved.rejection_id]
             guard(rejection.resolved_at is None, "a rejection is resolved twice")
-            self.rejections[rejection.id] = replace(rejection, resolved_at=changes.resolved.resolved_at)
+            self.rejections[rejection.id] = replace(rejection, resolved_at=resolved.resolved_at)
         unsettled = self.rejections.get(changes.activities[0].id)
         guard(unsettled is None or unsettled.resolved_at is not None, "an event is both applied and rejected")
 

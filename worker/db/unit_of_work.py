@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
+from uuid import UUID
 
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.queries import ACTIVITIES, REJECTION, Fragments, queries
@@ -12,6 +13,7 @@ from worker.db.statement import Statement
 from worker.db.writes import Batch, batch_of
 from worker.rules.identity import activity_ids
 from worker.rules.query import Query, QueryVariant
+from worker.rules.rows import Rejection
 from worker.rules.state import Changes, State
 
 
@@ -79,12 +81,14 @@ class SqlUnitOfWork:
         self._loaded: Loaded | None = None
 
     async def load(self, query: Query) -> State:
-        """As `worker.ports.UnitOfWork` says. A second round trip only for an event that is known."""
+        """As `worker.ports.UnitOfWork` says. A second round trip only for an event that is known, or a correction."""
         statement, values_of = self._queries.by_variant[query.variant]
         rows = await self._session.fetch(statement, values_of(query))
         loaded = decode(rows, query, self._session.reader)
         if loaded.logged or loaded.rejected:
             loaded = replace(loaded, state=await self._with_known(loaded))
+        if query.corrects is not None:
+            loaded = replace(loaded, state=replace(loaded.state, corrected=await self._rejection(query.corrects)))
         self._loaded = loaded
         return loaded.state
 
@@ -104,6 +108,9 @@ class SqlUnitOfWork:
             by_id = {one.id: one for one in [activity(row, read) for row in rows]}
             return replace(loaded.state, activities=tuple(by_id[id_] for id_ in ids if id_ in by_id))
         if loaded.rejected:
-            rows = await self._session.fetch(self._queries.rejection, (query.event_id,))
-            return replace(loaded.state, rejection=rejection(rows[0], read) if rows else None)
+            return replace(loaded.state, rejection=await self._rejection(query.event_id))
         return loaded.state
+
+    async def _rejection(self, id_: UUID) -> Rejection | None:
+        rows = await self._session.fetch(self._queries.rejection, (id_,))
+        return rejection(rows[0], self._session.reader) if rows else None

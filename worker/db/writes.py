@@ -198,7 +198,7 @@ def presence(*, pointers: bool) -> str:
 def _claim(changes: Changes) -> Claim:
     if changes.rejection is not None:
         return Claim.REJECT
-    return Claim.APPLY if changes.resolved is None else Claim.APPLY_REDRIVEN
+    return Claim.APPLY_REDRIVEN if any(resolved.own for resolved in changes.resolved) else Claim.APPLY
 
 
 def _version_check(loaded: Loaded) -> Check:
@@ -221,8 +221,8 @@ def _writes(changes: Changes, loaded: Loaded, pointers: Pointers | None) -> Iter
         yield _activities(changes.activities)
     if changes.pointer_move is not None and pointers is not None:
         yield pointers.move(changes.pointer_move)
-    if changes.resolved is not None:
-        yield Write(RESOLVE_REJECTION, (changes.resolved.resolved_at, changes.resolved.rejection_id))
+    for resolved in changes.resolved:
+        yield Write(RESOLVE_REJECTION, (resolved.resolved_at, resolved.rejection_id))
     if changes.rejection is not None:
         yield _rejection(changes.rejection, again=changes.rejected_before)
 

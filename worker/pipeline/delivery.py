@@ -158,7 +158,8 @@ class Delivery:
             raise LeaseLost
 
     def _count(self, counted: Counted, outcome: Outcome, message: Message) -> None:
-        self._log_opened(self._breaker.decided(counted, outcome, redriven=message.redrive))
+        again = message.redrive or message.corrects is not None
+        self._log_opened(self._breaker.decided(counted, outcome, redriven=again))
 
     def _log_opened(self, opens: bool) -> None:  # noqa: FBT001 - the breaker's result
         tripped = self._breaker.tripped

@@ -74,7 +74,7 @@ def duplicate(state: State, message: Message) -> Duplicate | None:
         first = FirstUse(type=event_type_of(activity), release_id=activity.release_id)
         return Duplicate(activities=state.activities, reused=_reused(first, message))
     rejection = state.rejection
-    if rejection is not None and not (message.redrive and _is_later(message, rejection)):
+    if rejection is not None and not (message.redrive and _redrives(message, rejection)):
         first = FirstUse(type=rejection.event_type, release_id=rejection.release_id)
         return Duplicate(rejection=rejection, reused=_reused(first, message))
     return None
@@ -86,14 +86,16 @@ def _reused(first: FirstUse, message: Message) -> FirstUse | None:
     return first if any(None not in pair and pair[0] != pair[1] for pair in pairs) else None
 
 
-def _is_later(message: Message, rejection: Rejection) -> bool:
-    """Whether a redrive is behind the record that was rejected last. Other records were decided before, and are
+def _redrives(message: Message, rejection: Rejection) -> bool:
+    """Whether a redrive is of this rejection. If its header names a position, the rejected record must be there.
+
+    Else the redrive must be behind the record that was rejected last. Other records were decided before, and are
     delivered again after a restart.
     """
-    record = message.record
-    if (record.topic, record.partition) != (rejection.topic, rejection.partition):
-        return True
-    return record.offset > rejection.offset
+    record, rejected_at = message.record, (rejection.topic, rejection.partition, rejection.offset)
+    if message.redrive_of is not None:
+        return message.redrive_of == rejected_at
+    return (record.topic, record.partition) != rejected_at[:2] or record.offset > rejection.offset
 
 
 def reject(state: State, message: Message, reason: Reason, detail: str) -> Rejected:

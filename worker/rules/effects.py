@@ -4,6 +4,7 @@ Every status change appends an activity. The activity holds all fields of its st
 the outbox.
 """
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -72,10 +73,6 @@ class Effects:
         return tuple(self._deployments.values())
 
     def changes(self) -> Changes:
-        rejection = self._state.rejection
-        resolved = None
-        if rejection is not None:
-            resolved = Resolved(rejection_id=rejection.id, resolved_at=self._message.recorded_at)
         return Changes(
             release_version=self._release_version,
             new_release=self._new_release,
@@ -84,8 +81,21 @@ class Effects:
             deployment_moves=tuple(self._moves),
             activities=tuple(self._activities),
             pointer_move=self._pointer_move,
-            resolved=resolved,
+            resolved=tuple(self._resolved()),
         )
+
+    def _resolved(self) -> Iterator[Resolved]:
+        at, rejection, corrected = self._message.recorded_at, self._state.rejection, self._state.corrected
+        if rejection is not None:
+            yield Resolved(rejection_id=rejection.id, resolved_at=at)
+        # Any publisher can name the id of a rejection: only the same source may resolve it.
+        if (
+            corrected is not None
+            and corrected.resolved_at is None
+            and corrected.event_source in {None, self._event.source}
+            and corrected.id != self._message.id
+        ):
+            yield Resolved(rejection_id=corrected.id, resolved_at=at, own=False)
 
     def create_release(self, data: EventData, fields: ReleaseFields, status: ReleaseStatus) -> Release:
         release = Release(

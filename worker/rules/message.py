@@ -1,8 +1,10 @@
 """One decoded record: its event, its position, and the keys that order it."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import cached_property
+from typing import NamedTuple
 from uuid import UUID
 
 from schemas.confusables import confusable_key
@@ -13,6 +15,10 @@ from schemas.times import time_of_timestamp
 from worker.rules.identity import activity_id, position_id
 
 REDRIVE_HEADER = "rudder-redrive"
+CORRECTS_HEADER = "rudder-corrects"
+
+_POSITION = re.compile(rb"(?P<topic>[A-Za-z0-9._-]{1,249})/(?P<partition>[0-9]{1,10})@(?P<offset>[0-9]{1,19})")
+_UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -21,6 +27,17 @@ Claim = UUID | tuple[date, int, UUID, str]
 """What records of different releases can have in common: an identity (the id derived from it), or a release's date,
 number, component and track (its confusable key).
 """
+
+
+class RecordPosition(NamedTuple):
+    """The position of a record, as a redrive header names that of the rejected record."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}@{self.offset}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +72,35 @@ class Message:
     @cached_property
     def claims(self) -> tuple[Claim, ...]:
         """Records of a partition with a common claim are decided in offset order, whatever their ordering keys are."""
+        own = (self.id,) if self.corrects is None else (self.id, self.corrects)
         data = self.content.data if isinstance(self.content, Event) else None
         block = data.release if isinstance(data, DeploymentChange) else data
         if not isinstance(block, ReleaseFields):
-            return (self.id,)
+            return own
         track = confusable_key(block.deployment_track_id)
-        return self.id, (block.release_date, block.release_number, block.component_id, track)
+        return *own, (block.release_date, block.release_number, block.component_id, track)
 
     @property
     def redrive(self) -> bool:
         """Whether the record has the redrive header: a rejected event is then decided again."""
         return any(name == REDRIVE_HEADER for name, _ in self.record.headers)
+
+    @property
+    def redrive_of(self) -> RecordPosition | None:
+        """The position in the redrive header: the event is decided again only if its rejection is of that record. So
+        one redrive is decided once, however often it is sent. None: the header names no position.
+        """
+        value = self._last_header(REDRIVE_HEADER)
+        named = None if value is None else _POSITION.fullmatch(value)
+        if named is None:
+            return None
+        return RecordPosition(named["topic"].decode(), int(named["partition"]), int(named["offset"]))
+
+    @cached_property
+    def corrects(self) -> UUID | None:
+        """The rejection that this event corrects; it is resolved if this event is applied or stale."""
+        value = self._last_header(CORRECTS_HEADER)
+        return UUID(value.decode()) if value is not None and _UUID.fullmatch(value) else None
 
     @property
     def recorded_at(self) -> datetime:
@@ -76,3 +111,6 @@ class Message:
     def at(self) -> datetime:
         """The event's time, or `recorded_at` if it could not be read."""
         return self.content.time or self.recorded_at
+
+    def _last_header(self, name: str) -> bytes | None:
+        return next((value for header, value in reversed(self.record.headers) if header == name), None)

@@ -41,13 +41,14 @@ class QueryVariant(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """The values are named as the statements' parameters. `identity`: the event's source and id. `event_id`: the id of
-    its first log entry and of its rejection. The last four are those of the release that the event would create; None
-    where it would create none.
+    its first log entry and of its rejection. `corrects`: the id of the rejection that it corrects. The last four are
+    those of the release that the event would create; None where it would create none.
     """
 
     variant: QueryVariant
     event_id: UUID
     identity: tuple[str, str] | None = None
+    corrects: UUID | None = None
     release_id: UUID | None = None
     environment_id: str | None = None
     config_revision: int | None = None
@@ -84,6 +85,7 @@ def query_of(message: Message) -> Query:
         variant=variant,
         event_id=message.id,
         identity=identity,
+        corrects=message.corrects,
         release_id=data.release_id,
         environment_id=environment_id,
         config_revision=config_revision,

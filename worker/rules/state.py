@@ -23,7 +23,8 @@ from worker.rules.rows import (
 class State:
     """The stored rows of one event's identity and of its release.
 
-    `activities`: the event's own, in order; empty for a new event. `rejection`: the event's own.
+    `activities`: the event's own, in order; empty for a new event. `rejection`: the event's own. `corrected`: the one
+    that the event corrects, see `Message.corrects`.
     `release_version`: the number of changes of the release; None: another application created it, and the worker has
     not changed it. `number_taken`: another release has the event's date, number and component, and its track or a
     colliding one. `deployments`: the release's attempts. `environments`: further environment ids of the release.
@@ -32,6 +33,7 @@ class State:
 
     activities: tuple[Activity, ...] = ()
     rejection: Rejection | None = None
+    corrected: Rejection | None = None
     release: Release | None = None
     release_version: int | None = None
     number_taken: bool = False
@@ -43,8 +45,9 @@ class State:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
     """Everything that one event writes, in one transaction. `release_version`: what the release's is afterwards; None:
-    neither the release nor a deployment of it changes. `rejection`: alone, of an event that has no other effect;
-    `rejected_before`: its row is there, from an earlier delivery.
+    neither the release nor a deployment of it changes. `resolved`: the rejections that the event resolves: its own, the
+    one that it corrects. `rejection`: alone, of an event that has no other effect; `rejected_before`: its row is there,
+    from an earlier delivery.
     """
 
     release_version: int | None = None
@@ -54,17 +57,18 @@ class Changes:
     deployment_moves: tuple[DeploymentMove, ...] = ()
     activities: tuple[Activity, ...] = ()
     pointer_move: EnvironmentPointerMove | None = None
-    resolved: "Resolved | None" = None
+    resolved: "tuple[Resolved, ...]" = ()
     rejection: Rejection | None = None
     rejected_before: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """The rejection that a redrive resolves, and the time of the redrive's record."""
+    """The rejection that a redrive or a correction resolves, and the time of that record. `own`: of the same event."""
 
     rejection_id: UUID
     resolved_at: datetime
+    own: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

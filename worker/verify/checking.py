@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from worker.pipeline.outgoing import Topics
+from worker.release_simulation import ReleaseSimulation
 from worker.rules.identity import activity_id, activity_ids
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Rejected
 from worker.verify.comparison import LOG, Comparison, Recorded, Result, compare_record
-from worker.verify.expected_rows import ExpectedRows
 from worker.verify.findings import Finding, Kind, Position
 from worker.verify.history import Extents, History, InputRecord, cause_of, position_of
 from worker.verify.ordering import in_order
@@ -108,7 +108,7 @@ class _Replay:
     ) -> None:
         self._history, self._recorded, self._extents, self._topics = history, recorded, extents, topics
         self._without = without
-        self._expected_rows = ExpectedRows(recorded.initial_rejections)
+        self._expected_rows = ReleaseSimulation(recorded.initial_rejections)
         self._dead_letters: list[ExpectedDeadLetter] = []
         self._decided: set[Position] = set()
         self._pointers: list[ExpectedPointer] = []

@@ -7,11 +7,11 @@ from uuid import UUID
 
 from schemas.json_text import compact
 from schemas.reasons import Reason
+from worker.release_simulation import ReleaseSimulation
 from worker.rules.decide import decide, reject
 from worker.rules.identity import ACTIVITIES_MAX, activity_id, activity_ids
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
-from worker.verify.expected_rows import ExpectedRows
 from worker.verify.findings import Finding, Kind, Position
 from worker.verify.history import Extents, History, InputRecord, cause_of, position_of
 
@@ -92,7 +92,7 @@ class Recorded:
         return self._reasons.get((one.id, one.position))
 
 
-def compare_record(one: InputRecord, expected_rows: ExpectedRows, recorded: Recorded) -> Comparison:
+def compare_record(one: InputRecord, expected_rows: ReleaseSimulation, recorded: Recorded) -> Comparison:
     """Decide a record on the rows that the records before it result in, and compare."""
     history, event = recorded.history, one.id
     if event in history.elsewhere:

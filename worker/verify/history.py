@@ -137,15 +137,6 @@ def cause_of(activity: Activity) -> tuple[str, str, Position] | None:
     return (source, event_id, position) if valid else None
 
 
-def version_of(activity: Activity) -> int | None:
-    """The release's version that an activity names. None: none, as in the activities of an earlier program version."""
-    try:
-        version = json.loads(activity.activity_data)["release_version"]
-    except (ValueError, KeyError, TypeError):
-        return None
-    return version if type(version) is int else None
-
-
 def position_of(rejection: Rejection) -> Position:
     return Position(rejection.topic, rejection.partition, rejection.offset)
 

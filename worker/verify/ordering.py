@@ -9,9 +9,9 @@ from collections import defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from worker.release_simulation import ReleaseSimulation
 from worker.rules.state import Applied, Stale
 from worker.verify.comparison import Comparison, Recorded, Result, compare_record
-from worker.verify.expected_rows import ExpectedRows
 from worker.verify.history import InputRecord
 
 _BRANCHES_MAX = 64
@@ -27,7 +27,7 @@ class _Branch:
     """A choice that the search may revert."""
 
     heads: tuple[int, ...]
-    expected_rows: ExpectedRows
+    expected_rows: ReleaseSimulation
     taken: int
     rest: list[tuple[int, Comparison]]
 
@@ -44,7 +44,7 @@ def in_order(recorded: Recorded) -> Sequence[InputRecord]:
 
 
 def _search(queues: list[Queue], recorded: Recorded) -> list[InputRecord] | None:
-    heads, expected_rows, path = [0] * len(queues), ExpectedRows(recorded.initial_rejections), list[InputRecord]()
+    heads, expected_rows, path = [0] * len(queues), ReleaseSimulation(recorded.initial_rejections), list[InputRecord]()
     branches: deque[_Branch] = deque(maxlen=_BRANCHES_MAX)
     length = sum(map(len, queues))
     for _ in range(length * _STEPS_PER_RECORD):
@@ -69,7 +69,7 @@ def _search(queues: list[Queue], recorded: Recorded) -> list[InputRecord] | None
 
 
 def _choices(
-    queues: list[Queue], heads: list[int], expected_rows: ExpectedRows, recorded: Recorded
+    queues: list[Queue], heads: list[int], expected_rows: ReleaseSimulation, recorded: Recorded
 ) -> list[tuple[int, Comparison]]:
     """The queues whose next record fits, best first. One queue alone where its record changes nothing, so that its
     place in the order does not matter.

@@ -6,19 +6,19 @@ from dataclasses import fields, replace
 from typing import Any
 from uuid import UUID
 
+from worker.release_simulation import ReleaseSimulation
 from worker.rules.identity import activity_id, activity_ids
 from worker.rules.rows import Activity, BaseRevision, Rejection
-from worker.stored_rows import Row
+from worker.stored_rows import Row, version_of
 from worker.verify.comparison import LOG, REJECTIONS
-from worker.verify.expected_rows import ExpectedRows
 from worker.verify.findings import Finding, Kind
-from worker.verify.history import History, cause_of, position_of, version_of
+from worker.verify.history import History, cause_of, position_of
 
 _NOT_COMPARED = ("detail", "reason")
 """The reason was compared with the decision; a detail's wording may change with the version."""
 
 
-def release_findings(history: History, expected_rows: ExpectedRows) -> Iterator[Finding]:
+def release_findings(history: History, expected_rows: ReleaseSimulation) -> Iterator[Finding]:
     """`releases`, `release_versions`, `release_deployments` and `release_apim_base_revisions`, column by column."""
     release_id, rows = history.key, history.rows
     if rows is not None and expected_rows.release is not None and rows.version != expected_rows.version:
@@ -85,7 +85,7 @@ def _of_version(version: int | None, release_id: UUID, *, expected: str) -> Find
     )
 
 
-def rejection_findings(history: History, expected_rows: ExpectedRows) -> Iterator[Finding]:
+def rejection_findings(history: History, expected_rows: ReleaseSimulation) -> Iterator[Finding]:
     """`release_event_rejections`, of the events whose records were all decided."""
     in_flight = {one.id for one in history.inputs if one.in_flight}
     for event, found in history.rejections.items():
@@ -110,7 +110,7 @@ def rejection_findings(history: History, expected_rows: ExpectedRows) -> Iterato
             yield _of_rejection(Kind.CONTRADICTORY, found, *texts)
 
 
-def unexplained_activities(history: History, expected_rows: ExpectedRows) -> Iterator[Finding]:
+def unexplained_activities(history: History, expected_rows: ReleaseSimulation) -> Iterator[Finding]:
     """Activities that no record results in."""
     events = {one.id for one in history.inputs}
     explained = {activity.id for activities in expected_rows.activities.values() for activity in activities}

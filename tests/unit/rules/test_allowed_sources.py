@@ -130,8 +130,7 @@ def test_redrive_is_checked_against_the_current_list() -> None:
     assert again.again
     widened = AllowedSources.of({"acme": [OURS, THEIRS]})
     redriven = message(E.RELEASE_CREATED, id="x", source=THEIRS, headers=REDRIVE, offset=2)
-    resolved = applied(judged(scenario, redriven, widened)).resolved
-    assert resolved is not None
+    [resolved] = applied(judged(scenario, redriven, widened)).resolved
     assert resolved.rejection_id == first.id
 
 

@@ -6,10 +6,12 @@ import pytest
 
 from schemas.event import Invalid
 from schemas.reasons import Reason
+from schemas.record import Headers
 from schemas.types import EventType as E
 from tests.unit.rules.release_scenario import (
     REDRIVE,
     SOURCE,
+    TOPIC,
     Scenario,
     applied,
     duplicate,
@@ -22,6 +24,7 @@ from tests.unit.rules.release_scenario import (
 )
 from worker.rules.decide import decide
 from worker.rules.message import Message
+from worker.rules.rows import Rejection
 from worker.rules.state import FirstUse, Rejected, State
 
 
@@ -140,8 +143,7 @@ def test_redriven_event_is_decided_afresh() -> None:
     scenario = Scenario()
     rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x", at=0), Reason.RELEASE_NOT_FOUND)
     scenario.add(E.RELEASE_CREATED)
-    resolved = applied(scenario.add(E.RELEASE_SUBMITTED, id="x", at=0, recorded_at=50, headers=REDRIVE)).resolved
-    assert resolved is not None
+    [resolved] = applied(scenario.add(E.RELEASE_SUBMITTED, id="x", at=0, recorded_at=50, headers=REDRIVE)).resolved
     assert (resolved.rejection_id, resolved.resolved_at) == (rejection.id, minute(50))
     assert scenario.status() == "IN_REVIEW"
 
@@ -197,7 +199,7 @@ def test_redrive_of_an_unknown_event_is_decided_normally(kind: E) -> None:
     scenario = Scenario()
     if kind is E.RELEASE_SUBMITTED:
         scenario.add(E.RELEASE_CREATED)
-    assert applied(scenario.add(kind, headers=REDRIVE)).resolved is None
+    assert applied(scenario.add(kind, headers=REDRIVE)).resolved == ()
 
 
 def test_redelivered_redrive_is_a_duplicate() -> None:
@@ -211,3 +213,69 @@ def test_redelivered_redrive_is_a_duplicate() -> None:
     scenario.add(E.RELEASE_CREATED)
     duplicate(scenario.handle(redriven))
     assert scenario.status() == "DRAFT"
+
+
+def test_redrive_of_a_position_is_decided_once() -> None:
+    """The header names the rejected record, so a second copy of the redrive has no effect."""
+    scenario = Scenario()
+    rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    at = scenario.messages[-1].record
+    redrive: Headers = (("rudder-redrive", f"{at.topic}/{at.partition}@{at.offset}".encode()),)
+    rejected(scenario.add(E.RELEASE_SUBMITTED, id="x", headers=redrive), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    duplicate(scenario.add(E.RELEASE_SUBMITTED, id="x", headers=redrive))
+    assert scenario.status() == "DRAFT"
+
+
+def test_redrive_of_a_position_may_have_a_lower_offset() -> None:
+    """A topic that was created again has low offsets; the position in the header decides."""
+    scenario = Scenario()
+    rejected(scenario.handle(message(E.RELEASE_SUBMITTED, id="x", offset=900)), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    redrive: Headers = (("rudder-redrive", b"old/0@1"), ("rudder-redrive", f"{TOPIC}/0@900".encode()))
+    applied(scenario.handle(message(E.RELEASE_SUBMITTED, id="x", at=5, offset=3, headers=redrive)))
+
+
+def correcting(rejection: Rejection) -> Headers:
+    return (("rudder-corrects", str(rejection.id).upper().encode()),)
+
+
+@pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.RELEASE_REOPENED])
+def test_correction_resolves_the_rejection(kind: E) -> None:
+    """A new event, applied or stale, resolves the rejection that it names, at the time of its record."""
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x", release=7), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED)
+    scenario.add(kind, id="y", recorded_at=50, headers=correcting(rejection))
+    assert scenario.world.rejections[rejection.id].resolved_at == minute(50)
+
+
+def test_rejected_correction_resolves_nothing() -> None:
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    rejected(scenario.add(E.RELEASE_SUBMITTED, id="y", headers=correcting(rejection)), Reason.RELEASE_NOT_FOUND)
+    assert scenario.world.rejections[rejection.id].resolved_at is None
+
+
+def test_correction_by_another_source_resolves_nothing() -> None:
+    """Any publisher can compute the id of a rejection."""
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    correction = message(E.RELEASE_CREATED, id="y", source="https://other", offset=8, headers=correcting(rejection))
+    applied(scenario.handle(correction))
+    assert scenario.world.rejections[rejection.id].resolved_at is None
+
+
+def test_correction_resolves_a_rejection_once() -> None:
+    """A second correction is an event of its own, and changes the first one's time no more."""
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    scenario.add(E.RELEASE_CREATED, id="y", recorded_at=50, headers=correcting(rejection))
+    scenario.add(E.RELEASE_SUBMITTED, id="z", recorded_at=60, headers=correcting(rejection))
+    assert scenario.world.rejections[rejection.id].resolved_at == minute(50)
+
+
+def test_correction_of_an_unknown_rejection_is_an_ordinary_event() -> None:
+    scenario = Scenario()
+    headers: Headers = (("rudder-corrects", b"6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11"),)
+    assert applied(scenario.add(E.RELEASE_CREATED, headers=headers)).resolved == ()

@@ -1,16 +1,18 @@
-"""The rows that a release's events result in: what the tables must hold.
+"""One release's rows in memory: decide an event in their state, write its outcome, decide the next.
 
-A second implementation of what `worker.db.writes` writes, in columns and without a database, so that the two can be
-compared.
+A second implementation of what `worker.db.writes` writes, in columns and without a database. `verify` compares the two;
+plans of operators' commands predict with it.
 """
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from schemas.statuses import DeploymentStatus, ReleaseStatus
+from worker.rules.identity import activity_ids
 from worker.rules.message import Message
 from worker.rules.rows import (
     Activity,
@@ -24,7 +26,7 @@ from worker.rules.rows import (
 )
 from worker.rules.rows import Release as ReleaseState
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
-from worker.verify.history import version_of
+from worker.stored_rows import ReleaseRows, Row, version_of
 
 _UNSET_POINTER = EnvironmentPointer(deployment_id=None)
 """As if each environment had a row without a deployment; `worker.verify.pointers` checks the real rows."""
@@ -32,9 +34,9 @@ _UNSET_POINTER = EnvironmentPointer(deployment_id=None)
 _DEFAULTS = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
 
 
-class ExpectedRows:
-    """The rows of one release; also the state in which its next event is decided. `rejections`: those of records that
-    can no longer be read.
+class ReleaseSimulation:
+    """The rows of one release; also the state in which its next event is decided. `rejections`: those that are there
+    before the first event.
     """
 
     def __init__(self, rejections: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
@@ -45,31 +47,58 @@ class ExpectedRows:
         self.deployments: dict[UUID, dict[str, Any]] = {}
         self.base_revisions: Counter[BaseRevision] = Counter()
         self.activities: dict[UUID, tuple[Activity, ...]] = {}
-        """By event, in the order of the events."""
+        """Those of decided events, by event, in the order of the events."""
         self.rejections: dict[UUID, Rejection] = dict(rejections)
+        self._stored: Mapping[UUID, Activity] = MappingProxyType({})
         self._state: ReleaseState | None = None
         self._attempts: dict[UUID, Deployment] = {}
 
-    def copy(self) -> "ExpectedRows":
-        other = ExpectedRows()
+    @classmethod
+    def of(cls, rows: ReleaseRows, rejections: Mapping[UUID, Rejection] = MappingProxyType({})) -> "ReleaseSimulation":
+        """Begin with stored rows. `rejections`: of the events to decide, by id.
+
+        Raises:
+            ValueError: a status is none of the worker's.
+        """
+        simulation = cls(rejections)
+        simulation.release, simulation.version = dict(rows.release), rows.version
+        simulation.versioned = rows.version is not None
+        simulation._state = _release(rows.release)
+        simulation.deployments = {row["id"]: dict(row) for row in rows.deployments}
+        simulation._attempts = {row["id"]: _deployment(row) for row in rows.deployments}
+        simulation.base_revisions = Counter(map(_base_revision, rows.base_revisions))
+        simulation._stored = {activity.id: activity for activity in rows.activities}
+        return simulation
+
+    def copy(self) -> "ReleaseSimulation":
+        other = ReleaseSimulation()
         other.release = self.release and dict(self.release)
         other.version, other.versioned = self.version, self.versioned
         other.deployments = {key: dict(row) for key, row in self.deployments.items()}
         other.base_revisions = Counter(self.base_revisions)
         other.activities, other.rejections = dict(self.activities), dict(self.rejections)
+        other._stored = self._stored
         other._state, other._attempts = self._state, dict(self._attempts)
         return other
 
     def state(self, message: Message, *, number_taken: bool) -> State:
         return State(
-            activities=self.activities.get(message.id, ()),
+            activities=self.activities.get(message.id) or self._stored_activities(message),
             rejection=self.rejections.get(message.id),
+            corrected=None if message.corrects is None else self.rejections.get(message.corrects),
             release=self._state,
             release_version=self.version,
             number_taken=number_taken and self._state is None,
             deployments=tuple(self._attempts.values()),
             pointer=_UNSET_POINTER,
         )
+
+    def _stored_activities(self, message: Message) -> tuple[Activity, ...]:
+        content = message.content
+        if message.id not in self._stored or content.source is None or content.id is None:
+            return ()
+        ids = activity_ids(source=content.source, event_id=content.id)
+        return tuple(self._stored[id_] for id_ in ids if id_ in self._stored)
 
     def write(self, outcome: Outcome, event: UUID) -> None:
         match outcome:
@@ -96,9 +125,9 @@ class ExpectedRows:
         if changes.new_deployment is not None:
             self._open(changes.new_deployment)
         self.activities[event] = changes.activities
-        if changes.resolved is not None:
-            resolved = self.rejections[changes.resolved.rejection_id]
-            self.rejections[resolved.id] = replace(resolved, resolved_at=changes.resolved.resolved_at)
+        for one in changes.resolved:
+            if (resolved := self.rejections.get(one.rejection_id)) is not None:  # else of another release's event
+                self.rejections[resolved.id] = replace(resolved, resolved_at=one.resolved_at)
 
     def _create(self, new: NewRelease) -> None:
         release = new.release
@@ -152,3 +181,17 @@ def _changing(deployment: Deployment) -> dict[str, Any]:
         "deployed_at": deployment.deployed_at,
         "deployed_by": deployment.deployed_by,
     }
+
+
+def _release(row: Row) -> ReleaseState:
+    names = (field.name for field in fields(ReleaseState) if field.name != "status")
+    return ReleaseState(status=ReleaseStatus(row["status"]), **{name: row[name] for name in names})
+
+
+def _deployment(row: Row) -> Deployment:
+    names = (field.name for field in fields(Deployment) if field.name != "status")
+    return Deployment(status=DeploymentStatus(row["status"]), **{name: row[name] for name in names})
+
+
+def _base_revision(row: Row) -> BaseRevision:
+    return BaseRevision(**{field.name: row[field.name] for field in fields(BaseRevision)})
