@@ -1,6 +1,7 @@
 """The reader of whole topics: records that do not come end in one error, and its clients close all the same."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient
@@ -53,3 +54,59 @@ async def test_commits_of_a_new_cluster_are_requested_again(
     finally:
         await reader.stop()
     assert answers == []
+
+
+@pytest.fixture
+async def reader(bootstrap_servers: str) -> AsyncIterator[KafkaTopicReader]:
+    connection = Connection(bootstrap_servers=bootstrap_servers, client_id="reader")
+    reader = KafkaTopicReader(connection, group_id="none")
+    await reader.start()
+    yield reader
+    await reader.stop()
+
+
+async def test_records_of_ranges_are_read(bootstrap_servers: str, topics: MakeTopic, reader: KafkaTopicReader) -> None:
+    """Of each partition those in its range, in order; none behind the end, and none of a missing partition."""
+    topic = await topics(partitions=2)
+    sent = [ToSend(value=b"%d" % number, key=b"k", partition=number % 2) for number in range(20)]
+    await asyncio.to_thread(send, bootstrap_servers, topic, sent)
+    ranges = {
+        Partition(topic, 0): range(3, 6),
+        Partition(topic, 1): range(8, 99),
+        Partition(topic, 7): range(5),
+        Partition("missing", 0): range(5),
+    }
+    found = [record async for record in reader.records_between(ranges)]
+    values = {partition: [one.value for one in found if one.partition == partition] for partition in (0, 1)}
+    assert values == {0: [b"6", b"8", b"10"], 1: [b"17", b"19"]}
+    assert len(found) == 5
+    assert [record async for record in reader.records_between({})] == []
+
+
+async def test_records_at_positions_are_read(
+    bootstrap_servers: str, topics: MakeTopic, reader: KafkaTopicReader
+) -> None:
+    """Near ones in one pass, distant ones after a seek; a position that has no record is left out."""
+    topic = await topics()
+    sent = [ToSend(value=b"%d" % number, key=b"k", partition=0) for number in range(1_200)]
+    await asyncio.to_thread(send, bootstrap_servers, topic, sent)
+    offsets = [1_100, 3, 5, 1_199, 1_200, 5]
+    found = [record async for record in reader.records_at((topic, 0, offset) for offset in offsets)]
+    assert [record.value for record in found] == [b"3", b"5", b"1100", b"1199"]
+
+
+async def test_offsets_are_found_by_time(bootstrap_servers: str, topics: MakeTopic, reader: KafkaTopicReader) -> None:
+    """The first record of that time or later; the log end where there is none."""
+    topic = await topics(partitions=2)
+    at_ms = 1_773_800_000_000
+    sent = [ToSend(value=b"x", partition=0, timestamp_ms=at_ms + number) for number in range(10)]
+    await asyncio.to_thread(send, bootstrap_servers, topic, sent)
+    found = {partition.partition: offset for partition, offset in (await reader.offsets_at([topic], at_ms + 4)).items()}
+    assert found == {0: 4, 1: 0}
+    later = await reader.offsets_at([topic], at_ms + 10)
+    assert later[Partition(topic, 0)] == 10
+
+
+async def test_cluster_id_is_that_of_the_cluster(bootstrap_servers: str, reader: KafkaTopicReader) -> None:
+    assert await reader.cluster_id()
+    assert await reader.cluster_id() == await reader.cluster_id()

@@ -1,4 +1,4 @@
-"""All rows, release by release, for a comparison: read only, in plain SQL, on every database.
+"""Rows for comparisons and simulations, release by release: read only, in plain SQL, on every database.
 
 A worker may write meanwhile. Whatever changes a release appends to its log, so a release whose log has as many entries
 after its rows were read as before is one that was read as it was at one moment; any other is read again. That needs no
@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import date
 from typing import Any
 from uuid import UUID
 
@@ -79,6 +80,57 @@ class SqlTableReader:
         """
         async with self._connected() as connection:
             await require_current(connection)
+
+    async def identity(self) -> UUID:
+        """The id of this database, which a copy of it keeps.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        async with self._connected() as connection:
+            found: UUID = (await connection.execute(select(_TABLES["database_identity"].c.id))).scalar_one()
+            return found
+
+    async def rows_of(self, release_ids: Sequence[UUID]) -> list[ReleaseRows]:
+        """The rows of these releases, each as it was at one moment; none for a release that does not exist."""
+        found = []
+        for first in range(0, len(release_ids), _IDS_MAX):
+            for batch in await self._batches(release_ids[first : first + _IDS_MAX]):
+                found += await self._rows(batch)
+        return found
+
+    async def rejections_of(self, event_ids: Sequence[UUID]) -> dict[UUID, Rejection]:
+        """The rejections with these ids."""
+        columns = [_REJECTIONS.c[name] for name in REJECTIONS]
+        return {row.id: rejection(row, _READ) for row in await self._by_ids(event_ids, columns, _REJECTIONS.c.id)}
+
+    async def logged(self, event_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these events are in the activity log."""
+        return {row.id for row in await self._by_ids(event_ids, [_LOG.c.id], _LOG.c.id)}
+
+    async def activities_of(self, event_ids: Sequence[UUID]) -> dict[UUID, Activity]:
+        """The first activities of these events, by id."""
+        columns = [_LOG.c[name] for name in ACTIVITY_READ]
+        return {row.id: _activity(row) for row in await self._by_ids(event_ids, columns, _LOG.c.id)}
+
+    async def same_number(self, release_date: date, release_number: int, component_id: UUID) -> dict[UUID, str]:
+        """The releases with this date, number and component, and the deployment track of each."""
+        table = _RELEASES.c
+        query = select(table.id, table.deployment_track_id).where(
+            table.release_date == release_date,
+            table.release_number == release_number,
+            table.component_id == component_id,
+        )
+        async with self._connected() as connection:
+            return {row.id: row.deployment_track_id for row in await connection.execute(query.limit(_IDS_MAX))}
+
+    async def _by_ids(self, ids: Sequence[UUID], columns: Sequence[Any], key: Any) -> list[Any]:
+        found: list[Any] = []
+        for first in range(0, len(ids), _IDS_MAX):
+            some = _padded(ids[first : first + _IDS_MAX])
+            async with self._connected() as connection:
+                found += (await connection.execute(select(*columns).where(key.in_(some)))).all()
+        return found
 
     async def releases(self) -> AsyncIterator[ReleaseRows]:
         last: UUID | None = None

@@ -1,7 +1,8 @@
-"""Whole topics, from their beginning to where they end, by a client that belongs to no group and writes nothing."""
+"""Topics, whole or in part, read by a client that belongs to no group and writes nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -28,6 +29,9 @@ _PARTITION_FETCH_BYTES = 256 * 1024
 _FETCH_BYTES = 8 * 1024 * 1024
 _PARTITIONS_MAX = 32
 """Read at the same time: each may have a fetch in memory, and topics may have thousands."""
+
+_GAP_MAX = 500
+"""Records between two wanted ones that are read and skipped."""
 
 _COORDINATOR_SECONDS = 10.0
 _COORDINATOR_PAUSE_SECONDS = 0.2
@@ -128,19 +132,70 @@ class KafkaTopicReader:
             found = await self._of_consumer().end_offsets(partitions) if partitions else {}
         return {Partition(*partition): offset for partition, offset in found.items()}
 
+    async def cluster_id(self) -> str:
+        """The id of the Kafka cluster."""
+        with self._translated("the cluster's id"):
+            described: dict[str, str] = await self._of_admin().describe_cluster()
+            return described["cluster_id"]
+
+    async def offsets_at(self, topics: Sequence[str], timestamp_ms: int) -> Mapping[Partition, int]:
+        """Of each partition the first offset with this timestamp or a later one; the log end where there is none."""
+        partitions = await self._partitions(topics)
+        with self._translated("offsets by time"):
+            found = await self._of_consumer().offsets_for_times(dict.fromkeys(partitions, timestamp_ms))
+        ends = await self.ends(topics)
+        return {
+            Partition(*partition): ends[Partition(*partition)] if at is None else at.offset
+            for partition, at in found.items()
+        }
+
     async def records(self, ends: Mapping[Partition, int]) -> AsyncIterator[Record]:
-        there = sorted(partition for partition, end in ends.items() if end > 0)
-        for first in range(0, len(there), _PARTITIONS_MAX):
-            some = there[first : first + _PARTITIONS_MAX]
-            async for record in self._together({partition: ends[partition] for partition in some}):
+        begins = await self.begins(sorted({partition.topic for partition in ends}))
+        ranges = {partition: range(begins.get(partition, 0), end) for partition, end in ends.items()}
+        async for record in self._read(ranges):
+            yield record
+
+    async def records_at(self, positions: Iterable[tuple[str, int, int]]) -> AsyncIterator[Record]:
+        """The records at these positions (topic, partition, offset) that still exist, each partition's in order."""
+        wanted: dict[Partition, set[int]] = defaultdict(set)
+        for topic, partition, offset in positions:
+            wanted[Partition(topic, partition)].add(offset)
+        ranges = {partition: _clustered(offsets) for partition, offsets in wanted.items()}
+        while ranges:
+            some = {partition: queue.pop(0) for partition, queue in ranges.items()}
+            async for record in self.records_between(some):
+                if record.offset in wanted[Partition(record.topic, record.partition)]:
+                    yield record
+            ranges = {partition: queue for partition, queue in ranges.items() if queue}
+
+    async def records_between(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
+        """The records that still exist of each partition, with an offset in its range, each partition's in order.
+        Offsets behind the log end, and partitions that do not exist, have none.
+        """
+        topics = sorted({partition.topic for partition in ranges})
+        begins, ends = await self.begins(topics), await self.ends(topics)
+        there = {
+            partition: range(max(offsets.start, begins[partition]), min(offsets.stop, ends[partition]))
+            for partition, offsets in ranges.items()
+            if partition in begins and partition in ends
+        }
+        async for record in self._read(there):
+            yield record
+
+    async def _read(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
+        partitions = sorted(partition for partition, offsets in ranges.items() if offsets)
+        for first in range(0, len(partitions), _PARTITIONS_MAX):
+            some = partitions[first : first + _PARTITIONS_MAX]
+            async for record in self._together({partition: ranges[partition] for partition in some}):
                 yield record
 
-    async def _together(self, ends: Mapping[Partition, int]) -> AsyncIterator[Record]:
+    async def _together(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
         consumer = self._of_consumer()
-        open_ends = {TopicPartition(*partition): end for partition, end in ends.items()}
+        open_ends = {TopicPartition(*partition): offsets.stop for partition, offsets in ranges.items()}
         with self._translated("records"):
             consumer.assign(list(open_ends))
-            await consumer.seek_to_beginning(*open_ends)
+            for partition, offsets in ranges.items():
+                consumer.seek(TopicPartition(*partition), offsets.start)
         loop = asyncio.get_running_loop()
         heard_at_seconds = loop.time()
         while open_ends:
@@ -158,9 +213,9 @@ class KafkaTopicReader:
                         del open_ends[partition]
                         consumer.pause(partition)
             for partition, batch in batches.items():
-                end = ends[Partition(*partition)]
+                offsets = ranges[Partition(*partition)]
                 for record in batch:
-                    if record.offset < end:
+                    if record.offset in offsets:
                         yield record_of(record)
             if loop.time() - heard_at_seconds > self._silence_seconds:
                 topics = ", ".join(sorted({partition.topic for partition in open_ends}))
@@ -199,3 +254,14 @@ class KafkaTopicReader:
             raise (Unavailable if passing else ConfigurationError)(
                 f"{what} cannot be read from Kafka at {at}: {error!r}"
             ) from error
+
+
+def _clustered(offsets: Iterable[int]) -> list[range]:
+    """Ranges that contain the offsets; reading over a small gap is faster than another seek."""
+    ranges: list[range] = []
+    for offset in sorted(offsets):
+        if ranges and offset < ranges[-1].stop + _GAP_MAX:
+            ranges[-1] = range(ranges[-1].start, offset + 1)
+        else:
+            ranges.append(range(offset, offset + 1))
+    return ranges

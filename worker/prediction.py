@@ -1,0 +1,133 @@
+"""What the worker would decide on records, one after the other, if nothing else happened: for plans.
+
+Stored rows are loaded once; each decision then sees the effects of the earlier ones, per release and per release
+number. Nothing is written.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Protocol
+from uuid import UUID
+
+from schemas.confusables import collides
+from schemas.event import Event
+from schemas.incoming import DeploymentChange, ReleaseFields
+from worker.ports import Decider
+from worker.release_simulation import ReleaseSimulation
+from worker.rules.message import Message
+from worker.rules.rows import Activity, Rejection
+from worker.rules.state import Outcome, Rejected, State
+from worker.stored_rows import ReleaseRows
+
+Number = tuple[date, int, UUID]
+"""A release's date, number and component."""
+
+
+class Rows(Protocol):
+    """The stored rows. Every method raises Unavailable where the database does not answer."""
+
+    async def rows_of(self, release_ids: Sequence[UUID]) -> Sequence[ReleaseRows]:
+        """The rows of these releases; none for a release that does not exist."""
+        ...
+
+    async def rejections_of(self, event_ids: Sequence[UUID]) -> Mapping[UUID, Rejection]:
+        """The rejections with these ids."""
+        ...
+
+    async def activities_of(self, event_ids: Sequence[UUID]) -> Mapping[UUID, Activity]:
+        """The first activities of these events, by id."""
+        ...
+
+    async def same_number(self, release_date: date, release_number: int, component_id: UUID) -> Mapping[UUID, str]:
+        """The releases with this date, number and component, and the deployment track of each."""
+        ...
+
+
+class Prediction:
+    """Call `load` for records before `decide` for them. `decider`: the rules, with the operator's allowed sources."""
+
+    def __init__(self, rows: Rows, decider: Decider) -> None:
+        self._rows = rows
+        self._decider = decider
+        self.releases: dict[UUID, ReleaseSimulation] = {}
+        """By id, as they are after the decisions so far; those that do not exist included."""
+        self.stored: dict[UUID, ReleaseRows] = {}
+        """As they were loaded."""
+        self.rejections: dict[UUID, Rejection] = {}
+        """By event, as they are after the decisions so far."""
+        self._activities: dict[UUID, Activity] = {}
+        self._tracks: dict[Number, dict[UUID, str]] = defaultdict(dict)
+
+    async def load(self, messages: Sequence[Message]) -> None:
+        """Load what the decisions on these records depend on. What is loaded already keeps its state.
+
+        Raises:
+            Unavailable: the database does not answer.
+            ValueError: a release or a deployment has a status that is none of the worker's.
+        """
+        event_ids = {one.id for one in messages} | {one.corrects for one in messages if one.corrects is not None}
+        new_ids = list(event_ids - self.rejections.keys())
+        self.rejections |= await self._rows.rejections_of(new_ids)
+        self._activities |= await self._rows.activities_of(new_ids)
+        release_ids = {one.release_id for one in messages if one.release_id is not None} - self.releases.keys()
+        for rows in await self._rows.rows_of(sorted(release_ids)):
+            self.stored[rows.release["id"]] = rows
+        for release_id in release_ids:
+            stored = self.stored.get(release_id)
+            self.releases[release_id] = ReleaseSimulation() if stored is None else ReleaseSimulation.of(stored)
+        for number in {number for one in messages if (number := _number(one)) is not None} - self._tracks.keys():
+            self._tracks[number] = dict(await self._rows.same_number(*number))
+
+    def decide(self, message: Message) -> Outcome:
+        """The outcome after all that was decided before."""
+        state = self._state(message)
+        outcome = self._decider(state, message)
+        self._write(outcome, message)
+        return outcome
+
+    def _state(self, message: Message) -> State:
+        release_id = message.release_id
+        simulation = ReleaseSimulation() if release_id is None else self.releases[release_id]
+        simulation.rejections = self.rejections
+        state = simulation.state(message, number_taken=self._number_taken(message))
+        if state.activities or (first := self._activities.get(message.id)) is None:
+            return state
+        return State(activities=(first,))  # the identity was used by an event of another release
+
+    def _number_taken(self, message: Message) -> bool:
+        number = _number(message)
+        if number is None:
+            return False
+        others = [track for id_, track in self._tracks[number].items() if id_ != message.release_id]
+        track = _track(message)
+        return track in others or collides(track, others) is not None
+
+    def _write(self, outcome: Outcome, message: Message) -> None:
+        release_id = message.release_id
+        simulation = self.releases[release_id] if release_id is not None else ReleaseSimulation()
+        simulation.rejections = self.rejections
+        created = simulation.release is None
+        simulation.write(outcome, message.id)
+        number = _number(message)
+        if created and simulation.release is not None and number is not None and release_id is not None:
+            self._tracks[number][release_id] = _track(message)
+        if not isinstance(outcome, Rejected) and (activities := simulation.activities.get(message.id)):
+            self._activities[message.id] = activities[0]
+
+
+def _fields(message: Message) -> ReleaseFields | None:
+    """The release that the event would create."""
+    data = message.content.data if isinstance(message.content, Event) else None
+    block = data.release if isinstance(data, DeploymentChange) else data
+    return block if isinstance(block, ReleaseFields) else None
+
+
+def _number(message: Message) -> Number | None:
+    fields = _fields(message)
+    return None if fields is None else (fields.release_date, fields.release_number, fields.component_id)
+
+
+def _track(message: Message) -> str:
+    fields = _fields(message)
+    return "" if fields is None else fields.deployment_track_id
