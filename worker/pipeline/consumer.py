@@ -24,7 +24,7 @@ from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.transaction import read
 from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
-from worker.rules.message import Claim, Message
+from worker.rules.message import Message
 from worker.telemetry import (
     COMMIT_BLOCKED_SECONDS,
     COMMIT_LAG_RECORDS,
@@ -87,7 +87,6 @@ class Consumer:
         self._partition_states: dict[Partition, PartitionState] = {}
         self._blocked_offsets: dict[Partition, int] = {}
         self._standby_offsets: dict[Partition, int] = {}  # on standby: the first incomplete offset
-        self._claims: dict[Claim, asyncio.Event] = {}  # by claim: set when its last record in flight is completed
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
         self._commit_failure: tuple[type, type] | None = None
@@ -254,13 +253,10 @@ class Consumer:
             event_ahead_max_seconds=self._bounds.event_ahead_max_seconds,
         )
         counted = self._breaker.expect(Position(record.topic, record.partition, record.offset))
-        # Records of different releases with one identity or one release number are decided in offset order. A record
-        # waits only for records that were dispatched before it, so there is no deadlock.
-        completed = asyncio.Event()
-        earlier = [event for claim in message.claims if (event := self._claims.get(claim)) is not None]
-        self._claims.update(dict.fromkeys(message.claims, completed))
         executor.submit(
-            message.ordering_key, lambda: self._deliver(message, partition_state, executor, counted, earlier, completed)
+            message.ordering_key,
+            lambda: self._deliver(message, partition_state, executor, counted),
+            claims=message.claims,
         )
 
     async def _deliver(
@@ -269,12 +265,8 @@ class Consumer:
         partition_state: PartitionState,
         executor: Executor,
         counted: Counted,
-        earlier: Sequence[asyncio.Event],
-        completed: asyncio.Event,
     ) -> None:
         try:
-            for one in earlier:
-                await one.wait()
             await self._delivery.deliver(message, partition_state, executor.slot, counted)
         except LeaseLost:
             _log.debug(
@@ -286,10 +278,6 @@ class Consumer:
         else:
             partition_state.complete(message.record.offset)
         finally:
-            completed.set()
-            for claim in message.claims:
-                if self._claims.get(claim) is completed:
-                    del self._claims[claim]
             self._budget.release(message.record, partition_state.usage)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:

@@ -121,3 +121,21 @@ async def test_cancel_stops_every_key_and_ends_the_group() -> None:
         await settle()
         executor.cancel()
     assert work.ended == []
+
+
+async def test_jobs_with_a_common_claim_run_in_the_order_of_submission() -> None:
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, concurrency=8)
+        work = Work(executor)
+        executor.submit("a", work.job("a1"), claims=("x", "y"))
+        executor.submit("b", work.job("b1"), claims=("y",))
+        executor.submit("c", work.job("c1"), claims=("z",))
+        executor.submit("b", work.job("b2"), claims=("x",))
+        await settle()
+        assert work.begun == ["a1", "c1"]
+        work.finish("a1", "c1")
+        await settle()
+        assert work.begun == ["a1", "c1", "b1"]
+        work.finish("b1", "b2")
+    assert work.ended == ["a1", "c1", "b1", "b2"]
+    assert executor._claims == {}
