@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from worker.db.engine import masked, require_driver
+from worker.db.operators_database import OperatorsDatabase
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.environment_variables import read_secret, secret_file
@@ -369,3 +370,10 @@ def _secret(name: str, value: SecretStr | None) -> Secret:
 
 def _text(path: object | None) -> str | None:
     return None if path is None else str(path)
+
+
+def operators_database(settings: Settings) -> OperatorsDatabase:
+    """Raises ConfigurationError as `OperatorsDatabase.open`."""
+    return OperatorsDatabase.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )

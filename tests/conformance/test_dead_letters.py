@@ -1,0 +1,145 @@
+"""The selection of dead letters, on each database."""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from tests.conformance.release_messages import MOMENT, minute
+from tests.conformance.stores import migrate
+from tests.conformance.table_contents import Row, insert_rows
+from worker.db.operators_database import OperatorsDatabase
+from worker.dead_letters.selection import by_filters, by_ids
+from worker.rules.errors import ConfigurationError
+from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Filters, Place
+
+RELEASE = uuid4()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[OperatorsDatabase]:
+    await migrate(database_url)
+    database = OperatorsDatabase.open(database_url, timeout_seconds=20)
+    yield database
+    await database.close()
+
+
+def rejection(number: int, **values: Any) -> Row:
+    """A row of `release_event_rejections`, `number` minutes after the first."""
+    return {
+        "id": uuid4(),
+        "created_at": minute(number),
+        "reason": "release_not_found",
+        "detail": "the release does not exist",
+        "event_source": "/ci",
+        "event_id": str(number),
+        "event_type": "dev.rudder.deployment.started.v1",
+        "release_mgt_id": None,
+        "topic": "events",
+        "topic_partition": 0,
+        "topic_offset": number,
+        "resolved_at": None,
+        **values,
+    }
+
+
+def dismissal(row: Row) -> Row:
+    return {"rejection_id": row["id"], "dismissed_at": MOMENT, "dismissed_by": "maria", "note": "ein Käfer"}
+
+
+async def test_filters_select_dead_letters(database_url: str, database: OperatorsDatabase) -> None:
+    """Each alone, and in each state; text is compared as it is, whatever a wildcard would mean."""
+    rows = [
+        rejection(0, reason="invalid_data", detail="/data/X[1]: 100% wrong"),
+        rejection(1, event_source="/other", release_mgt_id=RELEASE),
+        rejection(2, event_type="dev.rudder.release.created.v1", topic="more-events"),
+        rejection(3, resolved_at=MOMENT),
+        rejection(4),
+        rejection(5, resolved_at=MOMENT),
+    ]
+    await insert_rows(database_url, "release_event_rejections", rows)
+    await insert_rows(database_url, "release_event_dismissals", [dismissal(rows[4]), dismissal(rows[5])])
+
+    async def selected(**filters: Any) -> list[int]:
+        found = await database.dead_letters.page(Filters(**filters), None, 100)
+        count = await database.dead_letters.count(Filters(**filters), 100)
+        assert count == CappedCount(len(found))
+        return [one.rejection.offset for one in found]
+
+    assert await selected() == [2, 1, 0]
+    assert await selected(state=DeadLetterState.RESOLVED) == [5, 3]
+    assert await selected(state=DeadLetterState.DISMISSED) == [4]
+    assert await selected(state=DeadLetterState.ALL) == [5, 4, 3, 2, 1, 0]
+    assert await selected(reason="invalid_data") == [0]
+    assert await selected(source="/other") == [1]
+    assert await selected(release=RELEASE) == [1]
+    assert await selected(type="dev.rudder.release.created.v1") == [2]
+    assert await selected(topic="more-events") == [2]
+    assert await selected(since=minute(1)) == [2, 1]
+    assert await selected(until=minute(1)) == [0]
+    assert await selected(detail_contains="x[1]: 100% WRONG") == [0]
+    assert await selected(detail_contains="x_1") == []
+    assert await selected(detail_contains="does%exist") == []
+
+
+async def test_dismissal_is_read_with_its_rejection(database_url: str, database: OperatorsDatabase) -> None:
+    row = rejection(0, detail="Zürich")
+    await insert_rows(database_url, "release_event_rejections", [row])
+    await insert_rows(database_url, "release_event_dismissals", [dismissal(row)])
+    [found] = await database.dead_letters.by_ids([row["id"], uuid4()])
+    assert (found.id, found.rejection.detail, found.state) == (row["id"], "Zürich", DeadLetterState.DISMISSED)
+    assert found.dismissal is not None
+    assert (found.dismissal.dismissed_by, found.dismissal.note) == ("maria", "ein Käfer")
+    assert found.dismissal.dismissed_at == MOMENT
+
+
+async def test_pages_are_the_whole_set(database_url: str, database: OperatorsDatabase) -> None:
+    """Each once, also where many have one time, and while newer ones are added after each page."""
+    rows = [rejection(number // 7) for number in range(40)]
+    await insert_rows(database_url, "release_event_rejections", rows)
+    found, after = list[DeadLetter](), None
+    while page := await database.dead_letters.page(Filters(), after, 6):
+        found += page
+        after = Place.parse(str(page[-1].place))
+        await insert_rows(database_url, "release_event_rejections", [rejection(1_000 + len(found))])
+    assert sorted(one.id for one in found) == sorted(row["id"] for row in rows)
+    times = [one.rejection.created_at for one in found]
+    assert times == sorted(times, reverse=True)
+
+
+async def test_count_ends_at_its_limit(database_url: str, database: OperatorsDatabase) -> None:
+    rows = [rejection(number) for number in range(11)]
+    await insert_rows(database_url, "release_event_rejections", rows)
+    counts = [str(await database.dead_letters.count(Filters(), limit)) for limit in (10, 11, 12)]
+    assert counts == ["10+", "11", "11"]
+
+
+async def test_selection_by_ids_is_complete_or_refused(database_url: str, database: OperatorsDatabase) -> None:
+    """Of more ids than one statement names; an id that is no dead letter's is an error."""
+    rows = [rejection(number) for number in range(450)]
+    await insert_rows(database_url, "release_event_rejections", rows)
+    ids = [row["id"] for row in rows]
+    found = await by_ids(database.dead_letters, [*ids, ids[3]])
+    assert ids_of(found) == ids[::-1]
+    unknown = uuid4()
+    for asked, problem in (([*ids, unknown], str(unknown)), ([], "no dead letter is selected")):
+        with pytest.raises(ConfigurationError, match=problem):
+            await by_ids(database.dead_letters, asked)
+
+
+async def test_selection_by_filters_ends_at_its_limit(database_url: str, database: OperatorsDatabase) -> None:
+    """One more than the limit shows that there are more."""
+    rows = [rejection(number) for number in range(1_203)]
+    await insert_rows(database_url, "release_event_rejections", rows)
+    ids = [row["id"] for row in rows][::-1]
+    assert ids_of(await by_filters(database.dead_letters, Filters(), 2_000)) == ids
+    assert ids_of(await by_filters(database.dead_letters, Filters(), 1_000)) == ids[:1_001]
+    later = Filters(since=MOMENT + timedelta(days=9))
+    with pytest.raises(ConfigurationError, match="match no dead letter"):
+        await by_filters(database.dead_letters, later, 10)
+
+
+def ids_of(found: Sequence[DeadLetter]) -> list[UUID]:
+    return [one.id for one in found]

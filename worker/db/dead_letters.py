@@ -1,0 +1,122 @@
+"""`worker.dead_letters.selection.DeadLetters`: the rejections with their dismissals, on every database."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from worker.db.columns import REJECTIONS
+from worker.db.dialect import READ_ONLY, Dialect, translating
+from worker.db.models import Base
+from worker.db.row_decoder import Reader, rejection
+from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Dismissal, Filters, Place
+
+_REJECTIONS = Base.metadata.tables["release_event_rejections"]
+_DISMISSALS = Base.metadata.tables["release_event_dismissals"]
+_JOINED = _REJECTIONS.outerjoin(_DISMISSALS, _DISMISSALS.c.rejection_id == _REJECTIONS.c.id)
+_COLUMNS = (
+    *(_REJECTIONS.c[name] for name in REJECTIONS),
+    _DISMISSALS.c.dismissed_at,
+    _DISMISSALS.c.dismissed_by,
+    _DISMISSALS.c.note,
+)
+
+_READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
+"""The models' types have done it."""
+
+_IDS_MAX = 200
+"""Of one statement: SQL Server takes no more than 2,100 parameters."""
+
+_ESCAPE = "!"
+
+
+class SqlDeadLetters:
+    """On the engine of its caller."""
+
+    def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
+        self._engine = engine
+        self._dialect = dialect
+
+    async def page(self, filters: Filters, after: Place | None, limit: int) -> list[DeadLetter]:
+        async with self._connected() as connection:
+            return [_dead_letter(row) for row in await connection.execute(page_query(filters, after, limit))]
+
+    async def count(self, filters: Filters, limit: int) -> CappedCount:
+        async with self._connected() as connection:
+            number = (await connection.execute(count_query(filters, limit))).scalar_one()
+        return CappedCount(min(number, limit), capped=number > limit)
+
+    async def by_ids(self, ids: Sequence[UUID]) -> list[DeadLetter]:
+        found: list[DeadLetter] = []
+        for first in range(0, len(ids), _IDS_MAX):
+            query = select(*_COLUMNS).select_from(_JOINED).where(_REJECTIONS.c.id.in_(ids[first : first + _IDS_MAX]))
+            async with self._connected() as connection:
+                found += [_dead_letter(row) for row in await connection.execute(query)]
+        return sorted(found, key=lambda one: one.place, reverse=True)
+
+    @asynccontextmanager
+    async def _connected(self) -> AsyncIterator[AsyncConnection]:
+        with translating(self._dialect):
+            async with self._engine.connect() as connection:
+                await connection.execution_options(**READ_ONLY)
+                async with connection.begin():
+                    yield connection
+
+
+def page_query(filters: Filters, after: Place | None, limit: int) -> Select[Any]:
+    created_at, id_ = _REJECTIONS.c.created_at, _REJECTIONS.c.id
+    query = select(*_COLUMNS).select_from(_JOINED).where(*_conditions(filters))
+    if after is not None:
+        # Not one OR: the first condition is a bound for a scan of the index.
+        query = query.where(created_at <= after.created_at, or_(created_at < after.created_at, id_ < after.id))
+    return query.order_by(created_at.desc(), id_.desc()).limit(limit)
+
+
+def count_query(filters: Filters, limit: int) -> Select[Any]:
+    """Counts one more than `limit` at most."""
+    counted = select(literal(1).label("one")).select_from(_JOINED).where(*_conditions(filters)).limit(limit + 1)
+    return select(func.count()).select_from(counted.subquery())
+
+
+def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
+    columns = _REJECTIONS.c
+    equal = {
+        columns.reason: filters.reason,
+        columns.event_source: filters.source,
+        columns.event_type: filters.type,
+        columns.release_mgt_id: filters.release,
+        columns.topic: filters.topic,
+    }
+    found: list[ColumnElement[bool]] = [column == value for column, value in equal.items() if value is not None]
+    if filters.since is not None:
+        found.append(columns.created_at >= filters.since)
+    if filters.until is not None:
+        found.append(columns.created_at < filters.until)
+    if filters.detail_contains is not None:
+        found.append(columns.detail.ilike(f"%{_escaped(filters.detail_contains)}%", escape=_ESCAPE))
+    unresolved, dismissed_at = columns.resolved_at.is_(None), _DISMISSALS.c.dismissed_at
+    match filters.state:
+        case DeadLetterState.OPEN:
+            found.append(and_(unresolved, dismissed_at.is_(None)))
+        case DeadLetterState.RESOLVED:
+            found.append(columns.resolved_at.is_not(None))
+        case DeadLetterState.DISMISSED:
+            found.append(and_(unresolved, dismissed_at.is_not(None)))
+        case DeadLetterState.ALL:
+            pass
+    return found
+
+
+def _escaped(text: str) -> str:
+    """The text itself in a pattern of LIKE, whose wildcards on SQL Server include `[`."""
+    return "".join(f"{_ESCAPE}{char}" if char in f"{_ESCAPE}%_[" else char for char in text)
+
+
+def _dead_letter(row: Any) -> DeadLetter:
+    dismissal = None
+    if row.dismissed_at is not None:
+        dismissal = Dismissal(dismissed_at=row.dismissed_at, dismissed_by=row.dismissed_by, note=row.note)
+    return DeadLetter(rejection=rejection(row[: len(REJECTIONS)], _READ), dismissal=dismissal)

@@ -1,0 +1,99 @@
+"""Dead letters as the database edge reads them: rejections with their dismissals, filters, places, counts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+from schemas.times import format_time, parse_time
+from worker.rules.rows import Rejection
+
+
+class DeadLetterState(StrEnum):
+    """Of a dead letter, and of a selection. A dismissed dead letter that was resolved afterwards is resolved."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+    DISMISSED = "dismissed"
+    ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filters:
+    """A dead letter must pass all filters that are not None. `since`, `until`: of `created_at`, `until` exclusive.
+    `detail_contains`: in any case, of ASCII letters at least. `type`: the full name.
+    """
+
+    reason: str | None = None
+    source: str | None = None
+    type: str | None = None
+    release: UUID | None = None
+    topic: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    detail_contains: str | None = None
+    state: DeadLetterState = DeadLetterState.OPEN
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether any filter but the state is given."""
+        return self != Filters(state=self.state)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dismissal:
+    """A row of `release_event_dismissals`."""
+
+    dismissed_at: datetime
+    dismissed_by: str
+    note: str
+
+
+class Place(NamedTuple):
+    """The place of a dead letter in the order of all of them: a page ends there, and the next one begins behind it."""
+
+    created_at: datetime
+    id: UUID
+
+    def __str__(self) -> str:
+        return f"{format_time(self.created_at)}/{self.id}"
+
+    @classmethod
+    def parse(cls, text: str) -> "Place":
+        """Raises ValueError: the text is no place as `str` writes it."""
+        created_at, _, id_ = text.partition("/")
+        return cls(parse_time(created_at), UUID(id_))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeadLetter:
+    """A rejected event, and whether an operator has dismissed it."""
+
+    rejection: Rejection
+    dismissal: Dismissal | None = None
+
+    @property
+    def id(self) -> UUID:
+        return self.rejection.id
+
+    @property
+    def place(self) -> Place:
+        return Place(self.rejection.created_at, self.rejection.id)
+
+    @property
+    def state(self) -> DeadLetterState:
+        if self.rejection.resolved_at is not None:
+            return DeadLetterState.RESOLVED
+        return DeadLetterState.OPEN if self.dismissal is None else DeadLetterState.DISMISSED
+
+
+@dataclass(frozen=True, slots=True)
+class CappedCount:
+    """A number that is counted up to a limit only; `capped`: there are more."""
+
+    number: int
+    capped: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.number:,}{'+' if self.capped else ''}"
