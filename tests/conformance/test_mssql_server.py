@@ -299,7 +299,7 @@ async def test_component_in_capitals_gets_its_pointer(database_url: str) -> None
             for message in (*one.approved(), one.deploy("succeeded", at=minute(minutes))):
                 assert isinstance(await process(message, store), Applied)
     pointers = "SELECT component_id, release_mgt_release_id FROM app_environments"
-    found = dict(await asyncio.to_thread(run, database_url, pointers))
+    found = {row[0]: row[1] for row in await asyncio.to_thread(run, database_url, pointers)}
     assert found == {
         str(COMPONENT).upper(): str(second.release_id),
         "nobody": None,

@@ -42,7 +42,9 @@ async def settled(message: Message, store: SqlStore) -> Outcome:
         except (Unavailable, Conflict):
             return None
 
-    return await until(handled, what="the message is handled")
+    outcome = await until(handled, what="the message is handled")
+    assert outcome is not None
+    return outcome
 
 
 async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from confluent_kafka import KafkaException
@@ -165,7 +166,7 @@ async def test_one_probe_runs_while_the_database_is_unavailable(system: System) 
             await is_away(worker, "database")
             for _ in range(3):  # the first may have found some still at their first try
                 asked, failed = proxy.turned_away, await tries_that_failed(worker)
-                await until(lambda asked=asked: proxy.turned_away > asked + 5, what="it is asked again and again")
+                await until(partial(lambda asked: proxy.turned_away > asked + 5, asked), what="further probes")
             assert await tries_that_failed(worker) == failed
             assert failed <= 2 * CONCURRENCY
             assert await system.read(system.topics.dead_letters) == []
@@ -229,7 +230,7 @@ async def test_interrupted_broker_loses_no_record(
         await system.send(day.daytime)
         for _ in range(3):
             trips = proxy.round_trips
-            await until(lambda trips=trips: proxy.round_trips > trips + 20, what="work is under way")
+            await until(partial(lambda trips: proxy.round_trips > trips + 20, trips), what="work is under way")
             proxy.go_down()
             await is_away(worker, "broker")
             proxy.down = False

@@ -231,7 +231,7 @@ class Fixture:
 
 async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Plan) -> Links:
     way = servers.kafka.ways[number]
-    conditions = {"seed": plan.seed, "latency_seconds": plan.latency_seconds}
+    conditions: dict[str, Any] = {"seed": plan.seed, "latency_seconds": plan.latency_seconds}
     return Links(
         database=await stack.enter_async_context(FaultyProxy.running(servers.postgres.port, **conditions)),
         broker=await stack.enter_async_context(FaultyProxy.running(way.behind, port=way.port, **conditions)),

@@ -35,7 +35,7 @@ class Servers:
             disk = None
             with suppress(DiskUnavailable):
                 disk = stack.enter_context(SmallDisk.mounted(_DISK_MEGABYTES))
-            parent = disk and disk.folder
+            parent = disk.folder if disk is not None else None
             postgres = stack.enter_context(
                 started(
                     "postgresql",

@@ -73,26 +73,29 @@ class Step:
 KINDS = [name.removeprefix("dev.rudder.").removesuffix(".v1") for name in (*DEPLOYMENT_EVENTS, *RELEASE_EVENTS)]
 KINDS += ["release.created", "activity.recorded"]
 DEPLOYMENTS = [kind for kind in KINDS if kind.startswith("deployment")]
+
+
+def each(name: str, *values: Any) -> list[tuple[str, Any]]:
+    return [(name, value) for value in values]
+
+
 EDITS: list[tuple[str, Any]] = [
-    *(("environment_id", text) for text in ("e" * 255, "e" * 256, "🚢" * 127, "🚢" * 128, "", None, GONE, "a\0b", 7)),
-    *(("organization_id", text) for text in ("other", "Acme", "o" * 256, None, GONE)),
-    *(("release_id", text) for text in (GONE, None, "release-7", str(UUID(int=0xABCD)), str(UUID(int=0xE1)).upper())),
-    *(("comment", text) for text in (None, "", "gerne — 🚢", "x\0", 5, "c" * 5000)),
-    *(("actor", text) for text in (None, "maria", "m" * 255, "m" * 256, "", [])),
-    *(("attempt", value) for value in (0, -1, 1.0, True, "1", None, 2**63 - 1, 2**63, 3, 4)),
-    *(("config_revision", value) for value in (0, None, 2**31 - 1, 2**31, 2)),
-    *(("config_mapping_revision", value) for value in (None, 0, 5, -1, 2**31)),
-    *(("schema_based_config_revision", value) for value in (None, 0, 6, -1)),
-    *(
-        ("api_settings", value)
-        for value in (None, {}, {"b": 1, "a": [None, "ü"]}, {"x": "\0"}, [], {"n": {"~/": "\0"}})
-    ),
-    *(("metadata", value) for value in (None, {}, {"b": {"a": 0.25}}, "text")),
+    *each("environment_id", "e" * 255, "e" * 256, "🚢" * 127, "🚢" * 128, "", None, GONE, "a\0b", 7),
+    *each("organization_id", "other", "Acme", "o" * 256, None, GONE),
+    *each("release_id", GONE, None, "release-7", str(UUID(int=0xABCD)), str(UUID(int=0xE1)).upper()),
+    *each("comment", None, "", "gerne — 🚢", "x\0", 5, "c" * 5000),
+    *each("actor", None, "maria", "m" * 255, "m" * 256, "", []),
+    *each("attempt", 0, -1, 1.0, True, "1", None, 2**63 - 1, 2**63, 3, 4),
+    *each("config_revision", 0, None, 2**31 - 1, 2**31, 2),
+    *each("config_mapping_revision", None, 0, 5, -1, 2**31),
+    *each("schema_based_config_revision", None, 0, 6, -1),
+    *each("api_settings", None, {}, {"b": 1, "a": [None, "ü"]}, {"x": "\0"}, [], {"n": {"~/": "\0"}}),
+    *each("metadata", None, {}, {"b": {"a": 0.25}}, "text"),
     ("apim_base_revisions", [{"endpoint_name": "o", "api_id": "a", "revision_id": "r", "access_mode": "X", "more": 1}]),
     ("apim_base_revisions", [{"endpoint_name": "o", "api_id": "a"}, 5]),
     ("apim_base_revisions", None),
-    *(("release_number", value) for value in (0, 2**31 - 1, 2**31)),
-    *(("release_date", value) for value in ("2026-02-30", "9999-01-01", "0001-01-01", GONE)),
+    *each("release_number", 0, 2**31 - 1, 2**31),
+    *each("release_date", "2026-02-30", "9999-01-01", "0001-01-01", GONE),
     ("activity_type", "event_stale "),
     ("activity_type", "EVENT_STALE2"),
     ("activity_data", None),

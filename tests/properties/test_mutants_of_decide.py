@@ -17,7 +17,7 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 from tests.properties import world
 from tests.properties.oracle_scenarios import SCENARIOS, Step, compare
 from worker.pipeline import outgoing
-from worker.rules import attempts, decide, effects, message
+from worker.rules import attempts, decide, effects, identity, message, status_events
 from worker.rules.rows import Deployment
 from worker.rules.state import Applied, Outcome
 from worker.rules.transitions import RELEASE_TRANSITIONS
@@ -134,7 +134,7 @@ def a_time_far_ahead_is_taken(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_position_is_an_identity_without_its_timestamp(patch: pytest.MonkeyPatch) -> None:
-    honest = message.position_id
+    honest = identity.position_id
     patch.setattr(message, "position_id", lambda **named: honest(**{**named, "timestamp_ms": 0}))
 
 
@@ -166,7 +166,7 @@ def the_last_entry_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def releases_are_not_announced(patch: pytest.MonkeyPatch) -> None:
-    honest = outgoing.status_events
+    honest = status_events.status_events
     patch.setattr(
         outgoing, "status_events", lambda activities: [e for e in honest(activities) if ".release." not in e.type]
     )

@@ -29,7 +29,7 @@ def group(test: str) -> str:
     return test if module.startswith(SPLIT) else module
 
 
-class Scheduling(LoadScopeScheduling):
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
     """Groups in the order of collection: those that need servers come first, the many short ones fill the end."""
 
     def _split_scope(self, nodeid: str) -> str:

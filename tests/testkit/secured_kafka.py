@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka.admin import (
     AclBinding,
@@ -74,8 +75,15 @@ class SecuredKafka(ApacheKafka):
         try:
             yield
         finally:
+            any_principal: Any = None  # and any host: the library's annotations do not allow None
             found = AclBindingFilter(
-                kind, name, ResourcePatternType.LITERAL, None, None, AclOperation.ANY, AclPermissionType.ANY
+                kind,
+                name,
+                ResourcePatternType.LITERAL,
+                any_principal,
+                any_principal,
+                AclOperation.ANY,
+                AclPermissionType.ANY,
             )
             for deleted in admin.delete_acls([found]).values():
                 deleted.result(30)

@@ -7,7 +7,7 @@ import uuid
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import KafkaError, Producer
-from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # public, if unmarked
+from confluent_kafka.admin import AdminClient, ConfigResource
 
 from tests.testkit.apache_kafka import ApacheKafka
 from tests.testkit.clients import (

@@ -1,7 +1,10 @@
 """docs/contract.md says what the program has: its anchors, reasons, event types, transitions, settings and commands."""
 
 import re
+from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,7 +60,7 @@ def test_contract_names_every_event_type_in() -> None:
     ("name", "transitions", "statuses"),
     [("Deployment", DEPLOYMENT_TRANSITIONS, DeploymentStatus), ("Release", RELEASE_TRANSITIONS, ReleaseStatus)],
 )
-def test_contract_names_every_transition(name: str, transitions: object, statuses: type) -> None:
+def test_contract_names_every_transition(name: str, transitions: Mapping[Any, Any], statuses: type[StrEnum]) -> None:
     line = re.search(rf"^{name}: (.*)$", section("status-machines"), flags=re.MULTILINE)
     assert line is not None
     named: dict[str, set[str]] = {str(status): set() for status in statuses}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from docs import sql_pages
+from schemas.types import EventType
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference" / "sql"
 
@@ -21,7 +22,7 @@ def test_sql_page_shows_what_is_sent(database: str) -> None:
 @pytest.mark.parametrize("database", sql_pages.DIALECTS)
 def test_every_event_type_is_on_the_sql_page(database: str) -> None:
     loads = sql_pages.load(database)
-    for event_type in sql_pages.EventType:
+    for event_type in EventType:
         assert f"`{event_type}`" in loads
 
 

@@ -78,5 +78,7 @@ def _handled() -> Iterator[Handled]:
         outcome = world.take(message)
         assert isinstance(outcome, Applied)
         outgoing = OUTGOING.of(outcome, message, attempts=1)
-        published = [(one.topic, one.key, one.value, tuple(one.headers)) for one in outgoing]
+        published: list[tuple[object, ...]] = [
+            (one.topic, one.key or b"", one.value or b"", tuple(one.headers)) for one in outgoing
+        ]
         yield Handled(record=message.record, outcome=outcome, published=published)

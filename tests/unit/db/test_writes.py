@@ -47,7 +47,7 @@ class Loads(Scenario):
             self.turns[name] = (sent, state, Scenario.handle(self, sent))
             return self.turns[name][2]
 
-        self.handle = handle  # type: ignore[method-assign]
+        self.handle = handle  # type: ignore[method-assign, assignment]
         self.add(kind, **more)
         del self.handle
 
@@ -271,7 +271,8 @@ def test_pointer_key_has_a_value_each_time_on_sql_server(component: ComponentKey
 
 def test_login_is_granted_what_is_written_and_no_more() -> None:
     """Tables and columns, as the statements name them; the table of revisions is only read."""
-    inserted, updated = set(), defaultdict(set)
+    inserted: set[str] = set()
+    updated: defaultdict[str, set[str]] = defaultdict(set)
     for sql in [write.statement.sql for kind in TURNS for write in batch(kind).writes]:
         if into := re.match(r"INSERT INTO (\w+)", sql):
             inserted.add(into[1])

@@ -259,7 +259,7 @@ async def test_upstream_batch_is_queued_with_a_closed_producer() -> None:
         workarounds.queued_batch(SimpleNamespace(_message_accumulator=queue), a_batch(queue), PARTITION)
     sent.done_noack()
     queue._pop_batch(PARTITION).done_noack()
-    assert await asyncio.gather(first, second) == [None, None]
+    assert (await first, await second) == (None, None)
 
 
 async def test_upstream_batch_times_out_early(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiokafka.errors import (
@@ -15,7 +16,6 @@ from aiokafka.errors import (
 )
 from structlog.testing import capture_logs
 
-from worker.kafka import refusals
 from worker.kafka.connection import Connection, Secret, at_start
 from worker.kafka.refusals import Refusals
 from worker.rules.errors import ConfigurationError, Unavailable
@@ -62,7 +62,8 @@ def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str,
     """OpenSSL would pass over the first certificate, which shows as an unknown authority."""
     file = tmp_path / "file.pem"
     file.write_bytes(mark + b"-----BEGIN CERTIFICATE-----")
-    one = replace(connection(), security_protocol="SASL_SSL", **{setting: str(file)})
+    changed: dict[str, Any] = {setting: str(file)}
+    one = replace(connection(), security_protocol="SASL_SSL", **changed)
     with pytest.raises(
         ConfigurationError, match=f"RUDDER_KAFKA_{setting.upper()}: {file} begins with a byte order mark"
     ):
@@ -100,7 +101,7 @@ def test_start_distinguishes_a_refused_login_from_an_outage() -> None:
 def test_refused_login_is_logged_once_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Logged once; over when a broker accepts the worker, or when it is not repeated any more."""
     now_seconds = 1_000.0
-    monkeypatch.setattr(refusals.time, "monotonic", lambda: now_seconds)
+    monkeypatch.setattr("worker.kafka.refusals.time.monotonic", lambda: now_seconds)
     one = Refusals()
     with capture_logs() as logs:
         for _ in range(3):
@@ -109,7 +110,8 @@ def test_refused_login_is_logged_once_until_it_ends(monkeypatch: pytest.MonkeyPa
     assert one.lasting == ("refused", 60.0)
     assert [log["event"] for log in logs] == [LogEvent.BROKER_REFUSED]
     now_seconds += 30
-    assert one.lasting is one.current is None
+    ended: tuple[object, object] = one.lasting, one.current
+    assert ended == (None, None)
     one.add("refused")
     assert one.lasting == ("refused", 0.0)
     one.end()

@@ -27,6 +27,7 @@ def batch_of(records: int) -> bytearray:
 def read(raw: bytes) -> Any:
     records = LenientRecords(raw)
     batch = records.next_batch()
+    assert batch is not None
     assert not records.has_next()
     return iter(batch)
 

@@ -1,5 +1,6 @@
 """The breaker opens when more than its share of the last events was rejected, once, and says of what."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
 from uuid import UUID
@@ -12,7 +13,9 @@ from worker.pipeline.breaker import SOURCES_MAX, Breaker, Counted, Position
 from worker.rules.rows import Rejection
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
-APPLIED, STALE, DUPLICATE = Applied(changes=Changes()), Stale(changes=Changes()), Duplicate()
+APPLIED: Outcome = Applied(changes=Changes())
+STALE: Outcome = Stale(changes=Changes())
+DUPLICATE: Outcome = Duplicate()
 REASONS = ("invalid_data", "release_not_found", "malformed_json")
 
 
@@ -34,7 +37,7 @@ def a_rejection(reason: str, source: str | None = None) -> Rejected:
     )
 
 
-BAD = a_rejection("invalid_data")
+BAD: Outcome = a_rejection("invalid_data")
 OUTCOMES = st.lists(
     st.one_of(st.sampled_from([APPLIED, STALE, DUPLICATE]), st.sampled_from(REASONS).map(a_rejection)), max_size=60
 )
@@ -44,7 +47,7 @@ def expected(breaker: Breaker, offset: int) -> Counted:
     return breaker.expect(Position("in", 0, offset))
 
 
-def tripped_at(breaker: Breaker, outcomes: list[Outcome]) -> list[int]:
+def tripped_at(breaker: Breaker, outcomes: Sequence[Outcome]) -> list[int]:
     """After how many outcomes it trips, each decided before the next is read."""
     return [n for n, outcome in enumerate(outcomes, start=1) if breaker.decided(expected(breaker, n), outcome)]
 

@@ -161,9 +161,9 @@ async def test_one_failure_does_not_hide_another() -> None:
 
 async def test_unavailable_dependency_prevents_new_work() -> None:
     """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
-    for monitor_of in (lambda monitors: monitors.database, lambda monitors: monitors.broker):
+    for name in ("database", "broker"):
         harness = Harness()
-        monitor_of(harness.monitors).suspect()
+        getattr(harness.monitors, name).suspect()
         harness.store.down = harness.publisher.down = Unavailable("away")
         delivering = asyncio.ensure_future(harness.deliver())
         while harness.store.pings + harness.publisher.pings < 20:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -181,7 +182,7 @@ def test_messages_go_on_in_the_order_of_their_arrival(fixture: Fixture, *, lease
     gone: list[int] = []
     messages = [fixture.message(ended=ended) for _ in range(50)]
     for n, message in enumerate(messages):
-        message.add_done_callback(lambda _, n=n: gone.append(n))
+        message.add_done_callback(partial(lambda n, _: gone.append(n), n))
     if lease_lost:
         ended.set()
     fixture.error = None

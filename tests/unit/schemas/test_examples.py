@@ -138,9 +138,9 @@ def test_outgoing_examples_show_possible_transitions(path: Path) -> None:
     elif data["previous_status"] is None:
         assert (cause, data["status"]) == (EventType.RELEASE_CREATED, ReleaseStatus.DRAFT)
     else:
-        status = ReleaseStatus(data["status"])
-        assert status in RELEASE_TRANSITIONS[ReleaseStatus(data["previous_status"])]
-        assert (cause in WANTED_DEPLOYMENT_STATUS) == (status not in WANTED_RELEASE_STATUS.values())
+        became = ReleaseStatus(data["status"])
+        assert became in RELEASE_TRANSITIONS[ReleaseStatus(data["previous_status"])]
+        assert (cause in WANTED_DEPLOYMENT_STATUS) == (became not in WANTED_RELEASE_STATUS.values())
 
 
 @examples(StatusEventType, "invalid")

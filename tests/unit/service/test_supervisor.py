@@ -155,7 +155,7 @@ async def test_hanging_service_is_cancelled_after_the_grace_period() -> None:
 
 async def test_failed_service_is_logged_as_the_cause_of_the_stop() -> None:
     orderly = Orderly()
-    services = {"h": Failing(FatalClientError("a fault"), after=orderly), "o": orderly}
+    services: dict[str, Service] = {"h": Failing(FatalClientError("a fault"), after=orderly), "o": orderly}
     with capture_logs() as logs, pytest.raises(FatalClientError):
         await supervise(services, Stop(), grace_seconds=GRACE_SECONDS)
     [stopping] = [log for log in logs if log["event"] == LogEvent.WORKER_STOPPING]
