@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import uuid
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -26,6 +27,16 @@ from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
 
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis_profile.load_profile(config)
+    _stop_inheriting_ignored_signals()
+
+
+def _stop_inheriting_ignored_signals() -> None:
+    """`nohup` and `&` ignore signals, and child processes inherit that; a handler is not inherited. So these signals
+    still do not end the tests, and tests can send them to their child processes.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.hookimpl(optionalhook=True)
