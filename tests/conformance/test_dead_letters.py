@@ -7,13 +7,16 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from tests.conformance.rejection_rows import dismissal, rejection
 from tests.conformance.release_messages import MOMENT, minute
 from tests.conformance.stores import migrate
-from tests.conformance.table_contents import Row, insert_rows
+from tests.conformance.table_contents import insert_rows
+from tests.conformance.table_contents import rows as rows_of
 from worker.db.operators_database import OperatorsDatabase
+from worker.dead_letters.dismissal import DismissalPlan, execute
 from worker.dead_letters.selection import by_filters, by_ids
 from worker.rules.errors import ConfigurationError
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Filters, Place
+from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Dismissal, Filters, Place
 
 RELEASE = uuid4()
 
@@ -24,29 +27,6 @@ async def database(database_url: str) -> AsyncIterator[OperatorsDatabase]:
     database = OperatorsDatabase.open(database_url, timeout_seconds=20)
     yield database
     await database.close()
-
-
-def rejection(number: int, **values: Any) -> Row:
-    """A row of `release_event_rejections`, `number` minutes after the first."""
-    return {
-        "id": uuid4(),
-        "created_at": minute(number),
-        "reason": "release_not_found",
-        "detail": "the release does not exist",
-        "event_source": "/ci",
-        "event_id": str(number),
-        "event_type": "dev.rudder.deployment.started.v1",
-        "release_mgt_id": None,
-        "topic": "events",
-        "topic_partition": 0,
-        "topic_offset": number,
-        "resolved_at": None,
-        **values,
-    }
-
-
-def dismissal(row: Row) -> Row:
-    return {"rejection_id": row["id"], "dismissed_at": MOMENT, "dismissed_by": "maria", "note": "ein Käfer"}
 
 
 async def test_filters_select_dead_letters(database_url: str, database: OperatorsDatabase) -> None:
@@ -139,6 +119,35 @@ async def test_selection_by_filters_ends_at_its_limit(database_url: str, databas
     later = Filters(since=MOMENT + timedelta(days=9))
     with pytest.raises(ConfigurationError, match="match no dead letter"):
         await by_filters(database.dead_letters, later, 10)
+
+
+async def test_dismissals_are_written_once(database_url: str, database: OperatorsDatabase) -> None:
+    """Of open ones alone, in more than one transaction; a repetition keeps the first note."""
+    letters = [rejection(number) for number in range(450)]
+    letters[3]["resolved_at"] = MOMENT
+    await insert_rows(database_url, "release_event_rejections", letters)
+    await insert_rows(database_url, "release_event_dismissals", [dismissal(letters[7])])
+    before = await rows_of(database_url, "release_event_rejections")
+    everything = await by_filters(database.dead_letters, Filters(state=DeadLetterState.ALL), 1_000)
+    for note, count in (("one bad build", 448), ("again", 0)):
+        dismissed = set[UUID]()
+        row = Dismissal(dismissed_at=minute(9), dismissed_by="jo", note=note)
+        await execute(DismissalPlan(selected=everything, note=note), database.dead_letters, row, dismissed)
+        assert len(dismissed) == count
+    written = {row["rejection_id"]: row for row in await rows_of(database_url, "release_event_dismissals")}
+    assert len(written) == 449
+    assert letters[3]["id"] not in written
+    assert written[letters[7]["id"]]["note"] == "ein Käfer"
+    assert written[letters[8]["id"]]["note"] == "one bad build"
+    assert await rows_of(database_url, "release_event_rejections") == before
+
+
+async def test_dismissal_of_a_letter_resolved_meanwhile_is_left(database_url: str, database: OperatorsDatabase) -> None:
+    """What was open in the plan, and is resolved when the plan is executed."""
+    letters = [rejection(0, resolved_at=MOMENT), rejection(1)]
+    await insert_rows(database_url, "release_event_rejections", letters)
+    row = Dismissal(dismissed_at=minute(9), dismissed_by="jo", note="n")
+    assert await database.dead_letters.dismiss([one["id"] for one in letters], row) == [letters[1]["id"]]
 
 
 def ids_of(found: Sequence[DeadLetter]) -> list[UUID]:

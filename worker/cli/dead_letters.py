@@ -10,6 +10,7 @@ import typer
 
 from schemas.times import format_time
 from schemas.types import short_type
+from worker.cli.dead_letter_dismissal import dismiss
 from worker.cli.dead_letter_filters import with_filters
 from worker.cli.exits import clear_errors, note, warn_of_unknown_names
 from worker.cli.log_format import with_log_format
@@ -130,3 +131,4 @@ def as_json_object(one: DeadLetter) -> dict[str, Any]:
 
 
 commands.command("list")(with_log_format(list_))
+commands.command("dismiss")(with_log_format(dismiss))

@@ -1,11 +1,11 @@
-"""`worker.dead_letters.selection.DeadLetters`: the rejections with their dismissals, on every database."""
+"""`worker.dead_letters.selection.DeadLetters`: the rejections and their dismissals, which it also writes."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.columns import REJECTIONS
@@ -57,6 +57,26 @@ class SqlDeadLetters:
                 found += [_dead_letter(row) for row in await connection.execute(query)]
         return sorted(found, key=lambda one: one.place, reverse=True)
 
+    async def dismiss(self, ids: Sequence[UUID], dismissal: Dismissal) -> list[UUID]:
+        """As `worker.dead_letters.dismissal.Dismissals`."""
+        with translating(self._dialect):
+            async with self._engine.begin() as connection:
+                found = list((await connection.execute(_open_ids(ids))).scalars())
+                if found:
+                    await connection.execute(
+                        insert(_DISMISSALS),
+                        [
+                            {
+                                "rejection_id": id_,
+                                "dismissed_at": dismissal.dismissed_at,
+                                "dismissed_by": dismissal.dismissed_by,
+                                "note": dismissal.note,
+                            }
+                            for id_ in found
+                        ],
+                    )
+                return found
+
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:
         with translating(self._dialect):
@@ -81,6 +101,11 @@ def count_query(filters: Filters, limit: int) -> Select[Any]:
     return select(func.count()).select_from(counted.subquery())
 
 
+def _open_ids(ids: Sequence[UUID]) -> Select[Any]:
+    conditions = _conditions(Filters(state=DeadLetterState.OPEN))
+    return select(_REJECTIONS.c.id).select_from(_JOINED).where(_REJECTIONS.c.id.in_(ids), *conditions)
+
+
 def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
     columns = _REJECTIONS.c
     equal = {
@@ -97,14 +122,14 @@ def _conditions(filters: Filters) -> list[ColumnElement[bool]]:
         found.append(columns.created_at < filters.until)
     if filters.detail_contains is not None:
         found.append(columns.detail.ilike(f"%{_escaped(filters.detail_contains)}%", escape=_ESCAPE))
-    unresolved, dismissed_at = columns.resolved_at.is_(None), _DISMISSALS.c.dismissed_at
+    unresolved, dismissed = columns.resolved_at.is_(None), _DISMISSALS.c.rejection_id
     match filters.state:
         case DeadLetterState.OPEN:
-            found.append(and_(unresolved, dismissed_at.is_(None)))
+            found.append(and_(unresolved, dismissed.is_(None)))
         case DeadLetterState.RESOLVED:
             found.append(columns.resolved_at.is_not(None))
         case DeadLetterState.DISMISSED:
-            found.append(and_(unresolved, dismissed_at.is_not(None)))
+            found.append(and_(unresolved, dismissed.is_not(None)))
         case DeadLetterState.ALL:
             pass
     return found

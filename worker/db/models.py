@@ -194,6 +194,7 @@ class ReleaseEventRejection(Base):
     __table_args__ = (
         Index("idx_release_event_rejections_created_at", "created_at"),
         Index("idx_release_event_rejections_release_mgt_id", "release_mgt_id"),
+        Index("idx_release_event_rejections_unresolved", "created_at", "id", **_only_where("resolved_at IS NULL")),
     )
 
     id: Mapped[UUID] = mapped_column(Guid(), primary_key=True)
