@@ -1,4 +1,4 @@
-"""The servers that tests share, one of each per session, and what every test must leave behind: nothing."""
+"""The servers that tests share, one of each per session, and the check that no test leaves anything running."""
 
 import asyncio
 import os
@@ -60,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_running(request: pytest.FixtureRequest) -> None:
-    """Autouse fixtures are set up first and torn down last: what is then still running, nobody will end."""
+    """Autouse fixtures are torn down last: no other fixture ends what is still running then."""
     if is_async_test(request.node):
         request.getfixturevalue("_no_task_is_left")
 
@@ -121,7 +121,7 @@ def apache_kafka() -> Iterator[ApacheKafka | ExternalKafka]:
 
 @pytest.fixture(params=["embedded", "apache"])
 def bootstrap_servers(request: pytest.FixtureRequest) -> str:
-    """Where the broker is, on each broker in turn. For one of them only, in a test or a whole module:
+    """The broker's address, for each kind of broker in turn. For one kind only, in a test or a whole module:
     `@pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)`.
     """
     if request.param == "embedded":

@@ -1,4 +1,4 @@
-"""Who is in a consumer group, as the broker says."""
+"""The members of a consumer group, as the broker reports them."""
 
 import asyncio
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from tests.conformance.producers import WAIT_SECONDS
 
 
 async def members_of(bootstrap_servers: str, group_id: str) -> Mapping[str, frozenset[int]]:
-    """Each member's id, and the partitions it has; none of a group that nobody is in."""
+    """Each member's id with its assigned partitions; an empty mapping for a group without members."""
     return await asyncio.to_thread(_members_of, bootstrap_servers, group_id)
 
 

@@ -1,4 +1,4 @@
-"""Records put into topics, and read back from them, by a client library that is not the worker's."""
+"""Produces records and reads them back with confluent-kafka, a client library that the worker does not use."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NOT_YET = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
     }
 )
-"""A broker that has just begun does not know its groups and partitions yet; whoever waits asks again."""
+"""Errors of a broker that has just started and has not loaded its groups and partitions; the caller retries."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class ToSend:
 
 
 def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend], *, compression: str = "none") -> None:
-    """Returns when all are acknowledged by all, in their order within each partition. Blocks."""
+    """Returns when all replicas have acknowledged all records; each partition keeps their order. Blocks."""
     problems: list[KafkaError] = []
     producer = Producer(
         {
@@ -51,7 +51,7 @@ def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend], *, compr
 
 
 def produce(producer: Producer, topic: str, record: ToSend, problems: list[KafkaError]) -> None:
-    """Hands one record over; what goes wrong with it later is noted in `problems`."""
+    """Queues one record; a delivery error is appended to `problems`."""
     producer.produce(
         topic,
         record.value,
@@ -95,7 +95,7 @@ def read_all(bootstrap_servers: str, topic: str) -> list[Message]:
 
 
 def ends_and_committed(bootstrap_servers: str, topic: str, group_id: str) -> tuple[list[int], list[int]]:
-    """Each partition's end, and what the group has committed of it (0: nothing; -1: not to be told yet). Blocks."""
+    """Each partition's end and its committed offset (0: none; -1: the broker cannot report it yet). Blocks."""
     consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": group_id, "enable.auto.commit": False})
     ends: dict[int, int] = {}
     try:

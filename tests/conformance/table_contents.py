@@ -1,4 +1,4 @@
-"""What a database holds, all of it, in Python's types: the same for the same rows, whichever database they stand in."""
+"""The contents of all tables in Python's types. Equal rows have equal contents on every database."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -32,7 +32,7 @@ Contents = dict[str, list[Row]]
 
 
 async def contents(url: str, *tables: str) -> Contents:
-    """Every cell of the tables, rows in an order of their own. Default: all but OPERATORS_TABLES."""
+    """Every cell of the tables, rows in a fixed order. Default: all tables but OPERATORS_TABLES."""
     found: Contents = {}
     engine = create_async_engine(url, poolclass=NullPool)
     try:
@@ -65,5 +65,5 @@ async def insert_rows(url: str, table: str, values: Sequence[Row]) -> None:
 
 
 async def insert_environments(database_url: str, seed: int) -> None:
-    """The platform's rows, which the worker points at releases."""
+    """Inserts the platform's rows, whose pointers the worker sets."""
     await insert_rows(database_url, "app_environments", app_environments(seed=seed))

@@ -1,4 +1,4 @@
-"""A member of a consumer group, on every broker: what arrives, what is committed, and what a rebalance does."""
+"""A consumer group member, on every broker: records received, offsets committed, and rebalances."""
 
 import asyncio
 import time
@@ -54,7 +54,7 @@ async def test_record_arrives_unchanged(bootstrap_servers: str, topics: MakeTopi
 
 
 async def test_records_of_a_partition_arrive_in_order(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """No more of them at a time than asked for."""
+    """A poll returns no more records than its limit."""
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, *numbered(50, partitions=2))
     async with member(bootstrap_servers, topic) as one:
@@ -71,7 +71,7 @@ async def test_records_of_a_partition_arrive_in_order(bootstrap_servers: str, to
 
 
 async def test_new_member_resumes_at_the_committed_offset(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """And a new group begins at the beginning."""
+    """A new group begins at the first offset."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(10))
     async with member(bootstrap_servers, topic) as one:
@@ -93,7 +93,7 @@ async def test_new_member_resumes_at_the_committed_offset(bootstrap_servers: str
 
 
 async def test_uncommitted_records_are_read_again(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """Nothing is committed but by `commit`, not by leaving either."""
+    """Only `commit` commits offsets; leaving the group does not."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(3))
     for _ in range(2):
@@ -103,7 +103,7 @@ async def test_uncommitted_records_are_read_again(bootstrap_servers: str, topics
 
 
 async def test_empty_poll_loses_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """However often, before the first record and between any two."""
+    """Empty polls before the first record and between two records lose none."""
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, *numbered(20, partitions=2))
     async with member(bootstrap_servers, topic) as one:
@@ -119,7 +119,7 @@ async def test_empty_poll_loses_nothing(bootstrap_servers: str, topics: MakeTopi
 
 
 async def test_record_before_the_assignment_callback_is_kept(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """aiokafka fetches while the callback still runs; whatever polls give then, each record comes once."""
+    """aiokafka fetches while the callback still runs; each record is returned once all the same."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(5))
     known = asyncio.Event()
@@ -137,7 +137,7 @@ async def test_record_before_the_assignment_callback_is_kept(bootstrap_servers: 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 async def test_poll_returns_in_time_during_a_rebalance(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """Whoever polls has other things to do: to be alive, and to stop."""
+    """The consumer loop must also report that it is alive and react to a stop, so a poll returns in time."""
     topic = await topics(partitions=2)
     given_up, revoking = asyncio.Event(), asyncio.Event()
 
@@ -168,8 +168,8 @@ async def test_poll_returns_in_time_during_a_rebalance(bootstrap_servers: str, t
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 async def test_member_expelled_while_draining_joins_again(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """UNKNOWN_MEMBER_ID on a rejoin: it drained for longer than the group waits for anybody, and is nobody when it asks
-    to join. Known to hang clients; it is a new member then, and no record is left to nobody.
+    """UNKNOWN_MEMBER_ID on a rejoin: a member that drains past the rebalance timeout is removed from the group. Some
+    clients hang then; this one joins as a new member, and every partition has a consumer again.
     """
     topic = await topics(partitions=2)
     group_id = f"group.{topic}"
@@ -215,7 +215,7 @@ async def test_member_expelled_while_draining_joins_again(bootstrap_servers: str
 
 
 async def test_partitions_move_when_a_member_joins_or_leaves(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """Each partition has one member at a time, and both are told; no record is lost on the way."""
+    """Each partition has one member at a time, both members get their callbacks, and no record is lost."""
     topic = await topics(partitions=4)
     everything = {Partition(topic, number) for number in range(4)}
     async with member(bootstrap_servers, topic) as one:
@@ -249,7 +249,7 @@ async def test_partitions_move_when_a_member_joins_or_leaves(bootstrap_servers: 
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 async def test_added_partitions_are_read_from_their_beginning(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """Also what was written there before the group had heard of them; nobody else joins who would tell it."""
+    """The only member finds added partitions by itself, and reads records written before it found them."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(5))
     async with member(bootstrap_servers, topic) as one:
@@ -270,7 +270,7 @@ def grow(bootstrap_servers: str, topic: str, partitions: int) -> None:
 
 @pytest.mark.parametrize("bootstrap_servers", [BROKEN_COMMITS, "apache"], indirect=True)
 async def test_commit_during_a_revocation_counts(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """The member that gets them goes on behind it: nothing twice, nothing left out."""
+    """The partitions' next member continues at the committed offset: it repeats and skips no record."""
     topic = await topics(partitions=2)
     await put(bootstrap_servers, topic, *numbered(20, partitions=2))
 
@@ -299,7 +299,7 @@ async def test_commit_during_a_revocation_counts(bootstrap_servers: str, topics:
 
 
 async def test_aborted_records_are_not_read(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """Records of an aborted transaction are passed over, those of committed ones arrive."""
+    """Records of an aborted transaction are skipped; records of committed transactions are returned."""
     topic = await topics()
 
     def transact() -> None:
@@ -323,7 +323,7 @@ async def test_aborted_records_are_not_read(bootstrap_servers: str, topics: Make
 
 
 async def test_commit_for_a_partition_of_another_member_is_reported(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """The partition went to somebody else: the offset is theirs to commit."""
+    """Only the member that owns a partition may commit its offset."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(1))
     async with member(bootstrap_servers, topic) as one:
@@ -335,21 +335,21 @@ async def test_commit_for_a_partition_of_another_member_is_reported(bootstrap_se
 
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 async def test_expelled_member_commits_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """The group is empty, and would take it from anybody who names no generation."""
+    """An empty group accepts a commit without a generation from any client; an expelled member must not send one."""
     topic = await topics()
     await put(bootstrap_servers, topic, *numbered(5))
     async with member(bootstrap_servers, topic) as one:
         await one.take(5)
         await one.source.commit({Partition(topic, 0): 5})
         assert one.source._consumer is not None
-        await one.source._consumer._coordinator._maybe_leave_group()  # as when it has heard that it is forgotten
+        await one.source._consumer._coordinator._maybe_leave_group()  # as after UNKNOWN_MEMBER_ID
         with pytest.raises(PartitionsLost):
             await one.source.commit({Partition(topic, 0): 3})
     assert await asyncio.to_thread(ends_and_committed, bootstrap_servers, topic, f"group.{topic}") == ([5], [5])
 
 
 async def test_large_record_arrives(bootstrap_servers: str, topics: MakeTopic) -> None:
-    """Larger than what a consumer fetches at a time by default."""
+    """The record is larger than the default size of one fetch."""
     topic = await topics(configs={"max.message.bytes": str(12 * 1024 * 1024)})
     value = bytes(range(256)) * (10 * 1024 * 4)
     await put(bootstrap_servers, topic, ToSend(value=value), *numbered(1))
@@ -359,7 +359,7 @@ async def test_large_record_arrives(bootstrap_servers: str, topics: MakeTopic) -
 
 
 async def test_unresponsive_broker_is_unavailable() -> None:
-    """At the start, which may be tried again."""
+    """The start fails with an error that the caller may retry."""
     nowhere = connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=2.0)
     source = KafkaConsumerClient(nowhere, topics=["none"], group_id="none")
 

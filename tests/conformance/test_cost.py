@@ -1,7 +1,7 @@
-"""What a message costs does not grow: not with its release's attempts and log entries, not with anybody else's.
+"""The cost of a message does not grow with the attempts and log entries of its release or of other releases.
 
-Counted, never timed. On PostgreSQL: the pages of tables and indexes that a message touches, those that triggers and
-foreign keys look at among them. On SQLite: the steps of its virtual machine.
+Costs are counted, never timed. On PostgreSQL: the pages of tables and indexes that a message touches, including those
+that triggers and foreign keys read. On SQLite: the steps of its virtual machine.
 """
 
 import os
@@ -37,7 +37,7 @@ TABLE_RATIO_MAX = 1.2
 on_both = pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 
 LATER = 900
-"""A minute after all attempts of a history, and before the records: an event of the future would be rejected."""
+"""A minute after all attempts of a history and before the records' timestamps: future events are rejected."""
 
 TABLES = [*WORKERS_TABLES, "app_environments"]
 Costs = dict[str, tuple[Outcome, int]]
@@ -106,7 +106,7 @@ class Meter:
         return outcome, await self._counter() - before
 
     async def costs(self, builder: ReleaseMessages) -> Costs:
-        """Of each kind of message about the release, the lesser of two: a page that had to be split is nobody's."""
+        """The lower of two costs for each kind of message about the release: a page split counts for neither."""
         builder.count = max(builder.count, LATER)
         once, again = [
             {name: await self.cost(message) for name, message in messages_about_attempts(builder)} for _ in range(2)
@@ -125,7 +125,7 @@ async def metered(url: str) -> AsyncIterator[Meter]:
             return
         observer = await asyncpg.connect(make_url(url).set(drivername="postgresql").render_as_string(False))
         try:
-            for table in TABLES:  # whoever cleans up meanwhile would be counted
+            for table in TABLES:  # the pages that autovacuum touches would be counted
                 await observer.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
             meter = Meter(store, lambda: pages(store, observer))
             await meter.costs(await approved(store))
@@ -135,7 +135,7 @@ async def metered(url: str) -> AsyncIterator[Meter]:
 
 
 async def pages(store: SqlStore, observer: "asyncpg.Connection") -> int:
-    """A connection keeps its counts to itself until it is told not to; a store that takes turns has but one."""
+    """Flushes the statistics of the store's only connection first: PostgreSQL reports them later by itself."""
     async with store._connections.begin() as session:
         assert isinstance(session, PostgresqlSession)
         await session._connection.fetch("SELECT pg_stat_force_next_flush()")
@@ -162,7 +162,7 @@ async def steps(store: SqlStore) -> Callable[[], Awaitable[int]]:
 
 
 def messages_about_attempts(builder: ReleaseMessages) -> Iterable[tuple[str, Message]]:
-    """Every way of asking and of writing, about the attempts in production."""
+    """Every kind of load and write, for the attempts in production."""
     yield "requested", builder.deploy("requested")
     yield "requested again", builder.deploy("requested")
     yield "started", builder.deploy("started")
@@ -204,7 +204,7 @@ async def add_history(url: str, builder: ReleaseMessages, pattern: Pattern, *, a
 
 @pytest.fixture
 async def url(database_url: str) -> str:
-    """Migrated, and with a row to point at what runs in production."""
+    """A migrated database with an `app_environments` row for production."""
     await migrate(database_url)
     production = {"environment_id": "production", "component_id": COMPONENT, "deployment_track_id": "main"}
     await insert_rows(database_url, "app_environments", [{"id": uuid4(), **production}])
@@ -213,8 +213,8 @@ async def url(database_url: str) -> str:
 
 @on_both
 async def test_last_of_many_attempts_costs_little_more(url: str) -> None:
-    """Whatever became of the others, and whether the statements were prepared when the tables were empty, when they
-    were full, or with statistics. All stand in the same trees, so that their height is everybody's.
+    """Holds for every history of other attempts, and for statements prepared on empty tables, on full tables or with
+    statistics. All releases share the same indexes, so the height of a B-tree is the same for each.
     """
     async with metered(url) as early:
         releases = {name: (await approved(early.store), await approved(early.store)) for name in PATTERNS}
@@ -234,7 +234,7 @@ async def test_last_of_many_attempts_costs_little_more(url: str) -> None:
 async def growth(
     meter: Meter, releases: Mapping[str, tuple[ReleaseMessages, ReleaseMessages]], prepared: str
 ) -> dict[str, str]:
-    """What costs too much: after a short history and after a long one."""
+    """The messages that cost too much after a long history, each with its costs after a short and a long one."""
     found = {}
     for name, (short, long) in releases.items():
         few, many = await meter.costs(short), await meter.costs(long)
@@ -247,7 +247,7 @@ async def growth(
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_superseded_attempts_do_not_raise_the_cost(url: str) -> None:
-    """PostgreSQL keeps what is no longer so in its indexes until somebody cleans up, and nobody does here."""
+    """PostgreSQL keeps dead tuples in its indexes until a vacuum, and this test runs without autovacuum."""
     async with metered(url) as meter:
         builder = await approved(meter.store)
         for _ in range(SUPERSEDED // 20):
@@ -261,7 +261,7 @@ async def test_superseded_attempts_do_not_raise_the_cost(url: str) -> None:
 
 @on_both
 async def test_activities_of_other_releases_do_not_raise_the_cost(url: str) -> None:
-    """But for the height of the log's trees: a page more for each level, in each of them that a message searches."""
+    """Only the height of the log's B-trees adds cost: one page for each level of each index that a message searches."""
     async with metered(url) as meter:
         others = [await approved(meter.store) for _ in range(10)]
         builder = await approved(meter.store)
@@ -282,7 +282,7 @@ async def test_activities_of_other_releases_do_not_raise_the_cost(url: str) -> N
 
 @on_both
 async def test_other_rows_of_the_environment_do_not_raise_the_cost(url: str) -> None:
-    """Not their attempts, nor the platform's rows of their components; not even while nobody has told the planner."""
+    """Neither other releases' attempts nor other components' rows raise the cost, even without an ANALYZE."""
     async with metered(url) as meter:
         builder, other = await approved(meter.store), await approved(meter.store)
         await meter.costs(builder)  # the first of a release are the cheapest: they find nothing
@@ -299,8 +299,8 @@ async def test_other_rows_of_the_environment_do_not_raise_the_cost(url: str) -> 
 
 
 def searches(index: str, outcome: Outcome) -> int:
-    """Once for each entry that is written, and in the primary key once more: is the event known? For a rejection the
-    event is looked for again under its lock.
+    """One search for each entry that is written, and one of the primary key for the event's identity. A rejection
+    searches for the event again under its lock.
     """
     if not isinstance(outcome, Applied | Stale):
         return 2 if index.endswith("_pkey") else 0

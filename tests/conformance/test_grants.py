@@ -1,4 +1,4 @@
-"""A login with what `migrate --grants` gives handles a whole day, and can do nothing else."""
+"""A login with the privileges of `migrate --grants` handles a day of events, and can do nothing else."""
 
 import asyncio
 import re
@@ -24,12 +24,12 @@ from worker.rules.state import Applied, Duplicate, Rejected, Stale
 
 SEED = 7
 REFUSALS = re.compile(r"permission denied|must be owner|permission was denied|do not have permission")
-"""What a refusal says, and a mistake in the statement does not."""
+"""Texts of a missing privilege's error, which an error in the statement itself does not have."""
 
 
 @pytest.fixture
 def login(database_url: str) -> Iterator[URL]:
-    """The database's URL for somebody who may connect, and is no user of it yet. An odd name, to be quoted."""
+    """The database's URL for a login that may connect and has no privileges yet. Its name needs quoting."""
     url = make_url(database_url)
     name = f"a worker's {secrets.token_hex(4)}"
     password = f"Aa1-{secrets.token_hex(8)}"
@@ -83,7 +83,7 @@ def first_column(table: str) -> str:
 
 
 def test_granted_login_handles_a_whole_day(database_url: str, login: URL) -> None:
-    """As the owner of the tables would; and every table that is written to is written to."""
+    """The day has outcomes of every kind, and writes to every table with INSERT privileges but worker_breakers."""
 
     async def handle(url: str) -> Outcomes:
         async with opened(url) as store:
@@ -114,7 +114,7 @@ def test_granted_login_can_do_nothing_else(database_url: str, login: URL, role: 
 
 
 def test_tables_in_another_schema_are_granted(database_url: str, login: URL) -> None:
-    """Those of whoever migrated by a default schema other than dbo; the user is made to find them."""
+    """The owner's default schema is not dbo: the script grants its tables and sets the user's default schema."""
     if not database_url.startswith("mssql"):
         pytest.skip("PostgreSQL's script is run in the schema")
     owner = f"owner {secrets.token_hex(4)}"
@@ -136,7 +136,7 @@ def test_tables_in_another_schema_are_granted(database_url: str, login: URL) -> 
 
 
 def test_login_without_grants_is_reported_at_the_start(database_url: str, login: URL) -> None:
-    """At the start: one line for whoever set it up."""
+    """The start ends with a ConfigurationError, which the command prints as one line for the operator."""
     migration.upgrade(database_url)
     if database_url.startswith("mssql"):
         run(database_url, f"CREATE USER [{login.username}] FOR LOGIN [{login.username}]")
@@ -159,7 +159,7 @@ def is_refused(url: str, statement: str) -> bool:
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 def test_ping_names_each_missing_privilege(database_url: str, login: URL) -> None:
-    """A right may be taken away while the worker runs: it is not ready then, and the reason names the right."""
+    """A privilege may be revoked while the worker runs: the worker is then not ready, and the reason names it."""
     migration.upgrade(database_url)
     grant(database_url, login)
     name, url = f'"{login.username}"', login.render_as_string(hide_password=False)

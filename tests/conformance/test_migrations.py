@@ -76,7 +76,7 @@ def test_models_and_migrated_tables_agree(database_url: str) -> None:
 
 
 def test_rows_and_foreign_keys_survive_the_guards(database_url: str) -> None:
-    """Adding constraints, which rebuilds tables on SQLite, loses no row, and a release still takes its rows along."""
+    """Adding constraints, which rebuilds tables on SQLite, loses no row, and deletes still cascade from a release."""
     migration.upgrade(database_url, "0.0.217")
     run(database_url, *ROWS)
     migration.upgrade(database_url)
@@ -128,7 +128,7 @@ def test_foreign_app_environments_survives_up_and_down(database_url: str, rows: 
 
 
 def test_app_environments_with_rows_is_kept(database_url: str) -> None:
-    """The worker never inserts there, so the rows are another system's, whoever made the table."""
+    """The worker never inserts there, so the rows are another system's even in a table that the worker created."""
     migration.upgrade(database_url)
     row = {"id": ID, "environment_id": "prod", "component_id": ID, "deployment_track_id": "main"}
     run(database_url, insert(AppEnvironment).values(**row))
@@ -149,7 +149,7 @@ async def test_database_has_a_revision_after_its_migration(database_url: str) ->
 
 
 def test_worker_knows_the_revisions_of_alembic() -> None:
-    """It reads them off the files' names, so a name that lies would let it start on the wrong tables."""
+    """The worker derives revisions from file names; a wrong name would let it start on the wrong tables."""
     config = Config()
     config.set_main_option("path_separator", "os")
     config.set_main_option("script_location", str(ROOT / "migrations"))

@@ -1,4 +1,4 @@
-"""What a TDS server says when something is wrong, and what the worker makes of it: SQL Server, or Babelfish."""
+"""Errors of a TDS server, SQL Server or Babelfish, and the worker's reactions to them."""
 
 import asyncio
 import re
@@ -65,7 +65,7 @@ PROVOKED: dict[str, tuple[str, type[Exception], set[int]]] = {
     ),
     "no table": ("UPDATE nothing_of_the_sort SET a = 1", ConfigurationError, {208}),
 }
-"""Statement, reaction, and the numbers that it may have: a unique index's is 2601, where the server tells it apart."""
+"""Statement, reaction, and possible error numbers. A unique index has its own, 2601, on SQL Server only."""
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def write(server: tuple[Dialect, Connections, AsyncEngine], *writes: Write
 async def test_error_number_is_recognised_and_rolls_back_its_batch(
     server: tuple[Dialect, Connections, AsyncEngine], database_url: str, wrong: str
 ) -> None:
-    """And the next message's transaction is one: what a doomed one left behind is nobody's."""
+    """The next message has a transaction of its own, without the statements of a doomed one."""
     sql, reaction, numbers = PROVOKED[wrong]
     if wrong == "no table" and await asyncio.to_thread(is_babelfish, database_url):
         pytest.skip("Babelfish has no number for it, and what has none is waited for")
@@ -119,7 +119,7 @@ async def test_error_number_is_recognised_and_rolls_back_its_batch(
 async def test_deadlock_victim_is_a_conflict(
     server: tuple[Dialect, Connections, AsyncEngine], database_url: str
 ) -> None:
-    """1205. The message's own batch is the victim or the other is; both in vain is impossible."""
+    """Error 1205. Either the message's own batch or the other transaction is the victim, never both."""
     dialect, _, _ = server
     other, watcher = (pyodbc.connect(_dsn(database_url), autocommit=False) for _ in range(2))
     other.execute("UPDATE release_deployments SET comment = N'other'")
@@ -127,7 +127,7 @@ async def test_deadlock_victim_is_a_conflict(
     reactions: list[Exception | None] = []
 
     def cross() -> None:
-        """Once the batch holds the release."""
+        """Runs once the batch has locked the release."""
         while True:
             try:
                 watcher.execute("UPDATE releases SET description = N'nobody'")
@@ -165,7 +165,7 @@ def _dsn(url: str) -> str:
 
 
 async def test_locked_row_is_waited_for_and_then_unavailable(database_url: str) -> None:
-    """1222; Babelfish says it without a number."""
+    """Error 1222; Babelfish reports it without a number."""
     await migrate(database_url)
     builder = ReleaseMessages()
     submitted = builder.event("release.submitted")
@@ -308,7 +308,7 @@ async def test_component_in_capitals_gets_its_pointer(database_url: str) -> None
 
 
 async def test_pages_of_environments_have_a_total_order(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names that the collation takes for one are in one page and no other."""
+    """Each name is in exactly one page, also where the collation treats two names as equal."""
     table = (
         "CREATE TABLE app_environments (environment_id NVARCHAR(50) NOT NULL, "
         "component_id UNIQUEIDENTIFIER NOT NULL, deployment_track_id NVARCHAR(50) NOT NULL)"
@@ -386,7 +386,7 @@ def test_statements_of_the_sql_server_page_run(database_url: str) -> None:
 
 
 async def test_disabled_row_versioning_gets_advice(database_url: str) -> None:
-    """READ_COMMITTED_SNAPSHOT is the database's, and off where nobody thought of it."""
+    """READ_COMMITTED_SNAPSHOT is a setting of the database, and off by default."""
     await migrate(database_url)
     if await asyncio.to_thread(is_babelfish, database_url):
         pytest.skip("Babelfish always reads versions, and has no ALTER DATABASE")

@@ -1,4 +1,4 @@
-"""The producer, on every broker: what it says is published is there, in order, and what is not can be tried again."""
+"""The producer, on every broker: acknowledged records are in their topic in order; others can be retried."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ async def publisher(bootstrap_servers: str) -> AsyncIterator[KafkaPublisher]:
 
 @pytest.fixture
 async def impatient(bootstrap_servers: str) -> AsyncIterator[KafkaPublisher]:
-    """Gives a request up soon."""
+    """A publisher with a short request timeout."""
     publisher = KafkaPublisher(connection(bootstrap_servers, request_timeout_seconds=SHORT_SECONDS))
     await publisher.start()
     try:
@@ -91,7 +91,7 @@ async def test_empty_publication_returns_at_once(publisher: KafkaPublisher) -> N
 async def test_order_within_each_topic_is_kept(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
-    """Though they go out at the same time."""
+    """The batches are sent concurrently."""
     names = [await topics(name_hint=f"out{number}") for number in range(3)]
     mixed = [
         outgoing_record for n in range(20) for name in names for outgoing_record in numbered(name, range(n, n + 1))
@@ -104,7 +104,7 @@ async def test_order_within_each_topic_is_kept(
 async def test_many_messages_are_published_concurrently(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
-    """Each batch in its own order, as the lanes of many releases do it."""
+    """Each batch keeps its order, as the batches of many releases do."""
     topic = await topics()
     await asyncio.gather(*(publisher.publish(numbered(topic, range(start, start + 5))) for start in range(0, 100, 5)))
     found = values(await held(bootstrap_servers, topic))
@@ -113,13 +113,11 @@ async def test_many_messages_are_published_concurrently(
     assert len(found) == 100
 
 
-@pytest.mark.parametrize(
-    "bootstrap_servers", ["apache"], indirect=True
-)  # the embedded one creates what it is asked for
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)  # the embedded broker creates unknown topics
 async def test_many_empty_records_are_published_concurrently(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
-    """Each in a batch of its own, as the dead letters of records that cannot be read. None waits for ever."""
+    """Each record is a batch of its own, as dead letters of unreadable records are. Every publication ends."""
     topic = await topics()
     headers = [(("n", b"%d" % number),) for number in range(RECORDS_AT_ONCE)]
     with capture_logs() as logs:
@@ -135,7 +133,7 @@ async def test_many_empty_records_are_published_concurrently(
 async def test_unknown_topic_is_unavailable(
     impatient: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
 ) -> None:
-    """Somebody may yet create it; what goes to other topics is not held up for ever, nor afterwards."""
+    """An operator may still create the topic; records of other topics are published meanwhile."""
     known = await topics()
     unknown = OutgoingRecord(topic=f"never-created.{known}", key=None, value=b"1", headers=())
     with pytest.raises(Unavailable, match="never-created"):
@@ -190,7 +188,7 @@ async def test_record_too_large_for_its_topic_is_sent_shorter(
 
 
 async def test_unshortenable_record_reports_size_and_limit(publisher: KafkaPublisher, topics: MakeTopic) -> None:
-    """What an operator needs to raise the limit."""
+    """The error has the figures that an operator needs to raise the limit."""
     topic = await topics(configs={"max.message.bytes": "1000"})
     publisher.limits = {topic: 1000}
     with pytest.raises(Unavailable, match=r"a record of 5\d\d\d bytes.*max.message.bytes is 1000: raise it"):
@@ -211,7 +209,7 @@ async def test_small_records_too_large_together_are_sent_singly(
 async def test_record_beyond_the_clients_limit_is_sent_shorter(
     publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before it gets to the broker, which would close the connection without an answer."""
+    """The client shortens it first: the broker would close the connection without a response."""
     topic = await topics()
     producer = publisher._producer
     monkeypatch.setattr(producer, "_max_request_size", 100_000)
@@ -244,7 +242,7 @@ async def test_ten_megabytes_pass_where_the_topic_allows_them(
 
 
 async def test_unresponsive_broker_at_the_start_is_unavailable() -> None:
-    """At the start, which may be tried again."""
+    """The start fails with an error that the caller may retry."""
     publisher = KafkaPublisher(connection(f"127.0.0.1:{free_port()}", request_timeout_seconds=SHORT_SECONDS))
     for _ in range(2):
         with pytest.raises(Unavailable, match=r"does not answer: 127\.0\.0\.1:\d+: .*(?:refused|Connect call failed)"):
@@ -288,7 +286,7 @@ async def test_output_topic_with_a_tiny_limit_is_a_problem(publisher: KafkaPubli
 
 
 async def test_publisher_that_is_not_started_is_unavailable() -> None:
-    """As it is for a moment while its producer is replaced."""
+    """The publisher is in this state while its producer is replaced."""
     with pytest.raises(Unavailable):
         await KafkaPublisher(connection("127.0.0.1:1")).publish(numbered("topic", range(1)))
 
@@ -297,7 +295,7 @@ async def test_publisher_that_is_not_started_is_unavailable() -> None:
 async def test_broker_crash_loses_and_repeats_no_record(
     publisher: KafkaPublisher, bootstrap_servers: str, apache_kafka: ApacheKafka, topics: MakeTopic
 ) -> None:
-    """Killed while records are on their way and started again: all get there, in order, none twice."""
+    """A broker killed during a publication and restarted has all records, in order and once each."""
     topic = await topics()
     count = 300
 

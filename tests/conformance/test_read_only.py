@@ -1,4 +1,4 @@
-"""A PostgreSQL that was made a replica: it answers every question, and takes no write."""
+"""A PostgreSQL server that became a replica: it answers queries and refuses writes."""
 
 import pytest
 from sqlalchemy import make_url
@@ -19,7 +19,7 @@ def store(store_behind_proxy: SqlStore) -> SqlStore:
 
 
 async def test_read_only_server_is_unavailable(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
-    """One that was made a replica: it answers, and whoever only asked whether it does would go on in vain."""
+    """A replica answers queries, so the ping also checks that the server accepts writes."""
     await store.ping()
     name = make_url(database_url).database
     engine = create_async_engine(database_url, poolclass=NullPool)

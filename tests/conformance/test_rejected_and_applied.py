@@ -54,14 +54,14 @@ class Race(NamedTuple):
 
 
 def broken_twin(sent: Message) -> Message:
-    """A record with the identity of the event, and no event."""
+    """A record with the identity of the event and invalid content."""
     twin = message(b"{", sent.record.headers)
     assert twin.id == sent.id
     return twin
 
 
 def with_identity_of(sent: Message, other: Message) -> Message:
-    """The other event under the id of the first: a publisher that gives one id twice."""
+    """The other event with the first one's id, as a publisher sends it that uses an id twice."""
     own = [header for header in sent.record.headers if header[0] == "ce_id"]
     headers = [header for header in other.record.headers if header[0] != "ce_id"]
     same = message(other.record.value, (*own, *headers))
@@ -93,7 +93,7 @@ def _rejection_of_a_twin() -> Race:
 
 
 def _rejection_of_a_twin_of_another_release() -> Race:
-    """Both releases are there, and neither worker changes the other's."""
+    """Both releases exist, and neither worker changes the other one's."""
     one, other = ReleaseMessages(), ReleaseMessages()
     before = [*one.approved(), *other.approved()]
     rolled_back = one.deploy("rolled_back")
@@ -166,7 +166,7 @@ async def test_event_is_not_both_rejected_and_applied(database_url: str, race: C
 
 @asynccontextmanager
 async def stalled(url: str, kind: str, table: str) -> AsyncIterator[AsyncConnection]:
-    """A session that keeps whoever writes to the table from committing, until it is left."""
+    """A session that blocks the COMMIT of every transaction that writes to the table, until the context ends."""
     engine = create_async_engine(url, poolclass=NullPool)
     try:
         async with engine.begin() as setup:
@@ -182,7 +182,7 @@ async def stalled(url: str, kind: str, table: str) -> AsyncIterator[AsyncConnect
 
 
 async def waiting(session: AsyncConnection, kind: str, sessions: int, task: asyncio.Task[Outcome]) -> None:
-    """Return when so many sessions wait for a lock, or the task is done, which shows in its outcome."""
+    """Return when `sessions` sessions wait for a lock, or when the task is done."""
 
     async def waits() -> bool:
         return task.done() or await session.scalar(text(WAITING[kind])) == sessions
@@ -193,7 +193,7 @@ async def waiting(session: AsyncConnection, kind: str, sessions: int, task: asyn
 
 @pytest.mark.parametrize("track", ["MAIN", "main ", "m\u00e4in", "main"])
 async def test_confusable_tracks_do_not_share_a_number(database_url: str, track: str) -> None:
-    """Also where two workers create their releases at the very same moment."""
+    """Holds also where two workers create their releases at the same moment."""
     await migrate(database_url)
     kind = make_url(database_url).get_backend_name()
     one_release = ReleaseMessages()

@@ -1,4 +1,4 @@
-"""A connection that the other end resets, and questions asked in the moment before the client has heard of it."""
+"""A connection that the server resets, and requests sent before the client notices the reset."""
 
 import asyncio
 import socket
@@ -26,7 +26,7 @@ AT_ONCE = struct.pack("ii", 1, 0)
 def test_request_during_a_reset_gets_a_connection_error(
     bootstrap_servers: str, run: Callable[[Coroutine[Any, Any, Any]], Any]
 ) -> None:
-    """In whichever turn of the loop, and whichever loop it is: never by an error that the client does not expect."""
+    """Holds in every iteration of both event loops; the client gets no error that it does not expect."""
     aiokafka_workarounds.install()
     run(ask_again_and_again(int(bootstrap_servers.rpartition(":")[2])))
 

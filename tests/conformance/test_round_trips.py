@@ -1,4 +1,4 @@
-"""How often a message turns to the database, counted on the wire: latency is round trips, whatever a driver says."""
+"""The database round trips of a message, counted on the wire: they determine its latency."""
 
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
@@ -25,12 +25,12 @@ COMMON_MAX = 2
 """A load and a write."""
 
 WORST_MAX = 3
-"""One more where something is known of the event, or where SQL Server's driver sends a text after the rest."""
+"""One more for an event that is known, or where SQL Server's driver sends a text in a request of its own."""
 
 
 @pytest.fixture
 async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlStore]:
-    """Before the database stands the proxy. `staging` has a row that deployments are to be pointed at."""
+    """A store that connects through the proxy. `staging` has an `app_environments` row."""
     await migrate(database_url)
     staging = {"environment_id": "staging", "component_id": COMPONENT, "deployment_track_id": "main"}
     await insert_rows(database_url, "app_environments", [{"id": uuid4(), **staging}])
@@ -40,8 +40,8 @@ async def store(database_url: str, proxy: CountingProxy) -> AsyncIterator[SqlSto
 
 
 async def trips(builder: Story, store: SqlStore, proxy: CountingProxy) -> dict[str, int]:
-    """What each step of the story costs, once its connection is there and has prepared its statements."""
-    for first in (0, 1_000):  # in its second telling a story meets what its first one left
+    """The round trips of each step, on a connection that is open and has prepared its statements."""
+    for first in (0, 1_000):  # the second pass finds the rows of the first
         for _, warming, _ in builder(first):
             await process(warming, store)
     counted: dict[str, int] = {}
@@ -56,7 +56,7 @@ async def trips(builder: Story, store: SqlStore, proxy: CountingProxy) -> dict[s
 
 
 def deployments(first: int) -> Iterable[Step]:
-    """A release's ordinary life from that minute on."""
+    """The ordinary events of a release, from minute `first` on."""
     one = ReleaseMessages(count=first)
     yield "opened with a release block", one.deploy("requested", release=one.fields), Applied
     yield "started", one.deploy("started", release=one.fields), Applied
@@ -85,13 +85,13 @@ def deployments(first: int) -> Iterable[Step]:
 async def test_deployment_event_takes_the_minimum_of_round_trips(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
-    """Whatever it comes to; the first thing known of a release no more than the hundredth."""
+    """Holds for every outcome, and for the first event of a release as for the hundredth."""
     counted = await trips(deployments, store, proxy)
     assert {name: number for name, number in counted.items() if number != COMMON_MAX} == {}
 
 
 def others(first: int) -> Iterable[Step]:
-    """Everything else that a topic may bring, from that minute on."""
+    """All other records that a topic may hold, from minute `first` on."""
     one, early = ReleaseMessages(count=first), ReleaseMessages(count=first)
     revisions = [dict.fromkeys(REVISION, str(number)) for number in range(3)]
     created, refused = one.created(apim_base_revisions=revisions), early.deploy("requested", at=minute(first + 60))
@@ -125,6 +125,6 @@ ACTIVITY = {"activity_type": "SCAN", "activity_data": {"findings": 0}}
 async def test_rare_messages_take_at_most_one_more_round_trip(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
-    """Repeats, redrives, nonsense and novels are rare, and cost little more."""
+    """Duplicates, redrives, invalid records and very long texts are rare, and may cost one more round trip."""
     counted = await trips(others, store, proxy)
     assert {name: number for name, number in counted.items() if not 2 <= number <= WORST_MAX} == {}

@@ -1,7 +1,7 @@
-"""A store reads the few rows that a decision can depend on. It decides as one that reads them all.
+"""A store loads only the rows that a decision can depend on. It decides like one that loads all rows.
 
-The other one is the world of the property tests, which hands every attempt of a release to `decide`. Both are told the
-same long story, mostly nonsense on purpose, and what they make of each event is compared, and every row at the end.
+The other store is the world of the property tests, which passes every attempt of a release to `decide`. Both handle the
+same long sequence of events, most of them invalid on purpose. The test compares each outcome, and every row at the end.
 """
 
 import random
@@ -29,12 +29,12 @@ from worker.rules.state import Rejected
 from worker.rules.transitions import UNDEPLOYABLE
 
 EVENTS = 600
-"""Of two releases, most of them, and of a third that never comes to be: its number is taken."""
+"""Most events are of two releases; those of a third are rejected, since its number is taken."""
 
 ENVIRONMENTS = {
     "sqlite": ("prod", "Prod", "prod ", "Ämter", "ä", "🚀"),
     "postgresql": ("prod", "Prod", "prod ", "Ämter", "ä", "🚀"),
-    # Its usual collations take others of these for the same.
+    # Its usual collations treat others of these as equal.
     "mssql": ("prod", "qa", "Ämter", "a-b", "ab", "zz"),
 }
 STEPS = ("requested", "started", "succeeded", "failed", "cancelled", "rolled_back")
@@ -44,13 +44,13 @@ MET = {
     *(status.value for status in DeploymentStatus),
     *(status.value for status in ReleaseStatus if status is not ReleaseStatus.REJECTED),
 }
-"""What a story has to come by, or it proves little."""
+"""Outcomes and statuses that every sequence must have; without them the test would prove little."""
 
 
 @dataclass(slots=True)
 class Publishers:
-    """Whose stories depend on the seed, and on what became of them so far: an attempt that is named should be one that
-    is there, or nearly.
+    """Publishers whose events depend on the seed and on the outcomes so far: an attempt that an event names exists, or
+    has a number close to one that exists.
     """
 
     dice: random.Random
@@ -91,7 +91,7 @@ class Publishers:
         return row is not None and row.release.status not in UNDEPLOYABLE
 
     def _time(self) -> datetime:
-        """Many events a minute, as if told at once; some of them late, some by an hour, some from the future."""
+        """Ten events a minute; some are late, some by almost an hour, some from the future."""
         return minute(len(self.sent) // 10 - self.dice.choice([0, 0, 0, 0, 0, 0, 1, 1, 2, 5, 50, -2]))
 
     def _place(self, builder: ReleaseMessages) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def _stands_at(deployment: Deployment, place: Mapping[str, Any]) -> bool:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_partial_load_decides_like_a_full_load(database_url: str, seed: int) -> None:
-    """Each outcome is the same, to the last cell that it writes, and so is every row in the end."""
+    """Each outcome is the same, to the last cell that it writes, and every row is the same at the end."""
     await migrate(database_url)
     environments = ENVIRONMENTS[make_url(database_url).get_backend_name()]
     dice = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Networks that fail at the worst moments, before the databases that are reached by one."""
+"""Network failures at the worst moments, for each database that is reached by a network."""
 
 import asyncio
 
@@ -34,7 +34,7 @@ def store(store_behind_proxy: SqlStore) -> SqlStore:
 
 
 async def settled(message: Message, store: SqlStore) -> Outcome:
-    """The outcome, once there are connections again."""
+    """The outcome, once the store can connect again."""
 
     async def handled() -> Outcome | None:
         try:
@@ -48,7 +48,7 @@ async def settled(message: Message, store: SqlStore) -> Outcome:
 
 
 async def test_lost_response_applies_the_event_once(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
-    """Also that of the commit, when it has its effect already and nobody knows: the second try finds it."""
+    """Where the response to COMMIT is lost after it took effect, the second attempt finds the event applied."""
     builder = ReleaseMessages()
     await process_all(builder.approved(), store)
     await process(builder.deploy("requested"), store)  # from now on the release is DEPLOYING, and statements are alike
@@ -89,7 +89,7 @@ async def test_connection_lost_before_the_write_leaves_nothing(
 async def test_idle_connections_that_were_cut_are_replaced(
     store: SqlStore, proxy: CountingProxy, database_url: str
 ) -> None:
-    """As a firewall does it, or a server that fails over: no event is lost, and none is offered a dead one for ever."""
+    """A firewall or a failover cuts idle connections: no event is lost, and each dead connection is replaced."""
     pipelines = [ReleaseMessages() for _ in range(CONNECTIONS)]
     await asyncio.gather(*(process(builder.created(), store) for builder in pipelines))
     proxy.cut()
@@ -116,8 +116,8 @@ async def test_server_restart_is_waited_for(store: SqlStore, proxy: CountingProx
 
 
 async def test_cancelled_message_releases_everything(store: SqlStore, proxy: CountingProxy, database_url: str) -> None:
-    """A partition that is taken away meanwhile: its message is cancelled in mid-statement. Whether that came too late,
-    the second try finds out.
+    """A revoked partition cancels its message during a statement. The second attempt finds out whether the first one
+    took effect.
     """
     builder = ReleaseMessages()
     await process(builder.created(), store)

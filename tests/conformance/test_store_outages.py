@@ -1,4 +1,4 @@
-"""A database that goes away, and one that lets nobody in: the first is waited for, the second is told to somebody."""
+"""The store waits for an unavailable database, and reports a refused login as a configuration error."""
 
 import asyncio
 import sqlite3
@@ -89,7 +89,7 @@ async def test_connections_lost_while_idle_cost_no_event(
 async def test_stopped_database_is_unavailable_until_it_restarts(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    """Never ConfigurationError, whatever is asked of it, and by whom; afterwards all goes on by itself."""
+    """No operation raises ConfigurationError; all operations succeed again after the restart."""
     builder = ReleaseMessages()
     await process(builder.created(), store)
     message = builder.event("release.submitted")
@@ -108,7 +108,7 @@ async def test_stopped_database_is_unavailable_until_it_restarts(
 async def test_database_crash_loses_and_repeats_nothing(
     store: SqlStore, postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    """What was decided and not written is decided again; the repeat is the first to take effect."""
+    """An event that was decided and not written is decided again, and applied once."""
     builder = ReleaseMessages()
     await process(builder.created(), store)
     message = builder.event("release.submitted")
@@ -128,7 +128,7 @@ async def test_database_crash_loses_and_repeats_nothing(
 async def test_locked_row_is_waited_for_and_then_unavailable(
     postgres_server: PostgresServer, postgres_url: str
 ) -> None:
-    """A lock that is not given up in time is no fault of the message."""
+    """A lock that is not released in time is no fault of the message."""
     await migrate(postgres_url)
     builder = ReleaseMessages()
     submitted = builder.event("release.submitted")
@@ -144,7 +144,7 @@ async def test_locked_row_is_waited_for_and_then_unavailable(
 
 
 async def test_stalled_worker_blocks_no_other(postgres_url: str) -> None:
-    """Nothing is locked between the question and the write: the other worker goes first, the stalled one retries."""
+    """No row is locked between the load and the write: the other worker writes first, the stalled one retries."""
     await migrate(postgres_url)
     builder = ReleaseMessages()
     async with opened(postgres_url) as stalled:
@@ -167,7 +167,7 @@ async def test_stalled_worker_blocks_no_other(postgres_url: str) -> None:
 
 @pytest.fixture
 def scram(postgres_server: PostgresServer, postgres_url: str) -> Iterator[str]:
-    """The URL with a role that has to know its password, which is `right`."""
+    """The URL with a role that needs its password, `right`."""
     postgres_server.execute("create role locked_out login superuser password 'right'")
     path = postgres_server.execute("show hba_file")
     hba = f"string_to_table(pg_read_file('{path}'), e'\\n')"
@@ -183,7 +183,7 @@ def scram(postgres_server: PostgresServer, postgres_url: str) -> Iterator[str]:
 
 
 async def test_wrong_password_is_a_configuration_error(scram: str, postgres_url: str) -> None:
-    """And never shows in what is said about it."""
+    """The error does not contain the password."""
     await migrate(postgres_url)
     wrong = scram.replace("right", "s3cret")
     await migrate(postgres_url)  # the probe looks at the tables
@@ -196,7 +196,7 @@ async def test_wrong_password_is_a_configuration_error(scram: str, postgres_url:
                 return str(error)
         return ""
 
-    # A server reads its new rules when it gets round to it; until then it lets everybody in.
+    # A server applies its new pg_hba.conf with a delay; until then it accepts every login.
     assert "s3cret" not in await until(refusal, what="the password is refused")
     async with opened(scram, check=False) as store:
         await store.ping()
@@ -204,7 +204,7 @@ async def test_wrong_password_is_a_configuration_error(scram: str, postgres_url:
 
 @pytest.mark.parametrize("unknown", ["database", "role"])
 async def test_unknown_database_or_role_is_a_configuration_error(postgres_url: str, unknown: str) -> None:
-    """A database or a role that is not there will not come into being by waiting."""
+    """Waiting does not create a missing database or role."""
     known = make_url(postgres_url)
     wrong = known.set(database="nobody_knows") if unknown == "database" else known.set(username="nobody_knows")
     url = wrong.render_as_string(hide_password=False)
@@ -245,8 +245,8 @@ async def test_locked_sqlite_file_is_waited_for_then_unavailable(tmp_path: Path)
 
 
 async def test_refused_commit_leaves_no_open_transaction(tmp_path: Path) -> None:
-    """Where SQLite cannot have WAL, on a network's disk say, a reader is in the way of a commit: what is to be tried
-    again may neither keep others from writing until then, nor stand in the way of the next message.
+    """Without WAL, as on a network file system, a reader blocks SQLite's COMMIT. Until the retry, the refused
+    transaction must block neither other writers nor the next message.
     """
     path = tmp_path / "rudder.db"
     url = f"sqlite+aiosqlite:///{path}"
@@ -273,7 +273,7 @@ def _without_wal(connection: DBAPIConnection, _record: object) -> None:
 
 
 async def test_sqlite_file_that_cannot_be_opened_is_reported(tmp_path: Path) -> None:
-    """A folder that is not there may be mounted late."""
+    """A missing folder may be mounted later."""
     async with opened(f"sqlite+aiosqlite:///{tmp_path / 'no' / 'rudder.db'}", check=False) as store:
         with pytest.raises(Unavailable, match="SQLite"):
             await store.check()

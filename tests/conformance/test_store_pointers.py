@@ -31,7 +31,7 @@ TEXT_TABLE = (
 
 @pytest.fixture
 async def store(database_url: str) -> AsyncIterator[SqlStore]:
-    """With one row, of the component's production."""
+    """A store with one row, for the component in production."""
     await migrate(database_url)
     await insert_rows(database_url, "app_environments", [{"id": uuid4(), **KEY}])
     async with opened(database_url) as store:
@@ -56,7 +56,7 @@ async def approved(store: SqlStore) -> ReleaseMessages:
 
 
 async def test_only_success_moves_the_pointer(store: SqlStore, database_url: str) -> None:
-    """What is on its way, and what failed, runs nowhere; a roll back leaves the pointer where it is."""
+    """Attempts that are active or failed set no pointer; a rollback leaves the pointer unchanged."""
     builder = await approved(store)
     for step in ("requested", "started", "failed"):
         await process(builder.deploy(step), store)
@@ -68,7 +68,7 @@ async def test_only_success_moves_the_pointer(store: SqlStore, database_url: str
 
 
 async def test_pointer_moves_forward_in_event_time_only(store: SqlStore, database_url: str) -> None:
-    """Whichever of two releases succeeded later is shown, whichever is heard of later."""
+    """The pointer names the release with the later success, in whichever order the events arrive."""
     early, late, latest = [await approved(store) for _ in range(3)]
     await process(late.deploy("succeeded", at=minute(50)), store)
     assert await pointer(database_url) == pointer_to(late)
@@ -79,7 +79,7 @@ async def test_pointer_moves_forward_in_event_time_only(store: SqlStore, databas
 
 
 async def test_equal_times_have_one_result_in_either_order(store: SqlStore, database_url: str, tmp_path: Path) -> None:
-    """Rows are a function of the topic, and the order of different releases is no part of it."""
+    """Rows are a function of the topic, which does not fix the order of different releases."""
     other_url = f"sqlite+aiosqlite:///{tmp_path / 'other.db'}"
     await migrate(other_url)
     await insert_rows(other_url, "app_environments", [{"id": uuid4(), **KEY}])
@@ -95,7 +95,7 @@ async def test_equal_times_have_one_result_in_either_order(store: SqlStore, data
 
 
 async def test_missing_row_is_not_inserted(store: SqlStore, database_url: str) -> None:
-    """The table's rows are the platform's to make."""
+    """Only the platform inserts rows into the table."""
     builder = await approved(store)
     await process(builder.deploy("succeeded", environment_id="staging"), store)
     elsewhere = ReleaseMessages(component_id=uuid4())
@@ -104,7 +104,7 @@ async def test_missing_row_is_not_inserted(store: SqlStore, database_url: str) -
 
 
 async def test_foreign_text_in_the_pointer_is_overwritten(store: SqlStore, database_url: str) -> None:
-    """Whatever another system wrote there points at nothing of ours, and makes way."""
+    """A pointer that another system wrote names no release of the worker, and is overwritten."""
     for text in ("", "manual hotfix", str(uuid4()), str(uuid4()).upper()):
         builder = await approved(store)
         statement = f"UPDATE app_environments SET release_mgt_deployment_id = '{text}'"
@@ -140,7 +140,7 @@ async def test_foreign_table_with_text_ids_gets_its_pointer(database_url: str) -
 
 
 async def test_table_reader_reads_rows_of_any_table(database_url: str) -> None:
-    """Without an id, with component ids as text in capitals, and rows that are nobody's."""
+    """The table has no id column, component ids as text in capitals, and a row whose component is no UUID."""
     await asyncio.to_thread(run, database_url, TEXT_TABLE)
     await migrate(database_url)
     insert = "INSERT INTO app_environments (title, environment_id, component_id, deployment_track_id) VALUES"
@@ -158,7 +158,7 @@ async def test_table_reader_reads_rows_of_any_table(database_url: str) -> None:
 
 
 async def test_table_reader_reads_every_row_and_its_id(store: SqlStore, database_url: str) -> None:
-    """More than it reads at a time."""
+    """The table has more rows than one page."""
     keys = [{"id": uuid4(), **KEY, "environment_id": f"dev-{number}"} for number in range(4_100)]
     for begin in range(0, len(keys), 100):
         await insert_rows(database_url, "app_environments", keys[begin : begin + 100])
@@ -184,7 +184,7 @@ async def environment_rows(url: str) -> list[EnvironmentRow]:
 
 
 async def test_foreign_table_without_key_columns_is_not_written(database_url: str) -> None:
-    """Which is said once, at the start; deployments succeed all the same."""
+    """The start logs it once; deployments succeed all the same."""
     create = "CREATE TABLE app_environments (code INT NOT NULL PRIMARY KEY, title VARCHAR(20) NOT NULL)"
     await asyncio.to_thread(run, database_url, create)
     await asyncio.to_thread(run, database_url, "INSERT INTO app_environments (code, title) VALUES (1, 'theirs')")
@@ -202,7 +202,7 @@ async def test_foreign_table_without_key_columns_is_not_written(database_url: st
 
 @pytest.mark.parametrize("change", ["dropped", "without a key column"])
 async def test_probe_reports_a_dropped_app_environments(store: SqlStore, database_url: str, change: str) -> None:
-    """While the worker runs: events would be retried, and the worker would be ready."""
+    """Without the probe, events would be retried for ever while /readyz reports the worker as ready."""
     await store.ping()
     sql = "DROP TABLE app_environments"
     if change != "dropped":

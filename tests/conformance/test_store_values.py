@@ -1,4 +1,4 @@
-"""Values at their limits come back as they went, and a database that is not the worker's is told so in one line."""
+"""Values at their limits are read back unchanged, and a foreign or outdated database is refused in one line."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ async def store(database_url: str) -> AsyncIterator[SqlStore]:
 
 @pytest.mark.parametrize("widest", WIDEST, ids=["ascii", "two bytes", "astral", "trailing blank", "quotes"])
 async def test_text_as_wide_as_its_column_is_read_back(store: SqlStore, database_url: str, widest: str) -> None:
-    """In every text column of a release and of a deployment."""
+    """Covers every text column of a release and of a deployment."""
     builder = ReleaseMessages(organization_id=widest)
     texts = dict.fromkeys(("deployment_track_id", "created_by", "commit_hash", "image_tag"), widest)
     revision = dict.fromkeys(("endpoint_name", "api_id", "revision_id", "access_mode"), widest)
@@ -75,7 +75,7 @@ async def test_time_keeps_its_microseconds(store: SqlStore, database_url: str, m
 
 
 async def test_first_and_last_time_are_read_back(store: SqlStore, database_url: str) -> None:
-    """The years 1 and 9998, which is as far as events may say."""
+    """The years 1 and 9998, the first and the last that events may have."""
     first, last = ReleaseMessages(), ReleaseMessages()
     earliest = MOMENT.replace(year=1, month=1, day=1)
     latest = MOMENT.replace(year=9998, month=12, day=31, hour=23, microsecond=999_999)
@@ -88,7 +88,7 @@ async def test_first_and_last_time_are_read_back(store: SqlStore, database_url: 
 
 @pytest.mark.parametrize("bits", [0, 1, 2**128 - 1, 0x00112233445566778899AABBCCDDEEFF])
 async def test_uuid_is_read_back(store: SqlStore, database_url: str, bits: int) -> None:
-    """SQL Server orders the bytes its own way; nobody may notice."""
+    """SQL Server stores the bytes in another order; the value that is read is the same."""
     builder = ReleaseMessages(release_id=UUID(int=bits), component_id=UUID(int=bits))
     await process(builder.created(), store)
     release = await row(database_url, "releases")
@@ -109,7 +109,7 @@ async def test_largest_numbers_are_read_back(store: SqlStore, database_url: str)
 
 
 async def test_rejection_of_the_longest_texts_is_stored(store: SqlStore, database_url: str) -> None:
-    """Its detail, however much is wrong with the event, fits its column."""
+    """The detail fits its column, however many problems the event has."""
     source, event_id = "s" * 1024, "𝄞" * 127 + "x"
     names = ("project_id", "component_id", "deployment_track_id", "release_date", "release_number", "created_by")
     value = json.dumps(
@@ -128,7 +128,7 @@ async def test_rejection_of_the_longest_texts_is_stored(store: SqlStore, databas
 
 
 async def test_database_that_was_never_migrated_is_refused(database_url: str) -> None:
-    """In words that say what to do."""
+    """The error names the command to run."""
     async with opened(database_url, check=False) as store:
         with pytest.raises(ConfigurationError, match="rudder-worker migrate"):
             await store.check()
@@ -153,7 +153,7 @@ async def test_database_at_a_newer_revision_is_accepted(database_url: str) -> No
 
 
 async def test_closed_store_leaves_no_connection(database_url: str) -> None:
-    """PostgreSQL is asked by the fixture; SQLite's write-ahead log goes with its last connection."""
+    """The fixture checks PostgreSQL; SQLite deletes its write-ahead log with the last connection."""
     await migrate(database_url)
     async with opened(database_url) as store:
         await store.ping()

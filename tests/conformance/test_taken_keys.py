@@ -1,4 +1,4 @@
-"""A key that somebody else has taken, on every database: the event that needs it is rejected, and the rest goes on."""
+"""A primary key that another row already has, on every database: the event is rejected, and the others go on."""
 
 import asyncio
 
@@ -27,8 +27,8 @@ BOUNDS = Bounds(
 
 
 async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
-    """Seen in trusted systems. An entry has the id that the event's second one needs, and will have it for ever: after
-    a bounded number of tries the event is a rejection with a dead letter, and what is behind it is handled.
+    """Seen in trusted systems. An entry already has the id that the event's second entry needs: after a bounded number
+    of attempts the event has a rejection and a dead letter, and the records behind it are handled.
     """
     await migrate(database_url)
     release, other = ReleaseMessages(), ReleaseMessages()
@@ -70,6 +70,6 @@ async def test_taken_primary_key_blocks_no_partition(database_url: str) -> None:
 
 
 async def committed(source: ScriptedSource, partition: Partition, offset: int) -> None:
-    """Until it is; the test's own timeout bounds it."""
+    """Returns once the offset is committed; the test's own timeout bounds the wait."""
     while source.committed.get(partition) != offset:
         await asyncio.sleep(0)

@@ -56,7 +56,7 @@ async def test_exactly_the_allowed_transitions_pass(connection: AsyncConnection,
 
 @pytest.mark.parametrize("table", MACHINES)
 async def test_one_refused_row_refuses_the_whole_update(connection: AsyncConnection, table: str) -> None:
-    """An UPDATE of many rows is judged row by row, and takes effect on all of them or on none."""
+    """The guard checks an UPDATE row by row; the UPDATE changes all of its rows or none."""
     ids = await insert_in_each_of(connection, table, ["FAILED", "ROLLED_BACK", "FAILED"])
     guarded = TABLES[table]
     # Allowed for ROLLED_BACK of releases, not for a deployment; DRAFT and PENDING follow none of these.
@@ -68,7 +68,7 @@ async def test_one_refused_row_refuses_the_whole_update(connection: AsyncConnect
 
 @pytest.mark.parametrize("table", MACHINES)
 async def test_other_columns_change_in_every_status(connection: AsyncConnection, table: str) -> None:
-    """The guard is about the status: a row in a final status can still be written."""
+    """The guard checks the status only: other columns of a row in a final status can change."""
     guarded = TABLES[table]
     ids = await insert_in_each_of(connection, table, list(MACHINES[table]))
     later = datetime(2031, 1, 1, tzinfo=UTC)
@@ -86,7 +86,7 @@ async def test_unknown_status_is_refused(connection: AsyncConnection, table: str
 
 
 async def test_activities_accept_the_statuses_of_both_machines(connection: AsyncConnection) -> None:
-    """An entry tells about a release or about a deployment."""
+    """A log entry has the status of a release or of a deployment."""
     statuses = {*DeploymentStatus, *ReleaseStatus}
     assert len(await insert_in_each_of(connection, "release_activity_logs", sorted(statuses))) == len(statuses)
 

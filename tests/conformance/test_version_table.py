@@ -1,4 +1,4 @@
-"""The worker's version table is its own: another application's is left alone, an earlier version's is continued."""
+"""The worker has its own version table: it ignores another application's and continues an earlier version's."""
 
 import asyncio
 import threading
@@ -21,7 +21,7 @@ VERSION = "SELECT version_num FROM rudder_alembic_version"
 
 
 def start(url: str) -> None:
-    """As `run` does before anything else."""
+    """The first step of `run`."""
 
     async def check() -> None:
         async with opened(url):
@@ -31,7 +31,7 @@ def start(url: str) -> None:
 
 
 def by_an_earlier_version(url: str, revision: str) -> None:
-    """A database as a worker with Alembic's own version table left it."""
+    """Makes the database of an earlier worker, which used Alembic's default version table."""
     migration.upgrade(url, revision)
     run(url, FORMER, f"INSERT INTO alembic_version (version_num) VALUES ('{revision}')")
     run(url, "DROP TABLE rudder_alembic_version")
@@ -49,7 +49,7 @@ def test_version_table_of_another_application_is_kept(database_url: str) -> None
 
 @pytest.mark.parametrize("revision", ["0.0.213", "0.0.217", "0.0.221"])
 def test_database_of_an_earlier_version_is_taken_over(database_url: str, revision: str) -> None:
-    """And a worker of that version still finds what it looks for."""
+    """A worker of that version still finds its own version table."""
     by_an_earlier_version(database_url, revision)
     with pytest.raises(ConfigurationError, match="run `rudder-worker migrate` first"):
         start(database_url)
@@ -78,7 +78,7 @@ def test_version_row_without_the_tables_is_not_taken_over(database_url: str) -> 
 
 @pytest.mark.parametrize("table", ["releases", "release_activity_logs", "release_event_rejections"])
 def test_missing_table_ends_the_start(database_url: str, table: str) -> None:
-    """It is not waited for: nobody makes tables but `migrate`."""
+    """The start does not wait for missing tables: only `migrate` creates them."""
     if database_url.startswith("mssql"):
         pytest.skip("the probe of SQL Server does not look at the tables yet")
     migration.upgrade(database_url)

@@ -1,4 +1,4 @@
-"""The broker that a test writes out beforehand: which record appears when, and what processes leave there."""
+"""A broker whose records and their times a test fixes in advance; it keeps what the processes write."""
 
 import asyncio
 from collections import Counter
@@ -18,13 +18,12 @@ OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 
 @dataclass(slots=True, kw_only=True)
 class Broker:
-    """What outlives a process. `records`: each with the second at which it appears; what one partition holds, in order.
+    """The state that outlives a process. `records`: each with the second at which it appears, in order by partition.
 
-    Once, at `rebalance_seconds` or as soon as somebody polls after that, the group takes the first partition away and
-    gives it back.
+    Once, at the first poll at or after `rebalance_seconds`, the group revokes the first partition and assigns it again.
 
-    Seconds, and what is `asked`, count from when the group first had a member: which message is under way when
-    something fails must not depend on what a process does at its start.
+    Seconds and the counts in `asked` start when the group first has a member: which message is under way at a failure
+    must not depend on what a process does at its start.
     """
 
     records: Sequence[tuple[float, Record]]
@@ -34,7 +33,7 @@ class Broker:
     published: list[OutgoingRecord] = field(default_factory=list)
     committed: dict[Partition, int] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
-    """How much was asked of it and of the database, by kind: by that, the wire knows when it is to fail."""
+    """The number of requests to the broker and the database, by kind; the wire's failures refer to it."""
 
     def copy(self) -> Self:
         return replace(self, published=list(self.published), committed=dict(self.committed), asked=Counter(self.asked))
@@ -103,7 +102,7 @@ class ScriptedSource:
 
 
 class ScriptedPublisher:
-    """`worker.ports.Publisher`, one record after the other: a process may die with half of them written."""
+    """`worker.ports.Publisher`, one record after the other: a process may die after some of them."""
 
     def __init__(self, broker: Broker, wire: Wire) -> None:
         self._broker = broker

@@ -1,4 +1,4 @@
-"""What it all came to: rows, topics and offsets, so that two histories can be compared."""
+"""The result of a history: rows, topics and offsets, so that two histories can be compared."""
 
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,7 +13,7 @@ from worker.ports import OutgoingRecord, Partition
 
 @dataclass(frozen=True, slots=True)
 class LinkedEvent:
-    """`told`: what each topic tells of each release, in order, repeats left out."""
+    """`told`: the records of each topic and key, in order, repeats left out."""
 
     rows: Mapping[str, Sequence[str]]
     told: Mapping[tuple[str, bytes | None], Sequence[Any]]
@@ -31,7 +31,7 @@ def rows(path: Path) -> dict[str, list[str]]:
 
 
 def told_too_early(broker: Broker, path: Path) -> set[str]:
-    """The ids of what is published though no row has it: news of a change that may never come about."""
+    """The ids of published records without a row: events of a change that may never be committed."""
     with closing(sqlite3.connect(path)) as database:
         known = {
             id_
@@ -42,7 +42,7 @@ def told_too_early(broker: Broker, path: Path) -> set[str]:
 
 
 def _told(published: Iterable[OutgoingRecord]) -> dict[tuple[str, bytes | None], list[Any]]:
-    """A repeat has the id and the content of what it repeats; only a dead letter counts its own tries."""
+    """A repeated record has the id and content of the first; only a dead letter's count of attempts may differ."""
     found: dict[tuple[str, bytes | None], list[Any]] = {}
     for one in published:
         headers = tuple((name, value) for name, value in one.headers if name != "rudder-attempts")
@@ -53,6 +53,6 @@ def _told(published: Iterable[OutgoingRecord]) -> dict[tuple[str, bytes | None],
 
 
 def _id(outgoing_record: OutgoingRecord) -> str:
-    """The row's that it follows from. A dead letter has the event's own headers before those that the worker added."""
+    """The id of the record's row. A dead letter has the event's own headers before those that the worker added."""
     ids = [value for name, value in outgoing_record.headers if name in {"ce_id", "rudder-id"} and value is not None]
     return ids[-1].decode()

@@ -1,4 +1,4 @@
-"""Workers with a fault, to see that a death brings it to light."""
+"""Workers with a fault that only the death of a process reveals."""
 
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
@@ -90,7 +90,7 @@ def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
 
         def rehearse(state: State, message: Message) -> Outcome:
             foreseen.append(decide(state, message))
-            return Duplicate(activities=(), rejection=None)  # and so nothing is written
+            return Duplicate(activities=(), rejection=None)  # so that nothing is written
 
         await process(message, self._store, rehearse)
         await self._publishing.publish(foreseen[0], message, lease, attempts=1)
@@ -125,4 +125,4 @@ def takes_a_failed_try_for_done(patch: pytest.MonkeyPatch) -> None:
 
 HIDDEN_WHILE_ALIVE = (commits_the_offset_before_it_publishes, publishes_before_the_rows_are_there)
 SEEN_ANYWAY = (commits_the_offset_before_the_rows, says_nothing_of_what_it_finds_done, takes_a_failed_try_for_done)
-"""For a commit is refused, an answer lost and a partition taken away, without anybody's death."""
+"""A refused commit, a lost response or a revoked partition reveals these faults without the death of a process."""

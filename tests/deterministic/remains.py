@@ -1,7 +1,7 @@
-"""What is left of a process that dies: the database's files, the broker, and nothing else.
+"""The state that a dead process leaves: the database's files and the broker, and nothing else.
 
-A process that is killed runs no line more, so nothing needs to be killed to see what it would leave: at each of its
-awaits that is copied, and the next process starts from the copy.
+A killed process executes nothing more, so no process needs to be killed: the test copies that state at each await of
+the running process, and the next process starts from the copy.
 """
 
 from collections.abc import Mapping
@@ -11,12 +11,12 @@ from pathlib import Path
 from tests.deterministic.broker import Broker
 
 Files = Mapping[str, bytes]
-"""By what follows the database's name."""
+"""The content of each file, by the suffix that follows the database's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remains:
-    """`unanswered`: the kinds of what was asked of the broker and the database, and not answered yet."""
+    """`unanswered`: the kinds of the requests to the broker and the database that have no response yet."""
 
     where: str
     now_seconds: float
@@ -26,17 +26,17 @@ class Remains:
 
 
 def database_files(path: Path) -> Files:
-    """As another process would find them if this one were gone.
+    """The files as another process would find them after the death of this one.
 
-    Without the index of the log, which SQLite takes for worthless then. To read a file here drops this process's locks
-    on it, on POSIX systems; they are of no use where nobody else opens it.
+    The WAL index (`-shm`) is left out: SQLite rebuilds it. On POSIX systems reading a file here drops this process's
+    locks on it; that is harmless, since no other process opens it.
     """
     parts = {suffix: path.with_name(path.name + suffix) for suffix in ("", "-wal")}
     return {suffix: part.read_bytes() for suffix, part in parts.items() if part.exists()}
 
 
 def lay_out(files: Files, path: Path) -> None:
-    """Make them the database at `path`, whatever was there."""
+    """Replace the database at `path` with these files."""
     for suffix in ("", "-wal", "-shm"):
         part = path.with_name(path.name + suffix)
         part.unlink(missing_ok=True)

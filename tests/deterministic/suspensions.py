@@ -1,4 +1,4 @@
-"""Tasks whose every suspension somebody hears of: an await that does not suspend is no place to die at."""
+"""Tasks that report each suspension to a callback. An await that does not suspend is no point of death."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator

@@ -1,4 +1,4 @@
-"""What is copied at an await is what a process leaves that is killed there."""
+"""The copy made at an await equals the state that a process leaves when it is killed there."""
 
 import multiprocessing
 import os
@@ -15,7 +15,7 @@ from worker.db import migration
 
 
 class Killed(Process):
-    """By itself, and as somebody else would kill it, at one of its awaits."""
+    """A process that sends itself SIGKILL at one of its awaits."""
 
     point: int | None = None
 

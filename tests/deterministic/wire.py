@@ -1,7 +1,7 @@
-"""The way out of a process: what it asks of the database and the broker, when that happens, and when it hears of it.
+"""Carries a process's requests to the database and the broker: when they take effect, and when they are answered.
 
-Between the question and the answer the process may die, and then the question's effect has come about or it has not.
-So there are two kinds of wire: on one the effect comes with the answer, on the other with the question.
+Between the request and the response the process may die, and the request may have taken effect or not. So there are
+two kinds of wire: on one the effect comes with the response, on the other with the request.
 """
 
 import asyncio
@@ -21,9 +21,9 @@ FAILURES = {
     ("offsets", 2): REFUSED,
     ("offsets", 4): ANSWER_LOST,
 }
-"""Which question of which kind fails, counted over all processes from the first join, and whether its effect comes
-about. No message whose publication is refused is given up before it is published: that would show without a death that
-its offset is committed too early.
+"""Which request of which kind fails, counted over all processes from the first join, and whether it takes effect. No
+message whose publication is refused is given up before it is published: that would reveal an early commit of its offset
+without the death of a process.
 """
 
 
@@ -33,9 +33,9 @@ class Wire:
         self._asked = asked
         self._effects_at_once = effects_at_once
         self.unanswered: list[str] = []
-        """The kinds of what was asked."""
+        """The kinds of the requests without a response."""
         self.effects = 0
-        """How many have come about, for whoever wants to know whether anything has changed."""
+        """How many requests have taken effect; a reader compares two values to detect a change."""
 
     def ask(
         self,
@@ -45,7 +45,7 @@ class Wire:
         fail: Callable[[], Exception],
         answer: asyncio.Future[Any] | None = None,
     ) -> asyncio.Future[Any]:
-        """The answer comes a moment later, whether or not anybody still waits. `fail`: what it is in a failure."""
+        """Responds after LATENCY_SECONDS, also if the caller was cancelled. `fail` makes the exception of a failure."""
         future = answer or self._loop.create_future()
         self.unanswered.append(kind)
         known = self._come_about(kind, effect, fail) if self._effects_at_once else None
@@ -73,6 +73,6 @@ class Wire:
         self.effects += 1
         try:
             result = effect()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
+        except Exception as error:  # noqa: BLE001 - every exception is a response
             return None, error
         return result, fail() if failure == ANSWER_LOST else None

@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 
 SHELL = "sh"
 SHELLS = frozenset({SHELL, "bash", "console", "shell", "zsh"})
-"""A block of one of these is run, or says why it is not."""
+"""Languages whose blocks are run, unless a comment gives the reason why not."""
 
 ANY: Final = "…"
 _BLOCK = re.compile(
@@ -83,7 +83,7 @@ def blocks(text: str) -> Sequence[Block]:
 
 
 def output_pattern(expected: str) -> re.Pattern[str]:
-    """What an output block stands for."""
+    """The pattern of the outputs that match an output block."""
     lines = [
         "(?:.*\n)*?" if line == ANY else ".*".join(map(re.escape, line.split(ANY))) + "\n"
         for line in expected.splitlines()
@@ -97,7 +97,7 @@ class Failed(Exception):
 
 @dataclass(slots=True)
 class Terminal:
-    """A shell, and what it has printed."""
+    """A shell and its output."""
 
     process: asyncio.subprocess.Process
     output: str = ""
@@ -134,7 +134,7 @@ class Terminal:
         self._seen = match.end()
 
     async def interrupt(self) -> None:
-        """Ctrl-C, and the end of the process."""
+        """Sends Ctrl-C and waits for the end of the process."""
         with suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(self.process.pid, signal.SIGINT)
         try:
@@ -148,7 +148,7 @@ class Terminal:
 
 @dataclass(slots=True)
 class Reader:
-    """Somebody who follows pages in `folder`. Ports of the pages are replaced by those of `environment`."""
+    """Follows pages in `folder`, as a reader would. Ports of the pages are replaced by those of `environment`."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -159,7 +159,7 @@ class Reader:
     _scripts: int = 0
 
     async def follow(self, page: Path) -> str:
-        """Does what the page says; what its blocks have printed. Raises Failed with the line of the page."""
+        """Runs the blocks of the page and returns their output. Raises Failed with the line of the page."""
         printed = ""
         for block in blocks(await asyncio.to_thread(page.read_text, "utf-8")):
             try:
@@ -171,7 +171,7 @@ class Reader:
         return printed
 
     async def run(self, script: str) -> str:
-        """What the script prints on both streams, run by the shell that has run all before. Raises Failed."""
+        """Runs the script in the reader's shell and returns both output streams. Raises Failed."""
         if self._shell is None:
             self._shell = await self._process("bash", "-euo", "pipefail", stdin=asyncio.subprocess.PIPE)
         assert self._shell.stdin is not None

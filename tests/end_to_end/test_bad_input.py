@@ -1,4 +1,4 @@
-"""Whatever publishers send that is no event: a dead letter each, as it came and with its reason, and work goes on."""
+"""Every record that is no event becomes an unchanged dead letter with its reason, and blocks no other record."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ Bad = tuple[str, str, ToSend]
 def binary(
     value: bytes | None, attributes: Mapping[str, str] | None = None, *, without: str = "", more: Headers = ()
 ) -> ToSend:
-    """An event in binary mode, spoiled; a null header and a foreign one travel along."""
+    """An invalid event in binary mode, with a null header and a foreign header."""
     given = {
         "specversion": "1.0",
         "id": f"bad/{next(_numbers)}",
@@ -152,7 +152,7 @@ async def test_bad_record_becomes_a_dead_letter_and_blocks_nothing(system: Syste
 
 
 async def test_repeated_bad_record_has_the_same_dead_letter_id(system: System) -> None:
-    """At least once, with one `rudder-id`: whoever reads dead letters tells repeats apart."""
+    """A dead letter is published at least once; its reader recognises repeats by their `rudder-id`."""
     stranger, nameless = ReleaseRecords().deploy("started"), ToSend(value=b"\xff")
     with system.worker() as worker:
         await system.send([stranger, nameless, stranger, nameless])
@@ -160,5 +160,5 @@ async def test_repeated_bad_record_has_the_same_dead_letter_id(system: System) -
     letters = await system.read(system.topics.dead_letters)
     ids = [dict(headers_of(letter))["rudder-id"] for letter in letters]
     assert len(letters) == 4
-    assert len(set(ids)) == 3  # what has no identity is known by its place, so its repeat is another
+    assert len(set(ids)) == 3  # a record without identity is known by its position, so its repeat has another id
     assert len((await system.rows())["release_event_rejections"]) == 3

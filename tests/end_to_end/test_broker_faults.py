@@ -1,4 +1,4 @@
-"""A worker at a broker that answers, but not as it should: missing topics, members that do not fit together."""
+"""A worker at a broker that answers with errors: missing topics, members with incompatible settings."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ async def not_ready_for(worker: WorkerProcess, words: str) -> None:
 
 @pytest.mark.parametrize("codec", ["zstd", "none"])
 async def test_oversized_dead_letter_blocks_nothing(system: System, codec: str) -> None:
-    """As large as the topic takes; the dead letter's topic takes no more. The limit is named at the start."""
+    """The dead letter would exceed its topic's limit: it is compressed, or sent without the value."""
     builder = ReleaseRecords()
     large = b" " * 2_097_152 if codec == "zstd" else b"{" + os.urandom(1_048_400)
     bad = ToSend(value=large, key=b"key", headers=(("a", b"b"),), partition=0)
@@ -103,7 +103,7 @@ async def test_batch_that_decompresses_to_gigabytes_is_rejected(system: System) 
 
 
 async def test_missing_input_topic_ends_the_start_with_its_name(system: System) -> None:
-    """Named in the log and /readyz while it is waited for; it is not created."""
+    """The log and /readyz name the topic during the wait; the worker does not create it."""
     missing = f"events.{uuid4().hex}"
     settings = {"RUDDER_INPUT_TOPICS": f"{system.topics.events},{missing}", "RUDDER_STARTUP_TIMEOUT_SECONDS": "5"}
     with system.worker(**settings) as worker:
@@ -117,7 +117,7 @@ async def test_missing_input_topic_ends_the_start_with_its_name(system: System) 
 
 
 async def test_input_topic_created_during_the_start_is_read(system: System) -> None:
-    """Whoever creates it need not restart the worker."""
+    """The worker reads a topic that an operator creates during the start, without a restart."""
     late = f"events.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, events=late))
     try:
@@ -132,7 +132,7 @@ async def test_input_topic_created_during_the_start_is_read(system: System) -> N
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["at the start", "while it runs"])
 async def test_missing_output_topic_is_named_until_it_exists(system: System, deleted: bool) -> None:
-    """In the log and /readyz; what does not need it goes on, and nobody creates it."""
+    """The log and /readyz name the topic; events that do not need it go on, and the worker does not create it."""
     topic = f"deployment-status.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, deployment_status=topic))
     words = f"topic {topic} (RUDDER_DEPLOYMENT_STATUS_TOPIC) does not exist: create it"
@@ -160,7 +160,7 @@ async def test_missing_output_topic_is_named_until_it_exists(system: System, del
 
 
 async def test_second_worker_with_one_instance_id_ends_the_first(system: System) -> None:
-    """With a line that names the setting; the second goes on, and its group is quiet."""
+    """The first ends with a line that names the setting; the second goes on, with one assignment only."""
     settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_LOG_LEVEL": "info"}
     builder = ReleaseRecords()
     with system.worker("first", **settings) as first:
@@ -177,7 +177,7 @@ async def test_second_worker_with_one_instance_id_ends_the_first(system: System)
 
 
 async def test_silent_static_member_joins_again(system: System) -> None:
-    """Nobody took its place: it is no fault of a setting."""
+    """No other member took over its instance id, so a silent member joins again instead of ending with an error."""
     settings = {"RUDDER_GROUP_INSTANCE_ID": "one", "RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
     with system.worker(**settings) as worker:
         await worker.ready()

@@ -1,4 +1,4 @@
-"""What publishers put into ids, types, names, keys and headers cannot write lines of the log, nor steer a terminal."""
+"""Ids, types, names, keys and headers of records add no line to the log and no control sequence to a terminal."""
 
 import json
 import re
@@ -20,7 +20,7 @@ HOSTILE = CONTROLS + TURNING + FORGED
 
 
 def spoiled(record: ToSend, **attributes: str) -> ToSend:
-    """The attributes replaced; a hostile key, and headers with hostile names and values beside them."""
+    """The record with these attributes, a hostile key, and further headers with hostile names and values."""
     headers = tuple(
         (name, attributes.get(name.removeprefix("ce_"), "").encode() or raw) for name, raw in record.headers
     )
@@ -29,7 +29,7 @@ def spoiled(record: ToSend, **attributes: str) -> ToSend:
 
 
 def records() -> list[ToSend]:
-    """Rejected for every part that is told about: envelope, type, data, rules; and one that is applied."""
+    """One applied event, and one rejected in each part: envelope, type, data and rules."""
     builder = ReleaseRecords()
     applied = builder.deploy(
         "succeeded", release={**builder.fields}, comment="\n".join([HOSTILE.replace("\0", "")] * 2)
@@ -49,7 +49,7 @@ def records() -> list[ToSend]:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 async def test_record_contents_add_no_line_to_the_log(system: System, log_format: Literal["json", "console"]) -> None:
-    """At the level that tells most; the letters' own headers are printable too, and the last of their name."""
+    """The log level is debug. The headers that the worker adds to dead letters are printable too, and come last."""
     settings = system.settings | {"RUDDER_LOG_LEVEL": "debug"}
     with WorkerProcess("--log-format", log_format, "run", settings=settings, folder=system.folder) as worker:
         await system.send(sent := records())

@@ -1,4 +1,4 @@
-"""One release from its first event to a subscriber's, through real processes, in every form that publishers have."""
+"""One release from its first event to its status events, through real processes, in every content mode."""
 
 import asyncio
 import json
@@ -28,7 +28,7 @@ def minute(number: int) -> datetime:
 
 
 async def assert_rows(system: System, builder: ReleaseRecords) -> Contents:
-    """As the contract has them, for a release that was deployed."""
+    """The rows of a deployed release match the contract."""
     rows = await system.rows()
     [release] = [row for row in rows["releases"] if row["id"] == builder.release_id]
     assert (release["status"], release["created_at"], release["updated_at"]) == ("DEPLOYED", minute(1), minute(6))
@@ -43,7 +43,7 @@ async def assert_rows(system: System, builder: ReleaseRecords) -> Contents:
 async def assert_status_events(
     system: System, topic: str, rows: Contents, path: list[Any], builders: list[ReleaseRecords]
 ) -> None:
-    """In order per release, keyed by it, with the log's ids, as the SDK reads them."""
+    """The SDK reads the status events in order, keyed by the release and with the ids of the log entries."""
     activities = {str(row["id"]): row for row in rows["release_activity_logs"]}
     found: dict[str, list[Any]] = {str(builder.release_id): [] for builder in builders}
     for message in await system.read(topic):
@@ -61,7 +61,7 @@ async def assert_status_events(
 
 @pytest.mark.parametrize("content_mode", ["binary", "structured"])
 async def test_every_content_mode_is_read_and_answered(system: System, content_mode: str) -> None:
-    """By hand and by the SDK, in binary and in structured mode: the same rows and status events of both modes."""
+    """Events written by hand and by the SDK, in both modes, give the same rows, and status events of both modes."""
     builders: dict[Form, ReleaseRecords] = {form: ReleaseRecords() for form in get_args(Form)}
     settings = {"api_settings": {"größe": "漢", "a": 1}, "actor": "zoë", "unknown": [1]}
     with system.worker(RUDDER_CONTENT_MODE=content_mode) as worker:
@@ -83,7 +83,7 @@ async def test_every_content_mode_is_read_and_answered(system: System, content_m
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_record_of_kcat_is_read(system: System) -> None:
-    """The publisher that everybody has at hand."""
+    """The worker reads events that kcat, a common command-line producer, publishes."""
     kcat = shutil.which("kcat") or shutil.which("kafkacat")
     if kcat is None:
         pytest.skip("kcat is not installed")

@@ -26,11 +26,11 @@ ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True
 PATIENT = {"RUDDER_DATABASE_TIMEOUT_SECONDS": "60"}
 SOON_MISSED = {"RUDDER_SESSION_TIMEOUT_SECONDS": "2"}
 TEN_YEARS = 10 * 365 * 24 * 60
-"""In minutes, by which a story goes on."""
+"""Ten years in minutes: the time between two events of one release."""
 
 
 async def assert_nothing_is_lost_or_doubled(system: System) -> None:
-    """By `verify`, and by the oracle."""
+    """Checked by `verify` and by the oracle."""
     assert (await verify_report(system))["findings"] == []
     assert (await check_with_oracle(system)).differences == []
     assert await system.committed()
@@ -51,8 +51,8 @@ def together(records: Iterable[ToSend]) -> list[ToSend]:
 @ON_APACHE
 @pytest.mark.parametrize("succeeded", [False, True], ids=["nobody succeeds it", "another succeeds it"])
 async def test_expelled_worker_joins_again_and_continues(system: System, succeeded: bool) -> None:
-    """UNKNOWN_MEMBER_ID, to its heartbeat and its commit: SIGSTOP for longer than its session, with an event in hand.
-    What comes afterwards is handled and committed, and nothing twice, though another had the event in hand as well.
+    """UNKNOWN_MEMBER_ID for its heartbeat and its commit: SIGSTOP past the session timeout, with an event under way.
+    Later events are handled and committed, and no event takes effect twice, though another worker may handle it too.
     """
     builder, settings = ReleaseRecords(), PATIENT | SOON_MISSED
     with system.worker("forgotten", **settings) as worker:
@@ -96,8 +96,8 @@ async def forgotten(system: System, member_id: str) -> None:
 
 @ON_APACHE
 async def test_expelled_worker_reverts_no_commit_of_its_successor(system: System) -> None:
-    """SIGSTOP with work done and not committed; its successor commits all of it and more, and leaves nobody behind. A
-    group that nobody is in takes a commit from anybody.
+    """SIGSTOP with finished work that is not committed; the successor commits this and later offsets, and leaves. An
+    empty group accepts a commit from any client, so the first worker must not commit its old offsets.
     """
     builder, settings = ReleaseRecords(), SOON_MISSED | {"RUDDER_COMMIT_INTERVAL_SECONDS": "1000"}
     first = [*builder.approved(), builder.deploy("requested")]
@@ -131,7 +131,7 @@ async def test_expelled_worker_reverts_no_commit_of_its_successor(system: System
 
 
 async def test_old_event_is_known_after_many_others_and_a_restart(system: System) -> None:
-    """A window of deduplication is none: it ends with time, with a count, or with the process that remembers."""
+    """Deduplication has no window: neither time, nor a number of events, nor a restart ends it."""
     builder, day = ReleaseRecords(), day_of(SEED, releases=25)
     first = [
         *builder.approved(),
@@ -156,7 +156,7 @@ async def test_old_event_is_known_after_many_others_and_a_restart(system: System
 
 
 async def said(system: System) -> list[tuple[str | None, str, bytes | None]]:
-    """By which id, and what, a subscriber hears of changes."""
+    """The topic, id and value of each status event."""
     topics = (system.topics.deployment_status, system.topics.release_status)
     messages: list[Message] = [message for topic in topics for message in await system.read(topic)]
     return [(message.topic(), str(dict(headers_of(message))["ce_id"]), _value(message)) for message in messages]
@@ -171,7 +171,7 @@ def _value(message: Message) -> bytes | None:
 @ON_APACHE
 @pytest.mark.parametrize("killed", [False, True], ids=["the same worker", "its heir"])
 async def test_dead_letter_that_cannot_be_sent_is_not_lost(system: System, killed: bool) -> None:
-    """The row is written, the producer fails, again and again; the record's offset waits, and so does nobody else."""
+    """The row is written and publishing fails repeatedly; the record's offset stays uncommitted, the others go on."""
     topic = f"dead-letters.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, dead_letters=topic))
     builder = ReleaseRecords()

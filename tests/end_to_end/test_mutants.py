@@ -1,7 +1,7 @@
-"""Workers with a fault, among real parts, in the mishap that brings it to light: `verify` says what and where.
+"""Workers with a fault, among real parts, in the scenario that reveals it: `verify` reports the fault and its place.
 
-A sound worker in the same mishap passes, so what is found is the fault and not the mishap. Nothing here depends on how
-long anything takes: each mishap happens between two steps that are waited for.
+A correct worker passes the same scenario, so the finding is the fault and not the scenario. No scenario depends on
+durations: each failure happens between two steps that the test awaits.
 """
 
 import asyncio
@@ -37,11 +37,11 @@ from tests.testkit.topics import delete_topics
 from worker.rules.identity import activity_id
 
 SETTINGS = {
-    "RUDDER_SESSION_TIMEOUT_SECONDS": "2",  # a dead worker's partitions go to its heir after so long
-    "RUDDER_DATABASE_TIMEOUT_SECONDS": "60",  # nobody gives up while writes are held
+    "RUDDER_SESSION_TIMEOUT_SECONDS": "2",  # a dead worker's partitions move to its successor after this time
+    "RUDDER_DATABASE_TIMEOUT_SECONDS": "60",  # no worker times out while writes are blocked
 }
 HIS, ANOTHERS = 0, 1
-"""Partitions: of the release that meets the mishap, and of one that does not."""
+"""Partitions: of the release that meets the failure, and of another release."""
 
 Start = Callable[..., WorkerProcess]
 """Starts a worker of the kind under test; see `System.worker`."""
@@ -49,7 +49,7 @@ Start = Callable[..., WorkerProcess]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the mishap leaves: where to look, and what a worker with the fault is found out by."""
+    """The state after the failure: the system to verify, and the finding that a worker with the fault causes."""
 
     system: System
     finding: dict[str, Any]
@@ -72,7 +72,7 @@ def about_activity(
     position: int = 0,
     partition: int = HIS,
 ) -> dict[str, Any]:
-    """A finding about the log's entry of the event that was told as number `told`, counted from 1."""
+    """A finding about the log entry of the event number `handled`, counted from 1."""
     row = activity_id(source=SOURCE, event_id=f"{builder.release_id}/{handled}", position=position)
     return {
         "kind": kind,
@@ -85,8 +85,8 @@ def about_activity(
 
 
 class Bystander:
-    """Another release, in another partition: a repeat of its one event needs no row, and so passes what others wait
-    for. Once it is committed, so is all that the worker had done before.
+    """Another release, in another partition. A repeat of its only event writes no row, so blocked writes do not delay
+    it. Once it is committed, all work that the worker had finished before is committed too.
     """
 
     def __init__(self, system: System) -> None:
@@ -108,7 +108,7 @@ class Bystander:
 
 
 async def finished(system: System, *workers: WorkerProcess) -> None:
-    """All is committed, and the workers are stopped: not before they know what a signal means."""
+    """Returns when all is committed and the workers have stopped; each is ready, and handles signals, before that."""
     for worker in workers:
         await worker.ready()
     await system.caught_up(*workers)
@@ -118,7 +118,7 @@ async def finished(system: System, *workers: WorkerProcess) -> None:
 
 @asynccontextmanager
 async def dies_before_its_rows(system: System, start: Start) -> AsyncIterator[Outcome]:
-    """SIGKILL when all is decided and nothing is written yet, and whoever comes after goes on from the offsets."""
+    """SIGKILL after the decision and before the write; the next worker goes on from the committed offsets."""
     builder, bystander = ReleaseRecords(), Bystander(system)
     with start("first") as first:
         await bystander.record(first)
@@ -135,7 +135,7 @@ async def dies_before_its_rows(system: System, start: Start) -> AsyncIterator[Ou
 
 @asynccontextmanager
 async def is_thrown_out_by_its_database(system: System, start: Start) -> AsyncIterator[Outcome]:
-    """The connection ends under the statement that writes."""
+    """The database ends the connection during the write."""
     builder = ReleaseRecords()
     with start() as worker:
         async with blocked_writes(system.database_url) as blocked:
@@ -148,7 +148,7 @@ async def is_thrown_out_by_its_database(system: System, start: Start) -> AsyncIt
 
 @asynccontextmanager
 async def dies_before_it_publishes(system: System, start: Start) -> AsyncIterator[Outcome]:
-    """SIGKILL when the rows are there, and the topic that it has to tell of them is not yet."""
+    """SIGKILL when the rows are written and the topic of their status events does not exist yet."""
     topic = f"deployment-status.{uuid4().hex}"
     system = replace(system, topics=replace(system.topics, deployment_status=topic))
     start = partial(start, RUDDER_DEPLOYMENT_STATUS_TOPIC=topic)
@@ -177,7 +177,7 @@ async def dies_before_it_publishes(system: System, start: Start) -> AsyncIterato
 
 @asynccontextmanager
 async def is_looked_at_before_its_rows(system: System, start: Start) -> AsyncIterator[Outcome]:
-    """All is decided and nothing is written yet: nobody may have heard of it."""
+    """`verify` runs after the decision and before the write: no status event may be published yet."""
     builder, topic = ReleaseRecords(), system.topics.deployment_status
     with start() as worker:
         await system.send(placed(HIS, *builder.approved()))
@@ -194,14 +194,14 @@ async def is_looked_at_before_its_rows(system: System, start: Start) -> AsyncIte
 
 @asynccontextmanager
 async def meets_another_on_a_release(system: System, start: Start) -> AsyncIterator[Outcome]:
-    """A publisher without keys: two workers decide on what they both read before either wrote."""
+    """A publisher without keys: two workers decide on the same rows, which both read before either wrote."""
     builder = ReleaseRecords()
     with start("one") as one, start("other") as other:
         shares = await until(
             partial(_shares_of_two, system), what=lambda: f"both have partitions: {one.output()}{other.output()}"
         )
         first, second = map(min, shares)
-        # Between two partitions nothing tells verify an order but the times.
+        # Between two partitions, verify derives the order from the timestamps alone.
         began_ms = int(MOMENT.timestamp() * 1000)
         handled = [
             replace(record, timestamp_ms=began_ms + n * 60_000) for n, record in enumerate(builder.approved(), 1)
@@ -219,7 +219,7 @@ async def meets_another_on_a_release(system: System, start: Start) -> AsyncItera
 
 
 async def _shares_of_two(system: System) -> list[frozenset[int]]:
-    """The partitions of each member; none as long as there are not two with some."""
+    """The partitions of each member; an empty list until two members have partitions."""
     shares = list((await members_of(system.bootstrap_servers, system.group_id)).values())
     return shares if len(shares) == 2 and all(shares) else []
 
@@ -247,7 +247,7 @@ async def test_correct_worker_passes_the_fault(system: System, scenario: Scenari
     [pytest.param(scenario, fault, id=fault.__name__) for scenario, faults in CASES.items() for fault in faults],
 )
 async def test_faulty_worker_is_detected(system: System, scenario: Scenario, fault: Mutant) -> None:
-    """Exit code 1, a finding of the kind at the place, and none of another kind."""
+    """Exit code 1, a finding of the expected kind and place, and no finding of another kind."""
     async with scenario(system, partial(system.worker, command=mutant_worker.command(fault), **SETTINGS)) as outcome:
         report = await run_verify(outcome.system, code=1)
     found = without_texts(report)

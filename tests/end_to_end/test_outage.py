@@ -1,4 +1,4 @@
-"""A database or a broker that goes away while events flow: waited out, however long; nothing is lost or rejected."""
+"""An outage of the database or the broker: the worker waits for its end, and loses or rejects no event."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ async def led_again(system: System) -> bool:
 
 
 async def assert_all_is_done(system: System, worker: WorkerProcess) -> None:
-    """As predicted, and each bad event of the day is the only kind of dead letter."""
+    """All rows and topics match the oracle, and no event is rejected with `processing_error`."""
     await system.caught_up(worker)
     assert await worker.stop() == 0
     checked = await check_with_oracle(system)
@@ -71,7 +71,7 @@ async def assert_all_is_done(system: System, worker: WorkerProcess) -> None:
 
 @ON_APACHE
 async def test_stopped_database_is_waited_for(system: System, postgres_server: PostgresServer) -> None:
-    """/readyz tells, /livez does not: restarting the worker would bring no database back."""
+    """/readyz reports the outage, /livez does not: a restart of the worker would not restore the database."""
     day = day_of(SEED, releases=25)
     await insert_environments(system.database_url, SEED)
     half = len(day.daytime) // 2
@@ -95,7 +95,7 @@ async def test_stopped_database_is_waited_for(system: System, postgres_server: P
 
 @ON_APACHE
 async def test_crashed_broker_is_waited_for(system: System, apache_kafka: ApacheKafka) -> None:
-    """The worker lives through it, and after it all is on its topics, in order."""
+    """The worker survives the crash, and afterwards publishes everything in order."""
     day = day_of(SEED, releases=25)
     await insert_environments(system.database_url, SEED)
     with system.worker(RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
@@ -112,13 +112,13 @@ async def test_crashed_broker_is_waited_for(system: System, apache_kafka: Apache
 
 
 LINES_MAX = 40
-"""Of a worker's whole life with one outage, at `info`: an outage is told, not poured."""
+"""The limit of lines for a worker's whole run with one outage, at `info`."""
 
 CONCURRENCY = 16
 
 
 def releases(number: int) -> list[ToSend]:
-    """An event each: as many lanes, and so as many messages that could all try at the same time."""
+    """One event for each of `number` releases, so that as many messages could attempt a write at the same time."""
     builders = [ReleaseRecords() for _ in range(number)]
     return [builder.deploy("succeeded", release={**builder.fields}) for builder in builders]
 
@@ -128,7 +128,7 @@ async def tries_that_failed(worker: WorkerProcess) -> float:
 
 
 async def is_away(worker: WorkerProcess, dependency: str) -> None:
-    """/readyz names it and nothing else, and an outage is declared; /livez sees nothing of it."""
+    """/readyz names this dependency only, and the metric reports the outage; /livez does not change."""
 
     async def declared() -> bool:
         assert worker.exit_code is None, worker.output()
@@ -153,7 +153,7 @@ def assert_told_once(worker: WorkerProcess, dependency: str) -> None:
 
 @ON_APACHE
 async def test_one_probe_runs_while_the_database_is_unavailable(system: System) -> None:
-    """Two hundred messages wait, and not one of them tries; when it is back all of them go on."""
+    """Two hundred messages wait without attempts of their own, and go on when the database is available."""
     url = make_url(system.database_url)
     assert url.port
     async with CountingProxy.running(url.port) as proxy:
@@ -164,7 +164,7 @@ async def test_one_probe_runs_while_the_database_is_unavailable(system: System) 
             proxy.go_down()
             await system.send(releases(200))
             await is_away(worker, "database")
-            for _ in range(3):  # the first may have found some still at their first try
+            for _ in range(3):  # the first round may see first attempts that still fail
                 asked, failed = proxy.turned_away, await tries_that_failed(worker)
                 await until(partial(lambda asked: proxy.turned_away > asked + 5, asked), what="further probes")
             assert await tries_that_failed(worker) == failed
@@ -187,7 +187,7 @@ def proxied_kafka() -> Iterator[ProxiedKafka]:
 async def behind_a_proxy(
     proxied_kafka: ProxiedKafka, system: System
 ) -> AsyncIterator[tuple[System, CountingProxy, dict[str, str]]]:
-    """A system on the broker's own port, the proxy, and the settings of a worker that goes by it."""
+    """A system on the broker's own port, the proxy, and the settings of a worker that connects through the proxy."""
     bootstrap_servers, topics = proxied_kafka.bootstrap_servers, new_topics()
     [way] = proxied_kafka.ways
     await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
@@ -200,7 +200,7 @@ async def behind_a_proxy(
 async def test_unavailable_broker_is_named_and_logged_once(
     behind_a_proxy: tuple[System, CountingProxy, dict[str, str]],
 ) -> None:
-    """Found out by an idle worker too; the Kafka client, which tries all the time, is heard once in each kind."""
+    """An idle worker detects the outage too; each kind of line from the reconnecting Kafka client is logged once."""
     system, proxy, settings = behind_a_proxy
     with system.worker(**settings, RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
         await system.send(releases(50))
@@ -222,7 +222,7 @@ async def test_unavailable_broker_is_named_and_logged_once(
 async def test_interrupted_broker_loses_no_record(
     behind_a_proxy: tuple[System, CountingProxy, dict[str, str]],
 ) -> None:
-    """Cut off again and again while records are under way: written and not told, told and not acknowledged."""
+    """The proxy cuts the connections repeatedly, before publications and before their acknowledgements."""
     system, proxy, settings = behind_a_proxy
     day = day_of(SEED, releases=25)
     await insert_environments(system.database_url, SEED)
@@ -244,7 +244,7 @@ async def test_interrupted_broker_loses_no_record(
 async def test_stop_in_an_outage_leaves_the_work_to_the_next(
     behind_a_proxy: tuple[System, CountingProxy, dict[str, str]],
 ) -> None:
-    """In order, whatever waits at a gate: it was not begun, so it comes again."""
+    """The worker stops in order while messages wait for the dependency; the next worker handles them."""
     system, broker, settings = behind_a_proxy
     url = make_url(system.database_url)
     assert url.port
@@ -266,8 +266,8 @@ async def test_stop_in_an_outage_leaves_the_work_to_the_next(
 
 @ON_APACHE
 async def test_silently_dropped_broker_connection_is_replaced(proxied_kafka: ProxiedKafka, system: System) -> None:
-    """By a firewall that rebooted: nothing arrives, nobody is told, and whoever connects anew is served. A question on
-    the old connection would wait as long as the kernel does, a quarter of an hour.
+    """A rebooted firewall drops the packets of old connections without an error, and serves new ones. A request on the
+    old connection would wait for the kernel's timeout, a quarter of an hour.
     """
     bootstrap_servers, topics = proxied_kafka.bootstrap_servers, new_topics()
     await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})

@@ -1,4 +1,4 @@
-"""Every command of every page works as it stands there, and prints what the page says."""
+"""Every command of every page works as printed, and its output is the one that the page shows."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,10 +10,10 @@ from tests.testkit.topics import MakeTopic
 from worker.demo.broker import free_port
 
 TUTORIALS = ["tutorials/first-event.md", "tutorials/first-subscriber.md"]
-"""In the order in which a reader takes them: the second goes on where the first has ended."""
+"""In reading order: the second continues the first."""
 
 PUBLISHING = "docs/how-to/publish-events.md"
-"""Run by test_publishing_page.py, which looks at the rows as well."""
+"""Run by test_publishing_page.py, which checks the rows as well."""
 
 NOT_RUN = {
     "README.md": [
@@ -35,11 +35,11 @@ NOT_RUN = {
         "the test has a folder of its own",
     ],
 }
-"""The blocks that no test runs, and why."""
+"""The blocks that no test runs, with their reasons."""
 
 
 def own_pages() -> Sequence[str]:
-    """The pages with commands that begin with topics and nothing else."""
+    """The pages whose commands need only topics at the start."""
     return [
         str(page.relative_to(ROOT))
         for page in pages()
@@ -68,7 +68,7 @@ async def test_page_commands_work(page: str, bootstrap_servers: str, topics: Mak
 
 
 async def test_tutorials_work(tmp_path: Path) -> None:
-    """With nothing but the command: the broker and the topics are the tutorial's own."""
+    """The tutorials need only the command: they start the broker and create the topics themselves."""
     settings = {
         "RUDDER_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}",
         "RUDDER_HTTP_PORT": str(free_port()),

@@ -1,4 +1,4 @@
-"""What docs/how-to/publish-events.md tells publishers to type comes to what the page says."""
+"""The commands of docs/how-to/publish-events.md have the results that the page states."""
 
 import re
 import sqlite3
@@ -20,7 +20,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 
 def tekton_script() -> str:
-    """As Tekton runs it: its own substitutions come before the shell's."""
+    """The script as Tekton runs it: Tekton's substitutions come before the shell's."""
     (block,) = (block for block in blocks(TEXT) if block.language == "yaml")
     script: str = yaml.safe_load(block.text)["steps"][0]["script"]
     return script.replace("$(context.taskRun.name)", "shop-x7k2p").replace("$(context.taskRun.namespace)", "ci")

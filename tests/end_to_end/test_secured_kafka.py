@@ -1,4 +1,4 @@
-"""A worker at an Apache Kafka that is locked: let in by TLS, client certificate or SCRAM, and clear when it is not."""
+"""A worker at a secured Apache Kafka: TLS, client certificates and SCRAM, and a clear error for a refused login."""
 
 import asyncio
 import json
@@ -72,7 +72,7 @@ LOCKS = {"tls": tls, "mutual tls": mutual_tls, "scram": scram}
 
 @pytest.mark.parametrize("lock", LOCKS)
 async def test_authorized_worker_consumes_and_publishes(system: System, kafka: SecuredKafka, lock: str) -> None:
-    """A release, its deployment, and a dead letter: all three of its clients' ways."""
+    """A release, its deployment and a dead letter use all three of the worker's clients."""
     builder = ReleaseRecords()
     await system.send([builder.deploy("succeeded", release={**builder.fields}), ReleaseRecords().deploy("started")])
     with system.worker(**LOCKS[lock](kafka)) as worker:
@@ -99,7 +99,7 @@ REFUSED: dict[str, tuple[str, Settings, str]] = {
 
 @pytest.mark.parametrize("name", REFUSED)
 async def test_refused_login_is_one_line(system: System, kafka: SecuredKafka, name: str) -> None:
-    """With exit code 2, without a traceback, and without any password."""
+    """The exit code is 2; the line has no traceback and no password."""
     lock, changes, words = REFUSED[name]
     settings = LOCKS[lock](kafka)
     for key, value in changes.items():
@@ -117,8 +117,8 @@ async def test_refused_login_is_one_line(system: System, kafka: SecuredKafka, na
 
 
 async def test_changed_password_is_read_again_from_its_file(system: System, kafka: SecuredKafka) -> None:
-    """A rotation: the broker has the new one first, the file later, and every connection is made anew between. What the
-    broker refuses is a login, in the log and in /readyz, and no outage; the worker goes on without a restart.
+    """A rotation: the broker gets the new password first, the file later, and every connection is renewed in between.
+    The log and /readyz report a refused login and no outage; the worker goes on without a restart.
     """
     name, builder = f"rotating-{uuid4().hex}", ReleaseRecords()
     kafka.set_password(name, "first-pa55")
@@ -164,7 +164,7 @@ async def test_lasting_refused_login_ends_the_worker_with_one_line(system: Syste
 
 
 async def test_changed_client_certificate_is_read_again(system: System, kafka: SecuredKafka) -> None:
-    """What was a certificate of an authority that nobody trusts is replaced by a good one: the start goes on."""
+    """The start goes on once a trusted client certificate replaces one that the broker does not trust."""
     certificate, key = system.folder / "client.pem", system.folder / "client.key"
     for path, other in ((certificate, "other.pem"), (key, "other.key")):
         shutil.copy(kafka.file(other), path)
@@ -183,7 +183,7 @@ async def test_changed_client_certificate_is_read_again(system: System, kafka: S
 
 @pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
 async def test_revoked_privilege_is_named_until_it_is_granted(system: System, kafka: SecuredKafka, what: str) -> None:
-    """In the log and /readyz; then the worker goes on, and nothing is lost."""
+    """The log and /readyz name the privilege; after the grant the worker goes on and loses no event."""
     kind, name, operation = {
         "input topic": (ResourceType.TOPIC, system.topics.events, AclOperation.READ),
         "group": (ResourceType.GROUP, system.group_id, AclOperation.READ),
@@ -209,7 +209,7 @@ async def test_revoked_privilege_is_named_until_it_is_granted(system: System, ka
 
 @pytest.mark.parametrize("what", ["input topic", "group", "output topic"])
 async def test_check_config_names_a_missing_privilege(system: System, kafka: SecuredKafka, what: str) -> None:
-    """Before the worker starts, and without writing to the topics or joining the group."""
+    """The check runs before the start; it writes to no topic and does not join the group."""
     kind, name, operation, check = {
         "input topic": (ResourceType.TOPIC, system.topics.events, AclOperation.READ, "topics"),
         "group": (ResourceType.GROUP, system.group_id, AclOperation.READ, "group"),

@@ -1,4 +1,4 @@
-"""How a worker begins and ends: patient with what comes up late, clear about what does not, and in order when told."""
+"""Start and stop: the worker waits for late dependencies, reports missing ones, and stops in order on a signal."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
     ids=["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"],
 )
 async def test_signal_ends_the_worker_in_order(system: System, number: signal.Signals, exit_code: int) -> None:
-    """In the middle of a stream: what was begun is finished and what is done is committed; the next worker goes on."""
+    """The signal comes during a stream: the worker finishes and commits its work, and the next worker goes on."""
     day = day_of(3, releases=64)
     await system.send(day.daytime)
     with system.worker("first", RUDDER_CONCURRENCY="1") as worker:  # the stream must outlast the signal
@@ -68,7 +68,7 @@ async def test_signal_ends_the_worker_in_order(system: System, number: signal.Si
 
 @APACHE
 async def test_http_is_served_until_the_drain_is_over(system: System) -> None:
-    """An orchestrator sees a worker that is healthy, and its last metrics can be scraped."""
+    """During the drain an orchestrator sees a healthy worker, and Prometheus scrapes the last metrics."""
     with system.worker(RUDDER_DATABASE_TIMEOUT_SECONDS="30", RUDDER_LOG_LEVEL="info") as worker:
         await worker.ready()
         async with blocked_writes(system.database_url) as blocked:
@@ -86,7 +86,7 @@ async def test_http_is_served_until_the_drain_is_over(system: System) -> None:
 
 @APACHE
 async def test_start_and_stop_are_logged_with_their_fields(system: System) -> None:
-    """What tells one worker from another, without the password of the database; and why the worker stops."""
+    """The lines identify the worker, omit the database's password, and give the cause of the stop."""
     url = make_url(system.database_url).set(password="s3cret").render_as_string(hide_password=False)
     settings = {"RUDDER_DATABASE_URL": url, "RUDDER_KAFKA_CLIENT_ID": "worker-7", "RUDDER_LOG_LEVEL": "info"}
     with system.worker(**settings) as worker:
@@ -111,7 +111,7 @@ async def test_start_and_stop_are_logged_with_their_fields(system: System) -> No
 
 @EMBEDDED
 async def test_idle_worker_ends_at_once(system: System) -> None:
-    """Nothing to finish is no reason to wait; what was done since the last commit is committed."""
+    """An idle worker ends without a delay, and commits what it finished since the last commit."""
     with system.worker(RUDDER_COMMIT_INTERVAL_SECONDS="1000") as worker:
         await worker.ready()
         await system.send(ReleaseRecords().approved())
@@ -127,7 +127,7 @@ async def test_idle_worker_ends_at_once(system: System) -> None:
 
 @EMBEDDED
 async def test_signal_ends_a_worker_that_waits_for_a_broker(system: System) -> None:
-    """For a broker that never comes."""
+    """The broker never becomes available."""
     with system.worker(RUDDER_KAFKA_BOOTSTRAP_SERVERS=f"127.0.0.1:{free_port()}") as worker:
         await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
         assert await worker.status("/livez") == 200
@@ -138,7 +138,7 @@ async def test_signal_ends_a_worker_that_waits_for_a_broker(system: System) -> N
 @EMBEDDED
 @pytest.mark.parametrize("kind", ["postgresql", "sqlite"])
 async def test_unreachable_database_is_one_line(system: System, kind: str) -> None:
-    """Where waiting is not wanted."""
+    """The worker does not wait: its startup timeout is zero."""
     nowhere = {
         "postgresql": f"postgresql+asyncpg://somebody:s3cret@127.0.0.1:{free_port()}/rudder",
         "sqlite": f"sqlite+aiosqlite:///{system.folder / 'missing' / 'rudder.sqlite3'}",
@@ -159,7 +159,7 @@ async def test_unreachable_broker_is_one_line(system: System) -> None:
 
 @EMBEDDED
 async def test_database_without_tables_is_one_line(bare_system: System) -> None:
-    """However patient the worker is: it says which command makes them."""
+    """The start ends at once, whatever its timeout, and names the command that creates the tables."""
     with bare_system.worker() as worker:
         await worker.ended()
         assert_one_clear_line(worker, "rudder-worker migrate")
@@ -167,7 +167,7 @@ async def test_database_without_tables_is_one_line(bare_system: System) -> None:
 
 @EMBEDDED
 async def test_session_timeout_the_broker_refuses_is_one_line(system: System) -> None:
-    """Waiting does not make a setting right."""
+    """The worker does not retry: waiting cannot correct a setting."""
     with system.worker(RUDDER_SESSION_TIMEOUT_SECONDS="0.5", RUDDER_STARTUP_TIMEOUT_SECONDS="3") as worker:
         await worker.ended()
         assert_one_clear_line(worker, "InvalidSessionTimeout")
@@ -186,7 +186,7 @@ async def test_port_in_use_is_one_line(system: System) -> None:
 
 @APACHE
 async def test_database_that_starts_late_is_waited_for(system: System, postgres_server: PostgresServer) -> None:
-    """A cluster starts in any order."""
+    """Servers of a cluster start in any order, so the worker waits."""
     await asyncio.to_thread(postgres_server.stop)
     with system.worker() as worker:
         await worker.until(lambda: "dependency.unavailable" in worker.stderr, what="it waits")
@@ -202,7 +202,7 @@ async def test_database_that_starts_late_is_waited_for(system: System, postgres_
 
 @EMBEDDED
 async def test_migrate_makes_a_database_that_run_accepts(bare_system: System) -> None:
-    """Twice as well as once, up, down and up again."""
+    """`migrate` may run twice, and up again after a downgrade."""
     for number, arguments in enumerate((["migrate"], ["migrate"], ["migrate", "--down", "base"], ["migrate"])):
         folder: Path = bare_system.folder
         with WorkerProcess(

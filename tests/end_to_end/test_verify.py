@@ -1,4 +1,4 @@
-"""`rudder-worker verify` beside a real worker: a sound system passes, and each harm done to it is named where it is."""
+"""`rudder-worker verify` beside a real worker: a correct system has no findings, and each fault has its finding."""
 
 import asyncio
 import re
@@ -39,7 +39,7 @@ ON_SQLITE = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandledRelease:
-    """A deployed release, then at the last offset an event that is rejected; all by one partition."""
+    """A deployed release, then a rejected event at the last offset; all in one partition."""
 
     system: System
     builder: ReleaseRecords
@@ -60,7 +60,7 @@ class HandledRelease:
         )
 
     def activity(self, handled: int, position: int = 0) -> str:
-        """The id of a row of the log: of the event number `handled`, counted from 1."""
+        """The id of the log entry of event number `handled`, counted from 1."""
         event_id = f"{self.builder.release_id}/{handled}"
         return str(activity_id(source="https://ci.example/end-to-end", event_id=event_id, position=position))
 
@@ -82,7 +82,7 @@ def _number(of: int | None) -> int:
 
 
 async def test_day_of_a_correct_system_has_no_findings(system: System) -> None:
-    """Repeats, rejections, redrives and late events and all; nothing is left unchecked, and nothing is written."""
+    """The day has repeats, rejections, redrives and late events; `verify` checks every record and writes nothing."""
     day = day_of(SEED, releases=60)
     await insert_environments(system.database_url, SEED)
     with system.worker() as worker:
@@ -107,7 +107,7 @@ async def test_day_of_a_correct_system_has_no_findings(system: System) -> None:
     ("pair", "killed"), [("embedded+sqlite", False), ("apache+postgresql", True)], indirect=["pair"]
 )
 async def test_running_system_has_no_findings(system: System, killed: bool) -> None:
-    """Looked at again and again while workers work a day off, one after the other; once in the middle of a step."""
+    """`verify` runs while two workers handle a day in succession, once while SIGSTOP holds one during a step."""
     day = day_of(SEED, releases=30)
     await insert_environments(system.database_url, SEED)
     slow = {"RUDDER_CONCURRENCY": "1"}
@@ -130,7 +130,7 @@ async def test_running_system_has_no_findings(system: System, killed: bool) -> N
             assert report["findings"] == []
             uncommitted.append(report["counts"]["uncommitted"])
         if killed:
-            worker.kill()  # what it had under way is written and not published, or published and not committed
+            worker.kill()  # its work in progress is written and not published, or published and not committed
         else:
             assert await worker.stop() == 0
     report = await verify_report(system)
@@ -147,7 +147,7 @@ async def test_running_system_has_no_findings(system: System, killed: bool) -> N
 
 
 def alter(path: Path, *statements: str) -> None:
-    """What somebody does to the database by hand; its guards stand."""
+    """Changes rows by hand, as an operator could; the database's triggers and constraints stay active."""
     with closing(sqlite3.connect(path)) as connection, connection:
         for statement in statements:
             connection.execute(statement)
@@ -156,7 +156,7 @@ def alter(path: Path, *statements: str) -> None:
 
 @ON_SQLITE
 async def test_each_fault_of_the_tables_has_its_finding(system: System) -> None:
-    """One harm at a time, to a copy of the file; nothing else is said than what was done."""
+    """Each fault is made in a copy of the file of its own; `verify` reports this fault and no other."""
     handled = await HandledRelease.on(system)
     release = str(handled.builder.release_id)
     [deployment] = (await system.rows())["release_deployments"]
@@ -208,8 +208,8 @@ _LOG_COLUMNS = (
 
 @ON_SQLITE
 async def test_each_fault_of_the_environments_has_its_finding(system: System) -> None:
-    """Two releases of a component succeeded in one environment, the second later. Whoever sets the pointer of a row to
-    another deployment than the latest is found out; a row that is younger than both is only counted.
+    """Two releases of a component succeeded in one environment, the second later. A pointer to any other deployment
+    than the latest is a finding; a row that is younger than both deployments is only counted.
     """
     first, second = ReleaseRecords(), ReleaseRecords()
     second.component_id, second.count = first.component_id, 60
@@ -259,7 +259,7 @@ def as_sent(message: Message, **changes: Any) -> ToSend:
 
 
 async def publish(system: System, topic: str, records: Iterable[ToSend]) -> list[tuple[int, int]]:
-    """What somebody else publishes there; where it stands."""
+    """Publishes the records as another application would, and returns their (partition, offset) pairs."""
     known = {_place(message) for message in await system.read(topic)}
     await asyncio.to_thread(send, system.bootstrap_servers, topic, list(records))
     return [place for message in await system.read(topic) if (place := _place(message)) not in known]
@@ -275,7 +275,7 @@ def _place(message: Message) -> tuple[int, int]:
 async def test_event_redriven_with_the_right_release_has_no_findings(
     system: System, approved: bool, partition: int
 ) -> None:
-    """Rejected for a release that there is not; an operator mends it, and sends it back under its old id."""
+    """The event was rejected for an unknown release; an operator corrects it and sends it again with its old id."""
     wrong, right = ReleaseRecords(), ReleaseRecords()
     refused, right.count = wrong.deploy("requested"), 60
     before = right.approved() if approved else []
@@ -310,7 +310,7 @@ async def test_each_wrong_output_record_has_its_finding(system: System) -> None:
         (name, str(handled.last_offset - 1).encode() if name == "rudder-offset" else text)
         for name, text in headers_of(letter)
     )
-    assert await publish(system, statuses, [as_sent(first)])  # a mere repeat
+    assert await publish(system, statuses, [as_sent(first)])  # an exact repeat
     [contradictory] = await publish(system, statuses, [changed])
     [invented] = await publish(system, statuses, [as_sent(first, headers=other_id)])
     [of_another] = await publish(system, letters, [as_sent(letter, headers=of_applied)])
@@ -328,7 +328,7 @@ async def test_each_wrong_output_record_has_its_finding(system: System) -> None:
 
 @ON_SQLITE
 async def test_reordered_or_incomplete_status_topic_has_findings(system: System) -> None:
-    """The same events written to a topic anew: two of them changed places, or one left out."""
+    """A copy of the status topic has two events in exchanged order, or lacks one."""
     handled = await HandledRelease.on(system)
     first, second, third = map(as_sent, await system.read(system.topics.deployment_status))
     for kind, records, finding in (
@@ -351,7 +351,7 @@ async def test_reordered_or_incomplete_status_topic_has_findings(system: System)
 
 @ON_SQLITE
 async def test_committed_record_that_was_not_handled_is_lost(system: System) -> None:
-    """As if an operator had set the group's offsets past it."""
+    """An operator may set the group's offsets past a record."""
     handled = await HandledRelease.on(system)
     await system.send([handled.builder.record("activity.recorded", {"activity_type": "X", "activity_data": {}})])
     report = await run_verify(system)
@@ -377,7 +377,7 @@ def skip_to_the_end(system: System) -> None:
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_records_deleted_by_retention_are_counted(system: System) -> None:
-    """Of the input, half of a release; of the outputs, all that there was so far."""
+    """Retention deletes half of a release's input records, and all output records so far."""
     handled = await HandledRelease.on(system)
     topics = system.topics
     await delete_before(system, {topics.events: 4})
@@ -410,7 +410,7 @@ async def delete_before(system: System, offsets: Mapping[str, int]) -> None:
 @ON_SQLITE
 @pytest.mark.parametrize("settings", ["topic", "dead letters", "broker", "tables"])
 async def test_unreadable_topic_or_database_is_one_line(system: System, settings: str) -> None:
-    """Exit code 2, no traceback, and no topic is made by asking for it."""
+    """Exit code 2, no traceback, and the request for a missing topic does not create it."""
     wrong = {
         "topic": {"RUDDER_INPUT_TOPICS": f"{system.topics.events}.none"},
         "dead letters": {"RUDDER_DEAD_LETTER_TOPIC": f"{system.topics.dead_letters}.none"},
@@ -433,7 +433,7 @@ async def test_unreadable_topic_or_database_is_one_line(system: System, settings
 
 @pytest.fixture
 def reader(pair: tuple[str, str], postgres_server: PostgresServer) -> Iterator[URL]:
-    """The database's URL for a login that may connect, whose transactions are read-only, and that has no right yet."""
+    """The database's URL for a login with read-only transactions that may connect and has no privilege yet."""
     url = make_url(pair[1])
     database, name = str(url.database), f"reader_{uuid4().hex}"
     postgres_server.execute(f'CREATE ROLE "{name}" LOGIN')
@@ -447,7 +447,7 @@ def reader(pair: tuple[str, str], postgres_server: PostgresServer) -> Iterator[U
 async def test_verify_needs_no_privilege_but_select(
     system: System, reader: URL, postgres_server: PostgresServer
 ) -> None:
-    """SELECT on the tables that the page names, and on no other; without it, one line says what is missing."""
+    """`verify` needs SELECT on the tables that the page names; without it, one line names the missing privilege."""
     handled = await HandledRelease.on(system)
     asking = replace(system, database_url=reader.render_as_string(hide_password=False))
     with WorkerProcess("verify", settings=asking.settings, folder=system.folder, name="refused") as refused:
@@ -466,7 +466,7 @@ async def test_verify_needs_no_privilege_but_select(
 
 @ON_SQLITE
 async def test_empty_topic_is_a_warning(system: System) -> None:
-    """A wrong topic, or a retention that was too quick, looks like a sound system otherwise."""
+    """Without the warning, a wrong topic or a short retention would look like a correct system."""
     with WorkerProcess("verify", settings=system.settings, folder=system.folder, name="verify") as process:
         assert await process.ended() == 0, process.output()
         assert "rudder-worker: warning: the input topics hold no records" in process.stderr
@@ -474,7 +474,7 @@ async def test_empty_topic_is_a_warning(system: System) -> None:
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_aborted_records_are_ignored(system: System) -> None:
-    """An aborted transaction at the end of the input: its records are not read, nor waited for."""
+    """`verify` neither reads nor waits for the records of an aborted transaction at the end of the input."""
     handled = await HandledRelease.on(system)
     await asyncio.to_thread(publish_and_take_back, system, handled.partition)
     report = await verify_report(system)

@@ -1,4 +1,4 @@
-"""`rudder-worker verify` of a system whose settings were others, or whose records retention has deleted."""
+"""`rudder-worker verify` after a change of settings, or after retention has deleted records."""
 
 import sqlite3
 from contextlib import closing
@@ -18,7 +18,7 @@ SMALL = {"RUDDER_EVENT_BYTES_MAX": "2000"}
 
 
 def long_events(builder: ReleaseRecords) -> list[ToSend]:
-    """One event in each content mode whose value is longer than the small limit allows, and one that repeats."""
+    """One event in each content mode whose value exceeds the small limit, and a repeat of one."""
     comment = {"comment": "x" * 3_000}
     events = [builder.record("deployment.started", {"environment_id": "e", **comment}, form="structured")]
     events.append(builder.record("deployment.succeeded", {"environment_id": "e", **comment}, form="binary"))
@@ -26,7 +26,7 @@ def long_events(builder: ReleaseRecords) -> list[ToSend]:
 
 
 async def work(system: System, **settings: str) -> None:
-    """Until all is committed."""
+    """Runs a worker until all is committed."""
     with system.worker(**settings) as worker:
         await system.caught_up(worker)
         assert await worker.stop() == 0
@@ -59,7 +59,7 @@ async def test_event_accepted_under_a_larger_limit_is_no_finding(system: System)
 
 @ON_SQLITE
 async def test_event_reread_under_a_larger_limit_is_no_finding(system: System) -> None:
-    """Its first reading left a rejection and a dead letter, its second an effect."""
+    """The first decision left a rejection and a dead letter; the second one applied the event."""
     builder = ReleaseRecords()
     await system.send([*builder.approved(), *long_events(builder)])
     await work(system, **SMALL)
@@ -71,7 +71,7 @@ async def test_event_reread_under_a_larger_limit_is_no_finding(system: System) -
 
 @ON_SQLITE
 async def test_rejection_within_its_own_limit_is_a_finding(system: System) -> None:
-    """A worker that rejects what is within the limit that it names is at fault."""
+    """A rejection of a record within the limit that the rejection names is a fault of the worker."""
     builder = ReleaseRecords()
     await system.send([*builder.approved(), *long_events(builder)[:1]])
     await work(system, **SMALL)
@@ -82,7 +82,7 @@ async def test_rejection_within_its_own_limit_is_a_finding(system: System) -> No
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 async def test_records_deleted_unread_are_reported(system: System) -> None:
-    """What was deleted beyond the commit is lost; later, when the commit has passed it, the gap in the rows is told."""
+    """Records deleted after the committed offset are lost; once the commit passes them, `verify` counts the gap."""
     builder = ReleaseRecords()
     await system.send(builder.approved())
     await work(system)
@@ -114,7 +114,7 @@ async def test_tombstones_are_counted_and_no_finding(system: System) -> None:
 @ON_SQLITE
 @pytest.mark.parametrize(("then", "now"), [("1", "0"), ("0", "1")], ids=["rejected then", "accepted then"])
 async def test_future_event_is_decided_by_the_limit_of_its_time(system: System, then: str, now: str) -> None:
-    """Its time is after the record's timestamp, by more than the one limit allows."""
+    """The event's time is after the record's timestamp by more than one of the two limits."""
     builder, name = ReleaseRecords(), "RUDDER_EVENT_AHEAD_MAX_SECONDS"
     early = int(MOMENT.timestamp() * 1000) - 3_600_000
     ahead = replace(builder.deploy("started"), timestamp_ms=early)
