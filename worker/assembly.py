@@ -2,13 +2,16 @@
 
 import platform
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
+from schemas.record import Record
+from worker.db.action_log import SqlActionLog
 from worker.db.engine import masked, require_driver
 from worker.db.operators_database import OperatorsDatabase
 from worker.db.store import SqlStore
@@ -26,10 +29,14 @@ from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.pipeline.outgoing import OutgoingRecords, Topics
-from worker.pipeline.retry import RetryPolicy
-from worker.ports import Clock, Publisher, Store, Tracer
+from worker.pipeline.publish import PublishStep
+from worker.pipeline.retry import Retries, RetryPolicy
+from worker.pipeline.transaction import read
+from worker.ports import Clock, Decider, Publisher, Store, Tracer
+from worker.replay.execution import CountingPublisher, Handling, NoRecords
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
+from worker.rules.message import Message
 from worker.service.broker_monitor import BrokerMonitor
 from worker.service.clock import SystemClock
 from worker.service.connection_check import Check
@@ -141,6 +148,68 @@ def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: 
     )
 
 
+def action_log(settings: Settings) -> SqlActionLog:
+    """Raises ConfigurationError as `SqlActionLog.open`."""
+    return SqlActionLog.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def decider(settings: Settings) -> Decider:
+    """The rules, with the operator's allowed sources. Raises ConfigurationError if these cannot be read."""
+    return partial(decide, sources=allowed_sources(settings.sources_file))
+
+
+def reader(settings: Settings) -> Callable[[Record], Message]:
+    """Decodes a record as the worker does."""
+    return partial(
+        read, event_bytes_max=settings.event_bytes_max, event_ahead_max_seconds=settings.event_ahead_max_seconds
+    )
+
+
+def replay_handling(
+    settings: Settings, database: Store, producer: Publisher | None, *, publish_to: str | None = None
+) -> Handling:
+    """The handling of a replay. `producer`: None publishes nothing. `publish_to`: the topic of all records."""
+    clock, metrics, policy, tracer = SystemClock(), Metrics(), _retry_policy(settings), NoTracing()
+    counted = CountingPublisher(producer)
+    outgoing = _outgoing(settings)
+    if publish_to is not None:
+        topics = Topics(deployment_status=publish_to, release_status=publish_to, dead_letters=publish_to)
+        outgoing = replace(outgoing, topics=topics)
+    if producer is None:
+        outgoing = NoRecords(
+            topics=outgoing.topics, content_mode=outgoing.content_mode, source=outgoing.source, worker=outgoing.worker
+        )
+    monitors = _monitors(settings, database, counted, clock=clock, metrics=metrics)
+    return Handling(
+        read=reader(settings),
+        delivery=Delivery(
+            store=database,
+            publisher=counted,
+            outgoing=outgoing,
+            policy=policy,
+            monitors=monitors,
+            breaker=Breaker(events=0, rejected_share_max=0.0),
+            decider=decider(settings),
+            tracer=tracer,
+            clock=clock,
+            metrics=metrics,
+        ),
+        publish_step=PublishStep(
+            publisher=counted,
+            outgoing=outgoing,
+            retries=Retries(policy, clock=clock, metrics=metrics),
+            monitor=monitors.broker,
+            attempts_max=policy.attempts_max,
+            tracer=tracer,
+        ),
+        publisher=counted,
+        monitors=monitors,
+        concurrency=settings.concurrency,
+    )
+
+
 LAST_SERVICES = ("http",)
 """Services that stop after the others: metrics are served until the end of the drain."""
 
@@ -164,7 +233,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         policy=_retry_policy(settings),
         monitors=monitors,
         breaker=breaker,
-        decider=partial(decide, sources=allowed_sources(settings.sources_file)),
+        decider=decider(settings),
         tracer=_tracer(settings),
         clock=clock,
         metrics=metrics,

@@ -2,21 +2,44 @@
 
 import json
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from worker.db.dialect import Dialect, translating
+from worker.db.engine import open_engine
 from worker.db.models import OperatorAction
 from worker.operator_actions import DETAIL_CHARS_MAX, Action, Progress
 
 
 class SqlActionLog:
-    """On the engine of its caller."""
+    """On the engine of its caller, or opened by `open`; then its caller closes it."""
 
     def __init__(self, engine: AsyncEngine, dialect: Dialect) -> None:
         self._engine = engine
         self._dialect = dialect
+
+    @classmethod
+    def open(cls, url: str, *, timeout_seconds: float) -> "SqlActionLog":
+        """Nothing is connected to yet. Raises ConfigurationError as `worker.db.engine.open_engine`."""
+        return cls(*open_engine(url, timeout_seconds=timeout_seconds))
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+    async def last(self, command: str) -> tuple[dict[str, Any], str | None] | None:
+        """The arguments and the result of the command's last action; None: there is none. Raises Unavailable."""
+        query = (
+            select(OperatorAction.arguments, OperatorAction.result)
+            .where(OperatorAction.command == command)
+            .order_by(OperatorAction.started_at.desc())
+            .limit(1)
+        )
+        with translating(self._dialect):
+            async with self._engine.connect() as connection:
+                row = (await connection.execute(query)).one_or_none()
+        return None if row is None else (json.loads(row.arguments), row.result)
 
     async def begin(self, action: Action) -> None:
         row = insert(OperatorAction).values(

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
@@ -21,7 +22,7 @@ from worker.db.dialect import READ_ONLY, Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.models import Base
 from worker.db.pointers import listing
-from worker.db.revisions import require_current
+from worker.db.revisions import current_revision, require_current
 from worker.db.row_decoder import Reader, activity, rejection
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
@@ -56,6 +57,14 @@ _LOOKS_MAX = 10
 """How often a release is read that changes each time."""
 
 
+class Content(Enum):
+    """What a database has of the worker: no tables, tables of any revision without a row, or rows."""
+
+    NO_TABLES = auto()
+    NO_ROWS = auto()
+    ROWS = auto()
+
+
 class SqlTableReader:
     """`worker.verify.verification.TableReader`. Opened by `open`; its caller closes it."""
 
@@ -80,6 +89,21 @@ class SqlTableReader:
         """
         async with self._connected() as connection:
             await require_current(connection)
+
+    async def content(self) -> "Content":
+        """What the database has, whether it is migrated or not.
+
+        Raises:
+            Unavailable: the database does not answer.
+        """
+        async with self._connected() as connection:
+            revision = await current_revision(connection)
+            if revision is None:
+                return Content.NO_TABLES
+            for table in (_RELEASES, _REJECTIONS):
+                if (await connection.execute(select(table.c.id).limit(1))).first() is not None:
+                    return Content.ROWS
+        return Content.NO_ROWS
 
     async def identity(self) -> UUID:
         """The id of this database, which a copy of it keeps.
@@ -112,6 +136,17 @@ class SqlTableReader:
         """The first activities of these events, by id."""
         columns = [_LOG.c[name] for name in ACTIVITY_READ]
         return {row.id: _activity(row) for row in await self._by_ids(event_ids, columns, _LOG.c.id)}
+
+    async def activity_types(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The types of the activities with these ids."""
+        columns = [_LOG.c.id, _LOG.c.activity_type]
+        return {row.id: row.activity_type for row in await self._by_ids(ids, columns, _LOG.c.id)}
+
+    async def deployed(self, ids: Sequence[UUID]) -> dict[UUID, tuple[UUID, datetime | None]]:
+        """The release and `deployed_at` of these deployments."""
+        table = _DEPLOYMENTS.c
+        rows = await self._by_ids(ids, [table.id, table.release_mgt_id, table.deployed_at], table.id)
+        return {row.id: (row.release_mgt_id, row.deployed_at) for row in rows}
 
     async def same_number(self, release_date: date, release_number: int, component_id: UUID) -> dict[UUID, str]:
         """The releases with this date, number and component, and the deployment track of each."""

@@ -1,8 +1,9 @@
 """Topics, whole or in part, read by a client that belongs to no group and writes nothing."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+import heapq
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import structlog
@@ -172,15 +173,38 @@ class KafkaTopicReader:
         """The records that still exist of each partition, with an offset in its range, each partition's in order.
         Offsets behind the log end, and partitions that do not exist, have none.
         """
+        async for record in self._read(await self._existing(ranges)):
+            yield record
+
+    async def records_by_time(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
+        """As `records_between`, across partitions in the order of the timestamps. The same ranges give the same order.
+        A fetch of each partition is in memory.
+        """
+        waiting: dict[TopicPartition, deque[Record]] = {}
+        heap: list[tuple[int, TopicPartition]] = []  # of each partition the first waiting record
+        async for batches, open_partitions in self._batches(
+            await self._existing(ranges), wanted=lambda open_: [one for one in open_ if not waiting.get(one)]
+        ):
+            for partition, batch in batches.items():
+                queue = waiting.setdefault(partition, deque())
+                if batch and not queue:
+                    heapq.heappush(heap, (batch[0].timestamp_ms, partition))
+                queue.extend(batch)
+            while heap and all(waiting.get(one) for one in open_partitions):
+                _, partition = heapq.heappop(heap)
+                queue = waiting[partition]
+                yield queue.popleft()
+                if queue:
+                    heapq.heappush(heap, (queue[0].timestamp_ms, partition))
+
+    async def _existing(self, ranges: Mapping[Partition, range]) -> Mapping[Partition, range]:
         topics = sorted({partition.topic for partition in ranges})
         begins, ends = await self.begins(topics), await self.ends(topics)
-        there = {
+        return {
             partition: range(max(offsets.start, begins[partition]), min(offsets.stop, ends[partition]))
             for partition, offsets in ranges.items()
             if partition in begins and partition in ends
         }
-        async for record in self._read(there):
-            yield record
 
     async def _read(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
         partitions = sorted(partition for partition, offsets in ranges.items() if offsets)
@@ -190,38 +214,55 @@ class KafkaTopicReader:
                 yield record
 
     async def _together(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
+        async for batches, _ in self._batches(ranges, wanted=list):
+            for batch in batches.values():
+                for record in batch:
+                    yield record
+
+    async def _batches(
+        self,
+        ranges: Mapping[Partition, range],
+        *,
+        wanted: Callable[[Collection[TopicPartition]], list[TopicPartition]],
+    ) -> AsyncIterator[tuple[Mapping[TopicPartition, Sequence[Record]], Collection[TopicPartition]]]:
+        """Records by partition, and the partitions that have not been read to their end. `wanted`: which of these to
+        poll next.
+        """
         consumer = self._of_consumer()
-        open_ends = {TopicPartition(*partition): offsets.stop for partition, offsets in ranges.items()}
+        open_ends = {TopicPartition(*partition): offsets.stop for partition, offsets in ranges.items() if offsets}
         with self._translated("records"):
             consumer.assign(list(open_ends))
-            for partition, offsets in ranges.items():
-                consumer.seek(TopicPartition(*partition), offsets.start)
+            for partition in open_ends:
+                consumer.seek(partition, ranges[Partition(*partition)].start)
         loop = asyncio.get_running_loop()
         heard_at_seconds = loop.time()
         while open_ends:
+            polled = wanted(open_ends)
             with self._translated("records"):
                 record_batches.begin_poll()
                 try:
-                    batches = await consumer.getmany(*open_ends, timeout_ms=_POLL_TIMEOUT_MS, max_records=_RECORDS_MAX)
+                    batches = await consumer.getmany(*polled, timeout_ms=_POLL_TIMEOUT_MS, max_records=_RECORDS_MAX)
                 except CorruptRecordException:
                     continue  # fetched again; if that does not help, its records are handed out as unreadable
                 if batches:
                     heard_at_seconds = loop.time()
-                for partition in list(open_ends):
+                for partition in polled:
                     # The position, not the last record: a transaction's marker may stand at the end.
                     if await consumer.position(partition) >= open_ends[partition]:
                         del open_ends[partition]
                         consumer.pause(partition)
-            for partition, batch in batches.items():
-                offsets = ranges[Partition(*partition)]
-                for record in batch:
-                    if record.offset in offsets:
-                        yield record_of(record)
-            if loop.time() - heard_at_seconds > self._silence_seconds:
+            found = {
+                partition: [record_of(record) for record in batch if record.offset in ranges[Partition(*partition)]]
+                for partition, batch in batches.items()
+            }
+            if open_ends and loop.time() - heard_at_seconds > self._silence_seconds:
                 topics = ", ".join(sorted({partition.topic for partition in open_ends}))
                 raise Unavailable(
                     f"no record of {topics} came for {self._silence_seconds:.0f} s, before the end was reached"
                 )
+            polled_at_seconds = loop.time()
+            yield found, open_ends.keys()
+            heard_at_seconds += loop.time() - polled_at_seconds  # a slow caller is no silence
 
     async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Of all topics, as a request that names one could create it."""
