@@ -15,11 +15,16 @@ from worker.service import log_setup
 from worker.settings import Settings, load
 
 if TYPE_CHECKING:
+    from worker.verify.databases import Comparison
     from worker.verify.verification import Report
 
 
 def verify(
     context: typer.Context,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Compare this database with RUDDER_DATABASE_URL instead, cell by cell."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     findings_max: Annotated[int, typer.Option(min=0, help="List at most this many findings; all are counted.")] = 100,
     scratch: Annotated[
@@ -27,7 +32,7 @@ def verify(
         typer.Option(help="Folder for a temporary file of about 3 KB per event. Default: the system's."),
     ] = None,
 ) -> None:
-    """Compare the input topics, the tables, the status topics and the dead letters.
+    """Compare the input topics, the tables, the status topics and the dead letters; or two databases.
 
     Workers may run meanwhile. Findings are lost, doubled, invented, out of order or contradictory; with any, the exit
     code is 1. Needs read access only and joins no group. Rows from before a topic was deleted and created again are
@@ -39,6 +44,9 @@ def verify(
         warn_of_unknown_names()
         if scratch is not None and not scratch.is_dir():
             raise ConfigurationError(f"--scratch: {scratch} is not a folder; create it or name another")
+        if against is not None:
+            _compare(settings, against, findings_max, as_json=as_json)
+            return
         report = asyncio.run(_verified(settings, findings_max, scratch))
         if as_json:
             print(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
@@ -86,3 +94,46 @@ def _print(report: "Report") -> None:
     for kind in Kind:
         if findings.by_kind[kind]:
             print(f"{findings.by_kind[kind]:>12,} {kind}: {kind.meaning}")
+
+
+def _compare(settings: Settings, against: str, differences_max: int, *, as_json: bool) -> None:
+    from worker.verify.databases import COUNTS, EXPLANATIONS
+
+    comparison = asyncio.run(_compared(settings, against, differences_max))
+    if as_json:
+        print(json.dumps(comparison.as_json(), ensure_ascii=False, indent=2))
+    else:
+        for difference in comparison.kept:
+            print(difference.line())
+        if (unlisted := comparison.total - len(comparison.kept)) > 0:
+            print(f"… and {unlisted} more; list them with --findings-max {comparison.total}")
+        for name, meaning in COUNTS.items():
+            print(f"{comparison.counts[name]:>12,} {meaning}")
+        print(f"{comparison.total:>12,} differences")
+        for (table, side), count in sorted(comparison.by_table.items()):
+            print(f"{count:>12,} {table}: {side}")
+        if comparison.total:
+            print("What differs without a fault:")
+            for line in EXPLANATIONS:
+                print(f"- {line}")
+    if comparison.total:
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+async def _compared(settings: Settings, against: str, differences_max: int) -> "Comparison":
+    from pydantic import SecretStr
+
+    from worker.assembly import table_reader
+    from worker.verify.databases import compare
+
+    here = table_reader(settings)
+    try:
+        there = table_reader(settings.model_copy(update={"database_url": SecretStr(against)}))
+    except ConfigurationError as error:
+        raise ConfigurationError(str(error).replace("RUDDER_DATABASE_URL", "--against")) from error
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(here.close)
+        closing.push_async_callback(there.close)
+        await here.check()
+        await there.check()
+        return await compare(here, there, differences_max=differences_max)
