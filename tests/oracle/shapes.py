@@ -1,4 +1,4 @@
-"""What `data` must look like, event type by event type; and the members it has once its defaults are filled in.
+"""The shape of `data` for each event type, and its members once the defaults are filled in.
 
 A checker takes a value and gives the JSON pointers, relative to that value, of all that is wrong with it: `[""]` is
 the value itself. Tolerant reader: unknown fields in input data are ignored.
@@ -24,7 +24,7 @@ OWN_ACTIVITY_TYPES = {"RELEASE_CREATED", "RELEASE_STATUS_CHANGED", "DEPLOYMENT_S
 
 @dataclass(frozen=True)
 class Member:
-    """One member of an object: `null` says whether null may stand for a value that is left out."""
+    """One member of an object. `null`: whether null is allowed, with the meaning of an omitted member."""
 
     check: Checker
     required: bool = False
@@ -33,7 +33,7 @@ class Member:
 
 
 def text(value: Any) -> list[str]:
-    """Any text that a database can hold: NUL is none."""
+    """Any text that a database can hold, that is, without NUL."""
     return [] if isinstance(value, str) and "\0" not in value else [""]
 
 
@@ -64,12 +64,12 @@ def integer(low: int, high: int) -> Checker:
 
 
 def json_object(value: Any) -> list[str]:
-    """`{}`: whatever an object holds, but for text that a database cannot."""
+    """`{}`: an object with any members, but without text that a database cannot hold."""
     return _unstorable(value) if isinstance(value, dict) else [""]
 
 
 def activity_type(value: Any) -> list[str]:
-    """`activity_type` of the worker's own entries: nobody else writes one of those, in whatever disguise."""
+    """An event may not use an `activity_type` of the worker's own entries, nor a text that collides with one."""
     forged = isinstance(value, str) and confusable_key(value) in map(confusable_key, OWN_ACTIVITY_TYPES)
     return [""] if name(value) or forged else []
 
@@ -165,12 +165,12 @@ def errors(event_type: str, data: Any) -> list[str]:
     wrong = [f"/data{pointer}" for pointer in object_of(members_of(event_type))(data)]
     if wrong or event_type != status_machines.ACTIVITY_RECORDED or data.get("environment_id") is not None:
         return wrong
-    # A revision or an attempt is of an environment: without one they say nothing.
+    # A revision or an attempt belongs to an environment and has no meaning without one.
     return [f"/data/{key}" for key in ("config_revision", "attempt") if data.get(key) is not None]
 
 
 def filled(members: dict[str, Member], data: dict[str, Any]) -> dict[str, Any]:
-    """What is known of `data`, ids lower-case, with the defaults of what was left out."""
+    """The known members of `data`, ids lower-case, with the defaults of omitted members."""
     known = {key: data.get(key, member.default) for key, member in members.items()}
     for key in ("release_id", "project_id", "component_id"):
         if key in known:

@@ -1,4 +1,4 @@
-"""One worker's way to the outside: its store, its publisher, its member of the group and its clock."""
+"""The ports of one worker: its store, its publisher, its group member and its clock."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Transaction:
-    """`worker.ports.UnitOfWork`, answered when the test says. What only reads ends with a question, too."""
+    """`worker.ports.UnitOfWork`, answered when the test decides; so is a transaction that only reads."""
 
     def __init__(self, outside: Outside, ask: Callable[..., Awaitable[tuple[None, ...]]], message: Message) -> None:
         self._outside = outside
@@ -51,8 +51,8 @@ class Transaction:
 
 
 class Edges(SystemClock):
-    """`worker.ports.Store`, `Publisher`, `Source` and `Clock`, all four. Public, beside them, is what the group knows
-    of this member, and what this member believes.
+    """`worker.ports.Store`, `Publisher`, `Source` and `Clock`. Further public attributes are the group's state of this
+    member, and the member's own state.
     """
 
     def __init__(self, outside: Outside, ledger: Ledger, bounds: Bounds) -> None:
@@ -62,18 +62,18 @@ class Edges(SystemClock):
         self._callbacks: tuple[OnRebalance, OnRebalance] | None = None
         self.questions: list[Question[Any]] = []
         self.held: dict[Partition, Holding] = {}
-        self.untold: list[Partition] = []  # held, and the worker does not know
-        self.fenced = False  # nothing is held any more, and this member does not know
+        self.untold: list[Partition] = []  # held, but without an assignment callback yet
+        self.fenced = False  # the group has revoked all partitions; the member has no callback yet
         self.rebalance: asyncio.Task[None] | None = None
         self.stop_asked_seconds: float | None = None
-        self.stopping_since_seconds: float | None = None  # or since it was thawed, like the next two
+        self.stopping_since_seconds: float | None = None  # or since the thaw, as for the next two
         self.quiet_since_seconds: float | None = None
         self.revoking_since_seconds: float | None = None
         self._committing: list[frozenset[Partition]] = []  # the partitions of each commit that is under way
 
     @property
     def joined(self) -> bool:
-        """Whether the group may change what it has: nothing else is changing there, and it does not leave."""
+        """Whether the group may change its partitions: no other rebalance runs, and the member does not leave."""
         busy = self.fenced or self.rebalance is not None or self.stopping_since_seconds is not None
         return self._callbacks is not None and not busy
 
@@ -86,7 +86,7 @@ class Edges(SystemClock):
         ready: Callable[[], bool] = lambda: True,
         timeout_seconds: float | None = None,
     ) -> tuple[T, ...]:
-        """The answer; nothing after the timeout. An answer that is there when the time is up counts: it was given."""
+        """The answer, or an empty tuple after the timeout. An answer given at the very end of the timeout counts."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         question = Question(kind, answer, future, message, ready)
         self.questions.append(question)
@@ -126,7 +126,7 @@ class Edges(SystemClock):
         return 0.5
 
     async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
-        """As the system's; the loop's time is the test's."""
+        """Like the system clock's wait; the test sets the loop's time."""
         with self._ledger.active("pause"):
             return await super().wait(event, timeout_seconds=timeout_seconds)
 
@@ -153,7 +153,7 @@ class Edges(SystemClock):
             )
         finally:
             self.quiet_since_seconds = self._outside.now_seconds
-        # What was fetched of a partition, and not taken before it was revoked, is forgotten.
+        # Records that were fetched and not taken before the revocation of their partition are dropped.
         return [
             self._ledger.deliver(holding, logged)
             for records in fetched
@@ -170,7 +170,7 @@ class Edges(SystemClock):
     def _fetch(
         self, records_max: int, paused: AbstractSet[Partition], fault: str | None, which: int
     ) -> list[tuple[Holding, Logged]]:
-        """Some of what is left: whole partitions at a time, beginning with any of them, as a broker does."""
+        """Some of the remaining records: one partition after the other, beginning with any, as a broker does."""
         if fault is not None:
             raise Unavailable("down")
         holdings = list(self.held.values())
@@ -184,7 +184,7 @@ class Edges(SystemClock):
         return fetched
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
-        """No more and no less than what is done, of no partition that this member does not believe to have."""
+        """Checks that the offsets are those of the finished records, in partitions that this member holds."""
         began_seconds, held = self._outside.now_seconds, dict(self.held)
         for partition, offset in offsets.items():
             holding = held.get(partition)
@@ -200,7 +200,7 @@ class Edges(SystemClock):
             )
         finally:
             self._committing.pop()
-            if self.quiet_since_seconds is not None:  # an edge's own time, bounded by itself, is not the worker's
+            if self.quiet_since_seconds is not None:  # the duration of the commit is bounded by its own timeout
                 self.quiet_since_seconds += self._outside.now_seconds - began_seconds
         if not answered:
             raise Unavailable("no answer")
@@ -215,7 +215,7 @@ class Edges(SystemClock):
                 self._ledger.check_given_up(holding)
         self.release()
 
-    # --- what the group does to it
+    # --- rebalances by the group
 
     async def assigned(self) -> None:
         assert self._callbacks is not None
@@ -223,7 +223,7 @@ class Edges(SystemClock):
         await self._callbacks[0](partitions)
 
     async def revoked(self, partitions: Sequence[Partition], *, rejoins: bool) -> None:
-        """Nobody else gets them before this returns, unless the group does not wait."""
+        """The group assigns the partitions to another member after this returns, unless it has fenced this one."""
         assert self._callbacks is not None
         began_seconds = self.revoking_since_seconds = self._outside.now_seconds
         for partition in partitions:
@@ -241,13 +241,13 @@ class Edges(SystemClock):
             self.fenced = False
 
     def release(self) -> None:
-        """Give back whatever it has."""
+        """Release all partitions."""
         for holding in self.held.values():
             self._outside.release(holding)
         self.held.clear()
 
     def _in_time(self, began_seconds: float) -> bool:
-        """Added as the timer adds it: the difference of two floating-point times may fall short of what was added."""
+        """Adds as the timer does: the difference of two floating-point times may be less than the added duration."""
         return self._outside.now_seconds < began_seconds + self._bounds.drain_timeout_seconds
 
 

@@ -1,6 +1,6 @@
-"""One worker process: a real consumer with its lanes, tracker and deliveries, on an event loop of its own.
+"""One worker process: a real consumer with its executor, tracker and deliveries, on an event loop of its own.
 
-It can stall while its partitions go elsewhere, it can be thrown out of the group, and it can crash.
+It can stall while other members get its partitions, the group can remove it, and it can crash.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ PUBLICATIONS = OutgoingRecords(
 
 
 class Member:
-    """Lives until it is stopped, crashes, or fails: then `turn` raises what it failed with."""
+    """Runs until it stops, crashes or fails; after a failure `turn` raises the error."""
 
     def __init__(self, outside: Outside, bounds: Bounds, broken: list[str]) -> None:
         self.loop = SteppedLoop(lambda: outside.now_seconds)
@@ -87,7 +87,7 @@ class Member:
             self.edges.stop_asked_seconds = self.edges.stopping_since_seconds = self._outside.now_seconds
 
     def turn(self) -> bool:
-        """Let it go as far as it can; whether it lives on."""
+        """Run until no task can continue; return whether the member still runs."""
         self.loop.settle()
         rebalance = self.edges.rebalance
         if rebalance is not None and rebalance.done():
@@ -105,9 +105,9 @@ class Member:
         return False
 
     def _check_alive(self) -> None:
-        """Whatever is stuck, it polls, gives up what it must, and stops."""
+        """The member polls, gives up revoked partitions and stops in time, even if a request hangs."""
         edges, bounds = self.edges, self._bounds
-        giving_up_seconds = bounds.drain_timeout_seconds + 2 * COMMIT_TIMEOUT_SECONDS  # one may be under way
+        giving_up_seconds = bounds.drain_timeout_seconds + 2 * COMMIT_TIMEOUT_SECONDS  # one commit may be under way
         assert self._seconds_since(edges.revoking_since_seconds) <= giving_up_seconds, "holds up the group"
         last_round_seconds = bounds.poll_timeout_seconds * 2 + COMMIT_TIMEOUT_SECONDS
         stopping_seconds = self._seconds_since(edges.stopping_since_seconds)
@@ -120,10 +120,10 @@ class Member:
     def _seconds_since(self, since_seconds: float | None) -> float:
         return 0.0 if since_seconds is None else self._outside.now_seconds - since_seconds
 
-    # --- what happens to it
+    # --- the steps of a plan
 
     def can(self, what: str) -> bool:
-        """Whether it can happen now, and would change anything."""
+        """Whether the step is possible now and would change anything."""
         edges = self.edges
         match what:
             case "take":
@@ -143,13 +143,13 @@ class Member:
         return True
 
     def take(self, which: int) -> None:
-        """In order: some of its partitions, or all."""
+        """An orderly revocation of some of its partitions, or of all."""
         held = list(self.edges.held)
         some = [partition for n, partition in enumerate(held) if which >> n & 1]
         self._rebalance(self.edges.revoked(some or held, rejoins=False))
 
     def fence(self) -> None:
-        """All of them, without asking, and without its knowing: it was silent for too long."""
+        """The group revokes all partitions without a callback: the member was silent past the session timeout."""
         self.edges.fenced = True
         for holding in self.edges.held.values():
             self._outside.release(holding)
@@ -159,7 +159,7 @@ class Member:
         self.edges.untold.append(partition)
 
     def tell(self) -> None:
-        """What it does not know yet."""
+        """Deliver the outstanding rebalance callback."""
         if self.edges.fenced:
             self.edges.untold.clear()
             self._rebalance(self.edges.revoked(list(self.edges.held), rejoins=True))
@@ -167,7 +167,7 @@ class Member:
             self._rebalance(self.edges.assigned())
 
     def rewind(self, which: int) -> None:
-        """One of its partitions begins again: the topic was cut, or made anew."""
+        """One of its partitions begins again: the topic was truncated or created again."""
         holdings = [holding for holding in self.edges.held.values() if not holding.ending]
         holdings[which % len(holdings)].position = 0
 
@@ -191,13 +191,13 @@ class Member:
         self.end()
 
     def end(self) -> None:
-        """Cancel all that it does."""
+        """Cancel all of its tasks."""
         errors = self.loop.end()
         assert not errors, errors
 
 
 class _Monitor(DependencyMonitor):
-    """The ledger is told of a delivery that waits for a dependency."""
+    """Records in the ledger that a delivery waits for a dependency."""
 
     def __init__(self, name: str, edges: Edges, ledger: Ledger, metrics: Metrics) -> None:
         backoff = Backoff(initial_seconds=0.1, max_seconds=1.0)

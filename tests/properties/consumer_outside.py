@@ -1,7 +1,7 @@
-"""What outlives every worker, in memory: a database, output topics, a consumer group.
+"""The parts that outlive every worker, in memory: a database, output topics, a consumer group.
 
-Each answers when, and as, the test says; what an answer does is done when it is given, whether or not the worker is
-there to hear it.
+The test decides when and how each request is answered. A request takes effect with its answer, also if the worker no
+longer waits for it.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from worker.rules.state import Changes, State
 
 
 class Bug(Exception):
-    """A fault of the worker's own: none of the errors that a port may raise."""
+    """A fault of the worker itself: an error that no port may raise."""
 
 
 PUBLISHING_FAULTS_MIN = 3
-"""So often is publishing attempted that fails for a reason of its own."""
+"""The attempts at publishing a record that fails for a reason of its own."""
 
 ANSWERED = (Unavailable, Conflict, Unprocessable, PartitionsLost, Bug)
 FAULTS: Mapping[str, tuple[str, ...]] = {
@@ -42,8 +42,8 @@ T = TypeVar("T")
 
 @dataclass(slots=True, eq=False)
 class Question(Generic[T]):
-    """What a worker asks, until it is answered. `answer` takes a fault, if there is to be one, and a number that makes
-    its choices; `ready` says whether there can be an answer yet.
+    """A worker's request without an answer yet. `answer` takes a fault or None, and a number that makes its choices.
+    `ready`: whether the test can answer it now.
     """
 
     kind: str
@@ -61,30 +61,30 @@ class Question(Generic[T]):
             result = self.answer(fault, which)
         except ANSWERED as error:
             self.future.set_exception(error)
-            self.future.exception()  # seen, even if who asked is gone
+            self.future.exception()  # retrieved here, since the waiting task may be gone
         else:
             self.future.set_result(result)
 
 
 @dataclass(slots=True)
 class Outside:
-    """All that outlives a worker."""
+    """The database, the output topics and the group."""
 
     logs: Mapping[Partition, Sequence[Logged]]
     now_seconds: float = 1000.0
     rows: Rows = field(default_factory=Rows)
-    causes: dict[str, Logged] = field(default_factory=dict)  # what is to be published: its id, and for which record
+    causes: dict[str, Logged] = field(default_factory=dict)  # the ids of records to publish, each with its input record
     written: dict[str, None] = field(default_factory=dict)
     acknowledged: set[str] = field(default_factory=set)
-    faults: Counter[str] = field(default_factory=Counter)  # of publishing, by the id of what was published first
-    at_fault: set[UUID] = field(default_factory=set)  # messages that met more than an outage
+    faults: Counter[str] = field(default_factory=Counter)  # of publishing, by the id of the first record of the batch
+    at_fault: set[UUID] = field(default_factory=set)  # messages that met another fault than an outage
     committed: dict[Partition, int] = field(default_factory=dict)
     owners: dict[Partition, Holding] = field(default_factory=dict)
 
     # --- the database
 
     def write(self, message: Message, state: State, changes: Changes | None, fault: str | None) -> None:
-        """`changes`: None where the message changes nothing."""
+        """`changes`: None if the message changes nothing."""
         if fault == "down":
             raise Unavailable("down")
         own_faults = {"conflict": Conflict("a race"), "refused": Unprocessable("refused"), "bug": Bug("a bug")}
@@ -100,7 +100,7 @@ class Outside:
             raise Unavailable("written, perhaps")
 
     def _take_effect(self, message: Message, changes: Changes) -> None:
-        """Everything of the same release or identity that stands before it in its partition had its effect first."""
+        """Checks that earlier records of its partition with the same release or identity took effect before it."""
         record = message.record
         log = self.logs[Partition(record.topic, record.partition)]
         (logged,) = (one for one in log if one.record.offset == record.offset)
@@ -117,7 +117,7 @@ class Outside:
         return (message.id in self.rows.activities) != (message.id in self.rows.rejections)
 
     def owed(self, message: Message) -> list[str]:
-        """The ids of what a known event publishes, by which subscribers deduplicate."""
+        """The ids of the records that a known event publishes; subscribers deduplicate by them."""
         state = self.rows.load(message)
         if state.activities:
             return [str(activity.id) for activity in state.activities if "change" in data_of(activity)]
@@ -145,7 +145,7 @@ class Outside:
         self.acknowledged.update(names)
 
     def _replaced(self, outgoing_record: OutgoingRecord) -> list[str]:
-        """What is published no more, because a dead letter says that it cannot be."""
+        """The ids that are no longer published, since a dead letter takes their place."""
         message = self.causes[_name(outgoing_record)].message
         reasons = [value for name, value in outgoing_record.headers if name == "rudder-reason"]
         if not reasons or message.id not in self.rows.activities:
@@ -155,7 +155,7 @@ class Outside:
         return self.owed(message)
 
     def _appear(self, name: str) -> None:
-        """For the first time. Subscribers see a release's changes in the order of its records."""
+        """The first publication of an id. Subscribers see a release's changes in the order of its records."""
         assert name in self.causes, "published before it is written"
         cause = self.causes[name]
         for earlier in self.logs[Partition(cause.record.topic, cause.record.partition)]:
@@ -183,7 +183,7 @@ class Outside:
             raise Unavailable("committed, perhaps")
 
     def assign(self, partition: Partition) -> Holding:
-        """From the record that comes after the committed offset."""
+        """The member starts at the committed offset."""
         offset = self.committed.get(partition, 0)
         position = sum(logged.record.offset < offset for logged in self.logs[partition])
         self.owners[partition] = Holding(partition, position)
@@ -195,6 +195,6 @@ class Outside:
 
 
 def _name(outgoing_record: OutgoingRecord) -> str:
-    """By which subscribers deduplicate. A dead letter has the headers of its record before its own."""
+    """The id by which subscribers deduplicate. A dead letter has the headers of its record before its own."""
     names = [text for key, text in outgoing_record.headers if key in {"ce_id", "rudder-id"}]
     return (names[-1] or b"").decode()

@@ -1,7 +1,7 @@
-"""Workers, a broker and a database, and a test that says what happens next, and to whom.
+"""Workers, a broker and a database; the test decides which step comes next, and for which worker.
 
-After every step all promises are looked at: those about one worker in its ledger, those about rows, topics and
-offsets where they change.
+All promises are checked after every step: those of one worker in its ledger, those of rows, topics and offsets where
+they change.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,27 +17,27 @@ from tests.properties.consumer_outside import FAULTS, Outside, Question
 from worker.pipeline.consumer import Bounds
 from worker.ports import Partition
 
-TICKS_SECONDS = (0.0, 0.4, 1.5, 9.0)  # 0: to the next timer, however far
+TICKS_SECONDS = (0.0, 0.4, 1.5, 9.0)  # 0: until the next timer, however late
 _TURNS_MAX = 800
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What happens, and a number that says to which of those that it could happen to."""
+    """A step, and a number that selects one of the workers or requests to which it applies."""
 
     what: str
     which: int = 0
 
 
 class World:
-    """A context: what it leaves running is ended."""
+    """A context manager, which ends the members that still run."""
 
     def __init__(self, logs: Mapping[Partition, Sequence[Logged]], bounds: Bounds, *, members: int = 2) -> None:
         self.outside = Outside(logs)
         self._bounds = bounds
         self._broken: list[str] = []
         self.denials = 0
-        """How often a transaction was refused to the lane that fails for ever."""
+        """The number of refused transactions of the release that always fails."""
         self._members: list[Member | None] = [None] * members
 
     def __enter__(self) -> Self:
@@ -63,15 +63,15 @@ class World:
                 self._members[slot] = None
         assert not self._broken, self._broken
 
-    # --- one thing after the other
+    # --- the steps of a plan
 
     def play(self, plan: Sequence[Step]) -> None:
-        """From a group in which everybody is there and all partitions are somebody's."""
+        """Takes the steps of the plan, after all members have joined and every partition has an owner."""
         for step in (Step("mend"), Step("mend"), *plan):
             self.take(step)
 
     def take(self, step: Step) -> None:
-        """What cannot happen now does not."""
+        """Takes the step; a step that is not possible now has no effect."""
         which = step.which
         match step.what:
             case "answer":
@@ -108,7 +108,7 @@ class World:
                 member.rewind(which)
             case "freeze":
                 member.frozen = True
-            case "stall":  # for so long that others get what it has
+            case "stall":  # until other members have its partitions
                 member.frozen = True
                 member.fence()
                 for taker in self._alive:
@@ -125,7 +125,7 @@ class World:
                 raise ValueError(what)
 
     def _questions(self, fault: str | None = None) -> list[Question[Any]]:
-        """What can be answered now, and in this way."""
+        """The requests that can be answered now, with this fault if one is given."""
         return [
             question
             for member in self._alive
@@ -138,7 +138,7 @@ class World:
             questions[which % len(questions)].settle(fault, which // len(questions))
 
     def _give(self, which: int) -> None:
-        """A partition that nobody has. Its first records may come before the worker is told that it has it."""
+        """Assigns a partition without an owner. Its first records may arrive before the assignment callback."""
         free, takers = self._free, [member for member in self._alive if member.edges.joined]
         if free and takers:
             which, n = divmod(which, len(free))
@@ -153,7 +153,7 @@ class World:
         return [partition for partition in self.outside.logs if partition not in self.outside.owners]
 
     def _tick(self, seconds: float) -> None:
-        """Time passes from timer to timer; without a length, to the next one."""
+        """Time passes from timer to timer; `seconds` 0: until the next one."""
         until_seconds = self.outside.now_seconds + seconds
         while (due_seconds := self._due_seconds) is not None:
             if seconds and due_seconds > until_seconds:
@@ -172,7 +172,7 @@ class World:
     # --- the end of all failures
 
     def finish(self, *, until: Callable[[], bool], failing: UUID | None = None) -> None:
-        """Nothing fails any more but the transactions of one lane, if one is named."""
+        """Runs without failures, but for the transactions of the release `failing`, until the condition holds."""
         for _ in range(_TURNS_MAX):
             self._mend()
             self._turn()
@@ -182,7 +182,7 @@ class World:
         raise AssertionError("it does not come to an end")
 
     def stop(self) -> None:
-        """Everybody ends in order, with everything committed."""
+        """Every member stops in order, with everything committed."""
         for member in self._alive:
             member.stop()
         for _ in range(_TURNS_MAX):
@@ -203,7 +203,7 @@ class World:
         questions[0].settle("down" if fails else None, len(BATCHES) - 1)
 
     def _mend(self) -> None:
-        """Everybody is there and knows what it has, and all partitions are somebody's."""
+        """Every member runs and has its callbacks, and every partition has an owner."""
         for slot in range(len(self._members)):
             self._start(slot)
         for member in self._alive:

@@ -1,6 +1,6 @@
-"""An event loop that a test turns by hand: it runs until nothing can go on, and time passes only when the test says so.
+"""An event loop that a test runs step by step: until no task can continue; only the test advances the time.
 
-Each loop stands for a process of its own; several may be turned in one thread, one after the other.
+Each loop represents a process of its own; several may run in one thread, one after the other.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ _ROUNDS_MAX = 5_000
 
 
 class SteppedLoop(asyncio.SelectorEventLoop):
-    """Time is what `now_seconds` says. Nothing may wait for anything outside the process: there is no one there."""
+    """The time is `now_seconds()`. No task may wait for input from outside the process."""
 
     def __init__(self, now_seconds: Callable[[], float]) -> None:
         self._now_seconds = now_seconds
@@ -22,17 +22,17 @@ class SteppedLoop(asyncio.SelectorEventLoop):
         return self._now_seconds()
 
     def settle(self) -> None:
-        """Run all that can run now, timers that are due among it."""
+        """Run every task that can run now, including timers that are due."""
         self._idleness.rounds = 0
         self.run_forever()
 
     @property
     def timer_due_seconds(self) -> float | None:
-        """When the next timer was due as the loop settled last; None if there was none."""
+        """The time of the next timer when the loop last settled; None without a timer."""
         return self._idleness.due_seconds
 
     def end(self) -> list[BaseException]:
-        """Cancel what runs and close; the errors that it ended with."""
+        """Cancel the tasks and close the loop; returns the errors of the tasks."""
         tasks = asyncio.all_tasks(self)
         for task in tasks:
             task.cancel()
@@ -44,7 +44,7 @@ class SteppedLoop(asyncio.SelectorEventLoop):
 
 
 class _Idleness(selectors.SelectSelector):
-    """Where a loop waits when it has nothing to do: there it is stopped."""
+    """Stops the loop when it would wait for input."""
 
     def __init__(self, loop: SteppedLoop) -> None:
         super().__init__()

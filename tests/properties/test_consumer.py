@@ -1,7 +1,7 @@
-"""Whatever fails, stalls, moves or crashes, and whenever: no reordering, no skipped record, no early commit.
+"""Failures, stalls, rebalances and crashes at any time cause no reordering, skipped record or early commit.
 
-A plan is a list of steps: an answer to one of the workers' questions, a failure, time passing, a rebalance. What a
-step breaks is found at that step; see the ledger and the outside for what is promised.
+A plan is a list of steps: an answer to a worker's request, a failure, passing time, a rebalance. A broken promise is
+found at the step that breaks it; consumer_ledger.py and consumer_outside.py check the promises.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,10 +27,10 @@ PARTITIONS = (Partition("in", 0), Partition("in", 1), Partition("other", 0))
 RELEASES = 6
 SETTINGS = settings(
     deadline=None,
-    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # to explain a plan takes minutes
+    phases=(Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink),  # the explain phase takes minutes
 )
 EVENT_BYTES_MAX = 100_000
-DENIALS_MIN = 5  # more than what would be given up after, if outages counted
+DENIALS_MIN = 5  # more than the attempts that a fault other than an outage has
 WEIGHTS = {  # how often each kind of step is drawn; the kinds are `World.take`'s
     "fetch": 5,
     "answer": 10,
@@ -56,11 +56,11 @@ WEIGHTS = {  # how often each kind of step is drawn; the kinds are `World.take`'
     "rewind": 1,
 }
 CALM = ("fetch", "answer", "answer all", "tick", "down", "answer lost", "bug")
-"""With these the group stays as it is."""
+"""The kinds of steps that change no member of the group."""
 
 
 def plans(kinds: Iterable[str]) -> st.SearchStrategy[list[Step]]:
-    """Short plans are the clearest, but much has to come together."""
+    """Short plans are the clearest, but some faults need many steps."""
     weighted = [kind for kind in kinds for _ in range(WEIGHTS[kind])]
     steps = st.builds(Step, st.sampled_from(weighted), st.integers(0, 23))
     long = st.lists(steps, min_size=30, max_size=90)
@@ -84,8 +84,8 @@ BOUNDS = st.builds(
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A record: of which partition and release, after how many offsets that hold none. `repeats`: it has the identity
-    of the record so many before it in its partition, whatever release that names.
+    """A record's partition, its release, and the number of empty offsets before it. `repeats`: it has the identity of
+    the record that is `repeats` records before it in its partition, whatever that one's release.
     """
 
     partition: Partition
@@ -108,7 +108,7 @@ STORIES = st.one_of(st.lists(SPECS, max_size=6), st.lists(SPECS, min_size=8, max
 
 @lru_cache(maxsize=4096)
 def event(release: int, identity: str, minutes: int) -> tuple[bytes | None, tuple[tuple[str, bytes | None], ...]]:
-    """A deployment that brings its release, so that each has an effect by itself."""
+    """A deployment event with its release block, so that each event has an effect by itself."""
     data = {
         "release_id": str(release_id(release)),
         "organization_id": "acme",
@@ -127,7 +127,7 @@ def event(release: int, identity: str, minutes: int) -> tuple[bytes | None, tupl
 
 
 def logs(specs: Iterable[Spec]) -> dict[Partition, Sequence[Logged]]:
-    """Each release has one partition in each topic, as its key says."""
+    """The key assigns each release to one partition in each topic."""
     made: dict[Partition, list[Logged]] = {partition: [] for partition in PARTITIONS}
     identities: dict[Partition, list[str]] = {partition: [] for partition in PARTITIONS}
     for number, spec in enumerate(specs):
@@ -151,7 +151,7 @@ def logs(specs: Iterable[Spec]) -> dict[Partition, Sequence[Logged]]:
 
 
 def all_is_done(world: World) -> bool:
-    """Every record has its effect and was published, and every partition is committed to its end."""
+    """Every record took effect and was published, and every partition is committed to its end."""
     outside = world.outside
     return all(
         outside.committed.get(partition, 0) == log[-1].record.offset + 1
@@ -164,7 +164,7 @@ def all_is_done(world: World) -> bool:
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS))
 @settings(SETTINGS, max_examples=examples(200))
 def test_nothing_is_reordered_skipped_or_committed_early(specs: list[Spec], bounds: Bounds, plan: list[Step]) -> None:
-    """Step for step; and once nothing fails any more, everything comes to its end and everybody stops in order."""
+    """Each step keeps the promises. Without further failures every record is finished, and every worker stops."""
     with capture_logs(), World(logs(specs), bounds) as world:
         world.play(plan)
         world.finish(until=lambda: all_is_done(world))
@@ -196,9 +196,9 @@ NARROW = Bounds(
 def test_release_that_always_fails_blocks_only_itself(
     specs: list[Spec], bounds: Bounds, plan: list[Step], failing: int
 ) -> None:
-    """Where there is room for its records, all others come to their end. It does, too, once it fails no more."""
+    """Within the in-flight budget all other records are finished, and its own are once it no longer fails."""
     roomy = replace(bounds, in_flight_records_max=100, in_flight_bytes_max=1_000_000, commit_lag_records_max=100)
-    made = logs(replace(spec, repeats=0) for spec in specs)  # who repeats one of its events waits with it
+    made = logs(replace(spec, repeats=0) for spec in specs)  # a repeat of one of its events would wait with it
     messages = [logged.message for log in made.values() for logged in log]
     own = [message for message in messages if message.release_id == release_id(failing)]
     others = [message for message in messages if message not in own]
@@ -218,7 +218,7 @@ def test_release_that_always_fails_blocks_only_itself(
 def test_partition_that_always_fails_blocks_no_other(
     specs: list[Spec], bounds: Bounds, plan: list[Step], stuck: Partition
 ) -> None:
-    """Nor where its records could fill the room, or its commit lag is at the limit."""
+    """Holds also where its records could fill the in-flight budget, and at the limit of its commit lag."""
     narrow = replace(bounds, in_flight_records_max=max(2, bounds.in_flight_records_max), in_flight_bytes_max=1_000_000)
     made = logs(replace(spec, repeats=0, release=3 if spec.partition == stuck else spec.release) for spec in specs)
     failing = 3 if stuck == PARTITIONS[0] else 6  # neither is in the other topic
@@ -231,8 +231,8 @@ def test_partition_that_always_fails_blocks_no_other(
 
 
 def test_stop_in_a_rebalance_commits_owned_partitions_only() -> None:
-    """Found by the plans: a partition goes, its commit is refused, and the worker, which stops and still waits for
-    another, commits both. The group refuses both, so what the other has done is done again elsewhere.
+    """Found by a plan: the group revokes a partition and refuses its commit. The stopping worker then committed this
+    partition together with another; the group refused both, and another worker repeated finished records.
     """
     bounds = Bounds(
         concurrency=2,
@@ -249,7 +249,7 @@ def test_stop_in_a_rebalance_commits_owned_partitions_only() -> None:
     goes, _, stays = PARTITIONS
     plan = [
         Step("fetch", 3),
-        Step("answer", 0),  # the transaction of the one that goes
+        Step("answer", 0),  # the transaction of the record in the revoked partition
         Step("answer", 1),  # and its publication
         Step("take", 1),
         Step("stop"),

@@ -1,7 +1,7 @@
-"""Any story at all, told to `decide`: what no sequence of events may ever bring about, and what must not matter.
+"""`decide` over arbitrary sequences of events: states that no sequence reaches, and inputs that change no result.
 
-The stories are mostly nonsense on purpose: disordered and equal times, attempts out of the blue, other organizations,
-repeats, redrives, identities used twice. The world refuses what a database must not hold; see there.
+Most sequences are invalid on purpose: disordered and equal times, unknown attempts, other organizations, repeats,
+redrives, identities used twice. tests/properties/world.py refuses rows that a database must not hold.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -39,8 +39,8 @@ SETTINGS = settings(max_examples=examples(100), deadline=None)
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """An event before it has a position. `late`: how many minutes it is behind the story, of which three steps take
-    one. `repeats`: instead of it, the event so many steps before comes again.
+    """An event before it has a position. `late`: how many minutes its time is behind that of its step; three steps take
+    a minute. `repeats`: the event that many steps before is sent again instead.
     """
 
     kind: E = E.DEPLOYMENT_REQUESTED
@@ -63,7 +63,7 @@ def rarely(value: object, *, otherwise: object) -> st.SearchStrategy[object]:
 
 
 def stories(kinds: Sequence[E]) -> st.SearchStrategy[list[Step]]:
-    """Short stories are the clearest, but many attempts and statuses take a long one."""
+    """Short sequences are the clearest, but many attempts and statuses need a long one."""
     steps = st.builds(
         Step,
         kind=st.sampled_from(kinds),
@@ -141,7 +141,7 @@ def run(world: World, messages: Iterable[Message]) -> list[Outcome]:
 
 
 def ids(published: Iterable[OutgoingRecord]) -> list[bytes | None]:
-    """By which subscribers deduplicate."""
+    """The ids by which subscribers deduplicate."""
     return [
         text
         for outgoing_record in published
@@ -150,14 +150,14 @@ def ids(published: Iterable[OutgoingRecord]) -> list[bytes | None]:
     ]
 
 
-# --- what no story brings about
+# --- states that no sequence reaches
 
 
 @given(steps=ANY)
 @settings(SETTINGS, max_examples=examples(300))
 def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
-    """The world's guards hold at every step: no gap in the attempts, no second active one, no transition that the
-    machines do not have, at most four entries; and each event ends in exactly one place.
+    """The world's guards hold at every step: no gap in the attempts, no second active attempt, no transition outside
+    the status machines, at most four entries; and each event is either in the log or rejected.
     """
     world = World(environments=["prod"])
     for one in sent(steps):
@@ -190,8 +190,8 @@ def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
 @given(steps=ANY)
 @SETTINGS
 def test_activities_explain_the_rows(steps: list[Step]) -> None:
-    """Each change begins where the one before it ended, along the status machines, and the last one ends at the row:
-    subscribers who follow the status events see no jump.
+    """Each change begins at the status where the one before it ended, and the last one ends at the row's status.
+    Subscribers see no gap in the status events.
     """
     world = World(environments=["prod"])
     run(world, sent(steps))
@@ -224,13 +224,13 @@ def test_stale_and_rejected_events_change_no_row(steps: list[Step]) -> None:
             assert after[table] == before[table]
 
 
-# --- what must not matter
+# --- inputs that change no result
 
 
 @given(steps=ANY)
 @SETTINGS
 def test_repeated_events_change_nothing(steps: list[Step]) -> None:
-    """The rows are the same, and so is what subscribers keep."""
+    """The rows and the events after deduplication are the same."""
     once, twice = World(environments=["prod"]), World(environments=["prod"])
     for one in sent(steps):
         first = PUBLICATIONS.of(once.take(one), one, attempts=1)
@@ -251,7 +251,7 @@ def _restarted(messages: Sequence[Message], *, stop: int, back: int) -> World:
 @given(steps=PLAIN, stop=st.integers(0, 30), back=st.integers(0, 30))
 @SETTINGS
 def test_restart_at_an_earlier_offset_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
-    """From the very first one too: any prefix and then the whole story is the whole story."""
+    """Holds for the first offset too: a prefix followed by the whole sequence equals the sequence."""
     messages = sent(steps)
     straight = World(environments=["prod"])
     run(straight, messages)
@@ -261,7 +261,7 @@ def test_restart_at_an_earlier_offset_changes_nothing(steps: list[Step], stop: i
 @given(steps=ANY, stop=st.integers(0, 30), back=st.integers(0, 30))
 @SETTINGS
 def test_restart_among_redrives_changes_nothing(steps: list[Step], stop: int, back: int) -> None:
-    """A redelivered redrive is judged as it was, not afresh with what came after it."""
+    """A redelivered redrive keeps its decision; it is not decided again with later events."""
     messages = sent(steps)
     straight = World(environments=["prod"])
     run(straight, messages)
@@ -271,7 +271,7 @@ def test_restart_among_redrives_changes_nothing(steps: list[Step], stop: int, ba
 @given(steps=ANY, topic=st.sampled_from(["in", "other"]), first_offset=st.integers(0, 2**62))
 @SETTINGS
 def test_position_in_the_topic_does_not_matter(steps: list[Step], topic: str, first_offset: int) -> None:
-    """Every row is the same but for where it says that its event stood."""
+    """Every row is the same but for the position of its event."""
     here, there = World(environments=["prod"]), World(environments=["prod"])
     kinds = [type(outcome) for outcome in run(here, sent(steps))]
     assert kinds == [type(outcome) for outcome in run(there, sent(steps, topic=topic, first_offset=first_offset))]
@@ -281,7 +281,7 @@ def test_position_in_the_topic_does_not_matter(steps: list[Step], topic: str, fi
 @given(steps=ANY, data=st.data())
 @SETTINGS
 def test_order_of_loaded_rows_does_not_matter(steps: list[Step], data: st.DataObject) -> None:
-    """Databases promise none."""
+    """Databases return rows in no fixed order."""
     world = World(environments=["prod"])
     for one in sent(steps):
         state = world.load(one)
@@ -292,13 +292,13 @@ def test_order_of_loaded_rows_does_not_matter(steps: list[Step], data: st.DataOb
 
 
 def _own(steps: Iterable[Step], release: int) -> list[Step]:
-    """The same story, of one release with a number of its own."""
+    """The same sequence, for one release with a number of its own."""
     return [replace(step, release=release, number=None) for step in steps]
 
 
 @st.composite
 def interleavings(draw: st.DrawFn) -> tuple[list[list[Message]], list[Message]]:
-    """Each release's story, in a partition of its own, and one order in which a worker may meet them all."""
+    """Each release's sequence in a partition of its own, and one order in which a worker may receive them."""
     told_apart = [sent(_own(draw(ANY), release), partition=release) for release in RELEASES]
     turns = draw(st.permutations([index for index, story in enumerate(told_apart) for _ in story]))
     left: list[Iterator[Message]] = [iter(story) for story in told_apart]
@@ -308,7 +308,7 @@ def interleavings(draw: st.DrawFn) -> tuple[list[list[Message]], list[Message]]:
 @given(drawn=interleavings())
 @settings(SETTINGS, max_examples=examples(80))
 def test_traffic_of_other_releases_does_not_matter(drawn: tuple[list[list[Message]], list[Message]]) -> None:
-    """A release has the same rows alone and among others, however they come to be mixed."""
+    """A release has the same rows alone and among others, in every interleaving."""
     told_apart, mixed = drawn
     together, apart = World(environments=["prod"]), World(environments=["prod"])
     run(together, mixed)

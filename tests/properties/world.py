@@ -1,7 +1,7 @@
-"""A database in memory that believes nothing: it holds what `decide` wants written, and refuses what none may hold.
+"""A database in memory: it holds the rows that `decide` writes, and refuses rows that the contract forbids.
 
-It stands in for the rows only, so that whole stories can be run through `decide`; the real stores have tests of their
-own. What is allowed is written out here from the contract, not taken from the code under test.
+It replaces the rows only, so that tests can run whole sequences of events through `decide`; the real stores have tests
+of their own. The guards are written from the contract, not taken from the code under test.
 """
 
 import json
@@ -71,7 +71,7 @@ def guard(holds: bool, what: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
-    """A `releases` row with its base revisions: as inserted, as it stands, and when it last changed."""
+    """A `releases` row with its base revisions: as inserted, its current values, and the time of its last change."""
 
     inserted: NewRelease
     release: Release
@@ -142,7 +142,7 @@ class World:
         return self.pointer(self.pointers.get(key))
 
     def pointer(self, move: EnvironmentPointerMove | None) -> EnvironmentPointer:
-        """What an `app_environments` row says after `move`; before any, it points at nothing."""
+        """The pointer of an `app_environments` row after `move`; empty for None."""
         if move is None:
             return EnvironmentPointer(deployment_id=None, deployed_at=None)
         row = self.deployments[move.deployment_id]
@@ -282,7 +282,7 @@ class World:
         self.rejections[rejection.id] = replace(rejection, created_at=known.created_at) if known else rejection
 
     def tables(self, *, positions: bool = True) -> dict[str, Any]:
-        """All rows, to be compared; `positions=False` leaves out where the events stood in the topic."""
+        """All rows, for comparison; `positions=False` leaves out the positions of the events in their topics."""
         activities, rejections = list(self.activities.values()), list(self.rejections.values())
         if not positions:
             activities = [replace(activity, activity_data=_unplaced(activity.activity_data)) for activity in activities]
@@ -297,7 +297,7 @@ class World:
         }
 
     def recount(self, release_id: UUID) -> ReleaseStatus:
-        """Rule 8 again, as naively as it can be said: for each environment, sort and take the last."""
+        """Rule 8 again, written in the simplest way: for each environment, sort and take the last."""
         attempts = [one for one in self.attempts(release_id) if one.status != "CANCELLED"]
         attempts.sort(key=lambda one: (one.updated_at, one.config_revision, one.attempt))
         last = {one.environment_id: str(one.status) for one in attempts}.values()
@@ -317,7 +317,7 @@ def _block(event: Event) -> ReleaseFields | None:
 
 
 def _number(fields: Release | ReleaseFields) -> NumberKey:
-    """The track as SQL Server's unique constraint may take it."""
+    """The track as SQL Server's unique constraint may compare it."""
     return fields.release_date, fields.release_number, fields.component_id, confusable_key(fields.deployment_track_id)
 
 

@@ -1,6 +1,6 @@
 """A real Apache Kafka 4.x for the tests: one node in KRaft mode that can be stopped, killed and started again.
 
-It is the judge of what the embedded broker is not: durability, and the protocol as the others speak it.
+It covers what the embedded broker lacks: durability, and the protocol of a real broker.
 """
 
 import os
@@ -23,14 +23,14 @@ from worker.demo.broker import free_port
 EXTERNAL_VARIABLE = "RUDDER_TEST_KAFKA"
 _START_TIMEOUT_SECONDS = 60.0
 _LOGGING = Path(__file__).parent / "kafka" / "log4j2.xml"
-# Quick to start rather than quick in the long run; Kafka's tools get the same.
+# JVM options for a quick start rather than a high throughput; Kafka's tools get the same.
 _JVM = ["-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Djava.awt.headless=true"]
 _SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
     "controller.listener.names": "CONTROLLER",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-    "auto.create.topics.enable": "true",  # as it is by default: no client of the worker's may create a topic by asking
+    "auto.create.topics.enable": "true",  # the default: the worker's metadata requests must create no topic
     "num.partitions": "1",
     "offsets.topic.replication.factor": "1",
     "offsets.topic.num.partitions": "4",
@@ -40,7 +40,7 @@ _SETTINGS = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "share.coordinator.state.topic.num.partitions": "1",
-    # Tests do not wait for members that will not come, and may ask for short sessions to see a member time out.
+    # Tests do not wait for further members, and may use short sessions to see a member time out.
     "group.initial.rebalance.delay.ms": "0",
     "group.min.session.timeout.ms": "1000",
     # Preallocated index files of many small partitions would fill the disk.
@@ -48,7 +48,7 @@ _SETTINGS = {
     "log.cleaner.dedupe.buffer.size": "2097152",
     "num.network.threads": "2",
     "num.io.threads": "4",
-    # After a kill the controller takes the broker for the one it knew, until that one's session has run out.
+    # After a kill the controller considers the broker registered until the session of the killed one has expired.
     "broker.session.timeout.ms": "2000",
     "broker.heartbeat.interval.ms": "250",
 }
@@ -91,7 +91,7 @@ class ApacheKafka:
         self._child.end(signal.SIGTERM)
 
     def kill(self) -> None:
-        """A crash (SIGKILL): nothing is flushed, nobody is told."""
+        """A crash (SIGKILL): the broker neither flushes its log nor notifies clients or the controller."""
         self._child.end(signal.SIGKILL)
 
     def restart(self) -> None:
@@ -140,7 +140,7 @@ class ApacheKafka:
         return [str(self._java), *_JVM, logging, "-cp", f"{self._jars}{os.sep}*", class_name, *arguments]
 
     def _environment(self) -> dict[str, str]:
-        """The caller's, less what would put words into the JVM's mouth (its "Picked up …" lines go to the output)."""
+        """The caller's environment without JVM options, whose "Picked up …" lines would appear in the output."""
         return {name: value for name, value in os.environ.items() if name not in {"JAVA_TOOL_OPTIONS", "CLASSPATH"}}
 
     def _format(self, *, controller_port: int) -> None:
@@ -162,7 +162,7 @@ class ApacheKafka:
         )
 
     def _more(self) -> tuple[dict[str, str], list[str]]:
-        """Further settings, and arguments of the formatting; listeners are added to those there are."""
+        """Further settings, and arguments of the storage formatting; listeners are added to the present ones."""
         return {}, []
 
     def _ready(self) -> bool:
@@ -175,7 +175,7 @@ class ApacheKafka:
 
 
 class ExternalKafka:
-    """The running broker that RUDDER_TEST_KAFKA names. It is not ours to stop: tests that must do so skip."""
+    """The running broker that RUDDER_TEST_KAFKA names. Tests that would have to stop it skip."""
 
     running = True
 
@@ -201,10 +201,10 @@ class ExternalKafka:
         self._not_ours()
 
     def ensure_running(self) -> None:
-        """It is taken to be running."""
+        """Does nothing: the broker runs outside the tests."""
 
     def close(self) -> None:
-        """It stays."""
+        """Does nothing: the broker keeps running."""
 
     @staticmethod
     def _not_ours() -> NoReturn:

@@ -1,8 +1,7 @@
-"""Counts round trips on the wire, between a client and its server: what a driver does, not what it says it does. And
-fails as networks and servers do.
+"""A proxy that counts the round trips between a client and its server, and fails as networks and servers do.
 
-A round trip begins when the client sends, and ends when the server answers. However many packets either of them needs
-for that, and whatever protocol or encryption they speak, the client turns to the server once.
+A round trip begins when the client sends and ends when the server responds. It counts once, whatever the number of
+packets, the protocol and the encryption.
 """
 
 import asyncio
@@ -13,10 +12,11 @@ from tests.testkit.forwarding import read_some, write_some
 
 
 class CountingProxy:
-    """Passes bytes to and fro. `round_trips` and `connections` count from the start, over all connections.
+    """Forwards bytes in both directions. `round_trips` and `connections` count from the start, over all connections.
 
-    `down`: nobody is let in; `turned_away` counts who tries. `cuts_at`: the round trip whose answer is lost, and with
-    it every connection: the server has done what it was asked. `heard`: what clients say, while it `listens`.
+    `down`: new connections are refused; `turned_away` counts them. `cuts_at`: the round trip whose response is lost,
+    together with every connection, after the server has executed the request. `heard`: the bytes that clients send
+    while `listens` is set.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -36,9 +36,7 @@ class CountingProxy:
     @classmethod
     @asynccontextmanager
     async def running(cls, server_port: int, *, port: int = 0) -> "AsyncIterator[CountingProxy]":
-        """On a port of 127.0.0.1, a free one unless it is named, before a server on another; whoever is still connected
-        at the end is cut off.
-        """
+        """Listens on `port` of 127.0.0.1 (0: a free one), forwards to `server_port`, and ends with all connections."""
         proxy = cls(server_port)
         server = await asyncio.start_server(proxy._serve, "127.0.0.1", port)
         proxy.port = server.sockets[0].getsockname()[1]
@@ -51,12 +49,12 @@ class CountingProxy:
             await proxy._all_closed.wait()
 
     def go_down(self) -> None:
-        """As a server that crashes: every connection ends, and nobody is let in."""
+        """Behaves like a crashed server: ends every connection and refuses new ones."""
         self.down = True
         self.cut()
 
     def cut(self) -> None:
-        """Every connection, without a goodbye to either side."""
+        """Aborts every connection on both sides."""
         for writer in list(self._open):
             writer.transport.abort()
 
@@ -98,7 +96,7 @@ class CountingProxy:
                 self.cuts_at = None
                 self.cut()
                 return
-            turn.clients = False  # before the client can have it, and go on
+            turn.clients = False  # before the client can receive it and send again
             await write_some(some, sink)
         sink.close()
 
@@ -114,7 +112,7 @@ class CountingProxy:
 
 
 class _Turn:
-    """Whether the client spoke last."""
+    """Whether the client sent last."""
 
     def __init__(self) -> None:
         self.clients = False

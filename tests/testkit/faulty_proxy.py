@@ -1,7 +1,6 @@
-"""Stands between a client and its server, and fails as networks do: slowly, silently, by halves, at the worst moment.
+"""A proxy between a client and its server that fails as networks do: slow, silent, half-closed or cut connections.
 
-What has been begun stays possible: a connection that lost bytes is never made to look whole again, since TCP would not
-do that either.
+It keeps TCP's guarantees: a connection that lost bytes never transfers bytes again.
 """
 
 import asyncio
@@ -12,11 +11,11 @@ from contextlib import asynccontextmanager, contextmanager
 from tests.testkit.forwarding import read_some, write_some
 
 _Loses = Callable[[bytes, asyncio.StreamWriter], bool]
-"""Whether what was said is lost on its way to where it was to go."""
+"""Whether the bytes are lost before they reach the sink."""
 
 
 class FaultyProxy:
-    """Passes bytes to and fro, until it is told to do worse. `connections` counts those that were let in."""
+    """Forwards bytes in both directions until a fault is set. `connections` counts the forwarded connections."""
 
     def __init__(self, server_port: int, *, seed: int, latency_seconds: float) -> None:
         self._server_port = server_port
@@ -34,7 +33,7 @@ class FaultyProxy:
     async def running(
         cls, server_port: int, *, port: int = 0, seed: int = 0, latency_seconds: float = 0.0
     ) -> "AsyncIterator[FaultyProxy]":
-        """On a port of 127.0.0.1 (0: any that is free), before a server on another. What passes takes up to
+        """Listens on `port` of 127.0.0.1 (0: a free one) and forwards to `server_port`, with a delay of up to
         `latency_seconds`.
         """
         proxy = cls(server_port, seed=seed, latency_seconds=latency_seconds)
@@ -49,35 +48,33 @@ class FaultyProxy:
                 await asyncio.gather(*(link.task for link in proxy._links), return_exceptions=True)
 
     def cut(self) -> None:
-        """Every connection, without a goodbye to either side."""
+        """Aborts every connection on both sides."""
         for link in list(self._links):
             link.abort()
         for writer in self._unanswered:
             writer.transport.abort()
 
     def half_close(self, *, towards_server: bool) -> None:
-        """One side of every connection hears that the other has finished, and the other does not hear of it."""
+        """Closes one direction of every connection: the receiver gets an end of file, the sender gets no notice."""
         for link in self._links:
             link.half_close(towards_server=towards_server)
 
     def lose_answers(self, count: int) -> None:
-        """The server does what it is asked the next so many times; its answer, and the connection, are lost."""
+        """The server executes the next `count` requests; their responses and connections are lost."""
         self._answers_to_lose += count
 
     def lose_requests(self, count: int) -> None:
-        """The next so many requests arrive in part, or not at all, and their connections are lost."""
+        """The next `count` requests arrive in part or not at all, and their connections are lost."""
         self._requests_to_lose += count
 
     def forget(self) -> None:
-        """Every connection, as a firewall does that has rebooted: it stays, and nothing arrives by it any more. Whoever
-        connects anew is served.
-        """
+        """Behaves like a rebooted firewall: present connections stay open and transfer no more bytes; new ones work."""
         for link in self._links:
             link.lossy = True
 
     @contextmanager
     def slow(self, delay_seconds: float) -> Iterator[None]:
-        """All that is said takes up to so long."""
+        """Delays all bytes by up to `delay_seconds`."""
         self._delay_seconds = delay_seconds
         try:
             yield
@@ -86,8 +83,8 @@ class FaultyProxy:
 
     @contextmanager
     def silent(self) -> Iterator[None]:
-        """Nothing arrives and nobody is told, as behind a firewall that drops packets; what lost bytes is cut after.
-        The end of a connection does not arrive either. New connections are accepted, and have no answer.
+        """Drops all bytes and the ends of connections without an error, like a firewall that drops packets. New
+        connections are accepted and get no response. Connections that lost bytes are cut when the context ends.
         """
         self._silent = True
         try:
@@ -102,7 +99,7 @@ class FaultyProxy:
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
-        """Nobody is let in, and nobody stays."""
+        """Cuts all connections and refuses new ones."""
         self._refusing = True
         self.cut()
         try:
@@ -111,7 +108,7 @@ class FaultyProxy:
             self._refusing = False
 
     def heal(self) -> None:
-        """What was to happen next, and has not, will not; all is as quick as it can be."""
+        """Cancels the losses that are still due, and removes all delays."""
         self._latency_seconds = self._delay_seconds = 0.0
         self._answers_to_lose = self._requests_to_lose = 0
 
@@ -135,7 +132,7 @@ class FaultyProxy:
             self._links.discard(link)
 
     async def _leave_unanswered(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        """Until the client closes, or the silence ends."""
+        """Reads until the client closes or the silence ends."""
         self._unanswered.add(to_client)
         try:
             while await read_some(from_client):
@@ -144,7 +141,7 @@ class FaultyProxy:
             self._unanswered.discard(to_client)
 
     def loses_request(self, some: bytes, sink: asyncio.StreamWriter) -> bool:
-        """Whether what the client said is lost; then it arrives in part."""
+        """Whether the client's bytes are lost; if so, a part of them arrives."""
         if not self._requests_to_lose:
             return False
         self._requests_to_lose -= 1
@@ -167,7 +164,7 @@ class FaultyProxy:
 
 
 class _Link:
-    """One client's connection, and the one to the server that was made for it."""
+    """One client's connection, and the connection to the server that belongs to it."""
 
     def __init__(
         self,
@@ -185,7 +182,7 @@ class _Link:
         self.task = task
 
     async def run(self) -> None:
-        """Until both sides have finished, or one is gone."""
+        """Forwards until both sides have finished or one has closed."""
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pass(self._from_client, self._to_server, self._proxy.loses_request))
@@ -214,7 +211,7 @@ class _Link:
             _finish(sink)
 
     async def _said(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> bytes:
-        """What is to be passed on; nothing once there is nobody to pass it on to."""
+        """The bytes to forward; empty once the receiver has closed its connection."""
         some = await read_some(source)
         if some:
             await self._proxy.take_time()
@@ -226,7 +223,7 @@ class _Link:
 
 
 def _finish(sink: asyncio.StreamWriter) -> None:
-    """Say that nothing more will come, and go on listening."""
+    """Send the end of file, and keep receiving."""
     if not sink.transport.is_closing() and sink.can_write_eof():
         try:
             sink.write_eof()

@@ -1,4 +1,4 @@
-"""A TDS server that somebody else runs: SQL Server, or Babelfish, named by RUDDER_TEST_MSSQL_URL."""
+"""A TDS server that runs outside the tests: SQL Server or Babelfish, named by RUDDER_TEST_MSSQL_URL."""
 
 import asyncio
 import os
@@ -22,11 +22,11 @@ _DROP_TIMEOUT_SECONDS = 30.0
 
 
 class MssqlUnavailable(Exception):
-    """No server is named; the message says by what it could be."""
+    """No server is named; the message has the variable that names one."""
 
 
 class MssqlServer:
-    """Databases on it are made and dropped by whom the URL names."""
+    """The login of the URL creates and drops databases on it."""
 
     def __init__(self) -> None:
         named = os.environ.get(VARIABLE)
@@ -35,7 +35,7 @@ class MssqlServer:
         self._url = completed_url(named)
 
     def execute(self, statement: str) -> Any:
-        """Outside of any transaction; the first value of the first row, where there is one."""
+        """Runs the statement outside a transaction; returns the first value of the first row, if any."""
 
         async def execute() -> Any:
             engine = create_async_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
@@ -51,11 +51,11 @@ class MssqlServer:
             return thread.submit(asyncio.run, execute()).result()
 
     def version(self) -> str:
-        """The first line of what it says of itself."""
+        """The first line of the server's @@VERSION."""
         return str(self.execute("SELECT @@VERSION")).splitlines()[0]
 
     def create(self) -> str:
-        """The name of a new, empty database."""
+        """Creates an empty database and returns its name."""
         name = f"rudder_test_{uuid.uuid4().hex}"
         self.execute(f"CREATE DATABASE {name}")
         if not self.execute("SELECT CAST(SERVERPROPERTY('babelfish') AS INT)"):
@@ -63,14 +63,14 @@ class MssqlServer:
         return name
 
     def url(self, name: str) -> str:
-        """Complete, with its password."""
+        """The complete URL, with its password."""
         return self._url.set(database=name).render_as_string(hide_password=False)
 
     def drop(self, name: str) -> None:
         self.execute_when_free(f"DROP DATABASE {name}")
 
     def execute_when_free(self, statement: str) -> None:
-        """Whoever was killed, or has just left, is still connected for as long as the server has not noticed."""
+        """Retries while the server still counts the connections of a killed or closed client."""
         give_up_at_seconds = time.monotonic() + _DROP_TIMEOUT_SECONDS
         while True:
             try:
@@ -87,7 +87,7 @@ class MssqlServer:
 
 
 def server() -> MssqlServer:
-    """Skips the test where there is none."""
+    """The server; skips the test without one."""
     try:
         return MssqlServer()
     except MssqlUnavailable as error:
@@ -96,7 +96,7 @@ def server() -> MssqlServer:
 
 @contextmanager
 def empty_database() -> Iterator[str]:
-    """Its URL; skips the test where there is no server."""
+    """The URL of an empty database; skips the test without a server."""
     one = server()
     name = one.create()
     try:

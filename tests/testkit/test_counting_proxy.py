@@ -1,4 +1,4 @@
-"""The proxy counts how often a client turns to its server, and nothing else about what they say."""
+"""The proxy counts the round trips of a client, whatever the bytes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from tests.testkit.counting_proxy import CountingProxy
 
 
 class Server:
-    """Reads what the test lets it read, and says what the test says."""
+    """A server whose reads and writes the test controls."""
 
     def __init__(self) -> None:
         self.clients: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
@@ -31,7 +31,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 class Link:
-    """A client and a server on the two ends of a proxy. Each word has arrived when `said` returns."""
+    """A client and a server on the two ends of a proxy. The bytes have arrived when `ask` or `answer` returns."""
 
     def __init__(self, proxy: CountingProxy, server: Server) -> None:
         self._proxy, self._server = proxy, server
@@ -64,7 +64,7 @@ async def is_cut_off(reader: asyncio.StreamReader) -> bool:
 
 
 async def test_request_and_response_are_one_round_trip(server: Server) -> None:
-    """Neither a request in two pieces nor an answer in two counts twice."""
+    """A request or a response in two pieces counts once."""
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as link:
         assert proxy.round_trips == 0
         await link.ask(b"sel")
@@ -76,7 +76,7 @@ async def test_request_and_response_are_one_round_trip(server: Server) -> None:
 
 
 async def test_round_trips_are_counted_on_every_connection(server: Server) -> None:
-    """What one connection says is no answer to another's request."""
+    """Bytes of one connection are no response to another connection's request."""
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as one, Link(proxy, server) as other:
         for _ in range(3):
             await one.ask(b"select")
@@ -93,7 +93,7 @@ async def test_closing_by_the_client_reaches_the_server(server: Server) -> None:
 
 
 async def test_end_of_the_proxy_closes_its_connections(server: Server) -> None:
-    """And so is whoever finds no server behind it."""
+    """The proxy also closes the connection of a client if it cannot reach the server."""
     async with CountingProxy.running(server.port) as proxy:
         link = await Link(proxy, server).__aenter__()
     assert await link.client[0].read() == b""
@@ -107,7 +107,7 @@ async def test_end_of_the_proxy_closes_its_connections(server: Server) -> None:
 
 
 async def test_lost_response_closes_every_connection(server: Server) -> None:
-    """The server has read the request and has answered; the client hears neither that nor a goodbye."""
+    """The server has read the request and responded; the client gets neither the response nor an end of file."""
     async with CountingProxy.running(server.port) as proxy, Link(proxy, server) as one, Link(proxy, server) as other:
         await one.ask(b"select")
         await one.answer(b"row")

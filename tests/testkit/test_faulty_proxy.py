@@ -1,4 +1,4 @@
-"""The proxy fails as it is told, and passes everything on when it is told nothing."""
+"""The proxy has the faults that a test sets, and forwards every byte without one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -41,7 +41,7 @@ async def connected(proxy: FaultyProxy, calls: "asyncio.Queue[Streams]") -> Asyn
 
 @pytest.fixture
 def calls() -> "asyncio.Queue[Streams]":
-    """The server's ends of the connections that were made to it."""
+    """The server's ends of its connections."""
     return asyncio.Queue()
 
 
@@ -63,7 +63,7 @@ async def line(proxy: FaultyProxy, calls: "asyncio.Queue[Streams]") -> AsyncIter
 
 
 async def ends(reader: asyncio.StreamReader) -> bytes:
-    """What still comes before the connection ends, however it does."""
+    """The bytes that arrive before the connection ends, by an end of file or a reset."""
     try:
         return await reader.read()
     except ConnectionError:
@@ -129,7 +129,7 @@ async def test_silence_drops_bytes_and_closes_when_it_ends(proxy: FaultyProxy, c
     async with connected(proxy, calls) as talking, connected(proxy, calls) as idle:
         with proxy.silent():
             talking.to_server.write(b"lost")
-            async with connected(proxy, calls) as later:  # a connection can still be had, and says nothing
+            async with connected(proxy, calls) as later:  # a new connection is accepted and gets no response
                 later.to_client.write(b"lost")
                 while not all(link.lossy for link in proxy._links if link is not _of(proxy, idle)):
                     await asyncio.sleep(0)
@@ -140,7 +140,7 @@ async def test_silence_drops_bytes_and_closes_when_it_ends(proxy: FaultyProxy, c
 
 
 def _of(proxy: FaultyProxy, line: Line) -> object:
-    """The proxy's own of a line, by the client's port."""
+    """The proxy's object for the line, found by the client's port."""
     port = line.to_server.get_extra_info("sockname")[1]
     return next(link for link in proxy._links if link._to_client.get_extra_info("peername")[1] == port)
 

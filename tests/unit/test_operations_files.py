@@ -19,7 +19,7 @@ from worker.cli.run import GRACE_SECONDS
 from worker.settings import Settings, unknown_names
 
 REPOSITORY = Path(__file__).parents[2]
-"""What `rudder-worker run` adds to the drain timeout before it gives up; see worker/cli/run.py."""
+"""The time that `rudder-worker run` allows beyond the drain timeout; see worker/cli/run.py."""
 
 PASSWORD_VARIABLE = re.compile(r"\$\{MSSQL_SA_PASSWORD:\?[^}]+\}")
 
@@ -74,7 +74,7 @@ def instructions(name: str) -> list[str]:
 
 
 def test_worker_starts_after_its_dependencies(services: Mapping[str, Any]) -> None:
-    """Brokers and databases answer, topics and tables are there: a first start needs no second."""
+    """The broker and the database respond, and topics and tables exist, before the worker starts for the first time."""
     assert waits_for(services, "worker") == {
         ("kafka", "service_healthy"),
         ("topics", "service_completed_successfully"),
@@ -113,7 +113,7 @@ def test_compose_file_holds_no_secret(services: Mapping[str, Any]) -> None:
 
 
 def test_worker_gets_its_password_only_as_a_file(services: Mapping[str, Any]) -> None:
-    """A variable would be there for whoever may look at the container."""
+    """Every user who may inspect the container can read its environment variables."""
     for name in ("migrate", "worker"):
         environment = services[name]["environment"]
         assert environment["RUDDER_DATABASE_URL_FILE"] == "/var/lib/rudder/database-url"
@@ -122,7 +122,7 @@ def test_worker_gets_its_password_only_as_a_file(services: Mapping[str, Any]) ->
 
 
 def test_url_file_preserves_any_password(services: Mapping[str, Any], tmp_path: Path) -> None:
-    """The password's characters are escaped as a URL needs it, and nobody else may read the file."""
+    """The password's characters are escaped for a URL, and only the owner may read the file."""
     password = "Aa1 :/@?#[]%&+='\";{}$é"
     script, path = services["database-url"]["command"]
     assert path == services["worker"]["environment"]["RUDDER_DATABASE_URL_FILE"]
@@ -146,14 +146,14 @@ def test_created_topics_are_the_defaults_of_the_settings(services: Mapping[str, 
 
 
 def test_kafka_version_of_compose_is_the_tested_one(services: Mapping[str, Any]) -> None:
-    """One version, of the broker and of its tools."""
+    """The broker and its tools have the same version."""
     version = re.search(r"<kafka\.version>([^<]+)<", text_of("tests/testkit/kafka/pom.xml"))
     assert version is not None
     assert {services[name]["image"] for name in ("kafka", "topics")} == {f"apache/kafka:{version[1]}"}
 
 
 def test_stop_grace_period_covers_the_drain(services: Mapping[str, Any]) -> None:
-    """Killed while it drains, it would leave its work to be done again."""
+    """A worker killed during the drain would leave its work to be repeated."""
     seconds = re.fullmatch(r"([0-9]+)s", services["worker"]["stop_grace_period"])
     assert seconds is not None
     assert int(seconds[1]) > Settings.model_fields["drain_timeout_seconds"].default + GRACE_SECONDS
@@ -170,14 +170,14 @@ def test_containers_are_read_only_and_unprivileged(services: Mapping[str, Any]) 
 
 
 def test_ports_are_published_on_localhost_only(services: Mapping[str, Any]) -> None:
-    """Nothing here is fit for a network."""
+    """The services are not secured for a network."""
     ports = [port for service in services.values() for port in service.get("ports", [])]
     assert len(ports) == 3
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
 def test_images_have_a_version_tag(services: Mapping[str, Any]) -> None:
-    """Not the newest of everything."""
+    """Every image has a tag with a version, and none has `latest`."""
     base = instructions("ARG")[0].partition("=")[2]
     for image in [base, *(service["image"] for service in services.values())]:
         assert re.search(r":[^/:]*[0-9a-z]+$", image), image
@@ -186,15 +186,15 @@ def test_images_have_a_version_tag(services: Mapping[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", [COMPOSE, DOCKERFILE, WORKFLOW])
 def test_every_rudder_variable_is_a_setting(name: str) -> None:
-    """A name that the worker does not know would be passed over in silence."""
+    """A misspelt variable would have no effect."""
     variables = set(re.findall(r"\bRUDDER_[A-Z_]+", text_of(name)))
     assert variables
     assert list(unknown_names(dict.fromkeys(variables, ""))) == []
 
 
 def test_worker_is_healthy_when_it_is_ready(services: Mapping[str, Any]) -> None:
-    """In compose, where `--wait` means ready; the image asks only whether the worker lives, lest an orchestrator
-    restart it for a database that is away.
+    """Compose checks readiness, for `--wait`. The image checks liveness only, so that an orchestrator does not restart
+    the worker during an outage of its database.
     """
     assert "/readyz" in services["worker"]["healthcheck"]["test"][-1]
     (image_check,) = instructions("HEALTHCHECK")
@@ -202,7 +202,7 @@ def test_worker_is_healthy_when_it_is_ready(services: Mapping[str, Any]) -> None
 
 
 def test_health_checks_are_valid_python(services: Mapping[str, Any]) -> None:
-    """A typing error in them would look like a sick worker."""
+    """A syntax error in a check would look like an unhealthy worker."""
     compile(services["worker"]["healthcheck"]["test"][-1], COMPOSE, "exec")
     found = [
         match
@@ -216,20 +216,20 @@ def test_health_checks_are_valid_python(services: Mapping[str, Any]) -> None:
 
 
 def test_image_runs_as_an_unprivileged_user() -> None:
-    """By number, which an orchestrator can verify without looking into the image."""
+    """The user is a number, which an orchestrator can verify without reading the image."""
     user = instructions("USER")[-1].split()[1]
     assert re.fullmatch(r"[1-9][0-9]*:[1-9][0-9]*", user)
     assert int(user.split(":")[0]) >= 10_000
 
 
 def test_image_runs_the_command_without_a_shell() -> None:
-    """Signals reach the worker itself."""
+    """The worker receives signals directly."""
     assert instructions("ENTRYPOINT") == ['ENTRYPOINT ["rudder-worker"]']
     assert instructions("CMD") == ['CMD ["run"]']
 
 
 def test_image_contains_only_the_listed_paths() -> None:
-    """The build sees a list of allowed paths, and all that it copies is on it."""
+    """The build context has a list of allowed paths, and every copied path is on it."""
     ignore = [line for line in text_of(".dockerignore").splitlines() if line and not line.startswith("#")]
     assert ignore[0] == "*"
     allowed = {line[1:] for line in ignore if line.startswith("!")}
@@ -239,7 +239,7 @@ def test_image_contains_only_the_listed_paths() -> None:
 
 
 def test_image_pins_its_build_backends_requirements() -> None:
-    """Else the image's build, which takes nothing without a hash, fails after the next `make lock`."""
+    """Otherwise the image's build, which requires hashes, fails after the next `make lock`."""
     pinned = re.search(r"wanted = /\^\(([a-z|-]+)\)==/", text_of(DOCKERFILE))
     assert pinned is not None
     needed, new = set[str](), {"hatchling"}
@@ -253,7 +253,7 @@ def test_image_pins_its_build_backends_requirements() -> None:
 
 @pytest.mark.parametrize("name", REQUIREMENTS)
 def test_every_pin_has_hashes_and_no_address(name: str) -> None:
-    """What is installed is what was locked, wherever it is fetched from."""
+    """The hashes identify the locked files, whatever index serves them."""
     text = text_of(name)
     assert "://" not in text
     stanzas = re.split(r"\n(?=\S)", text.strip())
@@ -264,7 +264,7 @@ def test_every_pin_has_hashes_and_no_address(name: str) -> None:
 
 
 def test_runtime_pins_are_the_development_pins() -> None:
-    """What is tested, and measured, is what is shipped."""
+    """The tested and measured versions are the shipped ones."""
     runtime, development, benchmark = (
         set(re.findall(r"^\S+==\S+", text_of(name), flags=re.MULTILINE)) for name in REQUIREMENTS
     )
@@ -272,7 +272,7 @@ def test_runtime_pins_are_the_development_pins() -> None:
 
 
 def test_workflow_has_read_permissions_and_timeouts(jobs: Mapping[str, Any]) -> None:
-    """A job that hangs or is taken over can do little."""
+    """The limits reduce the damage of a hanging or compromised job."""
     workflow = yaml.safe_load(text_of(WORKFLOW))
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"]["group"]
@@ -293,7 +293,7 @@ def test_workflow_actions_are_pinned_by_commit(name: str) -> None:
 
 
 def test_workflows_agree_on_each_action() -> None:
-    """One commit for one action, so that an update is one change."""
+    """Each action has one commit in all workflows."""
     pairs = {tuple(pin) for name in WORKFLOWS for pin in re.findall(r"uses: ([a-z/-]+)@(\S+)", text_of(name))}
     assert len(pairs) == len({action for action, _ in pairs}) > 5
 
@@ -313,7 +313,7 @@ def test_release_publishes_only_what_passed() -> None:
 
 
 def test_release_calls_what_exists() -> None:
-    """Its script and its `make` targets."""
+    """The workflow's script and `make` targets exist."""
     runs = [
         step.get("run", "")
         for job in yaml.safe_load(text_of(RELEASE))["jobs"].values()
@@ -335,7 +335,7 @@ def test_nightly_workflow_has_read_permissions_and_its_target() -> None:
 
 
 def test_make_targets_name_paths_that_exist() -> None:
-    """A test that was moved would else be left out of its target, or end it."""
+    """Otherwise a moved test would be missing from its target, or fail it."""
     named = set(re.findall(r"\btests/[\w/]+(?:\.py)?", text_of("Makefile")))
     assert len(named) > 4
     assert [path for path in named if not (REPOSITORY / path).exists()] == []
@@ -355,7 +355,7 @@ def test_make_targets_name_paths_that_exist() -> None:
 
 
 def test_workflow_runs_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) -> None:
-    """Between them the jobs require every kind of server that the tests know."""
+    """The jobs together require every kind of server that the tests use."""
     required = {
         server for job in jobs.values() for server in job.get("env", {}).get("RUDDER_TEST_REQUIRE", "").split(",")
     }
@@ -363,7 +363,7 @@ def test_workflow_runs_every_server_and_allows_no_skip(jobs: Mapping[str, Any]) 
 
 
 def test_workflow_holds_no_password(jobs: Mapping[str, Any]) -> None:
-    """Each run makes its own, and masks it in its log."""
+    """Each run creates a password and masks it in the log."""
     steps = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
     makers = [run for run in steps if "MSSQL_SA_PASSWORD=" in run and "SQLCMDPASSWORD" not in run]
     assert len(makers) == 2

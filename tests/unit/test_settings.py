@@ -1,4 +1,4 @@
-"""Settings come from the environment, a `.env` file and files of secrets, and stay silent about secrets."""
+"""Settings come from the environment, a `.env` file and files of secrets; no message contains a secret."""
 
 from pathlib import Path
 from urllib.parse import quote
@@ -53,7 +53,7 @@ def test_pool_size_defaults_to_the_concurrency(environment: Environment) -> None
 
 def test_settings_are_immutable(environment: Environment) -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        load().group_id = "other"  # type: ignore[misc]  # that is the point
+        load().group_id = "other"  # type: ignore[misc]  # the model is frozen
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_topics_are_separated_by_commas(
 def test_secret_can_come_from_a_file(
     environment: Environment, where: str, line_end: str, name: str, value: str
 ) -> None:
-    """As orchestrators mount them; the end of the last line does not count."""
+    """Orchestrators mount secrets as files; the last line end is removed."""
     given = {**SASL, "RUDDER_KAFKA_SSL_CERTFILE": "cert.pem", "RUDDER_KAFKA_SSL_KEYFILE": "key.pem"}
     given.pop(name, None)
     secret_file = environment.folder / "secret"
@@ -94,7 +94,7 @@ def test_secret_can_come_from_a_file(
 
 @pytest.mark.parametrize("where", ["environment", "file"])
 def test_password_keeps_its_blanks(environment: Environment, where: str) -> None:
-    """They are part of it; a login without them fails, and nobody would see why."""
+    """Blanks are part of the password; without them the login would fail without a visible cause."""
     given = {**SASL, "RUDDER_KAFKA_SASL_PASSWORD": " two blanks "}
     if where == "file":
         (environment.folder / "secret").write_text(given.pop("RUDDER_KAFKA_SASL_PASSWORD") + "\n")
@@ -123,7 +123,7 @@ def test_text_forms_of_the_settings_show_no_secret(environment: Environment) -> 
 
 
 def test_unknown_name_has_the_nearest_setting() -> None:
-    """Settings that exist, files of secrets, the tests' own variables and other programs' pass."""
+    """Existing settings, files of secrets, the tests' variables and other programs' variables cause no warning."""
     environment = {
         "RUDDER_HTP_PORT": "1",
         "RUDDER_INPUT_TOPIC": "a",
@@ -144,5 +144,5 @@ def test_unknown_name_has_the_nearest_setting() -> None:
 
 
 def test_every_setting_has_a_description() -> None:
-    """Documentation prints the descriptions."""
+    """The generated reference prints the descriptions."""
     assert [name for name, field in Settings.model_fields.items() if not field.description] == []

@@ -1,4 +1,4 @@
-"""Settings from files that editors, secret stores and orchestrators made: marks, line ends, and what cannot be read."""
+"""Settings from files of editors, secret stores and orchestrators: byte order marks, line ends, unreadable files."""
 
 from pathlib import Path
 
@@ -29,7 +29,7 @@ SERVICE_LINKS = {
     "RUDDER_WORKER_PORT_53_UDP": "udp://10.0.0.2:53",
     "RUDDER_HTTP_SERVICE_PORT": "8080",
 }
-"""What Kubernetes sets for services named `rudder`, `rudder-worker` and `rudder-http`."""
+"""The variables that Kubernetes sets for services named `rudder`, `rudder-worker` and `rudder-http`."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_secret_file_loses_byte_order_mark_and_line_end(environment: Environment
 @pytest.mark.parametrize("line_end", [b"\n", b"\r\n"])
 @pytest.mark.parametrize("mark", [b"", MARK])
 def test_env_file_loses_byte_order_mark_and_line_ends(environment: Environment, mark: bytes, line_end: bytes) -> None:
-    """The mark stands before the first name, which would else be another name."""
+    """Without the removal the byte order mark would become part of the first name."""
     lines = (b"RUDDER_GROUP_ID=ours", b"RUDDER_CONCURRENCY=3", b"")
     (environment.folder / ".env").write_bytes(mark + line_end.join(lines))
     assert (load().group_id, load().concurrency) == ("ours", 3)
@@ -77,21 +77,21 @@ def test_sources_file_loses_byte_order_mark_and_line_ends(tmp_path: Path, mark: 
 
 
 def test_variable_loses_byte_order_mark(environment: Environment) -> None:
-    """A secret that was made from a file with a mark arrives as a variable with one."""
+    """A secret created from a file with a byte order mark becomes a variable with one."""
     environment.set({"RUDDER_DATABASE_URL": f"\ufeff{URL}", "RUDDER_GROUP_ID": "\ufeffours"})
     settings = load()
     assert (settings.database_url.get_secret_value(), settings.group_id) == (URL, "ours")
 
 
 def test_unreadable_env_file_is_one_line(environment: Environment) -> None:
-    """A process's own memory is a file that exists and cannot be read from its start, whoever reads it."""
+    """A process's own memory is a file that exists and that no user, not even root, can read from its start."""
     (environment.folder / ".env").symlink_to("/proc/self/mem")
     with pytest.raises(ConfigurationError, match=r"^\.env cannot be read: "):
         load()
 
 
 def test_env_directory_is_a_warning(environment: Environment) -> None:
-    """Some name a Python environment so; a container runtime makes one where a file to mount is missing."""
+    """`.env` may be a Python environment; a container runtime creates a folder if a mounted file is missing."""
     (environment.folder / ".env").mkdir()
     assert load().group_id == "rudder-worker"
     [warning] = unknown_names(named_environment())

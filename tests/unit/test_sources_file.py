@@ -1,4 +1,4 @@
-"""RUDDER_SOURCES_FILE: what stands in it is taken as written, and what cannot be meant is refused in one line."""
+"""RUDDER_SOURCES_FILE: its entries are used as written, and invalid content is refused in one line."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def test_list_has_the_files_content(tmp_path: Path) -> None:
     ],
 )
 def test_invalid_content_is_refused_with_its_position(tmp_path: Path, text: str | bytes, words: str) -> None:
-    """A list that says less than its author thinks would turn away, or let in, whom it should not."""
+    """A misread list would reject allowed sources or accept others."""
     assert words in refusal(written(tmp_path, text))
 
 

@@ -1,4 +1,4 @@
-"""What other programs are timed with is the worker's own SQL, and all that an event of the stream can come to."""
+"""Other contenders run the worker's own SQL, for every statement that an event of the stream can cause."""
 
 import json
 import random
@@ -34,7 +34,7 @@ Sent = tuple[str, tuple[object, ...]]
 
 
 class Loads(Scenario):
-    """Keeps what the last message loaded."""
+    """Keeps the rows that the last message loaded."""
 
     state = State()
 
@@ -45,7 +45,7 @@ class Loads(Scenario):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """An event, what it came to, and the two statements that the worker sends for it."""
+    """An event, its outcome, and the two statements that the worker sends for it."""
 
     message: Message
     outcome: Applied | Stale
@@ -55,7 +55,7 @@ class Turn:
 
 @pytest.fixture(scope="module")
 def turns() -> list[Turn]:
-    """Events of every kind in many orders; without those that are rejected, of which the stream has none."""
+    """Events of every kind in many orders, without rejected ones: the stream has none."""
     return _turns()
 
 
@@ -84,7 +84,7 @@ def _turns() -> list[Turn]:
             known = bool(scenario.world.releases)
             outcome = scenario.add(
                 dice.choice(KINDS),
-                at=position,  # as in the stream: of events out of order rows keep more than one time
+                at=position,  # as in the stream: events out of order leave more than one time in a row
                 block=fields() if not known or dice.random() < 0.3 else None,
                 environment_id=dice.choice(ENVIRONMENTS),
                 config_revision=dice.choice((1, 2)),
@@ -116,12 +116,12 @@ def test_every_event_loads_known_statements_only(turns: list[Turn]) -> None:
 
 
 def test_every_event_writes_known_statements_only(turns: list[Turn]) -> None:
-    """Every shape is there, and none that no event has."""
+    """Every shape of a write occurs, and every event has one of these shapes."""
     assert {turn.written[0] for turn in turns} == {statement.sql for statement in writes_by_shape().values()}
 
 
 def test_parameter_names_match_the_workers_values(turns: list[Turn]) -> None:
-    """Held against events that were judged: whoever fills them in by name writes what the worker writes."""
+    """A contender that sets the parameters by name writes the values that the worker writes for decided events."""
     names = {statement.sql: statement.names for statement in writes_by_shape().values()}
     for turn in turns:
         sql, parameters = turn.written
@@ -160,7 +160,7 @@ def test_event_is_looked_up_by_its_first_activity(turns: list[Turn]) -> None:
 
 
 def test_file_for_java_matches_the_workers_statements() -> None:
-    """`python -m benchmarks.java_statements` makes it so."""
+    """`python -m benchmarks.java_statements` writes the file."""
     assert java_statements.FILE.read_text("utf-8") == java_statements.text()
 
 
@@ -183,7 +183,7 @@ def test_session_settings_match_the_workers() -> None:
 
 
 def test_pgbench_sends_the_workers_statements(stream_turns: list[Turn]) -> None:
-    """Whatever the worker sends for the stream's events, to the letter, but for what stands where a value does."""
+    """The script has every statement that the worker sends for the stream's events, apart from the parameters."""
     script = _without_values(statements.script())
     content = {sql for turn in stream_turns for sql, _ in (turn.asked, turn.written)}
     assert len(content) > 5
@@ -191,7 +191,7 @@ def test_pgbench_sends_the_workers_statements(stream_turns: list[Turn]) -> None:
 
 
 def test_pgbench_defines_every_variable() -> None:
-    """An unknown variable would stay in the statement as it stands."""
+    """pgbench would leave an undefined variable in the statement unchanged."""
     script = statements.script()
     given = set(re.findall(r"\\set (\w+)", script)) | set(re.findall(r"AS (\w+)", script))
     given |= set(re.findall(r"AS (\w+)", statements.preparation()))
@@ -202,13 +202,13 @@ def test_pgbench_defines_every_variable() -> None:
 
 
 def test_constant_texts_of_pgbench_hold_no_row_id() -> None:
-    """Ids of rows are drawn anew; the texts that stay the same name only what many rows share."""
+    """Row ids differ in each transaction; constant texts contain only values that many rows share."""
     ids = re.findall(r"'([0-9a-f]{8}-[0-9a-f-]{27})'::text AS (\w+)", statements.preparation())
     assert {name for _, name in ids} == {"project", "component"}
 
 
 def _by_name(names: tuple[str, ...], parameters: tuple[object, ...]) -> dict[str, object]:
-    """The values by name; the same name always has the same value."""
+    """The values by name; equal names have equal values."""
     values: dict[str, object] = {}
     for name, value in zip(names, parameters, strict=True):
         assert values.setdefault(name, value) == value, name
@@ -222,7 +222,7 @@ def _without_parameters(sql: str) -> str:
 
 
 def _without_values(script: str) -> str:
-    """pgbench's script without the names of variables, and without what hides a null from the planner."""
+    """pgbench's script without variable names, and without the expressions that hide a null from the planner."""
     return _plain(re.sub(r"(?<!:):[a-z_]\w*|\(SELECT NULL::\w+\)", "NULL", script))
 
 

@@ -16,7 +16,7 @@ SMALL = Traffic(releases_active=100)
 
 
 def test_same_seed_and_fewer_events_give_a_prefix() -> None:
-    """Slow contenders get the first of the others' events; a run can be repeated."""
+    """A slow contender gets the first events of the same stream, and a run can be repeated."""
     stream = list(islice(records(SMALL), EVENTS))
     assert list(islice(records(SMALL), EVENTS // 3)) == stream[: EVENTS // 3]
     assert list(islice(records(Traffic(releases_active=100, seed=1)), EVENTS)) != stream
@@ -24,7 +24,7 @@ def test_same_seed_and_fewer_events_give_a_prefix() -> None:
 
 @pytest.mark.parametrize("skew", SKEWS)
 def test_every_event_is_applied(skew: Skew) -> None:
-    """The oracle rejects nothing, and finds nothing stale and no duplicate, however the traffic spreads."""
+    """The oracle finds no rejected, stale or duplicate event, whatever the skew."""
     oracle = Oracle()
     for offset, record in enumerate(islice(records(Traffic(releases_active=100, skew=skew)), EVENTS)):
         oracle.handle(Record("events", 0, offset, record.timestamp_ms, record.value, record.headers, record.key))
@@ -38,13 +38,13 @@ def test_event_times_are_strictly_increasing() -> None:
 
 
 def test_record_key_is_the_release() -> None:
-    """Keys decide the partitions, which must be the same for everybody."""
+    """Keys decide the partitions, which must be the same for every contender."""
     for record in islice(records(SMALL), 200):
         assert record.key == json.loads(record.value or b"")["data"]["release_id"].encode()
 
 
 def test_attempt_is_requested_started_and_ended() -> None:
-    """What pipelines send; the rules are put to more of their branches by other tests."""
+    """The events that pipelines send; other tests cover more branches of the rules."""
     kinds: dict[tuple[str, str], list[str]] = {}
     for record in islice(records(SMALL), EVENTS):
         event = json.loads(record.value or b"")

@@ -48,7 +48,7 @@ def test_contender_that_could_not_run_has_a_reason_and_no_row() -> None:
 
 
 def test_wrong_result_is_reported_in_the_row_and_at_the_end() -> None:
-    """In the row and at the end: nobody may quote the speed of a contender that did something else."""
+    """The mark prevents a reader from quoting the speed of a contender whose rows are wrong."""
     wrong = results(standings=(standing("plain", 900, differences=("releases 1: missing",)),))
     text = markdown(wrong, goals(wrong))
     assert "| plain 1 x 16 **(wrong)** |" in text
@@ -60,7 +60,7 @@ def test_missing_measurements_make_no_sections() -> None:
 
 
 def test_json_has_null_for_an_infinite_time() -> None:
-    """Infinity is no JSON, and other programs read this."""
+    """Other programs read the JSON, which has no infinity."""
     found = json.loads(as_json(FULL, []), parse_constant=pytest.fail)
     assert found["latencies"][0]["p99_ms"] is None
     assert found["standings"][0]["speed"]["rounds"] == [500, 700, 600]

@@ -62,7 +62,7 @@ def test_downgrade_to_base_removes_everything(command_line: CommandLine, tmp_pat
 
 
 def test_downgrade_without_a_revision_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
-    """Nobody means to take everything back by leaving a word out."""
+    """A downgrade without a target would drop all tables by mistake, so the operator must name `base`."""
     assert command_line("migrate").code == 0
     ended = command_line("migrate", "--down")
     assert (ended.code, ended.out) == (2, "")
@@ -71,7 +71,7 @@ def test_downgrade_without_a_revision_is_refused(command_line: CommandLine, tmp_
 
 
 def test_from_without_sql_is_refused(command_line: CommandLine, tmp_path: Path) -> None:
-    """It would say nothing of the database that is migrated, and so must not be ignored."""
+    """`--from` applies to scripts only, so a migration of a database refuses it."""
     ended = command_line("migrate", "--from", "0.0.213")
     assert (ended.code, ended.out) == (2, "")
     assert not (tmp_path / FILE).exists()
@@ -79,7 +79,7 @@ def test_from_without_sql_is_refused(command_line: CommandLine, tmp_path: Path) 
 
 @pytest.mark.parametrize("kind", ["sqlite+aiosqlite:///x.db", "postgresql+asyncpg://h/d", "mssql+aioodbc://h/d"])
 def test_sql_prints_a_script_without_connecting(command_line: CommandLine, tmp_path: Path, kind: str) -> None:
-    """Of every supported database, with none of them there."""
+    """The script is printed for every supported database, without a server."""
     command_line.environment(RUDDER_DATABASE_URL=kind)
     ended = command_line("migrate", "--sql")
     assert (ended.code, ended.err) == (0, "")
@@ -89,7 +89,7 @@ def test_sql_prints_a_script_without_connecting(command_line: CommandLine, tmp_p
 
 
 def test_printed_sql_is_executable(tmp_path: Path) -> None:
-    """Of a process of its own, with its logging: what is redirected into a file can be handed to the database."""
+    """The command runs as a process of its own, with logging: its redirected output is a valid script."""
     ended = rudder_worker("--log-format", "json", "migrate", "--sql", folder=tmp_path)
     assert ended.code == 0
     with closing(sqlite3.connect(tmp_path / FILE)) as connection:
@@ -160,7 +160,7 @@ def test_unusable_database_is_one_line(tmp_path: Path, url: str) -> None:
 def test_missing_driver_is_one_line_with_what_to_install(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "aioodbc", None)  # what `import` then says is what it says of a missing package
+    monkeypatch.setitem(sys.modules, "aioodbc", None)  # `import` then raises the error of a missing package
     command_line.environment(RUDDER_DATABASE_URL="mssql+aioodbc://u:geheim@127.0.0.1:1/db?driver=x")
     ended = command_line("migrate")
     assert (ended.code, ended.out) == (2, "")
@@ -180,7 +180,7 @@ def test_grants_are_printed_without_connecting(
     monkeypatch.setenv("RUDDER_DATABASE_URL", url)
     ended = command_line("migrate", "--grants", login)
     assert ended.code == 0
-    table = "' + @schema + N'.releases" if url.startswith("mssql") else "releases"  # the schema is looked up
+    table = "' + @schema + N'.releases" if url.startswith("mssql") else "releases"  # the script looks up the schema
     assert f"GRANT UPDATE (status, updated_at) ON {table} TO {quoted};" in ended.out
     assert "DELETE" not in ended.out
     assert "dbo" not in ended.out

@@ -1,4 +1,4 @@
-"""`run --processes` starts nothing that cannot work, needs no other process for one, and stays a parent otherwise."""
+"""`run --processes` refuses invalid settings, runs a single worker itself, and supervises several processes."""
 
 import asyncio
 import json
@@ -29,16 +29,16 @@ SEVERAL = {
 
 
 class Here(ConfigurationError):
-    """A worker was to run in this very process."""
+    """The command runs the worker in this process."""
 
 
 class Elsewhere(ConfigurationError):
-    """Further processes were to be started."""
+    """The command starts further processes."""
 
 
 @pytest.fixture
 def settings_used(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Nothing is started; who would start what says so."""
+    """Nothing is started; the replaced functions raise Here or Elsewhere and record their settings."""
     used: list[Settings] = []
 
     def services(settings: Settings) -> Mapping[str, Service]:
@@ -106,7 +106,7 @@ def test_impossible_processes_are_one_line_before_the_start(
 
 @pytest.fixture
 def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What one of several processes says to its parent."""
+    """The refusals that one of several processes reports to its parent."""
     output: list[str] = []
     monkeypatch.setattr(parent_death, "refuse", output.append)
     monkeypatch.setattr(parent_death, "on_parent_death", lambda _react: None)
@@ -116,7 +116,7 @@ def refusals(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_child_reports_its_refusal_to_the_parent_only(
     command_line: CommandLine, settings_used: list[Settings], refusals: list[str]
 ) -> None:
-    """And nobody else: the parent says it for all."""
+    """The child prints nothing; the parent prints one line for all of its processes."""
     command_line.environment(RUDDER_DATABASE_URL=POSTGRES, RUDDER_HTTP_PORT="9000")
     ended = command_line("run", "--processes", "3", "--process-number", "2")
     assert (ended.code, ended.out, ended.err) == (2, "", "")
@@ -127,7 +127,7 @@ def test_child_reports_its_refusal_to_the_parent_only(
 def test_orphaned_child_stops_within_a_bound(
     command_line: CommandLine, refusals: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What hangs would have been killed by the parent; without one, the system has to do it."""
+    """A parent would kill a hanging child; without a parent, a timer of the operating system ends it."""
     alarms: list[int] = []
     seen: list[Any] = []
 
@@ -154,7 +154,7 @@ def test_orphaned_child_stops_within_a_bound(
 
 
 def test_child_refusal_is_one_line(tmp_path: Path) -> None:
-    """They start as their parent was started, options and all; each says which it is, and none that it gave up."""
+    """Children start with their parent's options; only the parent prints the refusal, and all children end."""
     ended = rudder_worker("--log-format", "json", "run", folder=tmp_path, environment=SEVERAL)
     assert (ended.code, ended.out) == (2, "")
     assert ended.problem.startswith("database: not available after 0 s: ")
@@ -173,7 +173,7 @@ def test_unknown_setting_is_logged_by_the_parent_only(tmp_path: Path) -> None:
 
 
 def test_process_number_option_is_hidden(command_line: CommandLine) -> None:
-    """It is how a parent starts its processes."""
+    """Only the parent uses the option, to start its processes."""
     assert "--processes" in command_line("run", "--help").out
     assert "--process-number" not in command_line("run", "--help").out
 
@@ -181,7 +181,7 @@ def test_process_number_option_is_hidden(command_line: CommandLine) -> None:
 def test_child_that_fails_at_the_stop_fails_its_parent(
     command_line: CommandLine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stop was asked for, but not all that was done may be committed."""
+    """The stop was requested, but the failed child may not have committed all of its work."""
 
     class Failed:
         failed = True

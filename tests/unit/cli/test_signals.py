@@ -1,4 +1,4 @@
-"""Signals from the first moment of the process, also where it is PID 1 and the kernel drops those without a handler."""
+"""Signals during the whole life of the process, also as PID 1, for which the kernel drops unhandled signals."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import pytest
 from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment, running_command
 
 CODES = {signal.SIGTERM: 0, signal.SIGINT: 130}
-"""How `run` ends; every other command was interrupted."""
+"""The exit code of `run`; every other command exits with 130."""
 
 BLOCKED_IMPORT = """
 import importlib, os, sys
@@ -34,7 +34,7 @@ def blocking_module(folder: Path, name: str) -> dict[str, str]:
 
 
 def output(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:
-    """What it wrote until its end, both streams."""
+    """Both output streams of the process until its end."""
     return b"".join(process.communicate(given, timeout=TIMEOUT_SECONDS))
 
 
@@ -68,7 +68,7 @@ def test_second_signal_during_imports_ends_at_once(tmp_path: Path, name: str) ->
 
 @pytest.fixture(scope="module")
 def as_pid_1() -> tuple[str, ...]:
-    """What starts a command as PID 1 of its own namespace."""
+    """The command line that starts a command as PID 1 of its own namespace."""
     before = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
     if (
         shutil.which("unshare") is None
@@ -84,7 +84,7 @@ def child_of(pid: int) -> int:
 
 @pytest.mark.parametrize("name", ["run", "migrate"])
 def test_pid_1_blocked_by_a_server_ends_on_sigterm(tmp_path: Path, as_pid_1: tuple[str, ...], name: str) -> None:
-    """A server that accepts and never answers: what a lock of somebody else looks like to whoever waits for it."""
+    """A server that accepts the connection and never responds, as while another session holds a lock."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql+asyncpg://u:p@127.0.0.1:{silent.getsockname()[1]}/d"
         settings = {"RUDDER_DATABASE_URL": url, "RUDDER_HTTP_PORT": "0"}
@@ -111,7 +111,7 @@ def test_pid_1_during_imports_ends_at_the_second_signal(tmp_path: Path, as_pid_1
 
 
 def test_ignored_hangup_stays_ignored(tmp_path: Path) -> None:
-    """As `nohup` starts a command."""
+    """`nohup` starts a command with SIGHUP ignored."""
     program = (
         "import signal, os, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])"
     )

@@ -1,4 +1,4 @@
-"""`validate` reports of every event whether the worker could read it, and if not where and why."""
+"""`validate` reports for every event whether the worker can read it, with the place and reason of a problem."""
 
 import json
 import os
@@ -19,7 +19,7 @@ INVALID = sorted(path for type_ in EventType for path in (EXAMPLES / type_).glob
 
 
 def event(**changes: Any) -> bytes:
-    """A sound event on one line."""
+    """A valid event on one line."""
     return json.dumps({**ENVELOPE, "data": dict(RELEASE_DATA), **changes}).encode()
 
 
@@ -97,7 +97,7 @@ def test_empty_file_among_others_is_named(command_line: CommandLine, tmp_path: P
 
 
 def test_json_output_is_one_object_a_line_and_a_count(command_line: CommandLine, tmp_path: Path) -> None:
-    """Also where the event names things in other scripts, or tries to write lines of its own."""
+    """Holds also for names in other scripts and for values with line ends."""
     hostile = event(type='dev.rudder.ü\n\u2028"nope"')
     (tmp_path / "event.json").write_bytes(event() + b"\n" + hostile)
     ended = command_line("validate", "--json", "event.json")
@@ -203,7 +203,7 @@ def test_attribute_that_publish_refuses_is_a_warning(command_line: CommandLine) 
 
 
 def test_ascii_terminal_changes_no_result(tmp_path: Path) -> None:
-    """An id that the terminal's encoding does not have ended the command with a traceback."""
+    """An id outside the terminal's encoding once ended the command with a traceback."""
     given = b"\n".join([event(type="dev.rudder.gr\u00fc\u00dfe"), event(), event(id="")])
     (tmp_path / "events.jsonl").write_bytes(given)
     for arguments in ([], ["--json"]):
@@ -218,7 +218,7 @@ def test_ascii_terminal_changes_no_result(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("event_id", "code"), [("1", 0), ("", 1)])
 def test_exit_code_is_right_when_stdout_is_closed(tmp_path: Path, event_id: str, code: int) -> None:
-    """`| head -1`: the last line decides the exit code, although nobody reads of it."""
+    """As with `| head -1`: the last event decides the exit code, although the reader has closed the pipe."""
     (tmp_path / "events.jsonl").write_bytes(b"\n".join([event(coment="x")] * 3 + [event(id=event_id)]))
     reading, writing = os.pipe()
     os.close(reading)
@@ -257,7 +257,7 @@ def test_closed_stdin_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [["validate"], ["publish"], ["migrate", "--sql"]], ids=lambda command: command[0])
 def test_misspelt_setting_is_a_warning_of_every_command(command_line: CommandLine, command: list[str]) -> None:
-    """The command works with the default of the setting that was meant."""
+    """The command uses the default of the misspelt setting, and warns."""
     command_line.environment(RUDDER_SOURCE_FILE="sources.toml", RUDDER_DATABASE_URL="postgresql+asyncpg://x/y")
     ended = command_line(*command, stdin=b"{}")
     assert "warning: RUDDER_SOURCE_FILE is not a setting; did you mean RUDDER_SOURCES_FILE?" in ended.err

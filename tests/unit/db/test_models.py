@@ -50,7 +50,7 @@ def test_deployment_is_deployed_only_with_success() -> None:
 
 
 def test_defaults_are_the_initial_statuses() -> None:
-    """The defaults hold before anything is written, and stand in the table for other writers."""
+    """A new object has the defaults before it is written; the table has the same ones for other writers."""
     deployment = ReleaseDeployment()
     assert Release().status == "DRAFT"
     assert (deployment.status, deployment.attempt, deployment.config_revision) == ("PENDING", 1, 1)
@@ -88,7 +88,7 @@ def test_base_revision_identity_is_all_its_columns() -> None:
     ids=["mssql", "postgresql", "sqlite"],
 )
 def test_column_types_are_declared_per_database(dialect: Dialect, expected: list[str]) -> None:
-    """SQL Server exactly as given, without its version having been asked; the others the nearest."""
+    """SQL Server gets the given types, without a query for its version; other databases get the nearest types."""
     kinds: list[TypeEngine[Any]] = [Guid(), UtcTimestamp(), nvarchar(50), nvarchar_max()]
     declared = [declaration(Column("c", kind), dialect=dialect) for kind in kinds]
     default = declaration(Column("c", UtcTimestamp(), server_default=database_now()), dialect=dialect)
@@ -127,7 +127,7 @@ def test_sqlite_default_times_have_the_same_form(connection: Connection) -> None
 
 
 def test_naive_time_is_refused(connection: Connection) -> None:
-    """Nobody knows its zone, so nothing is stored, and nothing is searched for either."""
+    """A time without a zone is ambiguous, so it is neither stored nor used in a search."""
     naive = MOMENT.replace(tzinfo=None)
     statement: Select[tuple[UUID]] = select(VALUES.c.id).where(VALUES.c.at == naive)
     for refused in (insert(VALUES).values(id=ID, at=naive), statement):

@@ -1,4 +1,4 @@
-"""A URL of SQL Server's is completed with what everybody would write, and what it says stands."""
+"""A SQL Server URL gets the usual options as defaults; options that the URL sets are kept."""
 
 from collections.abc import Sequence
 from pathlib import Path

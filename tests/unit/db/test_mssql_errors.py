@@ -1,4 +1,4 @@
-"""Every error of SQL Server's gets the reaction that its number calls for, and no text can talk it into another."""
+"""The number of a SQL Server error decides the reaction; the text of its message does not change it."""
 
 import pytest
 
@@ -9,7 +9,7 @@ HEAD = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
 
 class OdbcError(Exception):
-    """As pyodbc raises it: a SQLSTATE and a text."""
+    """An error as pyodbc raises it: a SQLSTATE and a text."""
 
 
 def error(state: str, *messages: tuple[str, int], call: str = "SQLExecDirectW") -> OdbcError:
@@ -54,7 +54,7 @@ def test_known_error_number_has_its_reaction(number: int) -> None:
     ],
 )
 def test_most_important_error_numbers_are_pinned(number: int, expected: type[Exception]) -> None:
-    """Written down a second time, since the table could be changed without a thought."""
+    """A second copy of the most important numbers detects an accidental change of the table."""
     assert NUMBERS[number][0].reaction is expected
 
 
@@ -77,12 +77,12 @@ def test_most_important_error_numbers_are_pinned(number: int, expected: type[Exc
     ],
 )
 def test_unknown_error_number_is_classified_by_its_state(state: str, expected: type[Exception]) -> None:
-    """Babelfish's 33557097, for one. Nothing is rejected for an error that nobody knows."""
+    """Babelfish has numbers of its own, such as 33557097. An unknown error rejects no event."""
     assert type(reaction(error(state, ("who knows", 33557097)))) is expected
 
 
 def test_transient_error_wins_over_a_permanent_one() -> None:
-    """A database that fails over says that the login failed, too."""
+    """A database during a failover also reports a failed login."""
     failing_over = error("42000", ("Cannot open database.", 4060), ("Login failed.", 18456))
     assert type(reaction(failing_over)) is Unavailable
     guarded = error("42000", ("status DEPLOYED may not become DRAFT", 51002), ("ended in the trigger", 3609))
@@ -90,7 +90,7 @@ def test_transient_error_wins_over_a_permanent_one() -> None:
 
 
 def test_number_in_a_quoted_value_is_ignored() -> None:
-    """A constraint's message quotes the values: an environment may be called like an error."""
+    """A constraint's message quotes values, and an environment's name may look like an error number."""
     quoting = error("23000", ("The duplicate key value is (x (515) (SQLExecDirectW), prod).", 2627))
     assert type(reaction(quoting)) is Conflict
     poisonous = error("22001", ("Truncated value: 'x (4060) (SQLFetch) y'.", 2628))
@@ -129,12 +129,12 @@ def test_error_of_unknown_form_is_transient() -> None:
     ],
 )
 def test_lost_server_discards_idle_connections(state: str, number: int, elsewhere: bool) -> None:
-    """A time-out too: the server gives up on a lock first, so one that does not answer then is gone."""
+    """A timeout too: the lock timeout is shorter, so a server that does not respond by then is lost."""
     assert kind_of(error(state, ("something", number))).elsewhere is elsewhere
 
 
 def test_configuration_error_is_explained() -> None:
-    """The server's own text names neither the firewall's kind nor what to do."""
+    """The server's own text names neither the kind of firewall nor the next step."""
     assert str(reaction(error("42000", ("Cannot open server.", 40914)))).endswith(
         "no virtual network rule for this subnet"
     )

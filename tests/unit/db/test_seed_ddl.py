@@ -47,7 +47,7 @@ def test_migrated_table_matches_the_given_ddl(table: str, given: dict[str, Table
 
 
 def test_comparison_detects_every_kind_of_difference(given: dict[str, Table]) -> None:
-    """Each line changed below is one that a careless migration might get wrong."""
+    """Each changed line is a difference that a wrong migration could have."""
     ddl = SEED.read_text(encoding="utf-8")
     for old, new in (
         ("image_tag nvarchar(255)", "image_tag nvarchar(256)"),
@@ -66,7 +66,7 @@ def test_comparison_detects_every_kind_of_difference(given: dict[str, Table]) ->
 
 
 def schema_of(ddl: str) -> dict[str, Table]:
-    """Reads CREATE TABLE, CREATE INDEX and ALTER TABLE ADD; anything else but bookkeeping is an error."""
+    """Reads CREATE TABLE, CREATE INDEX and ALTER TABLE ADD; other statements are errors, but for bookkeeping."""
     tables: dict[str, Table] = {}
     for statement in statements_in(ddl):
         if match := re.fullmatch(r"create table (\w+) \((.*)\)", statement):
@@ -105,7 +105,7 @@ def read_item(table: Table, item: str) -> None:
         nullable = " not null " not in rest and " primary key " not in rest
         default = re.search(r" default (\S+)", rest)
         column = (name, ALIASES.get(kind, kind), nullable, default[1] if default else None)
-        # A primary key's column is not null whether or not that is said.
+        # A primary key's column is NOT NULL, with or without the words.
         table["columns"].append(column)  # type: ignore[attr-defined]
 
 
@@ -119,7 +119,7 @@ def statements_in(ddl: str) -> Iterator[str]:
 
 
 def split_at_commas(body: str) -> list[str]:
-    """Splits at the commas that stand outside of parentheses."""
+    """Splits at the commas outside parentheses."""
     items, depth = [""], 0
     for character in body:
         depth += (character == "(") - (character == ")")

@@ -1,6 +1,6 @@
-"""The widest events there are fit their columns: every value of every statement, against the type it is written to.
+"""The widest possible events fit their columns: each value of each statement is checked against its column's type.
 
-What a server does with a text that is too long differs, from cutting it to refusing it for ever; none may come to it.
+Servers handle a text that is too long differently, from truncation to an error; no event may cause either.
 """
 
 import json
@@ -39,7 +39,7 @@ ID = "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF"
 
 
 def wide(text: str, units: int = NAME_UNITS_MAX) -> str:
-    """As wide as it may be, and of the characters that count twice, but for the beginning that tells it from others."""
+    """`text`, which keeps the value unique, extended to the maximum width with characters that count twice."""
     return text + "\U0001d11e" * ((units - len(text)) // 2) + "x" * ((units - len(text)) % 2)
 
 
@@ -91,7 +91,7 @@ DAY: list[tuple[E, dict[str, Any]]] = [
 
 
 def message(number: int, *, redriven: bool = False) -> Message:
-    """The day's event of that number. Its record is decoded: what is no event is written as well."""
+    """The day's event of that number, decoded from its record; invalid events are written as well."""
     kind, data = DAY[number]
     envelope = {
         "specversion": "1.0",
@@ -125,7 +125,7 @@ def values(write: Write) -> Iterator[tuple[str, str, object]]:
     assert found is not None, sql
     assignments = re.findall(r"(\w+) = (COALESCE\()?:\w+", found[2])
     for (column, kept), value in zip(assignments, write.values, strict=False):
-        if not (kept and value is None):  # then the column stays as it is
+        if not (kept and value is None):  # then the column keeps its value
             yield found[1], column, value
 
 
@@ -150,7 +150,7 @@ def fits(table: str, column: str, value: object) -> bool:
 
 @pytest.fixture(scope="module")
 def written() -> list[tuple[str, str, object]]:
-    """All that a day of the widest events writes."""
+    """All values that a day of the widest events writes."""
     world = World(environments=[wide("environment")])
     messages = [message(number) for number in range(len(DAY))]
     assert [isinstance(one.content, Event) for one in messages] == [True] * (len(DAY) - 1) + [False]
@@ -182,8 +182,8 @@ def test_widest_values_fit_their_columns(written: list[tuple[str, str, object]])
 def test_widest_day_fills_every_column(
     written: list[tuple[str, str, object]],
 ) -> None:
-    """Else the test above would say nothing of those that it leaves out. `status` and `reason` are the worker's words,
-    a pointer's three texts its ids and names.
+    """Otherwise the test above would not check every column. `status`, `reason` and the three texts of a pointer have
+    values that the worker writes itself.
     """
     sent = {(table, column) for table, column, _ in written}
     own = {"status", "reason", "release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name"}
@@ -202,12 +202,12 @@ def test_widest_day_fills_every_column(
                 for to_table, to_column, value in written
                 if (to_table, to_column) == (table.name, column.name) and isinstance(value, str)
             )
-            if column.name != "event_type":  # of what is no event: see test_bounds
+            if column.name != "event_type":  # of an invalid event: see test_bounds
                 assert widest == length, column
 
 
 def test_widest_rejection_fits_its_row(written: list[tuple[str, str, object]]) -> None:
-    """Some of what is written here was cut to its width by the worker: the detail, which is its own text."""
+    """The worker cuts the detail, which is its own text, to the width of its column."""
     details = [value for table, column, value in written if (table, column) == ("release_event_rejections", "detail")]
     assert len(details) > 3
     assert all(isinstance(detail, str) and 0 < utf16_units(detail) <= DETAIL_CHARS_MAX for detail in details)

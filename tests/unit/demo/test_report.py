@@ -1,4 +1,4 @@
-"""The report shows what became of the records, and never hides a finding."""
+"""The report shows the outcomes of the records and every finding."""
 
 import io
 import json
@@ -49,7 +49,7 @@ def printed(console: Console) -> str:
 
 
 def test_outcomes_are_those_of_the_records(oracle: Oracle, database_path: Path) -> None:
-    """Also for records that left no row: they repeat one that did."""
+    """Holds also for duplicates, which have no row of their own."""
     shown = console()
     print_report(shown, records=len(RECORDS), database_path=database_path)
     rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in printed(shown).splitlines() if "│" in line]
@@ -66,7 +66,7 @@ def test_outcomes_are_those_of_the_records(oracle: Oracle, database_path: Path) 
 
 
 def test_history_is_in_the_order_of_the_log(oracle: Oracle, database_path: Path) -> None:
-    """A late event stands where it arrived, and a superseded attempt before its successor."""
+    """A late event is listed in the order of its arrival, and a superseded attempt before its successor."""
     shown = console()
     print_report(shown, records=len(RECORDS), database_path=database_path)
     text = printed(shown)
@@ -83,7 +83,7 @@ def test_history_is_in_the_order_of_the_log(oracle: Oracle, database_path: Path)
 
 @pytest.mark.parametrize("verified", [True, False])
 def test_findings_are_printed_as_they_are(tmp_path: Path, verified: bool) -> None:
-    """Markup in a finding is text."""
+    """Markup in a finding is printed as text."""
     path = tmp_path / "verify.txt"
     path.write_text("lost t/0@3: expected [bold] 1\n")
     shown = console()

@@ -1,4 +1,4 @@
-"""Each fault of `worker.kafka.aiokafka_workarounds` in plain aiokafka. A test that fails: the entry can perhaps go."""
+"""Each fault of `worker.kafka.aiokafka_workarounds` in plain aiokafka. A failing test: a workaround may be obsolete."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -47,7 +47,7 @@ def _installed() -> None:
 
 
 def test_version_of_aiokafka_is_the_one_that_was_read() -> None:
-    """After an upgrade: run the other tests, read the changes, then set it."""
+    """After an upgrade: run the other tests, read the changes of aiokafka, then set the version here."""
     assert version("aiokafka") == workarounds.VERSION
 
 
@@ -60,7 +60,7 @@ def test_upstream_metadata_request_creates_topics() -> None:
 
 
 def test_upstream_client_reads_no_credentials_anew() -> None:
-    """No argument is a provider, but that of OAuth tokens; and no timeout is for the making of a connection."""
+    """Only OAuth tokens have a provider argument, and no argument limits the time of connecting."""
     assert [name for name in signature(AIOKafkaClient).parameters if "ssl" in name or "sasl" in name] == [
         "ssl_context",
         "sasl_mechanism",
@@ -87,7 +87,7 @@ async def _no_connection(_node_id: object) -> None:
 
 
 async def test_upstream_never_bootstraps_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It asks the brokers of its last metadata, whatever the bootstrap servers would answer."""
+    """The client sends requests to the brokers of its last metadata only, never to the bootstrap servers again."""
     client = AIOKafkaClient(bootstrap_servers=f"127.0.0.1:{free_port()}")
     called: list[str] = []
     monkeypatch.setattr(AIOKafkaClient, "bootstrap", lambda _: called.append("bootstrap"))
@@ -160,7 +160,7 @@ async def test_upstream_write_to_a_reset_connection_is_unexpected(
     ],
 )
 def test_upstream_raises_at_a_record_that_it_cannot_read(raw: bytes, error: type[Exception]) -> None:
-    """Again with every fetch: the partition stands still."""
+    """Every further fetch raises again, so the partition would be blocked."""
     with pytest.raises(error):
         list(MemoryRecords(raw).next_batch())
 
@@ -253,7 +253,7 @@ async def test_upstream_batch_is_queued_with_a_closed_producer() -> None:
     await asyncio.sleep(0)
     sent = queue._pop_batch(PARTITION)
     queue._closed = True
-    second = await waiting  # mended, this raises ProducerClosed
+    second = await waiting  # once fixed, this raises ProducerClosed
     assert not second.done()
     with pytest.raises(ProducerClosed):
         workarounds.queued_batch(SimpleNamespace(_message_accumulator=queue), a_batch(queue), PARTITION)
@@ -263,7 +263,7 @@ async def test_upstream_batch_is_queued_with_a_closed_producer() -> None:
 
 
 async def test_upstream_batch_times_out_early(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of 60 seconds it waits 10: each wait of a second takes all seconds so far off."""
+    """It waits 10 of 60 seconds: each wait of a second subtracts the total time so far."""
     now_seconds = 0.0
 
     async def one_second(*, timeout: float) -> None:  # noqa: ASYNC109 - as upstream has it
@@ -287,7 +287,7 @@ async def test_upstream_refuses_a_record_without_key_and_value() -> None:
 
 
 async def test_upstream_consumer_stop_raises_its_own_cancellation() -> None:
-    """A fetch that waits for its next attempt is cancelled and awaited."""
+    """`stop` cancels and awaits a fetch that waits for its next attempt, and raises its CancelledError."""
     fetcher = object.__new__(Fetcher)
     fetcher._fetch_task = asyncio.ensure_future(asyncio.Event().wait())
     fetcher._fetch_waiters = set()
@@ -298,7 +298,7 @@ async def test_upstream_consumer_stop_raises_its_own_cancellation() -> None:
 
 
 class Closed:
-    """A consumer, as far as `close` uses it, and its connections."""
+    """The parts of a consumer that `close` uses, and its connections."""
 
     def __init__(self, stop: Callable[[], Awaitable[object]]) -> None:
         self.stop = stop
@@ -327,7 +327,7 @@ async def test_close_can_be_cancelled() -> None:
 
 
 async def test_upstream_producer_with_a_queued_batch_does_not_stop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a broker nothing is ever sent; `close` here gives up."""
+    """Without a broker the batch is never sent; the worker's `close` gives up after a timeout."""
     queue = accumulator()
     await queue.add_batch(a_batch(queue), PARTITION, WAIT_SECONDS)
     stopping = asyncio.ensure_future(queue.close())
@@ -347,7 +347,7 @@ def test_upstream_reads_described_groups_as_version_2() -> None:
 
 
 async def test_upstream_cancelled_poll_counts_as_under_way() -> None:
-    """So that a consumer that does not poll is never found: `worker.kafka.consumer_client` cancels no poll."""
+    """A consumer that no longer polls is then never detected, so `worker.kafka.consumer_client` cancels no poll."""
     subscription = SubscriptionState()
     with pytest.raises(asyncio.CancelledError), subscription.fetch_context():
         raise asyncio.CancelledError

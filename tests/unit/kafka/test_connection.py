@@ -1,4 +1,4 @@
-"""What a connection is made with is read anew for each, and what a broker refuses is told from an outage."""
+"""Credentials are read again for each connection, and a refused login is distinguished from an outage."""
 
 import codecs
 import ssl
@@ -45,7 +45,7 @@ def reading(*secrets: str | Exception) -> Callable[[], str]:
 
 
 def test_secret_is_read_for_each_connection() -> None:
-    """Whoever changes it need not restart the worker."""
+    """An operator can change the secret without a restart of the worker."""
     one = connection(reading("first", "second", "third"))
     assert one.arguments()["sasl_plain_password"] == "first"
     assert [one.current()["sasl_plain_password"] for _ in range(2)] == ["second", "third"]
@@ -59,7 +59,7 @@ def test_unreadable_secret_ends_the_start_in_one_line() -> None:
 @pytest.mark.parametrize("setting", ["ssl_cafile", "ssl_certfile", "ssl_keyfile"])
 @pytest.mark.parametrize("mark", [codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE])
 def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str, mark: bytes) -> None:
-    """OpenSSL would pass over the first certificate, which shows as an unknown authority."""
+    """OpenSSL would skip the first certificate and report an unknown authority."""
     file = tmp_path / "file.pem"
     file.write_bytes(mark + b"-----BEGIN CERTIFICATE-----")
     changed: dict[str, Any] = {setting: str(file)}
@@ -81,7 +81,7 @@ def test_pem_file_with_byte_order_mark_is_one_line(tmp_path: Path, setting: str,
     ],
 )
 def test_refused_login_names_the_settings(error: Exception, words: str) -> None:
-    """And never holds the secret."""
+    """The message does not contain the secret."""
     line = connection().refusal(error)
     assert words in line
     assert "kafka:9093" in line
@@ -89,7 +89,7 @@ def test_refused_login_names_the_settings(error: Exception, words: str) -> None:
 
 
 def test_start_distinguishes_a_refused_login_from_an_outage() -> None:
-    """aiokafka says of both that it cannot bootstrap."""
+    """aiokafka reports both as a failure to bootstrap."""
     one, error = connection(), KafkaConnectionError("Unable to bootstrap")
     assert isinstance(at_start(error, one), Unavailable)
     one.refused(SaslAuthenticationFailed("wrong"))
@@ -99,7 +99,7 @@ def test_start_distinguishes_a_refused_login_from_an_outage() -> None:
 
 
 def test_refused_login_is_logged_once_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Logged once; over when a broker accepts the worker, or when it is not repeated any more."""
+    """It ends when a broker accepts the worker, or when it is no longer repeated."""
     now_seconds = 1_000.0
     monkeypatch.setattr("worker.kafka.refusals.time.monotonic", lambda: now_seconds)
     one = Refusals()

@@ -1,4 +1,4 @@
-"""What a poll brought before a rebalance, and nobody took yet, is not handed out after it."""
+"""Records that were fetched before a rebalance and not yet returned by a poll are dropped."""
 
 import asyncio
 from collections.abc import Iterable
@@ -43,7 +43,7 @@ class SlowConsumer:
 
 
 async def test_untaken_records_of_a_revoked_partition_are_dropped() -> None:
-    """They would be worked on and committed by a worker that no longer has the partition; its heir gets them."""
+    """The worker no longer owns the partition; its next owner gets these records."""
     source = KafkaConsumerClient(
         Connection(bootstrap_servers="127.0.0.1:1", client_id="test"), topics=["t"], group_id="g"
     )

@@ -1,4 +1,4 @@
-"""The consumer commits only what is done, gives up only in order, and never stops showing the group that it lives."""
+"""The consumer commits only finished records, gives up partitions in order, and polls at all times."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ P0, P1 = Partition("in", 0), Partition("in", 1)
 
 
 class Harness:
-    """A consumer on scripted edges. `run` keeps it running for the length of a block."""
+    """A consumer on scripted ports. `running` runs it for the duration of a block."""
 
     def __init__(
         self,
@@ -97,7 +97,7 @@ class Harness:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Let the others run until it holds; the test's own timeout bounds it."""
+    """Let the other tasks run until the condition holds; the test's own timeout bounds the wait."""
     while not condition():
         await asyncio.sleep(0)
 
@@ -111,9 +111,9 @@ async def test_completed_offsets_are_committed_before_leaving() -> None:
 
 
 async def test_offset_waits_for_every_record_before_it() -> None:
-    """Invariant 1, and "a record skipped by commits out of order"."""
+    """Invariant 1; covers the known failure "a record skipped by commits out of order"."""
     harness = Harness(created("slow", offset=0), created("fast", offset=1), created("other", offset=5, partition=1))
-    harness.store.faults.extend([Unavailable("down")] * 3)  # for the first tries of all three
+    harness.store.faults.extend([Unavailable("down")] * 3)  # for the first attempts of all three
     async with harness.running():
         await until(lambda: bool(harness.source.commits))
         for commit in harness.source.commits:
@@ -134,7 +134,7 @@ async def test_offset_waits_for_the_acknowledged_publication() -> None:
 
 
 async def test_revocation_finishes_and_commits_begun_work_only() -> None:
-    """The lane's second record is not begun any more: whoever has the partition next will do it."""
+    """The key's second record is not begun; the partition's next owner handles it."""
     harness = Harness(created("a", offset=0), created("a", offset=1))
     harness.publisher.acknowledging.clear()
     async with harness.running():
@@ -198,7 +198,7 @@ async def test_failed_commit_is_repaired_by_the_next() -> None:
 
 
 async def test_full_budget_stops_fetching_but_not_polling() -> None:
-    """Back-pressure, not memory; and a member that stops polling would be thrown out of its group."""
+    """Back-pressure bounds the memory; a member that stops polling would be removed from its group."""
     records = [created(f"r{number}", offset=number // 2, partition=number % 2) for number in range(10)]
     harness = Harness(*records, records_max=3)
     harness.publisher.acknowledging.clear()
@@ -231,7 +231,7 @@ async def test_unavailable_broker_is_polled_again() -> None:
 
 
 async def test_fatal_client_error_ends_the_worker() -> None:
-    """It would otherwise poll, live, and do nothing, and no orchestrator would know."""
+    """Otherwise the worker would poll, report that it is alive, and handle no event."""
     harness = Harness()
     harness.source.poll_faults.append(FatalClientError("refused for good"))
     with pytest.raises(ExceptionGroup) as raised:
@@ -254,7 +254,7 @@ async def test_stop_drains_and_commits() -> None:
 
 
 async def test_record_before_the_assignment_callback_is_kept() -> None:
-    """aiokafka assigns first and calls back later; what is fetched in between has moved the position already."""
+    """aiokafka assigns first and calls back later; records fetched in between have already moved the position."""
     harness = Harness()
     await harness.consumer.join()
     harness.source.records.append(created("early", offset=0))
@@ -268,7 +268,7 @@ async def test_record_before_the_assignment_callback_is_kept() -> None:
 
 
 async def test_unexpected_error_ends_the_worker() -> None:
-    """No silent death: a lane that breaks must not leave a worker that polls and does nothing."""
+    """An unexpected error in a job must not leave a worker that polls and handles no event."""
     harness = Harness(created("a", offset=0))
 
     async def broken(*_: object) -> None:
@@ -284,7 +284,7 @@ async def test_unexpected_error_ends_the_worker() -> None:
 
 
 async def test_publisher_fault_ends_neither_worker_nor_partition() -> None:
-    """What cannot be published of one release is a dead letter, and the releases beside and behind it go on."""
+    """A record that cannot be published becomes a dead letter, and the other releases go on."""
     harness = Harness(created("a", offset=0), created("b", offset=1), created("a", offset=2))
     publish = harness.publisher.publish
 
@@ -320,8 +320,8 @@ async def test_breaker_opens_for_events_that_cannot_be_published() -> None:
 
 
 async def test_records_with_one_identity_are_decided_in_offset_order() -> None:
-    """They may name different releases, and so run in different lanes; which of them is the duplicate must not be
-    decided by which lane is quicker. Seen: a publisher that restarted its counter of ids.
+    """They may name different releases and so have different keys; the offsets decide which one is the duplicate, not
+    the faster job. Seen: a publisher that restarted its counter of ids.
     """
     first, other = created("first", offset=0), created("other", offset=1)
     blocking = created("first", offset=2)
@@ -352,8 +352,8 @@ def on_track(track: str, record: Record) -> Record:
 
 
 async def test_records_with_one_release_number_are_decided_in_offset_order() -> None:
-    """Releases have lanes of their own, and the second is free while the first is held: it waits, since only one of
-    them can have the number. Tracks that some database takes for one are one claim.
+    """The second release waits while the first is under way, though their keys differ: only one of them can have the
+    number. Confusable tracks make the same claim.
     """
     tracks = {"first": "main", "second": "Main ", "third": "other", "fourth": "ma\u00efn"}
     records = [on_track(track, created(name, offset=offset)) for offset, (name, track) in enumerate(tracks.items())]
@@ -370,7 +370,7 @@ async def test_records_with_one_release_number_are_decided_in_offset_order() -> 
 
 
 async def test_tombstones_are_skipped_and_counted() -> None:
-    """Whatever their headers are; an empty value is no tombstone. None takes a lane, a transaction or room."""
+    """Holds for all headers; an empty value is no tombstone. A tombstone takes no transaction or in-flight budget."""
     event = created("a", offset=1)
     records = [
         replace(event, offset=0, value=None, headers=()),
@@ -390,7 +390,7 @@ async def test_tombstones_are_skipped_and_counted() -> None:
 
 
 async def test_unfinished_record_limits_the_records_behind_it() -> None:
-    """Memory is bounded by settings: the offsets behind it are remembered, so no more are fetched than may be."""
+    """The finished offsets behind it take memory, so a setting limits how many records are fetched."""
     harness = Harness(commit_lag_records_max=4)
     harness.publisher.acknowledging.clear()
     harness.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(4))
@@ -404,7 +404,7 @@ async def test_unfinished_record_limits_the_records_behind_it() -> None:
 
 
 async def test_lower_offsets_of_a_new_log_are_followed() -> None:
-    """A topic that was cut or made anew begins again at a lower offset; that is a new log, not a fault."""
+    """A topic that was truncated or created again restarts at a lower offset; that is a new log, not a fault."""
     harness = Harness(created("a", offset=7))
     async with harness.running():
         await until(lambda: harness.source.committed == {P0: 8})
@@ -413,7 +413,7 @@ async def test_lower_offsets_of_a_new_log_are_followed() -> None:
 
 
 async def test_blocked_release_stops_only_its_own_partition() -> None:
-    """All that comes after it waits in the topic: the room that it takes is bounded, and the rest is the others'."""
+    """Later records of its partition wait in the topic; its share of the in-flight budget is bounded."""
     harness = Harness(records_max=8)
     stuck = [created("stuck", offset=offset) for offset in range(20)]
     harness.source.records.extend(stuck)
@@ -437,7 +437,7 @@ async def test_blocked_release_stops_only_its_own_partition() -> None:
 
 
 async def test_head_of_line_blocking_is_logged_once_and_measured() -> None:
-    """The operator sees which one it is, and when it is over."""
+    """The log names the blocking record, and the end of the blocking."""
     harness = Harness(created("a", offset=5), created("b", offset=6), created("c", offset=7))
     held = asyncio.Event()
     publish = harness.publisher.publish
@@ -476,7 +476,7 @@ def is_open(harness: Harness) -> bool:
 
 
 async def test_open_breaker_begins_nothing_and_stays_in_the_group() -> None:
-    """What is under way is finished and committed, the rest stays in the topic; partitions that come later as well."""
+    """Records under way are finished and committed; the others stay in the topic, in later partitions too."""
     good = [created(f"r{offset}", offset=offset) for offset in range(4)]
     bad = [garbage(offset=offset) for offset in range(4, 100)]
     harness = Harness(*good, *bad, created("other", offset=0, partition=1), breaker_events=10)
@@ -520,13 +520,13 @@ async def test_half_rejected_events_do_not_open_the_breaker() -> None:
 
 
 async def test_opening_breaker_drains_first() -> None:
-    """As on a revocation: what is written is told before the offsets are committed."""
+    """As on a revocation, written events are published before their offsets are committed."""
     harness = Harness(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
     harness.publisher.acknowledging.clear()
     async with harness.running():
         await until(lambda: is_open(harness))
         polled = len(harness.source.polls)
-        await until(lambda: len(harness.source.polls) > polled + 20)  # the loop comes round, however long that takes
+        await until(lambda: len(harness.source.polls) > polled + 20)  # the consumer loop keeps running
         assert harness.source.commits == []
         harness.publisher.acknowledging.set()
         await until(lambda: bool(harness.source.commits))
@@ -534,7 +534,7 @@ async def test_opening_breaker_drains_first() -> None:
 
 
 async def test_open_breaker_clears_the_blocking_gauges() -> None:
-    """The gauges tell of nothing any more: an alert would never end."""
+    """Without the reset an alert on the gauges would never end."""
     harness = Harness(garbage(offset=0), breaker_events=3)
     harness.publisher.acknowledging.clear()
     async with harness.running():
@@ -570,7 +570,7 @@ async def test_different_commit_failure_is_logged_again() -> None:
 
 
 async def test_outage_and_its_blocked_records_are_logged_once() -> None:
-    """And not once more for each partition when it is over, before anything could be done."""
+    """Only the outage is logged; the blocked records of each partition add no line, also not at its end."""
     harness = Harness(created("r", offset=0))
     harness.store.down = Unavailable("connection refused")
     with capture_logs() as logs:
@@ -583,7 +583,7 @@ async def test_outage_and_its_blocked_records_are_logged_once() -> None:
 
 @pytest.mark.parametrize("how", ["revocation", "stop"])
 async def test_final_commit_is_attempted_during_an_outage(how: str) -> None:
-    """An outage is over before anybody knows: the last commit is attempted in any case, within its timeout."""
+    """The monitor may report an outage that has ended, so the last commit is always attempted, within its timeout."""
     harness = Harness(created("a", offset=0))
     harness.source.commit_faults.extend([Unavailable("no coordinator")] * 10_000)  # and so the broker is suspected
     harness.publisher.down = Unavailable("no broker")
@@ -601,7 +601,7 @@ async def test_final_commit_is_attempted_during_an_outage(how: str) -> None:
 
 
 async def test_revocation_waits_for_the_commit_in_progress() -> None:
-    """An older commit that lands after the partition was given up would take the next member's offsets back."""
+    """A commit that arrives after the revocation would reset the offsets of the next member."""
     harness = Harness(created("a", offset=0))
     answering, asked = asyncio.Event(), asyncio.Event()
     commit = harness.source.commit
@@ -624,7 +624,7 @@ async def test_revocation_waits_for_the_commit_in_progress() -> None:
 
 
 async def test_open_breaker_keeps_a_partition_until_its_commit() -> None:
-    """A commit that fails is made up for; what was finished would otherwise come again after the restart."""
+    """A failed commit is repeated; otherwise finished records would be handled again after the restart."""
     harness = Harness(*(garbage(offset=offset) for offset in range(20)), breaker_events=3)
     harness.source.commit_faults.extend([Unavailable("no coordinator")] * 3)
     async with harness.running():

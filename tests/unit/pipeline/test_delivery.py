@@ -1,4 +1,4 @@
-"""A delivery tries what may succeed for ever, what fails by itself a few times, and nothing that was given up."""
+"""A delivery retries transient failures without limit, its own failures a few times, and no lost lease."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ from worker.telemetry import LogEvent, Metrics
 
 
 class Harness:
-    """One message, and everything it meets."""
+    """One message, and the scripted ports of its delivery."""
 
     def __init__(self, *store_faults: Exception | None, publisher_faults: tuple[Exception, ...] = ()) -> None:
         self.store = ScriptedStore(*store_faults)
@@ -70,7 +70,7 @@ async def test_event_is_written_and_published_once() -> None:
 
 @pytest.mark.parametrize("fault", [Unavailable("down"), ConfigurationError("the password was changed"), MemoryError()])
 async def test_transient_failure_is_retried_without_limit(fault: Exception) -> None:
-    """Only what can never succeed is dead-lettered: a database that is away for an hour costs no event."""
+    """Only events that can never succeed become dead letters: an outage of an hour rejects no event."""
     harness = Harness(*[fault] * 200)
     assert isinstance(await harness.deliver(), Applied)
     assert harness.store.begun == 201
@@ -84,7 +84,7 @@ async def test_retry_delay_grows_to_a_ceiling() -> None:
 
 
 async def test_outage_costs_no_attempt_and_no_backoff() -> None:
-    """What explains the failure is said once, by the gate; and when it is over the message does not wait on top."""
+    """The dependency monitor logs the cause once; after the outage the message goes on without a further delay."""
     harness = Harness(*[Unavailable("a lock")] * 5)
     with capture_logs() as logs:
         delivering = asyncio.ensure_future(harness.deliver())
@@ -107,14 +107,14 @@ async def test_outage_costs_no_attempt_and_no_backoff() -> None:
 
 
 async def deliver_all(harness: Harness, count: int) -> None:
-    """So many messages at the same time, each of a release of its own."""
+    """Delivers `count` messages at the same time, each of a release of its own."""
     messages = [read(created(f"r{n}", offset=n), event_bytes_max=1_000_000) for n in range(count)]
     async with probing(harness.monitors):
         await asyncio.gather(*(harness.delivery.deliver(one, harness.lease, asyncio.Semaphore(1)) for one in messages))
 
 
 async def test_failure_of_all_messages_is_logged_once() -> None:
-    """A database that answers and will not do, for want of a disk: a thousand messages are one line, and a count."""
+    """A database with a full disk responds with errors: the failures of all messages are one line and a count."""
     harness = Harness()
     harness.store.faults.extend([Unavailable("disk full")] * 1000)
     with capture_logs() as logs:
@@ -127,7 +127,7 @@ async def test_failure_of_all_messages_is_logged_once() -> None:
 
 
 async def test_reused_identity_is_counted_and_logged_at_intervals() -> None:
-    """Both events by type and release; a publisher that does so with each event does not flood the log."""
+    """The line names type and release of both events; a publisher that always reuses ids does not flood the log."""
     harness = Harness()
     first = read(created("first", offset=0), event_bytes_max=1_000_000)
     assert isinstance(first.content, Event)
@@ -149,7 +149,7 @@ async def test_reused_identity_is_counted_and_logged_at_intervals() -> None:
 
 
 async def test_one_failure_does_not_hide_another() -> None:
-    """Beside what ails every message, and is told of one of them, what ails one alone is told of that one."""
+    """A failure of all messages is logged for one of them; another failure of a single message is logged too."""
     harness = Harness()
     harness.store.faults.extend([Unavailable("disk full")] * 1000)
     harness.publisher.faults.extend([Unavailable("topic dead-letters: not authorized")] * 4)
@@ -160,7 +160,7 @@ async def test_one_failure_does_not_hide_another() -> None:
 
 
 async def test_unavailable_dependency_prevents_new_work() -> None:
-    """Nor while the broker is: what is written could not be told, and would be told again after a crash."""
+    """No message begins while the database or the broker is unavailable: its change could not be published."""
     for name in ("database", "broker"):
         harness = Harness()
         getattr(harness.monitors, name).suspect()
@@ -198,7 +198,7 @@ async def test_wait_for_a_dependency_ends_with_the_partition() -> None:
 
 
 async def test_unexpected_error_is_retried_then_rejected() -> None:
-    """A poison message is not retried for ever, and what it failed for stands in its dead letter."""
+    """A poison message is not retried for ever, and its dead letter has the error."""
     harness = Harness(*[LookupError("a fault")] * 3)
     outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
@@ -223,7 +223,7 @@ async def test_values_that_the_database_refuses_are_rejected() -> None:
 
 
 async def test_database_error_quoting_the_event_is_bounded() -> None:
-    """A driver's words may repeat the value: no control character, no lone surrogate, no length of it gets further."""
+    """A driver's message may quote the value: the detail has no control characters or surrogates, and is bounded."""
     harness = Harness(Unprocessable('refused: "a\0b\x1b[2J\r\nrudder-reason: \u202e\ud800' + "x" * 2_000))
     outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
@@ -242,7 +242,7 @@ async def test_conflict_is_decided_afresh() -> None:
 
 
 async def test_endless_conflict_is_rejected() -> None:
-    """Seen in trusted systems: a duplicate key that freezes a partition."""
+    """Seen in trusted systems: a duplicate key that blocks a partition for ever."""
     harness = Harness(*[Conflict("the same key for ever")] * 4)
     outcome = await harness.deliver()
     assert isinstance(outcome, Rejected)
@@ -250,14 +250,14 @@ async def test_endless_conflict_is_rejected() -> None:
 
 
 async def test_stale_reads_are_retried_without_limit() -> None:
-    """A busy release at another worker must not have this one's event rejected: nothing is wrong with it."""
+    """Another worker that changes the release often must not cause a rejection: the event is valid."""
     harness = Harness(*[StaleRead("the release is no longer as it was read")] * 200)
     assert isinstance(await harness.deliver(), Applied)
     assert harness.store.begun == 201
 
 
 async def test_failed_rejection_is_retried() -> None:
-    """While a hopeless message is being rejected the database may go away; the rejection is not lost for it."""
+    """The database may fail during the rejection of a message; the rejection is then retried."""
     harness = Harness(Unprocessable("out of range"), Unavailable("down"), Conflict("somebody was first"), None)
     assert isinstance(await harness.deliver(), Rejected)
     assert len(harness.store.written) == 1
@@ -282,13 +282,13 @@ async def test_duplicate_is_published_again_from_its_activities() -> None:
 
 
 def header(outgoing_record: OutgoingRecord, name: str) -> str | None:
-    """The last of that name: a dead letter's own come behind those of its record."""
+    """The last header of that name: a dead letter's own headers follow those of its record."""
     values = [value for key, value in outgoing_record.headers if key == name]
     return None if not values or values[-1] is None else values[-1].decode()
 
 
 class FaultyPublisher(ScriptedPublisher):
-    """Fails with a fault of its own for what `refuses` says."""
+    """Raises an error of its own for the records that `refuses` selects."""
 
     def __init__(self, refuses: Callable[[OutgoingRecord], bool]) -> None:
         super().__init__()
@@ -313,7 +313,7 @@ def over(publisher: ScriptedPublisher) -> Harness:
 
 
 async def test_unpublishable_status_event_becomes_a_dead_letter() -> None:
-    """After as many attempts as a transaction has. The event stays in the log, and in no rejection."""
+    """It does so after as many attempts as a transaction has. The event stays in the log and has no rejection."""
     publisher = FaultyPublisher(lambda outgoing_record: outgoing_record.topic == "releases")
     harness = over(publisher)
     with capture_logs() as logs:
@@ -342,7 +342,7 @@ async def test_temporary_fault_is_retried_without_a_dead_letter() -> None:
 
 @pytest.mark.parametrize("rejected", [True, False])
 async def test_unpublishable_dead_letter_is_sent_without_the_record(rejected: bool) -> None:
-    """Whatever of the record it is that fails, nothing of it is left in this one."""
+    """The shorter dead letter contains no part of the record, since any part may cause the failure."""
     publisher = FaultyPublisher(
         lambda outgoing_record: outgoing_record.topic == "releases" or outgoing_record.value is not None
     )
@@ -365,7 +365,7 @@ async def test_unpublishable_dead_letter_is_sent_without_the_record(rejected: bo
 
 
 async def test_publisher_that_always_fails_is_waited_for() -> None:
-    """Then it is no record's fault: to skip any would lose all. It is logged, and its partition stays where it is."""
+    """Such a fault is not the record's, and skipping would lose every record: it is logged, and the offset stays."""
     publisher = FaultyPublisher(lambda _: True)
     harness = over(publisher)
     with capture_logs() as logs:
@@ -393,8 +393,8 @@ async def test_wait_for_a_faulty_publisher_ends_with_the_partition() -> None:
 
 @pytest.mark.parametrize(("offset", "advised"), [(7, True), (0, False)])
 async def test_repeated_rejected_event_is_logged_with_advice(offset: int, advised: bool) -> None:
-    """It is a duplicate, and nothing happens: the line says what to do. The record itself, delivered again after a
-    restart, has none.
+    """The event is a duplicate and changes nothing; the line states the next step. A redelivery of the record itself
+    after a restart has no advice.
     """
     first = Harness()
     first.message = read(submitted(offset=0), event_bytes_max=1_000_000)
@@ -416,7 +416,7 @@ def submitted(*, offset: int) -> Record:
 
 
 async def test_unpublishable_activity_becomes_a_dead_letter() -> None:
-    """Somebody edited the log by hand. No record stops its partition for good; a redrive publishes what was mended."""
+    """An operator edited the log by hand: the record blocks no partition, and a redrive publishes the repaired row."""
     good = Harness()
     outcome = await good.deliver()
     assert isinstance(outcome, Applied)
@@ -453,7 +453,7 @@ NOW_MS = 1_780_000_000_000
     ],
 )
 async def test_lag_is_observed_for_plausible_timestamps_only(timestamp_ms: int, lag_seconds: float | None) -> None:
-    """Kafka says -1 where a record has none; a publisher may say anything."""
+    """A record without a timestamp has -1, and a publisher may set any value."""
     harness = Harness()
     harness.clock.now_seconds = NOW_MS / 1000
     harness.message = read(replace(created("r", offset=0), timestamp_ms=timestamp_ms), event_bytes_max=1_000_000)
@@ -485,7 +485,7 @@ async def test_backoff_ends_with_the_partition() -> None:
 
 
 async def test_written_event_is_published_during_a_revocation() -> None:
-    """A drain waits for the publication too; otherwise whoever comes next would have to repeat it."""
+    """A drain waits for the publication too; otherwise the partition's next owner would have to repeat it."""
     harness = Harness()
     harness.publisher.acknowledging.clear()
     delivering = asyncio.ensure_future(harness.deliver())

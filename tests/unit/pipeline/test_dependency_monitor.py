@@ -21,7 +21,7 @@ BACKOFF = Backoff(initial_seconds=0.1, max_seconds=1.0)
 
 
 class LoopClock(SystemClock):
-    """The loop's time is the test's."""
+    """A clock with the loop's time, which the test sets."""
 
     def monotonic_seconds(self) -> float:
         return asyncio.get_running_loop().time()
@@ -31,7 +31,7 @@ class LoopClock(SystemClock):
 
 
 class Fixture:
-    """A monitor that runs, a dependency that does as it is told, and messages that need it."""
+    """A running monitor, a dependency whose behaviour the test sets, and messages that need it."""
 
     def __init__(self, *, interval_seconds: float | None = None) -> None:
         self.now_seconds = 1000.0
@@ -72,11 +72,11 @@ class Fixture:
 
     @property
     def waits_seconds(self) -> list[float]:
-        """Between each probe and the next."""
+        """The time between each probe and the next."""
         return [round(later - earlier, 3) for earlier, later in pairwise(self.probed_at_seconds)]
 
     def message(self, *, fails: bool = True, ended: LinkedEvent | None = None) -> asyncio.Task[bool]:
-        """One that needs the dependency: it has failed, or is to be begun."""
+        """A message that needs the dependency: it has failed, or has not begun yet."""
 
         async def wait() -> bool:
             if fails:
@@ -91,7 +91,7 @@ class Fixture:
         return self.loop.run_until_complete(self.monitor.problem())
 
     def pass_time(self, seconds: float) -> None:
-        """From timer to timer."""
+        """Advances the time from timer to timer."""
         until_seconds = self.now_seconds + seconds
         self.loop.settle()
         while (due_seconds := self.loop.timer_due_seconds) is not None and due_seconds <= until_seconds:
@@ -130,7 +130,7 @@ def test_available_dependency_is_not_probed(fixture: Fixture) -> None:
 
 
 def test_failure_of_one_message_is_no_outage(fixture: Fixture) -> None:
-    """A lock that was not granted in time, say: the database answers, and the message backs off alone."""
+    """After a lock timeout, for example, the database responds to the probe, and only this message backs off."""
     with capture_logs() as logs:
         assert fixture.message().result() is False
     assert len(fixture.probed_at_seconds) == 1
@@ -139,7 +139,7 @@ def test_failure_of_one_message_is_no_outage(fixture: Fixture) -> None:
 
 
 def test_unexpected_error_of_a_probe_is_no_answer(fixture: Fixture) -> None:
-    """A library's, say. It does not end the worker, and is logged once with its traceback."""
+    """An unexpected error, such as a library's, does not end the worker, and is logged once with its traceback."""
     fixture.error = RuntimeError("the handler is closed")
     with capture_logs() as logs:
         message = fixture.message()
@@ -154,7 +154,7 @@ def test_unexpected_error_of_a_probe_is_no_answer(fixture: Fixture) -> None:
 
 
 def test_outage_is_probed_once_for_all_messages(fixture: Fixture) -> None:
-    """A hundred that failed and a hundred that were not begun: one probe at a time, one line each way."""
+    """A hundred failed and a hundred waiting messages share one probe, one line at the start and one at the end."""
     fixture.error = Unavailable("connection refused")
     with capture_logs() as logs:
         messages = [fixture.message(fails=n % 2 == 0) for n in range(200)]
@@ -176,7 +176,7 @@ def test_outage_is_probed_once_for_all_messages(fixture: Fixture) -> None:
 
 @pytest.mark.parametrize("lease_lost", [False, True], ids=["available again", "lease lost"])
 def test_messages_go_on_in_the_order_of_their_arrival(fixture: Fixture, *, lease_lost: bool) -> None:
-    """Which release goes on first must not depend on where the process keeps what in memory."""
+    """The order of the releases must not depend on memory addresses."""
     fixture.error = Unavailable("connection refused")
     ended = LinkedEvent()
     gone: list[int] = []
@@ -210,7 +210,7 @@ def test_each_error_of_a_probe_is_an_outage(fixture: Fixture, error: Exception) 
 
 
 def test_dependency_that_hangs_is_probed_with_less_patience(fixture: Fixture) -> None:
-    """A host that swallows packets must not cost a driver's timeout each time; a slow database must be found too."""
+    """A host that drops packets must not cost the driver's timeout each time; a slow database is detected too."""
     fixture.hangs = True
     fixture.message()
     fixture.pass_time(29.0)
@@ -224,7 +224,7 @@ def test_dependency_that_hangs_is_probed_with_less_patience(fixture: Fixture) ->
 
 
 def test_message_whose_lease_is_lost_stops_waiting(fixture: Fixture) -> None:
-    """Its partition may go at any time; the others wait on."""
+    """Its partition may be revoked at any time; the other messages keep waiting."""
     fixture.error = Unavailable("down")
     ended = LinkedEvent()
     first, second, third = fixture.message(ended=ended), fixture.message(), fixture.message(fails=False, ended=ended)
@@ -253,7 +253,7 @@ def test_message_that_is_cancelled_takes_no_other_with_it(fixture: Fixture) -> N
 
 
 def test_outage_ends_also_where_no_message_waits(fixture: Fixture) -> None:
-    """All partitions were taken away: that the database is back is noticed and logged all the same."""
+    """All partitions were revoked: the monitor detects and logs the end of the outage all the same."""
     fixture.error = Unavailable("down")
     ended = LinkedEvent()
     fixture.message(ended=ended)
@@ -270,7 +270,7 @@ def test_outage_ends_also_where_no_message_waits(fixture: Fixture) -> None:
 
 
 def test_problem_is_the_last_cause_in_an_outage(fixture: Fixture) -> None:
-    """It is as old as the last probe, and causes none."""
+    """The problem is that of the last probe; reading it starts no probe."""
     fixture.error = Unavailable("down")
     fixture.message()
     fixture.pass_time(10.0)
@@ -326,7 +326,7 @@ def test_answered_probe_for_problem_ends_a_suspicion(fixture: Fixture) -> None:
 
 
 def test_message_loses_its_lease_in_the_moment_of_recovery(fixture: Fixture) -> None:
-    """Found by the property tests: a drain had ended, and a publication began after it."""
+    """Found by the property tests: a publication began after the end of a drain."""
     fixture.error = Unavailable("down")
     ended = LinkedEvent()
     first, second = fixture.message(), fixture.message(ended=ended)
@@ -355,7 +355,7 @@ def test_refused_login_is_repeated_rarely(fixture: Fixture) -> None:
 
 
 def test_idle_worker_notices_an_outage_and_its_end(probed_each_second: Fixture) -> None:
-    """Nothing is published or polled that could fail: only the probe notices that the broker is away."""
+    """An idle worker has no failing request, so only the probe detects that the broker is unavailable."""
     fixture = probed_each_second
     fixture.pass_time(10.0)
     assert fixture.waits_seconds == [1.0] * 9

@@ -1,4 +1,4 @@
-"""Lanes keep the order of one key and let different keys run side by side, up to the bound."""
+"""The executor keeps the order of one key and runs different keys concurrently, up to the bound."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from worker.pipeline.executor import Executor
 
 
 class Work:
-    """Jobs that note when they begin and end, and end when they are told to."""
+    """Jobs that record their beginning and end; the test decides when they end."""
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
@@ -34,7 +34,7 @@ class Work:
 
 
 async def settle() -> None:
-    """Let every task run until it waits for something that only the test can give."""
+    """Let every task run until it waits for an event that only the test sets."""
     for _ in range(20):
         await asyncio.sleep(0)
 
@@ -48,7 +48,7 @@ async def test_one_key_runs_in_the_order_of_submission() -> None:
             executor.submit("a", work.job(name))
         await settle()
         assert work.begun == ["a1"]
-        work.finish("a3", "a2")  # that later work could end at once does not matter
+        work.finish("a3", "a2")  # later jobs could end at once, and still wait for the first
         await settle()
         assert work.begun == ["a1"]
         work.finish("a1")
@@ -101,7 +101,7 @@ async def test_key_can_return_after_its_queue_was_dropped() -> None:
 
 
 async def test_job_that_raises_ends_the_group() -> None:
-    """No silent death: what a job does not handle reaches whoever owns the task group."""
+    """An exception that a job does not handle is raised by the task group of the caller."""
 
     async def broken() -> None:
         raise LookupError("a fault")

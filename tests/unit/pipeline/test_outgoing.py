@@ -1,4 +1,4 @@
-"""What the worker tells the world, record by record: topics, keys, headers, and the same ids on every repeat."""
+"""The records that the worker publishes: topics, keys, headers, and the same ids on every repeat."""
 
 import json
 from dataclasses import replace
@@ -48,7 +48,7 @@ def headers(outgoing_record: OutgoingRecord) -> dict[str, bytes | None]:
 
 
 def test_status_events_go_to_their_topics_in_order() -> None:
-    """The release is there before its deployment, and moves after it."""
+    """A release is created before its deployment, and changes its status after it."""
     outcome, published = sent(Scenario(), E.DEPLOYMENT_STARTED, block=fields())
     assert [outgoing_record.topic for outgoing_record in published] == [
         "out.releases",
@@ -76,7 +76,7 @@ def test_status_events_are_keyed_by_release() -> None:
 
 
 def test_binary_status_event_has_its_attributes_in_headers() -> None:
-    """Its attributes; its value is the data alone."""
+    """The headers have the attributes, and the value is the data alone."""
     outcome, (_, published, _) = sent(Scenario(), E.DEPLOYMENT_SUCCEEDED, id="x", at=5, block=fields())
     assert headers(published) == {
         "ce_specversion": b"1.0",
@@ -169,7 +169,7 @@ def test_stale_event_and_its_duplicate_publish_nothing() -> None:
 
 
 def test_activity_and_its_duplicate_publish_nothing() -> None:
-    """It is not even a dead letter."""
+    """An activity has no status event and no dead letter."""
     scenario = Scenario.of_approved_release()
     for _ in range(2):
         assert sent(scenario, E.ACTIVITY_RECORDED, id="x")[1] == ()
@@ -197,7 +197,7 @@ def test_dead_letter_keeps_the_record_and_adds_the_reason() -> None:
 
 
 def test_dead_letter_of_a_tombstone_has_no_value() -> None:
-    """No value, no key: nothing is made up."""
+    """A missing value or key stays missing."""
     message = Message(record=replace(RECORD, key=None, value=None), content=INVALID)
     (letter,) = outgoing().of(Scenario().handle(message), message, attempts=1)
     assert (letter.key, letter.value) == (None, None)
@@ -205,7 +205,7 @@ def test_dead_letter_of_a_tombstone_has_no_value() -> None:
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_duplicate_of_a_rejection_has_the_same_dead_letter(mode: Literal["binary", "structured"]) -> None:
-    """The same id and reason, from the row, even where the event would pass now; a letter has no content mode."""
+    """The row gives the same id and reason, even if the event were valid now; a dead letter has no content mode."""
     scenario = Scenario()
     letters: list[OutgoingRecord] = []
     for _ in range(2):
@@ -220,7 +220,7 @@ def test_duplicate_of_a_rejection_has_the_same_dead_letter(mode: Literal["binary
 
 
 def test_rejected_redrive_has_a_dead_letter_with_the_same_id() -> None:
-    """And with the reason of this time."""
+    """The dead letter has the reason of the latest decision."""
     scenario = Scenario()
     redrive: Headers = (("rudder-redrive", b"1"),)
     _, (first,) = sent(scenario, E.RELEASE_APPROVED, id="x")
@@ -269,7 +269,7 @@ def test_shortest_dead_letter_is_small(key: bytes | None) -> None:
 
 @pytest.mark.parametrize("mode", ["binary", "structured"])
 def test_status_event_that_is_too_large_omits_its_comment(mode: Literal["binary", "structured"]) -> None:
-    """And says so; all else is as it was, the id among it. Without a comment there is no shorter form."""
+    """The shorter form has `comment_omitted` and is otherwise equal; an event without a comment has none."""
     scenario = Scenario()
     outcome = scenario.add(E.DEPLOYMENT_STARTED, block=fields(), comment="long " * 1_000)
     _, deployment, moved = outgoing(mode).of(outcome, scenario.messages[-1], attempts=1)

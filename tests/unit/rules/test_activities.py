@@ -1,4 +1,4 @@
-"""`activity.recorded`: an entry in the log, and nothing else."""
+"""`activity.recorded` adds one entry to the log and changes nothing else."""
 
 import pytest
 
@@ -25,7 +25,7 @@ def test_activity_is_logged_without_any_other_change(scenario: Scenario) -> None
 
 @pytest.mark.parametrize("submitted", [False, True])
 def test_activity_needs_no_deployable_release(submitted: bool) -> None:
-    """Rule 3's second half speaks of deployment events."""
+    """The second half of rule 3 applies to deployment events only."""
     scenario = Scenario()
     scenario.add(E.RELEASE_CREATED)
     if submitted:
@@ -35,13 +35,13 @@ def test_activity_needs_no_deployable_release(submitted: bool) -> None:
 
 
 def test_activity_is_never_late(scenario: Scenario) -> None:
-    """It changes nothing that could have moved on."""
+    """An activity changes no status, so it cannot be stale."""
     scenario.add(E.DEPLOYMENT_SUCCEEDED, at=9)
     applied(scenario.add(E.ACTIVITY_RECORDED, at=1, environment_id="prod"))
 
 
 def test_activity_of_an_attempt_has_the_attempts_status(scenario: Scenario) -> None:
-    """With the attempt's status."""
+    """The entry refers to the attempt and has its status."""
     scenario.add(E.DEPLOYMENT_FAILED)
     scenario.add(E.DEPLOYMENT_STARTED)
     (activity,) = applied(scenario.add(E.ACTIVITY_RECORDED, environment_id="prod", attempt=1)).activities
@@ -54,7 +54,7 @@ def test_activity_of_an_attempt_has_the_attempts_status(scenario: Scenario) -> N
 
 
 def test_activity_of_an_environment_is_of_its_latest_attempt(scenario: Scenario) -> None:
-    """Of the config revision that it names, 1 where it names none."""
+    """The latest attempt of the config revision that the event names, or of revision 1 by default."""
     scenario.add(E.DEPLOYMENT_FAILED)
     scenario.add(E.DEPLOYMENT_STARTED)
     scenario.add(E.DEPLOYMENT_SUCCEEDED, config_revision=2)
@@ -65,7 +65,7 @@ def test_activity_of_an_environment_is_of_its_latest_attempt(scenario: Scenario)
 
 
 def test_activity_of_an_unknown_attempt_is_of_the_release(scenario: Scenario) -> None:
-    """It says what it was told; there is no attempt to refer to."""
+    """The entry keeps the event's environment, revision and attempt, but refers to no deployment."""
     (activity,) = applied(
         scenario.add(E.ACTIVITY_RECORDED, environment_id="prod", config_revision=3, attempt=7)
     ).activities

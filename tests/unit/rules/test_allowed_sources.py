@@ -1,4 +1,4 @@
-"""The allow-list: which sources may speak for which organization, and what becomes of an event whose source may not."""
+"""The allow-list: which sources may send events for which organization, and the rejection of other sources."""
 
 from functools import partial
 
@@ -17,7 +17,7 @@ LISTED = AllowedSources.of({"acme": ["/ci/acme/*"], "other": [THEIRS]})
 
 
 def judged(scenario: Scenario, sent: Message, sources: AllowedSources | None = LISTED) -> Outcome:
-    """The message's turn in the scenario's world, under the allow-list."""
+    """The outcome of the message in the scenario's world, with the allow-list."""
     outcome = partial(decide, sources=sources)(scenario.world.load(sent), sent)
     scenario.world.write(outcome)
     return outcome
@@ -40,13 +40,13 @@ def judged(scenario: Scenario, sent: Message, sources: AllowedSources | None = L
     ],
 )
 def test_source_matches_a_whole_pattern_or_a_prefix(pattern: str, source: str, allowed: bool) -> None:
-    """Whole, or as a beginning where the pattern ends with a star."""
+    """A pattern matches the whole source, or its beginning if the pattern ends with a star."""
     sources = AllowedSources.of({"acme": ["/elsewhere/*", pattern]})
     assert sources.allow(source, organization_id="acme") is allowed
 
 
 def test_organization_without_an_entry_uses_the_default_list() -> None:
-    """And of nothing else: an entry of its own replaces them, even an empty one."""
+    """An entry of its own replaces the default list, even an empty entry."""
     sources = AllowedSources.of({"acme": ["/a"], "closed": [], "*": ["/platform/*"]})
     allowed = {
         organization_id: [
@@ -64,13 +64,13 @@ def test_organization_without_an_entry_uses_the_default_list() -> None:
 
 
 def test_unlisted_organization_without_a_default_has_no_source() -> None:
-    """What is forgotten is closed, not open."""
+    """A missing entry allows no source."""
     assert not AllowedSources.of({"acme": ["*"]}).allow("/a", organization_id="new")
 
 
 @pytest.mark.parametrize("kind", list(E))
 def test_unlisted_source_is_rejected_for_every_event_type(kind: E) -> None:
-    """Whatever it wants, and whether or not its release is known; nothing changes but that it is remembered."""
+    """Holds for known and unknown releases; the rejection is the only row that is written."""
     for scenario in (Scenario(), Scenario.of_approved_release()):
         before = scenario.world.tables()
         for number, source in enumerate((THEIRS, "/ci/acme", "")):
@@ -91,15 +91,15 @@ def test_listed_source_is_decided_as_without_a_list(kind: E) -> None:
 
 
 def test_every_source_is_allowed_without_a_list() -> None:
-    """Off by default."""
+    """The check is off by default."""
     assert isinstance(
         decide(Scenario().world.load(sent := message(E.RELEASE_CREATED, source="/anybody")), sent), Applied
     )
 
 
 def test_source_is_checked_for_the_organization_of_the_release() -> None:
-    """An event names its organization and is held to it: claiming one's own for somebody else's release does not help,
-    nor does claiming theirs.
+    """A publisher cannot change another organization's release: an event that names its own organization is rejected,
+    and so is one that names the other organization.
     """
     scenario = Scenario.of_approved_release()
     own_claim = message(E.RELEASE_REJECTED, id="a", source=THEIRS, organization_id="other")
@@ -111,7 +111,7 @@ def test_source_is_checked_for_the_organization_of_the_release() -> None:
 
 
 def test_rejection_detail_reveals_nothing_of_the_release() -> None:
-    """The same words, be the release unknown, another organization's, or in the wrong status."""
+    """The detail is the same for an unknown release, another organization's release and a wrong status."""
     sent = message(E.DEPLOYMENT_STARTED, id="x", source=THEIRS)
     details = {
         rejected(judged(scenario, sent), Reason.SOURCE_NOT_ALLOWED).detail
@@ -135,7 +135,7 @@ def test_redrive_is_checked_against_the_current_list() -> None:
 
 
 def test_applied_event_is_published_again_despite_the_list() -> None:
-    """A list changes what comes, not what was."""
+    """The list applies to new events, not to events that were applied before."""
     scenario = Scenario()
     sent = message(E.RELEASE_CREATED, id="x", source=THEIRS)
     activities = applied(judged(scenario, sent, None)).activities
@@ -145,7 +145,7 @@ def test_applied_event_is_published_again_despite_the_list() -> None:
 
 
 def test_rejection_detail_is_printable_and_short() -> None:
-    """It goes into a header and a log line, and both names are the publisher's."""
+    """The detail becomes a header and a log line, and the publisher chooses both names."""
     sent = message(E.RELEASE_CREATED, source="\u202e/evil" + "s" * 1000, organization_id="o\x1b[2J\n" + "o" * 200)
     detail = rejected(judged(Scenario(), sent), Reason.SOURCE_NOT_ALLOWED).detail
     assert detail.isprintable()

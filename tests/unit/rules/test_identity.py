@@ -1,4 +1,4 @@
-"""Ids are names under one namespace. They are data that stands in databases: none of these may ever change."""
+"""Ids are name-based UUIDs of one namespace. Databases hold them, so none of these values may change."""
 
 from typing import Any
 from uuid import UUID, uuid5
@@ -17,7 +17,7 @@ FIXED = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 
 
 def test_namespace_is_fixed() -> None:
-    """With another one, every event that the database knows would look new."""
+    """With another namespace, every known event would look new."""
     assert NAMESPACE == FIXED
 
 

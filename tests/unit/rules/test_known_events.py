@@ -1,4 +1,4 @@
-"""Rule 1: what is known is a duplicate, for ever; only an operator has a rejected event judged afresh."""
+"""Rule 1: a known event is a duplicate for ever; only a redrive decides a rejected event again."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ from worker.rules.state import FirstUse, Rejected, State
 
 
 def test_duplicate_of_an_applied_event_changes_nothing() -> None:
-    """It brings back the entries that the event made, in their order."""
+    """The outcome has the entries of the event, in their order."""
     scenario = Scenario()
     activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x", block=fields())).activities
     before = scenario.world.tables()
@@ -40,7 +40,7 @@ def test_duplicate_of_an_applied_event_changes_nothing() -> None:
 
 
 def test_duplicate_of_a_stale_event_changes_nothing() -> None:
-    """A stale event was logged, and so it is known."""
+    """A stale event has a log entry, so it is known."""
     scenario = Scenario.of_approved_release()
     activity = stale(scenario.add(E.RELEASE_APPROVED, id="x"))
     before = scenario.world.tables()
@@ -49,7 +49,7 @@ def test_duplicate_of_a_stale_event_changes_nothing() -> None:
 
 
 def test_duplicate_of_a_rejected_event_changes_nothing() -> None:
-    """It brings back its rejection."""
+    """The outcome has the rejection."""
     scenario = Scenario()
     rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
     scenario.add(E.RELEASE_CREATED)
@@ -60,7 +60,7 @@ def test_duplicate_of_a_rejected_event_changes_nothing() -> None:
 
 
 def test_duplicate_is_recognised_by_source_and_id_only() -> None:
-    """Another type, another release, another time: still the same event."""
+    """An event with another type, release or time and the same source and id is a duplicate."""
     scenario = Scenario.of_approved_release()
     activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x")).activities
     assert duplicate(scenario.add(E.RELEASE_CREATED, id="x", release=2, at=99)).activities == activities
@@ -93,7 +93,7 @@ def test_reused_identity_of_a_rejection_names_the_first() -> None:
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"event": 5}', '{"event": {"type": null}}', '"' + "x" * 99])
 def test_reused_identity_of_an_edited_activity_names_no_type(text: str) -> None:
-    """Nothing is compared with what cannot be read, and nothing fails."""
+    """An unreadable entry is not compared, and raises no error."""
     scenario = Scenario.of_approved_release()
     activities = applied(scenario.add(E.DEPLOYMENT_STARTED, id="x")).activities
     edited = replace(activities[0], payload=None, activity_data=text)
@@ -112,7 +112,7 @@ def test_invalid_duplicate_is_no_reused_identity() -> None:
 
 
 def test_same_id_from_another_source_is_another_event() -> None:
-    """An identity is the pair."""
+    """The identity is the pair of source and id."""
     scenario = Scenario.of_approved_release()
     scenario.add(E.DEPLOYMENT_REQUESTED, id="x")
     applied(scenario.add(E.DEPLOYMENT_STARTED, id="x", source="https://other.example.com"))
@@ -120,7 +120,7 @@ def test_same_id_from_another_source_is_another_event() -> None:
 
 
 def test_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
-    """What it once came to stands, though this copy is broken."""
+    """The first event's outcome is unchanged, though this copy is invalid."""
     scenario = Scenario.of_approved_release()
     activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x")).activities
     record = message(E.DEPLOYMENT_REQUESTED).record
@@ -129,7 +129,7 @@ def test_invalid_event_with_a_known_identity_is_a_duplicate() -> None:
 
 
 def test_repeated_invalid_record_is_a_duplicate() -> None:
-    """One without an identity is known by its position."""
+    """A record without an identity is known by its position."""
     scenario = Scenario()
     sent = Message(
         record=message(E.RELEASE_APPROVED).record, content=Invalid(reason=Reason.MALFORMED_JSON, detail="wrong")
@@ -139,7 +139,7 @@ def test_repeated_invalid_record_is_a_duplicate() -> None:
 
 
 def test_redriven_event_is_decided_afresh() -> None:
-    """Where it passes now, it is applied, and its rejection is resolved at the time of the record that brought it."""
+    """An event that is valid now is applied, and its rejection is resolved at the time of the redriven record."""
     scenario = Scenario()
     rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x", at=0), Reason.RELEASE_NOT_FOUND)
     scenario.add(E.RELEASE_CREATED)
@@ -149,7 +149,7 @@ def test_redriven_event_is_decided_afresh() -> None:
 
 
 def test_redriven_stale_event_is_resolved_too() -> None:
-    """It is logged now, and an event is in one place only."""
+    """The stale event has a log entry now, and an event has either an entry or an open rejection."""
     scenario = Scenario()
     rejection = rejected(scenario.add(E.RELEASE_APPROVED, id="x"), Reason.RELEASE_NOT_FOUND)
     scenario.add(E.DEPLOYMENT_CANCELLED, block=fields())
@@ -177,7 +177,7 @@ def test_first_rejection_is_not_marked_as_repeated() -> None:
 
 
 def test_redrive_of_an_applied_event_is_a_duplicate() -> None:
-    """What had its effect is a duplicate, header or not."""
+    """An applied event is a duplicate, with or without the header."""
     scenario = Scenario.of_approved_release()
     activities = applied(scenario.add(E.DEPLOYMENT_REQUESTED, id="x")).activities
     assert duplicate(scenario.add(E.DEPLOYMENT_REQUESTED, id="x", headers=REDRIVE)).activities == activities
@@ -185,7 +185,7 @@ def test_redrive_of_an_applied_event_is_a_duplicate() -> None:
 
 
 def test_resolved_event_is_a_duplicate_of_its_effect() -> None:
-    """Not of the rejection that was settled."""
+    """The outcome has the entries, not the resolved rejection."""
     scenario = Scenario()
     scenario.add(E.RELEASE_SUBMITTED, id="x")
     scenario.add(E.RELEASE_CREATED)
@@ -195,7 +195,7 @@ def test_resolved_event_is_a_duplicate_of_its_effect() -> None:
 
 @pytest.mark.parametrize("kind", [E.RELEASE_SUBMITTED, E.RELEASE_CREATED])
 def test_redrive_of_an_unknown_event_is_decided_normally(kind: E) -> None:
-    """With the header it is judged as any other; there is nothing to resolve."""
+    """The header has no effect on an event without a rejection."""
     scenario = Scenario()
     if kind is E.RELEASE_SUBMITTED:
         scenario.add(E.RELEASE_CREATED)
@@ -203,8 +203,8 @@ def test_redrive_of_an_unknown_event_is_decided_normally(kind: E) -> None:
 
 
 def test_redelivered_redrive_is_a_duplicate() -> None:
-    """A restart delivers the very same record once more, and no outcome depends on restarts: it is not judged with
-    what came after it.
+    """A restart delivers the same record again, and no outcome depends on restarts: the record is not decided again
+    with later events.
     """
     scenario = Scenario()
     rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
@@ -228,7 +228,7 @@ def test_redrive_of_a_position_is_decided_once() -> None:
 
 
 def test_redrive_of_a_position_may_have_a_lower_offset() -> None:
-    """A topic that was created again has low offsets; the position in the header decides."""
+    """A topic that was created again has low offsets, so the position in the header decides."""
     scenario = Scenario()
     rejected(scenario.handle(message(E.RELEASE_SUBMITTED, id="x", offset=900)), Reason.RELEASE_NOT_FOUND)
     scenario.add(E.RELEASE_CREATED)
@@ -267,7 +267,7 @@ def test_correction_by_another_source_resolves_nothing() -> None:
 
 
 def test_correction_resolves_a_rejection_once() -> None:
-    """A second correction is an event of its own, and changes the first one's time no more."""
+    """A second correction is an event of its own, and keeps the time at which the first one resolved the rejection."""
     scenario = Scenario()
     rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
     scenario.add(E.RELEASE_CREATED, id="y", recorded_at=50, headers=correcting(rejection))

@@ -1,4 +1,4 @@
-"""Rule 10: what a success sets, and when `app_environments` follows it."""
+"""Rule 10: the columns that a success sets, and when it moves the pointer in `app_environments`."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_success_sets_deployed_at_and_deployed_by(scenario: Scenario) -> None:
 
 
 def test_attempt_opened_as_success_sets_deployed_at(scenario: Scenario) -> None:
-    """A pipeline may report its end only."""
+    """A pipeline may report only the end of a deployment."""
     scenario.add(E.DEPLOYMENT_SUCCEEDED, at=2, actor="maria")
     assert (scenario.attempt(1).deployed_at, scenario.attempt(1).deployed_by) == (minute(2), "maria")
 
@@ -38,7 +38,7 @@ def test_other_statuses_set_no_deployed_at(scenario: Scenario, kind: E) -> None:
 
 
 def test_rollback_keeps_deployed_at_and_deployed_by(scenario: Scenario) -> None:
-    """It did stand there; and the pointer stays, since no other success is known."""
+    """The attempt was deployed, so it keeps both columns; the pointer stays, since no other success is known."""
     scenario.add(E.DEPLOYMENT_SUCCEEDED, at=1, actor="maria")
     changes = applied(scenario.add(E.DEPLOYMENT_ROLLED_BACK, at=2, actor="jo"))
     assert (scenario.attempt(1).deployed_at, scenario.attempt(1).deployed_by) == (minute(1), "maria")
@@ -46,7 +46,7 @@ def test_rollback_keeps_deployed_at_and_deployed_by(scenario: Scenario) -> None:
 
 
 def test_success_moves_the_pointer_of_its_environment(scenario: Scenario) -> None:
-    """The name is `YYYYMMDD-<number>.<attempt>`; the guard is what the row said before."""
+    """The name is `YYYYMMDD-<number>.<attempt>`; the guard is the row's previous pointer."""
     scenario.add(E.DEPLOYMENT_FAILED)
     changes = applied(scenario.add(E.DEPLOYMENT_SUCCEEDED))
     assert changes.pointer_move == EnvironmentPointerMove(
@@ -73,7 +73,7 @@ def test_environment_without_a_row_gets_none(scenario: Scenario) -> None:
 
 
 def test_next_success_moves_the_pointer_again(scenario: Scenario) -> None:
-    """Guarded by what was read."""
+    """The guard is the pointer that was read."""
     scenario.add(E.DEPLOYMENT_SUCCEEDED, at=1)
     changes = applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, at=2))
     assert changes.pointer_move is not None
@@ -82,7 +82,7 @@ def test_next_success_moves_the_pointer_again(scenario: Scenario) -> None:
 
 
 def test_success_that_is_not_latest_moves_no_pointer(scenario: Scenario) -> None:
-    """Where the attempt of the latest event is another, that one stands there."""
+    """A success moves the pointer only for the environment's attempt of the latest event."""
     scenario.add(E.DEPLOYMENT_FAILED, at=5)
     changes = applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, attempt=2, at=4))
     assert scenario.attempt(2).deployed_at == minute(4)
@@ -103,14 +103,14 @@ def test_active_attempt_of_a_later_revision_keeps_the_pointer(scenario: Scenario
 
 
 def test_later_success_of_another_release_keeps_the_pointer(scenario: Scenario) -> None:
-    """Releases are handled in no fixed order; the row must come out as the later event says."""
+    """Releases are handled in no fixed order; the pointer must be that of the later event."""
     scenario.add(E.DEPLOYMENT_SUCCEEDED, at=9, release=2, block=fields(2))
     assert applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, at=8)).pointer_move is None
     assert applied(scenario.add(E.DEPLOYMENT_SUCCEEDED, at=10)).pointer_move is not None
 
 
 def test_equal_times_of_two_releases_have_a_fixed_order() -> None:
-    """Some order must win, and always the same one."""
+    """The tie-break is always the same."""
     shown = set()
     for order in ((1, 2), (2, 1)):
         scenario = Scenario()
@@ -141,7 +141,7 @@ def test_equal_times_of_two_revisions_point_at_the_higher(scenario: Scenario) ->
 
 
 def test_foreign_pointer_is_overwritten(scenario: Scenario) -> None:
-    """Another system's text has no time to be later than; the guard still names it."""
+    """Another system's pointer has no event time to compare; the guard still names it."""
     sent = message(E.DEPLOYMENT_SUCCEEDED, id="x")
     state = State(
         release=scenario.release().release, pointer=EnvironmentPointer(deployment_id="manual", deployed_at=None)

@@ -40,7 +40,7 @@ def scenario() -> Scenario:
 
 
 def test_new_release_row_has_the_events_values() -> None:
-    """Times are the event's; JSON is compact, in its own order, non-ASCII as it is."""
+    """Times are the event's; JSON is compact, in the order received, with unescaped non-ASCII characters."""
     scenario = Scenario()
     changes = applied(
         scenario.add(
@@ -74,7 +74,7 @@ def test_new_release_row_has_the_events_values() -> None:
 
 
 def test_missing_release_options_are_null() -> None:
-    """Not empty texts, not empty objects."""
+    """Missing options are neither empty texts nor empty objects."""
     new = applied(Scenario().add(E.RELEASE_CREATED)).new_release
     assert new is not None
     assert (new.description, new.release.commit_hash, new.release.image_tag, new.metadata) == (None, None, None, None)
@@ -82,14 +82,14 @@ def test_missing_release_options_are_null() -> None:
 
 
 def test_release_of_a_block_has_the_final_status() -> None:
-    """Created by a deployment event; its insert says DEPLOYING at once."""
+    """A deployment event creates the release; its INSERT has the status DEPLOYING."""
     new = applied(Scenario().add(E.DEPLOYMENT_STARTED, at=7, block=fields(metadata={}))).new_release
     assert new is not None
     assert (new.created_at, new.release.status, new.metadata) == (minute(7), "DEPLOYING", "{}")
 
 
 def test_new_deployment_row_has_the_events_values(scenario: Scenario) -> None:
-    """Its id names its place; its only time is the event's."""
+    """The id is derived from the deployment's key; all times are the event's."""
     changes = applied(
         scenario.add(
             E.DEPLOYMENT_REQUESTED,
@@ -122,7 +122,7 @@ def test_new_deployment_row_has_the_events_values(scenario: Scenario) -> None:
 
 
 def test_missing_optional_fields_keep_their_values(scenario: Scenario) -> None:
-    """A pipeline says them once, mostly when it asks."""
+    """A pipeline sends optional fields once, mostly with the request."""
     optional_fields: dict[str, Any] = {
         "config_mapping_revision": 3,
         "schema_based_config_revision": 4,
@@ -186,7 +186,7 @@ def test_activity_rows_have_this_exact_content(scenario: Scenario) -> None:
 
 
 def test_activity_of_a_publisher_has_this_exact_content(scenario: Scenario) -> None:
-    """The custom data stands last, in its own order."""
+    """The custom data is the last member, in the order received."""
     changes = applied(
         scenario.add(
             E.ACTIVITY_RECORDED, id="x", at=30, environment_id="qa", activity_data={"z": "ß", "a": {"y": 1}}, actor="jo"
@@ -212,7 +212,7 @@ def test_activity_of_a_new_release_has_no_previous_status(scenario: Scenario) ->
 
 
 def test_event_has_at_most_three_activities(scenario: Scenario) -> None:
-    """Superseded, opened, released: the order in which they come about."""
+    """The entries are in the order superseded attempt, new attempt, release."""
     scenario.add(E.DEPLOYMENT_STARTED)
     changes = applied(scenario.add(E.DEPLOYMENT_FAILED, id="x", attempt=2))
     names = [f"{SOURCE}\nx", f"{SOURCE}\nx\n1", f"{SOURCE}\nx\n2"]
@@ -221,7 +221,7 @@ def test_event_has_at_most_three_activities(scenario: Scenario) -> None:
 
 
 def test_rejection_row_has_this_exact_content() -> None:
-    """Its id is the event's; its time the event's; its position the record's."""
+    """The row has the id and time of the event and the position of the record."""
     rejection = rejected(Scenario().add(E.DEPLOYMENT_STARTED, id="x", at=5, recorded_at=9), Reason.RELEASE_NOT_FOUND)
     assert rejection == Rejection(
         id=uuid5(NAMESPACE, f"{SOURCE}\nx"),

@@ -1,7 +1,7 @@
-"""Nothing unbounded reaches the database: said of every field there is by its schema, so that none can be forgotten.
+"""No unbounded value reaches the database: the tests derive every field from its schema, so that none is omitted.
 
-Bounded is a text with a `maxLength` or of a fixed form, a number with both ends, an array with `maxItems`. A free-form
-object has the bounds of all JSON: the event's size, its depth, its numbers' length and range.
+A text is bounded by a `maxLength` or a fixed form, a number by both ends, an array by `maxItems`. A free-form object
+has the bounds of all JSON: the event's size, its depth, its numbers' length and range.
 """
 
 import json
@@ -24,7 +24,7 @@ Schema = Mapping[str, Any]
 Place = tuple[str | int, ...]
 
 FORMS = frozenset({"uuid", "date", "date-time"})
-"""Formats whose value is kept as a UUID, a day or a time, never as the text that it came in."""
+"""Formats whose value is stored as a UUID, a date or a time, never as the received text."""
 
 NEVER_KEPT = {("datacontenttype",): "decides how the data is read, and is forgotten"}
 """Texts that may be as long as the event."""
@@ -34,14 +34,14 @@ INCOMING = pytest.mark.parametrize("event_type", list(EventType))
 
 
 class Leaf(NamedTuple):
-    """A place in an event, and the schema of what may stand there; the index 0 stands for every entry of an array."""
+    """A path in an event and the schema of its values; the index 0 represents every entry of an array."""
 
     place: Place
     schema: Schema
 
 
 def leaves(schema: Schema, definitions: Schema, place: Place = ()) -> Iterator[Leaf]:
-    """Every text, number, array and free-form object that the schema knows of. Fails on what it cannot judge."""
+    """Every text, number, array and free-form object of the schema. Fails on a keyword that it does not support."""
     if "$ref" in schema:
         yield from leaves(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions, place)
     elif "anyOf" in schema:
@@ -86,7 +86,7 @@ def is_free(leaf: Leaf) -> bool:
 
 @EVERY_TYPE
 def test_every_field_is_bounded(event_type: str) -> None:
-    """Coming in, so that its column takes it; going out, so that subscribers may rely on it."""
+    """Incoming values fit their columns; subscribers can rely on the bounds of outgoing values."""
     found = leaves_of(event_type)
     assert len(found) > 5
     assert [leaf.place for leaf in found if not is_bounded(leaf)] == []
@@ -105,17 +105,17 @@ def test_every_field_is_bounded(event_type: str) -> None:
     ],
 )
 def test_unbounded_field_is_detected(schema: Schema) -> None:
-    """Alone, as one of several options, and in an array."""
+    """The field is detected alone, as one of several options, and in an array."""
     for around in (schema, {"anyOf": [{"type": "null"}, schema]}, {"type": "array", "maxItems": 1, "items": schema}):
         found = list(leaves({"type": "object", "properties": {"a": around}}, {}))
         assert not all(map(is_bounded, found))
 
 
-# --- what the schemas say, the worker holds to
+# --- the worker enforces the bounds of the schemas
 
 
 def sample(schema: Schema, definitions: Schema) -> Any:
-    """A sound value with every field there is, each as small as it may be."""
+    """A valid value with every field, each as small as possible."""
     if "$ref" in schema:
         return sample(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
     if "anyOf" in schema:
@@ -163,20 +163,20 @@ def assert_refused(event_type: str, place: Place, value: object) -> None:
 
 
 def data_leaves(event_type: str, kind: str) -> list[Leaf]:
-    """The places within the data."""
+    """The leaves within the data."""
     found = [leaf for leaf in leaves_of(event_type) if leaf.place[0] == "data" and leaf.schema["type"] == kind]
     return [Leaf(leaf.place[1:], leaf.schema) for leaf in found]
 
 
 @INCOMING
 def test_sample_event_has_every_field(event_type: EventType) -> None:
-    """With every field of its type; otherwise the tests below would find what they look for, and mean nothing."""
+    """The sample is valid and has every field of its type; otherwise the tests below would check nothing."""
     decoded(binary(sample_of(event_type), type=event_type.encode()))
 
 
 @INCOMING
 def test_text_longer_than_its_schema_is_refused(event_type: EventType) -> None:
-    """In UTF-16 units, of which the characters beyond the basic plane have two."""
+    """Lengths are UTF-16 units; a character beyond the basic plane has two."""
     for place, schema in data_leaves(event_type, "string"):
         if schema.get("format") in FORMS or schema["maxLength"] == PROSE_UNITS_MAX:
             continue
@@ -191,7 +191,7 @@ def test_text_longer_than_its_schema_is_refused(event_type: EventType) -> None:
 def test_number_out_of_its_schemas_range_is_refused(event_type: EventType) -> None:
     for place, schema in data_leaves(event_type, "integer"):
         for within in (schema["minimum"], schema["maximum"]):
-            if place != ("attempt",):  # an activity's may be any; a deployment's is judged by the rules
+            if place != ("attempt",):  # an activity's may be any; the rules check a deployment's
                 read(event_type, place, within)
         for beyond in (schema["minimum"] - 1, schema["maximum"] + 1, 10**400, -(10**400), 1e300):
             assert_refused(event_type, place, beyond)
@@ -208,7 +208,7 @@ def test_array_longer_than_its_schema_is_refused(event_type: EventType) -> None:
 
 @INCOMING
 def test_free_form_object_has_the_bounds_of_all_json(event_type: EventType) -> None:
-    """Its depth, its numbers' digits and range; its size is the event's."""
+    """The bounds are its depth and its numbers' digits and range; the event's size bounds its size."""
     schema = schema_of(event_type)
     free = [leaf.place[1:] for leaf in leaves(schema, schema["$defs"]) if is_free(leaf)]
     for place in free:
@@ -228,7 +228,7 @@ def test_free_form_object_has_the_bounds_of_all_json(event_type: EventType) -> N
     ("name", "units_max"), [("id", NAME_UNITS_MAX), ("type", NAME_UNITS_MAX), ("source", SOURCE_UNITS_MAX)]
 )
 def test_stored_attributes_have_the_length_of_their_column(name: str, units_max: int) -> None:
-    """Every attribute that is text when it is read; the schema says the same of those that publishers choose."""
+    """Covers every attribute that is read as text; the schema has the same length for those that publishers choose."""
     texts = {field for field in read_attributes({}, faults={})._fields if field not in {"time", "problems", "trace"}}
     assert texts == {"id", "type", "source"}
     widest = "\U0001d11e" * (units_max // 2) + "x" * (units_max % 2)

@@ -1,4 +1,4 @@
-"""Ids that some database would take for one are told from those that none would."""
+"""Ids that some database treats as equal have one confusable key; ids that no database does have different keys."""
 
 import hashlib
 import itertools
@@ -38,7 +38,7 @@ from worker.rules.state import Applied, Rejected
     ],
 )
 def test_confusable_names_share_a_key(one: str, other: str) -> None:
-    """Case, blanks, accents, width, expansions, invisible characters, pictures, normal forms."""
+    """The names differ in case, blanks, accents, width, expansions, invisible characters, emoji or normal forms."""
     assert confusable_key(one) == confusable_key(other)
 
 
@@ -60,7 +60,7 @@ def test_distinct_names_have_distinct_keys(one: str, other: str) -> None:
 
 
 def test_confusable_key_does_not_depend_on_the_interpreter() -> None:
-    """One Unicode version for all: of each code point, between two letters. CPython 3.11, 3.12 and 3.13 agree."""
+    """The digest covers each code point between two letters; CPython 3.11, 3.12 and 3.13 give the same one."""
     digest = hashlib.sha256()
     for code in itertools.chain(range(0xD800), range(0xE000, 0x20000)):
         digest.update(confusable_key(f"a{chr(code)}b").encode() + b"\n")
@@ -69,7 +69,7 @@ def test_confusable_key_does_not_depend_on_the_interpreter() -> None:
 
 
 def test_detail_names_the_confusable_characters() -> None:
-    """An emoji, for one, and the version of Unicode that decides."""
+    """The detail names an emoji, for example, and the version of Unicode that is used."""
     scenario = Scenario()
     scenario.add(E.RELEASE_CREATED, deployment_track_id="main")
     outcome = scenario.add(E.RELEASE_CREATED, release=2, release_number=1, deployment_track_id="main\U0001fae8")
@@ -85,7 +85,7 @@ def test_first_colliding_name_is_reported() -> None:
 
 
 def test_deployment_to_a_colliding_environment_is_rejected() -> None:
-    """Whatever it says of attempts; the publisher is told which name the release knows."""
+    """Holds for every attempt number; the detail names the environment of the release."""
     scenario = Scenario.of_approved_release()
     scenario.add(E.DEPLOYMENT_STARTED, environment_id="Prod")
     for attempt in (None, 1, 2, 7):

@@ -1,4 +1,4 @@
-"""Within a sound envelope, the type, the data's JSON and the data's schema are judged in this order."""
+"""In a valid envelope, the type, the data's JSON and the data's schema are checked in this order."""
 
 import base64
 import json
@@ -41,7 +41,7 @@ def without(name: str) -> bytes:
     "type_", ["com.example.other", SUBMITTED.replace(".v1", ".v2"), SUBMITTED.upper(), SUBMITTED + " "]
 )
 def test_unknown_types_and_versions_are_unsupported(type_: str) -> None:
-    """The type is compared exactly; what it is about is still remembered."""
+    """The type is compared exactly; the identity of the event is kept."""
     for given in (binary(type=type_.encode()), structured(type=type_)):
         invalid = refused(given)
         assert (invalid.reason, invalid.type) == (Reason.UNSUPPORTED_TYPE, type_)
@@ -49,7 +49,7 @@ def test_unknown_types_and_versions_are_unsupported(type_: str) -> None:
 
 
 def test_first_problem_decides_the_reason() -> None:
-    """Envelope before type, type before data."""
+    """The envelope is checked before the type, and the type before the data."""
     assert refused(binary([], type=b"x", time=b"x")).reason is Reason.NOT_A_CLOUDEVENT
     assert refused(binary([], type=b"x")).reason is Reason.UNSUPPORTED_TYPE
     assert refused(record(b"{", headers(type=b"x"))).reason is Reason.UNSUPPORTED_TYPE
@@ -70,7 +70,7 @@ def test_first_problem_decides_the_reason() -> None:
     ],
 )
 def test_malformed_data_keeps_the_identity(broken: bytes) -> None:
-    """From the headers in binary mode, from the object around base64 data in structured mode."""
+    """The identity comes from the headers in binary mode, and from the envelope of base64 data in structured mode."""
     encoded = base64.b64encode(broken).decode()
     for given in (record(broken, headers()), structured(None, data_base64=encoded)):
         invalid = refused(given)
@@ -116,7 +116,7 @@ def test_malformed_data_keeps_the_identity(broken: bytes) -> None:
     ],
 )
 def test_data_that_is_not_an_object_is_invalid(given: Record, detail: str) -> None:
-    """The detail says where, and the identity is kept."""
+    """The detail has the place, and the identity is kept."""
     invalid = refused(given)
     assert (invalid.reason, invalid.detail.split(" (")[0], invalid.id) == (Reason.INVALID_DATA, detail, "run-1")
 
@@ -138,7 +138,7 @@ def test_data_that_is_not_an_object_is_invalid(given: Record, detail: str) -> No
     ],
 )
 def test_invalid_data_has_a_json_pointer(change: dict[str, object], pointer: str) -> None:
-    """In both modes, with the whole identity."""
+    """Holds in both modes; the whole identity is kept."""
     data = {**DEPLOYMENT_DATA, **change}
     for given in (binary(data, type=STARTED.encode()), structured(data, type=STARTED)):
         invalid = refused(given)
@@ -163,7 +163,7 @@ def test_unknown_fields_may_hold_anything(unknown: dict[str, object]) -> None:
 
 
 def test_many_problems_make_a_bounded_detail() -> None:
-    """Ten are told, the rest counted."""
+    """The detail lists ten problems and counts the others."""
     release: dict[str, object] = {"apim_base_revisions": [{}] * 1000}
     detail = refused(structured({**DEPLOYMENT_DATA, "release": release}, type=STARTED)).detail
     assert detail.count("; ") == 10
@@ -175,7 +175,7 @@ def test_many_problems_make_a_bounded_detail() -> None:
 
 
 def test_detail_escapes_and_cuts_quoted_input() -> None:
-    """They stand in logs and headers."""
+    """Details are written to logs and headers."""
     for given in (
         structured(type="x" * 200),
         structured({**RELEASE_DATA, "organization_id": "x" * 300}),

@@ -1,4 +1,4 @@
-"""A broken envelope is told by attribute, and what could be read of it is kept."""
+"""The detail of an invalid envelope names the attribute, and the readable attributes are kept."""
 
 import json
 from uuid import UUID
@@ -61,7 +61,7 @@ def without(name: str) -> bytes:
     ],
 )
 def test_invalid_attribute_is_refused_in_both_modes(name: str, text: str) -> None:
-    """The detail names it, and the rest is still read."""
+    """The detail names the attribute, and the others are still read."""
     for given in (binary(**{name: text.encode()}), structured(**{name: text})):
         invalid = refused(given)
         assert invalid.reason is Reason.NOT_A_CLOUDEVENT
@@ -80,7 +80,7 @@ def test_id_may_be_any_text_up_to_255_units(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["specversion", "id", "source", "type"])
 def test_missing_attribute_is_refused(name: str) -> None:
-    """Left out, or null as JSON says unset."""
+    """The attribute is omitted, or null, which means unset in JSON."""
     for given in (binary(**{name: None}), record(without(name), STRUCTURED), structured(**{name: None})):
         invalid = refused(given)
         assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, f"{name}: is missing")
@@ -110,7 +110,7 @@ def test_attribute_of_the_wrong_type_is_refused(name: str, broken: object) -> No
     ],
 )
 def test_repeated_or_unreadable_header_is_refused(extra: Headers, detail: str) -> None:
-    """Which of two values was meant cannot be known."""
+    """The intended one of two values is unknown."""
     invalid = refused(record(DATA, (*headers(), *extra)))
     assert (invalid.reason, invalid.detail) == (Reason.NOT_A_CLOUDEVENT, detail)
 
@@ -126,13 +126,13 @@ def test_repeated_or_unreadable_header_is_refused(extra: Headers, detail: str) -
     ],
 )
 def test_repeated_equal_headers_count_once(extra: Headers) -> None:
-    """As bridges and proxies of producers write them."""
+    """Bridges and proxies of producers write such headers."""
     assert decode(record(DATA, (*headers(), *extra))) == decode(record(DATA, headers()))
 
 
 @pytest.mark.parametrize("times", [1, 2])
 def test_repeated_id_is_no_identity(times: int) -> None:
-    """Neither the first nor the last of them, too large or not."""
+    """No id is used, neither the first nor the last, whatever the record's size."""
     given = record(DATA, (*headers(), *[("ce_id", b"run-2")] * times))
     for bytes_max in (1, 1_000_000):
         invalid = decode(given, bytes_max=bytes_max)
@@ -141,7 +141,7 @@ def test_repeated_id_is_no_identity(times: int) -> None:
 
 
 def test_unreadable_content_type_is_refused() -> None:
-    """In which mode the record is meant cannot be known."""
+    """The content mode of the record is unknown."""
     assert refused(record(value(), (("content-type", b"\xff"),))).detail == "content-type: is not UTF-8"
 
 
@@ -153,7 +153,7 @@ def test_one_ce_header_makes_the_mode_binary() -> None:
 
 
 def test_data_beside_base64_data_is_refused() -> None:
-    """Which of the two was meant cannot be known."""
+    """The intended one of the two is unknown."""
     invalid = refused(structured(data_base64="e30="))
     assert (invalid.reason, invalid.detail) == (
         Reason.NOT_A_CLOUDEVENT,

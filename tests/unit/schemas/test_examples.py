@@ -1,4 +1,4 @@
-"""Models, JSON Schemas and examples say the same, and where a schema cannot, that is written here.
+"""Models, JSON Schemas and examples agree; this module lists the exceptions that a schema cannot express.
 
 An example is a CloudEvent in structured form. An invalid one is broken in one place and carries the extension
 attribute `wrong`: the reason, and the JSON pointer to what is wrong.
@@ -53,7 +53,7 @@ def loaded(path: Path) -> dict[str, Any]:
 
 
 def test_every_type_has_its_examples_and_no_others() -> None:
-    """Two valid and five invalid ones coming in, one and two going out."""
+    """An incoming type has at least two valid and five invalid examples, an outgoing type one valid and two invalid."""
     assert {path.name for path in EXAMPLES.iterdir()} == {*map(str, EventType), *map(str, StatusEventType)}
     for event_type in (*EventType, *StatusEventType):
         names = [path.name for path in (EXAMPLES / event_type).iterdir()]
@@ -66,13 +66,13 @@ def test_every_type_has_its_examples_and_no_others() -> None:
 
 
 def test_every_listed_exception_is_an_example() -> None:
-    """An exception that nothing needs would hide a gap."""
+    """An exception without an example would hide a gap."""
     assert BEYOND_JSON_SCHEMA.keys() <= {name_of(path) for path in EXAMPLES.glob("*/invalid-*.json")}
 
 
 @examples(EventType, "valid")
 def test_valid_incoming_examples_are_read_and_fit_their_schema(path: Path) -> None:
-    """As they stand, and written again from what was read, in both modes."""
+    """The event is also equal after it is written again in either mode and read back."""
     assert fits_schema(path.parent.name, loaded(path))
     event = decode(record(path.read_bytes(), STRUCTURED))
     assert isinstance(event, Event)
@@ -94,7 +94,7 @@ def test_valid_incoming_examples_are_read_and_fit_their_schema(path: Path) -> No
 
 @examples(EventType, "invalid")
 def test_invalid_incoming_examples_are_refused_as_stated(path: Path) -> None:
-    """By the worker with the reason and the pointer they name, and by the schema where it can."""
+    """The worker refuses each with the reason and pointer that it names; the schema does so where it can."""
     event = loaded(path)
     reason, _, pointer = event["wrong"].partition(" ")
     invalid = decode(record(path.read_bytes(), STRUCTURED))
@@ -109,7 +109,7 @@ def test_invalid_incoming_examples_are_refused_as_stated(path: Path) -> None:
 
 @examples(StatusEventType, "valid")
 def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
-    """Byte for byte, but for the blanks."""
+    """They are equal byte for byte, apart from blanks."""
     event = loaded(path)
     assert fits_schema(path.parent.name, event)
     data = STATUS_MODELS[StatusEventType(path.parent.name)].model_validate_json(json.dumps(event["data"]))
@@ -127,7 +127,7 @@ def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
 
 @examples(StatusEventType, "valid")
 def test_outgoing_examples_show_possible_transitions(path: Path) -> None:
-    """Subscribers build on them: the change is one of the status machine's, and its cause is one that makes it."""
+    """Subscribers rely on them: the status machine allows each change, and its cause can make it."""
     data = loaded(path)["data"]
     cause = EventType(data["cause"]["type"])
     if path.parent.name == StatusEventType.DEPLOYMENT_STATUS_CHANGED:
@@ -145,7 +145,7 @@ def test_outgoing_examples_show_possible_transitions(path: Path) -> None:
 
 @examples(StatusEventType, "invalid")
 def test_invalid_outgoing_examples_cannot_be_written(path: Path) -> None:
-    """Neither the model nor the schema lets them pass, for the place they name."""
+    """The model and the schema both refuse each example, at the place that it names."""
     event = loaded(path)
     assert not fits_schema(path.parent.name, event)
     with pytest.raises(ValidationError) as caught:

@@ -11,12 +11,12 @@ from tests.unit.schemas.schema_files import schema_of
 
 
 def test_committed_files_match_the_generated_ones() -> None:
-    """Else run `python -m schemas.json_schemas`."""
+    """After a failure run `python -m schemas.json_schemas`."""
     assert stale_files() == []
 
 
 def test_check_finds_missing_changed_and_extra_files(tmp_path: Path) -> None:
-    """Writing mends all three."""
+    """Writing the files corrects all three."""
     write_files(tmp_path)
     assert stale_files(tmp_path) == []
     first, second, *_ = sorted(json_schemas())
@@ -29,7 +29,7 @@ def test_check_finds_missing_changed_and_extra_files(tmp_path: Path) -> None:
 
 
 def test_command_has_check_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit codes as everywhere: 0 done, 2 wrong usage."""
+    """The exit codes are those of all commands: 0 done, 2 wrong usage."""
     assert main(["--check"]) == 0
     assert main(["--chek"]) == 2
     assert "usage" in capsys.readouterr().err
@@ -45,7 +45,7 @@ def test_every_file_is_a_draft_2020_12_schema(event_type: str) -> None:
 
 @pytest.mark.parametrize("event_type", list(EventType))
 def test_incoming_schemas_are_open(event_type: EventType) -> None:
-    """A tolerant reader: publishers may send more."""
+    """A tolerant reader: publishers may send further fields."""
     assert 'additionalProperties": false' not in json_schemas()[f"{event_type}.json"]
 
 
@@ -59,7 +59,7 @@ def test_outgoing_data_is_closed_and_complete(event_type: StatusEventType) -> No
 
 
 def test_defaults_of_the_contract_are_published() -> None:
-    """Also where the model tells "not said" from the default."""
+    """Holds also for fields whose model distinguishes an omitted value from the default."""
     fields = schema_of(EventType.DEPLOYMENT_STARTED)["$defs"]["DeploymentChange"]["properties"]
     assert fields["config_revision"]["default"] == 1
     assert fields["config_mapping_revision"]["default"] == 0

@@ -45,7 +45,7 @@ from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, find_nul, 
     ],
 )
 def test_ambiguous_json_is_malformed(raw: bytes) -> None:
-    """Whatever is no I-JSON is the one error class, with a message short enough for a log line."""
+    """Text that is no I-JSON raises one error class, with a message short enough for a log line."""
     with pytest.raises(MalformedJsonError) as caught:
         parse(raw)
     assert 0 < len(str(caught.value)) < 100
@@ -87,7 +87,7 @@ def test_json_is_read_unchanged(raw: bytes, expected: object) -> None:
     ],
 )
 def test_message_names_the_problem(raw: bytes, message: str) -> None:
-    """It is all that a publisher gets to see."""
+    """The publisher sees only this message."""
     with pytest.raises(MalformedJsonError) as caught:
         parse(raw)
     assert str(caught.value) == message
@@ -95,7 +95,7 @@ def test_message_names_the_problem(raw: bytes, message: str) -> None:
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":'])
 def test_depth_bound_is_exact(opening: bytes) -> None:
-    """64 levels pass, the 65th does not, whatever brackets stand beside them."""
+    """64 levels are accepted and 65 are not, whatever the number of brackets beside them."""
 
     def nested(depth: int) -> bytes:
         closing = b"]" if opening == b"[" else b"}"
@@ -122,7 +122,7 @@ def test_caller_may_allow_more_depth() -> None:
 
 
 def test_digit_limit_of_the_interpreter_raises_nothing() -> None:
-    """The limit on digits can be moved by whoever starts Python; an event must not crash the worker for it."""
+    """An operator can set Python's limit on digits; a long number must not crash the worker under any limit."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(640)
     try:
@@ -138,13 +138,13 @@ def test_json_is_written_compactly_in_the_order_received() -> None:
 
 
 def test_invalid_json_is_never_written() -> None:
-    """NaN would be a text that our own reader refuses."""
+    """The worker's own reader refuses NaN."""
     with pytest.raises(ValueError, match="JSON compliant"):
         compact(float("nan"))
 
 
 def test_every_nul_is_found_with_its_pointer() -> None:
-    """In texts and in names, at any depth; the places are bounded, their number is exact."""
+    """NULs are found in texts and names at any depth; the list of places is bounded, their number is exact."""
     raw = b'{"a": [1, "x\\u0000"], "n\\u0000": {"b~/": "\\u0000"}, "c": "\\\\u0000"}'
     places, count = find_nul(parse(raw), paths_max=10)
     assert set(places) == {("a", 1), ("n\0",), ("n\0", "b~/")}

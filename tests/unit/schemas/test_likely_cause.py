@@ -1,4 +1,4 @@
-"""What a publisher has most likely done: a detail that helps whoever reads the dead letter."""
+"""The most likely mistake of the publisher: a detail that helps the reader of the dead letter."""
 
 import base64
 import gzip
@@ -52,7 +52,7 @@ EVENT = json.dumps({**ENVELOPE, "data": RELEASE_DATA})
     ],
 )
 def test_value_that_is_not_json_names_the_likely_cause(value: bytes, cause: str) -> None:
-    """In every content mode, and as one problem."""
+    """Holds in every content mode; the cause is part of one problem."""
     for its_headers in (headers(), STRUCTURED, ()):
         invalid = refused(record(value, its_headers))
         assert invalid.reason is Reason.MALFORMED_JSON
@@ -62,7 +62,7 @@ def test_value_that_is_not_json_names_the_likely_cause(value: bytes, cause: str)
 
 @pytest.mark.parametrize("value", [b"no JSON", b'{"a": 1', b"\xff\xfa", b"\x00", b"nil", b"= &", b"eyJ", b"{"])
 def test_value_of_no_known_form_names_no_cause(value: bytes) -> None:
-    """A wrong hint is worse than none."""
+    """A wrong hint would be worse than none."""
     assert "(" not in refused(record(value, headers())).detail
 
 
@@ -73,7 +73,7 @@ def test_batch_names_what_to_send(body: object) -> None:
 
 
 def test_doubly_encoded_json_is_named() -> None:
-    """The value, the data in either mode."""
+    """Covers the whole value, and the data in either mode."""
     twice = json.dumps(EVENT).encode()
     for given in (
         record(twice, STRUCTURED),
@@ -89,7 +89,7 @@ def test_doubly_encoded_json_is_named() -> None:
 @pytest.mark.parametrize("quote", ['"', "'"])
 @pytest.mark.parametrize("name", ["time", "specversion", "type"])
 def test_quoted_attribute_is_named(name: str, quote: str) -> None:
-    """As where a header is written by a JSON serialiser."""
+    """A JSON serialiser that writes headers adds such quotes."""
     quoted = quote + str(ENVELOPE[name]) + quote
     for invalid in (refused(binary(**{name: quoted.encode()})), refused(structured(**{name: quoted}))):
         assert invalid.detail.startswith(f"{name}: ")
@@ -130,7 +130,7 @@ def test_time_of_another_form_is_named(time: object, cause: str) -> None:
 
 @pytest.mark.parametrize("filling", ["a", "[", " ", ":", "1", "+00"])
 def test_long_text_as_a_time_names_no_cause(filling: str) -> None:
-    """It would take a pattern that backtracks longer than the test may run."""
+    """A pattern with backtracking would exceed the test's timeout."""
     time = f"2026-03-01T09:30{filling * (1_000_000 // len(filling))}!"
     assert refused(structured(time=time)).detail == "time: is not an RFC 3339 time with a zone"
 

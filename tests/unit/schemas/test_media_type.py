@@ -35,7 +35,7 @@ def test_structured_json_is_recognised(text: str) -> None:
     ],
 )
 def test_structured_formats_other_than_json_have_a_reason(text: str, problem: str) -> None:
-    """They are CloudEvents all the same: never taken for binary mode."""
+    """They are CloudEvents, and are never read in binary mode."""
     media_type = parse_media_type(text)
     assert media_type.is_structured
     assert problem in (media_type.structured_problem or "")
@@ -51,12 +51,12 @@ def test_json_data_types_are_recognised(name: str) -> None:
     "name", ["", "json", "/json", "application/", "text/plain", "application/jsonl", "application/xml+jsonx"]
 )
 def test_other_data_types_are_not_json(name: str) -> None:
-    """What is no media type is no JSON either."""
+    """A text that is no media type is not JSON either."""
     assert not is_json(name)
 
 
 def test_parameters_of_megabytes_are_ignored() -> None:
-    """The thirty-third is none; what they stand behind is recognised all the same."""
+    """The media type is recognised; parameters after the thirty-second are ignored."""
     media_type = parse_media_type("application/cloudevents+json;" + ";" * 1_000_000 + "charset=utf-7")
     assert media_type.is_structured
     assert media_type.charset is None

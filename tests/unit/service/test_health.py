@@ -1,4 +1,4 @@
-"""Liveness is the loop's and nobody else's; readiness says what is missing, by name."""
+"""Liveness depends on the consumer loop alone; readiness names each unavailable part."""
 
 import asyncio
 
@@ -36,7 +36,7 @@ BOUNDS = Bounds(
 
 
 class PingedStore(ScriptedStore):
-    """Answers a ping, or fails as told, or does not answer at all."""
+    """Answers a ping, raises `ping_error`, or does not answer while `answering` is clear."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class PingedStore(ScriptedStore):
 
 
 class Parts:
-    """A worker's health over parts that do as they are told."""
+    """A worker's health over parts that the test controls."""
 
     def __init__(self) -> None:
         self.clock = SimulatedClock()
@@ -92,7 +92,7 @@ def parts() -> Parts:
 
 
 async def test_worker_waiting_for_its_database_is_alive(parts: Parts) -> None:
-    """A restart would only make it wait again: until the loop has begun, nothing can be stuck."""
+    """A restart would not help: the worker waits for the database, and its loop has not begun."""
     parts.clock.now_seconds += 100_000.0
     parts.store.ping_error = Unavailable("down")
     assert parts.health.alive()
@@ -121,7 +121,7 @@ async def test_readiness_needs_database_and_assignment(parts: Parts) -> None:
 
 
 async def test_member_without_partitions_is_ready(parts: Parts) -> None:
-    """More workers than partitions are a reserve, not a fault."""
+    """A member without partitions is a reserve, not a fault."""
     await parts.be_assigned()
     assert await parts.health.unready() == {}
 
@@ -133,7 +133,7 @@ async def test_readiness_waits_for_the_first_join(parts: Parts) -> None:
 
 
 async def test_rebalance_keeps_the_member_ready(parts: Parts) -> None:
-    """Each restart of one worker rebalances all: a rolling update would wait for them one after the other."""
+    """A restart of one worker rebalances all of them: unready members would delay a rolling update."""
     await parts.be_assigned(Partition("in", 0))
     assert parts.source.on_revoked is not None
     await parts.source.on_revoked([Partition("in", 0)])
@@ -169,7 +169,7 @@ async def test_every_missing_dependency_is_reported_at_once(parts: Parts) -> Non
 
 
 async def test_open_breaker_is_unready_with_its_cause_but_alive(parts: Parts) -> None:
-    """A restart that nobody has looked at would pour on."""
+    """The worker stays alive: an automatic restart without an operator's decision would go on rejecting events."""
     await parts.be_assigned()
     parts.consumer.beat_seconds = parts.clock.now_seconds
     parts.breaker.decided(parts.breaker.expect(Position("in", 0, 0)), a_rejection("invalid_data", "/ci"))
@@ -180,7 +180,7 @@ async def test_open_breaker_is_unready_with_its_cause_but_alive(parts: Parts) ->
 
 
 async def test_frequent_readiness_checks_share_one_probe(parts: Parts) -> None:
-    """An answer counts for a second: a probe is cheap for whoever sends it, not for those it ends at."""
+    """A probe's result is valid for a second: frequent readiness checks must not load the database and broker."""
     await parts.be_assigned()
     for _ in range(100):
         assert await parts.health.unready() == {}
@@ -191,7 +191,7 @@ async def test_frequent_readiness_checks_share_one_probe(parts: Parts) -> None:
 
 
 async def test_hanging_database_does_not_delay_readiness(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A probe has little patience of its own, and one that gets no answer says nothing to its reader."""
+    """An orchestrator's probe has a short timeout, and a check without a response names no cause."""
     monkeypatch.setattr(health_module, "_ANSWER_TIMEOUT_SECONDS", 0.05)
     await parts.be_assigned()
     parts.store.answering.clear()

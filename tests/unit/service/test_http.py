@@ -1,4 +1,4 @@
-"""The endpoints over a real socket, as an orchestrator and Prometheus ask them."""
+"""The endpoints over a real socket, as an orchestrator and Prometheus request them."""
 
 import asyncio
 import socket
@@ -19,7 +19,7 @@ from worker.service.http import Server, application
 from worker.telemetry import METRICS, PUBLISHED, LogEvent, Metrics
 
 SAFETY_SECONDS = 10.0
-"""After which a test that waits for what does not come is a failure."""
+"""The timeout after which a waiting test fails."""
 
 
 class FakeHealth:
@@ -44,7 +44,7 @@ class FakeHealth:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """A server that listens, the task it runs in, what it is asked about, and a client of it."""
+    """A listening server, its task, the health that it reports, and a client."""
 
     health: FakeHealth
     metrics: Metrics
@@ -55,12 +55,12 @@ class Site:
 
 @asynccontextmanager
 async def serving(app: Starlette, stop: asyncio.Event) -> AsyncIterator[tuple[int, asyncio.Task[None]]]:
-    """A server on a free port that answers; its port, from its log, and the task it runs in."""
+    """A server on a free port; yields the port, from the log, and the task of the server."""
     server = Server(app, host="127.0.0.1", port=0)
     with capture_logs() as logs:
         task = asyncio.create_task(server.run(stop))
         async with asyncio.timeout(SAFETY_SECONDS):
-            while not server._server.started and not task.done():  # uvicorn tells nobody
+            while not server._server.started and not task.done():  # uvicorn has no notification of its start
                 await asyncio.sleep(0)
     (listening,) = [log for log in logs if log["event"] == LogEvent.HTTP_LISTENING]
     try:
@@ -96,7 +96,7 @@ async def test_blocked_event_loop_is_not_alive(site: Site) -> None:
 
 
 async def test_missing_dependency_is_in_the_body(site: Site) -> None:
-    """By name, whatever characters the cause has."""
+    """The body names the dependency, whatever characters the cause has."""
     site.health.problems = {"database": 'says "ü"\n', "partitions": "none assigned yet"}
     answer = await site.client.get("/readyz")
     assert answer.status_code == 503
@@ -132,14 +132,14 @@ async def test_unknown_path_is_not_found(site: Site) -> None:
 
 
 async def test_unexpected_error_of_a_check_is_unready(site: Site) -> None:
-    """An error that nobody foresaw makes a worker unready, not its server silent."""
+    """An unexpected error of the check makes the worker unready; the server keeps responding."""
     site.health.error = LookupError("a fault")
     assert (await site.client.get("/readyz")).status_code == 500
     assert (await site.client.get("/livez")).status_code == 200
 
 
 async def test_stop_ends_the_server_with_a_connected_client(site: Site) -> None:
-    """Probes keep their connections open."""
+    """Probes keep their connections open, and must not delay the stop."""
     assert (await site.client.get("/livez")).status_code == 200
     site.stop.set()
     async with asyncio.timeout(SAFETY_SECONDS):
@@ -159,7 +159,7 @@ async def test_request_in_progress_is_finished(site: Site) -> None:
 
 
 class Noted(socket.socket):
-    """Remembers every socket that was made, for the tests that look whether it was closed."""
+    """Records every new socket, for the tests that check whether it was closed."""
 
     made: ClassVar[list["Noted"]] = []
 
@@ -170,7 +170,7 @@ class Noted(socket.socket):
 
 @pytest.fixture
 def opened(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Noted]]:
-    """The sockets that a server opened; what it forgot to close is closed here, for the sake of the tests after it."""
+    """The sockets that a server opened; sockets that it leaves open are closed here, so that later tests pass."""
     with monkeypatch.context() as patch:
         patch.setattr(Noted, "made", [])
         patch.setattr(socket, "socket", Noted)
@@ -187,7 +187,7 @@ def taken_port() -> Iterator[int]:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 async def test_port_in_use_is_a_configuration_error(taken_port: int, opened: list[Noted], host: str) -> None:
-    """One line with the address."""
+    """The error is one line with the address."""
     server = Server(application(FakeHealth(), Metrics().registry), host=host, port=taken_port)
     with pytest.raises(ConfigurationError) as raised:
         await server.run(asyncio.Event())
@@ -210,7 +210,7 @@ async def test_socket_that_cannot_listen_is_closed(opened: list[Noted]) -> None:
 
 
 async def test_server_that_ends_by_itself_ends_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends uvicorn ends the service, and with it the worker."""
+    """The service ends when uvicorn ends, and the worker ends with it."""
     server = Server(application(FakeHealth(), Metrics().registry), host="127.0.0.1", port=0)
 
     async def die(sockets: list[socket.socket]) -> None:

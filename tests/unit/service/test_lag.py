@@ -1,4 +1,4 @@
-"""The lag of a partition is measured whatever is completed, and a partition that does not advance is reported once."""
+"""The lag of a partition is measured even if no record completes, and a stalled partition is reported once."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from worker.telemetry import LogEvent
 
 
 class ScriptedLogs:
-    """Says what it is told."""
+    """Returns the log ends that the test sets, or raises `down`."""
 
     def __init__(self) -> None:
         self.ends: dict[Partition, LogEnd] = {}
@@ -28,7 +28,7 @@ class ScriptedLogs:
 
 
 class Measured:
-    """A monitor over a consumer of the scripted edges."""
+    """A monitor over a consumer on scripted ports."""
 
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
@@ -80,7 +80,7 @@ async def test_unfinished_record_is_part_of_the_lag() -> None:
 
 
 async def test_lag_is_measured_while_the_breaker_is_open() -> None:
-    """What it leaves in the topic was fetched in part, and counts all the same; partitions that come later too."""
+    """Records that stay in the topic count, also if they were fetched or belong to partitions assigned later."""
     harness = Harness(*(garbage(offset=offset) for offset in range(50)), breaker_events=3)
     measured = Measured(harness)
     with capture_logs() as logs:

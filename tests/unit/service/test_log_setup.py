@@ -1,4 +1,4 @@
-"""One log event is one line, whatever its values try: shippers and people read logs line by line."""
+"""One log event is one line, whatever its values: log shippers and people read logs line by line."""
 
 import contextlib
 import json
@@ -19,8 +19,8 @@ HOSTILE = (
     "\u202eright to left\u2066\u2069\u061c\u200b\ufeff\U000e0041"
     '\n2026-01-01T00:00:00Z [info     ] forged\n{"event": "forged"}'
 )
-"""Line ends of every alphabet, escape sequences for the screen, the title and hiding, what turns or hides text, and
-lines that look like the log's own.
+"""Line ends of every script, escape sequences for the screen, the title and hidden text, characters that reverse or
+hide text, and lines that look like the log's own.
 """
 
 PROGRAM = f"""
@@ -41,7 +41,7 @@ STYLE = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
 def lines_of(
     statement: str, log_format: str, folder: Path, variables: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
-    """What the statement logs, in lines as the strictest reader sees them; nothing may be on standard output."""
+    """The lines that the statement logs, split at every kind of line end; standard output must be empty."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), log_format],
         capture_output=True,
@@ -70,7 +70,7 @@ HOSTILE_STATEMENTS = [
 @pytest.mark.parametrize("statement", HOSTILE_STATEMENTS)
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_log_event_is_one_line_for_any_values(tmp_path: Path, statement: str, log_format: str) -> None:
-    """Neither line ends of any alphabet nor a terminal's escape sequences get through; a library's message, too."""
+    """Line ends of every script and escape sequences are escaped, also in a library's message."""
     lines = lines_of(statement, log_format, tmp_path)
     assert len(lines) == 1, lines
     assert STYLE.sub("", lines[0]).isprintable(), lines
@@ -117,7 +117,7 @@ def test_traceback_stays_within_its_json_line(tmp_path: Path, level: str) -> Non
 
 
 def test_traceback_lines_are_marked_on_the_console(tmp_path: Path) -> None:
-    """People read them in lines; what the error says cannot end the traceback and begin a line of the log."""
+    """The traceback has several lines; the error's message cannot end it and begin a line of the log."""
     statement = "try: raise ValueError(HOSTILE)\nexcept ValueError: log.exception('failed')"
     first, *others = lines_of(statement, "console", tmp_path)
     assert "failed" in first
@@ -130,7 +130,7 @@ def test_traceback_lines_are_marked_on_the_console(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_error_quoting_an_event_is_cut_in_the_log(tmp_path: Path, log_format: str) -> None:
-    """Where it was raised and what it says in the end are kept."""
+    """The place of the error and the end of its message are kept."""
     statement = "try: raise ValueError('first' + 'x' * 1_000_000 + 'last')\nexcept ValueError: log.exception('failed')"
     text = "\n".join(lines_of(statement, log_format, tmp_path))
     assert len(text) < 30_000
@@ -139,7 +139,7 @@ def test_error_quoting_an_event_is_cut_in_the_log(tmp_path: Path, log_format: st
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_traceback_shows_no_variables(tmp_path: Path, log_format: str) -> None:
-    """One of them may be a password: where a connection fails, it is a local variable of the very frame."""
+    """A local variable may hold a password: the frame of a failed connection has one."""
     statement = (
         "def connect(password):\n raise OSError('refused')\n"
         "try: connect(''.join(['ge', 'heim']))\nexcept OSError: log.exception('failed')"
@@ -180,7 +180,7 @@ chatter()
 
 @pytest.mark.parametrize("log_format", ["json", "console"])
 def test_client_lines_of_an_outage_are_logged_once_and_counted(tmp_path: Path, log_format: str) -> None:
-    """However long it lasts: 22,000 lines are four, and after it the client is heard again."""
+    """22,000 client lines of an outage become four; after the outage the client's lines are logged again."""
     statement = AN_OUTAGE.replace("DEPENDENCY", "broker").replace(
         'log.warning("dependency.available"', 'log_setup._SILENCE_SECONDS = 60.0\nlog.warning("dependency.available"'
     )
@@ -252,14 +252,14 @@ def test_terminal_logs_have_colours_where_wanted(tmp_path: Path, variables: dict
     "variables", [{"TERM": "xterm-256color"}, {"FORCE_COLOR": "1", "GITHUB_ACTIONS": "true"}], ids=str
 )
 def test_help_and_usage_errors_have_no_escape_codes(arguments: list[str], variables: dict[str, str]) -> None:
-    """Whatever they are printed to."""
+    """Holds for a terminal as for a pipe."""
     text = at_terminal(["-m", "worker", *arguments], variables)
     assert b"Usage: rudder-worker" in text
     assert b"\x1b" not in text
 
 
 def at_terminal(arguments: list[str], variables: dict[str, str]) -> bytes:
-    """What Python with these arguments writes to a terminal."""
+    """The output of Python with these arguments on a terminal."""
     own, its = os.openpty()
     try:
         environment = process_environment({"TERM": "xterm", **variables})
@@ -268,7 +268,7 @@ def at_terminal(arguments: list[str], variables: dict[str, str]) -> bytes:
         ) as process:
             os.close(its)
             text = b""
-            with contextlib.suppress(OSError):  # how Linux says that nobody has the terminal open any more
+            with contextlib.suppress(OSError):  # Linux raises EIO once no process has the terminal open
                 while read := os.read(own, 65_536):
                     text += read
             process.wait(TIMEOUT_SECONDS)
@@ -296,7 +296,7 @@ def test_console_line_of_a_rejection_begins_with_its_reason(tmp_path: Path) -> N
     ids=["warning", "thread", "ignored", "uncaught"],
 )
 def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, level: str, words: str) -> None:
-    """Nothing else may stand in a stream of JSON lines."""
+    """Each is one JSON line, since the stream must contain JSON lines only."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), "json"],
         capture_output=True,
@@ -312,7 +312,7 @@ def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, leve
 
 
 def test_kafka_client_error_without_a_traceback_is_a_warning(tmp_path: Path) -> None:
-    """It is about to be tried again; a fault in the client itself stays an error."""
+    """The client retries by itself; a fault of the client, with a traceback, stays an error."""
     statement = "k = logging.getLogger('aiokafka.conn'); k.error('Unable connect to %s', 'x')\n"
     statement += "try: raise ValueError\nexcept ValueError: k.exception('Unexpected error in fetcher')"
     levels = [json.loads(line)["level"] for line in lines_of(statement, "json", tmp_path)]

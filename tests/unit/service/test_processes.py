@@ -1,4 +1,4 @@
-"""A process that dies is replaced, later and later; one that refuses is not; a stop ends it, kindly first."""
+"""The supervisor replaces a dead process with growing delays, not one that refuses; a stop sends SIGTERM first."""
 
 import asyncio
 import sys
@@ -38,7 +38,7 @@ GRACE_SECONDS = 3600.0
 
 
 class UnhurriedClock(SimulatedClock):
-    """Lets delays pass at once, and the grace period never."""
+    """Delays pass at once, and the grace period never ends."""
 
     async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
         if timeout_seconds == GRACE_SECONDS:
@@ -47,7 +47,7 @@ class UnhurriedClock(SimulatedClock):
 
 
 class Family:
-    """Starts these processes, one after the other; the last one again and again."""
+    """Starts these processes one after the other, and repeats the last one."""
 
     def __init__(self, *scripts: str | OSError, life_seconds: float = 0.0, clock: SimulatedClock | None = None) -> None:
         self._scripts = scripts
@@ -75,7 +75,7 @@ class Family:
 
 @pytest.fixture(autouse=True)
 async def _no_process_is_left(nothing_is_left_running: None) -> AsyncIterator[None]:
-    """Stricter than the session's own rule: when `run` has returned, there is nothing to wait for."""
+    """Stricter than the session's own check: no process is left when `run` returns."""
     yield
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -85,7 +85,7 @@ def supervisor_of(family: Family) -> ProcessSupervisor:
 
 
 async def run_until_ready(family: Family, supervisor: ProcessSupervisor) -> None:
-    """Until the process that stays is up; then a stop."""
+    """Runs until the last process is ready, then stops."""
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(supervisor.run(stop))
@@ -116,7 +116,7 @@ async def test_process_runs_until_the_stop_and_ends_in_order() -> None:
     ids=["crashed", "failed", "returned", "not to be started"],
 )
 async def test_ended_process_is_replaced(script: str | OSError, end: dict[str, str | int]) -> None:
-    """However it ended; that is said once, and the next one is told that it is not the first."""
+    """Holds for every kind of end; one line logs it, and the next process gets the number of deaths so far."""
     family = Family(script, ORDERLY)
     supervisor = supervisor_of(family)
     with capture_logs() as logs:
@@ -129,7 +129,7 @@ async def test_ended_process_is_replaced(script: str | OSError, end: dict[str, s
 
 
 async def test_replacement_delay_grows_up_to_a_bound() -> None:
-    """Up to a bound: it is never given up."""
+    """The supervisor never gives up on a process."""
     family = Family(*[FAILED] * 9, ORDERLY)
     supervisor = supervisor_of(family)
     await run_until_ready(family, supervisor)
@@ -147,7 +147,7 @@ async def test_process_that_ran_well_is_replaced_soon(life_seconds: float, waits
 
 
 async def test_process_that_refuses_at_the_start_is_not_replaced() -> None:
-    """Its words are what the operator reads."""
+    """The operator reads the error of the process."""
     family = Family(REFUSED)
     with pytest.raises(ConfigurationError, match=r"^mend this$"):
         await supervisor_of(family).run(asyncio.Event())
@@ -155,7 +155,7 @@ async def test_process_that_refuses_at_the_start_is_not_replaced() -> None:
 
 
 async def test_refusing_replacement_ends_no_other_process() -> None:
-    """What changed since the others started, a password perhaps, may change back: it is told and tried again."""
+    """A cause such as a changed password may be reverted, so the supervisor logs the refusal and tries again."""
     family = Family(FAILED, REFUSED, REFUSED, ORDERLY)
     supervisor = supervisor_of(family)
     with capture_logs() as logs:
@@ -181,7 +181,7 @@ async def test_stop_during_a_replacement_delay_starts_none() -> None:
 
 
 async def test_process_that_exceeds_the_grace_period_is_killed() -> None:
-    """That is said once, and it is no success."""
+    """One line logs it, and the run counts as failed."""
     family = Family(DEAF, clock=SimulatedClock())
     supervisor = supervisor_of(family)
     with capture_logs() as logs:
@@ -193,7 +193,7 @@ async def test_process_that_exceeds_the_grace_period_is_killed() -> None:
 
 
 async def test_process_that_fails_while_stopping_is_a_failure() -> None:
-    """A last commit that failed, say."""
+    """The last commit may have failed, for example."""
     family = Family(FAILING_AT_STOP)
     supervisor = supervisor_of(family)
     with capture_logs() as logs:
@@ -213,7 +213,7 @@ async def test_process_without_signal_handlers_ends_in_order() -> None:
 
 @pytest.mark.parametrize("stopping", [False, True])
 async def test_cancelling_interrupts_the_process_at_once(stopping: bool) -> None:
-    """SIGINT is what it understands so, whether or not it was asked to stop before."""
+    """The supervisor sends SIGINT, whether or not it sent a stop before."""
     family, stop = Family(SLOW), asyncio.Event()
     keeping = asyncio.ensure_future(supervisor_of(family).run(stop))
     await family.ready.wait()
@@ -229,7 +229,7 @@ async def test_cancelling_interrupts_the_process_at_once(stopping: bool) -> None
 
 @pytest.mark.parametrize("cancelled", ["once", "twice"])
 async def test_process_that_ignores_the_interrupt_is_killed(cancelled: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """After a moment, or when it is asked for again."""
+    """The kill follows after a moment, or at a second cancellation."""
     monkeypatch.setattr(processes, "_INTERRUPTED_SECONDS", 0.0 if cancelled == "once" else 3600.0)
     family = Family(DEAF)
     keeping = asyncio.ensure_future(supervisor_of(family).run(asyncio.Event()))

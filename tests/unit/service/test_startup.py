@@ -1,4 +1,4 @@
-"""A dependency that may come up is waited for, with patience and few words; one that never will is not."""
+"""The start waits for a dependency that may become available, with few log lines, and for no other."""
 
 import asyncio
 import math
@@ -15,11 +15,11 @@ from worker.telemetry import LogEvent
 
 BACKOFF = Backoff(initial_seconds=0.2, max_seconds=5.0)
 SAFETY_SECONDS = 5.0
-"""After which a test that waits for what does not come is a failure."""
+"""The timeout after which a waiting test fails."""
 
 
 class Database:
-    """Refuses as often as it is told to, with these words."""
+    """Refuses the first `refusals` attempts with `error`."""
 
     def __init__(self, *, refusals: float, error: Exception | None = None) -> None:
         self.refusals = refusals
@@ -69,7 +69,7 @@ async def test_connecting_is_retried_with_growing_delays_and_logged_once() -> No
 
 
 async def test_start_ends_after_the_timeout_with_one_line() -> None:
-    """What was waited for, how long, and why it did not come."""
+    """The line names the dependency, the time of the wait, and the cause."""
     clock, database = SimulatedClock(), Database(refusals=math.inf)
     with pytest.raises(ConfigurationError) as raised:
         await wait_for(database, clock, timeout_seconds=60.0)
@@ -99,7 +99,7 @@ async def test_configuration_error_is_not_retried() -> None:
 
 
 async def test_refused_login_is_retried_after_seconds() -> None:
-    """A database that fails over refuses logins for a moment."""
+    """A database refuses logins for a moment during a failover."""
     clock, database = SimulatedClock(), Database(refusals=2, error=LoginRefused("login failed"))
     with capture_logs() as logs:
         await wait_for(database, clock)
@@ -109,7 +109,7 @@ async def test_refused_login_is_retried_after_seconds() -> None:
 
 @pytest.mark.parametrize(("timeout_seconds", "attempts"), [(math.inf, 3), (60.0, 3), (5.0, 2), (0.0, 1)])
 async def test_repeated_refused_login_ends_the_start(timeout_seconds: float, attempts: int) -> None:
-    """After few attempts, whatever the timeout: some databases lock an account that fails often."""
+    """The start ends after few attempts, whatever the timeout: some databases lock an account after failed logins."""
     clock, database = SimulatedClock(), Database(refusals=math.inf, error=LoginRefused("login failed"))
     with pytest.raises(ConfigurationError, match=rf"^the database refused the login {attempts} times: login failed$"):
         await wait_for(database, clock, timeout_seconds=timeout_seconds)
@@ -139,7 +139,7 @@ async def test_stop_ends_the_wait_without_another_attempt() -> None:
 
 
 async def test_stop_ends_a_hanging_attempt() -> None:
-    """A host that swallows packets answers neither yes nor no for as long as the driver waits."""
+    """A host that drops packets does not respond for as long as the driver waits."""
     stop, trying = asyncio.Event(), asyncio.Event()
 
     async def attempt() -> None:

@@ -1,4 +1,4 @@
-"""No service dies unnoticed, none outlives the worker, and the error that ends it is the one that is told."""
+"""Every failed service ends the worker, no service outlives it, and the first error is the one that is raised."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,15 +10,15 @@ from worker.service.supervisor import Service, ServiceEnded, Stop, supervise
 from worker.telemetry import LogEvent
 
 GRACE_SECONDS = 30.0
-"""Never reached: what should end does so at once."""
+"""Never reached: services that stop do so at once."""
 
 
 class FatalClientError(Exception):
-    """What a service of these tests fails with."""
+    """The error of a failing service in these tests."""
 
 
 class Orderly:
-    """Serves until it is asked to stop, then takes a while to finish."""
+    """Serves until the stop, then needs some time to finish."""
 
     def __init__(self) -> None:
         self.serving = asyncio.Event()
@@ -33,7 +33,7 @@ class Orderly:
 
 
 class Failing:
-    """Fails as soon as another serves; or, without one, after the stop."""
+    """Fails once the other service serves; without another service, after the stop."""
 
     def __init__(self, error: BaseException, *, after: Orderly | None = None) -> None:
         self._error = error
@@ -45,14 +45,14 @@ class Failing:
 
 
 class Returning:
-    """Returns although nobody asked it to."""
+    """Returns before the stop."""
 
     async def run(self, stop: asyncio.Event) -> None:
         return
 
 
 class Hanging:
-    """Does not heed the stop; when it is cancelled, it cleans up."""
+    """Ignores the stop, and cleans up when it is cancelled."""
 
     def __init__(self) -> None:
         self.serving = asyncio.Event()
@@ -73,7 +73,7 @@ class Hanging:
 
 @pytest.fixture(autouse=True)
 async def _no_service_is_left(nothing_is_left_running: None) -> AsyncIterator[None]:
-    """Stricter than the session's own rule: when `supervise` has returned, there is nothing to wait for."""
+    """Stricter than the session's own check: no service is left when `supervise` returns."""
     yield
     assert asyncio.all_tasks() == {asyncio.current_task()}
 
@@ -100,7 +100,7 @@ async def test_stop_before_the_start_ends_at_once() -> None:
 
 @pytest.mark.parametrize("failing_first", [True, False])
 async def test_failed_service_ends_the_others_and_is_raised(failing_first: bool) -> None:
-    """They finish what they have begun first."""
+    """The other services finish their work first."""
     orderly = Orderly()
     failing = Failing(FatalClientError("a fault"), after=orderly)
     services: dict[str, Service] = {"f": failing, "o": orderly} if failing_first else {"o": orderly, "f": failing}
@@ -112,7 +112,7 @@ async def test_failed_service_ends_the_others_and_is_raised(failing_first: bool)
 
 
 async def test_service_that_returns_early_is_a_failure() -> None:
-    """No silent death."""
+    """A service that returns before the stop ends the worker with an error."""
     orderly = Orderly()
     with pytest.raises(ServiceEnded, match="http ended unexpectedly"):
         await supervise({"worker": orderly, "http": Returning()}, Stop(), grace_seconds=GRACE_SECONDS)
@@ -120,7 +120,7 @@ async def test_service_that_returns_early_is_a_failure() -> None:
 
 
 async def test_first_failure_is_raised_and_not_its_consequences() -> None:
-    """Whatever order the services stand in: the port that was taken, not the broker that was given up for it."""
+    """Holds for services in any order: the raised error is the port in use, not the consequence in another service."""
     orderly = Orderly()
     services: dict[str, Service] = {
         "worker": Failing(FatalClientError("consequence")),
@@ -132,7 +132,7 @@ async def test_first_failure_is_raised_and_not_its_consequences() -> None:
 
 
 async def test_failure_while_stopping_is_raised() -> None:
-    """A last commit that failed is no success."""
+    """A failed last commit makes the worker fail."""
     stop = Stop()
     stop.set()
     with pytest.raises(FatalClientError):
@@ -140,7 +140,7 @@ async def test_failure_while_stopping_is_raised() -> None:
 
 
 async def test_hanging_service_is_cancelled_after_the_grace_period() -> None:
-    """It is let clean up: when `supervise` returns, it is over."""
+    """The service cleans up before `supervise` returns."""
     hanging, orderly, stop = Hanging(), Orderly(), Stop()
     with capture_logs() as logs:
         supervising = asyncio.ensure_future(supervise({"h": hanging, "o": orderly}, stop, grace_seconds=0.0))
@@ -163,7 +163,7 @@ async def test_failed_service_is_logged_as_the_cause_of_the_stop() -> None:
 
 
 async def test_failure_is_raised_even_if_another_service_hangs() -> None:
-    """Otherwise a worker that died of a fault would say it was done."""
+    """Otherwise a worker with a fault would exit with code 0."""
     hanging, orderly = Hanging(), Orderly()
     failing = Failing(FatalClientError("a fault"), after=orderly)
     with pytest.raises(FatalClientError, match="a fault"):
@@ -181,7 +181,7 @@ async def test_stopping_is_logged_once() -> None:
 
 @pytest.mark.parametrize("stopping", [False, True])
 async def test_cancelling_the_supervisor_cancels_every_service(stopping: bool) -> None:
-    """A second signal: before the stop or while it waits for the grace to end."""
+    """As for a second signal, before the stop or during the grace period."""
     services = {"a": Hanging(), "b": Hanging()}
     stop = Stop()
     supervising = asyncio.ensure_future(supervise(services, stop, grace_seconds=GRACE_SECONDS))
@@ -197,7 +197,7 @@ async def test_cancelling_the_supervisor_cancels_every_service(stopping: bool) -
 
 
 class Last(Orderly):
-    """Notes whether another had finished when it was asked to stop."""
+    """Records whether the other service had finished at its own stop."""
 
     def __init__(self, other: Orderly) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ class Last(Orderly):
 
 @pytest.mark.parametrize("last_first", [True, False])
 async def test_last_service_stops_when_the_others_have_ended(last_first: bool) -> None:
-    """Whatever serves metrics serves those of the drain."""
+    """The HTTP server must serve the metrics of the drain."""
     other = Orderly()
     last = Last(other)
     services: dict[str, Service] = {"l": last, "o": other} if last_first else {"o": other, "l": last}
@@ -225,7 +225,7 @@ async def test_last_service_stops_when_the_others_have_ended(last_first: bool) -
 
 
 async def test_last_service_stops_when_another_fails_or_hangs() -> None:
-    """Its own end is not the failure that is raised."""
+    """The end of the last service is not the error that is raised."""
     hanging, last = Hanging(), Orderly()
     failing = Failing(FatalClientError("a fault"), after=last)
     services: dict[str, Service] = {"l": last, "h": hanging, "f": failing}
