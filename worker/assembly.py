@@ -37,6 +37,7 @@ from worker.replay.execution import CountingPublisher, Handling, NoRecords
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
 from worker.rules.message import Message
+from worker.service.breaker_monitor import BreakerMonitor
 from worker.service.broker_monitor import BrokerMonitor
 from worker.service.clock import SystemClock
 from worker.service.connection_check import Check
@@ -248,6 +249,23 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
         metrics=metrics,
     )
+    breaker_monitor = BreakerMonitor(
+        breaker,
+        database.openings(),
+        group_id=settings.group_id,
+        worker=f"{settings.kafka_client_id} on {socket.gethostname()}",
+        database=monitors.database,
+        clock=clock,
+    )
+
+    async def check_database() -> None:
+        await database.check()
+        await breaker_monitor.check()
+
+    async def close_database() -> None:
+        await breaker_monitor.flush()
+        await database.close()
+
     broker_monitor = BrokerMonitor(topic_check(settings, producer), refusal=connection.lasting_refusal, clock=clock)
     health = WorkerHealth(
         monitors=monitors,
@@ -259,7 +277,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     worker = Worker(
         dependencies=(
-            ("database", database.check, database.close),
+            ("database", check_database, close_database),
             ("broker", producer.start, producer.stop),
             ("topics", broker_monitor.check, None),
         ),
@@ -270,7 +288,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
     lag = LagMonitor(client, consumer=consumer, monitors=monitors, breaker=breaker, clock=clock, metrics=metrics)
-    return {"worker": worker, "http": server, "broker": broker_monitor, "lag": lag}
+    return {"worker": worker, "http": server, "broker": broker_monitor, "lag": lag, "breaker": breaker_monitor}
 
 
 def _consumer_client(settings: Settings, connection: Connection, metrics: Metrics) -> KafkaConsumerClient:

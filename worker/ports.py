@@ -157,6 +157,12 @@ class ConsumerClient(Protocol):
         """
         ...
 
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """Continue at these offsets. Partitions that are not assigned are left out. No later poll returns a record of
+        these partitions that was fetched before.
+        """
+        ...
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Commit the next offset to read of each partition.
 

@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         description="time for which a published record waits for others in its batch",
     )
 
-    group_id: str = Field("rudder-worker", min_length=1, description="consumer group")
+    group_id: str = Field("rudder-worker", min_length=1, max_length=255, description="consumer group")
     group_instance_id: str | None = Field(
         None, description="static membership: a name, unique in the group, that this member keeps over restarts"
     )
@@ -191,7 +191,7 @@ class Settings(BaseSettings):
         100,
         ge=0,
         le=100_000,
-        description="window of the breaker: number of the last events; 0: no breaker",
+        description="window of the breaker: number of the last events; 0: this process counts and opens none",
     )
     breaker_rejected_share_max: float = Field(
         0.5, ge=0, lt=1, description="share of rejected events in the window above which the breaker opens"

@@ -92,7 +92,9 @@ DEPENDENCY_UP = Metric(
     "1 while the dependency answers, 0 from a detected outage until it answers again",
     ("dependency",),
 )
-BREAKER_OPEN = Metric("rudder_breaker_open", Gauge, "1 while the breaker is open, else 0; a restart closes it")
+BREAKER_OPEN = Metric(
+    "rudder_breaker_open", Gauge, "1 while the group's breaker is open, else 0; `rudder-worker breaker close` closes it"
+)
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
 BUILD_INFO = Metric("rudder_build_info", Gauge, "1; the labels name the running version", ("version", "python"))
 
@@ -205,7 +207,11 @@ class LogEvent(Described):
     )
     BREAKER_OPENED = (
         "breaker.opened",
-        "too many of the last events were rejected; nothing is processed until a restart: reasons, sources, position",
+        "too many of the last events were rejected; the group stops until an operator closes it: reasons, sources",
+    )
+    BREAKER_CLOSED = (
+        "breaker.closed",
+        "the group's breaker is closed, and the worker continues: who closed it, the note, how long it was open",
     )
     ENVIRONMENT_POINTERS_DISABLED = (
         "environment_pointers.disabled",

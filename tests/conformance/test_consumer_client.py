@@ -4,6 +4,7 @@ import asyncio
 import time
 
 import pytest
+from aiokafka import ConsumerRecord
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewPartitions
 
@@ -100,6 +101,52 @@ async def test_uncommitted_records_are_read_again(bootstrap_servers: str, topics
         async with member(bootstrap_servers, topic) as one:
             await one.take(3)
         assert values(one) == [0, 1, 2]
+
+
+async def test_sought_partition_is_read_from_there_again(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """Once; the other partition goes on where it is, and a partition that is not assigned is left out."""
+    topic = await topics(partitions=2)
+    await put(bootstrap_servers, topic, *numbered(20, partitions=2))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(20)
+        for _ in range(3):
+            await one.source.poll(timeout_seconds=0.05, records_max=0)  # a standby between
+        one.source.seek({Partition(topic, 0): 7, Partition(topic, 9): 1})
+        await put(bootstrap_servers, topic, *numbered(2, start=20, partitions=2))
+        await one.take(25)
+    again = [record for record in one.records[20:] if record.partition == 0]
+    assert [record.offset for record in again] == [7, 8, 9, 10]
+    assert [record.offset for record in one.records[20:] if record.partition == 1] == [10]
+
+
+async def test_seek_leaves_out_what_an_open_poll_took(bootstrap_servers: str, topics: MakeTopic) -> None:
+    """A rebalance makes polls return before they have ended; records of before the seek must not arrive after it."""
+    topic = await topics()
+    await put(bootstrap_servers, topic, *numbered(10))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(10)
+        taken = asyncio.get_running_loop().create_future()
+        one.source._polling = taken
+        one.source.seek({Partition(topic, 0): 4})
+        taken.set_result([_consumer_record(topic, 7)])
+        await one.take(16)
+    assert values(one)[10:] == [4, 5, 6, 7, 8, 9]
+
+
+def _consumer_record(topic: str, offset: int) -> ConsumerRecord[bytes, bytes]:
+    return ConsumerRecord(
+        topic=topic,
+        partition=0,
+        offset=offset,
+        timestamp=0,
+        timestamp_type=0,
+        key=None,
+        value=b"%d" % offset,
+        checksum=None,
+        serialized_key_size=-1,
+        serialized_value_size=1,
+        headers=(),
+    )
 
 
 async def test_empty_poll_loses_nothing(bootstrap_servers: str, topics: MakeTopic) -> None:

@@ -93,6 +93,9 @@ class ScriptedSource:
         self._positions |= {Partition(record.topic, record.partition): record.offset + 1 for record in records}
         return records
 
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        self._positions |= offsets
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         await self._wire.ask("offsets", lambda: self._broker.committed.update(offsets), fail=_down)
 

@@ -1,4 +1,6 @@
-"""A topic full of what can only be rejected: a worker stops at its beginning and says so, rather than pour it over."""
+"""A topic full of events that can only be rejected: the group stops at its beginning until an operator closes the
+breaker.
+"""
 
 import json
 from typing import Any
@@ -7,9 +9,11 @@ import pytest
 
 from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend
+from tests.conformance.table_contents import rows
 from tests.end_to_end.oracle_check import check_with_oracle
+from tests.end_to_end.process_group import SIZE, ProcessGroup
 from tests.end_to_end.release_records import ReleaseRecords
-from tests.end_to_end.system import System
+from tests.end_to_end.system import PARTITIONS, System
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
 
@@ -66,7 +70,8 @@ async def test_breaker_opens_for_a_topic_of_bad_records(system: System) -> None:
         assert (answer.status_code, set(answer.json())) == (503, {"status", "breaker"})
         message: str = answer.json()["breaker"]
         rejected = message.split(maxsplit=1)[0]
-        assert message.endswith(f"release_not_found {rejected}; from https://ci.example/end-to-end {rejected}")
+        assert f"release_not_found {rejected}; from https://ci.example/end-to-end {rejected}" in message
+        assert message.endswith("close it with rudder-worker breaker close --note TEXT")
         assert await worker.status("/livez") == 200
         letters = len(await system.read(system.topics.dead_letters))
         assert EVENTS / 2 < letters <= LETTERS_MAX
@@ -86,15 +91,41 @@ async def test_breaker_opens_for_a_topic_of_bad_records(system: System) -> None:
     await assert_the_rest_is_handled(system)
 
 
+async def breaker(system: System, *arguments: str, code: int) -> str:
+    """`rudder-worker breaker`; its output."""
+    with WorkerProcess("breaker", *arguments, settings=system.settings, folder=system.folder, name="breaker") as ran:
+        assert await ran.ended() == code, ran.output()
+        return ran.stdout
+
+
 async def assert_the_rest_is_handled(system: System) -> None:
-    """By a worker whose breaker is off, and so that neither the oracle nor `verify` finds anything."""
-    with system.worker("restarted", RUDDER_BREAKER_EVENTS="0") as worker:
+    """A restart closes nothing, not even without a breaker of its own; closing the row resumes the worker, and neither
+    the oracle nor `verify` finds anything.
+    """
+    committed = await system.committed_records()
+    with system.worker("restarted", RUDDER_BREAKER_EVENTS="0", RUDDER_LOG_LEVEL="info") as worker:
+        await serves(worker)
+        await has_partitions(worker, PARTITIONS)
+        await stands_by(worker)
+        for _ in range(20):
+            assert await worker.status("/readyz") == 503
+        assert await system.committed_records() == committed
+        assert "is OPEN since" in await breaker(system, "status", code=1)
+        await breaker(system, "close", "--note", "reject the rest", code=0)
         await system.caught_up(worker)
+        await worker.ready()
         assert await worker.stop() == 0
-    assert lines_of(worker, "breaker.opened") == []
+    [opened] = lines_of(worker, "breaker.opened")
+    [closed] = lines_of(worker, "breaker.closed")
+    assert closed["note"] == "reject the rest"
+    assert opened["opened_by"].startswith("rudder-worker on ")
     checked = await check_with_oracle(system)
     assert checked.differences[:10] == []
     assert len((await system.rows())["release_event_rejections"]) == BAD
+    await assert_verified(system)
+
+
+async def assert_verified(system: System) -> None:
     with WorkerProcess("verify", settings=system.settings, folder=system.folder, name="verify") as verifying:
         assert await verifying.ended() == 0, verifying.output()
 
@@ -116,25 +147,59 @@ async def has_partitions(worker: WorkerProcess, number: int) -> None:
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-async def test_worker_with_an_open_breaker_keeps_its_partitions(system: System) -> None:
-    """If it left the group, the next would get them, pour over as much again, and leave: one worker after another.
-
-    Members come and go here while offsets are committed, and the embedded broker waits for ever for one that it lost.
+async def test_open_breaker_stops_every_process_of_the_group(system: System) -> None:
+    """Two processes reject one window between them, a worker that joins later begins nothing, and closing the breaker
+    resumes all three without a restart: no event is lost or decided twice.
     """
     settings = {"RUDDER_BREAKER_EVENTS": str(EVENTS), "RUDDER_CONCURRENCY": str(CONCURRENCY)}
-    with system.worker(**settings) as worker:
-        await worker.ready()
-        await system.send(bad_events(BAD))
-        await stands_by(worker)
+    bad = bad_events(150)
+    with ProcessGroup(system, **settings) as group:
+        await group.up()
+        await system.send([*good_events(100), *bad])
+        await all_stand_by(group)
         letters = len(await system.read(system.topics.dead_letters))
-        with system.worker("second", **settings) as second:
-            await serves(second)
-            await has_partitions(second, 2)
-            await has_partitions(worker, 2)
-            await stands_by(second)  # at the beginning of its own share
-            assert await worker.stop() == 0
-            await has_partitions(second, 4)
-            for _ in range(20):
-                assert await second.status("/livez") == 200
-            assert len(await system.read(system.topics.dead_letters)) <= letters + LETTERS_MAX
-            assert await second.stop() == 0
+        assert letters <= SIZE * LETTERS_MAX
+        with system.worker("later", **settings, RUDDER_LOG_LEVEL="info") as later:
+            await serves(later)
+            await has_partitions(later, 1)
+            await stands_by(later)
+            assert await metric_of(later, "rudder_messages_total") == 0
+            assert len(await system.read(system.topics.dead_letters)) == letters
+            shown = json.loads(await breaker(system, "status", "--json", code=1))
+            assert shown["opening"]["reasons"] == {"release_not_found": shown["opening"]["rejected"]}
+            while await reopens(system, group, later):
+                await breaker(system, "close", "--note", "reject another window", code=0)
+            assert await later.stop() == 0
+        assert await group.parent.stop() == 0
+    assert group.lines("process.exited") == []
+    assert len((await system.rows())["release_event_rejections"]) == len(bad)
+    checked = await check_with_oracle(system)
+    assert checked.differences[:10] == []
+    await assert_verified(system)
+
+
+async def all_stand_by(group: ProcessGroup) -> None:
+    async def do() -> bool:
+        assert group.parent.exit_code is None, group.parent.output()
+        names = ("rudder_breaker_open", "rudder_in_flight_records", "rudder_commit_lag_records")
+        return [[await group.metric(number, name) for name in names] for number in range(SIZE)] == [[1, 0, 0]] * SIZE
+
+    await until(do, what=lambda: f"all stand by: {group.parent.output()}")
+
+
+async def metric_of(worker: WorkerProcess, name: str) -> float:
+    return sum(value for (own, _), value in (await samples(worker)).items() if own == name)
+
+
+async def reopens(system: System, group: ProcessGroup, later: WorkerProcess) -> bool:
+    """Wait until the breaker is open (True), or all is committed."""
+
+    async def is_open() -> bool:
+        return any(one["closed_at"] is None for one in await rows(system.database_url, "worker_breakers"))
+
+    async def either() -> bool:
+        assert (group.parent.exit_code, later.exit_code) == (None, None), group.parent.output()
+        return await is_open() or await system.committed()
+
+    await until(either, what=lambda: f"the group continues: {group.parent.output()}")
+    return await is_open()

@@ -22,6 +22,10 @@ NOT_RUN = {
         "needs a broker with topics; docs/tutorials does this step by step, with a test",
     ],
     "docs/benchmarks.md": ["takes hours, and needs a JDK and Maven"],
+    "docs/how-to/breaker.md": [
+        "needs an open breaker; test_breaker.py runs it",
+        "needs an open breaker; test_breaker.py runs it",
+    ],
     "docs/how-to/deploy.md": ["installs packages and builds an image", "needs the command-line tools of Apache Kafka"],
     "docs/how-to/privileges.md": [
         "needs the command-line tools of Apache Kafka",

@@ -183,6 +183,15 @@ class Edges(SystemClock):
             fetched += [(holding, logged) for logged in taken]
         return fetched
 
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """What was dropped comes again, as the first of another delivery."""
+        for partition, offset in offsets.items():
+            holding = self.held.get(partition)
+            if holding is not None and not holding.ending:
+                log = self._outside.logs[partition]
+                holding.position = sum(logged.record.offset < offset for logged in log)
+                holding.restart()
+
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         """Checks that the offsets are those of the finished records, in partitions that this member holds."""
         began_seconds, held = self._outside.now_seconds, dict(self.held)

@@ -13,6 +13,7 @@ from typing import Literal
 from uuid import UUID
 
 from schemas.record import Headers, Record
+from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds
 from worker.ports import Partition
 from worker.rules.message import Message
@@ -88,8 +89,9 @@ class Holding:
 class Ledger:
     """One member's. `broken` is what was promised and not kept, in words."""
 
-    def __init__(self, bounds: Bounds, broken: list[str]) -> None:
+    def __init__(self, bounds: Bounds, broken: list[str], breaker: Breaker) -> None:
         self._bounds = bounds
+        self._breaker = breaker
         self._broken = broken
         self._by_record: dict[int, Delivered] = {}
         self._lanes: dict[UUID, list[Delivered]] = defaultdict(list)  # what is not finished, in the order it came
@@ -178,6 +180,7 @@ class Ledger:
         self.expect(delivered.step is None, f"{delivered.place}: {step} during {delivered.step}")
         if step == "transaction":
             self.expect(not delivered.ended, f"{delivered.place} is tried after its partition was given up")
+            self.expect(not self._breaker.is_open, f"{delivered.place} is tried while the breaker is open")
             self.expect(self.at("transaction") < self._bounds.concurrency, "more at once than may be")
         delivered.step = step
         try:

@@ -10,6 +10,7 @@ from tests.properties.consumer_edges import COMMIT_TIMEOUT_SECONDS, Edges
 from tests.properties.consumer_ledger import Ledger
 from tests.properties.consumer_outside import Outside
 from tests.properties.stepped import SteppedLoop
+from tests.unit.pipeline.test_breaker import an_opening
 from worker.pipeline.backoff import Backoff
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
@@ -40,7 +41,8 @@ class Member:
 
     def __init__(self, outside: Outside, bounds: Bounds, broken: list[str]) -> None:
         self.loop = SteppedLoop(lambda: outside.now_seconds)
-        self.ledger = Ledger(bounds, broken)
+        self.breaker = Breaker(events=0, rejected_share_max=0.5)
+        self.ledger = Ledger(bounds, broken, self.breaker)
         self.edges = Edges(outside, self.ledger, bounds)
         self.frozen = False
         self._outside = outside
@@ -55,14 +57,13 @@ class Member:
             database=_Monitor("database", edges, self.ledger, metrics),
             broker=_Monitor("broker", edges, self.ledger, metrics),
         )
-        breaker = Breaker(events=0, rejected_share_max=0.5)
         delivery = Delivery(
             store=edges,
             publisher=edges,
             outgoing=PUBLICATIONS,
             policy=POLICY,
             monitors=monitors,
-            breaker=breaker,
+            breaker=self.breaker,
             tracer=self.ledger,
             clock=edges,
             metrics=metrics,
@@ -71,7 +72,7 @@ class Member:
             client=edges,
             delivery=delivery,
             monitors=monitors,
-            breaker=breaker,
+            breaker=self.breaker,
             bounds=self._bounds,
             clock=edges,
             metrics=metrics,
@@ -136,6 +137,8 @@ class Member:
                 return any(not holding.ending for holding in edges.held.values())
             case "thaw":
                 return self.frozen
+            case "open" | "close":
+                return self.breaker.is_open == (what == "close")
             case "freeze" | "stall":
                 return not self.frozen
             case "stop":
@@ -170,6 +173,13 @@ class Member:
         """One of its partitions begins again: the topic was truncated or created again."""
         holdings = [holding for holding in self.edges.held.values() if not holding.ending]
         holdings[which % len(holdings)].position = 0
+
+    def open(self) -> None:
+        """It reads that the group's breaker is open."""
+        self.breaker.follow(an_opening())
+
+    def close(self) -> None:
+        self.breaker.follow(None)
 
     def _rebalance(self, work: Coroutine[None, None, None]) -> None:
         self.edges.rebalance = self.loop.create_task(work)

@@ -116,6 +116,10 @@ class World:
                         taker.give(partition)
             case "thaw":
                 member.thaw()
+            case "open":
+                member.open()
+            case "close":
+                member.close()
             case "stop":
                 member.stop()
             case "crash":
@@ -208,6 +212,7 @@ class World:
             self._start(slot)
         for member in self._alive:
             member.thaw()
+            member.close()
         takers = [member for member in self._alive if member.edges.joined]
         for n, partition in enumerate(self._free if takers else ()):
             takers[n % len(takers)].give(partition)

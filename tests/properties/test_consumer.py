@@ -54,8 +54,10 @@ WEIGHTS = {  # how often each kind of step is drawn; the kinds are `World.take`'
     "crash": 1,
     "stop": 1,
     "rewind": 1,
+    "open": 2,
+    "close": 3,
 }
-CALM = ("fetch", "answer", "answer all", "tick", "down", "answer lost", "bug")
+CALM = ("fetch", "answer", "answer all", "tick", "down", "answer lost", "bug", "open", "close")
 """The kinds of steps that change no member of the group."""
 
 

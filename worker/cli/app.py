@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from worker.cli import check_config, dead_letters, demo, migrate, publish, replay, run, validate, verify
+from worker.cli import breaker, check_config, dead_letters, demo, migrate, publish, replay, run, validate, verify
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, complain
 from worker.cli.log_format import LogFormatOption, with_log_format
 from worker.service import log_setup
@@ -31,6 +31,7 @@ app.command("check-config")(with_log_format(check_config.check_config))
 app.command("publish")(with_log_format(publish.publish))
 app.command("validate")(with_log_format(validate.validate))
 app.command("replay")(with_log_format(replay.replay))
+app.add_typer(breaker.commands, name="breaker")
 app.command("verify")(with_log_format(verify.verify))
 app.add_typer(dead_letters.commands)
 

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from worker.db.breakers import SqlOpenings
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.pointers import Pointers
@@ -73,6 +74,10 @@ class SqlStore:
         with translating(self._dialect):
             async with self._connections.begin() as session:
                 yield SqlUnitOfWork(session, self._queries, self._pointers)
+
+    def openings(self) -> SqlOpenings:
+        """The openings of breakers, by the connections of messages."""
+        return SqlOpenings(self._connections, self._dialect)
 
     async def connect(self) -> None:
         """Take a connection as a message does, and give it back.

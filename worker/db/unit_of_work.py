@@ -24,6 +24,10 @@ class Session(Protocol):
 
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]: ...
 
+    async def execute(self, statement: Statement, values: Sequence[object]) -> None:
+        """One statement without rows, which commits by itself."""
+        ...
+
     async def write(self, batch: Batch) -> None:
         """Write all of it and commit, or nothing.
 

@@ -99,6 +99,7 @@ class KafkaConsumerClient:
         self._consumer: AIOKafkaConsumer | None = None
         self._membership: Membership | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
+        self._sought: dict[TopicPartition, int] = {}  # by `seek`, while `_polling` is under way
         record_batches.limit_batches(batch_bytes_max)
 
     async def start(self, *, on_assigned: OnRebalance, on_revoked: OnRebalance) -> None:
@@ -129,8 +130,11 @@ class KafkaConsumerClient:
         if not polling.done() or self._polling is not polling:
             return ()
         self._polling = None
+        sought, self._sought = self._sought, {}
+        self._seek(sought)
         try:
-            return [record_of(record) for record in polling.result()]
+            records = polling.result()
+            return [record_of(record) for record in records if _partition_of(record) not in sought]
         except MemoryError as error:
             raise Unavailable("there is not enough memory to read a batch") from error
         except KafkaError as error:
@@ -145,6 +149,22 @@ class KafkaConsumerClient:
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, _PASSING)
             raise (Unavailable if passing else FatalClientError)(f"no records can be fetched: {error}") from error
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """As `worker.ports.ConsumerClient` says. A poll that is under way may have taken records already; these are
+        left out when it ends, and fetched again.
+        """
+        sought = {TopicPartition(*partition): offset for partition, offset in offsets.items()}
+        self._seek(sought)
+        if self._polling is not None:
+            self._sought |= sought
+
+    def _seek(self, offsets: Mapping[TopicPartition, int]) -> None:
+        consumer = self._started()
+        assigned = consumer.assignment()
+        for partition, offset in offsets.items():
+            if partition in assigned:
+                consumer.seek(partition, offset)
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         if self._membership is None:
@@ -212,6 +232,7 @@ class KafkaConsumerClient:
             if self._polling is not None and self._polling.done() and not self._polling.exception():
                 self._polling = None
             await on_revoked(partitions)
+            self._sought.clear()  # offsets of the earlier assignment
 
         return revoked
 
@@ -233,6 +254,10 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka is
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         await self._on_revoked([Partition(*partition) for partition in revoked])
+
+
+def _partition_of(record: ConsumerRecord) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
 
 
 def record_of(record: ConsumerRecord) -> Record:

@@ -1,28 +1,19 @@
 """The breaker: it opens when too many of the last events were rejected.
 
 A faulty publisher, a wrong topic or a restored database would turn a whole topic into dead letters. An operator has to
-find the cause first.
+find the cause first. Each process counts its own events; the opening is the group's (`worker.group_breaker`).
 
 Events are counted in the order in which they were read, within a partition by offset. The order of decisions would
 overstate rejections, which are decided sooner than events that wait for their release.
 """
 
+import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from schemas.detail import printable
+from worker.group_breaker import Opening, Position, Tripped
 from worker.rules.state import Duplicate, Outcome, Rejected
-
-
-class Position(NamedTuple):
-    """The position of a record."""
-
-    topic: str
-    partition: int
-    offset: int
-
 
 SOURCES_MAX = 5
 _SOURCE_CHARS_MAX = 200
@@ -34,39 +25,20 @@ class Counted:
     """One event, in the breaker's order. `reason`: the reason of its rejection. `source`: the source of a rejected
     event, None if it has none. `ignored`: it is not counted.
 
-    `presumed_accepted`: it was counted as not rejected, before it was decided.
+    `settled`: its decision makes no difference any more. It was presumed not rejected before it was decided, or the
+    breaker was open when it was read, or opened since.
     """
 
     position: Position
     decided: bool = False
     ignored: bool = False
-    presumed_accepted: bool = False
+    settled: bool = False
     reason: str | None = None
     source: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tripped:
-    """Why the breaker opened: `rejected` of the last `events`, between two positions. `reasons` and `sources`:
-    numbers of rejections, in descending order; at most SOURCES_MAX sources, printable and shortened.
-    """
-
-    rejected: int
-    events: int
-    reasons: Mapping[str, int]
-    sources: Mapping[str, int]
-    first: Position
-    last: Position
-
-    def __str__(self) -> str:
-        reasons, sources = (
-            ", ".join(f"{name} {count}" for name, count in counts.items()) for counts in (self.reasons, self.sources)
-        )
-        return f"{self.rejected} of the last {self.events} events were rejected: {reasons}; from {sources}"
-
-
 class Breaker:
-    """Counts the last `events` decisions of this process; 0: no breaker. It opens once, until a restart.
+    """The group's breaker, as one process has it. The process counts the last `events` decisions of its own, 0: none.
 
     Events behind an undecided one are not counted until `events` of them are decided. Then the undecided one counts as
     not rejected. So an event that waits for long neither hides rejections behind it nor opens the breaker.
@@ -80,11 +52,45 @@ class Breaker:
         self._window: deque[Counted] = deque(maxlen=events)
         self._rejected = 0  # of the window
         self.tripped: Tripped | None = None
+        """Why this process opened it."""
+        self.opening: Opening | None = None
+        """The group's open row, as it was last read."""
+        self.openings = 0
+        """How often it was open in this process, now included."""
+        self.unrecorded = asyncio.Event()
+        """Set while it is open in this process only: the row is not written yet."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no message may be started."""
+        return self.tripped is not None or self.opening is not None
+
+    @property
+    def cause(self) -> str | None:
+        """Why it is open, and what to do, in one line; None: it is closed."""
+        if self.opening is not None:
+            return str(self.opening)
+        return None if self.tripped is None else f"{self.tripped}; not in the database yet"
+
+    def follow(self, opening: Opening | None) -> None:
+        """Take over the group's state: its open row, or None. The window is empty when the breaker closes.
+
+        With None, an opening of this process must be recorded before.
+        """
+        if opening is None and not self.is_open:
+            return
+        if not self.is_open:
+            self.openings += 1
+            self._empty()
+        if opening is None:
+            self.tripped = None
+        self.opening = opening
+        self.unrecorded.clear()
 
     def expect(self, position: Position) -> Counted:
         """Add the next event; call this in the order in which events are read."""
-        counted = Counted(position)
-        if self._events and self.tripped is None:
+        counted = Counted(position, settled=self.is_open or not self._events)
+        if not counted.settled:
             self._order.append(counted)
         return counted
 
@@ -100,7 +106,7 @@ class Breaker:
         return self._record(counted, reason=None, ignored=True)
 
     def _record(self, counted: Counted, *, reason: str | None, ignored: bool) -> bool:
-        if counted.decided or counted.presumed_accepted or not self._events or self.tripped is not None:
+        if counted.decided or counted.settled:
             return False
         counted.decided, counted.reason, counted.ignored = True, reason, ignored
         self._decided += 1
@@ -109,7 +115,7 @@ class Breaker:
             if first.decided:
                 self._decided -= 1
             else:
-                first.presumed_accepted = True
+                first.settled = True
             if not (first.decided and first.ignored) and self._trips(first):
                 return True
         return False
@@ -133,8 +139,18 @@ class Breaker:
             first=window[0].position,
             last=window[-1].position,
         )
-        self._order.clear()
+        self.openings += 1
+        self.unrecorded.set()
+        self._empty()
         return True
+
+    def _empty(self) -> None:
+        """Drop all that was counted; what is still under way is not counted either."""
+        for counted in self._order:
+            counted.settled = True
+        self._order.clear()
+        self._window.clear()
+        self._decided = self._rejected = 0
 
 
 def _source(counted: Counted) -> str:

@@ -4,7 +4,8 @@ It polls even if the in-flight budget is used up, because the group removes a me
 and not completed are bounded in number and bytes.
 
 While the breaker is open, the consumer is on standby: it releases its messages and fetches nothing, but stays in the
-group. If it left, other members would get its partitions, and would continue to reject.
+group. Once the breaker is closed and the released messages have ended, it continues at the first incomplete offset of
+each partition.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from dataclasses import dataclass
 import structlog
 
 from schemas.record import Record
-from worker.pipeline.breaker import Breaker, Counted, Position
+from worker.group_breaker import Position
+from worker.pipeline.breaker import Breaker, Counted
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.executor import Executor
@@ -26,6 +28,7 @@ from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
 from worker.rules.message import Message
 from worker.telemetry import (
+    BREAKER_OPEN,
     COMMIT_BLOCKED_SECONDS,
     COMMIT_LAG_RECORDS,
     COMMITS,
@@ -87,6 +90,8 @@ class Consumer:
         self._partition_states: dict[Partition, PartitionState] = {}
         self._blocked_offsets: dict[Partition, int] = {}
         self._standby_offsets: dict[Partition, int] = {}  # on standby: the first incomplete offset
+        self._openings_handled = 0  # of the breaker: the consumer was on standby and has resumed
+        self._assigned_partitions: set[Partition] = set()
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
         self._commit_failure: tuple[type, type] | None = None
@@ -94,6 +99,7 @@ class Consumer:
         self._paused: frozenset[Partition] = frozenset()
         metrics.read_at_scrape(PARTITIONS_PAUSED, lambda: len(self._paused))
         metrics.read_at_scrape(COMMIT_LAG_RECORDS, self._commit_lag_max)
+        metrics.read_at_scrape(BREAKER_OPEN, lambda: float(breaker.is_open))
         self.beat_seconds: float | None = None
         """Monotonic time of the loop's last iteration; None before the first, and during the drain."""
         self.joined = False
@@ -129,7 +135,8 @@ class Consumer:
     async def run_once(self, executor: Executor, stop: asyncio.Event) -> None:
         """Poll once, dispatch the records, and commit if the interval is over."""
         self.beat_seconds = self._clock.monotonic_seconds()
-        if self._breaker.tripped is not None:
+        # Also if it has closed since: messages that were dropped meanwhile must be fetched again.
+        if self._breaker.openings > self._openings_handled:
             await self._stand_by(stop)
             return
         for record in await self._poll(stop):
@@ -157,10 +164,20 @@ class Consumer:
                 if partition_state.first_incomplete is not None:
                     self._keep_offset(partition_state.partition, partition_state.first_incomplete)
                 self._drop(partition_state)
-        if not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
+        if not self._breaker.is_open and not self._partition_states:
+            self._resume()
+        elif not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
             with contextlib.suppress(Unavailable):
                 for record in await self._client.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0):
                     self._keep_offset(Partition(record.topic, record.partition), record.offset)
+
+    def _resume(self) -> None:
+        """Continue at the first incomplete offsets; no message of before the standby is left."""
+        self._openings_handled = self._breaker.openings
+        offsets, self._standby_offsets = self._standby_offsets, {}
+        self._client.seek(offsets)
+        for partition in self._assigned_partitions:
+            self._partition_states[partition] = PartitionState(partition)
 
     def _keep_offset(self, partition: Partition, offset: int) -> None:
         self._standby_offsets[partition] = min(offset, self._standby_offsets.get(partition, offset))
@@ -282,18 +299,20 @@ class Consumer:
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:
         for partition in partitions:
+            self._assigned_partitions.add(partition)
             self._partition_states.setdefault(partition, PartitionState(partition))
         self.joined = True
-        self._metrics.set(PARTITIONS_ASSIGNED, len(self._partition_states))
-        _log.info(LogEvent.PARTITIONS_ASSIGNED, partitions=_names(self._partition_states))
+        self._metrics.set(PARTITIONS_ASSIGNED, len(self._assigned_partitions))
+        _log.info(LogEvent.PARTITIONS_ASSIGNED, partitions=_names(self._assigned_partitions))
 
     async def _revoked(self, partitions: Iterable[Partition]) -> None:
         gone = tuple(partitions)
         revoked = [partition for partition in gone if partition in self._partition_states]
+        self._assigned_partitions.difference_update(gone)
         await self._release(revoked)
         for partition in gone:
             self._standby_offsets.pop(partition, None)
-        self._metrics.set(PARTITIONS_ASSIGNED, len(self._partition_states))
+        self._metrics.set(PARTITIONS_ASSIGNED, len(self._assigned_partitions))
         _log.info(LogEvent.PARTITIONS_REVOKED, partitions=_names(revoked))
 
     async def _release(self, partitions: Iterable[Partition]) -> None:

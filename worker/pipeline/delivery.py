@@ -9,7 +9,8 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from worker.pipeline.breaker import Breaker, Counted, Position
+from worker.group_breaker import Position
+from worker.pipeline.breaker import Breaker, Counted
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.log_throttle import LogThrottle
 from worker.pipeline.outgoing import OutgoingRecords
@@ -22,7 +23,6 @@ from worker.rules.errors import LeaseLost
 from worker.rules.message import REDRIVE_HEADER, Message
 from worker.rules.state import Duplicate, FirstUse, Outcome, Rejected
 from worker.telemetry import (
-    BREAKER_OPEN,
     EVENT_LAG_SECONDS,
     IDENTITY_REUSED,
     MESSAGES,
@@ -49,9 +49,10 @@ _REDRIVE_ACTION = (
 )
 
 _ADVICE = (
-    "look at the rejections, in the table release_event_rejections or the dead-letter topic. If the database is wrong "
-    "or incomplete, correct it before you restart: a rejected event stays rejected when it is read again. If a "
-    "publisher is wrong, correct it, then restart with RUDDER_BREAKER_EVENTS=0 until its remaining events are processed"
+    "all workers of the group stop. Look at the rejections, in the table release_event_rejections or the dead-letter "
+    "topic. If the database is wrong or incomplete, correct it first: a rejected event stays rejected when it is read "
+    "again. If a publisher is wrong, correct it; for its remaining events restart with RUDDER_BREAKER_EVENTS=0. Then "
+    "run rudder-worker breaker close --note TEXT"
 )
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
@@ -154,7 +155,7 @@ class Delivery:
         return await self._retries.repeat(transact, message, lease, monitor=self._monitors.database), attempts
 
     def _require_lease(self, lease: Lease) -> None:
-        if lease.ended.is_set() or self._breaker.tripped is not None:
+        if lease.ended.is_set() or self._breaker.is_open:
             raise LeaseLost
 
     def _count(self, counted: Counted, outcome: Outcome, message: Message) -> None:
@@ -165,7 +166,6 @@ class Delivery:
         tripped = self._breaker.tripped
         if not opens or tripped is None:
             return
-        self._metrics.set(BREAKER_OPEN, 1)
         _log.error(
             LogEvent.BREAKER_OPENED,
             rejected=tripped.rejected,

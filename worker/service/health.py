@@ -57,14 +57,12 @@ class WorkerHealth:
         # Without the topics nothing is assigned; the cause is not another member.
         unassigned = _UNASSIGNED if topics is None else None
         partitions = dropped if self._consumer.joined else unassigned
-        tripped = self._breaker.tripped
-        breaker = None if tripped is None else str(tripped)
         problems = {
             "database": database,
             "broker": broker,
             "topics": topics,
             "partitions": partitions,
-            "breaker": breaker,
+            "breaker": self._breaker.cause,
         }
         return {name: problem for name, problem in problems.items() if problem is not None}
 

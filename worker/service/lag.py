@@ -27,7 +27,7 @@ _INTERVAL_SECONDS = 5.0
 _STALLED_AFTER_SECONDS = 60.0
 """The default timeout of a producer's transaction, after which the broker aborts it."""
 
-_BREAKER = "the breaker is open; see the log event breaker.opened"
+_BREAKER = "the breaker is open; see rudder-worker breaker status"
 _TRANSACTION = (
     "a producer's transaction is open, so records behind the last stable offset are not delivered; find and abort it "
     "with kafka-transactions.sh find-hanging, describe-producers and abort"
@@ -125,7 +125,7 @@ class LagMonitor:
 
     def _cause(self, end: LogEnd, incomplete: int | None) -> str | None:
         """Why no record is completed; None if another log event reports it: an outage, or a blocked commit."""
-        if self._breaker.tripped is not None:
+        if self._breaker.is_open:
             return _BREAKER
         if incomplete is not None or not self._monitors.available:
             return None

@@ -53,7 +53,10 @@ def test_event_types_link_to_their_schemas() -> None:
 
 
 def test_commands_have_a_section_each() -> None:
-    names = [command.name for command in app.registered_commands]
+    groups = [
+        group.name or (group.typer_instance and group.typer_instance.info.name) for group in app.registered_groups
+    ]
+    names = [*(command.name for command in app.registered_commands), *groups]
     assert names
     sections = [line for line in tables.commands().splitlines() if line.startswith("### ")]
     assert sections == [f"### `rudder-worker {name}`" for name in names]

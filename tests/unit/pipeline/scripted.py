@@ -134,6 +134,8 @@ class ScriptedSource:
         self.polls: list[int] = []
         self.paused: list[frozenset[Partition]] = []
         self.commits: list[dict[Partition, int]] = []
+        self.sought: list[dict[Partition, int]] = []
+        self._log: list[Record] = []  # all that was handed out
         self.stopped = self.dropped = False
         self.on_assigned: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
         self.on_revoked: Callable[[Iterable[Partition]], Awaitable[None]] | None = None
@@ -158,7 +160,19 @@ class ScriptedSource:
         handed_out = may[:records_max]
         for record in handed_out:
             self.records.remove(record)
+        self._log += handed_out
         return handed_out
+
+    def seek(self, offsets: Mapping[Partition, int]) -> None:
+        """What was handed out from these offsets on comes again, before all others."""
+        self.sought.append(dict(offsets))
+        again = [
+            record
+            for record in self._log
+            if record.offset >= offsets.get(Partition(record.topic, record.partition), record.offset + 1)
+        ]
+        self._log = [record for record in self._log if record not in again]
+        self.records.extendleft(reversed(again))
 
     async def commit(self, offsets: Mapping[Partition, int]) -> None:
         await asyncio.sleep(0)

@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from random import Random
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.pipeline.breaker import SOURCES_MAX, Breaker, Counted, Position
+from worker.group_breaker import Opening, Position, Tripped
+from worker.pipeline.breaker import SOURCES_MAX, Breaker, Counted
 from worker.rules.rows import Rejection
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
@@ -45,6 +46,25 @@ OUTCOMES = st.lists(
 
 def expected(breaker: Breaker, offset: int) -> Counted:
     return breaker.expect(Position("in", 0, offset))
+
+
+def an_opening(tripped: Tripped | None = None) -> Opening:
+    """A row of the group, perhaps of another process."""
+    return Opening(
+        id=uuid4(),
+        group_id="group",
+        opened_at=datetime(2026, 3, 1, 12, 30, tzinfo=UTC),
+        opened_by="worker on host",
+        tripped=tripped
+        or Tripped(
+            rejected=6,
+            events=10,
+            reasons={"invalid_data": 6},
+            sources={"/ci": 6},
+            first=Position("in", 0, 1),
+            last=Position("in", 0, 10),
+        ),
+    )
 
 
 def tripped_at(breaker: Breaker, outcomes: Sequence[Outcome]) -> list[int]:
@@ -212,3 +232,50 @@ def test_partitions_count_in_the_order_of_reading() -> None:
     assert breaker.decided(events[0], APPLIED)
     assert breaker.tripped is not None
     assert (breaker.tripped.first, breaker.tripped.last) == (Position("in", 0, 0), Position("in", 1, 1))
+
+
+def test_opening_of_the_group_stops_the_count() -> None:
+    """What is read or decided while it is open is not counted, and the next window begins empty."""
+    breaker = Breaker(events=4, rejected_share_max=0.5)
+    assert tripped_at(breaker, [BAD, BAD]) == []
+    under_way = expected(breaker, 3)
+    breaker.follow(an_opening())
+    assert (breaker.is_open, breaker.openings, breaker.unrecorded.is_set()) == (True, 1, False)
+    assert tripped_at(breaker, [BAD] * 10) == []
+    breaker.follow(None)
+    assert not breaker.is_open
+    assert not breaker.decided(under_way, BAD)
+    assert tripped_at(breaker, [BAD, BAD, BAD]) == []
+    assert tripped_at(breaker, [BAD]) == [1]
+    assert (breaker.openings, breaker.unrecorded.is_set()) == (2, True)
+
+
+def test_own_opening_is_open_until_the_row_is_closed() -> None:
+    """The row may be another's, which was faster; a second row that follows at once is the same standby."""
+    breaker = Breaker(events=1, rejected_share_max=0.5)
+    waiting = expected(breaker, 0)
+    assert breaker.decided(waiting, BAD)
+    breaker.follow(an_opening(breaker.tripped))
+    breaker.follow(an_opening())
+    assert (breaker.is_open, breaker.openings, breaker.unrecorded.is_set()) == (True, 1, False)
+    breaker.follow(None)
+    assert (breaker.is_open, breaker.tripped, breaker.cause) == (False, None, None)
+    assert tripped_at(breaker, [APPLIED, BAD]) == [2]
+
+
+def test_closed_breaker_of_the_group_keeps_the_window() -> None:
+    """It is read every few seconds."""
+    breaker = Breaker(events=4, rejected_share_max=0.5)
+    for event in [BAD, BAD, BAD]:
+        assert tripped_at(breaker, [event]) == []
+        breaker.follow(None)
+    assert tripped_at(breaker, [BAD]) == [1]
+
+
+def test_disabled_breaker_follows_the_group() -> None:
+    breaker = Breaker(events=0, rejected_share_max=0.5)
+    breaker.follow(an_opening())
+    assert breaker.is_open
+    assert tripped_at(breaker, [BAD] * 10) == []
+    breaker.follow(None)
+    assert not breaker.is_open

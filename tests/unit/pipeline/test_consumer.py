@@ -24,6 +24,7 @@ from tests.unit.pipeline.scripted import (
     make_delivery,
     the_monitors,
 )
+from tests.unit.pipeline.test_breaker import an_opening
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.linked_event import LinkedEvent
@@ -630,3 +631,69 @@ async def test_open_breaker_keeps_a_partition_until_its_commit() -> None:
     async with harness.running():
         await until(lambda: is_open(harness) and not harness.source.commit_faults and bool(harness.source.commits))
         assert harness.source.committed[P0] == len(harness.store.written)
+
+
+async def test_closed_breaker_resumes_at_the_first_incomplete() -> None:
+    """Every record is decided; those decided behind the first incomplete one are read again, as duplicates."""
+    records = [garbage(offset=offset) for offset in range(60)]
+    harness = Harness(*records, created("other", offset=5, partition=1), breaker_events=10)
+    with capture_logs():
+        async with harness.running():
+            while harness.source.committed != {P0: 60, P1: 6}:
+                await asyncio.sleep(0)
+                if not harness.breaker.is_open:
+                    continue
+                written, polled = len(harness.store.written), len(harness.source.polls)
+                await until(lambda before=polled: len(harness.source.polls) > before + 5)  # type: ignore[misc]
+                assert len(harness.store.written) <= written + 8, "what was in a transaction"
+                committed, resumed = harness.source.committed.get(P0, 0), len(harness.source.sought)
+                harness.breaker.follow(None)
+                await until(lambda before=resumed: len(harness.source.sought) > before)  # type: ignore[misc]
+                assert harness.source.sought[-1].get(P0, committed) == committed
+    assert harness.breaker.openings >= 3
+    assert set(harness.store.offsets) == {*range(60)} | {5}
+
+
+async def test_breaker_that_opens_and_closes_at_once_loses_no_record() -> None:
+    """Messages were dropped for it, although the loop never saw it open."""
+    harness = Harness(created("a", offset=0), created("b", offset=1))
+    harness.store.faults.extend([Unavailable("down")] * 2)
+    async with harness.running():
+        await until(lambda: harness.store.begun == 2)
+        harness.breaker.follow(an_opening())
+        harness.breaker.follow(None)
+        await until(lambda: harness.source.committed == {P0: 2})
+    assert harness.store.offsets == [0, 1]
+
+
+async def test_resume_waits_for_messages_under_way() -> None:
+    """A record that is fetched again must not overtake its own earlier delivery."""
+    harness = Harness(created("a", offset=0), created("a", offset=1))
+    harness.publisher.acknowledging.clear()
+    async with harness.running():
+        await until(lambda: bool(harness.store.written))
+        harness.breaker.follow(an_opening())
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 3)
+        harness.breaker.follow(None)
+        polled = len(harness.source.polls)
+        await until(lambda: len(harness.source.polls) > polled + 3)
+        assert harness.source.sought == []
+        harness.publisher.acknowledging.set()
+        await until(lambda: harness.source.committed == {P0: 2})
+    assert harness.store.offsets == [0, 1]
+    assert harness.source.sought == [{P0: 1}]
+
+
+async def test_partition_assigned_during_standby_is_resumed() -> None:
+    harness = Harness()
+    harness.breaker.follow(an_opening())
+    async with harness.running():
+        await until(lambda: len(harness.source.polls) > 3)
+        await harness.revoke(P0, P1)
+        assert harness.source.on_assigned is not None
+        await harness.source.on_assigned([P1])
+        harness.source.records.append(created("a", offset=3, partition=1))
+        harness.breaker.follow(None)
+        await until(lambda: harness.source.committed == {P1: 4})
+    assert set(harness.consumer._partition_states) == set()

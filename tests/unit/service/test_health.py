@@ -12,8 +12,9 @@ from tests.unit.pipeline.scripted import (
     make_delivery,
     the_monitors,
 )
-from tests.unit.pipeline.test_breaker import a_rejection
-from worker.pipeline.breaker import Breaker, Position
+from tests.unit.pipeline.test_breaker import a_rejection, an_opening
+from worker.group_breaker import Position
+from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError, Unavailable
@@ -173,8 +174,13 @@ async def test_open_breaker_is_unready_with_its_cause_but_alive(parts: Parts) ->
     await parts.be_assigned()
     parts.consumer.beat_seconds = parts.clock.now_seconds
     parts.breaker.decided(parts.breaker.expect(Position("in", 0, 0)), a_rejection("invalid_data", "/ci"))
+    why = "1 of the last 1 events were rejected: invalid_data 1; from /ci 1"
+    assert await parts.health.unready() == {"breaker": f"{why}; not in the database yet"}
+    assert parts.breaker.tripped is not None
+    parts.breaker.follow(an_opening(parts.breaker.tripped))
     assert await parts.health.unready() == {
-        "breaker": "1 of the last 1 events were rejected: invalid_data 1; from /ci 1"
+        "breaker": f"{why}; open since 2026-03-01T12:30:00Z, opened by worker on host; "
+        "close it with rudder-worker breaker close --note TEXT"
     }
     assert parts.health.alive()
 

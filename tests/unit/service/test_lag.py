@@ -96,7 +96,7 @@ async def test_lag_is_measured_while_the_breaker_is_open() -> None:
             assert measured.value("stalled_seconds", P1) == 60
     stalled = [log for log in logs if log["event"] == LogEvent.PARTITION_STALLED]
     assert {log["partition"]: log["cause"] for log in stalled} == dict.fromkeys(
-        (0, 1), "the breaker is open; see the log event breaker.opened"
+        (0, 1), "the breaker is open; see rudder-worker breaker status"
     )
 
 

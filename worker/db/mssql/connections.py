@@ -73,6 +73,9 @@ class MssqlSession:
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
         return await self._rows(statement.sql, values)
 
+    async def execute(self, statement: Statement, values: Sequence[object]) -> None:
+        await self._call(lambda: self._execute(statement.sql, values))
+
     async def write(self, batch: Batch) -> None:
         """One round trip. What takes more parameters than one batch may have takes more: one transaction around all."""
         batches = written(batch)

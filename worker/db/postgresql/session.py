@@ -59,6 +59,9 @@ class PostgresqlSession:
         rows: Sequence[Row] = await self._connection.fetch(statement.sql, *values)
         return rows
 
+    async def execute(self, statement: Statement, values: Sequence[object]) -> None:
+        await self._connection.execute(statement.sql, *map(_naive, values))
+
     async def write(self, batch: Batch) -> None:
         statement, values = written(batch)
         await self._connection.fetch(statement.sql, *values)

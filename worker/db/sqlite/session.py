@@ -59,6 +59,9 @@ class SqliteSession:
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
         return await self._rows(statement.sql, values)
 
+    async def execute(self, statement: Statement, values: Sequence[object]) -> None:
+        await self._rows(statement.sql, values)
+
     async def write(self, batch: Batch) -> None:
         """The pool rolls back what an error leaves open."""
         await self._rows(BEGIN)
