@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
-from worker.cli import breaker, check_config, dead_letters, demo, migrate, publish, replay, run, validate, verify
+from worker.cli import (
+    breaker,
+    check_config,
+    dead_letters,
+    demo,
+    migrate,
+    publish,
+    replay,
+    run,
+    status,
+    validate,
+    verify,
+)
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, complain
 from worker.cli.log_format import LogFormatOption, with_log_format
 from worker.service import log_setup
@@ -34,6 +46,7 @@ app.command("replay")(with_log_format(replay.replay))
 app.add_typer(breaker.commands, name="breaker")
 app.command("verify")(with_log_format(verify.verify))
 app.add_typer(dead_letters.commands)
+app.add_typer(status.commands)
 
 
 def _version(wanted: bool) -> None:

@@ -55,6 +55,12 @@ class Dialect(Protocol):
         """The connections for messages. Nothing is connected to yet; `engine` is closed after them."""
         ...
 
+    def statement_bound(self, timeout_seconds: float) -> str | None:
+        """A statement that bounds the time of the later ones in its transaction; None: the driver does it, or nothing
+        can.
+        """
+        ...
+
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         """What an operator or a DBA should know of the driver and the database, a line each; nothing that forbids
         going on.

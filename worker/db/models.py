@@ -47,6 +47,7 @@ class Release(Base):
         Index("idx_releases_org_project", "organization_id", "project_id"),
         Index("idx_releases_status", "status"),
         Index("idx_releases_date_number", "release_date", "release_number"),
+        Index("idx_releases_updated_at", "updated_at", "id"),
         _HAS_TRIGGERS,
     )
 
@@ -159,6 +160,15 @@ class ReleaseActivityLog(Base):
     __table_args__ = (
         Index("idx_deployment_logs_release_mgt_id", "release_mgt_id"),
         Index("idx_release_activity_logs_status", "status"),
+        Index(
+            "idx_release_activity_logs_ends",
+            "environment_id",
+            "created_at",
+            "id",
+            **_only_where(
+                "activity_type = 'DEPLOYMENT_STATUS_CHANGED' AND status IN ('SUCCESS', 'FAILED', 'ROLLED_BACK')"
+            ),
+        ),
     )
 
     id: Mapped[UUID] = mapped_column(Guid(), primary_key=True)

@@ -130,6 +130,10 @@ class MssqlDialect:
             connect, errors=pyodbc.Error, connections_max=connections_max, timeout_seconds=timeout_seconds
         )
 
+    def statement_bound(self, timeout_seconds: float) -> str | None:
+        del timeout_seconds  # the connection has it
+        return None
+
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         return [
             *([FREETDS] if is_freetds(connection.engine.url) else []),

@@ -91,6 +91,12 @@ class PostgresqlDialect:
 
         return PostgresqlConnections(connect, connections_max=connections_max, timeout_seconds=timeout_seconds)
 
+    def statement_bound(self, timeout_seconds: float) -> str | None:
+        # Compiling a plan to machine code costs more than it saves in statements of a few milliseconds, and so does
+        # a temporary file for what fits into memory.
+        settings = {"statement_timeout": str(int(timeout_seconds * 1000)), "jit": "off", "work_mem": "32MB"}
+        return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
+
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         del connection
         return ()

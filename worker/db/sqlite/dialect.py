@@ -54,6 +54,10 @@ class SqliteDialect:
         del connections_max, timeout_seconds  # the engine's
         return SqliteConnections(engine)
 
+    def statement_bound(self, timeout_seconds: float) -> str | None:
+        del timeout_seconds
+        return None
+
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         del connection
         return ()
