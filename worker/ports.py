@@ -26,7 +26,7 @@ class Partition(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutgoingRecord:
     """One record to produce. `shorter`: creates the record to produce instead, if the broker refuses this one as too
-    large; None: such a refusal is an error.
+    large; None: such a refusal is an error. `partition`: None: by the key.
     """
 
     topic: str
@@ -34,6 +34,7 @@ class OutgoingRecord:
     value: bytes | None
     headers: Headers
     shorter: Callable[[], "OutgoingRecord"] | None = field(default=None, compare=False, repr=False)
+    partition: int | None = None
 
 
 Decider = Callable[[State, Message], Outcome]

@@ -32,7 +32,7 @@ from worker.kafka.connection import Connection, at_start
 from worker.kafka.record_size import COMPRESSION, TOO_LARGE, compressed_size, described, size
 from worker.kafka.refusals import RIGHT_ERRORS
 from worker.ports import OutgoingRecord
-from worker.rules.errors import ConfigurationError, Unavailable
+from worker.rules.errors import ConfigurationError, RecordRefused, Unavailable
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.kafka")
@@ -174,6 +174,7 @@ class KafkaPublisher:
         """Produce one record; its partition and offset.
 
         Raises:
+            RecordRefused: the broker refuses the record as too large.
             Unavailable: it is not acknowledged, but may have been written.
         """
         producer = self._producer
@@ -183,7 +184,8 @@ class KafkaPublisher:
             written = await (await _queued(producer, outgoing_record, alone=False))
         except KafkaError as error:
             await self._replace_if_failed(producer, error)
-            raise Unavailable(described(outgoing_record, error, self.limits)) from error
+            failure = RecordRefused if isinstance(error, TOO_LARGE) else Unavailable
+            raise failure(described(outgoing_record, error, self.limits)) from error
         return written.partition, written.offset
 
     async def has_topic(self, topic: str) -> bool:
@@ -319,7 +321,10 @@ async def _queued(
         batch.append(timestamp=None, key=key, value=value, headers=headers)
         batch.close()
         partitions = sorted(await producer.partitions_for(topic))
-        partition = partitions[0] if key is None else DefaultPartitioner()(key, partitions, partitions)
+        partition = outgoing_record.partition
+        if partition is None:
+            partition = partitions[0] if key is None else DefaultPartitioner()(key, partitions, partitions)
         return aiokafka_workarounds.queued_batch(producer, batch, TopicPartition(topic, partition))
-    sending = await producer.send(topic, value=value, key=key, headers=headers)
+    partition = outgoing_record.partition
+    sending = await producer.send(topic, value=value, key=key, headers=headers, partition=partition)
     return cast("asyncio.Future[RecordMetadata]", sending)

@@ -15,6 +15,12 @@ class Unavailable(Exception):
     """The database or the broker cannot be used now. Reaction: wait and retry without a limit; commit no offset."""
 
 
+class RecordRefused(Unavailable):
+    """The broker refuses a record permanently, and has not written it. Reaction: give this record up; a caller that can
+    only wait treats it as Unavailable.
+    """
+
+
 class Unprocessable(Exception):
     """The database refuses this event's values permanently. Reaction: reject the event as `processing_error`."""
 
