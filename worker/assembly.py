@@ -16,6 +16,10 @@ from worker.db.engine import masked, require_driver
 from worker.db.operators_database import OperatorsDatabase
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
+from worker.dead_letters.originals import Decode, Originals
+from worker.dead_letters.planning import Planning
+from worker.dead_letters.redrive import Edges
+from worker.dead_letters.workers import GroupWorkers
 from worker.environment_variables import read_secret, secret_file
 from worker.kafka.connection import Connection, Secret
 from worker.kafka.consumer_client import KafkaConsumerClient
@@ -33,6 +37,7 @@ from worker.pipeline.publish import PublishStep
 from worker.pipeline.retry import Retries, RetryPolicy
 from worker.pipeline.transaction import read
 from worker.ports import Clock, Decider, Publisher, Store, Tracer
+from worker.prediction import Prediction
 from worker.replay.execution import CountingPublisher, Handling, NoRecords
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
@@ -463,4 +468,44 @@ def operators_database(settings: Settings) -> OperatorsDatabase:
     """Raises ConfigurationError as `OperatorsDatabase.open`."""
     return OperatorsDatabase.open(
         settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def originals(settings: Settings, reader: KafkaTopicReader) -> Originals:
+    """Of rejected records."""
+    return Originals(reader, decoding(settings), dead_letter_topic=settings.dead_letter_topic)
+
+
+def decoding(settings: Settings) -> Decode:
+    """Decodes records as the worker does."""
+    return partial(
+        read,
+        event_bytes_max=settings.event_bytes_max,
+        event_ahead_max_seconds=settings.event_ahead_max_seconds,
+    )
+
+
+def redrive_planning(settings: Settings, database: OperatorsDatabase, reader: KafkaTopicReader) -> Planning:
+    decider = partial(decide, sources=allowed_sources(settings.sources_file))
+    return Planning(
+        originals=originals(settings, reader),
+        reader=reader,
+        decode=decoding(settings),
+        prediction=Prediction(database.tables, decider),
+    )
+
+
+def redrive_edges(
+    settings: Settings, database: OperatorsDatabase, reader: KafkaTopicReader, producer: KafkaPublisher
+) -> Edges:
+    """What `dead-letters redrive --execute` works with."""
+    return Edges(
+        journal=database.redrives,
+        topics=reader,
+        originals=originals(settings, reader),
+        producer=producer,
+        decisions=database.tables,
+        workers=GroupWorkers(reader, database.redrives, group_id=settings.group_id, topics=settings.input_topics),
+        decode=decoding(settings),
+        clock=SystemClock(),
     )

@@ -17,7 +17,8 @@ from tests.properties.world import World
 from tests.properties.world_rows import deployment_row, release_row
 from worker.dead_letters.originals import Originals
 from worker.dead_letters.planning import Planning
-from worker.dead_letters.redrive import Edges, WorkersState
+from worker.dead_letters.redrive import Edges
+from worker.dead_letters.workers import WorkersState
 from worker.pipeline.transaction import read
 from worker.ports import OutgoingRecord, Partition
 from worker.prediction import Prediction

@@ -16,6 +16,7 @@ from tests.properties.oracle_scenarios import ANY, DEPLOYMENTS, START, Step, rec
 from tests.properties.redrive_world import Killed, RedriveWorld, decoded
 from worker.dead_letters.plan import RedrivePlan, groups, redriven
 from worker.dead_letters.redrive import Pace, Redrive, require_unchanged, rows_of
+from worker.ports import Partition
 from worker.rules.message import Message
 from worker.rules.state import Duplicate
 from worker.stored_redrives import JournalRow, Settled, State
@@ -136,7 +137,7 @@ def check_sent(world: RedriveWorld, plan: RedrivePlan, decided: Sequence[tuple[M
     assert len(sent) == len(decided) == len(plan.sent)
     keys = []
     for one in plan.sent:
-        original = world.partitions[one.pinned.position[:2]][one.pinned.position.offset]
+        original = world.partitions[Partition(*one.pinned.position[:2])][one.pinned.position.offset]
         expected = redriven(original, one.pinned, event_id=decoded(original).id)
         message = sent[one.pinned.position, original.value]
         assert (message.record.key, message.record.headers) == (original.key, expected.headers)

@@ -4,6 +4,7 @@ from worker.db.action_log import SqlActionLog
 from worker.db.breakers import SqlOpenings
 from worker.db.dead_letters import SqlDeadLetters
 from worker.db.engine import open_engine
+from worker.db.redrive_journal import SqlRedriveJournal
 from worker.db.table_reader import SqlTableReader
 
 
@@ -11,12 +12,18 @@ class OperatorsDatabase:
     """Opened by `open`; its caller closes it."""
 
     def __init__(
-        self, tables: SqlTableReader, dead_letters: SqlDeadLetters, actions: SqlActionLog, openings: SqlOpenings
+        self,
+        tables: SqlTableReader,
+        dead_letters: SqlDeadLetters,
+        actions: SqlActionLog,
+        openings: SqlOpenings,
+        redrives: SqlRedriveJournal,
     ) -> None:
         self.tables = tables
         self.openings = openings
         self.dead_letters = dead_letters
         self.actions = actions
+        self.redrives = redrives
 
     @classmethod
     def open(cls, url: str, *, timeout_seconds: float) -> "OperatorsDatabase":
@@ -28,6 +35,7 @@ class OperatorsDatabase:
             SqlDeadLetters(engine, dialect),
             SqlActionLog(engine, dialect),
             SqlOpenings(connections, dialect),
+            SqlRedriveJournal(engine, dialect),
         )
 
     async def check(self) -> None:

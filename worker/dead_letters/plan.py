@@ -4,7 +4,7 @@ A plan pins rejections with the positions of their records. Executing it sends e
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -182,11 +182,6 @@ def groups(messages: Sequence[Message]) -> list[int]:
 def duration_seconds(records: int, *, per_second: float) -> float:
     """How long sending takes at least."""
     return max(0, records - 1) / per_second
-
-
-def unknown_topics(pinned: Iterable[Pinned], *, topics: Iterable[str]) -> Sequence[str]:
-    """Topics of these rejections that are none of `topics`."""
-    return sorted({one.position.topic for one in pinned} - set(topics))
 
 
 def _as_json(one: PlannedRecord) -> dict[str, Any]:

@@ -6,7 +6,7 @@ searched in its partition, and sent only if it is not there.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ from schemas.record import Record
 from worker.dead_letters.originals import Decode, Missing, Originals, RecordReader, digest
 from worker.dead_letters.outcomes import Sent, decided_at, outcome_of
 from worker.dead_letters.plan import Decision, RedrivePlan, groups, redriven
+from worker.dead_letters.workers import WorkersState
 from worker.ports import Clock, OutgoingRecord, Partition
 from worker.rules.errors import ConfigurationError, RecordRefused, Unavailable
 from worker.rules.message import Message, RecordPosition
@@ -47,25 +48,6 @@ class Pace:
     wait_seconds: float = 60.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkersState:
-    """Of the consumer group. `lag`: records that it has not committed, over all input topics."""
-
-    members: int
-    lag: int
-    breaker_open: bool
-
-    def problem(self, *, max_lag: int) -> str | None:
-        """Why nothing must be sent now."""
-        if self.breaker_open:
-            return "the group's breaker is open; find the cause, then run `rudder-worker breaker close --note TEXT`"
-        if not self.members:
-            return "the consumer group has no member, so nothing would be decided; start a worker"
-        if self.lag > max_lag:
-            return f"the group's lag is {self.lag:,} records, more than --max-lag {max_lag}"
-        return None
-
-
 class Workers(Protocol):
     async def state(self) -> WorkersState:
         """Raises Unavailable where the database or the broker does not answer."""
@@ -96,15 +78,9 @@ class Topics(RecordReader, Protocol):
         """The group's committed offset of each partition that has one."""
         ...
 
-    def records_between(self, ranges: Mapping[Partition, range]) -> "AsyncRecords":
+    def records_between(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
         """The records of each partition with an offset in its range, in order."""
         ...
-
-
-class AsyncRecords(Protocol):
-    def __aiter__(self) -> "AsyncRecords": ...
-
-    async def __anext__(self) -> Record: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

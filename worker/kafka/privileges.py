@@ -1,6 +1,7 @@
 """What the worker may do with its topics and its group (KIP-430). Nothing is written, created or joined."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupAuthorizationFailedError, IncompatibleBrokerVersion, KafkaError, for_code
@@ -121,14 +122,31 @@ async def group_advice(admin: AIOKafkaAdminClient, group_id: str) -> tuple[str, 
         KafkaError: as aiokafka's.
     """
     try:
-        coordinator_id = await admin.find_coordinator(group_id)
-        described = await admin._client.send(coordinator_id, _GroupOperations(group_id))  # noqa: SLF001
+        code, *_, operations = await _described(admin, group_id)
     except (IncompatibleBrokerVersion, NotImplementedError) as error:
         return (f"the privilege Read on group {group_id} was not checked: the broker does not report it ({error})",)
-    [(code, *_, operations)] = described.groups
     if code == GroupAuthorizationFailedError.errno or (operations != _NOT_GIVEN and not operations & _BITS[READ]):
         raise ConfigurationError(f"the worker lacks the privilege Read on group {group_id} (RUDDER_GROUP_ID): grant it")
     if code or operations == _NOT_GIVEN:
         cause = for_code(code).__name__ if code else "the broker does not report it"
         return (f"the privilege Read on group {group_id} was not checked: {cause}",)
     return ()
+
+
+async def group_members(admin: AIOKafkaAdminClient, group_id: str) -> int:
+    """How many members the group has; a group that does not exist has none.
+
+    Raises:
+        KafkaError: as aiokafka's.
+    """
+    code, _, _, _, _, members, _ = await _described(admin, group_id)
+    if code:
+        raise for_code(code)(f"group {group_id}")
+    return len(members)
+
+
+async def _described(admin: AIOKafkaAdminClient, group_id: str) -> Any:
+    coordinator_id = await admin.find_coordinator(group_id)
+    described = await admin._client.send(coordinator_id, _GroupOperations(group_id))  # noqa: SLF001
+    [group] = described.groups
+    return group

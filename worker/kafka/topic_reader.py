@@ -121,6 +121,16 @@ class KafkaTopicReader:
         with self._translated(f"the privileges on group {self._group_id}"):
             return await privileges.group_advice(self._of_admin(), self._group_id)
 
+    async def members(self) -> int:
+        """How many members the group has now.
+
+        Raises:
+            Unavailable: no broker answers.
+            ConfigurationError: the group may not be described.
+        """
+        with self._translated(f"the members of group {self._group_id}"):
+            return await privileges.group_members(self._of_admin(), self._group_id)
+
     async def begins(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         partitions = await self._partitions(topics)
         with self._translated("the first offsets of the topics"):
