@@ -113,7 +113,7 @@ def test_killed_redrive_sends_once_and_as_planned(
     async def play() -> None:
         world = world_of(steps)
         plan = await planned(world, mask, include_failing=include_failing)
-        await require_unchanged(plan, world.originals())
+        await require_unchanged(plan, world.originals(), world.edges().decisions)
         before = len(world.decided)
         rows = await executed(world, plan, kills, Pace(per_second=50, ramp=ramp))
         assert all(row.state is State.SETTLED for row in rows)

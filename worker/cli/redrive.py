@@ -201,7 +201,7 @@ async def _executed(request: _Request) -> None:
         edges = redrive_edges(request.settings, connected.database, connected.reader, producer)
         pace = _pace(request.pace)
         await require_free(plan, connected.database.redrives)
-        await require_unchanged(plan, edges.originals)
+        await require_unchanged(plan, edges.originals, edges.decisions)
         if problem := (await edges.workers.state()).problem(max_lag=pace.max_lag):
             raise ConfigurationError(f"nothing was sent: {problem}")
         arguments = {**request.pace, **connected.target.as_json(), **_selection(request)}

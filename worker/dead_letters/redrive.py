@@ -399,22 +399,29 @@ def rows_of(plan: RedrivePlan) -> list[JournalRow]:
     ]
 
 
-async def require_unchanged(plan: RedrivePlan, originals: Originals) -> None:
-    """Look whether every record that is to be sent can still be read, as it was when the plan was made.
+async def require_unchanged(plan: RedrivePlan, originals: Originals, decisions: Decisions) -> None:
+    """Look whether each dead letter that is to be sent is as it was when the plan was made: still open, and readable.
 
     Raises:
-        ConfigurationError: one cannot, or is another.
+        ConfigurationError: one is not.
     """
-    digests = {one.pinned: one.sha256 for one in plan.sent}
     problems = []
+    rejections = await decisions.rejections_of([one.pinned.rejection_id for one in plan.sent])
+    for one in plan.sent:
+        now = rejections.get(one.pinned.rejection_id)
+        if now is None or Pinned.of(now) != one.pinned:
+            problems.append(f"dead letter {one.pinned.rejection_id} was rejected again")
+        elif now.resolved_at is not None and one.decision is not Decision.DUPLICATE:
+            problems.append(f"dead letter {one.pinned.rejection_id} was resolved")
+    digests = {one.pinned: one.sha256 for one in plan.sent}
     async for pinned, found in originals.of(digests):
         if isinstance(found, Missing):
             problems.append(f"the record at {pinned.position} cannot be read any more ({found})")
         elif digest(found) != digests[pinned]:
             problems.append(f"the record at {pinned.position} is another one")
     if problems:
-        more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
-        raise ConfigurationError(f"the topics have changed since the plan was made: {min(problems)}{more}; plan again")
+        more = f", and {len(problems) - 1} more changes" if len(problems) > 1 else ""
+        raise ConfigurationError(f"{problems[0]} since the plan was made{more}; nothing was sent, make a new plan")
 
 
 async def require_free(plan: RedrivePlan, journal: Journal) -> None:
