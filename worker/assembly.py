@@ -505,7 +505,7 @@ def redrive_edges(
         originals=originals(settings, reader),
         producer=producer,
         decisions=database.tables,
-        workers=GroupWorkers(reader, database.redrives, group_id=settings.group_id, topics=settings.input_topics),
+        workers=GroupWorkers(reader, database.openings, group_id=settings.group_id, topics=settings.input_topics),
         decode=decoding(settings),
         clock=SystemClock(),
     )

@@ -46,14 +46,14 @@ class Settled(StrEnum):
     """The record cannot be read any more, or the broker refuses it."""
 
     @property
-    def passed(self) -> bool:
+    def resolves(self) -> bool:
         """Whether the rejection is resolved."""
         return self not in {Settled.REJECTED, Settled.NOT_SENT}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalRow:
-    """A row of `redrive_records`. `number`: its place in the plan. `claim`: names the process that may send it, while
+    """A row of `redrive_records`. `number`: its number in the plan. `claim`: names the process that may send it, while
     it is in SENDING. `detail`: of the outcome, such as the reason of a rejection.
     """
 

@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import pytest
 
 from tests.conformance.stores import migrate
-from tests.conformance.table_contents import insert_rows
 from worker.db.operators_database import OperatorsDatabase
 from worker.db.redrive_journal import SqlRedriveJournal
 from worker.dead_letters.plan import KIND
@@ -113,25 +111,3 @@ async def test_two_redrives_do_not_hold_one_event(database: OperatorsDatabase, j
     await journal.settled(first, 0, Settled.APPLIED, None)
     await journal.sending(second, row, end_offset=6, claim="two")
     assert await journal.held([rejection_id]) == {rejection_id: second}
-
-
-async def test_open_breaker_is_found(database_url: str, journal: SqlRedriveJournal) -> None:
-    """Of the group, and only until it is closed."""
-    at = datetime(2026, 3, 17, 9, 30, tzinfo=UTC)
-    position = {"topic": "events", "partition": 0, "offset": 7}
-    opened = {
-        "opened_at": at,
-        "opened_by": "worker",
-        "window_events": 20,
-        "rejected_events": 15,
-        "reasons": "{}",
-        "sources": "{}",
-        **{f"{which}_{name}": value for which in ("first", "last") for name, value in position.items()},
-    }
-    closed = {"closed_at": at, "closed_by": "maria", "note": "fixed"}
-    rows = [
-        {**opened, "id": uuid4(), "group_id": "a", **dict.fromkeys(closed)},
-        {**opened, "id": uuid4(), "group_id": "b", **closed},
-    ]
-    await insert_rows(database_url, "worker_breakers", rows)
-    assert [await journal.breaker_open(group) for group in ("a", "b", "c")] == [True, False, False]

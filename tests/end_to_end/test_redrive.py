@@ -161,7 +161,7 @@ async def test_interrupted_redrive_continues(system: System) -> None:
 
 @ON_APACHE
 async def test_two_redrives_at_once_decide_once(system: System) -> None:
-    """Two operators start the same redrive: each event is decided once, whoever is refused."""
+    """Two operators start the same redrive: each event is decided once; one of the operators may be refused."""
     await rejected_early(system, ReleaseRecords(), ReleaseRecords())
     with system.worker() as worker:
         await worker.ready()

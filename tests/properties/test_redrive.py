@@ -15,7 +15,7 @@ from tests.hypothesis_profile import examples
 from tests.properties.oracle_scenarios import ANY, DEPLOYMENTS, START, Step, records_of
 from tests.properties.redrive_world import Killed, RedriveWorld, decoded
 from worker.dead_letters.plan import RedrivePlan, groups, redriven
-from worker.dead_letters.redrive import Pace, Redrive, require_unchanged, rows_of
+from worker.dead_letters.redrive import Redrive, RedriveLimits, require_unchanged, rows_of
 from worker.ports import Partition
 from worker.rules.message import Message
 from worker.rules.state import Duplicate
@@ -77,17 +77,19 @@ async def planned(world: RedriveWorld, mask: int, *, include_failing: bool) -> R
     return await world.planning().plan(rejections, now=now, include_failing=include_failing)
 
 
-async def executed(world: RedriveWorld, plan: RedrivePlan, kills: Sequence[int], pace: Pace) -> tuple[JournalRow, ...]:
+async def executed(
+    world: RedriveWorld, plan: RedrivePlan, kills: Sequence[int], limits: RedriveLimits
+) -> tuple[JournalRow, ...]:
     """Killed after so many steps each, then resumed to its end."""
     action_id, rows = uuid4(), rows_of(plan)
     await world.edges().journal.plan(action_id, rows)
     for steps in kills:
         world.steps, world.kill_at = 0, steps
-        redrive = Redrive(action_id, world.edges(), pace=pace)
+        redrive = Redrive(action_id, world.edges(), limits=limits)
         with suppress(Killed):
             assert await redrive.run(await world.edges().journal.rows(action_id), asyncio.Event()) is None
     world.kill_at = None
-    redrive = Redrive(action_id, world.edges(), pace=pace)
+    redrive = Redrive(action_id, world.edges(), limits=limits)
     assert await redrive.run(await world.edges().journal.rows(action_id), asyncio.Event()) is None
     assert redrive.rows == tuple(await world.edges().journal.rows(action_id))
     return redrive.rows
@@ -115,7 +117,7 @@ def test_killed_redrive_sends_once_and_as_planned(
         plan = await planned(world, mask, include_failing=include_failing)
         await require_unchanged(plan, world.originals(), world.edges().decisions)
         before = len(world.decided)
-        rows = await executed(world, plan, kills, Pace(per_second=50, ramp=ramp))
+        rows = await executed(world, plan, kills, RedriveLimits(per_second=50, ramp=ramp))
         assert all(row.state is State.SETTLED for row in rows)
         check_outcomes(plan, rows)
         check_sent(world, plan, world.decided[before:])
@@ -160,8 +162,8 @@ def test_two_redrives_decide_each_event_once(steps: list[Step], kills: list[int]
         world = world_of(steps)
         plan = await planned(world, 0, include_failing=False)
         before = len(world.decided)
-        await executed(world, plan, kills, Pace(per_second=50))
-        again = await executed(world, plan, kills, Pace(per_second=50))
+        await executed(world, plan, kills, RedriveLimits(per_second=50))
+        again = await executed(world, plan, kills, RedriveLimits(per_second=50))
         assert {row.outcome for row in again} <= {Settled.DUPLICATE}
         effective = [message.id for message, outcome in world.decided[before:] if not isinstance(outcome, Duplicate)]
         assert max(Counter(effective).values(), default=1) == 1

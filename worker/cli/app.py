@@ -16,6 +16,7 @@ from worker.cli import (
     demo,
     migrate,
     publish,
+    redrive,
     replay,
     run,
     status,
@@ -45,6 +46,7 @@ app.command("validate")(with_log_format(validate.validate))
 app.command("replay")(with_log_format(replay.replay))
 app.add_typer(breaker.commands, name="breaker")
 app.command("verify")(with_log_format(verify.verify))
+dead_letters.commands.command("redrive")(with_log_format(redrive.redrive))
 app.add_typer(dead_letters.commands)
 app.add_typer(status.commands)
 

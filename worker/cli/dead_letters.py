@@ -14,7 +14,6 @@ from worker.cli.dead_letter_dismissal import dismiss
 from worker.cli.dead_letter_filters import with_filters
 from worker.cli.exits import clear_errors, note, warn_of_unknown_names
 from worker.cli.log_format import with_log_format
-from worker.cli.redrive import redrive
 from worker.cli.tables import print_table
 from worker.rules.errors import ConfigurationError
 from worker.service import log_setup
@@ -133,4 +132,3 @@ def as_json_object(one: DeadLetter) -> dict[str, Any]:
 
 commands.command("list")(with_log_format(list_))
 commands.command("dismiss")(with_log_format(dismiss))
-commands.command("redrive")(with_log_format(redrive))

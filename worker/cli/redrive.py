@@ -25,7 +25,7 @@ from worker.stored_dead_letters import Filters
 if TYPE_CHECKING:
     from worker.db.operators_database import OperatorsDatabase
     from worker.dead_letters.plan import RedrivePlan
-    from worker.dead_letters.redrive import Edges, Pace
+    from worker.dead_letters.redrive import Edges, RedriveLimits
     from worker.kafka.publisher import KafkaPublisher
     from worker.kafka.topic_reader import KafkaTopicReader
     from worker.operator_actions import Progress
@@ -89,7 +89,7 @@ def redrive(
     """
     with clear_errors():
         log_setup.configure(level="warning", log_format=context.obj or "console")
-        pace = {"rate": rate, "ramp": ramp, "max_rejected": max_rejected, "max_lag": max_lag, "wait": wait}
+        limits = {"rate": rate, "ramp": ramp, "max_rejected": max_rejected, "max_lag": max_lag, "wait": wait}
         _rate(rate)
         selected = filters()
         ways = {
@@ -112,7 +112,7 @@ def redrive(
             include_failing=include_failing,
             limit=limit,
             expect=expect,
-            pace=pace,
+            limits=limits,
             as_json=as_json,
         )
         if resume is not None:
@@ -125,7 +125,7 @@ def redrive(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Request:
-    """What the options mean. `pace`: as JSON values, for the audit and for `--resume`."""
+    """What the options mean. `limits`: as JSON values, for the audit and for `--resume`."""
 
     settings: Settings
     ids: Sequence[UUID]
@@ -135,7 +135,7 @@ class _Request:
     include_failing: bool
     limit: int
     expect: int | None
-    pace: Mapping[str, Any]
+    limits: Mapping[str, Any]
     as_json: bool
 
 
@@ -173,7 +173,7 @@ async def _planned(request: _Request) -> None:
         plan, file = await _plan(request, connected)
         if request.output is not None:
             file.write(request.output)
-        print_plan(plan, file, per_second=_rate(request.pace["rate"]), as_json=request.as_json)
+        print_plan(plan, file, per_second=_rate(request.limits["rate"]), as_json=request.as_json)
         _require_expected(request, plan)
         if not plan.sent:
             note("nothing was sent: none of these events would pass now")
@@ -199,12 +199,12 @@ async def _executed(request: _Request) -> None:
             complain(f"none of {len(plan.records):,} dead letters would pass now; nothing was sent")
             raise typer.Exit(EXIT_PROBLEM)
         edges = redrive_edges(request.settings, connected.database, connected.reader, producer)
-        pace = _pace(request.pace)
+        limits = _limits(request.limits)
         await require_free(plan, connected.database.redrives)
         await require_unchanged(plan, edges.originals, edges.decisions)
-        if problem := (await edges.workers.state()).problem(max_lag=pace.max_lag):
+        if problem := (await edges.workers.state()).problem(max_lag=limits.max_lag):
             raise ConfigurationError(f"nothing was sent: {problem}")
-        arguments = {**request.pace, **connected.target.as_json(), **_selection(request)}
+        arguments = {**request.limits, **connected.target.as_json(), **_selection(request)}
         async with recorded(
             connected.database.actions,
             operator=Operator.current(request.settings.operator),
@@ -216,7 +216,7 @@ async def _executed(request: _Request) -> None:
             rows = rows_of(plan)
             await connected.database.redrives.plan(progress.action.id, rows)
             unsent = len(plan.records) - len(plan.sent)
-            code = await _run(progress, edges, pace, rows, unsent=unsent, as_json=request.as_json)
+            code = await _run(progress, edges, limits, rows, unsent=unsent, as_json=request.as_json)
     if code:
         raise typer.Exit(code)
 
@@ -240,8 +240,8 @@ async def _resumed(request: _Request, action_id: UUID) -> None:
             arguments={"resume": str(action_id)},
             plan_sha256=action.plan_sha256,
         ) as progress:
-            pace = _pace(action.arguments)
-            code = await _run(progress, edges, pace, rows, action_id=action_id, as_json=request.as_json)
+            limits = _limits(action.arguments)
+            code = await _run(progress, edges, limits, rows, action_id=action_id, as_json=request.as_json)
     if code:
         raise typer.Exit(code)
 
@@ -249,7 +249,7 @@ async def _resumed(request: _Request, action_id: UUID) -> None:
 async def _run(
     progress: "Progress",
     edges: "Edges",
-    pace: "Pace",
+    limits: "RedriveLimits",
     rows: Sequence["JournalRow"],
     *,
     action_id: UUID | None = None,
@@ -263,7 +263,7 @@ async def _run(
 
     action_id = action_id or progress.action.id
     report = Report(action_id, as_json=as_json)
-    redrive = Redrive(action_id, edges, pace=pace, report=report.settled)
+    redrive = Redrive(action_id, edges, limits=limits, report=report.settled)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -283,7 +283,7 @@ async def _run(
         complain(f"{stopped or 'interrupted'}; to continue: {_COMMAND} --resume {action_id}")
     if stop.is_set() and left:
         return EXIT_INTERRUPTED
-    if any(row.outcome is None or not row.outcome.passed for row in done) or report.failed:
+    if any(row.outcome is None or not row.outcome.resolves for row in done) or report.failed:
         return EXIT_PROBLEM
     return 0
 
@@ -312,11 +312,11 @@ async def _plan(request: _Request, connected: _Connected) -> tuple["RedrivePlan"
         plan = RedrivePlan.of_json(file.content)
         await _require_topics(request, connected, [one.pinned.position.topic for one in plan.records])
         return plan, file
-    letters = connected.database.dead_letters
+    dead_letters = connected.database.dead_letters
     if request.ids:
-        found = await selection.by_ids(letters, request.ids)
+        found = await selection.by_ids(dead_letters, request.ids)
     else:
-        found = await selection.by_filters(letters, request.filters, request.limit)
+        found = await selection.by_filters(dead_letters, request.filters, request.limit)
     if len(found) > request.limit:
         raise ConfigurationError(
             f"more than {request.limit:,} dead letters are selected; narrow the selection, or raise --limit"
@@ -381,10 +381,10 @@ def _selection(request: _Request) -> Mapping[str, object]:
     return {**chosen, "include_failing": request.include_failing}
 
 
-def _pace(values: Mapping[str, Any]) -> "Pace":
-    from worker.dead_letters.redrive import Pace
+def _limits(values: Mapping[str, Any]) -> "RedriveLimits":
+    from worker.dead_letters.redrive import RedriveLimits
 
-    return Pace(
+    return RedriveLimits(
         per_second=_rate(values["rate"]),
         ramp=values["ramp"],
         max_rejected=values["max_rejected"],

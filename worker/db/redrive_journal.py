@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.dialect import Dialect, translating
-from worker.db.models import OperatorAction, RedriveRecord, WorkerBreaker
+from worker.db.models import OperatorAction, RedriveRecord
 from worker.rules.message import RecordPosition
 from worker.stored_redrives import Held, JournalRow, Pinned, Settled, State, StoredAction
 
@@ -85,12 +85,6 @@ class SqlRedriveJournal:
     async def settled(self, action_id: UUID, number: int, outcome: Settled, detail: str | None) -> None:
         text = detail and detail[:DETAIL_CHARS_MAX]
         await self._update(action_id, number, state=State.SETTLED.value, outcome=outcome.value, detail=text)
-
-    async def breaker_open(self, group_id: str) -> bool:
-        """Whether the breaker of the consumer group is open."""
-        query = select(WorkerBreaker.id).where(WorkerBreaker.group_id == group_id, WorkerBreaker.closed_at.is_(None))
-        async with self._begun() as connection:
-            return (await connection.execute(query)).first() is not None
 
     async def _update(self, action_id: UUID, number: int, **values: Any) -> None:
         async with self._begun() as connection:

@@ -35,7 +35,7 @@ _POLL_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
+class RedriveLimits:
     """`per_second`: records sent. `ramp`: begin with one record, then more while all pass. `max_rejected`: stop when so
     many events were rejected that the plan expected to pass. `max_lag`: of the group, in records. `wait_seconds`: for
     one decision, and for a database or broker that is unavailable.
@@ -116,11 +116,16 @@ class Redrive:
     """One action. `report`: called with each row that is settled."""
 
     def __init__(
-        self, action_id: UUID, edges: Edges, *, pace: Pace, report: Callable[[JournalRow], None] = lambda _: None
+        self,
+        action_id: UUID,
+        edges: Edges,
+        *,
+        limits: RedriveLimits,
+        report: Callable[[JournalRow], None] = lambda _: None,
     ) -> None:
         self._action_id = action_id
         self._edges = edges
-        self._pace = pace
+        self._limits = limits
         self._report = report
         self._claim = uuid4().hex
         self._items: dict[int, _Item] = {}
@@ -148,10 +153,10 @@ class Redrive:
             for first in range(0, len(unsettled), BATCH_MAX):
                 await self._batch(unsettled[first : first + BATCH_MAX])
             planned = [number for number, item in self._items.items() if item.row.state is State.PLANNED]
-            size = 1 if self._pace.ramp else BATCH_MAX
+            size = 1 if self._limits.ramp else BATCH_MAX
             while planned and not stop.is_set():
                 batch, planned = planned[:size], planned[size:]
-                size = next_size(size) if await self._batch(batch) or not self._pace.ramp else 1
+                size = next_size(size) if await self._batch(batch) or not self._limits.ramp else 1
         except _Stopped as stopped:
             return str(stopped)
         except (Held, ConfigurationError) as error:
@@ -181,7 +186,7 @@ class Redrive:
         topics = sorted({item.row.pinned.position.topic for item in items})
         ends = await self._patiently(lambda: self._edges.topics.ends(topics))
         now_seconds = self._edges.clock.monotonic_seconds()
-        deadline_seconds = now_seconds + self._pace.wait_seconds
+        deadline_seconds = now_seconds + self._limits.wait_seconds
         waiting = {item.row.number: deadline_seconds for item in items if item.row.state is State.SENT}
         queue: list[_Item] = []
         for item in items:
@@ -190,7 +195,7 @@ class Redrive:
             elif item.row.state is State.SENT:
                 waiting[item.row.number] = deadline_seconds
         await self._send_and_await(queue, waiting, records, ends)
-        return all(item.row.outcome is not None and item.row.outcome.passed for item in items)
+        return all(item.row.outcome is not None and item.row.outcome.resolves for item in items)
 
     async def _send_and_await(
         self,
@@ -205,14 +210,14 @@ class Redrive:
             if self._stop.is_set():
                 await self._poll(waiting)
                 return
-            if self._unexpected >= self._pace.max_rejected:
+            if self._unexpected >= self._limits.max_rejected:
                 queue.clear()
             busy = {self._items[number].group for number in waiting}
             ready = next((item for item in queue if item.group not in busy), None)
             if ready is not None and clock.monotonic_seconds() >= self._send_at_seconds:
                 queue.remove(ready)
                 if await self._sent(ready, records[ready.row.pinned], ends):
-                    waiting[ready.row.number] = clock.monotonic_seconds() + self._pace.wait_seconds
+                    waiting[ready.row.number] = clock.monotonic_seconds() + self._limits.wait_seconds
                     polls = 0
                 continue
             settled = await self._poll(waiting)
@@ -221,7 +226,7 @@ class Redrive:
                 self._require_in_time(waiting)
                 await self._check_workers(seldom=True)
                 await self._pause(_POLL_SECONDS[polls], until_next_record=ready is not None)
-        if self._unexpected >= self._pace.max_rejected:
+        if self._unexpected >= self._limits.max_rejected:
             raise _Stopped(f"{self._unexpected} events that were expected to pass were rejected again (--max-rejected)")
 
     async def _pause(self, seconds: float, *, until_next_record: bool) -> None:
@@ -233,7 +238,7 @@ class Redrive:
         now_seconds = self._edges.clock.monotonic_seconds()
         overdue = sum(deadline_seconds <= now_seconds for deadline_seconds in waiting.values())
         if overdue:
-            raise _Stopped(f"{overdue} sent events were not decided within {self._pace.wait_seconds:g} s (--wait)")
+            raise _Stopped(f"{overdue} sent events were not decided within {self._limits.wait_seconds:g} s (--wait)")
 
     async def _sent(self, item: _Item, record: Record | Missing, ends: Mapping[Partition, int]) -> bool:
         """Send one record; whether it was sent."""
@@ -251,10 +256,10 @@ class Redrive:
             lambda: self._edges.journal.sending(self._action_id, row, end_offset=end_offset, claim=self._claim)
         )
         item.row = replace(row, state=State.SENDING, end_offset=end_offset, claim=self._claim)
-        interval_seconds = 1 / self._pace.per_second
+        interval_seconds = 1 / self._limits.per_second
         self._send_at_seconds = max(self._send_at_seconds, self._edges.clock.monotonic_seconds()) + interval_seconds
         try:
-            async with asyncio.timeout(self._pace.wait_seconds):
+            async with asyncio.timeout(self._limits.wait_seconds):
                 _, offset = await self._edges.producer.produce(outgoing)
         except RecordRefused as error:
             await self._settle(item, Settled.NOT_SENT, str(error))
@@ -370,13 +375,13 @@ class Redrive:
             return
         self._check_at_seconds = now_seconds + _CHECK_SECONDS
         state = await self._patiently(self._edges.workers.state)
-        if problem := state.problem(max_lag=self._pace.max_lag):
+        if problem := state.problem(max_lag=self._limits.max_lag):
             raise _Stopped(problem)
 
     async def _patiently(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         """Repeat while the database or the broker is unavailable, for a bounded time."""
         clock = self._edges.clock
-        give_up_at_seconds = clock.monotonic_seconds() + self._pace.wait_seconds
+        give_up_at_seconds = clock.monotonic_seconds() + self._limits.wait_seconds
         while True:
             try:
                 return await attempt()

@@ -39,8 +39,8 @@ class Group(Protocol):
 
 
 class Breakers(Protocol):
-    async def breaker_open(self, group_id: str) -> bool:
-        """Raises Unavailable where the database does not answer."""
+    async def current(self, group_id: str) -> object | None:
+        """The open breaker of the group; None: it is closed. Raises Unavailable where the database does not answer."""
         ...
 
 
@@ -61,5 +61,5 @@ class GroupWorkers:
         return WorkersState(
             members=await self._group.members(),
             lag=lag,
-            breaker_open=await self._breakers.breaker_open(self._group_id),
+            breaker_open=await self._breakers.current(self._group_id) is not None,
         )
