@@ -37,7 +37,7 @@ from worker.pipeline.publish import PublishStep
 from worker.pipeline.retry import Retries, RetryPolicy
 from worker.pipeline.transaction import read
 from worker.ports import Clock, Decider, Publisher, Store, Tracer
-from worker.prediction import Prediction
+from worker.prediction import Prediction, Rows
 from worker.replay.execution import CountingPublisher, Handling, NoRecords
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
@@ -462,6 +462,11 @@ def _secret(name: str, value: SecretStr | None) -> Secret:
 
 def _text(path: object | None) -> str | None:
     return None if path is None else str(path)
+
+
+def prediction(settings: Settings, rows: Rows) -> Prediction:
+    """Raises ConfigurationError: the file of allowed sources cannot be read."""
+    return Prediction(rows, decider(settings))
 
 
 def operators_database(settings: Settings) -> OperatorsDatabase:

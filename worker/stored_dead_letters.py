@@ -1,4 +1,4 @@
-"""Dead letters as the database edge reads them: rejections with their dismissals, filters, places, counts."""
+"""Dead letters as the database edge reads them: rejections with their dismissals, filters, keys, counts."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +22,7 @@ class DeadLetterState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filters:
     """A dead letter must pass all filters that are not None. `since`, `until`: of `created_at`, `until` exclusive.
-    `detail_contains`: in any case, of ASCII letters at least. `type`: the full name.
+    `detail_contains`: in any case, of ASCII dead_letters at least. `type`: the full name.
     """
 
     reason: str | None = None
@@ -50,8 +50,8 @@ class Dismissal:
     note: str
 
 
-class Place(NamedTuple):
-    """The place of a dead letter in the order of all of them: a page ends there, and the next one begins behind it."""
+class PageKey(NamedTuple):
+    """Where a page ends, in the order of all dead letters: the next page begins behind this key."""
 
     created_at: datetime
     id: UUID
@@ -60,8 +60,8 @@ class Place(NamedTuple):
         return f"{format_time(self.created_at)}/{self.id}"
 
     @classmethod
-    def parse(cls, text: str) -> "Place":
-        """Raises ValueError: the text is no place as `str` writes it."""
+    def parse(cls, text: str) -> "PageKey":
+        """Raises ValueError: the text is no key as `str` writes it."""
         created_at, _, id_ = text.partition("/")
         return cls(parse_time(created_at), UUID(id_))
 
@@ -78,8 +78,8 @@ class DeadLetter:
         return self.rejection.id
 
     @property
-    def place(self) -> Place:
-        return Place(self.rejection.created_at, self.rejection.id)
+    def key(self) -> PageKey:
+        return PageKey(self.rejection.created_at, self.rejection.id)
 
     @property
     def state(self) -> DeadLetterState:
@@ -97,3 +97,37 @@ class CappedCount:
 
     def __str__(self) -> str:
         return f"{self.number:,}{'+' if self.capped else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Dead letters that have one value in common. `first`, `last`: the times of their events. `releases`: how many they
+    name. `value`: None: an event without it.
+    """
+
+    value: str | None
+    count: int
+    first: datetime
+    last: datetime
+    releases: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A part of a rejection."""
+
+    reason: str
+    detail: str
+    created_at: datetime
+    release_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RedriveLine:
+    """One redrive of a dead letter. `state`: the step that it has reached. `outcome`: None: none yet."""
+
+    started_at: datetime
+    operator: str
+    state: str
+    outcome: str | None
+    detail: str | None

@@ -14,9 +14,10 @@ from tests.conformance.table_contents import insert_rows
 from tests.conformance.table_contents import rows as rows_of
 from worker.db.operators_database import OperatorsDatabase
 from worker.dead_letters.dismissal import DismissalPlan, execute
+from worker.dead_letters.grouping import GroupBy, grouped
 from worker.dead_letters.selection import by_filters, by_ids
 from worker.rules.errors import ConfigurationError
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Dismissal, Filters, Place
+from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Dismissal, Filters, PageKey
 
 RELEASE = uuid4()
 
@@ -82,7 +83,7 @@ async def test_pages_are_the_whole_set(database_url: str, database: OperatorsDat
     found, after = list[DeadLetter](), None
     while page := await database.dead_letters.page(Filters(), after, 6):
         found += page
-        after = Place.parse(str(page[-1].place))
+        after = PageKey.parse(str(page[-1].key))
         await insert_rows(database_url, "release_event_rejections", [rejection(1_000 + len(found))])
     assert sorted(one.id for one in found) == sorted(row["id"] for row in rows)
     times = [one.rejection.created_at for one in found]
@@ -121,12 +122,55 @@ async def test_selection_by_filters_ends_at_its_limit(database_url: str, databas
         await by_filters(database.dead_letters, later, 10)
 
 
+async def test_groups_are_counted(database_url: str, database: OperatorsDatabase) -> None:
+    """The largest first; events without the value are a group, too; the fingerprint has no ids and numbers."""
+    rows = [rejection(number, detail=f"attempt {number}", release_mgt_id=RELEASE) for number in range(3)]
+    rows += [rejection(7, reason="invalid_data", event_source=None, detail=f"{uuid4()} is wrong")]
+    await insert_rows(database_url, "release_event_rejections", rows)
+
+    async def counted(by: GroupBy, **filters: Any) -> list[tuple[str | None, int, int]]:
+        found = await grouped(database.dead_letters, Filters(**filters), by)
+        assert (found.groups[0].first, found.groups[0].last) == (minute(0), minute(2))
+        return [(group.value, group.count, group.releases) for group in found.groups]
+
+    assert await counted(GroupBy.REASON) == [("release_not_found", 3, 1), ("invalid_data", 1, 0)]
+    assert await counted(GroupBy.SOURCE) == [("/ci", 3, 1), (None, 1, 0)]
+    assert await counted(GroupBy.TYPE, release=RELEASE) == [("dev.rudder.deployment.started.v1", 3, 1)]
+    assert await counted(GroupBy.FINGERPRINT) == [
+        ("release_not_found: attempt #", 3, 1),
+        ("invalid_data: <id> is wrong", 1, 0),
+    ]
+
+
+async def test_earlier_redrives_are_read(database_url: str, database: OperatorsDatabase) -> None:
+    """Of this dead letter alone, the latest first."""
+    row = rejection(0)
+    await insert_rows(database_url, "release_event_rejections", [row])
+    for number, outcome in enumerate(["rejected", None]):
+        action = uuid4()
+        operator = {"operator": f"jo{number}", "host": "h", "command": "dead-letters redrive", "arguments": "{}"}
+        await insert_rows(database_url, "operator_actions", [{"id": action, "started_at": minute(number), **operator}])
+        sent = {"topic": "events", "topic_partition": 0, "topic_offset": 0, "predicted": "applied", "state": "SENT"}
+        other = {"action_id": action, "position": 1, "rejection_id": uuid4(), **sent}
+        own = {"action_id": action, "position": 0, "rejection_id": row["id"], **sent, "outcome": outcome}
+        if outcome is not None:
+            own["state"] = "SETTLED"
+        await insert_rows(database_url, "redrive_records", [own])
+        await insert_rows(database_url, "redrive_records", [other])
+    found = await database.dead_letters.redrives_of(row["id"])
+    assert [(one.operator, one.state, one.outcome) for one in found] == [
+        ("jo1", "SENT", None),
+        ("jo0", "SETTLED", "rejected"),
+    ]
+    assert [one.started_at for one in found] == [minute(1), minute(0)]
+
+
 async def test_dismissals_are_written_once(database_url: str, database: OperatorsDatabase) -> None:
     """Of open ones alone, in more than one transaction; a repetition keeps the first note."""
-    letters = [rejection(number) for number in range(450)]
-    letters[3]["resolved_at"] = MOMENT
-    await insert_rows(database_url, "release_event_rejections", letters)
-    await insert_rows(database_url, "release_event_dismissals", [dismissal(letters[7])])
+    dead_letters = [rejection(number) for number in range(450)]
+    dead_letters[3]["resolved_at"] = MOMENT
+    await insert_rows(database_url, "release_event_rejections", dead_letters)
+    await insert_rows(database_url, "release_event_dismissals", [dismissal(dead_letters[7])])
     before = await rows_of(database_url, "release_event_rejections")
     everything = await by_filters(database.dead_letters, Filters(state=DeadLetterState.ALL), 1_000)
     for note, count in (("one bad build", 448), ("again", 0)):
@@ -136,18 +180,18 @@ async def test_dismissals_are_written_once(database_url: str, database: Operator
         assert len(dismissed) == count
     written = {row["rejection_id"]: row for row in await rows_of(database_url, "release_event_dismissals")}
     assert len(written) == 449
-    assert letters[3]["id"] not in written
-    assert written[letters[7]["id"]]["note"] == "ein Käfer"
-    assert written[letters[8]["id"]]["note"] == "one bad build"
+    assert dead_letters[3]["id"] not in written
+    assert written[dead_letters[7]["id"]]["note"] == "ein Käfer"
+    assert written[dead_letters[8]["id"]]["note"] == "one bad build"
     assert await rows_of(database_url, "release_event_rejections") == before
 
 
 async def test_dismissal_of_a_letter_resolved_meanwhile_is_left(database_url: str, database: OperatorsDatabase) -> None:
     """What was open in the plan, and is resolved when the plan is executed."""
-    letters = [rejection(0, resolved_at=MOMENT), rejection(1)]
-    await insert_rows(database_url, "release_event_rejections", letters)
+    dead_letters = [rejection(0, resolved_at=MOMENT), rejection(1)]
+    await insert_rows(database_url, "release_event_rejections", dead_letters)
     row = Dismissal(dismissed_at=minute(9), dismissed_by="jo", note="n")
-    assert await database.dead_letters.dismiss([one["id"] for one in letters], row) == [letters[1]["id"]]
+    assert await database.dead_letters.dismiss([one["id"] for one in dead_letters], row) == [dead_letters[1]["id"]]
 
 
 def ids_of(found: Sequence[DeadLetter]) -> list[UUID]:

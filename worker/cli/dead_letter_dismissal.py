@@ -86,11 +86,11 @@ async def _dismissed(
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
         await database.check()
-        letters = database.dead_letters
+        dead_letters = database.dead_letters
         if ids:
-            selected = await selection.by_ids(letters, ids)
+            selected = await selection.by_ids(dead_letters, ids)
         else:
-            selected = await selection.by_filters(letters, filters, _LIMIT)
+            selected = await selection.by_filters(dead_letters, filters, _LIMIT)
             if len(selected) > _LIMIT:
                 raise ConfigurationError(
                     f"more than {_LIMIT:,} dead letters are selected; narrow the selection with --since and --until"

@@ -1,24 +1,31 @@
-"""`rudder-worker dead-letters`: list rejected events."""
+"""`rudder-worker dead-letters`: its subcommands, and `list`."""
 
 import asyncio
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Annotated, Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from schemas.times import format_time
 from schemas.types import short_type
 from worker.cli.dead_letter_dismissal import dismiss
+from worker.cli.dead_letter_export import export
 from worker.cli.dead_letter_filters import with_filters
+from worker.cli.dead_letter_json import as_json_object
+from worker.cli.dead_letter_show import show
 from worker.cli.exits import clear_errors, note, warn_of_unknown_names
 from worker.cli.log_format import with_log_format
 from worker.cli.tables import print_table
 from worker.rules.errors import ConfigurationError
 from worker.service import log_setup
 from worker.settings import Settings, load
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Filters, Place
+from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Filters, PageKey
+
+if TYPE_CHECKING:
+    from worker.dead_letters.grouping import Groups
 
 commands = typer.Typer(
     name="dead-letters", help="Find, inspect and settle rejected events.", no_args_is_help=True, rich_markup_mode=None
@@ -33,7 +40,11 @@ def list_(
     filters: Callable[[], Filters],
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="List at most this many.")] = 50,
     after: Annotated[
-        str | None, typer.Option(metavar="<place>", help="Continue behind this place, as printed by the page before.")
+        str | None, typer.Option(metavar="<key>", help="Continue behind this key, as printed by the page before.")
+    ] = None,
+    group_by: Annotated[
+        Literal["reason", "source", "type", "fingerprint"] | None,
+        typer.Option(help="Count by this instead. A fingerprint is reason and detail without ids and numbers."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -44,22 +55,27 @@ def list_(
     """
     with clear_errors():
         log_setup.configure(level="warning", log_format=context.obj or "console")
-        wanted, place = filters(), _place(after)
+        wanted, key = filters(), _page_key(after)
         settings = load()
         warn_of_unknown_names()
-        found, count = asyncio.run(_listed(settings, wanted, place, limit))
-        next_place = found[limit - 1].place if len(found) > limit else None
+        if group_by is not None:
+            if after is not None:
+                raise ConfigurationError("--group-by and --after cannot be used together")
+            _print_groups(asyncio.run(_grouped(settings, wanted, group_by)), group_by, as_json=as_json)
+            return
+        found, count = asyncio.run(_listed(settings, wanted, key, limit))
+        next_key = found[limit - 1].key if len(found) > limit else None
         if as_json:
-            _print_json(found[:limit], count, next_place)
+            _print_json(found[:limit], count, next_key)
         elif found:
             print_table(("ID", "TIME", "REASON", "TYPE", "RECORD", "DETAIL"), [_row(one) for one in found[:limit]])
         note(_summary(wanted, count))
-        if next_place is not None:
-            note(f"next page: --after {next_place}")
+        if next_key is not None:
+            note(f"next page: --after {next_key}")
 
 
 async def _listed(
-    settings: Settings, filters: Filters, after: Place | None, limit: int
+    settings: Settings, filters: Filters, after: PageKey | None, limit: int
 ) -> tuple[Sequence[DeadLetter], CappedCount]:
     from worker.assembly import operators_database
 
@@ -71,11 +87,55 @@ async def _listed(
         return found, await database.dead_letters.count(filters, _COUNT_MAX)
 
 
-def _place(text: str | None) -> Place | None:
+async def _grouped(settings: Settings, filters: Filters, by: str) -> "Groups":
+    from worker.assembly import operators_database
+    from worker.dead_letters.grouping import GroupBy, grouped
+
+    database = operators_database(settings)
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(database.close)
+        await database.check()
+        return await grouped(database.dead_letters, filters, GroupBy(by))
+
+
+def _print_groups(found: "Groups", by: str, *, as_json: bool) -> None:
+    from worker.dead_letters.grouping import FINGERPRINTED_MAX, GROUPS_MAX
+
+    if as_json:
+        groups = [
+            {
+                "value": group.value,
+                "count": group.count,
+                "first": format_time(group.first),
+                "last": format_time(group.last),
+                "releases": group.releases,
+            }
+            for group in found.groups
+        ]
+        print(json.dumps({"group_by": by, "capped": found.capped, "groups": groups}, ensure_ascii=False, indent=2))
+    elif found.groups:
+        print_table(
+            ("COUNT", "FIRST", "LAST", "RELEASES", by.upper()),
+            [
+                (f"{group.count:,}", _time(group.first), _time(group.last), f"{group.releases:,}", group.value or "-")
+                for group in found.groups
+            ],
+        )
+    if found.capped:
+        note(f"only the newest {FINGERPRINTED_MAX:,} dead letters are counted; narrow the selection with --until")
+    if len(found.groups) == GROUPS_MAX:
+        note(f"only the {GROUPS_MAX:,} largest groups are listed")
+
+
+def _time(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _page_key(text: str | None) -> PageKey | None:
     try:
-        return None if text is None else Place.parse(text)
+        return None if text is None else PageKey.parse(text)
     except ValueError as error:
-        raise ConfigurationError(f"--after: {text} is no place; use what the page before has printed") from error
+        raise ConfigurationError(f"--after: {text} is no key; use what the page before has printed") from error
 
 
 def _summary(filters: Filters, count: CappedCount) -> str:
@@ -88,7 +148,7 @@ def _row(one: DeadLetter) -> Sequence[str]:
     rejection = one.rejection
     return (
         str(one.id),
-        f"{rejection.created_at:%Y-%m-%d %H:%M:%S}Z",
+        _time(rejection.created_at),
         rejection.reason,
         short_type(rejection.event_type or "-"),
         f"{rejection.topic}/{rejection.partition}@{rejection.offset}",
@@ -96,39 +156,17 @@ def _row(one: DeadLetter) -> Sequence[str]:
     )
 
 
-def _print_json(found: Sequence[DeadLetter], count: CappedCount, next_place: Place | None) -> None:
+def _print_json(found: Sequence[DeadLetter], count: CappedCount, next_key: PageKey | None) -> None:
     whole = {
         "count": count.number,
         "count_capped": count.capped,
-        "next": None if next_place is None else str(next_place),
+        "next": None if next_key is None else str(next_key),
         "dead_letters": [as_json_object(one) for one in found],
     }
     print(json.dumps(whole, ensure_ascii=False, indent=2))
 
 
-def as_json_object(one: DeadLetter) -> dict[str, Any]:
-    """A dead letter as all `--json` output has it."""
-    rejection, dismissal = one.rejection, one.dismissal
-    return {
-        "id": str(one.id),
-        "state": one.state.value,
-        "created_at": format_time(rejection.created_at),
-        "reason": rejection.reason,
-        "detail": rejection.detail,
-        "source": rejection.event_source,
-        "event_id": rejection.event_id,
-        "type": rejection.event_type,
-        "release_id": None if rejection.release_id is None else str(rejection.release_id),
-        "record": {"topic": rejection.topic, "partition": rejection.partition, "offset": rejection.offset},
-        "resolved_at": None if rejection.resolved_at is None else format_time(rejection.resolved_at),
-        "dismissal": dismissal
-        and {
-            "dismissed_at": format_time(dismissal.dismissed_at),
-            "dismissed_by": dismissal.dismissed_by,
-            "note": dismissal.note,
-        },
-    }
-
-
 commands.command("list")(with_log_format(list_))
+commands.command("show")(with_log_format(show))
 commands.command("dismiss")(with_log_format(dismiss))
+commands.command("export")(with_log_format(export))

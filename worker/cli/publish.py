@@ -5,16 +5,18 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 import typer
 
 from schemas.event import Event
+from worker.cli.correction import Correction, publish_correction
 from worker.cli.exits import EXIT_PROBLEM, clear_errors, complain, note, warn_of_unknown_names
 from worker.cli.sending import DEFAULT_SOURCE, Identity, InvalidEvent, Sending
 from worker.cli.standard_input import opened, standard_input
@@ -76,6 +78,13 @@ def publish(
     redrive: Annotated[
         bool, typer.Option("--redrive", help="Have rejected events decided again (header rudder-redrive).")
     ] = False,
+    corrects: Annotated[
+        UUID | None,
+        typer.Option(help="Id of the dead letter that the one event in --file corrects; needs the database."),
+    ] = None,
+    wait_seconds: Annotated[
+        float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for the decision on a correction.")
+    ] = 30,
     strict: Annotated[bool, typer.Option("--strict", help="Reject an event with a probably misspelt name.")] = False,
     allow_empty: Annotated[bool, typer.Option("--allow-empty", help="Succeed if the input has no event.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per event.")] = False,
@@ -91,8 +100,25 @@ def publish(
         settings = load()
         log_setup.configure(level="warning", log_format=context.obj or "console")
         warn_of_unknown_names()
+        sources = allowed_sources(settings.sources_file)
+        if corrects is not None:
+            others = {"topic": topic, "source": source, "run": run, "redrive": redrive or None}
+            file = _correction_file(file, others)
+            publish_correction(
+                Correction(
+                    rejection_id=corrects,
+                    file=file,
+                    mode=mode,
+                    strict=strict,
+                    wait_seconds=wait_seconds,
+                    as_json=as_json,
+                ),
+                settings,
+                sources,
+            )
+            return
         flags = _EventFlags(type=event_type, data=data, id=event_id, time=event_time)
-        checks = _Checks(settings=settings, sources=allowed_sources(settings.sources_file), strict=strict)
+        checks = _Checks(settings=settings, sources=sources, strict=strict)
         identity = Identity.of(source=source, run=run, environment=os.environ, redrive=redrive)
         sending = Sending(topic=_topic(topic, settings), mode=mode, redrive=redrive, as_json=as_json)
         _send(flags, file, identity, checks, sending)
@@ -102,6 +128,15 @@ def publish(
         note(f"{sending.summary()}{identity.note()}")
         if sending.results.failed:
             raise typer.Exit(EXIT_PROBLEM)
+
+
+def _correction_file(file: Path | None, others: Mapping[str, object]) -> Path:
+    """Raises ConfigurationError without a file, and for options that have no meaning for a correction."""
+    if file is None:
+        raise ConfigurationError("--corrects requires --file, with the one corrected event")
+    if given := next((name for name, value in others.items() if value is not None), None):
+        raise ConfigurationError(f"--corrects and --{given} cannot be used together")
+    return file
 
 
 def _send(flags: _EventFlags, file: Path | None, identity: Identity, checks: _Checks, sending: Sending) -> None:

@@ -33,7 +33,7 @@ def columns(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """The text, or as much of it as has room before `…`."""
+    """The text, or as much of it as fits before `…`."""
     if columns(text) <= width:
         return text
     taken, used = [], 0

@@ -5,17 +5,29 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, func, insert, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, distinct, func, insert, literal, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.columns import REJECTIONS
 from worker.db.dialect import READ_ONLY, Dialect, translating
 from worker.db.models import Base
 from worker.db.row_decoder import Reader, rejection
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Dismissal, Filters, Place
+from worker.stored_dead_letters import (
+    CappedCount,
+    DeadLetter,
+    DeadLetterState,
+    Dismissal,
+    Filters,
+    Group,
+    PageKey,
+    RedriveLine,
+    Summary,
+)
 
 _REJECTIONS = Base.metadata.tables["release_event_rejections"]
 _DISMISSALS = Base.metadata.tables["release_event_dismissals"]
+_REDRIVES = Base.metadata.tables["redrive_records"]
+_ACTIONS = Base.metadata.tables["operator_actions"]
 _JOINED = _REJECTIONS.outerjoin(_DISMISSALS, _DISMISSALS.c.rejection_id == _REJECTIONS.c.id)
 _COLUMNS = (
     *(_REJECTIONS.c[name] for name in REJECTIONS),
@@ -23,6 +35,13 @@ _COLUMNS = (
     _DISMISSALS.c.dismissed_by,
     _DISMISSALS.c.note,
 )
+
+_GROUPED = {
+    "reason": _REJECTIONS.c.reason,
+    "source": _REJECTIONS.c.event_source,
+    "type": _REJECTIONS.c.event_type,
+}
+_REDRIVES_MAX = 20
 
 _READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
 """The models' types have done it."""
@@ -40,7 +59,7 @@ class SqlDeadLetters:
         self._engine = engine
         self._dialect = dialect
 
-    async def page(self, filters: Filters, after: Place | None, limit: int) -> list[DeadLetter]:
+    async def page(self, filters: Filters, after: PageKey | None, limit: int) -> list[DeadLetter]:
         async with self._connected() as connection:
             return [_dead_letter(row) for row in await connection.execute(page_query(filters, after, limit))]
 
@@ -55,7 +74,24 @@ class SqlDeadLetters:
             query = select(*_COLUMNS).select_from(_JOINED).where(_REJECTIONS.c.id.in_(ids[first : first + _IDS_MAX]))
             async with self._connected() as connection:
                 found += [_dead_letter(row) for row in await connection.execute(query)]
-        return sorted(found, key=lambda one: one.place, reverse=True)
+        return sorted(found, key=lambda one: one.key, reverse=True)
+
+    async def groups(self, filters: Filters, column: str, limit: int) -> list[Group]:
+        """As `worker.dead_letters.grouping.Grouped`."""
+        async with self._connected() as connection:
+            return [Group(**row) for row in (await connection.execute(group_query(filters, column, limit))).mappings()]
+
+    async def summaries(self, filters: Filters, limit: int) -> list[Summary]:
+        columns = _REJECTIONS.c
+        parts = (columns.reason, columns.detail, columns.created_at, columns.release_mgt_id)
+        query = page_query(filters, None, limit).with_only_columns(*parts, maintain_column_froms=True)
+        async with self._connected() as connection:
+            return [Summary(*row) for row in await connection.execute(query)]
+
+    async def redrives_of(self, id_: UUID) -> list[RedriveLine]:
+        """As `worker.dead_letters.inspection.Redrives`."""
+        async with self._connected() as connection:
+            return [RedriveLine(**row) for row in (await connection.execute(redrives_query(id_))).mappings()]
 
     async def dismiss(self, ids: Sequence[UUID], dismissal: Dismissal) -> list[UUID]:
         """As `worker.dead_letters.dismissal.Dismissals`."""
@@ -86,7 +122,7 @@ class SqlDeadLetters:
                     yield connection
 
 
-def page_query(filters: Filters, after: Place | None, limit: int) -> Select[Any]:
+def page_query(filters: Filters, after: PageKey | None, limit: int) -> Select[Any]:
     created_at, id_ = _REJECTIONS.c.created_at, _REJECTIONS.c.id
     query = select(*_COLUMNS).select_from(_JOINED).where(*_conditions(filters))
     if after is not None:
@@ -99,6 +135,27 @@ def count_query(filters: Filters, limit: int) -> Select[Any]:
     """Counts one more than `limit` at most."""
     counted = select(literal(1).label("one")).select_from(_JOINED).where(*_conditions(filters)).limit(limit + 1)
     return select(func.count()).select_from(counted.subquery())
+
+
+def group_query(filters: Filters, column: str, limit: int) -> Select[Any]:
+    """`column`: one of `reason`, `source`, `type`."""
+    value, columns = _GROUPED[column], _REJECTIONS.c
+    query = select(
+        value.label("value"),
+        func.count().label("count"),
+        func.min(columns.created_at).label("first"),
+        func.max(columns.created_at).label("last"),
+        func.count(distinct(columns.release_mgt_id)).label("releases"),
+    )
+    query = query.select_from(_JOINED).where(*_conditions(filters)).group_by(value)
+    return query.order_by(func.count().desc(), value).limit(limit)
+
+
+def redrives_query(id_: UUID) -> Select[Any]:
+    record, action = _REDRIVES.c, _ACTIONS.c
+    query = select(action.started_at, action.operator, record.state, record.outcome, record.detail)
+    query = query.select_from(_REDRIVES.join(_ACTIONS, action.id == record.action_id))
+    return query.where(record.rejection_id == id_).order_by(action.started_at.desc()).limit(_REDRIVES_MAX)
 
 
 def _open_ids(ids: Sequence[UUID]) -> Select[Any]:

@@ -5,7 +5,7 @@ from typing import Protocol
 from uuid import UUID
 
 from worker.rules.errors import ConfigurationError
-from worker.stored_dead_letters import CappedCount, DeadLetter, Filters, Place
+from worker.stored_dead_letters import CappedCount, DeadLetter, Filters, PageKey
 
 _PAGE = 1_000
 
@@ -13,8 +13,8 @@ _PAGE = 1_000
 class DeadLetters(Protocol):
     """The rejections and their dismissals. Every method raises Unavailable if the database does not answer."""
 
-    async def page(self, filters: Filters, after: Place | None, limit: int) -> Sequence[DeadLetter]:
-        """At most `limit` dead letters, newest first, from behind the place `after`; None: from the newest. Fewer than
+    async def page(self, filters: Filters, after: PageKey | None, limit: int) -> Sequence[DeadLetter]:
+        """At most `limit` dead letters, newest first, from behind the key `after`; None: from the newest. Fewer than
         `limit` are the last page.
         """
         ...
@@ -26,7 +26,7 @@ class DeadLetters(Protocol):
         ...
 
 
-async def by_ids(letters: DeadLetters, ids: Sequence[UUID]) -> Sequence[DeadLetter]:
+async def by_ids(dead_letters: DeadLetters, ids: Sequence[UUID]) -> Sequence[DeadLetter]:
     """The dead letters with these ids, each once, newest first.
 
     Raises:
@@ -35,14 +35,14 @@ async def by_ids(letters: DeadLetters, ids: Sequence[UUID]) -> Sequence[DeadLett
     """
     if not ids:
         raise ConfigurationError("no dead letter is selected; name ids or filters")
-    found = await letters.by_ids(list(dict.fromkeys(ids)))
+    found = await dead_letters.by_ids(list(dict.fromkeys(ids)))
     if unknown := set(ids) - {one.id for one in found}:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise ConfigurationError(f"no dead letter has the id {min(unknown)}{more}; nothing was done")
     return found
 
 
-async def by_filters(letters: DeadLetters, filters: Filters, limit: int) -> Sequence[DeadLetter]:
+async def by_filters(dead_letters: DeadLetters, filters: Filters, limit: int) -> Sequence[DeadLetter]:
     """The dead letters that pass the filters now, newest first, one more than `limit` at most.
 
     Raises:
@@ -50,13 +50,13 @@ async def by_filters(letters: DeadLetters, filters: Filters, limit: int) -> Sequ
         Unavailable: the database does not answer.
     """
     found: list[DeadLetter] = []
-    after: Place | None = None
+    after: PageKey | None = None
     while (wanted := min(_PAGE, limit + 1 - len(found))) > 0:
-        page = await letters.page(filters, after, wanted)
+        page = await dead_letters.page(filters, after, wanted)
         found += page
         if len(page) < wanted:
             break
-        after = page[-1].place
+        after = page[-1].key
     if not found:
         raise ConfigurationError("the filters match no dead letter; nothing was done")
     return found

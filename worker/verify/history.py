@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -73,13 +74,27 @@ class StatusRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """An event of any release that names a rejection in its `rudder-corrects` header, and may resolve it. `effective`:
+    it was applied or stale. `resolved_at`: what it sets. `unseen`: it may have its effect, and the verification may
+    have read only a part of that.
+    """
+
+    position: Position
+    resolved_at: datetime
+    effective: bool
+    unseen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class History:
     """`key`: the release's id, or that of a record without one. `rows`: None where the database has no such release.
 
     `inputs`: sorted by topic, partition and offset. `rejections`: by event. `elsewhere`: by event, the position of the
     record that took effect, for events whose activities or rejection belong to another release or to a record that can
     no longer be read. `rejected_before`: rejections that a record of another release caused, as they were before a
-    redrive in this history. `numbers_taken`: events that claim a release number of another release.
+    redrive in this history. `corrections`: by event, of its rejection. `trimmed`: the input topics' partitions that
+    have lost records to retention. `numbers_taken`: events that claim a release number of another release.
     `earlier_activities`, `earlier_rejections`: events whose rows come from an earlier log of their topic, see
     `worker.verify.recreated`.
     """
@@ -92,6 +107,8 @@ class History:
     statuses: Sequence[StatusRecord] = ()
     elsewhere: Mapping[UUID, Position] = field(default_factory=dict)
     rejected_before: Mapping[UUID, Rejection] = field(default_factory=dict)
+    corrections: Mapping[UUID, Sequence[Correction]] = field(default_factory=dict)
+    trimmed: frozenset[tuple[str, int]] = frozenset()
     numbers_taken: frozenset[UUID] = frozenset()
     earlier_activities: frozenset[UUID] = frozenset()
     earlier_rejections: frozenset[UUID] = frozenset()

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -22,6 +23,7 @@ from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
 from schemas.reasons import Reason
 from schemas.record import Record
+from schemas.times import time_of_timestamp
 from worker.pipeline.dead_letter import contents_of
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError
@@ -33,6 +35,7 @@ from worker.verify import deleted_records, past_limits, recreated
 from worker.verify.deleted_records import DeletedRecords
 from worker.verify.findings import Position
 from worker.verify.history import (
+    Correction,
     DeadLetter,
     Extents,
     History,
@@ -49,6 +52,7 @@ from worker.verify.recreated import ACTIVITY, REJECTION, Recreated
 # ruff: noqa: S301 - only what this process pickled, in a folder that only its user can access
 
 _CACHE_KIB = 32 * 1024
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TABLES = """
 CREATE TABLE releases (key BLOB PRIMARY KEY, rows BLOB NOT NULL) WITHOUT ROWID;
@@ -60,6 +64,7 @@ CREATE TABLE inputs (
     timestamp_ms INT, record_key BLOB, value BLOB, headers TEXT NOT NULL, unreadable BLOB,
     PRIMARY KEY (topic, partition, offset)
 );
+CREATE TABLE corrections (rejection BLOB NOT NULL, event BLOB, topic TEXT, partition INT, offset INT, timestamp_ms INT);
 CREATE TABLE statuses (key BLOB NOT NULL, topic TEXT, partition INT, offset INT, status BLOB NOT NULL);
 CREATE TABLE dead_letters (
     rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, timestamp_ms INT, dead_letter BLOB, digest BLOB
@@ -69,6 +74,7 @@ _INDEXES = """
 CREATE INDEX activities_key ON activities (key);
 CREATE INDEX inputs_key ON inputs (key, topic, partition, offset);
 CREATE INDEX inputs_event ON inputs (event, topic, partition, offset);
+CREATE INDEX corrections_rejection ON corrections (rejection);
 CREATE INDEX statuses_key ON statuses (key, topic, partition, offset);
 CREATE INDEX dead_letters_rejection_id ON dead_letters (rejection_id);
 """
@@ -145,6 +151,9 @@ class Scratch:
             self.recreated.add_rejected_by_position(rejected)
         position = (record.topic, record.partition, record.offset)
         row = (message.ordering_key.bytes, message.id.bytes, record.timestamp_ms, record.key, record.value)
+        if message.corrects is not None:
+            named = (message.corrects.bytes, message.id.bytes, *position, record.timestamp_ms)
+            self._connection.execute("INSERT INTO corrections VALUES (?, ?, ?, ?, ?, ?)", named)
         headers = json.dumps([(name, raw if raw is None else raw.decode("latin-1")) for name, raw in record.headers])
         unreadable = None if record.unreadable is None else pickle.dumps(record.unreadable)
         self._connection.execute(
@@ -213,6 +222,8 @@ class Scratch:
             statuses=tuple(self._statuses(key)),
             elsewhere=dict(self._elsewhere(key, unlogged, rejections, positions, extents)),
             rejected_before=dict(self._rejected_before(key, inputs, rejections)),
+            corrections={id_: tuple(self._corrections(rejection)) for id_, rejection in rejections.items()},
+            trimmed=frozenset(partition for partition, begin in extents.begins.items() if begin > 0),
             numbers_taken=frozenset(self._numbers_taken(key, inputs, rejections, dead_letters)),
             earlier_activities=self.recreated.earlier(ACTIVITY, key),
             earlier_rejections=self.recreated.earlier(REJECTION, key),
@@ -312,6 +323,23 @@ class Scratch:
                     first.id,
                     replace(rejection, topic=topic, partition=partition, offset=offset, resolved_at=None),
                 )
+
+    def _corrections(self, rejection: Rejection) -> Iterator[Correction]:
+        found = self._connection.execute(
+            "SELECT c.topic, c.partition, c.offset, c.timestamp_ms, a.position, a.activity FROM corrections c "
+            "LEFT JOIN activities a ON a.id = c.event WHERE c.rejection = ? AND c.event <> ?",
+            (rejection.id.bytes, rejection.id.bytes),
+        ).fetchall()
+        for topic, partition, offset, timestamp_ms, effect, pickled in found:
+            position = Position(topic, partition, offset)
+            cause = None if pickled is None else cause_of(pickle.loads(pickled))
+            same_source = cause is not None and rejection.event_source in {None, cause[0]}
+            yield Correction(
+                position=position,
+                resolved_at=time_of_timestamp(timestamp_ms) or _EPOCH,
+                effective=effect == str(position) and same_source,
+                unseen=offset >= self._committed.get(Partition(topic, partition), 0),
+            )
 
     def _holds(self, event: UUID, position: Position) -> bool:
         sql = "SELECT 1 FROM inputs WHERE topic = ? AND partition = ? AND offset = ? AND event = ?"

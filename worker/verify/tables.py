@@ -14,8 +14,10 @@ from worker.verify.comparison import LOG, REJECTIONS
 from worker.verify.findings import Finding, Kind
 from worker.verify.history import History, cause_of, position_of
 
-_NOT_COMPARED = ("detail", "reason")
-"""The reason was compared with the decision; a detail's wording may change with the version."""
+_NOT_COMPARED = ("detail", "reason", "resolved_at")
+"""The reason was compared with the decision; a detail's wording may change with the version. `resolved_at` is compared
+apart: events of other releases may set it.
+"""
 
 
 def release_findings(history: History, expected_rows: ReleaseSimulation) -> Iterator[Finding]:
@@ -108,6 +110,33 @@ def rejection_findings(history: History, expected_rows: ReleaseSimulation) -> It
         ]:
             texts = ["; ".join(f"{name} {getattr(of, name)}" for name in names) for of in (expected, found)]
             yield _of_rejection(Kind.CONTRADICTORY, found, *texts)
+        elif due := _other_resolution(history, found, expected, redriven=event in expected_rows.activities):
+            yield _of_rejection(Kind.CONTRADICTORY, found, due, f"resolved_at {found.resolved_at}")
+
+
+def _other_resolution(history: History, found: Rejection, expected: Rejection, *, redriven: bool) -> str | None:
+    """The expected `resolved_at`, if `found` has another. `redriven`: the event took effect itself, which always
+    resolves its rejection.
+    """
+    if redriven:
+        same = found.resolved_at == expected.resolved_at
+        return None if same else f"resolved_at {expected.resolved_at}"
+    corrections, position = history.corrections.get(found.id, ()), position_of(found)
+    if found.resolved_at is None:
+        # Records of two partitions have no order: the rejection may have come after the correction.
+        behind = [
+            one
+            for one in corrections
+            if one.effective
+            and not one.unseen
+            and one.position.same_partition(position)
+            and one.position.offset > position.offset
+        ]
+        return f"resolved_at {behind[0].resolved_at}, by the correction {behind[0].position}" if behind else None
+    if any((one.effective or one.unseen) and one.resolved_at == found.resolved_at for one in corrections):
+        return None
+    # The correction may have been in another partition, and be deleted by retention.
+    return "no resolved_at" if history.trimmed <= {position[:2]} else None
 
 
 def unexplained_activities(history: History, expected_rows: ReleaseSimulation) -> Iterator[Finding]:

@@ -63,8 +63,8 @@ def test_pages_follow_each_other(letters: CommandLine, tmp_path: Path) -> None:
     first = letters("dead-letters", "list", "--limit", "3")
     assert listed(first) == [str(id_) for id_ in ids[:1:-1]]
     assert "5 open dead letters" in first.err
-    [place] = re.findall(r"--after (\S+)", first.err)
-    second = letters("dead-letters", "list", "--limit", "3", "--after", place)
+    [key] = re.findall(r"--after (\S+)", first.err)
+    second = letters("dead-letters", "list", "--limit", "3", "--after", key)
     assert listed(second) == [str(ids[1]), str(ids[0])]
     assert "--after" not in second.err
 
@@ -97,7 +97,7 @@ def test_publishers_text_cannot_control_the_terminal(letters: CommandLine, tmp_p
         (["list", "--since", "1h", "--until", "2h"], "--until is not after --since"),
         (["list", "--reason", "not_found"], "--reason: not_found is no reason"),
         (["list", "--open", "--resolved"], "--open and --resolved cannot be used together"),
-        (["list", "--after", "7"], "--after: 7 is no place"),
+        (["list", "--after", "7"], "--after: 7 is no key"),
         (["list", "--source", "\udcff"], "--source is not UTF-8 text"),
         (["dismiss", "--note", "n"], "nothing is selected"),
         (["dismiss", "--all"], "--note is required"),
