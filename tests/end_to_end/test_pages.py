@@ -15,6 +15,9 @@ TUTORIALS = ["tutorials/first-event.md", "tutorials/first-subscriber.md"]
 PUBLISHING = "docs/how-to/publish-events.md"
 """Run by test_publishing_page.py, which checks the rows as well."""
 
+OPERATORS = ["docs/how-to/dead-letters.md"]
+"""Run on Apache Kafka and PostgreSQL."""
+
 NOT_RUN = {
     "README.md": [
         "tests run the demo and the suite by themselves",
@@ -49,7 +52,7 @@ def own_pages() -> Sequence[str]:
     return [
         str(page.relative_to(ROOT))
         for page in pages()
-        if str(page.relative_to(ROOT)) not in {*(f"docs/{name}" for name in TUTORIALS), PUBLISHING}
+        if str(page.relative_to(ROOT)) not in {*(f"docs/{name}" for name in TUTORIALS), PUBLISHING, *OPERATORS}
         and any(block.is_run or block.mark == "terminal" for block in blocks(page.read_text(encoding="utf-8")))
     ]
 
@@ -70,6 +73,16 @@ def test_shell_blocks_are_run_or_say_why_not() -> None:
 @pytest.mark.parametrize("page", own_pages())
 async def test_page_commands_work(page: str, bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) -> None:
     async with reader(tmp_path, await settings_of(tmp_path, bootstrap_servers, topics)) as following:
+        await following.follow(ROOT / page)
+
+
+@pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
+@pytest.mark.parametrize("page", OPERATORS)
+async def test_operators_page_commands_work(
+    page: str, bootstrap_servers: str, postgres_url: str, topics: MakeTopic, tmp_path: Path
+) -> None:
+    settings = await settings_of(tmp_path, bootstrap_servers, topics) | {"RUDDER_DATABASE_URL": postgres_url}
+    async with reader(tmp_path, settings) as following:
         await following.follow(ROOT / page)
 
 
