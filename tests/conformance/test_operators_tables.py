@@ -155,3 +155,23 @@ async def test_correction_resolves_the_rejection(database_url: str, reader: SqlT
         assert (await reader.rejections_of([early.id]))[early.id].resolved_at is None
         await process_all([*builder.approved(), sent[1]], store)
     assert (await reader.rejections_of([early.id]))[early.id].resolved_at == sent[1].recorded_at
+
+
+async def test_redrive_of_a_corrected_event_changes_nothing(database_url: str, reader: SqlTableReader) -> None:
+    """As it is predicted."""
+    builder = ReleaseMessages()
+    early = builder.deploy("started")
+    created = builder.created()
+    correction = message(created.record.value, (*created.record.headers, ("rudder-corrects", str(early.id).encode())))
+    redrive = again(early, f"events/0@{early.record.offset}")
+    async with opened(database_url) as store:
+        await process_all(
+            [early, correction, builder.event("release.submitted"), builder.event("release.approved")], store
+        )
+        prediction = Prediction(reader, decide)
+        await prediction.load([redrive])
+        predicted = prediction.decide(redrive)
+        before = await contents(database_url)
+        [outcome] = await process_all([redrive], store)
+    assert (summary(predicted), summary(outcome)) == ("Duplicate", "Duplicate")
+    assert await contents(database_url) == before

@@ -114,10 +114,13 @@ class Oracle:
             rejection["resolved_at"] = formats.instant(record.timestamp_ms)
 
     def _is_redriven(self, record: Record, known_id: str) -> bool:
+        # A redrive of an event that was corrected is a Duplicate.
+        rejection = self.content.rejections[known_id]
+        if rejection["resolved_at"] is not None:
+            return False
         # Where the header names a position, only the rejection of the record there is decided afresh.
         named = formats.redriven(record.headers)
         if named is not None:
-            rejection = self.content.rejections[known_id]
             return named == (rejection["topic"], rejection["topic_partition"], rejection["topic_offset"])
         # No outcome depends on […] how often the worker was restarted: a redrive that is only delivered again was
         # decided at its first delivery.

@@ -68,13 +68,17 @@ def decide(state: State, message: Message, *, sources: AllowedSources | None = N
 
 
 def duplicate(state: State, message: Message) -> Duplicate | None:
-    """Rule 1. A redrive is decided again only if the event was rejected, never if it was applied."""
+    """Rule 1. A redrive is decided again only if the event was rejected, never if it was applied or was corrected by
+    another event.
+    """
     if state.activities:
         activity = state.activities[0]
         first = FirstUse(type=event_type_of(activity), release_id=activity.release_id)
         return Duplicate(activities=state.activities, reused=_reused(first, message))
     rejection = state.rejection
-    if rejection is not None and not (message.redrive and _redrives(message, rejection)):
+    if rejection is not None and not (
+        message.redrive and rejection.resolved_at is None and _redrives(message, rejection)
+    ):
         first = FirstUse(type=rejection.event_type, release_id=rejection.release_id)
         return Duplicate(rejection=rejection, reused=_reused(first, message))
     return None

@@ -11,7 +11,7 @@ from worker.release_simulation import ReleaseSimulation
 from worker.rules.decide import decide, reject
 from worker.rules.identity import ACTIVITIES_MAX, activity_id, activity_ids
 from worker.rules.rows import Activity
-from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
+from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale, State
 from worker.verify.findings import Finding, Kind, Position
 from worker.verify.history import Extents, History, InputRecord, cause_of, position_of
 
@@ -82,6 +82,25 @@ class Recorded:
     def is_redrive(self, position: Position) -> bool:
         return position in self._redrives
 
+    def with_correction(self, one: InputRecord, state: State) -> State:
+        """The state with the rejection resolved, if an event of another release had corrected it by then. Records of
+        two partitions have no order: there the rejection's own row decides.
+        """
+        rejection, found = state.rejection, self.history.rejections.get(one.id)
+        if rejection is None or rejection.resolved_at is not None or found is None or not one.message.redrive:
+            return state
+        at = position_of(rejection)
+        for correction in self.history.corrections.get(one.id, ()):
+            position = correction.position
+            if position.same_partition(one.position):
+                behind = not position.same_partition(at) or position.offset > at.offset
+                before = correction.effective and behind and position.offset < one.position.offset
+            else:
+                before = one.id not in self.effects and found.resolved_at == correction.resolved_at
+            if before:
+                return replace(state, rejection=replace(rejection, resolved_at=correction.resolved_at))
+        return state
+
     def reason_at(self, one: InputRecord) -> str | None:
         """Why this record, or an earlier one of its event, was rejected. None: it was not."""
         rejection = self.history.rejections.get(one.id)
@@ -102,7 +121,7 @@ def compare_record(one: InputRecord, expected_rows: ReleaseSimulation, recorded:
         return Comparison(result=Result.MATCHES)  # not handled yet; or rejected, which changes no state
     reason = recorded.reason_at(one)
     taken = reason == Reason.RELEASE_CONFLICT and event in history.numbers_taken
-    state = expected_rows.state(one.message, number_taken=taken)
+    state = recorded.with_correction(one, expected_rows.state(one.message, number_taken=taken))
     outcome = decide(state, one.message)
     unforeseeable = next((each for each in _UNFORESEEABLE if each == reason), None)
     if unforeseeable and effect != one.position and not isinstance(outcome, Duplicate):

@@ -275,6 +275,18 @@ def test_correction_resolves_a_rejection_once() -> None:
     assert scenario.world.rejections[rejection.id].resolved_at == minute(50)
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_redrive_of_a_corrected_event_is_a_duplicate(named: bool) -> None:
+    """Otherwise the wrong event would take effect beside its correction. With and without a position."""
+    scenario = Scenario()
+    rejection = rejected(scenario.add(E.RELEASE_SUBMITTED, id="x"), Reason.RELEASE_NOT_FOUND)
+    at = f"{rejection.topic}/{rejection.partition}@{rejection.offset}".encode()
+    scenario.add(E.RELEASE_CREATED, id="y", headers=correcting(rejection))
+    redrive: Headers = (("rudder-redrive", at if named else b"1"),)
+    assert duplicate(scenario.add(E.RELEASE_SUBMITTED, id="x", headers=redrive)).rejection is not None
+    assert scenario.status() == "DRAFT"
+
+
 def test_correction_of_an_unknown_rejection_is_an_ordinary_event() -> None:
     scenario = Scenario()
     headers: Headers = (("rudder-corrects", b"6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11"),)

@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from schemas.types import EventType as E
+from tests.unit.rules.release_scenario import REDRIVE
 from tests.unit.verify.handled_events import EXTENTS, HandledEvents, findings, only, position
 from worker.verify.findings import Kind
 from worker.verify.history import Correction, Extents, History
@@ -92,3 +94,22 @@ def test_deleted_correction_may_have_resolved(history: History) -> None:
     extents = Extents(begins=EXTENTS.begins)
     assert findings(elsewhere, extents) == []
     assert only(here, extents).expected == "no resolved_at"
+
+
+@pytest.mark.parametrize("partition", [0, 1])
+def test_redrive_of_a_corrected_event_is_no_finding(partition: int) -> None:
+    """The event would pass now, and is a duplicate: an event of another release, perhaps in another partition,
+    corrected it before.
+    """
+    events = HandledEvents()
+    rejected = events.add(E.RELEASE_SUBMITTED, id="x")
+    [(event, rejection)] = events.world.rejections.items()
+    corrected_at = rejection.created_at + timedelta(hours=1)
+    events.world.rejections[event] = replace(rejection, resolved_at=corrected_at)
+    events.add(E.RELEASE_CREATED)
+    offset = 1 if partition == 0 else 0
+    one = Correction(position=position(offset, partition=partition), resolved_at=corrected_at, effective=True)
+    events.add(E.RELEASE_SUBMITTED, id="x", headers=REDRIVE)
+    history = replace(events.history(), corrections={rejected.id: (one,)})
+    assert findings(history) == []
+    assert [finding.kind for finding in findings(replace(history, corrections={}))] != []
