@@ -110,3 +110,28 @@ async def test_offsets_are_found_by_time(bootstrap_servers: str, topics: MakeTop
 async def test_cluster_id_is_that_of_the_cluster(bootstrap_servers: str, reader: KafkaTopicReader) -> None:
     assert await reader.cluster_id()
     assert await reader.cluster_id() == await reader.cluster_id()
+
+
+async def test_records_by_time_keep_each_partition_in_order(
+    bootstrap_servers: str, topics: MakeTopic, reader: KafkaTopicReader
+) -> None:
+    """Across partitions the earlier timestamp first; the same ranges in the same order again."""
+    topic = await topics(partitions=3)
+    at_ms = 1_772_357_400_000
+    sent = [
+        ToSend(value=b"%d" % number, partition=number % 3, timestamp_ms=at_ms + (number * 7919) % 1000)
+        for number in range(90)
+    ]
+    await asyncio.to_thread(send, bootstrap_servers, topic, sent)
+    ranges = {Partition(topic, 0): range(5, 25), Partition(topic, 1): range(99), Partition(topic, 2): range(29, 30)}
+    found = [record async for record in reader.records_by_time(ranges)]
+    for partition, offsets in ranges.items():
+        own = [record.offset for record in found if record.partition == partition.partition]
+        assert own == [offset for offset in offsets if offset < 30]
+    left = {partition: [one for one in found if one.partition == partition.partition] for partition in ranges}
+    for record in found:
+        heads = [records[0].timestamp_ms for records in left.values() if records]
+        assert record.timestamp_ms == min(heads)
+        left[Partition(topic, record.partition)].pop(0)
+    assert [record async for record in reader.records_by_time(ranges)] == found
+    assert [record async for record in reader.records_by_time({})] == []

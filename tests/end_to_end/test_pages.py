@@ -184,6 +184,7 @@ async def settings_of(folder: Path, bootstrap_servers: str, topics: MakeTopic) -
         "RUDDER_DEPLOYMENT_STATUS_TOPIC": await topics(name_hint="deployments"),
         "RUDDER_RELEASE_STATUS_TOPIC": await topics(name_hint="releases"),
         "RUDDER_DEAD_LETTER_TOPIC": await topics(name_hint="letters"),
+        "LOST_DAY_TOPIC": await topics(name_hint="lost-day"),
         "RUDDER_GROUP_ID": f"page {folder.name}",
         "RUDDER_HTTP_PORT": str(free_port()),
     }

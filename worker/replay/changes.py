@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Any
@@ -145,15 +145,31 @@ def _of_row(
 
 
 def _of_rejection(before: Rejection | None, after: Rejection) -> RowChange:
+    table, key = "release_event_rejections", str(after.id)
     release = None if after.release_id is None else str(after.release_id)
-    names = [one.name for one in fields(Rejection)]
+    cells = _rejection(after)
     if before is None:
-        most = ("reason", "event_type", "event_source", "event_id", "topic", "partition", "offset")
-        return _added("release_event_rejections", str(after.id), {name: getattr(after, name) for name in most}, release)
-    cells = _cells({name: getattr(before, name) for name in names}, {name: getattr(after, name) for name in names})
+        return _added(table, key, {name: cells[name] for name in _REJECTION_SAYS_MOST}, release)
     return RowChange(
-        table="release_event_rejections", key=str(after.id), change=Change.CHANGED, release=release, cells=cells
+        table=table, key=key, change=Change.CHANGED, release=release, cells=_cells(_rejection(before), cells)
     )
+
+
+_REJECTION_SAYS_MOST = (
+    "reason",
+    "event_type",
+    "event_source",
+    "event_id",
+    "topic",
+    "topic_partition",
+    "topic_offset",
+)
+
+
+def _rejection(rejection: Rejection) -> Mapping[str, Any]:
+    """By the names of its columns."""
+    columns = {"partition": "topic_partition", "offset": "topic_offset", "release_id": "release_mgt_id"}
+    return {columns.get(name, name): value for name, value in asdict(rejection).items()}
 
 
 def _activity(activity: Activity) -> Mapping[str, Any]:

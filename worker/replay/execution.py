@@ -236,7 +236,7 @@ class Replay:
         for record in chunk:
             if not record.is_tombstone and self._plan.filters.match(message := self._handling.read(record)):
                 messages[_position(record)] = message
-        known = await self._known(list(messages.values()))
+        known = await self._known(messages)
         for record in chunk:
             self._require_lease()
             partition = Partition(record.topic, record.partition)
@@ -249,7 +249,7 @@ class Replay:
             if message_ is None:
                 tracker.complete(record.offset)
                 continue
-            duplicate = known.get(message_.id)
+            duplicate = known.get(_position(record))
             if duplicate is not None and not self._plan.publishing.enabled:
                 self._complete(message_, DUPLICATE)
                 continue
@@ -257,26 +257,29 @@ class Replay:
         read = sum(first - self._plan.ranges[at].start for at, first in self._read_up_to.items())
         self._progress(read, self._plan.offsets)
 
-    async def _known(self, messages: Sequence[Message]) -> Mapping[UUID, Duplicate]:
-        """The outcomes of the events that are known; retried during an outage."""
+    async def _known(self, messages: Mapping[RecordPosition, Message]) -> Mapping[RecordPosition, Duplicate]:
+        """The outcomes of the records whose events are known; retried during an outage. Of one event, a record can be
+        a duplicate and another one a redrive.
+        """
         while True:
             try:
                 return await self._look_up(messages)
             except Unavailable as error:
                 await self._pause(error)
 
-    async def _look_up(self, messages: Sequence[Message]) -> Mapping[UUID, Duplicate]:
+    async def _look_up(self, messages: Mapping[RecordPosition, Message]) -> Mapping[RecordPosition, Duplicate]:
+        logged: Mapping[UUID, Duplicate]
         if self._plan.publishing.enabled:
-            logged = await logged_activities(self._tables, messages)
-            known = {event: Duplicate(activities=activities) for event, activities in logged.items()}
+            activities = await logged_activities(self._tables, list(messages.values()))
+            logged = {event: Duplicate(activities=of_event) for event, of_event in activities.items()}
         else:
-            known = dict.fromkeys(await self._tables.logged([message.id for message in messages]), Duplicate())
-        others = [message for message in messages if message.id not in known]
-        rejections = await self._tables.rejections_of([message.id for message in others])
-        for message in others:
-            if (duplicate := rejected_before(message, rejections)) is not None:
-                known[message.id] = duplicate
-        return known
+            logged = dict.fromkeys(await self._tables.logged([one.id for one in messages.values()]), Duplicate())
+        rejections = await self._tables.rejections_of([one.id for one in messages.values() if one.id not in logged])
+        return {
+            position: duplicate
+            for position, message in messages.items()
+            if (duplicate := logged.get(message.id) or rejected_before(message, rejections)) is not None
+        }
 
     async def _submit(self, message: Message, duplicate: Duplicate | None, executor: Executor) -> None:
         await self._in_flight.acquire()
