@@ -131,7 +131,7 @@ class Fixture:
         async with AsyncExitStack() as stack:
             links = [await _links(stack, servers, number, plan) for number in range(WORKERS)]
             workers = [
-                WorkerSupervisor(number, system, _settings(plan, system, links[number]), command)
+                WorkerSupervisor(number, system, settings_of(plan, system, links[number]), command)
                 for number in range(WORKERS)
             ]
             supervising = [asyncio.create_task(worker.run()) for worker in workers]
@@ -238,7 +238,8 @@ async def _links(stack: AsyncExitStack, servers: Servers, number: int, plan: Pla
     )
 
 
-def _settings(plan: Plan, system: System, links: Links) -> dict[str, str]:
+def settings_of(plan: Plan, system: System, links: Links) -> dict[str, str]:
+    """Of a process that reaches its servers through these links."""
     database_url = make_url(system.database_url).set(port=links.database.port)
     return {
         **SHORT_TIMEOUTS,

@@ -59,7 +59,8 @@ class Fault:
 class Plan:
     """`releases`: how many the event stream has. `latency_seconds`: the most that any link adds while faults last; with
     some latency and little `concurrency` the workers are busy all the time. `commit_interval_seconds`: a short one
-    shows a commit that is too early, a long one causes many redeliveries.
+    shows a commit that is too early, a long one causes many redeliveries. `replays`: whether all committed records are
+    replayed and published again meanwhile.
     """
 
     seed: int
@@ -69,6 +70,7 @@ class Plan:
     concurrency: int
     commit_interval_seconds: float
     faults: tuple[Fault, ...]
+    replays: bool
 
 
 def plan_of(seed: int, *, kinds: tuple[FaultKind, ...] = tuple(FaultKind)) -> Plan:
@@ -92,6 +94,7 @@ def _plan(seed: int, kinds: Iterable[FaultKind], dice: random.Random) -> Plan:
         concurrency=dice.choice((4, 16)),
         commit_interval_seconds=dice.choice((0.02, 0.2, 1.0)),
         faults=tuple(sorted(faults, key=lambda fault: fault.at_seconds)),
+        replays=seed % 2 == 1,
     )
 
 

@@ -38,7 +38,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowChange:
-    """`key`: the row's id, or what identifies it. Of an added row the cells that say most, of a changed row those that
+    """`key`: the row's id, or what identifies it. Of an added row the listed columns, of a changed row the cells that
     differ.
     """
 
@@ -131,7 +131,7 @@ def _of_release(release_id: UUID, simulation: ReleaseSimulation, stored: Release
             yield _added("release_activity_logs", str(activity.id), _activity(activity), release)
 
 
-_SAYS_MOST = ("environment_id", "config_revision", "attempt", "status", "release_date", "release_number", "version")
+_LISTED = ("environment_id", "config_revision", "attempt", "status", "release_date", "release_number", "version")
 """The columns of an added row that are listed; the others follow from the event."""
 
 
@@ -139,7 +139,7 @@ def _of_row(
     table: str, key: UUID, before: Mapping[str, Any] | None, after: Mapping[str, Any], release: str
 ) -> Iterator[RowChange]:
     if before is None:
-        yield _added(table, str(key), {name: after[name] for name in _SAYS_MOST if name in after}, release)
+        yield _added(table, str(key), {name: after[name] for name in _LISTED if name in after}, release)
     elif cells := _cells({name: before[name] for name in after}, after):
         yield RowChange(table=table, key=str(key), change=Change.CHANGED, release=release, cells=cells)
 
@@ -149,13 +149,13 @@ def _of_rejection(before: Rejection | None, after: Rejection) -> RowChange:
     release = None if after.release_id is None else str(after.release_id)
     cells = _rejection(after)
     if before is None:
-        return _added(table, key, {name: cells[name] for name in _REJECTION_SAYS_MOST}, release)
+        return _added(table, key, {name: cells[name] for name in _REJECTION_LISTED}, release)
     return RowChange(
         table=table, key=key, change=Change.CHANGED, release=release, cells=_cells(_rejection(before), cells)
     )
 
 
-_REJECTION_SAYS_MOST = (
+_REJECTION_LISTED = (
     "reason",
     "event_type",
     "event_source",

@@ -29,7 +29,7 @@ from worker.rules.state import Duplicate, Outcome
 _IN_FLIGHT_MAX = 1_000
 """Records that are read and not completed, beside one chunk."""
 
-_WATCH_SECONDS = 0.25
+_CHECK_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 _READING = "reading"
 """The name of an outage that only this module sees: of topics and rows that are read."""
@@ -166,7 +166,7 @@ class Replay:
         async with asyncio.TaskGroup() as group:
             executor = Executor(group, concurrency=self._handling.concurrency)
             probing = group.create_task(self._handling.monitors.run(), name="probe dependencies")
-            watching = group.create_task(self._watch(stop), name="watch for the end of the replay")
+            ending = group.create_task(self._end_early(stop), name="end the replay early")
             try:
                 try:
                     await self._replay(executor)
@@ -178,7 +178,7 @@ class Replay:
                 await self._idle.wait()
             finally:
                 probing.cancel()
-                watching.cancel()
+                ending.cancel()
         return Report(
             outcomes=dict(self._outcomes),
             published=dict(self._handling.publisher.counts),
@@ -189,10 +189,10 @@ class Replay:
             interrupted=self._interrupted,
         )
 
-    async def _watch(self, stop: asyncio.Event) -> None:
+    async def _end_early(self, stop: asyncio.Event) -> None:
         """End the lease after `stop`, or once a dependency has been unavailable for too long."""
         while not self._lease.ended.is_set():
-            if await self._clock.wait(stop, timeout_seconds=_WATCH_SECONDS):
+            if await self._clock.wait(stop, timeout_seconds=_CHECK_SECONDS):
                 self._interrupted = True
                 self._lease.ended.set()
                 return
