@@ -10,17 +10,23 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 from tests.conformance.catalog import catalog, execute_script, is_babelfish, run
+from tests.conformance.rejection_rows import rejection
+from tests.conformance.release_messages import MOMENT
 from tests.conformance.stores import opened
-from tests.conformance.table_contents import contents
+from tests.conformance.table_contents import contents, insert_rows
 from tests.conformance.test_store_day import Outcomes, messages_of, one_by_one, prepare, records_of_day
 from tests.testkit import mssql
 from worker.db import migration
 from worker.db.engine import dialect_of
 from worker.db.models import Base
+from worker.db.operators_database import OperatorsDatabase
 from worker.db.privileges import PRIVILEGES, Role
 from worker.db.revisions import head_revision
+from worker.dead_letters.inspection import surroundings
+from worker.operator_actions import Operator, recorded
 from worker.rules.errors import ConfigurationError
 from worker.rules.state import Applied, Duplicate, Rejected, Stale
+from worker.stored_dead_letters import Dismissal, Filters
 
 SEED = 7
 REFUSALS = re.compile(r"permission denied|must be owner|permission was denied|do not have permission")
@@ -111,6 +117,35 @@ def test_granted_login_can_do_nothing_else(database_url: str, login: URL, role: 
     assert catalog(database_url) == before
     for privileges in PRIVILEGES[role]:
         assert not is_refused(url, f"SELECT count(*) FROM {privileges.table}")  # it is not that nothing works
+
+
+@pytest.mark.parametrize("role", [Role.OPERATOR, Role.READER])
+async def test_operator_dismisses_and_reader_only_reads(database_url: str, login: URL, role: Role) -> None:
+    """Both list dead letters; the reader gets an error that names the privilege, and nothing is written."""
+    await asyncio.to_thread(migration.upgrade, database_url)
+    await asyncio.to_thread(grant, database_url, login, role)
+    row = rejection(0)
+    await insert_rows(database_url, "release_event_rejections", [row])
+    database = OperatorsDatabase.open(login.render_as_string(hide_password=False), timeout_seconds=20)
+    dismissal = Dismissal(dismissed_at=MOMENT, dismissed_by="jo", note="n")
+    try:
+        [found] = await database.dead_letters.page(Filters(), None, 10)
+        assert (await surroundings(found, database.dead_letters)).redrives == []
+        actions = recorded(
+            database.actions, operator=Operator(name="jo", host="h"), command="dead-letters dismiss", arguments={}
+        )
+        if role is Role.OPERATOR:
+            async with actions:
+                assert await database.dead_letters.dismiss([row["id"]], dismissal) == [row["id"]]
+        else:
+            with pytest.raises(ConfigurationError, match="permission"):
+                await actions.__aenter__()
+            with pytest.raises(ConfigurationError, match="permission"):
+                await database.dead_letters.dismiss([row["id"]], dismissal)
+    finally:
+        await database.close()
+    rows = await contents(database_url, "release_event_dismissals", "operator_actions")
+    assert [len(some) for some in rows.values()] == ([1, 1] if role is Role.OPERATOR else [0, 0])
 
 
 def test_tables_in_another_schema_are_granted(database_url: str, login: URL) -> None:

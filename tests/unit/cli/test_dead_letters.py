@@ -166,3 +166,49 @@ def test_dismissal_by_ids_is_idempotent(letters: CommandLine, tmp_path: Path) ->
     assert query(tmp_path, "SELECT dismissed_by, note FROM release_event_dismissals") == [("maria", "one bad build")]
     assert listed(letters("dead-letters", "list", "--dismissed")) == [str(id_)]
     assert len(listed(letters("dead-letters", "list"))) == 1
+
+
+def test_dead_letter_is_shown_without_a_broker(letters: CommandLine, tmp_path: Path) -> None:
+    """What the database has, and one warning."""
+    letters.environment(RUDDER_KAFKA_BOOTSTRAP_SERVERS="127.0.0.1:1")
+    [id_] = insert(tmp_path, 1, detail=HOSTILE, event_id=HOSTILE, release_mgt_id=str(UUID(int=9)))
+    ended = letters("dead-letters", "show", str(id_), "--payload")
+    assert ended.code == 0, ended.err
+    assert "warning: the record was not read: " in ended.err
+    assert f"id        {id_}" in ended.out
+    assert "the event was not read" in ended.out
+    assert not set("\x1b\x07\r\u202e") & set(ended.out + ended.err)
+    assert json.loads(letters("dead-letters", "show", str(id_), "--json").out)["record_found"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ([], "--corrects requires --file"),
+        (["--file", "event.json", "--topic", "other"], "--corrects and --topic cannot be used together"),
+        (["--file", "event.json", "--redrive"], "--corrects and --redrive cannot be used together"),
+        (["--file", "event.json"], "event.json has 0 events; --corrects takes one"),
+        (["--file", "missing.json"], "missing.json"),
+    ],
+)
+def test_unusable_correction_is_one_line(
+    arguments: list[str], problem: str, letters: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "event.json").write_text("")
+    ended = letters("publish", "--corrects", str(UUID(int=1)), *arguments)
+    assert ended.code == 2
+    assert problem in ended.problem
+
+
+def test_export_overwrites_no_file(letters: CommandLine, tmp_path: Path) -> None:
+    """And writes several events to a folder only; found before anything is read."""
+    ids = [str(id_) for id_ in insert(tmp_path, 2)]
+    (tmp_path / "event.json").write_text("mine")
+    for arguments, problem in (
+        ([ids[0], "--output", "event.json"], "event.json exists"),
+        ([*ids, "--output", "new.json"], "new.json is not a folder"),
+    ):
+        ended = letters("dead-letters", "export", *arguments)
+        assert ended.code == 2
+        assert problem in ended.problem
+    assert (tmp_path / "event.json").read_text() == "mine"
