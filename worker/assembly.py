@@ -4,6 +4,7 @@ import platform
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from worker.dead_letters.planning import Planning
 from worker.dead_letters.redrive import Edges
 from worker.dead_letters.workers import GroupWorkers
 from worker.environment_variables import read_secret, secret_file
+from worker.kafka.certificates import warn_of_expiry
 from worker.kafka.connection import Connection, Secret
 from worker.kafka.consumer_client import KafkaConsumerClient
 from worker.kafka.publisher import KafkaPublisher
@@ -229,6 +231,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     clock, metrics = SystemClock(), Metrics()
     metrics.set(BUILD_INFO, 1, __version__, platform.python_version())
     connection = kafka_connection(settings)
+    warn_of_expiry(connection, now=datetime.now(UTC))
     database, producer = store(settings), publisher(settings, connection)
     monitors = _monitors(settings, database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)

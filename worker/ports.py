@@ -105,17 +105,47 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicFindings:
-    """Lines for an operator, each with a topic and its setting: unreadable topics, unwritable topics, and
-    recommendations for the others.
+    """Lines for an operator, each with a topic and its setting: unreadable topics, unwritable topics, recommendations
+    for the others, and settings of a topic by which events will be lost.
     """
 
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     advice: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
         return self.inputs + self.outputs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicDescription:
+    """A topic at the broker. None: the broker does not describe the setting. `retention_seconds` and `retention_bytes`
+    are infinite where nothing is deleted by time or by size; the bytes are those of each partition.
+    """
+
+    partitions: int
+    cleanup_policy: str | None = None
+    retention_seconds: float | None = None
+    retention_bytes: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupMember:
+    """A member of a consumer group, as the coordinator describes it."""
+
+    client_id: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupDescription:
+    """A consumer group. `state`: Kafka's, such as Stable, PreparingRebalance or Empty."""
+
+    group_id: str
+    state: str
+    members: tuple[GroupMember, ...]
 
 
 class Topics(Protocol):

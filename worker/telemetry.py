@@ -182,7 +182,14 @@ class LogEvent(Described):
         "a topic does not exist, or the worker may not use it: topic, setting. Logged once; create it, or grant access",
     )
     TOPICS_USABLE = "topics.usable", "all topics exist, and the worker may use them"
-    TOPIC_ADVICE = "topic.advice", "`max.message.bytes` of a topic does not suit the worker: what to change"
+    TOPIC_ADVICE = (
+        "topic.advice",
+        "`max.message.bytes` or `cleanup.policy` of a topic does not suit the worker: what to change",
+    )
+    CERTIFICATE_EXPIRES = (
+        "certificate.expires",
+        "a certificate of the Kafka connection has expired or expires soon: its file, when, what to do",
+    )
     BROKER_REFUSED = (
         "broker.refused",
         "a broker refuses the worker's login, certificate or privileges: cause. Logged once for each refusal",

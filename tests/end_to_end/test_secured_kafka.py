@@ -83,6 +83,19 @@ async def test_authorized_worker_consumes_and_publishes(system: System, kafka: S
     assert len(await system.read(system.topics.dead_letters)) == 1
 
 
+async def test_doctor_reads_every_certificate(system: System, kafka: SecuredKafka) -> None:
+    """Of the authority, of the client and of the server, each with its end."""
+    settings = {**system.settings, **mutual_tls(kafka)}
+    arguments = ("doctor", "--json", "--certificates", "36500")
+    with WorkerProcess(*arguments, settings=settings, folder=system.folder, name="doctor") as process:
+        assert await process.ended() == 0, process.output()
+        findings = [one for one in json.loads(process.stdout)["findings"] if one["check"] == "certificates"]
+    holders = (kafka.file("ca.pem"), kafka.file("client.pem"), f"server {kafka.mutual_tls}")
+    assert [finding["level"] for finding in findings] == ["warning"] * 3
+    for finding, holder in zip(findings, holders, strict=True):
+        assert finding["text"].startswith(f"{holder}: valid until ")
+
+
 REFUSED: dict[str, tuple[str, Settings, str]] = {
     "wrong password": ("scram", {"RUDDER_KAFKA_SASL_PASSWORD": "wr0ng-" + PASSWORD}, "refuses the worker"),
     "unknown user": ("scram", {"RUDDER_KAFKA_SASL_USERNAME": "nobody"}, "refuses the worker"),

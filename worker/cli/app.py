@@ -14,6 +14,7 @@ from worker.cli import (
     check_config,
     dead_letters,
     demo,
+    doctor,
     migrate,
     publish,
     redrive,
@@ -45,6 +46,7 @@ app.command("publish")(with_log_format(publish.publish))
 app.command("validate")(with_log_format(validate.validate))
 app.command("replay")(with_log_format(replay.replay))
 app.add_typer(breaker.commands, name="breaker")
+app.command("doctor")(with_log_format(doctor.doctor))
 app.command("verify")(with_log_format(verify.verify))
 dead_letters.commands.command("redrive")(with_log_format(redrive.redrive))
 app.add_typer(dead_letters.commands)

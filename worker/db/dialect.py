@@ -24,11 +24,13 @@ class Dialect(Protocol):
     """One module beside this one implements it per database.
 
     `advises`: whether there may ever be any `advice`. `fragments`, `pointers`: the database's own words in statements.
+    `utc_now`: an expression for the time of the server's clock in UTC; None: it has the clock of this machine.
     """
 
     advises: bool
     fragments: Fragments
     pointers: PointerFragments
+    utc_now: str | None
 
     def to_statement(self, sql: str) -> Statement:
         """A statement with its parameters as the driver takes them."""

@@ -89,7 +89,8 @@ class BrokerMonitor:
                 _log.error(LogEvent.TOPIC_UNUSABLE, problem=problem)
         if before and not found.problems:
             _log.warning(LogEvent.TOPICS_USABLE)
-        for advice in found.advice:
-            if advice not in self._advised:
-                _log.info(LogEvent.TOPIC_ADVICE, advice=advice)
-        self._advised = frozenset(found.advice)
+        for lines, write in ((found.advice, _log.info), (found.warnings, _log.warning)):
+            for advice in lines:
+                if advice not in self._advised:
+                    write(LogEvent.TOPIC_ADVICE, advice=advice)
+        self._advised = frozenset((*found.advice, *found.warnings))

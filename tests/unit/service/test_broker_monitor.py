@@ -63,6 +63,20 @@ async def test_each_problem_is_logged_once_until_it_ends() -> None:
     assert one.problem == "topic out does not exist"
 
 
+async def test_topic_that_loses_events_is_a_warning() -> None:
+    """Once, as long as it lasts; a recommendation is none."""
+    stop = asyncio.Event()
+    compacted = TopicFindings(advice=("a limit is low",), warnings=("in is compacted",))
+    one = monitor(Topics(compacted, compacted, stop=stop))
+    with capture_logs() as logs:
+        await one.check()
+        await one.run(stop)
+    assert [(log["log_level"], log["advice"]) for log in logs] == [
+        ("info", "a limit is low"),
+        ("warning", "in is compacted"),
+    ]
+
+
 async def test_lasting_refused_login_ends_the_worker() -> None:
     """A short one does not: a changed secret takes a while to get to its file."""
     stop = asyncio.Event()

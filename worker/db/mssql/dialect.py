@@ -77,6 +77,7 @@ class MssqlDialect:
     advises = True
     fragments = FRAGMENTS
     pointers = POINTERS
+    utc_now: str | None = "SYSUTCDATETIME()"
     to_statement = staticmethod(positional)
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ class PostgresqlDialect:
     advises = False
     fragments = FRAGMENTS
     pointers = POINTERS
+    utc_now: str | None = "clock_timestamp() AT TIME ZONE 'UTC'"
     to_statement = staticmethod(numbered)
 
     def __init__(self) -> None:

@@ -29,6 +29,7 @@ class SqliteDialect:
     advises = False
     fragments = FRAGMENTS
     pointers = POINTERS
+    utc_now: str | None = None
     to_statement = staticmethod(positional)
 
     def __init__(self) -> None:
