@@ -4,17 +4,24 @@ import asyncio
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from confluent_kafka import Consumer
 
 from tests.fault_injection.fixture import Fixture, WorkerSupervisor
 from tests.fault_injection.plans import Fault, FaultKind
 from tests.testkit.faulty_proxy import FaultyProxy
+from tests.unit.pipeline.test_breaker import an_opening
+from worker.db.store import SqlStore
+from worker.rules.errors import Unavailable
 
 _SLOW_SECONDS = 0.2
 _BETWEEN_SECONDS = 0.05
 _GUEST_POLLS = 3
 _PARTITIONS_MORE_MAX = 2
+_OPENING_READ_SECONDS = 3.0
+"""By then each worker has read the row."""
 
 
 async def inject(fault: Fault, fixture: Fixture) -> None:
@@ -94,6 +101,29 @@ async def _topic_grown(fault: Fault, fixture: Fixture) -> None:
         await fixture.grow(min(fault.times, _PARTITIONS_MORE_MAX))
 
 
+async def _breaker_opened(fault: Fault, fixture: Fixture) -> None:
+    """Another process of the group has written an open row; an operator closes it. Both repeat it in an outage."""
+    opening = replace(an_opening(), group_id=fixture.system.group_id)
+    store = SqlStore.open(fixture.system.database_url, connections_max=1, timeout_seconds=2.0)
+    try:
+        await _repeated(lambda: store.openings().record(opening))
+        await asyncio.sleep(fault.seconds + _OPENING_READ_SECONDS)
+        now = datetime.now(UTC)
+        await _repeated(lambda: store.openings().close(opening.id, closed_at=now, closed_by="test", note="fault over"))
+    finally:
+        await store.close()
+
+
+async def _repeated(call: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await call()
+        except Unavailable:
+            await asyncio.sleep(_BETWEEN_SECONDS)
+        else:
+            return
+
+
 async def _link_cut(fault: Fault, fixture: Fixture) -> None:
     for _ in range(fault.times):
         _link(fault, fixture).cut()
@@ -141,6 +171,7 @@ _INJECTORS: Mapping[FaultKind, Callable[[Fault, Fixture], Awaitable[None]]] = {
     FaultKind.DATABASE_KILLED: _database_killed,
     FaultKind.DISK_FULL: _disk_full,
     FaultKind.TOPIC_GROWN: _topic_grown,
+    FaultKind.BREAKER_OPENED: _breaker_opened,
     FaultKind.LINK_CUT: _link_cut,
     FaultKind.LINK_REFUSING: _link_refusing,
     FaultKind.LINK_SLOW: _link_slow,

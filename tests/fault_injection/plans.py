@@ -26,6 +26,7 @@ class FaultKind(StrEnum):
     DATABASE_KILLED = "database killed"
     DISK_FULL = "disk full"
     TOPIC_GROWN = "topic grown"
+    BREAKER_OPENED = "breaker opened"
     LINK_CUT = "link cut"
     LINK_REFUSING = "link refusing"
     LINK_SLOW = "link slow"
