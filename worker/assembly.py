@@ -2,7 +2,7 @@
 
 import platform
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -44,6 +44,7 @@ from worker.replay.execution import CountingPublisher, Handling, NoRecords
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
 from worker.rules.message import Message
+from worker.service.behind_monitor import BehindMonitor
 from worker.service.breaker_monitor import BreakerMonitor
 from worker.service.broker_monitor import BrokerMonitor
 from worker.service.clock import SystemClock
@@ -74,6 +75,9 @@ _BROKER_PATIENCE_SECONDS = 5.0
 
 _BROKER_PROBE_SECONDS = 1.0
 """An idle worker has no request to the broker that could fail: polling brings nothing in an outage either."""
+
+_SILENCE_SECONDS = 10.0
+"""How long no record may come while the last committed ones are read."""
 
 _COMMIT_TIMEOUT_SECONDS = 10.0
 _MARGIN_SECONDS = 15.0
@@ -189,7 +193,7 @@ def replay_handling(
         outgoing = NoRecords(
             topics=outgoing.topics, content_mode=outgoing.content_mode, source=outgoing.source, worker=outgoing.worker
         )
-    monitors = _monitors(settings, database, counted, clock=clock, metrics=metrics)
+    monitors = _monitors(settings, database.ping, counted, clock=clock, metrics=metrics)
     return Handling(
         read=reader(settings),
         delivery=Delivery(
@@ -233,7 +237,12 @@ def services(settings: Settings) -> Mapping[str, Service]:
     connection = kafka_connection(settings)
     warn_of_expiry(connection, now=datetime.now(UTC))
     database, producer = store(settings), publisher(settings, connection)
-    monitors = _monitors(settings, database, producer, clock=clock, metrics=metrics)
+
+    async def probe_database() -> None:
+        await database.ping()
+        await behind_monitor.compare()
+
+    monitors = _monitors(settings, probe_database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
     delivery = Delivery(
         store=database,
@@ -254,6 +263,24 @@ def services(settings: Settings) -> Mapping[str, Service]:
         monitors=monitors,
         breaker=breaker,
         bounds=_bounds(settings),
+        clock=clock,
+        metrics=metrics,
+        holds_assigned=True,
+    )
+    behind_monitor = BehindMonitor(
+        consumer,
+        partial(
+            KafkaTopicReader,
+            connection,
+            group_id=settings.group_id,
+            silence_seconds=_SILENCE_SECONDS,
+            batch_bytes_max=_batch_bytes_max(settings),
+        ),
+        database.known_events(),
+        reader(settings),
+        rewinds=settings.database_behind == "rewind",
+        known_records_min=settings.in_flight_records_max + settings.commit_lag_records_max,
+        monitors=monitors,
         clock=clock,
         metrics=metrics,
     )
@@ -282,6 +309,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         membership=client,
         clock=clock,
         broker_monitor=broker_monitor,
+        behind_monitor=behind_monitor,
     )
     worker = Worker(
         dependencies=(
@@ -296,7 +324,14 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     server = Server(application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
     lag = LagMonitor(client, consumer=consumer, monitors=monitors, breaker=breaker, clock=clock, metrics=metrics)
-    return {"worker": worker, "http": server, "broker": broker_monitor, "lag": lag, "breaker": breaker_monitor}
+    return {
+        "worker": worker,
+        "http": server,
+        "broker": broker_monitor,
+        "lag": lag,
+        "breaker": breaker_monitor,
+        "behind": behind_monitor,
+    }
 
 
 def _consumer_client(settings: Settings, connection: Connection, metrics: Metrics) -> KafkaConsumerClient:
@@ -347,7 +382,12 @@ def _facts(settings: Settings) -> Mapping[str, object]:
 
 
 def _monitors(
-    settings: Settings, database: Store, producer: Publisher, *, clock: Clock, metrics: Metrics
+    settings: Settings,
+    probe_database: Callable[[], Awaitable[None]],
+    producer: Publisher,
+    *,
+    clock: Clock,
+    metrics: Metrics,
 ) -> DependencyMonitors:
     backoff = Backoff(
         initial_seconds=min(_PROBE_INITIAL_SECONDS, settings.retry_max_seconds),
@@ -355,7 +395,7 @@ def _monitors(
     )
     monitor = partial(DependencyMonitor, backoff=backoff, clock=clock, metrics=metrics)
     return DependencyMonitors(
-        database=monitor("database", database.ping, patience_seconds=settings.database_timeout_seconds),
+        database=monitor("database", probe_database, patience_seconds=settings.database_timeout_seconds),
         broker=monitor(
             "broker",
             producer.ping,

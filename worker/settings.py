@@ -196,6 +196,11 @@ class Settings(BaseSettings):
     breaker_rejected_share_max: float = Field(
         0.5, ge=0, lt=1, description="share of rejected events in the window above which the breaker opens"
     )
+    database_behind: Literal["stop", "rewind"] = Field(
+        "stop",
+        description="if the database lacks the last event that the group committed in a partition: `stop`: do not "
+        "begin the partition; `rewind`: read it again from the oldest unknown event",
+    )
     commit_interval_seconds: Seconds = Field(1.0, description="interval of offset commits")
     drain_timeout_seconds: Seconds = Field(
         25.0, description="how long a rebalance or a stop waits for messages in flight"

@@ -95,6 +95,9 @@ DEPENDENCY_UP = Metric(
 BREAKER_OPEN = Metric(
     "rudder_breaker_open", Gauge, "1 while the group's breaker is open, else 0; `rudder-worker breaker close` closes it"
 )
+PARTITIONS_BEHIND = Metric(
+    "rudder_partitions_behind", Gauge, "assigned partitions not begun: the database lacks their last committed event"
+)
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
 BUILD_INFO = Metric("rudder_build_info", Gauge, "1; the labels name the running version", ("version", "python"))
 
@@ -120,6 +123,7 @@ METRICS = (
     RECORDS_EXPIRED,
     DEPENDENCY_UP,
     BREAKER_OPEN,
+    PARTITIONS_BEHIND,
     COMMITS,
     BUILD_INFO,
 )
@@ -219,6 +223,23 @@ class LogEvent(Described):
     BREAKER_CLOSED = (
         "breaker.closed",
         "the group's breaker is closed, and the worker continues: who closed it, the note, how long it was open",
+    )
+    DATABASE_BEHIND = (
+        "database.behind",
+        "the database lacks the last event that the group committed in a partition: position, event, what to do",
+    )
+    DATABASE_CURRENT = "database.current", "the database has that event now, and the partition continues"
+    DATABASE_REWOUND = (
+        "database.rewound",
+        "a partition is read again from the oldest event that the database lacks: committed offset, new offset",
+    )
+    DATABASE_UNCHECKED = (
+        "database.unchecked",
+        "the last committed record of a partition was deleted by retention, so the database cannot be checked with it",
+    )
+    DATABASE_CHECK_FAILED = (
+        "database.check_failed",
+        "the last committed records cannot be read or compared, so assigned partitions are not begun: cause",
     )
     ENVIRONMENT_POINTERS_DISABLED = (
         "environment_pointers.disabled",

@@ -14,6 +14,7 @@ from tests.deterministic.wire import Wire
 from tests.properties.stepped import SteppedLoop
 from tests.unit.environment import Environment
 from worker import assembly
+from worker.pipeline.consumer import Consumer
 from worker.service.clock import SystemClock
 from worker.service.supervisor import Service
 from worker.settings import Settings
@@ -51,6 +52,8 @@ class Process:
             patch.setattr(assembly, "KafkaConsumerClient", lambda *_, **__: source)
             patch.setattr(assembly, "KafkaPublisher", lambda *_, **__: ScriptedPublisher(self._broker, self._wire))
             patch.setattr(assembly, "SystemClock", lambda: _Clock(self))
+            # The service that checks assigned partitions reads from a real broker, and is not run here.
+            patch.setattr(assembly, "Consumer", lambda **given: Consumer(**given | {"holds_assigned": False}))
             try:
                 self._serve(assembly.services(_settings(self._path))["worker"])
             finally:

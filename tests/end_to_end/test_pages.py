@@ -37,6 +37,10 @@ NOT_RUN = {
     "docs/how-to/redrive.md": ["tests/end_to_end/test_redrive.py runs these commands with a worker and dead letters"],
     "docs/how-to/doctor.md": ["a fault, since the page has no worker; tests/end_to_end/test_doctor.py runs it"],
     "docs/how-to/status.md": ["needs a release; tests/end_to_end/test_status.py runs it"],
+    "docs/how-to/restored-database.md": [
+        "needs a restored database; test_restored_database.py does the same",
+        "needs a restored database; test_restored_database.py does the same",
+    ],
     "docs/how-to/verify.md": ["the output of a damaged system; the findings are tested one by one"],
     "docs/promises.md": ["takes minutes; `make test` runs some plans"],
     "docs/tutorials/first-event.md": [

@@ -4,6 +4,7 @@ from worker.db.action_log import SqlActionLog
 from worker.db.breakers import SqlOpenings
 from worker.db.dead_letters import SqlDeadLetters
 from worker.db.engine import open_engine
+from worker.db.known_events import SqlKnownEvents
 from worker.db.redrive_journal import SqlRedriveJournal
 from worker.db.table_reader import SqlTableReader
 
@@ -18,12 +19,14 @@ class OperatorsDatabase:
         actions: SqlActionLog,
         openings: SqlOpenings,
         redrives: SqlRedriveJournal,
+        known_events: SqlKnownEvents,
     ) -> None:
         self.tables = tables
         self.openings = openings
         self.dead_letters = dead_letters
         self.actions = actions
         self.redrives = redrives
+        self.known_events = known_events
 
     @classmethod
     def open(cls, url: str, *, timeout_seconds: float) -> "OperatorsDatabase":
@@ -36,6 +39,7 @@ class OperatorsDatabase:
             SqlActionLog(engine, dialect),
             SqlOpenings(connections, dialect),
             SqlRedriveJournal(engine, dialect),
+            SqlKnownEvents(connections, dialect),
         )
 
     async def check(self) -> None:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.db.breakers import SqlOpenings
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import open_engine
+from worker.db.known_events import SqlKnownEvents
 from worker.db.pointers import Pointers
 from worker.db.revisions import require_current
 from worker.db.unit_of_work import Connections, Queries, SqlUnitOfWork
@@ -78,6 +79,10 @@ class SqlStore:
     def openings(self) -> SqlOpenings:
         """The openings of breakers, by the connections of messages."""
         return SqlOpenings(self._connections, self._dialect)
+
+    def known_events(self) -> SqlKnownEvents:
+        """Which events are stored, by the connections of messages."""
+        return SqlKnownEvents(self._connections, self._dialect)
 
     async def connect(self) -> None:
         """Take a connection as a message does, and give it back.

@@ -10,8 +10,9 @@ each partition.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
 
@@ -76,7 +77,9 @@ class Consumer:
         bounds: Bounds,
         clock: Clock,
         metrics: Metrics,
+        holds_assigned: bool = False,
     ) -> None:
+        """`holds_assigned`: no record of an assigned partition is begun before `admit`."""
         self._client = client
         self._monitors = monitors
         self._breaker = breaker
@@ -92,6 +95,12 @@ class Consumer:
         self._standby_offsets: dict[Partition, int] = {}  # on standby: the first incomplete offset
         self._openings_handled = 0  # of the breaker: the consumer was on standby and has resumed
         self._assigned_partitions: set[Partition] = set()
+        self._holds_assigned = holds_assigned
+        self._unchecked: dict[Partition, object] = {}
+        self._checks_again = False
+        self._last_completed: dict[Partition, UUID] = {}
+        self.unchecked_added = asyncio.Event()
+        """Set when partitions are held that were not before."""
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
         self._commit_failure: tuple[type, type] | None = None
@@ -136,7 +145,7 @@ class Consumer:
         """Poll once, dispatch the records, and commit if the interval is over."""
         self.beat_seconds = self._clock.monotonic_seconds()
         # Also if it has closed since: messages that were dropped meanwhile must be fetched again.
-        if self._breaker.openings > self._openings_handled:
+        if self._standing_by:
             await self._stand_by(stop)
             return
         for record in await self._poll(stop):
@@ -146,6 +155,10 @@ class Consumer:
             self._committed_at_seconds = now_seconds
             await self._commit_all()
             self._check_blocked_commits()
+
+    @property
+    def _standing_by(self) -> bool:
+        return self._breaker.openings > self._openings_handled or self._checks_again
 
     async def _stand_by(self, stop: asyncio.Event) -> None:
         """Start nothing, commit and drop completed partitions, and poll without fetching.
@@ -174,10 +187,61 @@ class Consumer:
     def _resume(self) -> None:
         """Continue at the first incomplete offsets; no message of before the standby is left."""
         self._openings_handled = self._breaker.openings
-        offsets, self._standby_offsets = self._standby_offsets, {}
-        self._client.seek(offsets)
         for partition in self._assigned_partitions:
             self._partition_states[partition] = PartitionState(partition)
+        if self._checks_again:
+            self._checks_again = False
+            self._hold(self._assigned_partitions)
+        self._seek([partition for partition in self._standby_offsets if partition not in self._unchecked])
+
+    def _seek(self, partitions: Iterable[Partition]) -> None:
+        """Continue these partitions at their standby offsets, if there are any."""
+        sought = {one: self._standby_offsets.pop(one) for one in partitions if one in self._standby_offsets}
+        if sought:
+            self._client.seek(sought)
+
+    def _hold(self, partitions: Iterable[Partition]) -> None:
+        for partition in partitions:
+            self._unchecked[partition] = object()
+        self.unchecked_added.set()
+
+    @property
+    def unchecked(self) -> Mapping[Partition, object]:
+        """The partitions that are held, each with the token of its assignment."""
+        return dict(self._unchecked)
+
+    @property
+    def last_completed(self) -> Mapping[Partition, UUID]:
+        """The id of the message that was completed last, of each assigned partition."""
+        return self._last_completed
+
+    def admit(self, partition: Partition, token: object) -> None:
+        """Begin the records of a held partition, unless it was revoked since."""
+        if self._unchecked.get(partition) is token:
+            del self._unchecked[partition]
+            if not self._standing_by:
+                self._seek([partition])
+
+    async def rewind(self, partition: Partition, token: object, offset: int) -> bool:
+        """Commit an earlier offset of a held partition, and begin there; False: it was revoked since.
+
+        Raises:
+            Unavailable, PartitionsLost: as `ConsumerClient.commit`; the partition stays held.
+        """
+        async with self._committing:  # a revocation waits for this commit
+            if self._unchecked.get(partition) is not token:
+                return False
+            await self._client.commit({partition: offset})
+        self._keep_offset(partition, offset)
+        self.admit(partition, token)
+        return True
+
+    def check_again(self) -> None:
+        """Hold all partitions until they are checked: drop what is not begun, and wait for what is."""
+        for partition_state in self._partition_states.values():
+            partition_state.ended.set()
+        self._last_completed.clear()
+        self._checks_again = self._holds_assigned
 
     def _keep_offset(self, partition: Partition, offset: int) -> None:
         self._standby_offsets[partition] = min(offset, self._standby_offsets.get(partition, offset))
@@ -192,10 +256,10 @@ class Consumer:
     async def _poll(self, stop: asyncio.Event) -> Sequence[Record]:
         timeout_seconds = self._bounds.poll_timeout_seconds
         self._budget.freed.clear()
-        self._paused = frozenset(filter(self._over_quota, self._partition_states))
+        self._paused = self._not_fetched()
         if not self._budget.below_low_watermark or self._all_paused():
             await self._clock.wait(self._budget.freed, timeout_seconds=timeout_seconds)
-            self._paused = frozenset(filter(self._over_quota, self._partition_states))
+            self._paused = self._not_fetched()
         records_max = 0 if self._all_paused() else self._budget.records(partitions=len(self._partition_states))
         now_seconds = self._clock.monotonic_seconds()
         if not records_max and now_seconds - self._polled_at_seconds < self._bounds.keep_alive_seconds:
@@ -210,6 +274,9 @@ class Consumer:
             await self._clock.wait(stop, timeout_seconds=timeout_seconds)
             return ()
         return records
+
+    def _not_fetched(self) -> frozenset[Partition]:
+        return frozenset(filter(self._over_quota, self._partition_states)) | self._unchecked.keys()
 
     def _over_quota(self, partition: Partition) -> bool:
         """Whether the partition's share of the in-flight budget or its commit lag is at the limit."""
@@ -247,6 +314,9 @@ class Consumer:
 
     def _dispatch(self, record: Record, executor: Executor) -> None:
         partition = Partition(record.topic, record.partition)
+        if self._holds_assigned and (partition in self._unchecked or partition not in self._assigned_partitions):
+            self._keep_offset(partition, record.offset)  # fetched before it was held, or before the group's callback
+            return
         # The first records may arrive before the group's callback; dropping them would lose them.
         partition_state = self._partition_states.get(partition)
         if partition_state is None:
@@ -294,13 +364,18 @@ class Consumer:
             )
         else:
             partition_state.complete(message.record.offset)
+            if not partition_state.ended.is_set():
+                self._last_completed[partition_state.partition] = message.id
         finally:
             self._budget.release(message.record, partition_state.usage)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:
+        partitions = tuple(partitions)
         for partition in partitions:
             self._assigned_partitions.add(partition)
             self._partition_states.setdefault(partition, PartitionState(partition))
+        if self._holds_assigned:
+            self._hold(partitions)
         self.joined = True
         self._metrics.set(PARTITIONS_ASSIGNED, len(self._assigned_partitions))
         _log.info(LogEvent.PARTITIONS_ASSIGNED, partitions=_names(self._assigned_partitions))
@@ -309,9 +384,12 @@ class Consumer:
         gone = tuple(partitions)
         revoked = [partition for partition in gone if partition in self._partition_states]
         self._assigned_partitions.difference_update(gone)
+        for partition in gone:
+            self._unchecked.pop(partition, None)
         await self._release(revoked)
         for partition in gone:
             self._standby_offsets.pop(partition, None)
+            self._last_completed.pop(partition, None)
         self._metrics.set(PARTITIONS_ASSIGNED, len(self._assigned_partitions))
         _log.info(LogEvent.PARTITIONS_REVOKED, partitions=_names(revoked))
 

@@ -6,6 +6,7 @@ from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Consumer
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.ports import Clock, Membership
+from worker.service.behind_monitor import BehindMonitor
 from worker.service.broker_monitor import BrokerMonitor
 
 _STUCK_AFTER_SECONDS = 60.0
@@ -36,6 +37,7 @@ class WorkerHealth:
         membership: Membership,
         clock: Clock,
         broker_monitor: BrokerMonitor | None = None,
+        behind_monitor: BehindMonitor | None = None,
     ) -> None:
         self._membership = membership
         self._monitors = monitors
@@ -43,6 +45,7 @@ class WorkerHealth:
         self._consumer = consumer
         self._clock = clock
         self._broker_monitor = broker_monitor
+        self._behind_monitor = behind_monitor
 
     def alive(self) -> bool:
         beat_seconds = self._consumer.beat_seconds
@@ -63,6 +66,7 @@ class WorkerHealth:
             "topics": topics,
             "partitions": partitions,
             "breaker": self._breaker.cause,
+            "database_behind": None if self._behind_monitor is None else self._behind_monitor.problem,
         }
         return {name: problem for name, problem in problems.items() if problem is not None}
 

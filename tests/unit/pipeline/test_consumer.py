@@ -45,6 +45,7 @@ class Harness:
         bytes_max: int = 1_000_000,
         commit_lag_records_max: int = 100_000,
         breaker_events: int = 0,
+        holds_assigned: bool = False,
     ) -> None:
         self.source = ScriptedSource(records)
         self.store = ScriptedStore()
@@ -80,6 +81,7 @@ class Harness:
             ),
             clock=self.clock,
             metrics=self.metrics,
+            holds_assigned=holds_assigned,
         )
 
     @asynccontextmanager
@@ -697,3 +699,92 @@ async def test_partition_assigned_during_standby_is_resumed() -> None:
         harness.breaker.follow(None)
         await until(lambda: harness.source.committed == {P1: 4})
     assert set(harness.consumer._partition_states) == set()
+
+
+def admit_all(harness: Harness) -> None:
+    for partition, token in harness.consumer.unchecked.items():
+        harness.consumer.admit(partition, token)
+
+
+async def test_held_partition_begins_nothing_until_admitted() -> None:
+    """Other partitions continue; records that were fetched before the callback are fetched again."""
+    harness = Harness(holds_assigned=True)
+    await harness.consumer.join()
+    harness.source.records.append(created("early", offset=3))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(harness.consumer.run(harness.stop))
+        await until(lambda: not harness.source.records)
+        assert harness.source.on_assigned is not None
+        await harness.source.on_assigned([P0, P1])
+        assert harness.consumer.unchecked_added.is_set()
+        harness.source.records += [created("next", offset=4), created("other", offset=0, partition=1)]
+        harness.consumer.admit(P1, harness.consumer.unchecked[P1])
+        await until(lambda: harness.source.committed == {P1: 1})
+        assert harness.store.offsets == [0]
+        assert harness.consumer.first_incomplete(P0) == 3
+        admit_all(harness)
+        await until(lambda: harness.source.committed == {P0: 5, P1: 1})
+        harness.stop.set()
+    assert harness.store.offsets == [0, 3, 4]
+
+
+async def test_admission_of_an_earlier_assignment_is_ignored() -> None:
+    harness = Harness(created("a", offset=0), holds_assigned=True)
+    async with harness.running():
+        earlier = harness.consumer.unchecked[P0]
+        await harness.revoke(P0)
+        assert P0 not in harness.consumer.unchecked
+        assert not await harness.consumer.rewind(P0, earlier, 0)
+        assert harness.source.on_assigned is not None
+        await harness.source.on_assigned([P0])
+        harness.consumer.admit(P0, earlier)
+        assert P0 in harness.consumer.unchecked
+    assert (harness.source.commits, harness.store.begun) == ([], 0)
+
+
+async def test_rewind_commits_the_earlier_offset_first() -> None:
+    """A crash after it reads from there, too; with a failed commit the partition stays held."""
+    harness = Harness(holds_assigned=True)
+    harness.source.commit_faults.append(Unavailable("no coordinator"))
+    async with harness.running():
+        token = harness.consumer.unchecked[P0]
+        with pytest.raises(Unavailable):
+            await harness.consumer.rewind(P0, token, 5)
+        assert (harness.source.sought, P0 in harness.consumer.unchecked) == ([], True)
+        assert await harness.consumer.rewind(P0, token, 5)
+        assert (harness.source.commits, harness.source.sought) == ([{P0: 5}], [{P0: 5}])
+        harness.source.records.append(created("a", offset=5))
+        await until(lambda: harness.source.committed == {P0: 6})
+
+
+async def test_open_breaker_delays_an_admitted_rewind() -> None:
+    harness = Harness(created("a", offset=7), holds_assigned=True)
+    harness.breaker.follow(an_opening())
+    async with harness.running():
+        await until(lambda: len(harness.source.polls) > 3)
+        assert await harness.consumer.rewind(P0, harness.consumer.unchecked[P0], 5)
+        assert harness.source.sought == []
+        harness.breaker.follow(None)
+        await until(lambda: harness.source.sought == [{P0: 5}])
+
+
+async def test_new_check_drops_and_holds_all_partitions() -> None:
+    """The database was replaced: what waits for it is not begun, and is fetched again after the check."""
+    harness = Harness(created("a", offset=0), created("b", offset=0, partition=1), holds_assigned=True)
+    async with harness.running():
+        admit_all(harness)
+        await until(lambda: harness.source.committed == {P0: 1, P1: 1})
+        assert set(harness.consumer.last_completed) == {P0, P1}
+        harness.store.down = Unavailable("restarting")
+        harness.source.records.append(created("c", offset=1))
+        await until(lambda: harness.monitors.database.in_outage)
+        begun = harness.store.begun
+        harness.consumer.unchecked_added.clear()
+        harness.consumer.check_again()
+        harness.store.down = None
+        await until(harness.consumer.unchecked_added.is_set)
+        assert set(harness.consumer.unchecked) == {P0, P1}
+        assert (harness.store.begun, dict(harness.consumer.last_completed)) == (begun, {})
+        admit_all(harness)
+        await until(lambda: harness.source.committed == {P0: 2, P1: 1})
+    assert harness.store.offsets == [0, 0, 1]
