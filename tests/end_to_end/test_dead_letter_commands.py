@@ -11,6 +11,7 @@ import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
+from tests.conformance.catalog import run
 from tests.conformance.producers import ToSend
 from tests.conformance.table_contents import row
 from tests.conformance.table_contents import rows as rows_of
@@ -124,6 +125,11 @@ async def test_correction_of_an_unidentified_event_is_verified(system: System) -
     assert await operator.ids() == []
     report = await verify_report(system)
     assert report["findings"] == [], report
+    for resolved_at in ("NULL", "'2026-03-17 09:30:00'"):
+        statement = f"UPDATE release_event_rejections SET resolved_at = {resolved_at}"
+        await asyncio.to_thread(run, system.database_url, statement)
+        [finding] = (await verify_report(system))["findings"]
+        assert (finding["kind"], finding["row"]) == ("contradictory", letter)
 
 
 @ON_APACHE
