@@ -3,54 +3,74 @@
 import errno
 import os
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 from itertools import pairwise
-from typing import Annotated
+from types import MappingProxyType
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from worker.cli import (
-    breaker,
-    check_config,
-    dead_letters,
-    demo,
-    doctor,
-    migrate,
-    publish,
-    redrive,
-    replay,
-    run,
-    status,
-    validate,
-    verify,
-)
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, EXIT_USAGE, complain
 from worker.cli.log_format import LogFormatOption, with_log_format
 from worker.service import log_setup
 from worker.version import __version__
 
+COMMANDS: Mapping[str, str] = MappingProxyType(
+    {
+        "run": "run:run",
+        "demo": "demo:demo",
+        "migrate": "migrate:migrate",
+        "check-config": "check_config:check_config",
+        "publish": "publish:publish",
+        "validate": "validate:validate",
+        "status": "status:commands",
+        "doctor": "doctor:doctor",
+        "dead-letters": "dead_letters:commands",
+        "replay": "replay:replay",
+        "breaker": "breaker:commands",
+        "verify": "verify:verify",
+    }
+)
+"""By name, in the order of `--help`: the module in `worker.cli`, and its function or its group of commands."""
+
+
+class Commands(TyperGroup):
+    """Loads the module of a command when it is used, since all of them together take a second to load."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        found = getattr(import_module(f"worker.cli.{module}"), attribute)
+        if isinstance(found, typer.Typer):
+            group = typer.main.get_group(found)
+            group.name = cmd_name
+            return group
+        alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+        alone.command(cmd_name, context_settings=_CONTEXT_SETTINGS)(with_log_format(found))
+        return typer.main.get_command(alone)
+
+
+_CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     name="rudder-worker",
+    cls=Commands,
     help="Consume release and deployment events from Kafka, and record them in a database.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # plain text on terminals too
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_CONTEXT_SETTINGS,
 )
-app.command("run")(with_log_format(run.run))
-app.command("demo")(with_log_format(demo.demo))
-app.command("migrate")(with_log_format(migrate.migrate))
-app.command("check-config")(with_log_format(check_config.check_config))
-app.command("publish")(with_log_format(publish.publish))
-app.command("validate")(with_log_format(validate.validate))
-app.command("replay")(with_log_format(replay.replay))
-app.add_typer(breaker.commands, name="breaker")
-app.command("doctor")(with_log_format(doctor.doctor))
-app.command("verify")(with_log_format(verify.verify))
-dead_letters.commands.command("redrive")(with_log_format(redrive.redrive))
-app.add_typer(dead_letters.commands)
-app.add_typer(status.commands)
 
 
 def _version(wanted: bool) -> None:

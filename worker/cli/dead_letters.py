@@ -18,6 +18,7 @@ from worker.cli.dead_letter_json import as_json_object
 from worker.cli.dead_letter_show import show
 from worker.cli.exits import clear_errors, note, warn_of_unknown_names
 from worker.cli.log_format import with_log_format
+from worker.cli.redrive import redrive
 from worker.cli.tables import print_table
 from worker.rules.errors import ConfigurationError
 from worker.service import log_setup
@@ -170,3 +171,4 @@ commands.command("list")(with_log_format(list_))
 commands.command("show")(with_log_format(show))
 commands.command("dismiss")(with_log_format(dismiss))
 commands.command("export")(with_log_format(export))
+commands.command("redrive")(with_log_format(redrive))

@@ -17,9 +17,8 @@ from tests.unit.cli.command_line import (
     rudder_worker,
     running_command,
 )
+from worker.cli.app import COMMANDS
 from worker.version import __version__
-
-COMMANDS = ("run", "demo", "migrate", "check-config", "publish", "validate")
 
 
 def test_help_names_every_command_on_stdout(command_line: CommandLine) -> None:
