@@ -281,6 +281,11 @@ async def test_plan_is_executed_where_it_was_made_or_not(system: System, tmp_pat
     assert "exists; name another file" in await refusal(system, "--all", "--output", "plan.json")
     assert "is not in the plan" in await refusal(system, "--plan", "plan.json", "--continue-at", "other/0@1")
     assert "does not exist" in await refusal(system, "--all", "--publish-to", "no-such-topic", "--execute")
+    letters, events = system.topics.dead_letters, system.topics.events
+    assert "is an output topic of the worker" in await refusal(system, "--topic", letters)
+    assert "is an output topic of the worker" in await refusal(system, "--offsets", f"{letters}/0@0")
+    assert "is an output topic; use --publish" in await refusal(system, "--all", "--publish-to", letters)
+    assert "is an input topic" in await refusal(system, "--all", "--publish-to", events)
     for arguments, problem in BAD_SCOPES:
         assert problem in await refusal(system, *arguments)
     topics = [system.topics.events]
