@@ -44,11 +44,13 @@ class Settled(StrEnum):
     REJECTED = "rejected"
     NOT_SENT = "not sent"
     """The record cannot be read any more, or the broker refuses it."""
+    SKIPPED = "skipped"
+    """The group has committed an offset behind the record without a decision on it, as after a reset of its offsets."""
 
     @property
     def resolves(self) -> bool:
         """Whether the rejection is resolved."""
-        return self not in {Settled.REJECTED, Settled.NOT_SENT}
+        return self in {Settled.APPLIED, Settled.STALE, Settled.DUPLICATE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

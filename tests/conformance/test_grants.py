@@ -4,6 +4,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import URL, make_url
@@ -25,8 +26,10 @@ from worker.db.revisions import head_revision
 from worker.dead_letters.inspection import surroundings
 from worker.operator_actions import Operator, recorded
 from worker.rules.errors import ConfigurationError
+from worker.rules.message import RecordPosition
 from worker.rules.state import Applied, Duplicate, Rejected, Stale
 from worker.stored_dead_letters import Dismissal, Filters
+from worker.stored_redrives import JournalRow, Pinned, Settled
 
 SEED = 7
 REFUSALS = re.compile(r"permission denied|must be owner|permission was denied|do not have permission")
@@ -146,6 +149,37 @@ async def test_operator_dismisses_and_reader_only_reads(database_url: str, login
         await database.close()
     rows = await contents(database_url, "release_event_dismissals", "operator_actions")
     assert [len(some) for some in rows.values()] == ([1, 1] if role is Role.OPERATOR else [0, 0])
+
+
+def test_granted_operator_journals_a_redrive(database_url: str, login: URL) -> None:
+    """All steps of a record, and what a plan reads."""
+    migration.upgrade(database_url)
+    grant(database_url, login, Role.OPERATOR)
+    url = login.render_as_string(hide_password=False)
+    row = JournalRow(
+        number=0, pinned=Pinned(uuid4(), RecordPosition("events", 0, 7)), release_id=None, predicted="applied"
+    )
+
+    async def play() -> list[JournalRow]:
+        database = OperatorsDatabase.open(url, timeout_seconds=20)
+        try:
+            await database.check()
+            await database.tables.identity()
+            await database.tables.rows_of([uuid4()])
+            await database.openings.current("group")
+            operator = Operator(name="maria", host="bastion")
+            async with recorded(database.actions, operator=operator, command="redrive", arguments={}) as progress:
+                action_id, journal = progress.action.id, database.redrives
+                await journal.plan(action_id, [row])
+                await journal.sending(action_id, row, end_offset=8, claim="mine")
+                await journal.sent(action_id, 0, offset=8)
+                await journal.settled(action_id, 0, Settled.APPLIED, None)
+                return await journal.rows(action_id)
+        finally:
+            await database.close()
+
+    [settled] = asyncio.run(play())
+    assert (settled.sent_offset, settled.outcome) == (8, Settled.APPLIED)
 
 
 def test_tables_in_another_schema_are_granted(database_url: str, login: URL) -> None:

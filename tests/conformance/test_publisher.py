@@ -19,7 +19,7 @@ from worker.kafka.connection import Connection
 from worker.kafka.publisher import KafkaPublisher
 from worker.kafka.topic_check import KafkaTopicCheck
 from worker.ports import OutgoingRecord
-from worker.rules.errors import Unavailable
+from worker.rules.errors import RecordRefused, Unavailable
 from worker.telemetry import LogEvent
 
 SHORT_SECONDS = 2.0
@@ -75,6 +75,23 @@ async def test_acknowledged_record_has_its_offset(publisher: KafkaPublisher, top
     topic = await topics()
     [outgoing_record] = numbered(topic, range(1))
     assert [await publisher.produce(outgoing_record) for _ in range(3)] == [(0, 0), (0, 1), (0, 2)]
+
+
+async def test_record_goes_to_its_partition_unchanged(
+    bootstrap_servers: str, publisher: KafkaPublisher, topics: MakeTopic
+) -> None:
+    """Whatever the key says; null is not empty, and headers keep their order and repetitions."""
+    topic = await topics(partitions=3)
+    headers = (("x", None), ("y", b""), ("x", b"2"), ("x", None))
+    contents = [(key, value) for key in (None, b"", b"key") for value in (b"", b"value", None)]
+    positions = [
+        await publisher.produce(OutgoingRecord(topic=topic, key=key, value=value, headers=headers, partition=2))
+        for key, value in contents
+    ]
+    assert positions == [(2, number) for number in range(len(contents))]
+    found = await held(bootstrap_servers, topic)
+    assert [(one.partition(), one.key(), one.value()) for one in found] == [(2, *content) for content in contents]
+    assert {headers_of(one) for one in found} == {headers}
 
 
 async def test_running_broker_answers_the_probe(publisher: KafkaPublisher) -> None:
@@ -185,6 +202,14 @@ async def test_record_too_large_for_its_topic_is_sent_shorter(
     assert [log["limit_bytes"] for log in sent] == [1000 if known else None] * 2
     replaced = [log for log in logs if log["event"] == LogEvent.PRODUCER_REPLACED]
     assert not (known and replaced), "the broker was asked although its answer was known"
+
+
+async def test_produced_record_too_large_is_refused(publisher: KafkaPublisher, topics: MakeTopic) -> None:
+    """For good: it is not written, and the next record is."""
+    topic = await topics(configs={"max.message.bytes": "2000"})
+    with pytest.raises(RecordRefused, match="too large"):
+        await publisher.produce(OutgoingRecord(topic=topic, key=b"k", value=os.urandom(9_000), headers=()))
+    assert await publisher.produce(OutgoingRecord(topic=topic, key=b"k", value=b"small", headers=())) == (0, 0)
 
 
 async def test_unshortenable_record_reports_size_and_limit(publisher: KafkaPublisher, topics: MakeTopic) -> None:

@@ -36,12 +36,17 @@ class Killed(BaseException):
     """The process was killed."""
 
 
-def decoded(record: Record) -> Message:
-    return read(record, event_bytes_max=1024 * 1024)
+BYTES_MAX = 1024 * 1024
+
+
+def decoded(record: Record, bytes_max: int = BYTES_MAX) -> Message:
+    return read(record, event_bytes_max=bytes_max)
 
 
 class RedriveWorld:
-    """`now_ms`: the timestamp of what is sent. `kill_at`: the step that kills the process; None: none does."""
+    """`now_ms`: the timestamp of what is sent. `bytes_max`: of an event's value. `kill_at`: the step that kills the
+    process; None: none does. `works`: whether the worker runs.
+    """
 
     def __init__(self, *, now_ms: int) -> None:
         self.now_ms = now_ms
@@ -55,6 +60,7 @@ class RedriveWorld:
         self.steps = 0
         self.kill_at: int | None = None
         self.works = True
+        self.bytes_max = BYTES_MAX
 
     def append(self, record: Record) -> int:
         """To its partition, at the next offset."""
@@ -67,7 +73,7 @@ class RedriveWorld:
         for partition, records in self.partitions.items():
             for record in records[self.consumed[partition] :] if partition.topic != DEAD_LETTERS else ():
                 if not record.is_tombstone:
-                    message = decoded(record)
+                    message = self.decode(record)
                     self.decided.append((message, self.tables.take(message)))
                 self.consumed[partition] += 1
 
@@ -82,16 +88,19 @@ class RedriveWorld:
             producer=_Producer(self),
             decisions=_Rows(self),
             workers=_Workers(self),
-            decode=decoded,
+            decode=self.decode,
             clock=_Clock(self),
         )
 
     def originals(self) -> Originals:
-        return Originals(_Topics(self), decoded, dead_letter_topic=DEAD_LETTERS)
+        return Originals(_Topics(self), self.decode, dead_letter_topic=DEAD_LETTERS)
 
     def planning(self) -> Planning:
         prediction = Prediction(_Rows(self), decide)
-        return Planning(originals=self.originals(), reader=_Topics(self), decode=decoded, prediction=prediction)
+        return Planning(originals=self.originals(), reader=_Topics(self), decode=self.decode, prediction=prediction)
+
+    def decode(self, record: Record) -> Message:
+        return decoded(record, self.bytes_max)
 
     def step(self) -> None:
         self.steps += 1

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import Update, and_, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
@@ -60,16 +60,7 @@ class SqlRedriveJournal:
                 await connection.execute(insert(RedriveRecord), values)
 
     async def sending(self, action_id: UUID, row: JournalRow, *, end_offset: int, claim: str) -> None:
-        claims = [claim] if row.claim is None else [claim, row.claim]
-        claimed = and_(RedriveRecord.state == State.SENDING.value, RedriveRecord.detail.in_(claims))
-        statement = (
-            update(RedriveRecord)
-            .where(_is(action_id, row.number), or_(RedriveRecord.state == State.PLANNED.value, claimed))
-            .values(state=State.SENDING.value, end_offset=end_offset, detail=claim)
-        )
-        if row.state is State.SENDING:
-            # The record may be at the earlier end or behind it: a second search must find what this one would.
-            statement = statement.values(end_offset=RedriveRecord.end_offset)
+        statement = claim_statement(action_id, row, end_offset=end_offset, claim=claim)
         try:
             async with self._begun() as connection:
                 changed = (await connection.execute(statement)).rowcount
@@ -102,6 +93,21 @@ class SqlRedriveJournal:
                 problem = error
         if problem is not None:
             raise problem
+
+
+def claim_statement(action_id: UUID, row: JournalRow, *, end_offset: int, claim: str) -> Update:
+    """To SENDING, if the row is in PLANNED, or in SENDING with this claim or that of `row`."""
+    claims = [claim] if row.claim is None else [claim, row.claim]
+    claimed = and_(RedriveRecord.state == State.SENDING.value, RedriveRecord.detail.in_(claims))
+    statement = (
+        update(RedriveRecord)
+        .where(_is(action_id, row.number), or_(RedriveRecord.state == State.PLANNED.value, claimed))
+        .values(state=State.SENDING.value, end_offset=end_offset, detail=claim)
+    )
+    if row.state is State.SENDING:
+        # The record may be at the earlier end or behind it: a second search must find what this one would.
+        statement = statement.values(end_offset=RedriveRecord.end_offset)
+    return statement
 
 
 def _is(action_id: UUID, number: int) -> Any:

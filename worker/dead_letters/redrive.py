@@ -223,7 +223,7 @@ class Redrive:
             settled = await self._poll(waiting)
             polls = 0 if settled else min(polls + 1, len(_POLL_SECONDS) - 1)
             if not settled:
-                self._require_in_time(waiting)
+                await self._settle_overdue(waiting)
                 await self._check_workers(seldom=True)
                 await self._pause(_POLL_SECONDS[polls], until_next_record=ready is not None)
         if self._unexpected >= self._limits.max_rejected:
@@ -234,11 +234,26 @@ class Redrive:
             seconds = min(seconds, max(0.0, self._send_at_seconds - self._edges.clock.monotonic_seconds()))
         await self._edges.clock.wait(self._stop, timeout_seconds=seconds)
 
-    def _require_in_time(self, waiting: Mapping[int, float]) -> None:
+    async def _settle_overdue(self, waiting: dict[int, float]) -> None:
+        """Records that the group has skipped are settled; others that are overdue stop the redrive."""
+        if self._overdue(waiting):
+            topics = sorted({self._items[number].row.pinned.position.topic for number in waiting})
+            # The commits first: what the group committed was decided before, so its decision is in the rows read next.
+            committed = await self._patiently(lambda: self._edges.topics.committed(topics))
+            await self._poll(waiting)
+            for number in self._overdue(waiting):
+                at = _sent_at(self._items[number].row)
+                if at is not None and at.offset < committed.get(Partition(*at[:2]), 0):
+                    del waiting[number]
+                    await self._settle(self._items[number], Settled.SKIPPED, f"offset {at.offset} was not decided")
+        if overdue := self._overdue(waiting):
+            raise _Stopped(
+                f"{len(overdue)} sent events were not decided within {self._limits.wait_seconds:g} s (--wait)"
+            )
+
+    def _overdue(self, waiting: Mapping[int, float]) -> list[int]:
         now_seconds = self._edges.clock.monotonic_seconds()
-        overdue = sum(deadline_seconds <= now_seconds for deadline_seconds in waiting.values())
-        if overdue:
-            raise _Stopped(f"{overdue} sent events were not decided within {self._limits.wait_seconds:g} s (--wait)")
+        return [number for number, deadline_seconds in waiting.items() if deadline_seconds <= now_seconds]
 
     async def _sent(self, item: _Item, record: Record | Missing, ends: Mapping[Partition, int]) -> bool:
         """Send one record; whether it was sent."""
@@ -255,7 +270,8 @@ class Redrive:
         await self._patiently(
             lambda: self._edges.journal.sending(self._action_id, row, end_offset=end_offset, claim=self._claim)
         )
-        item.row = replace(row, state=State.SENDING, end_offset=end_offset, claim=self._claim)
+        kept = row.end_offset if row.state is State.SENDING else end_offset
+        item.row = replace(row, state=State.SENDING, end_offset=kept, claim=self._claim)
         interval_seconds = 1 / self._limits.per_second
         self._send_at_seconds = max(self._send_at_seconds, self._edges.clock.monotonic_seconds()) + interval_seconds
         try:

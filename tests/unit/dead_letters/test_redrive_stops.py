@@ -8,8 +8,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from tests.properties.redrive_world import RedriveWorld
-from tests.properties.test_redrive import LATE_RELEASE, planned, world_of
+from tests.properties.oracle_scenarios import Step, record_of
+from tests.properties.redrive_world import BYTES_MAX, RedriveWorld
+from tests.properties.test_redrive import LATE_RELEASE, NOW_MS, executed, planned, world_of
 from worker.dead_letters.redrive import Edges, Redrive, RedriveLimits, rows_of
 from worker.dead_letters.workers import GroupWorkers, WorkersState
 from worker.ports import Partition
@@ -69,11 +70,11 @@ async def test_workers_that_cannot_decide_stop_a_redrive(state: WorkersState, wh
         async def state(self) -> WorkersState:
             return state
 
-    executed = await execute(lambda edges, _: replace(edges, workers=Workers()))
-    assert executed.stopped is not None
-    assert why in executed.stopped
-    assert [row.state for row in executed.rows] == [State.PLANNED] * 2
-    assert await resume(executed) == [Settled.APPLIED] * 2
+    ended = await execute(lambda edges, _: replace(edges, workers=Workers()))
+    assert ended.stopped is not None
+    assert why in ended.stopped
+    assert [row.state for row in ended.rows] == [State.PLANNED] * 2
+    assert await resume(ended) == [Settled.APPLIED] * 2
 
 
 async def test_undecided_event_stops_a_redrive() -> None:
@@ -87,10 +88,43 @@ async def test_undecided_event_stops_a_redrive() -> None:
 
         return replace(edges, workers=Workers())
 
-    executed = await execute(idle)
-    assert executed.stopped == "1 sent events were not decided within 5 s (--wait)"
-    assert [row.state for row in executed.rows] == [State.SENT, State.PLANNED]
-    assert await resume(executed) == [Settled.APPLIED] * 2
+    ended = await execute(idle)
+    assert ended.stopped == "1 sent events were not decided within 5 s (--wait)"
+    assert [row.state for row in ended.rows] == [State.SENT, State.PLANNED]
+    assert await resume(ended) == [Settled.APPLIED] * 2
+
+
+async def test_skipped_event_is_settled() -> None:
+    """The group's offsets were set to the end: nothing decides the record, so nothing waits for it."""
+
+    def skipping(edges: Edges, world: RedriveWorld) -> Edges:
+        class Producer:
+            async def produce(self, outgoing_record: Any) -> tuple[int, int]:
+                partition, offset = await edges.producer.produce(outgoing_record)
+                world.consumed[Partition("in", partition)] = offset + 1
+                return partition, offset
+
+        return replace(edges, producer=Producer())
+
+    ended = await execute(skipping)
+    assert ended.stopped is None
+    assert ended.outcomes == [Settled.SKIPPED] * 2
+
+
+async def test_event_that_becomes_readable_resolves_its_rejection() -> None:
+    """It was too large to have an identity; then the limit was raised. Its redrive corrects the rejection."""
+    world = RedriveWorld(now_ms=NOW_MS)
+    world.bytes_max = 50
+    world.append(record_of(Step(mode="structured"), 0))
+    world.work()
+    [rejection] = world.open_rejections()
+    assert (rejection.reason, rejection.event_id) == ("too_large", None)
+    world.bytes_max = BYTES_MAX
+    plan = await planned(world, 0, include_failing=False)
+    assert [one.predicted for one in plan.sent] == ["applied"]
+    [row] = await executed(world, plan, [25], LIMITS)
+    assert row.outcome is Settled.APPLIED
+    assert world.open_rejections() == []
 
 
 async def test_unexpected_rejection_stops_a_redrive() -> None:
@@ -101,10 +135,10 @@ async def test_unexpected_rejection_stops_a_redrive() -> None:
         world.tables.releases.clear()
         return edges
 
-    executed = await execute(withdrawn, world=world)
-    assert executed.stopped is not None
-    assert "1 events that were expected to pass were rejected again" in executed.stopped
-    assert executed.outcomes == [Settled.REJECTED, None]
+    ended = await execute(withdrawn, world=world)
+    assert ended.stopped is not None
+    assert "1 events that were expected to pass were rejected again" in ended.stopped
+    assert ended.outcomes == [Settled.REJECTED, None]
 
 
 async def test_set_stop_ends_after_the_current_record() -> None:
@@ -118,10 +152,10 @@ async def test_set_stop_ends_after_the_current_record() -> None:
 
         return replace(edges, producer=Producer())
 
-    executed = await execute(stopping, stop=stop)
-    assert executed.stopped is None
-    assert [row.state for row in executed.rows] == [State.SENT, State.PLANNED]
-    assert await resume(executed) == [Settled.APPLIED] * 2
+    ended = await execute(stopping, stop=stop)
+    assert ended.stopped is None
+    assert [row.state for row in ended.rows] == [State.SENT, State.PLANNED]
+    assert await resume(ended) == [Settled.APPLIED] * 2
 
 
 async def test_unacknowledged_record_is_searched_and_not_sent_again() -> None:
@@ -135,12 +169,12 @@ async def test_unacknowledged_record_is_searched_and_not_sent_again() -> None:
 
         return replace(edges, producer=Producer())
 
-    executed = await execute(unanswered)
-    assert executed.stopped == "Kafka has not acknowledged a record: no answer"
-    assert [row.state for row in executed.rows] == [State.SENDING, State.PLANNED]
-    records = len(executed.world.partitions[Partition("in", 1)])
-    assert await resume(executed) == [Settled.APPLIED] * 2
-    assert len(executed.world.partitions[Partition("in", 1)]) == records + 1
+    ended = await execute(unanswered)
+    assert ended.stopped == "Kafka has not acknowledged a record: no answer"
+    assert [row.state for row in ended.rows] == [State.SENDING, State.PLANNED]
+    records = len(ended.world.partitions[Partition("in", 1)])
+    assert await resume(ended) == [Settled.APPLIED] * 2
+    assert len(ended.world.partitions[Partition("in", 1)]) == records + 1
 
 
 async def test_refused_record_is_given_up() -> None:
@@ -151,10 +185,10 @@ async def test_refused_record_is_given_up() -> None:
 
         return replace(edges, producer=Producer())
 
-    executed = await execute(refusing)
-    assert executed.stopped is None
-    assert executed.outcomes == [Settled.NOT_SENT] * 2
-    assert [row.detail for row in executed.rows] == ["too large"] * 2
+    ended = await execute(refusing)
+    assert ended.stopped is None
+    assert ended.outcomes == [Settled.NOT_SENT] * 2
+    assert [row.detail for row in ended.rows] == ["too large"] * 2
 
 
 async def test_deleted_record_is_reported_and_not_sent() -> None:
@@ -164,9 +198,9 @@ async def test_deleted_record_is_reported_and_not_sent() -> None:
         world.deleted.add(("in", 1, 0))
         return edges
 
-    executed = await execute(deleting, world=world)
-    assert executed.outcomes == [Settled.NOT_SENT, Settled.APPLIED]
-    assert executed.rows[0].detail == "the record cannot be read: expired"
+    ended = await execute(deleting, world=world)
+    assert ended.outcomes == [Settled.NOT_SENT, Settled.APPLIED]
+    assert ended.rows[0].detail == "the record cannot be read: expired"
 
 
 @pytest.mark.parametrize(("failures", "stopped"), [(3, None), (10_000, "the database does not answer")])
@@ -187,9 +221,9 @@ async def test_outage_is_waited_for_a_bounded_time(failures: int, stopped: str |
 
         return replace(edges, decisions=Decisions())
 
-    executed = await execute(failing)
-    assert executed.stopped == stopped
-    assert await resume(executed) == [Settled.APPLIED] * 2
+    ended = await execute(failing)
+    assert ended.stopped == stopped
+    assert await resume(ended) == [Settled.APPLIED] * 2
 
 
 async def test_lag_counts_records_that_are_not_committed() -> None:
