@@ -23,7 +23,8 @@ class Sent:
 def outcome_of(
     sent: Sent, *, activity: Activity | None, rejection: Rejection | None, own: Rejection | None
 ) -> tuple[Settled, str | None] | None:
-    """The outcome and its detail; None: not decided yet.
+    """The outcome and its detail; None: not decided yet. The rejections must have been read before the activity: one
+    transaction writes the activity and resolves the rejection.
 
     `activity`: the event's first. `rejection`: the pinned one, as it is now. `own`: the one with the event's id; the
     same, unless the event had no identity when it was rejected.
@@ -41,6 +42,8 @@ def outcome_of(
             return Settled.REJECTED, f"{found.reason}: {found.detail}"
         if found.id == sent.pinned.rejection_id and at != sent.pinned.position:
             return Settled.REJECTED, f"{found.reason}, as {at}: {found.detail}"
+    if rejection is not None and rejection.resolved_at is not None and sent.event_id == rejection.id:
+        return Settled.DUPLICATE, "a correction has resolved the rejection"
     return None
 
 

@@ -312,9 +312,9 @@ class Redrive:
         if not items:
             return {}
         own = {item.row.number: item.event_id or item.row.pinned.rejection_id for item in items}
-        activities = await self._edges.decisions.activities_of(list(own.values()))
         ids = {*own.values(), *(item.row.pinned.rejection_id for item in items)}
         rejections = await self._edges.decisions.rejections_of(list(ids))
+        activities = await self._edges.decisions.activities_of(list(own.values()))
         found = {}
         for item in items:
             event_id = own[item.row.number]
@@ -355,10 +355,10 @@ class Redrive:
         if item.event_id is None:
             return False
         event_id, pinned = item.event_id, item.row.pinned
-        activities = await self._patiently(lambda: self._edges.decisions.activities_of([event_id]))
         rejections = await self._patiently(
             lambda: self._edges.decisions.rejections_of(list({event_id, pinned.rejection_id}))
         )
+        activities = await self._patiently(lambda: self._edges.decisions.activities_of([event_id]))
         activity, rejection = activities.get(event_id), rejections.get(pinned.rejection_id)
         unknown = Sent(pinned=pinned, event_id=event_id, at=None)
         at = decided_at(unknown, activity=activity, rejection=rejection, from_offset=item.row.end_offset or 0)
