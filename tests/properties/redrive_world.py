@@ -45,7 +45,7 @@ def decoded(record: Record, bytes_max: int = BYTES_MAX) -> Message:
 
 class RedriveWorld:
     """`now_ms`: the timestamp of what is sent. `bytes_max`: of an event's value. `kill_at`: the step that kills the
-    process; None: none does. `works`: whether the worker runs.
+    process; None: none does. `works`: whether the worker runs. `waits_per_work`: it works in every so many waits.
     """
 
     def __init__(self, *, now_ms: int) -> None:
@@ -60,6 +60,8 @@ class RedriveWorld:
         self.steps = 0
         self.kill_at: int | None = None
         self.works = True
+        self.waits = 0
+        self.waits_per_work = 1
         self.bytes_max = BYTES_MAX
 
     def append(self, record: Record) -> int:
@@ -161,12 +163,14 @@ class _Producer:
         return outgoing_record.partition, offset
 
     def _require_none_undecided(self, message: Message) -> None:
-        """Of the release, or with a claim in common: each is decided before the next is sent. A known event is a
-        duplicate at once.
+        """Of the release, or with a claim in common: each is decided before the next is sent. An event that was applied
+        or corrected before is a duplicate at once.
         """
+        tables = self._world.tables
         for at, records in self._world.partitions.items():
             for other in map(decoded, records[self._world.consumed[at] :]):
-                if other.id in self._world.tables.activities:
+                rejection = tables.rejections.get(other.id)
+                if other.id in tables.activities or (rejection is not None and rejection.resolved_at is not None):
                     continue
                 assert other.ordering_key != message.ordering_key
                 assert not set(other.claims) & set(message.claims)
@@ -287,7 +291,8 @@ class _Clock:
     async def wait(self, event: asyncio.Event, *, timeout_seconds: float) -> bool:
         self._world.step()
         self._world.seconds += max(timeout_seconds, 0.001)
-        if self._world.works:
+        self._world.waits += 1
+        if self._world.works and self._world.waits % self._world.waits_per_work == 0:
             self._world.work()
         await asyncio.sleep(0)
         return event.is_set()

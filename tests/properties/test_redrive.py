@@ -82,17 +82,28 @@ async def planned(world: RedriveWorld, mask: int, *, include_failing: bool) -> R
 
 
 async def executed(
-    world: RedriveWorld, plan: RedrivePlan, kills: Sequence[int], limits: RedriveLimits
+    world: RedriveWorld,
+    plan: RedrivePlan,
+    kills: Sequence[int],
+    limits: RedriveLimits,
+    *,
+    meanwhile: bool = False,
 ) -> tuple[JournalRow, ...]:
-    """Killed after so many steps each, then resumed to its end."""
+    """Killed after so many steps each, then resumed to its end. `meanwhile`: the worker decides before a resume
+    what was sent.
+    """
     action_id, rows = uuid4(), rows_of(plan)
     await world.edges().journal.plan(action_id, rows)
     for steps in kills:
         world.steps, world.kill_at = 0, steps
         redrive = Redrive(action_id, world.edges(), limits=limits)
+        if meanwhile:
+            world.work()
         with suppress(Killed):
             assert await redrive.run(await world.edges().journal.rows(action_id), asyncio.Event()) is None
     world.kill_at = None
+    if meanwhile:
+        world.work()
     redrive = Redrive(action_id, world.edges(), limits=limits)
     assert await redrive.run(await world.edges().journal.rows(action_id), asyncio.Event()) is None
     assert redrive.rows == tuple(await world.edges().journal.rows(action_id))
@@ -105,15 +116,23 @@ async def executed(
     include_failing=st.booleans(),
     kills=st.lists(st.integers(1, 60), max_size=4),
     ramp=st.booleans(),
+    slow=st.sampled_from([1, 3]),
+    meanwhile=st.booleans(),
 )
 @settings(SETTINGS, max_examples=examples(150))
-@example(steps=LATE_RELEASE, mask=0, include_failing=False, kills=[], ramp=False)
-@example(steps=UNIDENTIFIED, mask=0, include_failing=True, kills=[20], ramp=True)
-@example(steps=CORRECTED, mask=0, include_failing=True, kills=[30], ramp=False)
-@example(steps=ONE_NUMBER, mask=0, include_failing=True, kills=[], ramp=False)
-@example(steps=TWICE, mask=0, include_failing=False, kills=[7, 9], ramp=False)
+@example(steps=LATE_RELEASE, mask=0, include_failing=False, kills=[], ramp=False, slow=3, meanwhile=False)
+@example(steps=UNIDENTIFIED, mask=0, include_failing=True, kills=[20], ramp=True, slow=3, meanwhile=True)
+@example(steps=CORRECTED, mask=0, include_failing=True, kills=[30], ramp=False, slow=3, meanwhile=False)
+@example(steps=ONE_NUMBER, mask=0, include_failing=True, kills=[], ramp=False, slow=3, meanwhile=False)
+@example(steps=TWICE, mask=0, include_failing=False, kills=[7, 9], ramp=False, slow=3, meanwhile=False)
 def test_killed_redrive_sends_once_and_as_planned(
-    steps: list[Step], mask: int, include_failing: bool, kills: list[int], ramp: bool
+    steps: list[Step],
+    mask: int,
+    include_failing: bool,
+    kills: list[int],
+    ramp: bool,
+    slow: int,
+    meanwhile: bool,
 ) -> None:
     """Nothing is sent twice; each event is decided at most once, in the plan's order, as predicted."""
 
@@ -122,7 +141,9 @@ def test_killed_redrive_sends_once_and_as_planned(
         plan = await planned(world, mask, include_failing=include_failing)
         await require_unchanged(plan, world.originals(), world.edges().decisions)
         before = len(world.decided)
-        rows = await executed(world, plan, kills, RedriveLimits(per_second=50, ramp=ramp))
+        world.waits_per_work = slow
+        limits = RedriveLimits(per_second=1_000, ramp=ramp)
+        rows = await executed(world, plan, kills, limits, meanwhile=meanwhile)
         assert all(row.state is State.SETTLED for row in rows)
         check_outcomes(plan, rows)
         world.work()  # duplicates are settled before they are decided

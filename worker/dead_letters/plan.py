@@ -5,12 +5,13 @@ A plan pins rejections with the positions of their records. Executing it sends e
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from schemas.record import Record
+from worker.dead_letters.originals import Decode
 from worker.ports import OutgoingRecord
 from worker.rules.errors import ConfigurationError
 from worker.rules.message import CORRECTS_HEADER, REDRIVE_HEADER, Message, RecordPosition
@@ -135,6 +136,15 @@ def redriven(record: Record, pinned: Pinned, *, event_id: UUID) -> OutgoingRecor
     )
 
 
+def as_sent(record: Record, pinned: Pinned, decode: Decode, *, now_ms: int) -> Message:
+    """The message of the record when it is sent now, at its old position and without its bytes: a thousand records may
+    be as many MiB. A time that was too far ahead of the record's timestamp may not be any more.
+    """
+    outgoing = redriven(record, pinned, event_id=decode(record).id)
+    sent = decode(replace(record, timestamp_ms=now_ms, headers=outgoing.headers))
+    return replace(sent, record=replace(sent.record, key=None, value=None))
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """Where a record stood when its event was published: `offset` orders within a partition, the timestamp across."""
@@ -158,7 +168,7 @@ def in_original_order(origins: Mapping[Pinned, Origin]) -> list[Pinned]:
 
 
 def groups(messages: Sequence[Message]) -> list[int]:
-    """A number for each record; records with one number must be decided one after the other.
+    """A number for each record, as it is sent; records with one number must be decided one after the other.
 
     They share a release, an identity or a release number, or are linked by others that do.
     """

@@ -12,9 +12,9 @@ from worker.dead_letters.plan import (
     Origin,
     PlannedRecord,
     RedrivePlan,
+    as_sent,
     in_original_order,
     predicted,
-    redriven,
 )
 from worker.prediction import Prediction
 from worker.rules.message import Message, RecordPosition
@@ -66,16 +66,11 @@ class Planning:
         return RedrivePlan(created_at=now.isoformat(), include_failing=include_failing, records=tuple(records))
 
     def _read(self, pinned: Pinned, record: Record, *, now_ms: int) -> "_Read":
-        """Without its bytes: a thousand records may be as many MiB."""
-        original = self.decode(record)
-        outgoing = redriven(record, pinned, event_id=original.id)
-        sent = self.decode(replace(record, timestamp_ms=now_ms, headers=outgoing.headers))
-        without_bytes = replace(sent, record=replace(sent.record, key=None, value=None))
         return _Read(
-            message=without_bytes,
+            message=as_sent(record, pinned, self.decode, now_ms=now_ms),
             sha256=digest(record),
             timestamp_ms=record.timestamp_ms,
-            redrive_of=original.redrive_of,
+            redrive_of=self.decode(record).redrive_of,
         )
 
     async def _origins(self, read: dict[Pinned, "_Read"]) -> dict[Pinned, Origin]:

@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 from schemas.record import Record
 from worker.dead_letters.originals import Decode, Missing, Originals, RecordReader, digest
 from worker.dead_letters.outcomes import Sent, decided_at, outcome_of
-from worker.dead_letters.plan import Decision, RedrivePlan, groups, redriven
+from worker.dead_letters.plan import Decision, RedrivePlan, as_sent, groups, redriven
 from worker.dead_letters.workers import WorkersState
 from worker.ports import Clock, OutgoingRecord, Partition
 from worker.rules.errors import ConfigurationError, RecordRefused, Unavailable
@@ -164,11 +164,12 @@ class Redrive:
         return None
 
     async def _items_of(self, rows: Sequence[JournalRow]) -> dict[int, _Item]:
+        now_ms = int(self._edges.clock.unix_seconds() * 1000)
         unsettled = {row.pinned: row for row in rows if row.state is not State.SETTLED}
         messages: dict[int, Message] = {}
         async for pinned, found in self._edges.originals.of(unsettled):
             if isinstance(found, Record):
-                messages[unsettled[pinned].number] = _slim(self._edges.decode(found))
+                messages[unsettled[pinned].number] = as_sent(found, pinned, self._edges.decode, now_ms=now_ms)
         grouped = dict(zip(messages, groups(list(messages.values())), strict=True))
         return {
             row.number: _Item(
@@ -470,8 +471,3 @@ def _event_id(row: JournalRow, messages: Mapping[int, Message]) -> UUID | None:
 
 def _sent_at(row: JournalRow) -> RecordPosition | None:
     return None if row.sent_offset is None else row.pinned.position._replace(offset=row.sent_offset)
-
-
-def _slim(message: Message) -> Message:
-    """Without its bytes: a thousand records may be as many MiB."""
-    return replace(message, record=replace(message.record, key=None, value=None))
