@@ -73,6 +73,13 @@ class Expired:
     committed: int
     begin: int
 
+    def __str__(self) -> str:
+        topic, number = self.partition
+        return (
+            f"{topic}/{number}: the last record before the committed offset {self.committed} was deleted; the log "
+            f"begins at offset {self.begin}"
+        )
+
 
 Finding = Behind | Expired | None
 """None: the database has the event, or the group has committed none."""
@@ -114,8 +121,14 @@ async def check(
     return findings
 
 
-async def check_group(topics: Sequence[str], records: Records, events: KnownEvents, read: Read) -> Sequence[Finding]:
-    """The findings of all partitions in which the group has committed, for an operator; none: the database has all."""
+async def check_group(
+    topics: Sequence[str], records: Records, events: KnownEvents, read: Read
+) -> Sequence[Behind | Expired]:
+    """The findings of all partitions in which the group has committed; none: the database has all.
+
+    Raises:
+        Unavailable, ConfigurationError: the broker or the database does not answer.
+    """
     committed = await records.committed(topics)
     findings = await check(sorted(committed), records, events, read)
     return [finding for finding in findings.values() if finding is not None]

@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from worker.assembly import kafka_connection, publisher, store, topic_check, topic_reader
+from worker.assembly import kafka_connection, publisher, reader, store, topic_check, topic_reader
+from worker.database_behind import check_group
 from worker.db.diagnosis import diagnose
 from worker.db.revisions import head_revision, known_revisions
 from worker.doctor import checks
@@ -94,6 +95,7 @@ class _Doctor:
             Check(name="partitions", look=self._partitions, needs=("topics",)),
             Check(name="lag", look=self._lag, needs=("broker",)),
             Check(name="breaker", look=self._breaker, needs=("database",)),
+            Check(name="database behind", look=self._database_behind, needs=("database", "broker")),
             Check(name="dead letters", look=self._dead_letters, needs=("database",)),
         )
 
@@ -222,6 +224,16 @@ class _Doctor:
         finally:
             await database.close()
         return checks.breaker(self._settings.group_id, opening)
+
+    async def _database_behind(self) -> Iterable[Finding]:
+        database = store(self._settings)
+        try:
+            found = await check_group(
+                self._settings.input_topics, self._reader, database.known_events(), reader(self._settings)
+            )
+        finally:
+            await database.close()
+        return checks.database_behind(found)
 
     async def _dead_letters(self) -> Iterable[Finding]:
         return checks.dead_letters(self._require_database(), self._topics.described, now=datetime.now(UTC))

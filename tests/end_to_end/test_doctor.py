@@ -74,6 +74,7 @@ async def test_sound_system_has_no_fault(system: System, login: URL) -> None:
         "members",
         "lag",
         "breaker",
+        "database behind",
     ):
         assert found[check] == {"ok"}, check
     assert found["dead letters"] == {"ok"}  # the tests' topics keep records forever

@@ -2,6 +2,7 @@
 read again.
 """
 
+import json
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -93,6 +94,8 @@ async def test_stop_begins_nothing_of_a_partition_behind(
         assert "RUDDER_DATABASE_BEHIND=rewind" in answer["database_behind"]
         for _ in range(20):
             assert await worker.status("/livez") == 200
+        found = [one for one in await doctor_findings(system) if one["check"] == "database behind"]
+        assert {one["level"] for one in found} == {"fault"}
         behind = {line["partition"] for line in lines_of(worker, "database.behind")}
         assert await worker.stop() == 0
     now = await system.committed_offsets()
@@ -121,6 +124,13 @@ async def test_rewind_repairs_a_database_restored_under_a_worker(
         await worker.ready()
         assert await worker.stop() == 0
     await assert_complete(system)
+
+
+async def doctor_findings(system: System) -> list[dict[str, str]]:
+    with WorkerProcess("doctor", "--json", settings=system.settings, folder=system.folder, name="doctor") as process:
+        assert await process.ended() == 1, process.output()
+        found: list[dict[str, str]] = json.loads(process.stdout)["findings"]
+        return found
 
 
 async def is_behind(worker: WorkerProcess) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from worker.database_behind import Behind, Expired
 from worker.doctor.facts import Bounds, Certificate, ClockDifference, DatabaseFacts, PartitionOffsets, TopicRole
 from worker.doctor.findings import Finding, fault, not_checked, ok, warning
 from worker.group_breaker import Opening
@@ -179,6 +180,17 @@ def breaker(group_id: str, opening: Opening | None) -> Iterator[Finding]:
         yield ok("breaker", f"the breaker of group {group_id} is closed")
     else:
         yield fault("breaker", f"the breaker of group {group_id} is open: {opening}", "see docs/how-to/breaker.md")
+
+
+def database_behind(found: Sequence[Behind | Expired]) -> Iterator[Finding]:
+    check = "database behind"
+    for finding in found:
+        if isinstance(finding, Behind):
+            yield fault(check, str(finding), "see docs/how-to/restored-database.md")
+        else:
+            yield not_checked(check, str(finding))
+    if not found:
+        yield ok(check, "the database has the last event that the group committed in each partition")
 
 
 def dead_letters(

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
+from worker.database_behind import Behind, Expired
 from worker.doctor import checks
 from worker.doctor.examination import Check, examine
 from worker.doctor.facts import Bounds, Certificate, ClockDifference, DatabaseFacts, PartitionOffsets, TopicRole
 from worker.doctor.findings import Finding, Level, ok, warning, worst
-from worker.ports import GroupDescription, GroupMember, TopicDescription, TopicFindings
+from worker.ports import GroupDescription, GroupMember, Partition, TopicDescription, TopicFindings
 from worker.rules.errors import ConfigurationError, Unavailable
 
 NOW = datetime(2026, 3, 10, tzinfo=UTC)
@@ -205,3 +206,11 @@ async def test_failed_check_is_a_finding_and_others_continue() -> None:
     ]
     assert found[1].text == "the check of the database failed"
     assert worst(found) is Level.FAULT
+
+
+def test_missing_committed_event_is_a_fault() -> None:
+    partition = Partition("events", 3)
+    behind = Behind(partition=partition, committed=7, offset=6, event="/ci 42")
+    expired = Expired(partition=partition, committed=7, begin=9)
+    assert levels(checks.database_behind([behind, expired])) == [Level.FAULT, Level.NOT_CHECKED]
+    assert levels(checks.database_behind([])) == [Level.OK]
