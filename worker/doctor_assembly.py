@@ -226,6 +226,8 @@ class _Doctor:
         return checks.breaker(self._settings.group_id, opening)
 
     async def _database_behind(self) -> Iterable[Finding]:
+        if self._require_database().revision != head_revision():
+            return [not_checked("database behind", "the tables are not those of this version")]
         database = store(self._settings)
         try:
             found = await check_group(

@@ -10,6 +10,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import URL
 
+from tests.conformance.stores import migrate
 from tests.conformance.table_contents import insert_rows
 from tests.conformance.test_grants import grant, login
 from tests.end_to_end.release_records import ReleaseRecords
@@ -59,6 +60,11 @@ async def test_sound_system_has_no_fault(system: System, login: URL) -> None:
         await system.caught_up(worker)
         found = levels(await doctor(reading, code=0))
         assert await worker.stop() == 0
+    other = f"sqlite+aiosqlite:///{system.folder / 'other.db'}"
+    await migrate(other)
+    behind = (await doctor(system, code=1, RUDDER_DATABASE_URL=other))["database behind"]
+    assert [finding["level"] for finding in behind] == ["fault"]
+    assert "is not in the database" in behind[0]["text"]
     assert {check for check, given in found.items() if "fault" in given} == set()
     assert {check for check, given in found.items() if given == {"not checked"}} == {
         "clock of the broker",
@@ -114,7 +120,7 @@ async def test_each_fault_is_named(system: System) -> None:
     assert any(missing in finding["text"] and finding["level"] == "fault" for finding in found["topics"])
     assert [finding["level"] for finding in found["breaker"]] == ["fault"]
     assert any("1.0 hours" in finding["text"] for finding in found["retention"])
-    assert levels(found)["members"] == {"warning"}
+    assert levels(found)["members"] == {"warning"}, found["members"]
 
 
 POSITION = {"topic": "events", "partition": 0, "offset": 7}
@@ -130,9 +136,11 @@ async def test_what_cannot_be_reached_is_named(system: System) -> None:
         {"check": "lag", "level": "not checked", "text": "the check of the broker failed", "action": None}
     ]
     assert levels(found)["schema"] == {"ok"}
-    found = await doctor(system, code=1, RUDDER_DATABASE_URL="sqlite+aiosqlite:///none/no.db")
+    found = await doctor(system, code=1, RUDDER_DATABASE_URL="sqlite+aiosqlite:///no.db")
     assert levels(found)["database"] == {"fault"}
     assert "fault" not in levels(found)["topics"]
+    assert not (system.folder / "no.db").exists()
+    (system.folder / "empty.db").touch()
     found = await doctor(system, code=1, RUDDER_DATABASE_URL="sqlite+aiosqlite:///empty.db")
     assert levels(found)["schema"] == {"fault"}
     with WorkerProcess(

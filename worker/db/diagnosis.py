@@ -9,7 +9,7 @@ from sqlalchemy import exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from worker.db.dialect import READ_ONLY, translating
-from worker.db.engine import open_engine
+from worker.db.engine import open_engine, require_database
 from worker.db.models import Base
 from worker.db.revisions import current_revision
 
@@ -35,7 +35,10 @@ class Diagnosis:
 
 
 async def diagnose(url: str, *, head: str, timeout_seconds: float) -> Diagnosis:
-    """Raises Unavailable where the database does not answer, ConfigurationError where it refuses the login."""
+    """Raises Unavailable where the database does not answer, ConfigurationError where there is none or it refuses the
+    login.
+    """
+    require_database(url)
     engine, dialect = open_engine(url, timeout_seconds=timeout_seconds)
     try:
         with translating(dialect):

@@ -52,6 +52,17 @@ def open_engine(url: str, *, timeout_seconds: float) -> tuple[AsyncEngine, Diale
     return engine, dialect
 
 
+def require_database(url: str) -> None:
+    """For commands that only read: look whether an embedded database is there, so that none is made.
+
+    Raises:
+        ConfigurationError: there is none, or the URL is none.
+    """
+    parsed = parse_url(url)
+    if parsed.drivername.startswith("sqlite"):
+        sqlite_url.require_file(parsed)
+
+
 def completed_url(url: str) -> URL:
     """The URL with what it may leave out, as its driver needs it.
 

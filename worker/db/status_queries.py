@@ -32,7 +32,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from schemas.times import parse_time
 from worker.db.columns import ACTIVITY_READ, REJECTIONS
 from worker.db.dialect import READ_ONLY, Dialect, translating
-from worker.db.engine import open_engine
+from worker.db.engine import open_engine, require_database
 from worker.db.models import Base
 from worker.db.revisions import require_current
 from worker.db.row_decoder import Reader, activity, rejection
@@ -127,7 +127,12 @@ class SqlStatusTables:
 
     @classmethod
     def open(cls, url: str, *, timeout_seconds: float) -> "SqlStatusTables":
-        """Nothing is connected to yet. Raises ConfigurationError as `worker.db.engine.open_engine`."""
+        """Nothing is connected to yet.
+
+        Raises:
+            ConfigurationError: as `worker.db.engine.open_engine`, or there is no database.
+        """
+        require_database(url)
         return cls(*open_engine(url, timeout_seconds=timeout_seconds), timeout_seconds=timeout_seconds)
 
     async def close(self) -> None:

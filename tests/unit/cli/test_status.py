@@ -44,7 +44,15 @@ def test_wrong_usage_is_one_line(migrated: CommandLine, arguments: tuple[str, ..
     assert ended.problem.startswith(problem)
 
 
-def test_database_without_tables_is_one_line(command_line: CommandLine) -> None:
+def test_missing_database_is_one_line_and_not_made(command_line: CommandLine, tmp_path: Path) -> None:
+    ended = command_line("status")
+    assert ended.code == 2
+    assert ended.problem.startswith("SQLite: there is no file rudder.sqlite3: run `rudder-worker migrate`")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_database_without_tables_is_one_line(command_line: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "rudder.sqlite3").touch()
     ended = command_line("status")
     assert ended.code == 2
     assert "run `rudder-worker migrate`" in ended.problem

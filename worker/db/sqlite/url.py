@@ -1,5 +1,6 @@
 """RUDDER_DATABASE_URL for SQLite: a file, and with `uri=true` the parameters of SQLite's own URIs."""
 
+from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
@@ -26,3 +27,15 @@ def check(url: URL) -> None:
             raise ConfigurationError(f"RUDDER_DATABASE_URL: {name} is no parameter for SQLite; known are {known}")
     if url.query and url.query.get("uri") != "true":
         raise ConfigurationError("RUDDER_DATABASE_URL: parameters for SQLite need a file: path and uri=true")
+
+
+def require_file(url: URL) -> None:
+    """For a command that only reads: connecting would make an empty file.
+
+    Raises:
+        ConfigurationError: there is no such file.
+    """
+    if url.query.get("uri") != "true" and url.database is not None and not Path(url.database).exists():
+        raise ConfigurationError(
+            f"SQLite: there is no file {url.database}: run `rudder-worker migrate`, or correct RUDDER_DATABASE_URL"
+        )
