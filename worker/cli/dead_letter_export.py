@@ -78,11 +78,8 @@ async def _read(settings: Settings, ids: Sequence[UUID]) -> Sequence[tuple[DeadL
         closing.push_async_callback(reader.stop)
         await reader.start()
         decode, topic = record_decoder(settings), settings.dead_letter_topic
-        found = []
-        for dead_letter in dead_letters:
-            one = await inspection.find_record(dead_letter, reader, decode, dead_letter_topic=topic)
-            found.append((dead_letter, one.record))
-        return found
+        found = await inspection.find_records(dead_letters, reader, decode, dead_letter_topic=topic)
+        return [(one, found[one.id].record) for one in dead_letters]
 
 
 def _write(dead_letter: DeadLetter, record: "Record | Missing", path: Path) -> bool:

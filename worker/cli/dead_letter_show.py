@@ -94,7 +94,8 @@ async def _read(
     async with AsyncExitStack() as closing:
         closing.push_async_callback(reader.stop)
         await reader.start()
-        found = await inspection.find_record(dead_letter, reader, decode, dead_letter_topic=settings.dead_letter_topic)
+        topic = settings.dead_letter_topic
+        found = (await inspection.find_records([dead_letter], reader, decode, dead_letter_topic=topic))[dead_letter.id]
     if not isinstance(found.record, Record) or dead_letter.state is DeadLetterState.RESOLVED:
         return found, None
     now = datetime.now(UTC)
@@ -138,6 +139,10 @@ def _origin(shown: _Shown) -> str:
         return ""
     if isinstance(found.record, Record):
         return " (deleted by retention; read from the dead-letter topic)" if found.copied else ""
+    if found.incomplete:
+        from worker.dead_letters.inspection import COPIES_MAX
+
+        return f" (not in its topic, and not among the {COPIES_MAX:,} dead letters after the event)"
     return {
         "expired": " (expired by retention, and the dead-letter topic has no complete copy)",
         "replaced": " (another record is at this position, since the topic was created again; no copy was found)",
@@ -174,7 +179,8 @@ def _payload_lines(shown: _Shown) -> Iterator[str]:
     record = None if shown.found is None else shown.found.record
     yield ""
     if not isinstance(record, Record):
-        yield "the event is not available: expired by retention" if shown.found else "the event was not read"
+        reason = "expired by retention" if shown.found and not shown.found.incomplete else "it was not found"
+        yield f"the event is not available: {reason}" if shown.found else "the event was not read"
         return
     event = event_of(record)
     if event is None:

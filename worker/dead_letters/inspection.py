@@ -21,7 +21,7 @@ _OTHERS_COUNTED_MAX = 10_000
 _AHEAD = timedelta(hours=25)
 """An event's time may be after its record's timestamp; RUDDER_EVENT_AHEAD_MAX_SECONDS is a day by default."""
 
-_COPIES_MAX = 100_000
+COPIES_MAX = 100_000
 _BEYOND_ALL = 2**62
 
 
@@ -44,11 +44,12 @@ class Redrives(DeadLetters, Protocol):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundRecord:
     """`record`: the rejected record, or why it cannot be read. `copied`: from its dead letter, since the input topic
-    does not have it any more.
+    does not have it any more. `incomplete`: only the first COPIES_MAX dead letters after the event were searched.
     """
 
     record: Record | Missing
     copied: bool = False
+    incomplete: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,18 +86,23 @@ async def surroundings(dead_letter: DeadLetter, dead_letters: Redrives) -> Surro
     return Surroundings(others=others, others_count=count, redrives=await dead_letters.redrives_of(dead_letter.id))
 
 
-async def find_record(
-    dead_letter: DeadLetter, reader: TopicReader, decode: Decode, *, dead_letter_topic: str
-) -> FoundRecord:
-    """The rejected record: from its input topic, if the record there is this one, else from its dead letter.
+async def find_records(
+    dead_letters: Sequence[DeadLetter], reader: TopicReader, decode: Decode, *, dead_letter_topic: str
+) -> Mapping[UUID, FoundRecord]:
+    """The rejected records, by dead letter: each from its input topic, if the record there is this one, else from its
+    dead letter.
 
     Raises:
         Unavailable, ConfigurationError: a topic cannot be read.
     """
-    copies = _LaterCopies(reader, since=dead_letter.rejection.created_at - _AHEAD)
+    copies = _LaterCopies(reader, since=min(one.rejection.created_at for one in dead_letters) - _AHEAD)
     originals = Originals(copies, decode, dead_letter_topic=dead_letter_topic)
-    found = [record async for _, record in originals.of([Pinned.of(dead_letter.rejection)])]
-    return FoundRecord(record=found[0], copied=copies.were_read and not isinstance(found[0], Missing))
+    found = {}
+    async for pinned, record in originals.of([Pinned.of(one.rejection) for one in dead_letters]):
+        copied = copies.were_read and not isinstance(record, Missing)
+        incomplete = copies.incomplete and isinstance(record, Missing)
+        found[pinned.rejection_id] = FoundRecord(record=record, copied=copied, incomplete=incomplete)
+    return found
 
 
 async def decision_now(
@@ -126,6 +132,7 @@ class _LaterCopies:
         self._reader = reader
         self._since_ms = max(0, int(since.timestamp() * 1000))
         self.were_read = False
+        self.incomplete = False
 
     async def ends(self, topics: Sequence[str]) -> Mapping[Partition, int]:
         return await self._reader.ends(topics)
@@ -142,7 +149,8 @@ class _LaterCopies:
         async for record in self._reader.records_between(ranges):
             yield record
             number += 1
-            if number >= _COPIES_MAX:
+            if number >= COPIES_MAX:
+                self.incomplete = True
                 return
 
 
