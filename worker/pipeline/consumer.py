@@ -238,10 +238,12 @@ class Consumer:
 
     def check_again(self) -> None:
         """Hold all partitions until they are checked: drop what is not begun, and wait for what is."""
+        if not self._holds_assigned:
+            return
         for partition_state in self._partition_states.values():
             partition_state.ended.set()
         self._last_completed.clear()
-        self._checks_again = self._holds_assigned
+        self._checks_again = True
 
     def _keep_offset(self, partition: Partition, offset: int) -> None:
         self._standby_offsets[partition] = min(offset, self._standby_offsets.get(partition, offset))
