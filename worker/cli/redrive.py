@@ -17,7 +17,7 @@ import typer
 from worker.cli import signals
 from worker.cli.dead_letter_filters import with_filters
 from worker.cli.exits import EXIT_INTERRUPTED, EXIT_PROBLEM, clear_errors, complain, note, warn_of_unknown_names
-from worker.rules.errors import ConfigurationError
+from worker.rules.errors import ConfigurationError, Unavailable
 from worker.service import log_setup
 from worker.settings import Settings, load
 from worker.stored_dead_letters import Filters
@@ -148,6 +148,24 @@ class _Connected:
     target: "Target"
 
 
+@dataclass(slots=True)
+class _Ended:
+    """How the execution ended. `code`: the exit code; None: it did not begin."""
+
+    code: int | None = None
+
+    @asynccontextmanager
+    async def reported(self) -> AsyncIterator[None]:
+        """Around the audited execution: a database that is unavailable at its end does not hide what was done."""
+        try:
+            yield
+        except Unavailable as error:
+            if self.code is None:
+                raise
+            complain(f"the result is not recorded in operator_actions: {error}")
+            self.code = self.code or EXIT_PROBLEM
+
+
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[_Connected]:
     from worker.assembly import operators_database, topic_reader
@@ -205,20 +223,24 @@ async def _executed(request: _Request) -> None:
         if problem := (await edges.workers.state()).problem(max_lag=limits.max_lag):
             raise ConfigurationError(f"nothing was sent: {problem}")
         arguments = {**request.limits, **connected.target.as_json(), **_selection(request)}
-        async with recorded(
-            connected.database.actions,
-            operator=Operator.current(request.settings.operator),
-            command=KIND,
-            arguments=arguments,
-            plan_sha256=file.sha256,
-        ) as progress:
+        ended = _Ended()
+        async with (
+            ended.reported(),
+            recorded(
+                connected.database.actions,
+                operator=Operator.current(request.settings.operator),
+                command=KIND,
+                arguments=arguments,
+                plan_sha256=file.sha256,
+            ) as progress,
+        ):
             note(f"redrive {progress.action.id}: {len(plan.sent):,} events")
             rows = rows_of(plan)
             await connected.database.redrives.plan(progress.action.id, rows)
             unsent = len(plan.records) - len(plan.sent)
-            code = await _run(progress, edges, limits, rows, unsent=unsent, as_json=request.as_json)
-    if code:
-        raise typer.Exit(code)
+            ended.code = await _run(progress, edges, limits, rows, unsent=unsent, as_json=request.as_json)
+    if ended.code:
+        raise typer.Exit(ended.code)
 
 
 async def _resumed(request: _Request, action_id: UUID) -> None:
@@ -233,17 +255,21 @@ async def _resumed(request: _Request, action_id: UUID) -> None:
             raise ConfigurationError(f"no redrive has the id {action_id}; `operator_actions` has those that began")
         _require_target(action.arguments, connected.target)
         edges = redrive_edges(request.settings, connected.database, connected.reader, producer)
-        async with recorded(
-            connected.database.actions,
-            operator=Operator.current(request.settings.operator),
-            command=f"{KIND} --resume",
-            arguments={"resume": str(action_id)},
-            plan_sha256=action.plan_sha256,
-        ) as progress:
+        ended = _Ended()
+        async with (
+            ended.reported(),
+            recorded(
+                connected.database.actions,
+                operator=Operator.current(request.settings.operator),
+                command=f"{KIND} --resume",
+                arguments={"resume": str(action_id)},
+                plan_sha256=action.plan_sha256,
+            ) as progress,
+        ):
             limits = _limits(action.arguments)
-            code = await _run(progress, edges, limits, rows, action_id=action_id, as_json=request.as_json)
-    if code:
-        raise typer.Exit(code)
+            ended.code = await _run(progress, edges, limits, rows, action_id=action_id, as_json=request.as_json)
+    if ended.code:
+        raise typer.Exit(ended.code)
 
 
 async def _run(
