@@ -13,7 +13,7 @@ from tests.deterministic.suspensions import watch
 from tests.deterministic.wire import Wire
 from tests.properties.stepped import SteppedLoop
 from tests.unit.environment import Environment
-from worker import assembly
+from worker.assembly import kafka_clients, run_services
 from worker.pipeline.consumer import Consumer
 from worker.service.clock import SystemClock
 from worker.service.supervisor import Service
@@ -49,13 +49,13 @@ class Process:
         with pytest.MonkeyPatch.context() as patch:
             in_the_loop(patch, self._wire)
             source = ScriptedSource(self._broker, self._wire, lambda: self.now_seconds)
-            patch.setattr(assembly, "KafkaConsumerClient", lambda *_, **__: source)
-            patch.setattr(assembly, "KafkaPublisher", lambda *_, **__: ScriptedPublisher(self._broker, self._wire))
-            patch.setattr(assembly, "SystemClock", lambda: _Clock(self))
+            patch.setattr(run_services, "KafkaConsumerClient", lambda *_, **__: source)
+            patch.setattr(kafka_clients, "KafkaPublisher", lambda *_, **__: ScriptedPublisher(self._broker, self._wire))
+            patch.setattr(run_services, "SystemClock", lambda: _Clock(self))
             # The service that checks assigned partitions reads from a real broker, and is not run here.
-            patch.setattr(assembly, "Consumer", lambda **given: Consumer(**given | {"holds_assigned": False}))
+            patch.setattr(run_services, "Consumer", lambda **given: Consumer(**given | {"holds_assigned": False}))
             try:
-                self._serve(assembly.services(_settings(self._path))["worker"])
+                self._serve(run_services.services(_settings(self._path))["worker"])
             finally:
                 errors = self._loop.end()
         assert not errors, errors

@@ -7,7 +7,9 @@ from typing import Any
 
 from tests.end_to_end.system import System
 from tests.end_to_end.worker_process import WorkerProcess
-from worker.assembly import table_reader, topic_reader, verification_plan
+from worker.assembly.databases import table_reader
+from worker.assembly.kafka_clients import topic_reader
+from worker.assembly.operator_commands import verification_plan
 from worker.environment_variables import PREFIX
 from worker.settings import load
 from worker.verify.verification import verify

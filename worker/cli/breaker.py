@@ -72,7 +72,7 @@ def _settings(context: typer.Context) -> Settings:
 
 
 async def _openings(settings: Settings, past: int) -> "tuple[Opening | None, Sequence[Opening]]":
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
 
     database = operators_database(settings)
     try:
@@ -84,7 +84,7 @@ async def _openings(settings: Settings, past: int) -> "tuple[Opening | None, Seq
 
 
 async def _closed(settings: Settings, note: str) -> "Opening":
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
     from worker.group_breaker import close
     from worker.operator_actions import Operator
 

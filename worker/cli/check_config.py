@@ -39,7 +39,7 @@ def check_config(
     """
     with clear_errors():
         settings = load()
-        from worker.assembly import require_extras
+        from worker.assembly.run_services import require_extras
 
         require_extras(settings)
         allowed_sources(settings.sources_file)
@@ -63,7 +63,7 @@ def check_config(
 
 def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]":
     """The result of each check. The clients' own log lines are off, since they would repeat it."""
-    from worker.assembly import connection_checks
+    from worker.assembly.run_services import connection_checks
     from worker.service.connection_check import connect
 
     log_setup.configure(level="critical", log_format=context.obj or "console")
@@ -72,7 +72,7 @@ def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]
 
 def _advice(settings: Settings) -> Sequence[str]:
     """Recommendations for the database, if its dialect has any and it answers."""
-    from worker.assembly import store
+    from worker.assembly.databases import store
     from worker.db.engine import dialect_of
 
     if not dialect_of(settings.database_url.get_secret_value()).advises:

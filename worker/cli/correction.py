@@ -93,7 +93,7 @@ def _checked(correction: Correction, settings: Settings, sources: AllowedSources
 
 
 async def _sent(correction: Correction, settings: Settings, event_input: EventInput, event: Event) -> None:
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
     from worker.dead_letters.selection import by_ids
 
     database = operators_database(settings)
@@ -137,7 +137,7 @@ async def _recorded(
     record: "OutgoingRecord",
     event: Event,
 ) -> "CorrectionOutcome":
-    from worker.assembly import publisher
+    from worker.assembly.kafka_clients import publisher
     from worker.dead_letters.correction import decided
     from worker.operator_actions import Operator, recorded
 

@@ -78,7 +78,7 @@ async def _dismissed(
     execute: bool,
     as_json: bool,
 ) -> None:
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
     from worker.dead_letters import selection
     from worker.dead_letters.dismissal import DismissalPlan
 

@@ -66,8 +66,9 @@ def _paths(ids: Sequence[UUID], output: Path | None) -> Mapping[UUID, Path]:
 
 
 async def _read(settings: Settings, ids: Sequence[UUID]) -> Sequence[tuple[DeadLetter, "Record | Missing"]]:
-    from worker.assembly import operators_database, topic_reader
-    from worker.assembly import reader as record_decoder
+    from worker.assembly.databases import operators_database
+    from worker.assembly.handling import reader as record_decoder
+    from worker.assembly.kafka_clients import topic_reader
     from worker.dead_letters import inspection, selection
 
     database, reader = operators_database(settings), topic_reader(settings)

@@ -66,7 +66,7 @@ def show(
 
 
 async def _shown(settings: Settings, id_: UUID) -> _Shown:
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
     from worker.dead_letters import inspection, selection
 
     database = operators_database(settings)
@@ -86,8 +86,9 @@ async def _shown(settings: Settings, id_: UUID) -> _Shown:
 async def _read(
     settings: Settings, dead_letter: DeadLetter, database: "OperatorsDatabase"
 ) -> tuple["FoundRecord", "DecisionNow | None"]:
-    from worker.assembly import prediction, topic_reader
-    from worker.assembly import reader as record_decoder
+    from worker.assembly.handling import prediction
+    from worker.assembly.handling import reader as record_decoder
+    from worker.assembly.kafka_clients import topic_reader
     from worker.dead_letters import inspection
 
     decode, reader = record_decoder(settings), topic_reader(settings)

@@ -78,7 +78,7 @@ def list_(
 async def _listed(
     settings: Settings, filters: Filters, after: PageKey | None, limit: int
 ) -> tuple[Sequence[DeadLetter], CappedCount]:
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
 
     database = operators_database(settings)
     async with AsyncExitStack() as closing:
@@ -89,7 +89,7 @@ async def _listed(
 
 
 async def _grouped(settings: Settings, filters: Filters, by: str) -> "Groups":
-    from worker.assembly import operators_database
+    from worker.assembly.databases import operators_database
     from worker.dead_letters.grouping import GroupBy, grouped
 
     database = operators_database(settings)

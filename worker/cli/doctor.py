@@ -40,10 +40,10 @@ def doctor(
         log_setup.configure(level="critical", log_format=context.obj or "console")  # the findings have it
         settings = load()
         warn_of_unknown_names()
-        from worker.assembly import require_extras
+        from worker.assembly.doctor_checks import doctor as examined
+        from worker.assembly.run_services import require_extras
         from worker.doctor.facts import Bounds
         from worker.doctor.findings import Level, worst
-        from worker.doctor_assembly import doctor as examined
 
         require_extras(settings)
         bounds = Bounds(

@@ -78,7 +78,7 @@ def _print_grants(settings: Settings, login: str, role: str) -> None:
 
 async def _require_connection(settings: Settings) -> None:
     """Connect once: Alembic would raise the driver's exceptions, not ConfigurationError or Unavailable."""
-    from worker.assembly import store
+    from worker.assembly.databases import store
 
     database = store(settings)
     try:

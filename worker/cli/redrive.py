@@ -168,7 +168,8 @@ class _Ended:
 
 @asynccontextmanager
 async def _connected(settings: Settings) -> AsyncIterator[_Connected]:
-    from worker.assembly import operators_database, topic_reader
+    from worker.assembly.databases import operators_database
+    from worker.assembly.kafka_clients import topic_reader
     from worker.plan_file import Target
 
     database, reader = operators_database(settings), topic_reader(settings)
@@ -203,7 +204,7 @@ async def _planned(request: _Request) -> None:
 
 async def _executed(request: _Request) -> None:
     """Make the plan or read it, and execute it."""
-    from worker.assembly import redrive_edges
+    from worker.assembly.operator_commands import redrive_edges
     from worker.dead_letters.plan import KIND
     from worker.dead_letters.redrive import require_free, require_unchanged, rows_of
     from worker.operator_actions import Operator, recorded
@@ -244,7 +245,7 @@ async def _executed(request: _Request) -> None:
 
 
 async def _resumed(request: _Request, action_id: UUID) -> None:
-    from worker.assembly import redrive_edges
+    from worker.assembly.operator_commands import redrive_edges
     from worker.dead_letters.plan import KIND
     from worker.operator_actions import Operator, recorded
 
@@ -316,7 +317,7 @@ async def _run(
 
 @asynccontextmanager
 async def _producer(settings: Settings) -> AsyncIterator["KafkaPublisher"]:
-    from worker.assembly import publisher
+    from worker.assembly.kafka_clients import publisher
 
     producer = publisher(settings)
     try:
@@ -327,7 +328,7 @@ async def _producer(settings: Settings) -> AsyncIterator["KafkaPublisher"]:
 
 
 async def _plan(request: _Request, connected: _Connected) -> tuple["RedrivePlan", "PlanFile"]:
-    from worker.assembly import redrive_planning
+    from worker.assembly.operator_commands import redrive_planning
     from worker.dead_letters import selection
     from worker.dead_letters.plan import KIND, RedrivePlan
     from worker.plan_file import PlanFile, read_plan

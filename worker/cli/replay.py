@@ -185,19 +185,19 @@ def _rate(text: str | None) -> float | None:
 
 
 async def _of_scope(settings: Settings, scope: Scope, request: Request) -> int:
-    from worker import assembly
+    from worker.assembly import databases, handling
     from worker.replay.plan import Planner, target
 
     async with AsyncExitStack() as closing:
-        tables = assembly.table_reader(settings)
+        tables = databases.table_reader(settings)
         closing.push_async_callback(tables.close)
         await tables.check()
         records = await started(settings, closing)
         planner = Planner(
             records,
             tables,
-            read=assembly.reader(settings),
-            decider=assembly.decider(settings),
+            read=handling.reader(settings),
+            decider=handling.decider(settings),
             progress=Progress("read"),
         )
         plan = await planner.plan(scope, input_topics=settings.input_topics, publishing=request.publishing)
@@ -218,14 +218,14 @@ async def _of_scope(settings: Settings, scope: Scope, request: Request) -> int:
 
 
 async def _of_file(settings: Settings, path: Path, continue_at: Sequence[str], request: Request) -> int:
-    from worker import assembly
+    from worker.assembly import databases
     from worker.plan_file import read_plan
     from worker.replay.plan import KIND, ReplayPlan, require_records, target
 
     file = read_plan(path, kind=KIND)
     plan = ReplayPlan.from_json(file.content)
     async with AsyncExitStack() as closing:
-        tables = assembly.table_reader(settings)
+        tables = databases.table_reader(settings)
         closing.push_async_callback(tables.close)
         await tables.check()
         records = await started(settings, closing)

@@ -40,23 +40,23 @@ async def executed(
     compare: bool = True,
     arguments: dict[str, object] | None = None,
 ) -> int:
-    from worker import assembly
+    from worker.assembly import databases, kafka_clients, operator_commands
     from worker.operator_actions import Operator, Result, recorded
     from worker.replay.execution import Replay
     from worker.service.clock import SystemClock
 
     stop = asyncio.Event()
     async with AsyncExitStack() as closing:
-        log = assembly.action_log(settings)
+        log = databases.action_log(settings)
         closing.push_async_callback(log.close)
-        tables = assembly.table_reader(settings)
+        tables = databases.table_reader(settings)
         closing.push_async_callback(tables.close)
-        database = assembly.store(settings)
+        database = databases.store(settings)
         closing.push_async_callback(database.close)
         await database.check()
         producer = None
         if plan.publishing.enabled:
-            producer = assembly.publisher(settings)
+            producer = kafka_clients.publisher(settings)
             closing.push_async_callback(producer.stop)
             await producer.start()
             await _require_topics(settings, plan, closing)
@@ -65,7 +65,7 @@ async def executed(
             plan,
             records,
             tables,
-            assembly.replay_handling(settings, database, producer, publish_to=plan.publishing.topic),
+            operator_commands.replay_handling(settings, database, producer, publish_to=plan.publishing.topic),
             compare=compare,
             rate=request.rate,
             outage_seconds_max=_OUTAGE_SECONDS_MAX,
@@ -131,9 +131,9 @@ def rebuild(settings: Settings, url: str, request: Request) -> None:
 
 
 async def started(settings: Settings, closing: AsyncExitStack) -> "KafkaTopicReader":
-    from worker import assembly
+    from worker.assembly import kafka_clients
 
-    records = assembly.topic_reader(settings)
+    records = kafka_clients.topic_reader(settings)
     closing.push_async_callback(records.stop)
     await records.start()
     return records
@@ -141,9 +141,9 @@ async def started(settings: Settings, closing: AsyncExitStack) -> "KafkaTopicRea
 
 async def _require_topics(settings: Settings, plan: "ReplayPlan", closing: AsyncExitStack) -> None:
     """Raises ConfigurationError if a topic to publish to does not exist: nothing would be done."""
-    from worker import assembly
+    from worker.assembly import kafka_clients
 
-    topics = assembly.output_topics(settings)
+    topics = kafka_clients.output_topics(settings)
     named = (
         [(plan.publishing.topic, "--publish-to")]
         if plan.publishing.topic is not None
@@ -183,11 +183,11 @@ async def _require_empty(settings: Settings, shown: str) -> bool:
     Raises:
         ConfigurationError: it has rows, and not only those of an unfinished rebuild.
     """
-    from worker import assembly
+    from worker.assembly import databases
     from worker.db.table_reader import Content
     from worker.operator_actions import Result
 
-    tables, log = assembly.table_reader(settings), assembly.action_log(settings)
+    tables, log = databases.table_reader(settings), databases.action_log(settings)
     try:
         content = await tables.content()
         if content is Content.ROWS:

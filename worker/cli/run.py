@@ -104,7 +104,7 @@ def _run(serve: Callable[[Stop], Awaitable[None]], *, supervised: bool = False) 
 
 async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> None:
     """Run the worker's services."""
-    from worker.assembly import LAST_SERVICES, services
+    from worker.assembly.run_services import LAST_SERVICES, services
 
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
     working = services(settings)
@@ -137,7 +137,9 @@ async def _supervise_processes(settings: Settings, stop: Stop) -> None:
 
 
 def process_supervisors(settings: Settings, *, grace_seconds: float) -> Mapping[str, ProcessSupervisor]:
-    """A service for each worker process. Not in `worker.assembly`, which imports every edge: a parent needs none."""
+    """A service for each worker process. Not in `worker.assembly`, whose `run_services` imports every edge: a parent
+    needs none.
+    """
     clock = SystemClock()
     return {
         f"process {number}": ProcessSupervisor(

@@ -90,7 +90,7 @@ class Sending:
         self, events: Iterator[tuple[EventInput, Event]], settings: Settings, stopped: threading.Event
     ) -> None:
         """Send each event after the previous one is acknowledged. At the end, set `stopped` for the reading thread."""
-        from worker.assembly import publisher
+        from worker.assembly.kafka_clients import publisher
 
         producer = publisher(settings)
         try:

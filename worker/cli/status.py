@@ -225,7 +225,7 @@ async def _once(settings: Settings, read: Callable[["StatusTables"], Awaitable[_
 
 @asynccontextmanager
 async def _with_tables(settings: Settings) -> AsyncIterator["StatusTables"]:
-    from worker.status_assembly import status_tables
+    from worker.assembly.databases import status_tables
 
     tables = status_tables(settings)
     try:

@@ -64,7 +64,9 @@ def verify(
 
 
 async def _verified(settings: Settings, findings_max: int, scratch: Path | None) -> "Report":
-    from worker.assembly import table_reader, topic_reader, verification_plan
+    from worker.assembly.databases import table_reader
+    from worker.assembly.kafka_clients import topic_reader
+    from worker.assembly.operator_commands import verification_plan
     from worker.verify.verification import verify
 
     plan = verification_plan(settings, findings_max=findings_max, scratch_folder=scratch)
@@ -123,7 +125,7 @@ def _compare(settings: Settings, against: str, differences_max: int, *, as_json:
 async def _compared(settings: Settings, against: str, differences_max: int) -> "Comparison":
     from pydantic import SecretStr
 
-    from worker.assembly import table_reader
+    from worker.assembly.databases import table_reader
     from worker.verify.databases import compare
 
     here = table_reader(settings)

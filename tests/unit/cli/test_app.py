@@ -151,3 +151,23 @@ def test_demo_without_its_folder_or_extra_is_one_line(
     ended = command_line("demo")
     assert ended.code == 2
     assert "pip install 'rudder-worker[demo]'" in ended.problem
+
+
+@pytest.mark.parametrize("arguments", [("dead-letters", "list"), ("status",), ("breaker", "status")], ids=" ".join)
+def test_reading_command_loads_no_kafka_client(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """An operator waits for the imports of each command."""
+    environment = process_environment({"RUDDER_DATABASE_URL": f"sqlite+aiosqlite:///{tmp_path}/rudder.sqlite3"})
+    assert rudder_worker("migrate", folder=tmp_path, environment=environment).code == 0
+    ended = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "worker", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    loaded = {line.rpartition("|")[2].strip() for line in ended.stderr.splitlines() if line.startswith("import time:")}
+    assert "sqlalchemy" in loaded
+    assert loaded.isdisjoint({"aiokafka", "alembic", "uvicorn", "starlette"})

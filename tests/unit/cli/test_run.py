@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.command_line import CommandLine, rudder_worker
-from worker import assembly
+from worker.assembly import run_services
 from worker.rules.errors import ConfigurationError
 from worker.service.supervisor import Service
 from worker.settings import Settings
@@ -43,7 +43,7 @@ def serve(monkeypatch: pytest.MonkeyPatch, service: Service) -> None:
     def services(_settings: Settings) -> Mapping[str, Service]:
         return {"worker": service}
 
-    monkeypatch.setattr(assembly, "services", services)
+    monkeypatch.setattr(run_services, "services", services)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -12,7 +12,7 @@ import pytest
 import structlog
 
 from tests.unit.cli.command_line import CommandLine, rudder_worker
-from worker import assembly
+from worker.assembly import run_services
 from worker.cli import run
 from worker.rules.errors import ConfigurationError
 from worker.service import parent_death
@@ -49,7 +49,7 @@ def settings_used(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         used.append(settings)
         raise Elsewhere("elsewhere")
 
-    monkeypatch.setattr(assembly, "services", services)
+    monkeypatch.setattr(run_services, "services", services)
     monkeypatch.setattr(run, "process_supervisors", process_supervisors)
     return used
 
@@ -142,7 +142,7 @@ def test_orphaned_child_stops_within_a_bound(
     def on_parent_death(react: Callable[[], None]) -> None:
         asyncio.get_running_loop().call_soon(react)
 
-    monkeypatch.setattr(assembly, "services", services)
+    monkeypatch.setattr(run_services, "services", services)
     monkeypatch.setattr(parent_death, "on_parent_death", on_parent_death)
     monkeypatch.setattr(signal, "alarm", alarms.append)
     command_line.environment(RUDDER_DATABASE_URL=POSTGRES, RUDDER_DRAIN_TIMEOUT_SECONDS="100")

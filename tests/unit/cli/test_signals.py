@@ -40,7 +40,7 @@ def output(process: subprocess.Popen[bytes], given: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_during_imports_ends_run_in_order(tmp_path: Path, number: signal.Signals) -> None:
-    """`worker.assembly` is imported when the loop runs; this is the module that it imports first."""
+    """`worker.assembly.run_services` is imported when the loop runs; this is the module that it imports first."""
     database = {"RUDDER_HTTP_PORT": "0", "RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1"}
     with running_command(
         ["run"], folder=tmp_path, environment=blocking_module(tmp_path, "aiokafka") | database

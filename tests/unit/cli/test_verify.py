@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.cli.command_line import CommandLine
-from worker import assembly
+from worker.assembly import databases, kafka_clients
 from worker.cli import verify
 from worker.rules.errors import Unavailable
 from worker.settings import Settings
@@ -69,8 +69,8 @@ def test_reader_timeout_is_one_line_and_closes_both_readers(
             if stopping is not None:
                 raise stopping
 
-    monkeypatch.setattr(assembly, "table_reader", lambda _settings: Tables())
-    monkeypatch.setattr(assembly, "topic_reader", lambda _settings: Topics())
+    monkeypatch.setattr(databases, "table_reader", lambda _settings: Tables())
+    monkeypatch.setattr(kafka_clients, "topic_reader", lambda _settings: Topics())
     if stopping is None:
         ended = command_line("verify")
         assert (ended.code, ended.problem) == (2, "Kafka does not answer")

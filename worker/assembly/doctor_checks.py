@@ -6,7 +6,9 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import version
 
-from worker.assembly import kafka_connection, publisher, reader, store, topic_check, topic_reader
+from worker.assembly.databases import store
+from worker.assembly.handling import reader
+from worker.assembly.kafka_clients import kafka_connection, publisher, topic_check, topic_reader
 from worker.database_behind import check_group
 from worker.db.diagnosis import diagnose
 from worker.db.revisions import head_revision, known_revisions

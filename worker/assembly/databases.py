@@ -1,0 +1,45 @@
+"""Constructs what commands and services read and write in the database. Connects to nothing."""
+
+from worker.db.action_log import SqlActionLog
+from worker.db.operators_database import OperatorsDatabase
+from worker.db.status_queries import SqlStatusTables
+from worker.db.store import SqlStore
+from worker.db.table_reader import SqlTableReader
+from worker.settings import Settings
+
+
+def store(settings: Settings) -> SqlStore:
+    """Raises ConfigurationError as `SqlStore.open`."""
+    return SqlStore.open(
+        settings.database_url.get_secret_value(),
+        connections_max=settings.connections_max,
+        timeout_seconds=settings.database_timeout_seconds,
+    )
+
+
+def table_reader(settings: Settings) -> SqlTableReader:
+    """Raises ConfigurationError as `SqlTableReader.open`."""
+    return SqlTableReader.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def action_log(settings: Settings) -> SqlActionLog:
+    """Raises ConfigurationError as `SqlActionLog.open`."""
+    return SqlActionLog.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def operators_database(settings: Settings) -> OperatorsDatabase:
+    """Raises ConfigurationError as `OperatorsDatabase.open`."""
+    return OperatorsDatabase.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
+
+
+def status_tables(settings: Settings) -> SqlStatusTables:
+    """Raises ConfigurationError as `SqlStatusTables.open`."""
+    return SqlStatusTables.open(
+        settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
+    )
