@@ -19,6 +19,7 @@ from tests.end_to_end.system import System, new_topics, partitions_of
 from tests.end_to_end.verify_reports import verify_report
 from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
+from worker.db import migration
 
 ADDED = ("release_version", "release")
 TRACE = {"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
@@ -31,13 +32,12 @@ async def work(system: System) -> None:
         assert await worker.stop() == 0
 
 
-def forget_versions(system: System) -> None:
+async def forget_versions(system: System) -> None:
     """Leave the database as revision 0.0.223 had it."""
     with closing(sqlite3.connect(str(make_url(system.database_url).database))) as database, database:
         for id_, text in database.execute("SELECT id, activity_data FROM release_activity_logs").fetchall():
             database.execute("UPDATE release_activity_logs SET activity_data = ? WHERE id = ?", (_earlier(text), id_))
-        database.execute("DROP TABLE release_versions")
-        database.execute("UPDATE rudder_alembic_version SET version_num = '0.0.223'")
+    await asyncio.to_thread(migration.downgrade, system.database_url, "0.0.223")
 
 
 def _earlier(text: str | bytes) -> str:
@@ -72,7 +72,7 @@ async def test_system_of_an_earlier_version_is_sound_after_the_migration(system:
     with_trace = replace(with_trace, headers=(*with_trace.headers, ("ce_traceparent", TRACE["traceparent"].encode())))
     await system.send([*builder.approved(), with_trace, builder.deploy("succeeded")])
     await work(system)
-    forget_versions(system)
+    await forget_versions(system)
     for old, new in (
         (system.topics.deployment_status, earlier.topics.deployment_status),
         (system.topics.release_status, earlier.topics.release_status),
