@@ -34,7 +34,8 @@ async def replay_until(stopped: asyncio.Event, fixture: Fixture) -> list[str]:
                 await asyncio.sleep(dice.uniform(0, _KILLED_AFTER_SECONDS))
             else:
                 await until(lambda: process.exit_code is not None, what=process.output)
-        if not (kill and not last) and process.exit_code not in _ENDED:
+        ended = process.exit_code == 0 if last else process.exit_code in _ENDED or kill
+        if not ended:
             problems.append(f"replay {number}: {process.output()}")
         if "Traceback" in process.stderr:
             problems.append(f"replay {number}: {process.stderr[-2000:]}")

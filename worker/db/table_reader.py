@@ -175,6 +175,17 @@ class SqlTableReader:
                     yield rows
             last = ids[-1]
 
+    async def release_ids(self) -> AsyncIterator[UUID]:
+        last: UUID | None = None
+        while ids := await self._ids_after(last):
+            for id_ in ids:
+                yield id_
+            last = ids[-1]
+
+    async def existing(self, release_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these releases exist."""
+        return {row.id for row in await self._by_ids(release_ids, [_RELEASES.c.id], _RELEASES.c.id)}
+
     async def rejections(self) -> AsyncIterator[Rejection]:
         last: UUID | None = None
         columns = [_REJECTIONS.c[name] for name in REJECTIONS]

@@ -33,6 +33,12 @@ class ComparedTables(Protocol):
 
     async def rows_of(self, release_ids: Sequence[UUID]) -> Sequence[ReleaseRows]: ...
 
+    def release_ids(self) -> AsyncIterator[UUID]: ...
+
+    async def existing(self, release_ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these releases exist."""
+        ...
+
     def rejections(self) -> AsyncIterator[Rejection]: ...
 
     async def rejections_of(self, event_ids: Sequence[UUID]) -> Mapping[UUID, Rejection]: ...
@@ -145,11 +151,10 @@ async def _compare_releases(here: ComparedTables, there: ComparedTables, compari
                 _add_one_sided(rows, Side.HERE, comparison)
             else:
                 await _compare_release(here, there, (rows, other), comparison)
-    async for page in _pages(there.releases()):
-        known = {rows.release["id"] for rows in await here.rows_of([rows.release["id"] for rows in page])}
-        for rows in page:
-            if rows.release["id"] not in known:
-                _add_one_sided(rows, Side.THERE, comparison)
+    async for ids in _pages(there.release_ids()):
+        known = await here.existing(ids)
+        for rows in await there.rows_of([id_ for id_ in ids if id_ not in known]):
+            _add_one_sided(rows, Side.THERE, comparison)
 
 
 async def _compare_release(
