@@ -41,12 +41,16 @@ _KEY = "release_mgt_id"
 _READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
 """The models' types have done it."""
 
-_ID_COUNTS = (1, 20, 200)
-"""How many releases one statement names: few numbers, since a database keeps a plan for each. SQL Server takes no more
-than 2,100 parameters.
+_ID_COUNTS = (1, 20, 200, 1_000)
+"""How many ids one statement names: few numbers, since a database keeps a plan for each. SQL Server takes no more than
+2,100 parameters.
 """
 
-_IDS_MAX = _ID_COUNTS[-1]
+_IDS_MAX = 200
+"""Releases that are read together, with all their rows."""
+
+_LOOKUP_IDS_MAX = _ID_COUNTS[-1]
+"""Rows that are looked up together, one for each id."""
 
 _ROWS_MAX = 4_000
 """Entries held at a time, unless one release alone has more."""
@@ -161,9 +165,11 @@ class SqlTableReader:
 
     async def _by_ids(self, ids: Sequence[UUID], columns: Sequence[Any], key: Any) -> list[Any]:
         found: list[Any] = []
-        for first in range(0, len(ids), _IDS_MAX):
-            some = _padded(ids[first : first + _IDS_MAX])
-            async with self._connected() as connection:
+        if not ids:
+            return found
+        async with self._connected() as connection:  # one for all statements: connecting can take longer than they do
+            for first in range(0, len(ids), _LOOKUP_IDS_MAX):
+                some = _padded(ids[first : first + _LOOKUP_IDS_MAX])
                 found += (await connection.execute(select(*columns).where(key.in_(some)))).all()
         return found
 
