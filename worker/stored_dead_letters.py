@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 from uuid import UUID
 
-from schemas.times import format_time, parse_time
+from worker.pages import PageKey
 from worker.rules.rows import Rejection
 
 
@@ -50,22 +49,6 @@ class Dismissal:
     note: str
 
 
-class PageKey(NamedTuple):
-    """Where a page ends, in the order of all dead letters: the next page begins behind this key."""
-
-    created_at: datetime
-    id: UUID
-
-    def __str__(self) -> str:
-        return f"{format_time(self.created_at)}/{self.id}"
-
-    @classmethod
-    def parse(cls, text: str) -> "PageKey":
-        """Raises ValueError: the text is no key as `str` writes it."""
-        created_at, _, id_ = text.partition("/")
-        return cls(parse_time(created_at), UUID(id_))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeadLetter:
     """A rejected event, and whether an operator has dismissed it."""
@@ -86,17 +69,6 @@ class DeadLetter:
         if self.rejection.resolved_at is not None:
             return DeadLetterState.RESOLVED
         return DeadLetterState.OPEN if self.dismissal is None else DeadLetterState.DISMISSED
-
-
-@dataclass(frozen=True, slots=True)
-class CappedCount:
-    """A number that is counted up to a limit only; `capped`: there are more."""
-
-    number: int
-    capped: bool = False
-
-    def __str__(self) -> str:
-        return f"{self.number:,}{'+' if self.capped else ''}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
 from uuid import UUID
 
-from schemas.times import format_time, parse_time
+from worker.pages import CappedCount, PageKey
 from worker.rules.rows import Activity, Rejection
-from worker.stored_dead_letters import CappedCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +61,6 @@ class EnvironmentFilters:
     organization: str | None = None
 
 
-class ReleaseCursor(NamedTuple):
-    """The last release of a page: the next page begins behind it."""
-
-    updated_at: datetime
-    release_id: UUID
-
-    def __str__(self) -> str:
-        return f"{format_time(self.updated_at)}/{self.release_id}"
-
-    @classmethod
-    def parse(cls, text: str) -> "ReleaseCursor":
-        """Raises ValueError: the text is no cursor as `str` writes it."""
-        updated_at, _, release_id = text.partition("/")
-        return cls(parse_time(updated_at), UUID(release_id))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleaseFilters:
     """None: all. `environment`: with a deployment there. `since`, `until`: of the release's last change; `until` is
@@ -117,7 +99,7 @@ class ReleasePage:
 
     releases: tuple[ReleaseSummary, ...]
     count: CappedCount
-    next: ReleaseCursor | None
+    next: PageKey | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

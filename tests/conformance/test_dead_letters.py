@@ -16,8 +16,9 @@ from worker.db.operators_database import OperatorsDatabase
 from worker.dead_letters.dismissal import DismissalPlan, execute
 from worker.dead_letters.grouping import GroupBy, grouped
 from worker.dead_letters.selection import by_filters, by_ids
+from worker.pages import CappedCount, PageKey
 from worker.rules.errors import ConfigurationError
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Dismissal, Filters, PageKey
+from worker.stored_dead_letters import DeadLetter, DeadLetterState, Dismissal, Filters
 
 RELEASE = uuid4()
 

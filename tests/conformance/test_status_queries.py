@@ -15,12 +15,12 @@ from tests.conformance.table_contents import insert_rows, rows
 from tests.conformance.test_grants import grant, login
 from worker.db.privileges import Role
 from worker.db.status_queries import SqlStatusTables, changes_query, releases_query
+from worker.pages import CappedCount, PageKey
 from worker.rules.errors import ConfigurationError, Unavailable
 from worker.status.delivery import By, delivery_report
 from worker.status.environments import EnvironmentStatus, environment_statuses
 from worker.status.releases import release_report
-from worker.stored_dead_letters import CappedCount
-from worker.stored_status import EnvironmentFilters, ReleaseCursor, ReleaseFilters
+from worker.stored_status import EnvironmentFilters, ReleaseFilters
 
 __all__ = ["login"]
 
@@ -115,13 +115,13 @@ async def test_release_pages_are_the_whole_set(database_url: str, tables: SqlSta
     """Each release once, where many changed at one moment, and while newer ones are added after each page."""
     await insert_rows(database_url, "releases", [release_row(number, number // 7) for number in range(40)])
     found: list[UUID] = []
-    after: ReleaseCursor | None = None
+    after: PageKey | None = None
     while True:
         page = await tables.releases(ReleaseFilters(), after, 6)
         found += [release.release_id for release in page.releases]
         if page.next is None:
             break
-        after = ReleaseCursor.parse(str(page.next))
+        after = PageKey.parse(str(page.next))
         await insert_rows(database_url, "releases", [release_row(1_000 + len(found), 10_000)])
     assert len(found) == len(set(found)) == 40
 
@@ -297,7 +297,7 @@ def _(element: Explain, compiler: Any, **options: Any) -> str:
 @POSTGRESQL
 async def test_pages_are_read_in_the_order_of_an_index(database_url: str, tables: SqlStatusTables) -> None:
     """Without a sort: a page costs the same however many releases there are."""
-    cursor = ReleaseCursor(MOMENT, uuid4())
+    cursor = PageKey(MOMENT, uuid4())
     queries = {
         "idx_releases_updated_at": releases_query(ReleaseFilters(), cursor, 50),
         "idx_release_activity_logs_ends": changes_query("production", MOMENT, (MOMENT, uuid4()), 50),

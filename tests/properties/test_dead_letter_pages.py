@@ -14,7 +14,8 @@ from sqlalchemy import Connection, create_engine, insert
 from tests.hypothesis_profile import examples
 from worker.db.dead_letters import count_query, page_query
 from worker.db.models import Base
-from worker.stored_dead_letters import DeadLetterState, Filters, PageKey
+from worker.pages import PageKey
+from worker.stored_dead_letters import DeadLetterState, Filters
 
 MOMENT = datetime(2026, 3, 17, 9, 30, tzinfo=UTC)
 REASONS = ("attempt_gap", "invalid_data")
@@ -94,7 +95,7 @@ def test_pages_have_each_dead_letter_once(
     wanted = [row.id for row in stored if row.passes(filters)]
     assert set(wanted) <= set(found)
     assert set(found) <= known
-    assert [key.created_at for key in keys] == sorted((key.created_at for key in keys), reverse=True)
+    assert [key.at for key in keys] == sorted((key.at for key in keys), reverse=True)
 
 
 @settings(max_examples=examples(40), deadline=None)

@@ -20,10 +20,11 @@ from worker.cli.exits import clear_errors, note, warn_of_unknown_names
 from worker.cli.log_format import with_log_format
 from worker.cli.redrive import redrive
 from worker.cli.tables import print_table
+from worker.pages import CappedCount, PageKey
 from worker.rules.errors import ConfigurationError
 from worker.service import log_setup
 from worker.settings import Settings, load
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Filters, PageKey
+from worker.stored_dead_letters import DeadLetter, DeadLetterState, Filters
 
 if TYPE_CHECKING:
     from worker.dead_letters.grouping import Groups

@@ -15,6 +15,7 @@ from worker.cli.exits import clear_errors, note, warn_of_unknown_names
 from worker.cli.log_format import with_log_format
 from worker.cli.moments import moment
 from worker.cli.redrawing import require_terminal, run_redrawing
+from worker.pages import PageKey
 from worker.rules.errors import ConfigurationError
 from worker.service import log_setup
 from worker.settings import Settings, load
@@ -94,7 +95,7 @@ def releases(
     async def read(tables: "StatusTables") -> "_Shown":
         from worker.cli.status_texts import release_lines
         from worker.status.releases import page_as_json
-        from worker.stored_status import ReleaseCursor, ReleaseFilters
+        from worker.stored_status import ReleaseFilters
 
         now = datetime.now(UTC)
         begin = None if since is None else moment(since, option="since", now=now)
@@ -103,7 +104,7 @@ def releases(
             status=_release_status(status), component=component, environment=environment, since=begin, until=end
         )
         try:
-            cursor = None if after is None else ReleaseCursor.parse(after)
+            cursor = None if after is None else PageKey.parse(after)
         except ValueError as error:
             raise ConfigurationError(f"--after: {after} is no cursor; use what the page before has printed") from error
         page = await tables.releases(filters, cursor, limit)

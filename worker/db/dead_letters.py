@@ -12,17 +12,8 @@ from worker.db.columns import REJECTIONS
 from worker.db.dialect import READ_ONLY, Dialect, translating
 from worker.db.models import Base
 from worker.db.row_decoder import Reader, rejection
-from worker.stored_dead_letters import (
-    CappedCount,
-    DeadLetter,
-    DeadLetterState,
-    Dismissal,
-    Filters,
-    Group,
-    PageKey,
-    RedriveLine,
-    Summary,
-)
+from worker.pages import CappedCount, PageKey
+from worker.stored_dead_letters import DeadLetter, DeadLetterState, Dismissal, Filters, Group, RedriveLine, Summary
 
 _REJECTIONS = Base.metadata.tables["release_event_rejections"]
 _DISMISSALS = Base.metadata.tables["release_event_dismissals"]
@@ -127,7 +118,7 @@ def page_query(filters: Filters, after: PageKey | None, limit: int) -> Select[An
     query = select(*_COLUMNS).select_from(_JOINED).where(*_conditions(filters))
     if after is not None:
         # Not one OR: the first condition is a bound for a scan of the index.
-        query = query.where(created_at <= after.created_at, or_(created_at < after.created_at, id_ < after.id))
+        query = query.where(created_at <= after.at, or_(created_at < after.at, id_ < after.id))
     return query.order_by(created_at.desc(), id_.desc()).limit(limit)
 
 

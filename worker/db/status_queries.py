@@ -36,9 +36,9 @@ from worker.db.engine import open_engine, require_database
 from worker.db.models import Base
 from worker.db.revisions import require_current
 from worker.db.row_decoder import Reader, activity, rejection
+from worker.pages import CappedCount, PageKey
 from worker.rules.errors import Unavailable
 from worker.rules.rows import Activity
-from worker.stored_dead_letters import CappedCount
 from worker.stored_status import (
     Attempt,
     Cell,
@@ -47,7 +47,6 @@ from worker.stored_status import (
     End,
     EnvironmentAttempt,
     EnvironmentFilters,
-    ReleaseCursor,
     ReleaseDetail,
     ReleaseFilters,
     ReleasePage,
@@ -148,7 +147,7 @@ class SqlStatusTables:
         kept = set(cells[:limit])
         return [one for one in found if one.cell in kept], len(cells) > limit
 
-    async def releases(self, filters: ReleaseFilters, after: ReleaseCursor | None, limit: int) -> ReleasePage:
+    async def releases(self, filters: ReleaseFilters, after: PageKey | None, limit: int) -> ReleasePage:
         async with self._connected() as connection:
             found = (await connection.execute(releases_query(filters, after, limit + 1))).all()
             number = (await connection.execute(releases_count_query(filters))).scalar_one()
@@ -156,7 +155,7 @@ class SqlStatusTables:
         last = page[-1] if len(found) > limit else None
         following = None
         if last is not None and last.updated_at is not None:
-            following = ReleaseCursor(updated_at=last.updated_at, release_id=last.release_id)
+            following = PageKey(at=last.updated_at, id=last.release_id)
         count = CappedCount(min(number, _COUNTED_MAX), capped=number > _COUNTED_MAX)
         return ReleasePage(releases=page, count=count, next=following)
 
@@ -285,12 +284,12 @@ def _attempts_of_cells(filters: EnvironmentFilters) -> CTE:
     )
 
 
-def releases_query(filters: ReleaseFilters, after: ReleaseCursor | None, limit: int) -> Select[Any]:
+def releases_query(filters: ReleaseFilters, after: PageKey | None, limit: int) -> Select[Any]:
     query = select(*_SUMMARY_COLUMNS).where(*_release_conditions(filters))
     updated_at, id_ = _RELEASES.updated_at, _RELEASES.id
     if after is not None:
         # Not one OR: the first condition is a bound for a scan of the index.
-        query = query.where(updated_at <= after.updated_at, or_(updated_at < after.updated_at, id_ < after.release_id))
+        query = query.where(updated_at <= after.at, or_(updated_at < after.at, id_ < after.id))
     return query.order_by(updated_at.desc(), id_.desc()).limit(limit)
 
 

@@ -10,10 +10,11 @@ from schemas.record import Record
 from worker.dead_letters.originals import Decode, Missing, Originals, RecordReader
 from worker.dead_letters.plan import Decision, predicted, redriven
 from worker.dead_letters.selection import DeadLetters
+from worker.pages import CappedCount
 from worker.ports import Partition
 from worker.prediction import Prediction
 from worker.rules.state import Applied, Changes, Outcome, Stale
-from worker.stored_dead_letters import CappedCount, DeadLetter, DeadLetterState, Filters, RedriveLine
+from worker.stored_dead_letters import DeadLetter, DeadLetterState, Filters, RedriveLine
 from worker.stored_redrives import Pinned
 
 _OTHERS_MAX = 10

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from worker.pages import CappedCount, PageKey
 from worker.rules.errors import ConfigurationError
-from worker.stored_dead_letters import CappedCount, DeadLetter, Filters, PageKey
+from worker.stored_dead_letters import DeadLetter, Filters
 
 _PAGE = 1_000
 

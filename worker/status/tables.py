@@ -5,11 +5,11 @@ from datetime import date, datetime
 from typing import Protocol
 from uuid import UUID
 
+from worker.pages import PageKey
 from worker.stored_status import (
     CellAttempt,
     DeliveryChange,
     EnvironmentFilters,
-    ReleaseCursor,
     ReleaseDetail,
     ReleaseFilters,
     ReleasePage,
@@ -26,7 +26,7 @@ class StatusTables(Protocol):
         """
         ...
 
-    async def releases(self, filters: ReleaseFilters, after: ReleaseCursor | None, limit: int) -> ReleasePage:
+    async def releases(self, filters: ReleaseFilters, after: PageKey | None, limit: int) -> ReleasePage:
         """The releases with the latest changes first."""
         ...
 

@@ -7,7 +7,8 @@ import pytest
 from sqlalchemy.dialects import mssql
 
 from worker.db.dead_letters import count_query, group_query, page_query, redrives_query
-from worker.stored_dead_letters import DeadLetterState, Filters, PageKey
+from worker.pages import PageKey
+from worker.stored_dead_letters import DeadLetterState, Filters
 
 PAGE_KEY = PageKey(datetime(2026, 3, 17, 9, 30, tzinfo=UTC), UUID(int=7))
 EVERY_FILTER = Filters(
@@ -16,8 +17,8 @@ EVERY_FILTER = Filters(
     type="dev.rudder.release.created.v1",
     release=UUID(int=1),
     topic="events",
-    since=PAGE_KEY.created_at,
-    until=PAGE_KEY.created_at,
+    since=PAGE_KEY.at,
+    until=PAGE_KEY.at,
     detail_contains="100%_[a]!",
 )
 

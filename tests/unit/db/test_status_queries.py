@@ -20,11 +20,12 @@ from worker.db.status_queries import (
     releases_count_query,
     releases_query,
 )
-from worker.stored_status import EnvironmentFilters, ReleaseCursor, ReleaseFilters
+from worker.pages import PageKey
+from worker.stored_status import EnvironmentFilters, ReleaseFilters
 
 ID = UUID("9d1e6b4c-1f0a-4c56-9a77-52f6f3d2b8aa")
 TIME = datetime(2026, 3, 1, tzinfo=UTC)
-CURSOR = ReleaseCursor(TIME, ID)
+CURSOR = PageKey(TIME, ID)
 EVERY_FILTER = ReleaseFilters(status="FAILED", component=ID, environment="production", since=TIME, until=TIME)
 QUERIES: dict[str, Select[Any]] = {
     "environments": environments_query(EnvironmentFilters(), 10),
