@@ -5,26 +5,16 @@ it (docs/contract.md#breaker).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from schemas.detail import printable
 from worker.operator_actions import ActionLog, Operator, recorded
 from worker.rules.errors import ConfigurationError
+from worker.rules.message import RecordPosition
 
 NOTE_CHARS_MAX = 1_000
 _CLOSE = "rudder-worker breaker close --note TEXT"
-
-
-class Position(NamedTuple):
-    """The position of a record."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}/{self.partition}@{self.offset}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +27,8 @@ class Tripped:
     events: int
     reasons: Mapping[str, int]
     sources: Mapping[str, int]
-    first: Position
-    last: Position
+    first: RecordPosition
+    last: RecordPosition
 
     def __str__(self) -> str:
         reasons, sources = (

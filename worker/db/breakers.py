@@ -13,8 +13,9 @@ from worker.db.columns import columns_of
 from worker.db.dialect import Dialect, translating
 from worker.db.row_decoder import Reader, Row
 from worker.db.unit_of_work import Connections
-from worker.group_breaker import Opening, Position, Tripped
+from worker.group_breaker import Opening, Tripped
 from worker.rules.errors import Conflict
+from worker.rules.message import RecordPosition
 
 # ruff: noqa: S608 - the statements are constants of this program; values are parameters
 
@@ -105,8 +106,8 @@ def _opening(row: Row, read: Reader) -> Opening:
         events=values["window_events"],
         reasons=json.loads(values["reasons"]),
         sources=json.loads(values["sources"]),
-        first=Position(values["first_topic"], values["first_partition"], values["first_offset"]),
-        last=Position(values["last_topic"], values["last_partition"], values["last_offset"]),
+        first=RecordPosition(values["first_topic"], values["first_partition"], values["first_offset"]),
+        last=RecordPosition(values["last_topic"], values["last_partition"], values["last_offset"]),
     )
     closed_at = values["closed_at"]
     return Opening(

@@ -12,7 +12,8 @@ from collections import Counter, deque
 from dataclasses import dataclass
 
 from schemas.detail import printable
-from worker.group_breaker import Opening, Position, Tripped
+from worker.group_breaker import Opening, Tripped
+from worker.rules.message import RecordPosition
 from worker.rules.state import Duplicate, Outcome, Rejected
 
 SOURCES_MAX = 5
@@ -29,7 +30,7 @@ class Counted:
     breaker was open when it was read, or opened since.
     """
 
-    position: Position
+    position: RecordPosition
     decided: bool = False
     ignored: bool = False
     settled: bool = False
@@ -87,7 +88,7 @@ class Breaker:
         self.opening = opening
         self.unrecorded.clear()
 
-    def expect(self, position: Position) -> Counted:
+    def expect(self, position: RecordPosition) -> Counted:
         """Add the next event; call this in the order in which events are read."""
         counted = Counted(position, settled=self.is_open or not self._events)
         if not counted.settled:

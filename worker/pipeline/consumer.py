@@ -17,7 +17,6 @@ from uuid import UUID
 import structlog
 
 from schemas.record import Record
-from worker.group_breaker import Position
 from worker.pipeline.breaker import Breaker, Counted
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitors
@@ -27,7 +26,7 @@ from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.transaction import read
 from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
-from worker.rules.message import Message
+from worker.rules.message import Message, RecordPosition
 from worker.telemetry import (
     BREAKER_OPEN,
     COMMIT_BLOCKED_SECONDS,
@@ -341,7 +340,7 @@ class Consumer:
             event_bytes_max=self._bounds.event_bytes_max,
             event_ahead_max_seconds=self._bounds.event_ahead_max_seconds,
         )
-        counted = self._breaker.expect(Position(record.topic, record.partition, record.offset))
+        counted = self._breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
         executor.submit(
             message.ordering_key,
             lambda: self._deliver(message, partition_state, executor, counted),

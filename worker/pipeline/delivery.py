@@ -9,7 +9,6 @@ from contextlib import AbstractAsyncContextManager
 
 import structlog
 
-from worker.group_breaker import Position
 from worker.pipeline.breaker import Breaker, Counted
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.log_throttle import LogThrottle
@@ -20,7 +19,7 @@ from worker.pipeline.transaction import give_up, process
 from worker.ports import Clock, Decider, Publisher, Store, Tracer
 from worker.rules.decide import decide
 from worker.rules.errors import LeaseLost
-from worker.rules.message import REDRIVE_HEADER, Message
+from worker.rules.message import REDRIVE_HEADER, Message, RecordPosition
 from worker.rules.state import Duplicate, FirstUse, Outcome, Rejected
 from worker.telemetry import (
     EVENT_LAG_SECONDS,
@@ -107,7 +106,7 @@ class Delivery:
             LeaseLost: its partition was released before, or the breaker opened.
         """
         record = message.record
-        counted = counted or self._breaker.expect(Position(record.topic, record.partition, record.offset))
+        counted = counted or self._breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
         lease.enter()  # from here on only a pause can end it: transaction and publishing are completed
         try:
             with self._tracer.span(message) as set_outcome:

@@ -30,7 +30,7 @@ number, component and track (its confusable key).
 
 
 class RecordPosition(NamedTuple):
-    """The position of a record, as a redrive header names that of the rejected record."""
+    """Where a record is. A redrive header names that of the rejected record, as `str` writes it."""
 
     topic: str
     partition: int
@@ -38,6 +38,9 @@ class RecordPosition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}@{self.offset}"
+
+    def same_partition(self, other: "RecordPosition") -> bool:
+        return self[:2] == other[:2]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,10 +11,11 @@ from itertools import chain
 from worker.pipeline.outgoing import Topics
 from worker.release_simulation import ReleaseSimulation
 from worker.rules.identity import activity_id, activity_ids
+from worker.rules.message import RecordPosition
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Rejected
 from worker.verify.comparison import LOG, Comparison, Recorded, Result, compare_record
-from worker.verify.findings import Finding, Kind, Position
+from worker.verify.findings import Finding, Kind
 from worker.verify.history import Extents, History, InputRecord, cause_of, position_of
 from worker.verify.ordering import in_order
 from worker.verify.outputs import ExpectedDeadLetter, dead_letter_findings, expected_statuses, status_findings
@@ -67,7 +68,7 @@ def _replayed(
     extents: Extents,
     topics: Topics,
     inputs: Sequence[InputRecord],
-    without: frozenset[Position | None] = frozenset(),
+    without: frozenset[RecordPosition | None] = frozenset(),
 ) -> Checked:
     checked = Checked()
     _Replay(history, recorded, extents, topics, inputs=inputs, without=without).finish(checked)
@@ -104,13 +105,13 @@ class _Replay:
         topics: Topics,
         *,
         inputs: Sequence[InputRecord] | None,
-        without: frozenset[Position | None] = frozenset(),
+        without: frozenset[RecordPosition | None] = frozenset(),
     ) -> None:
         self._history, self._recorded, self._extents, self._topics = history, recorded, extents, topics
         self._without = without
         self._expected_rows = ReleaseSimulation(recorded.initial_rejections)
         self._dead_letters: list[ExpectedDeadLetter] = []
-        self._decided: set[Position] = set()
+        self._decided: set[RecordPosition] = set()
         self._pointers: list[ExpectedPointer] = []
         self._findings: list[Finding] = []
         self._whole = inputs is not None
@@ -237,7 +238,7 @@ class _Replay:
         trimmed = topics.dead_letters in self._extents.trimmed
         yield from dead_letter_findings(history, dead_letters, undecided, trimmed=trimmed)
 
-    def _dead_letters_of_rows(self, in_flight: frozenset[Position]) -> Iterator[ExpectedDeadLetter]:
+    def _dead_letters_of_rows(self, in_flight: frozenset[RecordPosition]) -> Iterator[ExpectedDeadLetter]:
         committed = {one.position for one in self._history.inputs} - in_flight
         for rejection in self._history.rejections.values():
             position = position_of(rejection)

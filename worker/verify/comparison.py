@@ -10,9 +10,10 @@ from schemas.reasons import Reason
 from worker.release_simulation import ReleaseSimulation
 from worker.rules.decide import decide, reject
 from worker.rules.identity import ACTIVITIES_MAX, activity_id, activity_ids
+from worker.rules.message import RecordPosition
 from worker.rules.rows import Activity
 from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale, State
-from worker.verify.findings import Finding, Kind, Position
+from worker.verify.findings import Finding, Kind
 from worker.verify.history import Extents, History, InputRecord, cause_of, position_of
 
 LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
@@ -60,7 +61,7 @@ class Recorded:
     def __init__(self, history: History, extents: Extents) -> None:
         self.history = history
         self.activities = {activity.id: activity for activity in history.activities}
-        self.effects: dict[UUID, Position] = {}
+        self.effects: dict[UUID, RecordPosition] = {}
         """The record by which each event took effect."""
         for activity in history.activities:
             if (cause := cause_of(activity)) is not None:
@@ -76,10 +77,10 @@ class Recorded:
         """Of records that cannot be read, as they were before a redrive that can be."""
         self._reasons = {(one.rejection_id, one.original): one.reason for one in history.dead_letters}
 
-    def is_record_of(self, event: UUID, position: Position) -> bool:
+    def is_record_of(self, event: UUID, position: RecordPosition) -> bool:
         return self._events.get(position) == event
 
-    def is_redrive(self, position: Position) -> bool:
+    def is_redrive(self, position: RecordPosition) -> bool:
         return position in self._redrives
 
     def with_correction(self, one: InputRecord, state: State) -> State:
@@ -148,7 +149,7 @@ def _in_earlier_form(expected: Activity, found: Activity | None) -> Activity:
     return replace(expected, activity_data=earlier, payload=None) if found.activity_data == earlier else expected
 
 
-def _repeat_of_another_release(one: InputRecord, effect: Position, history: History) -> Comparison:
+def _repeat_of_another_release(one: InputRecord, effect: RecordPosition, history: History) -> Comparison:
     if one.id in history.rejections or one.id in history.earlier_activities:
         return Comparison(result=Result.MATCHES)
     if not effect.same_partition(one.position) or effect.offset <= one.position.offset:

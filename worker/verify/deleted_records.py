@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from worker.ports import Partition
-from worker.verify.findings import Position
+from worker.rules.message import RecordPosition
 
 TABLES = """
 CREATE TABLE positions_with_rows (
@@ -52,7 +52,7 @@ class DeletedRecords:
         self._connection = connection
         self._begins = {at: begin for at, begin in begins.items() if begin > 0}
 
-    def add_row(self, position: Position) -> None:
+    def add_row(self, position: RecordPosition) -> None:
         """A row names this record."""
         begin = self._begins.get(Partition(position.topic, position.partition))
         if begin is not None and position.offset < begin:

@@ -5,27 +5,13 @@ A damaged system may have a million findings. The report lists a bounded number 
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import NamedTuple
 from uuid import UUID
 
 from schemas.described import Described
 from schemas.detail import printable
+from worker.rules.message import RecordPosition
 
 _TEXT_CHARS_MAX = 600
-
-
-class Position(NamedTuple):
-    """Where a record is."""
-
-    topic: str
-    partition: int
-    offset: int
-
-    def __str__(self) -> str:
-        return f"{self.topic}/{self.partition}@{self.offset}"
-
-    def same_partition(self, other: "Position") -> bool:
-        return self[:2] == other[:2]
 
 
 class Kind(Described):
@@ -77,7 +63,7 @@ class Finding:
     kind: Kind
     expected: str
     found: str
-    position: Position | None = None
+    position: RecordPosition | None = None
     table: str | None = None
     row: UUID | None = None
     release: UUID | None = None

@@ -19,10 +19,9 @@ from schemas.record import Record
 from schemas.text import UUID_TEXT
 from schemas.times import format_time
 from worker.pipeline.dead_letter import OMISSION_HEADERS, REASON_HEADERS, Content
-from worker.rules.message import Message
+from worker.rules.message import Message, RecordPosition
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import ReleaseRows
-from worker.verify.findings import Position
 
 _BYTES_MAX = 2**31
 """Published records are read whatever their size."""
@@ -38,9 +37,9 @@ class InputRecord:
     in_flight: bool = False
 
     @cached_property
-    def position(self) -> Position:
+    def position(self) -> RecordPosition:
         record = self.message.record
-        return Position(record.topic, record.partition, record.offset)
+        return RecordPosition(record.topic, record.partition, record.offset)
 
     @property
     def id(self) -> UUID:
@@ -53,9 +52,9 @@ class DeadLetter:
     `matches_record`: whether key, value and headers are that record's.
     """
 
-    position: Position
+    position: RecordPosition
     rejection_id: UUID
-    original: Position
+    original: RecordPosition
     reason: str
     matches_record: bool = True
     timestamp_ms: int | None = None
@@ -67,7 +66,7 @@ class StatusRecord:
     worker's.
     """
 
-    position: Position
+    position: RecordPosition
     id: str
     content: Mapping[str, Any]
     own: bool = True
@@ -80,7 +79,7 @@ class Correction:
     have read only a part of that.
     """
 
-    position: Position
+    position: RecordPosition
     resolved_at: datetime
     effective: bool
     unseen: bool = False
@@ -105,7 +104,7 @@ class History:
     rejections: Mapping[UUID, Rejection] = field(default_factory=dict)
     dead_letters: Sequence[DeadLetter] = ()
     statuses: Sequence[StatusRecord] = ()
-    elsewhere: Mapping[UUID, Position] = field(default_factory=dict)
+    elsewhere: Mapping[UUID, RecordPosition] = field(default_factory=dict)
     rejected_before: Mapping[UUID, Rejection] = field(default_factory=dict)
     corrections: Mapping[UUID, Sequence[Correction]] = field(default_factory=dict)
     trimmed: frozenset[tuple[str, int]] = frozenset()
@@ -134,19 +133,19 @@ class Extents:
     begins: Mapping[tuple[str, int], int]
     trimmed: frozenset[str] = frozenset()
 
-    def readable(self, position: Position) -> bool:
+    def readable(self, position: RecordPosition) -> bool:
         begin = self.begins.get(position[:2])
         if begin is None:  # a partition that its topic does not have never held a record
             return any(topic == position.topic for topic, _ in self.begins)
         return position.offset >= begin
 
 
-def cause_of(activity: Activity) -> tuple[str, str, Position] | None:
+def cause_of(activity: Activity) -> tuple[str, str, RecordPosition] | None:
     """Source and id of the event that an activity names, and its record's position. None: not as the worker writes."""
     try:
         data = json.loads(activity.activity_data)
         source, event_id, record = data["event"]["source"], data["event"]["id"], data["record"]
-        position = Position(record["topic"], record["partition"], record["offset"])
+        position = RecordPosition(record["topic"], record["partition"], record["offset"])
     except (ValueError, KeyError, TypeError):
         return None
     texts, numbers = (source, event_id, position.topic), (position.partition, position.offset)
@@ -154,8 +153,8 @@ def cause_of(activity: Activity) -> tuple[str, str, Position] | None:
     return (source, event_id, position) if valid else None
 
 
-def position_of(rejection: Rejection) -> Position:
-    return Position(rejection.topic, rejection.partition, rejection.offset)
+def position_of(rejection: Rejection) -> RecordPosition:
+    return RecordPosition(rejection.topic, rejection.partition, rejection.offset)
 
 
 def read_status(record: Record, *, source: str) -> tuple[UUID | None, StatusRecord]:
@@ -175,7 +174,7 @@ def read_status(record: Record, *, source: str) -> tuple[UUID | None, StatusReco
         "data": data,
     }
     status = StatusRecord(
-        position=Position(record.topic, record.partition, record.offset),
+        position=RecordPosition(record.topic, record.partition, record.offset),
         id=id_ or "",
         content=content,
         own=its_source == source,
@@ -195,12 +194,14 @@ def read_dead_letter(record: Record) -> tuple[DeadLetter, bytes] | None:
         return None
     headers = {name: (raw or b"").decode("utf-8", "replace") for name, raw in record.headers[start:end]}
     try:
-        original = Position(headers["rudder-topic"], int(headers["rudder-partition"]), int(headers["rudder-offset"]))
+        original = RecordPosition(
+            headers["rudder-topic"], int(headers["rudder-partition"]), int(headers["rudder-offset"])
+        )
         rejection_id = UUID(headers["rudder-id"])
     except ValueError:
         return None
     dead_letter = DeadLetter(
-        position=Position(record.topic, record.partition, record.offset),
+        position=RecordPosition(record.topic, record.partition, record.offset),
         rejection_id=rejection_id,
         original=original,
         reason=headers["rudder-reason"],

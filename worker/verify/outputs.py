@@ -13,10 +13,11 @@ from schemas.times import format_time
 from schemas.types import StatusEventType
 from worker.pipeline.outgoing import Topics
 from worker.rules.identity import activity_id
+from worker.rules.message import RecordPosition
 from worker.rules.rows import Activity
 from worker.rules.status_events import StatusEvent, status_events
 from worker.verify.comparison import LOG, REJECTIONS
-from worker.verify.findings import Finding, Kind, Position
+from worker.verify.findings import Finding, Kind
 from worker.verify.history import DeadLetter, Extents, History, StatusRecord, cause_of
 
 
@@ -28,7 +29,7 @@ class ExpectedStatus:
 
     event: StatusEvent
     topic: str
-    cause: Position
+    cause: RecordPosition
     required: bool = True
     earlier: bool = False
 
@@ -37,7 +38,7 @@ class ExpectedStatus:
 class ExpectedDeadLetter:
     """Of the rejected record at `original`; not `required` where the record repeats one that was rejected before."""
 
-    original: Position
+    original: RecordPosition
     rejection_id: UUID
     reason: str | None
     required: bool
@@ -47,7 +48,7 @@ def expected_statuses(
     activities: Iterable[Activity],
     topics: Topics,
     extents: Extents,
-    in_flight: frozenset[Position],
+    in_flight: frozenset[RecordPosition],
     earlier_events: frozenset[UUID] = frozenset(),
 ) -> list[ExpectedStatus]:
     """The status events of the activities, in their order. An edited activity may have none; it is reported elsewhere.
@@ -122,12 +123,12 @@ def status_findings(history: History, expected: Sequence[ExpectedStatus], extent
 
 
 def dead_letter_findings(
-    history: History, expected: Iterable[ExpectedDeadLetter], undecided: frozenset[Position], *, trimmed: bool
+    history: History, expected: Iterable[ExpectedDeadLetter], undecided: frozenset[RecordPosition], *, trimmed: bool
 ) -> Iterator[Finding | None]:
     """None for each missing one where that proves nothing. `undecided`: records that may be rejected or not,
     such as those in flight.
     """
-    by_original: dict[Position, list[DeadLetter]] = defaultdict(list)
+    by_original: dict[RecordPosition, list[DeadLetter]] = defaultdict(list)
     for dead_letter in history.dead_letters:
         by_original[dead_letter.original].append(dead_letter)
     for one in expected:

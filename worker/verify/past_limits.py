@@ -16,8 +16,7 @@ from schemas.reasons import Reason
 from schemas.record import Record
 from worker.pipeline.transaction import read
 from worker.rules.identity import NAMESPACE, position_id
-from worker.rules.message import Message
-from worker.verify.findings import Position
+from worker.rules.message import Message, RecordPosition
 
 TABLES = """
 CREATE TABLE rejected_at (
@@ -115,7 +114,7 @@ class PastLimits:
 
     def _has_effect(self, record: Record) -> bool:
         found = self._one("SELECT position FROM activities WHERE id = ?", self._unlimited(record).id.bytes)
-        return found == str(Position(record.topic, record.partition, record.offset))
+        return found == str(RecordPosition(record.topic, record.partition, record.offset))
 
     def _is_known(self, event: UUID) -> bool:
         return (

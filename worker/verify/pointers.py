@@ -20,9 +20,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from worker.rules.message import RecordPosition
 from worker.rules.rows import EnvironmentPointerMove
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
-from worker.verify.findings import Finding, Kind, Position
+from worker.verify.findings import Finding, Kind
 
 # ruff: noqa: S301 - as in `worker.verify.scratch`
 
@@ -52,7 +53,7 @@ class ExpectedPointer:
 
     move: EnvironmentPointerMove
     at: datetime
-    position: Position
+    position: RecordPosition
     number: int
     certain: bool
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from uuid import UUID
 
 from worker.ports import Partition
-from worker.verify.findings import Position
+from worker.rules.message import RecordPosition
 
 TABLES = """
 CREATE TABLE named (
@@ -91,14 +91,14 @@ class Recreated:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def add_row(self, kind: str, event: UUID, position: Position) -> None:
+    def add_row(self, kind: str, event: UUID, position: RecordPosition) -> None:
         self._connection.execute("INSERT OR IGNORE INTO named VALUES (?, ?, ?, ?, ?)", (kind, event.bytes, *position))
 
     def add_rejected_by_position(self, rejection_id: UUID) -> None:
         """A rejection that certainly is of a record of the current log."""
         self._connection.execute("INSERT OR IGNORE INTO by_position VALUES (?)", (rejection_id.bytes,))
 
-    def add_tombstone(self, position: Position) -> None:
+    def add_tombstone(self, position: RecordPosition) -> None:
         self._connection.execute("INSERT INTO tombstones VALUES (?, ?, ?)", position)
 
     def add_logs(

@@ -28,12 +28,11 @@ from worker.pipeline.dead_letter import contents_of
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError
 from worker.rules.identity import activity_id, activity_ids
-from worker.rules.message import Message
+from worker.rules.message import Message, RecordPosition
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import ReleaseRows
 from worker.verify import deleted_records, past_limits, recreated
 from worker.verify.deleted_records import DeletedRecords
-from worker.verify.findings import Position
 from worker.verify.history import (
     Correction,
     DeadLetter,
@@ -135,7 +134,7 @@ class Scratch:
         if source is None or event_id is None or rejection.id == activity_id(source=source, event_id=event_id):
             self.recreated.add_row(REJECTION, rejection.id, position)
 
-    def _add_named_by_activity(self, activity: Activity, source: str, event_id: str, position: Position) -> None:
+    def _add_named_by_activity(self, activity: Activity, source: str, event_id: str, position: RecordPosition) -> None:
         if activity.id in activity_ids(source=source, event_id=event_id):  # as above
             self.recreated.add_row(ACTIVITY, activity_id(source=source, event_id=event_id), position)
 
@@ -284,9 +283,9 @@ class Scratch:
         key: bytes,
         unlogged: Iterable[UUID],
         rejections: Mapping[UUID, Rejection],
-        positions: set[Position],
+        positions: set[RecordPosition],
         extents: Extents,
-    ) -> Iterator[tuple[UUID, Position]]:
+    ) -> Iterator[tuple[UUID, RecordPosition]]:
         for event in unlogged:
             pickled = self._one("SELECT activity FROM activities WHERE id = ? AND key <> ?", event.bytes, key)
             if pickled is not None and (cause := cause_of(pickle.loads(pickled))) is not None:
@@ -331,7 +330,7 @@ class Scratch:
             (rejection.id.bytes, rejection.id.bytes),
         ).fetchall()
         for topic, partition, offset, timestamp_ms, effect, pickled in found:
-            position = Position(topic, partition, offset)
+            position = RecordPosition(topic, partition, offset)
             cause = None if pickled is None else cause_of(pickle.loads(pickled))
             same_source = cause is not None and rejection.event_source in {None, cause[0]}
             yield Correction(
@@ -341,7 +340,7 @@ class Scratch:
                 unseen=offset >= self._committed.get(Partition(topic, partition), 0),
             )
 
-    def _holds(self, event: UUID, position: Position) -> bool:
+    def _holds(self, event: UUID, position: RecordPosition) -> bool:
         sql = "SELECT 1 FROM inputs WHERE topic = ? AND partition = ? AND offset = ? AND event = ?"
         return self._one(sql, *position, event.bytes) is not None
 

@@ -25,12 +25,13 @@ from schemas.record import Record
 from worker.pipeline.outgoing import Topics
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError
+from worker.rules.message import RecordPosition
 from worker.rules.rows import Rejection
 from worker.stored_rows import EnvironmentRow, ReleaseRows
 from worker.verify.checking import check
 from worker.verify.comparison import REJECTIONS
 from worker.verify.deleted_records import Gap
-from worker.verify.findings import Finding, Findings, Kind, Position
+from worker.verify.findings import Finding, Findings, Kind
 from worker.verify.history import DeadLetter, Extents, position_of, read_dead_letter, read_status
 from worker.verify.scratch import Scratch, scratch
 
@@ -181,7 +182,7 @@ class _Verification:
             self._findings.add(
                 Finding(
                     kind=Kind.LOST,
-                    position=Position(gap.topic, gap.partition, gap.first),
+                    position=RecordPosition(gap.topic, gap.partition, gap.first),
                     expected="records that the group has not read yet",
                     found=f"offsets {gap.first} to {gap.last} ({gap.count}) deleted by retention",
                 )
@@ -239,7 +240,7 @@ class _Verification:
             self._counts["records"] += 1
             if record.is_tombstone and not store.is_rejected(record):  # earlier versions rejected them
                 self._counts["tombstones"] += 1
-                store.recreated.add_tombstone(Position(record.topic, record.partition, record.offset))
+                store.recreated.add_tombstone(RecordPosition(record.topic, record.partition, record.offset))
                 continue
             store.add_input(record)
             self._counts["uncommitted"] += record.offset >= committed.get(Partition(record.topic, record.partition), 0)

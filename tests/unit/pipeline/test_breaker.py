@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.group_breaker import Opening, Position, Tripped
+from worker.group_breaker import Opening, Tripped
 from worker.pipeline.breaker import SOURCES_MAX, Breaker, Counted
+from worker.rules.message import RecordPosition
 from worker.rules.rows import Rejection
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale
 
@@ -45,7 +46,7 @@ OUTCOMES = st.lists(
 
 
 def expected(breaker: Breaker, offset: int) -> Counted:
-    return breaker.expect(Position("in", 0, offset))
+    return breaker.expect(RecordPosition("in", 0, offset))
 
 
 def an_opening(tripped: Tripped | None = None) -> Opening:
@@ -61,8 +62,8 @@ def an_opening(tripped: Tripped | None = None) -> Opening:
             events=10,
             reasons={"invalid_data": 6},
             sources={"/ci": 6},
-            first=Position("in", 0, 1),
-            last=Position("in", 0, 10),
+            first=RecordPosition("in", 0, 1),
+            last=RecordPosition("in", 0, 10),
         ),
     )
 
@@ -227,11 +228,11 @@ def test_redriven_events_do_not_count() -> None:
 
 def test_partitions_count_in_the_order_of_reading() -> None:
     breaker = Breaker(events=4, rejected_share_max=0.5)
-    events = [breaker.expect(Position("in", n % 2, n // 2)) for n in range(4)]
+    events = [breaker.expect(RecordPosition("in", n % 2, n // 2)) for n in range(4)]
     assert [breaker.decided(events[n], BAD) for n in (3, 1, 2)] == [False, False, False]
     assert breaker.decided(events[0], APPLIED)
     assert breaker.tripped is not None
-    assert (breaker.tripped.first, breaker.tripped.last) == (Position("in", 0, 0), Position("in", 1, 1))
+    assert (breaker.tripped.first, breaker.tripped.last) == (RecordPosition("in", 0, 0), RecordPosition("in", 1, 1))
 
 
 def test_opening_of_the_group_stops_the_count() -> None:

@@ -13,11 +13,11 @@ from tests.unit.pipeline.scripted import (
     the_monitors,
 )
 from tests.unit.pipeline.test_breaker import a_rejection, an_opening
-from worker.group_breaker import Position
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.ports import Partition
 from worker.rules.errors import ConfigurationError, Unavailable
+from worker.rules.message import RecordPosition
 from worker.service import health as health_module
 from worker.service.health import WorkerHealth
 from worker.telemetry import Metrics
@@ -173,7 +173,7 @@ async def test_open_breaker_is_unready_with_its_cause_but_alive(parts: Parts) ->
     """The worker stays alive: an automatic restart without an operator's decision would go on rejecting events."""
     await parts.be_assigned()
     parts.consumer.beat_seconds = parts.clock.now_seconds
-    parts.breaker.decided(parts.breaker.expect(Position("in", 0, 0)), a_rejection("invalid_data", "/ci"))
+    parts.breaker.decided(parts.breaker.expect(RecordPosition("in", 0, 0)), a_rejection("invalid_data", "/ci"))
     why = "1 of the last 1 events were rejected: invalid_data 1; from /ci 1"
     assert await parts.health.unready() == {"breaker": f"{why}; not in the database yet"}
     assert parts.breaker.tripped is not None

@@ -15,11 +15,11 @@ from tests.properties.world import World
 from tests.unit.rules.release_scenario import TOPIC, message, release_id
 from worker.pipeline.dead_letter import contents_of
 from worker.pipeline.outgoing import OutgoingRecords, Topics
-from worker.rules.message import Message
+from worker.rules.message import Message, RecordPosition
 from worker.rules.rows import Activity
 from worker.stored_rows import ReleaseRows
 from worker.verify.checking import Checked, check
-from worker.verify.findings import Finding, Position
+from worker.verify.findings import Finding
 from worker.verify.history import (
     DeadLetter,
     Extents,
@@ -177,8 +177,8 @@ def only(history: History, extents: Extents = EXTENTS) -> Finding:
     return found[0]
 
 
-def position(offset: int, *, topic: str = TOPIC, partition: int = 0) -> Position:
-    return Position(topic, partition, offset)
+def position(offset: int, *, topic: str = TOPIC, partition: int = 0) -> RecordPosition:
+    return RecordPosition(topic, partition, offset)
 
 
 def activity_of(history: History, id: str, index: int = 0) -> Activity:

@@ -12,7 +12,7 @@ from tests.unit.verify.test_scratch import _BYTES_MAX, created
 from worker.pipeline.transaction import read
 from worker.ports import Partition
 from worker.rules.identity import activity_id, position_id
-from worker.verify.findings import Position
+from worker.rules.message import RecordPosition
 from worker.verify.history import DeadLetter, position_of
 from worker.verify.recreated import ACTIVITY, REJECTION
 from worker.verify.scratch import Scratch, scratch
@@ -32,7 +32,7 @@ def store() -> Iterator[Scratch]:
         yield opened
 
 
-def earlier(store: Scratch, *rows: tuple[UUID, Position]) -> list[bool]:
+def earlier(store: Scratch, *rows: tuple[UUID, RecordPosition]) -> list[bool]:
     for event, place in rows:
         store.recreated.add_row(ACTIVITY, event, place)
     store.seal()
@@ -42,32 +42,34 @@ def earlier(store: Scratch, *rows: tuple[UUID, Position]) -> list[bool]:
 @pytest.mark.parametrize(
     ("place", "expected"),
     [
-        (Position(TOPIC, 0, 3), True),
-        (Position(TOPIC, 0, END), True),
-        (Position(TOPIC, 7, 0), True),
-        (Position(TOPIC, 0, BEGIN - 1), False),
-        (Position(TOPIC, 0, 5), False),
-        (Position("another", 0, 3), False),
+        (RecordPosition(TOPIC, 0, 3), True),
+        (RecordPosition(TOPIC, 0, END), True),
+        (RecordPosition(TOPIC, 7, 0), True),
+        (RecordPosition(TOPIC, 0, BEGIN - 1), False),
+        (RecordPosition(TOPIC, 0, 5), False),
+        (RecordPosition("another", 0, 3), False),
     ],
     ids=["another record", "beyond the end", "no such partition", "deleted", "a gap", "another topic"],
 )
-def test_row_of_an_unknown_event_is_earlier_by_its_position(store: Scratch, place: Position, expected: bool) -> None:
+def test_row_of_an_unknown_event_is_earlier_by_its_position(
+    store: Scratch, place: RecordPosition, expected: bool
+) -> None:
     """Deleted records and gaps are explained by retention, compaction and transactions."""
     assert earlier(store, (UNKNOWN, place)) == [expected]
 
 
 def test_row_with_another_position_is_contradictory(store: Scratch) -> None:
     """Nothing else shows that the topic was created again."""
-    assert earlier(store, (KNOWN, Position(TOPIC, 0, 4))) == [False]
+    assert earlier(store, (KNOWN, RecordPosition(TOPIC, 0, 4))) == [False]
 
 
 def test_row_with_another_position_in_a_recreated_topic_is_earlier(store: Scratch) -> None:
     rows = [
-        (UNKNOWN, Position(TOPIC, 0, END)),
-        (KNOWN, Position(TOPIC, 0, 4)),
-        (activity_id(source="/ci", event_id="e2"), Position(TOPIC, 0, 2)),
+        (UNKNOWN, RecordPosition(TOPIC, 0, END)),
+        (KNOWN, RecordPosition(TOPIC, 0, 4)),
+        (activity_id(source="/ci", event_id="e2"), RecordPosition(TOPIC, 0, 2)),
     ]
-    assert earlier(store, *rows, (activity_id(source="/ci", event_id="gap"), Position(TOPIC, 0, 5))) == [
+    assert earlier(store, *rows, (activity_id(source="/ci", event_id="gap"), RecordPosition(TOPIC, 0, 5))) == [
         True,
         True,
         False,
@@ -78,7 +80,7 @@ def test_row_with_another_position_in_a_recreated_topic_is_earlier(store: Scratc
 def test_row_with_an_underived_id_proves_nothing(store: Scratch) -> None:
     events = HandledEvents.with_a_rejection()
     [rejection] = events.world.rejections.values()
-    assert position_of(rejection) == Position(TOPIC, 0, END)
+    assert position_of(rejection) == RecordPosition(TOPIC, 0, END)
     store.add_rejection(replace(rejection, event_id="edited"))
     store.seal()
     assert store.recreated.count() == 0
@@ -93,9 +95,9 @@ def test_dead_letter_is_earlier_where_a_newer_record_is(store: Scratch, older_ms
     store.add_rejection(replace(rejection, id=event, event_source="/ci", event_id="e3", offset=3))
     record = created(4)
     dead_letter = DeadLetter(
-        position=Position("dead-letters", 0, 0),
+        position=RecordPosition("dead-letters", 0, 0),
         rejection_id=event,
-        original=Position(TOPIC, 0, 4),
+        original=RecordPosition(TOPIC, 0, 4),
         reason="invalid_data",
         timestamp_ms=record.timestamp_ms - older_ms,
     )

@@ -15,10 +15,10 @@ from worker.pipeline.transaction import read
 from worker.ports import Partition
 from worker.rules.decide import decide
 from worker.rules.errors import ConfigurationError
+from worker.rules.message import RecordPosition
 from worker.rules.state import Rejected, State
 from worker.stored_rows import ReleaseRows
 from worker.verify.deleted_records import Gap
-from worker.verify.findings import Position
 from worker.verify.scratch import scratch
 
 _BYTES_MAX = 2**20
@@ -105,7 +105,7 @@ def test_gaps_between_rows_of_deleted_records_are_reported() -> None:
     at = Partition(TOPIC, 0)
     with scratch(None, committed={at: 10}, begins={at: 8, Partition(TOPIC, 1): 0}, event_bytes_max=_BYTES_MAX) as store:
         for offset in (2, 3, 6, 9):
-            store.deleted_records.add_row(Position(TOPIC, 0, offset))
+            store.deleted_records.add_row(RecordPosition(TOPIC, 0, offset))
         assert list(store.deleted_records.without_rows({at: 10})) == [Gap(TOPIC, 0, 4, 5), Gap(TOPIC, 0, 7, 7)]
         assert list(store.deleted_records.without_rows({at: 7})) == [Gap(TOPIC, 0, 4, 5)]
         assert list(store.deleted_records.without_rows({})) == []
