@@ -8,6 +8,11 @@ a block changes that:
 `<!-- file: NAME -->`          it is saved as a file; in any language
 `<!-- output -->`              what the block before has printed; `…` is any text, alone on a line any lines
 `<!-- output: NAME -->`        what the terminal has printed since its last such block; waited for
+
+A comment without a block is a step that no command of the page makes:
+
+`<!-- interrupt: NAME -->`     Ctrl-C in the terminal, and the end of its command
+`<!-- event: NAME -->`         what happens to the reader, such as an outage; the test causes it
 """
 
 import asyncio
@@ -17,10 +22,11 @@ import shlex
 import signal
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from tests.conformance.deadlines import WAIT_SECONDS
@@ -42,13 +48,16 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL | re.VERBOSE,
 )
 _MARK = re.compile(r"(not run|terminal|file|output)(?:: (.*))?")
+_STEP = re.compile(r"^<!-- (?P<mark>interrupt|event): (?P<argument>[^\n]*) -->$", re.MULTILINE)
 _KAFKA_PORT = "9092"
 _HTTP_PORT = "8080"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block of a page. `mark` and `argument` are those of the comment above it."""
+    """A fenced block of a page, or a step without one, which has no text. `mark` and `argument` are those of the
+    comment.
+    """
 
     line: int
     language: str
@@ -67,7 +76,17 @@ def pages() -> Sequence[Path]:
 
 
 def blocks(text: str) -> Sequence[Block]:
-    found = []
+    """The blocks and steps of a page, in its order."""
+    found = [
+        Block(
+            line=text.count("\n", 0, step.start()) + 1,
+            language="",
+            text="",
+            mark=step["mark"],
+            argument=step["argument"],
+        )
+        for step in _STEP.finditer(text)
+    ]
     for match in _BLOCK.finditer(text):
         marked = None if match["mark"] is None else _MARK.fullmatch(match["mark"])
         found.append(
@@ -79,7 +98,7 @@ def blocks(text: str) -> Sequence[Block]:
                 argument=marked and marked[2],
             )
         )
-    return found
+    return sorted(found, key=lambda block: block.line)
 
 
 def output_pattern(expected: str) -> re.Pattern[str]:
@@ -134,7 +153,9 @@ class Terminal:
         self._seen = match.end()
 
     async def interrupt(self) -> None:
-        """Sends Ctrl-C and waits for the end of the process."""
+        """Sends Ctrl-C and waits for the end of the process; nothing to do if it has ended."""
+        if self.process.returncode is not None:
+            return
         with suppress(ProcessLookupError):  # it has ended by itself
             os.killpg(self.process.pid, signal.SIGINT)
         try:
@@ -152,6 +173,8 @@ class Reader:
 
     folder: Path
     environment: Mapping[str, str]
+    events: Mapping[str, Callable[[], None]]
+    """By the name that pages give them; they block."""
     _stack: AsyncExitStack
     _terminals: dict[str, Terminal] = field(default_factory=dict)
     _shell: asyncio.subprocess.Process | None = None
@@ -203,6 +226,14 @@ class Reader:
         elif block.mark == "file":
             assert block.argument is not None
             (self.folder / block.argument).write_text(text, encoding="utf-8")
+        elif block.mark == "interrupt":
+            assert block.argument is not None
+            await self._terminals[block.argument].interrupt()
+        elif block.mark == "event":
+            assert block.argument is not None
+            if block.argument not in self.events:
+                raise Failed(f"the test causes no event of this name: {block.argument}")
+            await asyncio.to_thread(self.events[block.argument])
         elif block.mark == "output" and block.argument is not None:
             await self._terminals[block.argument].shown(text)
         elif block.mark == "output" and output_pattern(text).fullmatch(self._printed) is None:
@@ -242,13 +273,22 @@ async def _close(shell: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def reader(folder: Path, settings: Mapping[str, str]) -> AsyncIterator[Reader]:
-    """A reader with the worker's command on the path; its terminals are interrupted at the end, the last one first."""
+async def reader(
+    folder: Path,
+    settings: Mapping[str, str],
+    *,
+    programs: Sequence[Path] = (),
+    events: Mapping[str, Callable[[], None]] = MappingProxyType({}),
+) -> AsyncIterator[Reader]:
+    """A reader with the worker's command on the path; its terminals are interrupted at the end, the last one first.
+
+    `programs`: further folders of the path. `events`: what pages name in `event` comments.
+    """
     environment = {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), *map(str, programs), os.environ["PATH"]]),
         "HOME": str(folder),
         "PYTHONUNBUFFERED": "1",
         **settings,
     }
     async with AsyncExitStack() as stack:
-        yield Reader(folder, environment, stack)
+        yield Reader(folder, environment, events, stack)

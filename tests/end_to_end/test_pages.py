@@ -1,11 +1,15 @@
 """Every command of every page works as printed, and its output is the one that the page shows."""
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.end_to_end.pages import DOCS, ROOT, SHELLS, Failed, blocks, output_pattern, pages, reader
+from tests.testkit.apache_kafka import ApacheKafka, ExternalKafka
+from tests.testkit.postgres import SUPERUSER, PostgresServer, postgres_binaries
 from tests.testkit.topics import MakeTopic
 from worker.demo.broker import free_port
 
@@ -15,8 +19,14 @@ TUTORIALS = ["tutorials/first-event.md", "tutorials/first-subscriber.md"]
 PUBLISHING = "docs/how-to/publish-events.md"
 """Run by test_publishing_page.py, which checks the rows as well."""
 
-OPERATORS = ["docs/how-to/dead-letters.md"]
-"""Run on Apache Kafka and PostgreSQL."""
+OPERATORS = [
+    "docs/how-to/breaker.md",
+    "docs/how-to/dead-letters.md",
+    "docs/how-to/outages.md",
+    "docs/how-to/replay.md",
+    "docs/how-to/restored-database.md",
+]
+"""What operators do at night, run on Apache Kafka and PostgreSQL."""
 
 NOT_RUN = {
     "README.md": [
@@ -25,10 +35,6 @@ NOT_RUN = {
         "needs a broker with topics; docs/tutorials does this step by step, with a test",
     ],
     "docs/benchmarks.md": ["takes hours, and needs a JDK and Maven"],
-    "docs/how-to/breaker.md": [
-        "needs an open breaker; test_breaker.py runs it",
-        "needs an open breaker; test_breaker.py runs it",
-    ],
     "docs/how-to/deploy.md": ["installs packages and builds an image", "needs the command-line tools of Apache Kafka"],
     "docs/how-to/privileges.md": [
         "needs the command-line tools of Apache Kafka",
@@ -37,10 +43,6 @@ NOT_RUN = {
     "docs/how-to/redrive.md": ["tests/end_to_end/test_redrive.py runs these commands with a worker and dead letters"],
     "docs/how-to/doctor.md": ["a fault, since the page has no worker; tests/end_to_end/test_doctor.py runs it"],
     "docs/how-to/status.md": ["needs a release; tests/end_to_end/test_status.py runs it"],
-    "docs/how-to/restored-database.md": [
-        "needs a restored database; test_restored_database.py does the same",
-        "needs a restored database; test_restored_database.py does the same",
-    ],
     "docs/how-to/verify.md": ["the output of a damaged system; the findings are tested one by one"],
     "docs/promises.md": ["takes minutes; `make test` runs some plans"],
     "docs/tutorials/first-event.md": [
@@ -84,11 +86,37 @@ async def test_page_commands_work(page: str, bootstrap_servers: str, topics: Mak
 @pytest.mark.parametrize("bootstrap_servers", ["apache"], indirect=True)
 @pytest.mark.parametrize("page", OPERATORS)
 async def test_operators_page_commands_work(
-    page: str, bootstrap_servers: str, postgres_url: str, topics: MakeTopic, tmp_path: Path
+    page: str,
+    bootstrap_servers: str,
+    postgres_url: str,
+    request: pytest.FixtureRequest,
+    topics: MakeTopic,
+    tmp_path: Path,
 ) -> None:
-    settings = await settings_of(tmp_path, bootstrap_servers, topics) | {"RUDDER_DATABASE_URL": postgres_url}
-    async with reader(tmp_path, settings) as following:
-        await following.follow(ROOT / page)
+    """The reader has PostgreSQL's programs too, with the database of the worker as their default."""
+    kafka: ApacheKafka | ExternalKafka = request.getfixturevalue("apache_kafka")
+    postgres: PostgresServer = request.getfixturevalue("postgres_server")
+    database = make_url(postgres_url)
+    assert database.database is not None
+    settings = await settings_of(tmp_path, bootstrap_servers, topics) | {
+        "RUDDER_DATABASE_URL": postgres_url,
+        "PGHOST": "127.0.0.1",
+        "PGPORT": str(postgres.port),
+        "PGUSER": SUPERUSER,
+        "PGDATABASE": database.database,
+    }
+    events = {
+        "the database stops": postgres.stop,
+        "the database starts": postgres.start,
+        "the broker stops": kafka.stop,
+        "the broker starts": kafka.start,
+    }
+    async with reader(tmp_path, settings, programs=[postgres_binaries()], events=events) as following:
+        try:
+            await following.follow(ROOT / page)
+        finally:
+            for server in (postgres, kafka):
+                await asyncio.to_thread(server.ensure_running)  # a page that failed may have left it down
 
 
 async def test_tutorials_work(tmp_path: Path) -> None:
@@ -103,6 +131,8 @@ async def test_tutorials_work(tmp_path: Path) -> None:
 
 
 SOUND_PAGE = """
+<!-- event: the test begins -->
+
 ```sh
 value=1
 ```
@@ -128,6 +158,8 @@ cat numbers
 two
 ```
 
+<!-- interrupt: tail -->
+
 ```sh
 echo "$value"
 head -1 numbers
@@ -144,10 +176,11 @@ head -1 numbers
 @pytest.mark.parametrize(
     ("sound", "broken", "line", "problem"),
     [
-        ("value=1", "false", 2, "a command failed"),
-        ("cat numbers", "cat letters", 23, "No such file"),
-        ("two\n```\n\n```sh", "six\n```\n\n```sh", 23, "found:\none\ntwo"),
-        ("1\n…", "2\n…", 33, "found:\n1\none"),
+        ("test begins", "test ends", 2, "no event of this name: the test ends"),
+        ("value=1", "false", 4, "a command failed"),
+        ("cat numbers", "cat letters", 25, "No such file"),
+        ("two\n```\n\n<!-- interrupt", "six\n```\n\n<!-- interrupt", 25, "found:\none\ntwo"),
+        ("1\n…", "2\n…", 37, "found:\n1\none"),
     ],
 )
 async def test_page_that_is_wrong_fails_with_its_line(
@@ -155,12 +188,15 @@ async def test_page_that_is_wrong_fails_with_its_line(
 ) -> None:
     page = tmp_path / "page.md"
     settings = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": "127.0.0.1:1", "RUDDER_HTTP_PORT": "1"}
+    happened: list[str] = []
+    events = {"the test begins": lambda: happened.append("the test begins")}
     page.write_text(SOUND_PAGE, encoding="utf-8")
-    async with reader(tmp_path, settings) as following:
+    async with reader(tmp_path, settings, events=events) as following:
         assert await following.follow(page) == "1\none\n"
+    assert happened == ["the test begins"]
     assert SOUND_PAGE.count(sound) == 1
     page.write_text(SOUND_PAGE.replace(sound, broken), encoding="utf-8")
-    async with reader(tmp_path, settings) as following:
+    async with reader(tmp_path, settings, events=events) as following:
         with pytest.raises(Failed, match=rf"(?s)^page\.md:{line}: .*{problem}"):
             await following.follow(page)
 
