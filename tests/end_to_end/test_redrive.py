@@ -1,5 +1,6 @@
 """`dead-letters redrive` as a process, with a real worker: what was planned happens, and nothing is sent twice."""
 
+import asyncio
 import json
 import signal
 from collections import Counter
@@ -20,6 +21,7 @@ from tests.end_to_end.release_records import ReleaseRecords
 from tests.end_to_end.system import PARTITIONS, System
 from tests.end_to_end.verify_reports import run_verify
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
+from tests.testkit.postgres import PostgresServer
 
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 EARLY = ("requested", "started", "succeeded")
@@ -157,6 +159,34 @@ async def test_interrupted_redrive_continues(system: System) -> None:
     assert (len(sent), set(sent.values())) == (6, {1})
     results = [row["result"] for row in await rows(system.database_url, "operator_actions")]
     assert sorted(results) == ["completed", "interrupted"]
+    assert (await run_verify(system))["findings"] == []
+
+
+@ON_APACHE
+async def test_redrive_stopped_by_an_outage_continues(system: System, postgres_server: PostgresServer) -> None:
+    """The database is down for longer than --wait: exit code 1, and the printed command sends only the others."""
+    await rejected_early(system, ReleaseRecords(), ReleaseRecords())
+    with system.worker() as worker:
+        await worker.ready()
+        with redrive(system, "--all", "--execute", "--rate", "1/s", "--wait", "5", name="stopped") as process:
+            await until(lambda: "applied" in process.stdout, what=lambda: f"one is applied: {process.output()}")
+            await asyncio.to_thread(postgres_server.stop)
+            assert await process.ended() == 1, process.output()
+        await asyncio.to_thread(postgres_server.start)
+        [advice] = [line for line in process.stderr.splitlines() if "to continue: " in line]
+        assert "rudder-worker dead-letters redrive --resume " in advice
+        assert "Traceback" not in process.stderr
+        sent = redrives(await system.read(system.topics.events))
+        assert 0 < len(sent) < 6
+        resumed = await ended(system, "--resume", advice.split()[-1], name="resumed")
+        assert "6 applied" in resumed.stderr
+        await system.caught_up(worker)
+        assert await worker.stop() == 0
+    journal = await rows(system.database_url, "redrive_records")
+    assert [(row["state"], row["outcome"]) for row in journal] == [("SETTLED", "applied")] * 6
+    sent = redrives(await system.read(system.topics.events))
+    assert (len(sent), set(sent.values())) == (6, {1})
+    assert set((await rejections(system)).values()) == {True}
     assert (await run_verify(system))["findings"] == []
 
 

@@ -61,7 +61,7 @@ class Plan:
     """`releases`: how many the event stream has. `latency_seconds`: the most that any link adds while faults last; with
     some latency and little `concurrency` the workers are busy all the time. `commit_interval_seconds`: a short one
     shows a commit that is too early, a long one causes many redeliveries. `replays`: whether all committed records are
-    replayed and published again meanwhile.
+    replayed and published again meanwhile. `redrives`: whether dead letters are redriven meanwhile.
     """
 
     seed: int
@@ -72,6 +72,7 @@ class Plan:
     commit_interval_seconds: float
     faults: tuple[Fault, ...]
     replays: bool
+    redrives: bool
 
 
 def plan_of(seed: int, *, kinds: tuple[FaultKind, ...] = tuple(FaultKind)) -> Plan:
@@ -96,6 +97,7 @@ def _plan(seed: int, kinds: Iterable[FaultKind], dice: random.Random) -> Plan:
         commit_interval_seconds=dice.choice((0.02, 0.2, 1.0)),
         faults=tuple(sorted(faults, key=lambda fault: fault.at_seconds)),
         replays=seed % 2 == 1,
+        redrives=seed % 4 in {0, 3},
     )
 
 

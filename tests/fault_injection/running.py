@@ -13,6 +13,7 @@ from tests.fault_injection.checking import Check, check
 from tests.fault_injection.faults import inject
 from tests.fault_injection.fixture import Fixture
 from tests.fault_injection.plans import Plan
+from tests.fault_injection.redrives import Redriving, leave_dead_letters
 from tests.fault_injection.replays import replay_until
 from tests.fault_injection.servers import Servers
 
@@ -38,21 +39,25 @@ async def run_plan(plan: Plan, servers: Servers, *, command: Sequence[str] = MOD
     folder = Path(tempfile.mkdtemp(prefix=f"rudder-plan-{plan.seed}-"))
     began_at_seconds = time.monotonic()
     async with Fixture.prepared(plan, servers, folder, command=command) as fixture:
+        redriving = Redriving.of(fixture, await leave_dead_letters(fixture)) if plan.redrives else None
         async with asyncio.TaskGroup() as beside:
             settled = asyncio.Event()
             replaying = beside.create_task(replay_until(settled, fixture)) if plan.replays else None
             async with asyncio.TaskGroup() as group:
                 publishing = group.create_task(fixture.publish())
+                redrive = beside.create_task(redriving.run()) if redriving else None
                 for fault in plan.faults:
                     group.create_task(inject(fault, fixture))
             for links in fixture.links:
                 links.database.heal()
                 links.broker.heal()
             healed_at_seconds = time.monotonic()
-            differences = await _settle(fixture)
+            differences = await redrive if redrive else []
+            differences += await _settle(fixture)
             settled_at_seconds = time.monotonic()
             settled.set()
         differences += replaying.result() if replaying else []
+        differences += await redriving.differences() if redriving and not differences else []
         checked = Check(differences=(), published_again=0)
         if not differences:
             differences = await _stop(fixture)
