@@ -55,7 +55,7 @@ def _paths(ids: Sequence[UUID], output: Path | None) -> Mapping[UUID, Path]:
         raise ConfigurationError(f"more than {_IDS_MAX} ids; export them in parts")
     if output is not None and not output.is_dir():
         if len(ids) > 1:
-            raise ConfigurationError(f"--output: {output} is not a folder; several events need one")
+            raise ConfigurationError(f"--output: {output} is not a folder; create it: several events need one")
         paths = {ids[0]: output}
     else:
         paths = {id_: (output or Path()) / f"{id_}.json" for id_ in ids}
