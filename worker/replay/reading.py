@@ -61,11 +61,14 @@ class Tables(Rows, Protocol):
 
 
 async def bounds(scope: Scope, records: Records, *, input_topics: Sequence[str]) -> Bounds:
-    """The offsets that the scope is pinned with. The ends first: what is committed is below them."""
+    """The offsets that the scope is pinned with. The ends first: a partition that is added meanwhile is left out, and
+    so is every later record.
+    """
     topics = scope.topics_to_read(input_topics)
     ends = await records.ends(topics)
+    begins = await records.begins(topics)
     return Bounds(
-        begins=await records.begins(topics),
+        begins={partition: begin for partition, begin in begins.items() if partition in ends},
         ends=ends,
         committed=await records.committed(input_topics),
         begin_at={} if scope.begin_ms is None else await records.offsets_at(topics, scope.begin_ms),

@@ -1,5 +1,6 @@
 """A scope names records, or is refused; pinned, it never reaches behind what the group has committed."""
 
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.record import Record
 from schemas.types import EventType
 from tests.unit.rules.release_scenario import message, release_id
 from worker.ports import Partition
+from worker.replay.reading import bounds as read_bounds
 from worker.replay.scope import (
     Bounds,
     Filters,
@@ -105,6 +108,38 @@ def test_times_are_pinned_as_offsets() -> None:
     scope = Scope(begin_ms=1, end_ms=2)
     limits = bounds(begin_at={P0: 10, P1: 50}, end_at={P0: 30, P1: 50})
     assert pinned(scope, limits, input_topics=["events"]).ranges == {P0: range(10, 30)}
+
+
+class GrowingTopic:
+    """Its second partition is added when the ends have been read."""
+
+    def __init__(self) -> None:
+        self.partitions = [P0]
+
+    async def ends(self, topics: Sequence[str]) -> dict[Partition, int]:
+        self.partitions, listed = [P0, P1], self.partitions
+        return dict.fromkeys(listed, 9)
+
+    async def begins(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return dict.fromkeys(self.partitions, 0)
+
+    async def committed(self, topics: Sequence[str]) -> dict[Partition, int]:
+        return dict.fromkeys(self.partitions, 9)
+
+    async def offsets_at(self, topics: Sequence[str], timestamp_ms: int) -> dict[Partition, int]:
+        return dict.fromkeys(self.partitions, timestamp_ms)
+
+    async def cluster_id(self) -> str:
+        return "cluster"
+
+    def records_by_time(self, ranges: Mapping[Partition, range]) -> AsyncIterator[Record]:
+        raise AssertionError(f"{ranges} are read for the bounds")
+
+
+@pytest.mark.parametrize("scope", [Scope(everything=True), Scope(begin_ms=3, end_ms=7)])
+async def test_partition_that_is_added_meanwhile_is_left_out(scope: Scope) -> None:
+    found = pinned(scope, await read_bounds(scope, GrowingTopic(), input_topics=["events"]), input_topics=["events"])
+    assert set(found.ranges) == {P0}
 
 
 def test_deleted_offsets_are_counted() -> None:
