@@ -94,8 +94,10 @@ def read_plan(path: Path, *, kind: str) -> PlanFile:
         if path.stat().st_size > _BYTES_MAX:
             raise ConfigurationError(f"{path} is no plan: it is larger than {_BYTES_MAX // 1024 // 1024} MiB")
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the plan {path} cannot be read: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is no plan of rudder-worker: it is not UTF-8 text") from error
+    except OSError as error:
+        raise ConfigurationError(f"the plan {path} cannot be read: {error.strerror or error}") from error
     try:
         found = json.loads(text)
         target = Target(**{**found["target"], "database": UUID(found["target"]["database"])})

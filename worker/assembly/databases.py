@@ -1,6 +1,7 @@
 """Constructs what commands and services read and write in the database. Connects to nothing."""
 
 from worker.db.action_log import SqlActionLog
+from worker.db.engine import require_database
 from worker.db.operators_database import OperatorsDatabase
 from worker.db.status_queries import SqlStatusTables
 from worker.db.store import SqlStore
@@ -18,7 +19,8 @@ def store(settings: Settings) -> SqlStore:
 
 
 def table_reader(settings: Settings) -> SqlTableReader:
-    """Raises ConfigurationError as `SqlTableReader.open`."""
+    """Raises ConfigurationError as `SqlTableReader.open`, and `require_database`."""
+    require_database(settings.database_url.get_secret_value())
     return SqlTableReader.open(
         settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
     )
@@ -32,7 +34,8 @@ def action_log(settings: Settings) -> SqlActionLog:
 
 
 def operators_database(settings: Settings) -> OperatorsDatabase:
-    """Raises ConfigurationError as `OperatorsDatabase.open`."""
+    """Raises ConfigurationError as `OperatorsDatabase.open`, and `require_database`."""
+    require_database(settings.database_url.get_secret_value())
     return OperatorsDatabase.open(
         settings.database_url.get_secret_value(), timeout_seconds=settings.database_timeout_seconds
     )

@@ -117,7 +117,8 @@ def _lines(shown: _Shown, *, payload: bool) -> Iterator[str]:
     yield f"reason    {rejection.reason}"
     yield f"detail    {rejection.detail}"
     yield f"type      {rejection.event_type or 'unknown'}"
-    yield f"event     {rejection.event_id or 'no id'} of {rejection.event_source or 'no source'}"
+    source = f"of {rejection.event_source}" if rejection.event_source else "(no source)"
+    yield f"event     {rejection.event_id or '(no id)'} {source}"
     yield f"release   {rejection.release_id or 'none named'}"
     yield f"record    {rejection.topic}/{rejection.partition}@{rejection.offset}{_origin(shown)}"
     if shown.found is not None and isinstance(record := shown.found.record, Record):

@@ -63,7 +63,7 @@ def list_(
         if group_by is not None:
             if after is not None:
                 raise ConfigurationError("--group-by and --after cannot be used together")
-            _print_groups(asyncio.run(_grouped(settings, wanted, group_by)), group_by, as_json=as_json)
+            _print_groups(asyncio.run(_grouped(settings, wanted, group_by)), group_by, limit=limit, as_json=as_json)
             return
         found, count = asyncio.run(_listed(settings, wanted, key, limit))
         next_key = found[limit - 1].key if len(found) > limit else None
@@ -72,6 +72,8 @@ def list_(
         elif found:
             print_table(("ID", "TIME", "REASON", "TYPE", "RECORD", "DETAIL"), [_row(one) for one in found[:limit]])
         note(_summary(wanted, count))
+        if wanted.topic is not None and wanted.topic not in settings.input_topics:
+            note(f"{wanted.topic} is none of RUDDER_INPUT_TOPICS ({', '.join(settings.input_topics)})")
         if next_key is not None:
             note(f"next page: --after {next_key}")
 
@@ -100,7 +102,7 @@ async def _grouped(settings: Settings, filters: Filters, by: str) -> "Groups":
         return await grouped(database.dead_letters, filters, GroupBy(by))
 
 
-def _print_groups(found: "Groups", by: str, *, as_json: bool) -> None:
+def _print_groups(found: "Groups", by: str, *, limit: int, as_json: bool) -> None:
     from worker.dead_letters.grouping import FINGERPRINTED_MAX, GROUPS_MAX
 
     if as_json:
@@ -112,7 +114,7 @@ def _print_groups(found: "Groups", by: str, *, as_json: bool) -> None:
                 "last": format_time(group.last),
                 "releases": group.releases,
             }
-            for group in found.groups
+            for group in found.groups[:limit]
         ]
         print(json.dumps({"group_by": by, "capped": found.capped, "groups": groups}, ensure_ascii=False, indent=2))
     elif found.groups:
@@ -120,11 +122,13 @@ def _print_groups(found: "Groups", by: str, *, as_json: bool) -> None:
             ("COUNT", "FIRST", "LAST", "RELEASES", by.upper()),
             [
                 (f"{group.count:,}", _time(group.first), _time(group.last), f"{group.releases:,}", group.value or "-")
-                for group in found.groups
+                for group in found.groups[:limit]
             ],
         )
     if found.capped:
         note(f"only the newest {FINGERPRINTED_MAX:,} dead letters are counted; narrow the selection with --until")
+    if len(found.groups) > limit:
+        note(f"{len(found.groups) - limit:,} more groups; list them with --limit")
     if len(found.groups) == GROUPS_MAX:
         note(f"only the {GROUPS_MAX:,} largest groups are listed")
 

@@ -100,7 +100,9 @@ def redrive(
             "--resume": resume is not None,
         }
         _check_ways([name for name, given in ways.items() if given])
-        _check_options(ways, execute=execute, output=output, include_failing=include_failing, expect=expect)
+        _check_options(ways, output=output, include_failing=include_failing)
+        if resume is not None:
+            _require_no_options(context)
         settings = load()
         warn_of_unknown_names()
         request = _Request(
@@ -205,6 +207,7 @@ async def _planned(request: _Request) -> None:
 async def _executed(request: _Request) -> None:
     """Make the plan or read it, and execute it."""
     from worker.assembly.operator_commands import redrive_edges
+    from worker.cli.redrive_report import print_plan
     from worker.dead_letters.plan import KIND
     from worker.dead_letters.redrive import require_free, require_unchanged, rows_of
     from worker.operator_actions import Operator, recorded
@@ -215,6 +218,8 @@ async def _executed(request: _Request) -> None:
         if request.output is not None:
             file.write(request.output)
         if not plan.sent:
+            if request.as_json:
+                print_plan(plan, file, per_second=_rate(request.limits["rate"]), as_json=True)
             complain(f"none of {len(plan.records):,} dead letters would pass now; nothing was sent")
             raise typer.Exit(EXIT_PROBLEM)
         edges = redrive_edges(request.settings, connected.database, connected.reader, producer)
@@ -390,13 +395,17 @@ def _check_ways(ways: Sequence[str]) -> None:
         raise ConfigurationError(f"{' and '.join(ways)} cannot be used together")
 
 
-def _check_options(
-    ways: Mapping[str, bool], *, execute: bool, output: Path | None, include_failing: bool, expect: int | None
-) -> None:
+def _check_options(ways: Mapping[str, bool], *, output: Path | None, include_failing: bool) -> None:
     if ways["--plan"] and (output is not None or include_failing):
         raise ConfigurationError("--plan executes a plan as it is; --output and --include-failing are for a new one")
-    if ways["--resume"] and (execute or output is not None or include_failing or expect is not None):
-        raise ConfigurationError("--resume continues a redrive as it began; it takes no options but --json")
+
+
+def _require_no_options(context: typer.Context) -> None:
+    """Raises ConfigurationError: an option is given beside --resume."""
+    for name in context.params:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE" and name not in {"resume", "as_json", "log_format"}:
+            raise ConfigurationError("--resume continues a redrive as it began; it takes no options but --json")
 
 
 def _selection(request: _Request) -> Mapping[str, object]:

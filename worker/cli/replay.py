@@ -193,6 +193,9 @@ async def _of_scope(settings: Settings, scope: Scope, request: Request) -> int:
         closing.push_async_callback(tables.close)
         await tables.check()
         records = await started(settings, closing)
+        target_topic = request.publishing.topic
+        if target_topic is not None and not await records.begins([target_topic]):
+            raise ConfigurationError(f"topic {target_topic} of --publish-to does not exist; create it first")
         planner = Planner(
             records,
             tables,

@@ -184,9 +184,12 @@ async def _require_empty(settings: Settings, shown: str) -> bool:
         ConfigurationError: it has rows, and not only those of an unfinished rebuild.
     """
     from worker.assembly import databases
+    from worker.db.engine import database_exists
     from worker.db.table_reader import Content
     from worker.operator_actions import Result
 
+    if not database_exists(settings.database_url.get_secret_value()):
+        return False
     tables, log = databases.table_reader(settings), databases.action_log(settings)
     try:
         content = await tables.content()

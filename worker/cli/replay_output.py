@@ -112,6 +112,8 @@ def print_plan(plan: "ReplayPlan", request: Request, *, sha256: str) -> None:
     if (more := sum(plan.changed.values()) - min(len(plan.rows), request.rows_max)) > 0:
         print(f"… and {more:,} more rows; list them with --rows-max or --json")
     note(f"plan {sha256}")
+    if not request.execute:
+        note("nothing was done; for exactly this plan: --output FILE, then rudder-worker replay --plan FILE --execute")
 
 
 def _counted(events: int) -> str:

@@ -100,7 +100,7 @@ def report_lines(report: ReleaseReport) -> Sequence[str]:
                 event.type.removeprefix("dev.rudder."),
                 event.data["previous_status"] or "-",
                 event.data["status"],
-                str(event.data["release_version"] or "-"),
+                "-" if event.data["release_version"] is None else str(event.data["release_version"]),
                 str(event.id),
             )
             for event in report.status_events

@@ -52,6 +52,16 @@ def open_engine(url: str, *, timeout_seconds: float) -> tuple[AsyncEngine, Diale
     return engine, dialect
 
 
+def database_exists(url: str) -> bool:
+    """Whether an embedded database has its file; of a server's database it is not known, and assumed.
+
+    Raises:
+        ConfigurationError: as `parse_url`.
+    """
+    parsed = parse_url(url)
+    return not parsed.drivername.startswith("sqlite") or sqlite_url.has_file(parsed)
+
+
 def require_database(url: str) -> None:
     """For commands that only read: look whether an embedded database is there, so that none is made.
 

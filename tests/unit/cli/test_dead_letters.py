@@ -69,6 +69,22 @@ def test_pages_follow_each_other(letters: CommandLine, tmp_path: Path) -> None:
     assert "--after" not in second.err
 
 
+def test_groups_are_limited_too(letters: CommandLine, tmp_path: Path) -> None:
+    """The largest come first; how many are left out is printed."""
+    insert(tmp_path, 3)
+    with closing(sqlite3.connect(tmp_path / FILE)) as connection, connection:
+        connection.execute("UPDATE release_event_rejections SET event_source = '/other' WHERE topic_offset = 2")
+    ended = letters("dead-letters", "list", "--group-by", "source", "--limit", "1")
+    assert ended.code == 0
+    assert [line.split()[-1] for line in ended.out.splitlines()] == ["SOURCE", "/ci"]
+    assert "1 more groups; list them with --limit" in ended.err
+
+
+def test_unknown_topic_is_named(letters: CommandLine) -> None:
+    ended = letters("dead-letters", "list", "--topic", "misspelt")
+    assert "misspelt is none of RUDDER_INPUT_TOPICS (rudder.deployment-events)" in ended.err
+
+
 def test_json_has_all_fields(letters: CommandLine, tmp_path: Path) -> None:
     insert(tmp_path, 2, detail="Zürich")
     ended = letters("dead-letters", "list", "--json", "--limit", "1")

@@ -19,6 +19,7 @@ from tests.unit.cli.command_line import CommandLine
         ("--plan plan.json --output other.json", "--plan executes a plan as it is"),
         ("--resume 6f0f2a53-6b54-4d5c-9d34-3f0c2f0c7a11 --execute", "--resume continues a redrive as it began"),
         ("--resume 6f0f2a53-6b54-4d5c-9d34-3f0c2f0c7a11 --expect 3", "--resume continues a redrive as it began"),
+        ("--resume 6f0f2a53-6b54-4d5c-9d34-3f0c2f0c7a11 --rate 10/s", "--resume continues a redrive as it began"),
     ],
 )
 def test_wrong_redrive_options_are_named(command_line: CommandLine, options: str, text: str) -> None:

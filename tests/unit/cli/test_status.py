@@ -44,8 +44,13 @@ def test_wrong_usage_is_one_line(migrated: CommandLine, arguments: tuple[str, ..
     assert ended.problem.startswith(problem)
 
 
-def test_missing_database_is_one_line_and_not_made(command_line: CommandLine, tmp_path: Path) -> None:
-    ended = command_line("status")
+@pytest.mark.parametrize(
+    "command",
+    ["status", "dead-letters list", "dead-letters redrive --all", "breaker status", "verify", "replay --all"],
+)
+def test_missing_database_is_one_line_and_not_made(command_line: CommandLine, tmp_path: Path, command: str) -> None:
+    """A command that only reads makes no empty file, which a migration would then take for the database."""
+    ended = command_line(*command.split())
     assert ended.code == 2
     assert ended.problem.startswith("SQLite: there is no file rudder.sqlite3: run `rudder-worker migrate`")
     assert list(tmp_path.iterdir()) == []

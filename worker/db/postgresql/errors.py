@@ -69,7 +69,8 @@ def reaction(error: BaseException) -> Exception | None:
     if isinstance(error, ssl.SSLCertVerificationError | asyncpg.ClientConfigurationError):
         return ConfigurationError(f"PostgreSQL: {error}")
     if isinstance(error, OSError | TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError):
-        return Unavailable(f"PostgreSQL: {error!r}")
+        cause = error.strerror if isinstance(error, OSError) and error.strerror else str(error) or type(error).__name__
+        return Unavailable(f"PostgreSQL does not answer: {cause}; see RUDDER_DATABASE_URL")
     return None
 
 

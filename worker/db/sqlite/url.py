@@ -29,13 +29,18 @@ def check(url: URL) -> None:
         raise ConfigurationError("RUDDER_DATABASE_URL: parameters for SQLite need a file: path and uri=true")
 
 
+def has_file(url: URL) -> bool:
+    """Whether the file is there; that of a URI is not looked for."""
+    return url.query.get("uri") == "true" or url.database is None or Path(url.database).exists()
+
+
 def require_file(url: URL) -> None:
     """For a command that only reads: connecting would make an empty file.
 
     Raises:
         ConfigurationError: there is no such file.
     """
-    if url.query.get("uri") != "true" and url.database is not None and not Path(url.database).exists():
+    if not has_file(url):
         raise ConfigurationError(
             f"SQLite: there is no file {url.database}: run `rudder-worker migrate`, or correct RUDDER_DATABASE_URL"
         )
