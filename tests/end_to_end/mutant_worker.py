@@ -20,7 +20,7 @@ from tests.deterministic.mutants import (
     says_nothing_of_what_it_finds_done,
     takes_a_failed_try_for_done,
 )
-from worker import assembly
+from worker.assembly import run_services
 from worker.cli.app import main
 from worker.db.postgresql import session
 from worker.db.statement import Statement, WriteStatement
@@ -78,7 +78,7 @@ def command(fault: Mutant) -> tuple[str, ...]:
 
 def _without_check_of_assigned_partitions(patch: pytest.MonkeyPatch) -> None:
     """A successor would otherwise find the missing event itself, and wait: `verify` is to find it."""
-    patch.setattr(assembly, "Consumer", lambda **given: Consumer(**given | {"holds_assigned": False}))
+    patch.setattr(run_services, "Consumer", lambda **given: Consumer(**given | {"holds_assigned": False}))
 
 
 if __name__ == "__main__":
