@@ -1,7 +1,7 @@
 """`worker.dead_letters.selection.DeadLetters`: the rejections and their dismissals, which it also writes."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import UUID
 
@@ -9,9 +9,9 @@ from sqlalchemy import ColumnElement, Select, and_, distinct, func, insert, lite
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.columns import REJECTIONS
-from worker.db.dialect import READ_ONLY, Dialect, translating
+from worker.db.dialect import Dialect, reading, translating
 from worker.db.models import Base
-from worker.db.row_decoder import Reader, rejection
+from worker.db.row_decoder import TYPED, rejection
 from worker.pages import CappedCount, PageKey
 from worker.stored_dead_letters import DeadLetter, DeadLetterState, Dismissal, Filters, Group, RedriveLine, Summary
 
@@ -33,9 +33,6 @@ _GROUPED = {
     "type": _REJECTIONS.c.event_type,
 }
 _REDRIVES_MAX = 20
-
-_READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
-"""The models' types have done it."""
 
 _IDS_MAX = 200
 """Of one statement: SQL Server takes no more than 2,100 parameters."""
@@ -104,13 +101,8 @@ class SqlDeadLetters:
                     )
                 return found
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        with translating(self._dialect):
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**READ_ONLY)
-                async with connection.begin():
-                    yield connection
+    def _connected(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return reading(self._engine, self._dialect)
 
 
 def page_query(filters: Filters, after: PageKey | None, limit: int) -> Select[Any]:
@@ -192,4 +184,4 @@ def _dead_letter(row: Any) -> DeadLetter:
     dismissal = None
     if row.dismissed_at is not None:
         dismissal = Dismissal(dismissed_at=row.dismissed_at, dismissed_by=row.dismissed_by, note=row.note)
-    return DeadLetter(rejection=rejection(row[: len(REJECTIONS)], _READ), dismissal=dismissal)
+    return DeadLetter(rejection=rejection(row[: len(REJECTIONS)], TYPED), dismissal=dismissal)

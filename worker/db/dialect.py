@@ -1,7 +1,7 @@
 """What the store has to know about a kind of database, and nothing more."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -84,6 +84,16 @@ class Dialect(Protocol):
         nothing, rejecting does.
         """
         ...
+
+
+@asynccontextmanager
+async def reading(engine: AsyncEngine, dialect: Dialect) -> AsyncIterator[AsyncConnection]:
+    """A connection in a transaction that only reads; the driver's errors become the worker's."""
+    with translating(dialect):
+        async with engine.connect() as connection:
+            await connection.execution_options(**READ_ONLY)
+            async with connection.begin():
+                yield connection
 
 
 @contextmanager

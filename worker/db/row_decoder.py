@@ -33,6 +33,10 @@ class Reader:
     date: Callable[[Any], date]
 
 
+TYPED: Final = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
+"""For rows that were read by the models' columns: their types have converted the values."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
     """`logged`, `rejected`: whether the event is known as such. `same_number`: how many releases have the date, number

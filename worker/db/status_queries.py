@@ -35,7 +35,7 @@ from worker.db.dialect import READ_ONLY, Dialect, translating
 from worker.db.engine import open_engine, require_database
 from worker.db.models import Base
 from worker.db.revisions import require_current
-from worker.db.row_decoder import Reader, activity, rejection
+from worker.db.row_decoder import TYPED, activity, rejection
 from worker.pages import CappedCount, PageKey
 from worker.rules.errors import Unavailable
 from worker.rules.rows import Activity
@@ -57,9 +57,6 @@ _TABLES = Base.metadata.tables
 _RELEASES, _VERSIONS = _TABLES["releases"].c, _TABLES["release_versions"].c
 _DEPLOYMENTS, _LOG = _TABLES["release_deployments"].c, _TABLES["release_activity_logs"].c
 _REJECTIONS, _DISMISSALS = _TABLES["release_event_rejections"].c, _TABLES["release_event_dismissals"].c
-
-_READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
-"""The models' types have done it."""
 
 _ATTEMPTS_MAX = 200
 _ACTIVITIES_MAX = 200
@@ -191,7 +188,7 @@ class SqlStatusTables:
                 for row in reversed(attempts[:_ATTEMPTS_MAX])
             ),
             activities=tuple(_activity(row) for row in reversed(logged[:_ACTIVITIES_MAX])),
-            dead_letters=tuple(rejection(row, _READ) for row in reversed(rejected[:_DEAD_LETTERS_MAX])),
+            dead_letters=tuple(rejection(row, TYPED) for row in reversed(rejected[:_DEAD_LETTERS_MAX])),
             cut=tuple(name for name, more in cut.items() if more),
         )
 
@@ -429,7 +426,7 @@ def _summary(row: Any) -> ReleaseSummary:
 
 def _activity(row: Any) -> Activity:
     """Another application may have written an activity without data."""
-    return activity(row, _READ)
+    return activity(row, TYPED)
 
 
 def _change(row: Any) -> DeliveryChange:

@@ -7,7 +7,7 @@ long transaction, which would delay PostgreSQL's vacuum, and no isolation that a
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import date, datetime
 from enum import Enum, auto
@@ -18,12 +18,12 @@ from sqlalchemy import Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from worker.db.columns import ACTIVITY_READ, REJECTIONS
-from worker.db.dialect import READ_ONLY, Dialect, translating
+from worker.db.dialect import Dialect, reading
 from worker.db.engine import open_engine
 from worker.db.models import Base
 from worker.db.pointers import listing
 from worker.db.revisions import current_revision, require_current
-from worker.db.row_decoder import Reader, activity, rejection
+from worker.db.row_decoder import TYPED, activity, rejection
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of
 
@@ -37,9 +37,6 @@ _REVISIONS, _LOG = _TABLES["release_apim_base_revisions"], _TABLES["release_acti
 _REJECTIONS = _TABLES["release_event_rejections"]
 
 _KEY = "release_mgt_id"
-
-_READ = Reader(uuid=lambda value: value, time=lambda value: value, date=lambda value: value)
-"""The models' types have done it."""
 
 _ID_COUNTS = (1, 20, 200, 1_000)
 """How many ids one statement names: few numbers, since a database keeps a plan for each. SQL Server takes no more than
@@ -130,7 +127,7 @@ class SqlTableReader:
     async def rejections_of(self, event_ids: Sequence[UUID]) -> dict[UUID, Rejection]:
         """The rejections with these ids."""
         columns = [_REJECTIONS.c[name] for name in REJECTIONS]
-        return {row.id: rejection(row, _READ) for row in await self._by_ids(event_ids, columns, _REJECTIONS.c.id)}
+        return {row.id: rejection(row, TYPED) for row in await self._by_ids(event_ids, columns, _REJECTIONS.c.id)}
 
     async def logged(self, event_ids: Sequence[UUID]) -> set[UUID]:
         """Which of these events are in the activity log."""
@@ -201,7 +198,7 @@ class SqlTableReader:
                 found = await connection.execute(query if last is None else query.where(_REJECTIONS.c.id > last))
                 rows = found.all()
             for row in rows:
-                yield rejection(row, _READ)
+                yield rejection(row, TYPED)
             if not rows:
                 return
             last = rows[-1].id
@@ -255,13 +252,8 @@ class SqlTableReader:
                     return rows
         return ReleaseRows(release=rows.release, activities=rows.activities, settled=False)
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        with translating(self._dialect):
-            async with self._engine.connect() as connection:
-                await connection.execution_options(**READ_ONLY)
-                async with connection.begin():
-                    yield connection
+    def _connected(self) -> AbstractAsyncContextManager[AsyncConnection]:
+        return reading(self._engine, self._dialect)
 
 
 def _padded(ids: Sequence[UUID]) -> list[UUID]:
@@ -331,5 +323,5 @@ def _environment(row: Any) -> EnvironmentRow:
 
 def _activity(row: Any) -> Activity:
     """Others may have written none of the data, which the worker always has."""
-    found = activity(row, _READ)
+    found = activity(row, TYPED)
     return found if row.activity_data is not None else replace(found, activity_data="")

@@ -235,13 +235,13 @@ class Replay:
         messages: dict[RecordPosition, Message] = {}
         for record in chunk:
             if not record.is_tombstone and self._plan.filters.match(message := self._handling.read(record)):
-                messages[_position(record)] = message
+                messages[RecordPosition.of(record)] = message
         known = await self._known(messages)
         for record in chunk:
             self._require_lease()
             partition = Partition(record.topic, record.partition)
             tracker = self._trackers[partition]
-            message_ = messages.get(_position(record))
+            message_ = messages.get(RecordPosition.of(record))
             if message_ is not None:
                 await self._keep_rate()
             tracker.start(record.offset)
@@ -249,7 +249,7 @@ class Replay:
             if message_ is None:
                 tracker.complete(record.offset)
                 continue
-            duplicate = known.get(_position(record))
+            duplicate = known.get(RecordPosition.of(record))
             if duplicate is not None and not self._plan.publishing.enabled:
                 self._complete(message_, DUPLICATE)
                 continue
@@ -308,7 +308,7 @@ class Replay:
 
     def _complete(self, message: Message, code: str) -> None:
         record = message.record
-        position = _position(record)
+        position = RecordPosition.of(record)
         self._trackers[Partition(record.topic, record.partition)].complete(record.offset)
         self._outcomes[code] += 1
         predicted = self._plan.predicted.get(position, DUPLICATE)
@@ -348,7 +348,3 @@ class Replay:
             if first < offsets.stop:
                 remaining[partition] = range(first, offsets.stop)
         return remaining
-
-
-def _position(record: Record) -> RecordPosition:
-    return RecordPosition(record.topic, record.partition, record.offset)

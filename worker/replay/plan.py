@@ -274,7 +274,7 @@ class Planner:
         code = code_of(outcome)
         self._outcomes[code] += 1
         if code != DUPLICATE:
-            self._predicted[_position(message.record)] = code
+            self._predicted[RecordPosition.of(message.record)] = code
         match outcome:
             case Applied(changes=changes):
                 types = [activity.activity_type for activity in changes.activities]
@@ -304,7 +304,7 @@ class Planner:
             if record.is_tombstone or await logged_types(self._tables, [message]):
                 continue
             if not await self._tables.rejections_of([message.id]):
-                position = _position(record)
+                position = RecordPosition.of(record)
                 notes.append(
                     f"{position}, the record before the scope, is unknown to the database too; events decided out of "
                     "order can be rejected or stale: begin earlier"
@@ -321,7 +321,3 @@ def _notes(found: Pinned) -> Sequence[str]:
     if found.expired:
         notes.append(f"{found.expired:,} offsets of --offsets are left out: retention deleted them")
     return notes
-
-
-def _position(record: Record) -> RecordPosition:
-    return RecordPosition(record.topic, record.partition, record.offset)

@@ -39,6 +39,10 @@ class RecordPosition(NamedTuple):
     def __str__(self) -> str:
         return f"{self.topic}/{self.partition}@{self.offset}"
 
+    @classmethod
+    def of(cls, record: Record) -> "RecordPosition":
+        return cls(record.topic, record.partition, record.offset)
+
     def same_partition(self, other: "RecordPosition") -> bool:
         return self[:2] == other[:2]
 
