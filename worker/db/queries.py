@@ -61,9 +61,10 @@ ACTIVITIES: Final = (
 
 REJECTION: Final = f"SELECT {', '.join(REJECTIONS)} FROM release_event_rejections WHERE id = :event_id"
 
-OWN_COUNTING_MAX: Final = 2
+OWN_COUNTING_MAX: Final = ":events + 1"
 """How many attempts of the event's environment are loaded as candidates for what it counts with. One event changes at
-most one attempt that counts (the one it moves, or the one it supersedes), so the next best is enough."""
+most one attempt that counts (the one it moves, or the one it supersedes), so the next best is enough for one event,
+and n further ones for n."""
 
 TRACKS_MAX: Final = 100
 """How many releases of one date, number and component are loaded for the comparison of their tracks."""
@@ -77,11 +78,11 @@ class Fragments:
     event's own environment; one row of nulls where there are none. `other_tracks`: the join of up to TRACKS_MAX rows
     `n` of releases with the number, none where there is an `r`. `pointer`: the joins of the environment's row `a` of
     `app_environments`, and of the deployment `p` that it points at, if it points at anything that looks like an id.
-    `latest`, `named`: the two highest attempts, of all and up to the named one. `revocable`: the highest attempt that
-    may become ROLLED_BACK. `environments`: a CTE with the release's environments and a null; DISTINCT would read every
-    attempt, this goes from one environment straight to the next. `release`: the joins of the release `r` and of its
-    version, which is the expression `version`. `before` stands before every SELECT, `after` behind one with
-    `environments`.
+    `latest`, `named`: the two highest attempts, of all and up to the named one. `revocable`: the highest attempts that
+    may become ROLLED_BACK, one for each event that is decided. `environments`: a CTE with the release's environments
+    and a null; DISTINCT would read every attempt, this goes from one environment straight to the next. `release`: the
+    joins of the release `r` and of its version, which is the expression `version`. `before` stands before every SELECT,
+    `after` behind one with `environments`.
     """
 
     counting: str
@@ -116,7 +117,7 @@ WITH RECURSIVE environments (environment_id) AS (
     revocable: str = f"""SELECT * FROM (
         SELECT {DEPLOYMENT}
         FROM {ATTEMPTS} AND d.status IN ({REVOCABLE_STATUSES})
-        ORDER BY d.attempt DESC LIMIT 1
+        ORDER BY d.attempt DESC LIMIT :events
     ) revocable"""
     before: str = ""
     after: str = ""

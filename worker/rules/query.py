@@ -5,9 +5,12 @@ config revision, at the one that the event names, at the attempt before each, an
 Loading these costs the same however long the history is.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date
 from enum import Enum
+from typing import Any
 from uuid import UUID
 
 from schemas.event import Event
@@ -41,8 +44,10 @@ class QueryVariant(Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """The values are named as the statements' parameters. `identity`: the event's source and id. `event_id`: the id of
-    its first log entry and of its rejection. `corrects`: the id of the rejection that it corrects. The last four are
-    those of the release that the event would create; None where it would create none.
+    its first log entry and of its rejection. `corrects`: the id of the rejection that it corrects. `release_date` and
+    what follows: those of the release that the event would create; None where it would create none. `events`: how many
+    events of the release are decided on the rows. Each changes at most one attempt that may count for its environment
+    or become ROLLED_BACK, so that many more of these attempts are loaded.
     """
 
     variant: QueryVariant
@@ -57,6 +62,38 @@ class Query:
     release_number: int | None = None
     component_id: UUID | None = None
     deployment_track_id: str | None = None
+    events: int = 1
+
+
+_COUNTING = frozenset({QueryVariant.DEPLOYMENT, QueryVariant.DEPLOYMENT_SUCCEEDED, QueryVariant.DEPLOYMENT_ROLLED_BACK})
+"""The variants of the events that change deployments."""
+
+
+def queries_of(messages: Sequence[Message]) -> list[Query]:
+    """What the decisions on several messages of one release depend on, if `worker.rules.advance` decides them one after
+    the other on the rows of all these queries.
+
+    One query of each environment loads all of its attempts that can become the one to count with. A success without a
+    `release` block loads the pointer of the release that the messages create, if there is none yet.
+    """
+    queries = [query_of(message) for message in messages]
+    events = Counter(query.environment_id for query in queries if query.variant in _COUNTING)
+    block = next((query for query in queries if query.release_date is not None), None)
+    loaded = set[tuple[str | None, int | None]]()
+    for position, query in enumerate(queries):
+        if query.variant not in _COUNTING:
+            continue
+        more: dict[str, Any] = {}
+        rolled_back = query.variant is QueryVariant.DEPLOYMENT_ROLLED_BACK  # of its config revision alone
+        part = (query.environment_id, query.config_revision if rolled_back else None)
+        if part not in loaded:
+            loaded.add(part)
+            more["events"] = events[query.environment_id]
+        succeeded = query.variant is QueryVariant.DEPLOYMENT_SUCCEEDED
+        if succeeded and block is not None and query.release_date is None:
+            more |= {"component_id": block.component_id, "deployment_track_id": block.deployment_track_id}
+        queries[position] = replace(query, **more)
+    return queries
 
 
 def query_of(message: Message) -> Query:

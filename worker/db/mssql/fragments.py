@@ -80,7 +80,7 @@ LEFT JOIN releases r ON r.id = :release_id""",
         ORDER BY d.attempt DESC
     ) named""",
     revocable=f"""SELECT * FROM (
-        SELECT TOP (1) {DEPLOYMENT}
+        SELECT TOP (:events) {DEPLOYMENT}
         FROM {ATTEMPTS} AND d.status IN ({REVOCABLE_STATUSES})
         ORDER BY d.attempt DESC
     ) revocable""",
