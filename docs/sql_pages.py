@@ -211,8 +211,8 @@ def _cases() -> Iterator[Case]:
     yield case("an attempt opens and supersedes another", e.DEPLOYMENT_REQUESTED, _state(r.DEPLOYING, d.PENDING))
     yield case("an attempt moves", e.DEPLOYMENT_STARTED, _state(r.DEPLOYING, d.PENDING))
     yield case("an attempt and the release move", e.DEPLOYMENT_FAILED, _state(r.DEPLOYING, d.IN_PROGRESS))
-    pointed = EnvironmentPointer(deployment_id=None)
-    elsewhere = EnvironmentPointer(deployment_id="another deployment")
+    pointed = EnvironmentPointer(environment_id="production", deployment_id=None)
+    elsewhere = EnvironmentPointer(environment_id="production", deployment_id="another deployment")
     yield case(
         "a success sets an empty environment pointer",
         e.DEPLOYMENT_SUCCEEDED,

@@ -11,7 +11,10 @@ from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
+from schemas.event import Event
+from schemas.incoming import DeploymentChange
 from schemas.statuses import DeploymentStatus, ReleaseStatus
+from worker.rules.advance import advance
 from worker.rules.identity import activity_ids
 from worker.rules.message import Message
 from worker.rules.rows import (
@@ -28,9 +31,6 @@ from worker.rules.rows import Release as ReleaseState
 from worker.rules.state import Applied, Changes, Duplicate, Outcome, Rejected, Stale, State
 from worker.stored_rows import ReleaseRows, Row, version_of
 
-_UNSET_POINTER = EnvironmentPointer(deployment_id=None)
-"""As if each environment had a row without a deployment; `worker.verify.pointers` checks the real rows."""
-
 _DEFAULTS = {"comment": None, "config_mapping_revision": 0, "schema_based_config_revision": 0, "api_settings": None}
 
 
@@ -41,7 +41,6 @@ class ReleaseSimulation:
 
     def __init__(self, rejections: Mapping[UUID, Rejection] = MappingProxyType({})) -> None:
         self.release: dict[str, Any] | None = None
-        self.version: int | None = None
         self.versioned = False
         """Whether an activity so far names the release's version: then all later changes do."""
         self.deployments: dict[UUID, dict[str, Any]] = {}
@@ -50,8 +49,12 @@ class ReleaseSimulation:
         """Those of decided events, by event, in the order of the events."""
         self.rejections: dict[UUID, Rejection] = dict(rejections)
         self._stored: Mapping[UUID, Activity] = MappingProxyType({})
-        self._state: ReleaseState | None = None
-        self._attempts: dict[UUID, Deployment] = {}
+        self._state = State()
+        """The release and its deployments, without what concerns one event."""
+
+    @property
+    def version(self) -> int | None:
+        return self._state.release_version
 
     @classmethod
     def of(cls, rows: ReleaseRows, rejections: Mapping[UUID, Rejection] = MappingProxyType({})) -> "ReleaseSimulation":
@@ -61,11 +64,14 @@ class ReleaseSimulation:
             ValueError: a status is none of the worker's.
         """
         simulation = cls(rejections)
-        simulation.release, simulation.version = dict(rows.release), rows.version
+        simulation.release = dict(rows.release)
         simulation.versioned = rows.version is not None
-        simulation._state = _release(rows.release)
+        simulation._state = State(
+            release=_release(rows.release),
+            release_version=rows.version,
+            deployments=tuple(map(_deployment, rows.deployments)),
+        )
         simulation.deployments = {row["id"]: dict(row) for row in rows.deployments}
-        simulation._attempts = {row["id"]: _deployment(row) for row in rows.deployments}
         simulation.base_revisions = Counter(map(_base_revision, rows.base_revisions))
         simulation._stored = {activity.id: activity for activity in rows.activities}
         return simulation
@@ -73,24 +79,21 @@ class ReleaseSimulation:
     def copy(self) -> "ReleaseSimulation":
         other = ReleaseSimulation()
         other.release = self.release and dict(self.release)
-        other.version, other.versioned = self.version, self.versioned
+        other.versioned = self.versioned
         other.deployments = {key: dict(row) for key, row in self.deployments.items()}
         other.base_revisions = Counter(self.base_revisions)
         other.activities, other.rejections = dict(self.activities), dict(self.rejections)
-        other._stored = self._stored
-        other._state, other._attempts = self._state, dict(self._attempts)
+        other._stored, other._state = self._stored, self._state
         return other
 
     def state(self, message: Message, *, number_taken: bool) -> State:
-        return State(
+        return replace(
+            self._state,
             activities=self.activities.get(message.id) or self._stored_activities(message),
             rejection=self.rejections.get(message.id),
             corrected=None if message.corrects is None else self.rejections.get(message.corrects),
-            release=self._state,
-            release_version=self.version,
-            number_taken=number_taken and self._state is None,
-            deployments=tuple(self._attempts.values()),
-            pointer=_UNSET_POINTER,
+            number_taken=number_taken and self._state.release is None,
+            pointer=_unset_pointer(message),
         )
 
     def _stored_activities(self, message: Message) -> tuple[Activity, ...]:
@@ -111,15 +114,14 @@ class ReleaseSimulation:
                 pass
 
     def _write(self, changes: Changes, event: UUID) -> None:
+        self._state = advance(self._state, changes)
         if changes.release_version is not None:
-            self.version = changes.release_version
             self.versioned = self.versioned or version_of(changes.activities[0]) is not None
         if changes.new_release is not None:
             self._create(changes.new_release)
-        if changes.release_move is not None and self.release is not None and self._state is not None:
+        if changes.release_move is not None and self.release is not None:
             move = changes.release_move
             self.release |= {"status": move.status.value, "updated_at": move.updated_at}
-            self._state = replace(self._state, status=move.status, updated_at=move.updated_at)
         for deployment_move in changes.deployment_moves:
             self._move(deployment_move)
         if changes.new_deployment is not None:
@@ -131,7 +133,6 @@ class ReleaseSimulation:
 
     def _create(self, new: NewRelease) -> None:
         release = new.release
-        self._state = release
         self.release = {
             "id": release.id,
             "created_at": new.created_at,
@@ -153,7 +154,6 @@ class ReleaseSimulation:
 
     def _open(self, new: NewDeployment) -> None:
         opened = new.deployment
-        self._attempts[opened.id] = opened
         given = {name: value for name, value in asdict(new.optional_fields).items() if value is not None}
         self.deployments[opened.id] = {
             "id": opened.id,
@@ -169,9 +169,16 @@ class ReleaseSimulation:
 
     def _move(self, move: DeploymentMove) -> None:
         moved = move.deployment
-        self._attempts[moved.id] = moved
         given = {name: value for name, value in asdict(move.optional_fields).items() if value is not None}
         self.deployments[moved.id] |= {**_changing(moved), **given}
+
+
+def _unset_pointer(message: Message) -> EnvironmentPointer | None:
+    """As if each environment had a row without a deployment; `worker.verify.pointers` checks the real rows."""
+    data = message.content.data if isinstance(message.content, Event) else None
+    if not isinstance(data, DeploymentChange):
+        return None
+    return EnvironmentPointer(environment_id=data.environment_id, deployment_id=None)
 
 
 def _changing(deployment: Deployment) -> dict[str, Any]:

@@ -354,7 +354,7 @@ def test_counting_success_moves_the_pointer_unless_a_later_does(steps: list[Step
         opened = (
             changes.new_deployment.deployment if changes.new_deployment else changes.deployment_moves[-1].deployment
         )
-        shown_at = world.pointer(before).deployed_at
+        shown_at = world.pointer("prod", before).deployed_at
         counts = opened.id == _counted(world, release_id(), "prod")
         if counts and (shown_at is None or opened.updated_at >= shown_at):
             assert after is not None

@@ -139,14 +139,15 @@ class World:
         if not isinstance(data, DeploymentChange) or data.environment_id not in self.environments:
             return None
         key = (data.environment_id, release.component_id, release.deployment_track_id)
-        return self.pointer(self.pointers.get(key))
+        return self.pointer(data.environment_id, self.pointers.get(key))
 
-    def pointer(self, move: EnvironmentPointerMove | None) -> EnvironmentPointer:
+    def pointer(self, environment_id: str, move: EnvironmentPointerMove | None) -> EnvironmentPointer:
         """The pointer of an `app_environments` row after `move`; empty for None."""
         if move is None:
-            return EnvironmentPointer(deployment_id=None, deployed_at=None)
+            return EnvironmentPointer(environment_id=environment_id, deployment_id=None)
         row = self.deployments[move.deployment_id]
         return EnvironmentPointer(
+            environment_id=environment_id,
             deployment_id=str(move.deployment_id),
             release_id=move.release_id,
             deployed_at=row.deployment.deployed_at,

@@ -65,8 +65,9 @@ def decode(rows: Sequence[Row], query: Query, read: Reader) -> Loaded:
             deployments[key] = _deployment(row, read)
     tracks = [row[_OTHER_TRACK] for row in rows if row[_OTHER_TRACK] is not None]
     pointer = None
-    if pointer_found:
+    if pointer_found and query.environment_id is not None:
         pointer = EnvironmentPointer(
+            environment_id=query.environment_id,
             deployment_id=pointed,
             release_id=None if pointed_release is None else read.uuid(pointed_release),
             deployed_at=None if pointed_at is None else read.time(pointed_at),

@@ -10,8 +10,9 @@ from schemas.incoming import DeploymentChange
 from schemas.types import EventType
 from worker.ports import Decider
 from worker.replay.reading import Tables
+from worker.rules.advance import pointer_after
 from worker.rules.message import Message
-from worker.rules.rows import EnvironmentPointer, EnvironmentPointerMove
+from worker.rules.rows import EnvironmentPointer
 from worker.rules.state import Applied, Changes, Outcome, State
 from worker.stored_rows import EnvironmentRow, uuid_of
 
@@ -61,23 +62,18 @@ class PointerPrediction:
     def _pointer(self, row: EnvironmentRow) -> EnvironmentPointer:
         deployment = uuid_of(row.attempt)
         release_id, deployed_at = self._deployed.get(deployment, (None, None)) if deployment else (None, None)
-        return EnvironmentPointer(deployment_id=row.attempt, release_id=release_id, deployed_at=deployed_at)
+        return EnvironmentPointer(
+            environment_id=row.environment, deployment_id=row.attempt, release_id=release_id, deployed_at=deployed_at
+        )
 
     def _move(self, key: Key, row: EnvironmentRow, changes: Changes) -> None:
         move = changes.pointer_move
         if move is None:
             return
-        self._deployed[move.deployment_id] = (move.release_id, _deployed_at(move, changes))
+        self._deployed[move.deployment_id] = (move.release_id, pointer_after(move, changes).deployed_at)
         self._moved[key] = replace(
             row, release=str(move.release_id), attempt=str(move.deployment_id), name=move.deployment_name
         )
-
-
-def _deployed_at(move: EnvironmentPointerMove, changes: Changes) -> datetime | None:
-    deployments = [one.deployment for one in changes.deployment_moves]
-    if changes.new_deployment is not None:
-        deployments.append(changes.new_deployment.deployment)
-    return next((one.deployed_at for one in deployments if one.id == move.deployment_id), None)
 
 
 def _key(row: EnvironmentRow) -> Key:

@@ -152,10 +152,11 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentPointer:
-    """The deployment in an `app_environments` row: its id as stored there. `release_id` and `deployed_at`: of this
-    deployment, if it is in `release_deployments`.
+    """The deployment in the `app_environments` row of an environment: its id as stored there. `release_id` and
+    `deployed_at`: of this deployment, if it is in `release_deployments`.
     """
 
+    environment_id: str
     deployment_id: str | None
     release_id: UUID | None = None
     deployed_at: datetime | None = None

@@ -144,7 +144,8 @@ def test_foreign_pointer_is_overwritten(scenario: Scenario) -> None:
     """Another system's pointer has no event time to compare; the guard still names it."""
     sent = message(E.DEPLOYMENT_SUCCEEDED, id="x")
     state = State(
-        release=scenario.release().release, pointer=EnvironmentPointer(deployment_id="manual", deployed_at=None)
+        release=scenario.release().release,
+        pointer=EnvironmentPointer(environment_id="prod", deployment_id="manual", deployed_at=None),
     )
     move = applied(decide(state, sent)).pointer_move
     assert move is not None
