@@ -28,7 +28,7 @@ from tests.testkit.postgres import PostgresUnavailable
 from tests.testkit.server_process import ServerFailed
 
 OUTPUT: Final = Path("bench-output")
-ON_TDS: Final = ("throughput", "partitions", "skew")
+ON_TDS: Final = ("throughput", "hot", "partitions", "skew")
 """The others look at PostgreSQL itself."""
 
 _FAILURES: Final = (
@@ -50,6 +50,8 @@ class What(StrEnum):
     MEMORY = "memory"
     PARTITIONS = "partitions"
     SKEW = "skew"
+    HOT = "hot"
+    GROWTH = "growth"
 
 
 class Db(StrEnum):
@@ -70,11 +72,29 @@ def main(
         Db.POSTGRESQL
     ),
     concurrency: Annotated[int, typer.Option(min=1, help="The worker's, wherever it runs alone.")] = CONCURRENCY,
+    log_entries: Annotated[
+        int | None, typer.Option(min=1_000, help="Entries of the activity log that growth is measured with.")
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True,
+            file_okay=False,
+            help="A checkout of another commit, whose worker runs in the same rounds (throughput).",
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1, help="Events per second of the compared latencies; default: half of the plain loop's capacity."
+        ),
+    ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Small sizes, one round: does it work?")] = False,
     as_json_: Annotated[bool, typer.Option("--json", help="JSON on standard output.")] = False,
 ) -> None:
     """Measure this worker against others, on one broker and one PostgreSQL that are started for it."""
     given: dict[str, Any] = {"rounds": rounds, "events": events, "slow_events": slow_events, "backlog_events": backlog}
+    given["log_entries"] = log_entries
     sizes = replace(QUICK if quick else Sizes(), **{name: value for name, value in given.items() if value is not None})
     wanted = tuple(each for each in MEASUREMENTS if what in (What.ALL, each))
     if db is Db.MSSQL:
@@ -84,7 +104,16 @@ def main(
     command = " ".join(["python -m benchmarks", *sys.argv[1:]])
     report, wrong = "", True
     try:
-        for results in run(wanted, sizes, command=command, concurrency=concurrency, say=_say, database=_DATABASES[db]):
+        for results in run(
+            wanted,
+            sizes,
+            command=command,
+            concurrency=concurrency,
+            say=_say,
+            database=_DATABASES[db],
+            checkout=baseline,
+            rate=rate,
+        ):
             texts = _texts(results)
             _keep(what, texts)
             report, wrong = texts["json" if as_json_ else "md"], bool(results.differences)

@@ -54,6 +54,10 @@ class Resources:
     database: str
     database_url: str
     folder: Path
+    copied: bool = True
+    """Whether the database is the run's own."""
+    check_url: str | None = None
+    """Where the check finds the run's rows, if not at `database_url`."""
 
 
 class Bench:
@@ -98,6 +102,14 @@ class Bench:
         """Empty tables."""
         return Template(database=EMPTY)
 
+    def empty_of(self, checkout: Path) -> Template:
+        """Empty tables, as the migrations of another checkout make them."""
+        if not isinstance(self.database, Postgres):
+            raise TypeError("a baseline needs PostgreSQL")
+        name = f"{EMPTY}-{next(self._numbers)}"
+        self.database.create(name, self._folder, checkout=checkout)
+        return Template(database=name)
+
     def workload(
         self, records: Iterable[ToSend], *, template: Template, partitions: int = PARTITIONS, checked: bool = True
     ) -> Workload:
@@ -118,30 +130,36 @@ class Bench:
             expected=expected,
         )
 
-    def resources(self, workload: Workload) -> Resources:
-        """New topics, a new copy of the template, and a folder. Returns when the disks are idle."""
+    def resources(self, workload: Workload, *, copied: bool = True) -> Resources:
+        """New topics, a folder, and a new copy of the template, or the template itself. Returns when the disks are
+        idle.
+        """
         name = f"run-{next(self._numbers)}"
         folder = self._folder / name
         folder.mkdir()
         return Resources(
             name=name,
             outputs=create_outputs(self.bootstrap_servers, name, partitions=workload.partitions),
-            database=name,
-            database_url=self.database.copy(name, of=workload.template.database),
+            database=name if copied else workload.template.database,
+            database_url=self.database.copy(name, of=workload.template.database)
+            if copied
+            else self.postgres.url(workload.template.database),
             folder=folder,
+            copied=copied,
         )
 
     def clear(self, resources: Resources) -> None:
         """Remove the run's topics, database and folder."""
-        self.database.drop(resources.database)
+        if resources.copied:
+            self.database.drop(resources.database)
         delete_topics(self.bootstrap_servers, [*resources.outputs.status, resources.outputs.dead_letters])
         shutil.rmtree(resources.folder, ignore_errors=True)
 
     def keep_as_template(self, workload: Workload, resources: Resources, seen: Published) -> Template:
         """Make a run's database the template of later runs."""
         self.database.keep(resources.database)
-        records = tuple(read_topic(self.bootstrap_servers, workload.topic))
-        return Template(database=resources.database, records=records, published=seen)
+        records = (*workload.template.records, *read_topic(self.bootstrap_servers, workload.topic))
+        return Template(database=resources.database, records=records, published=workload.template.published + seen)
 
     def script(self, text: str) -> Path:
         """A file with this text, which the database server's user can read."""

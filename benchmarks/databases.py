@@ -8,7 +8,8 @@ from typing import Final, Protocol
 
 from sqlalchemy.exc import DBAPIError
 
-from benchmarks.running import ROOT, ContenderFailed
+from benchmarks.contenders.contender import ROOT
+from benchmarks.running import ContenderFailed
 from benchmarks.servers import BenchmarkPostgres, postgres_description
 from tests.testkit.mssql import MssqlServer
 
@@ -67,7 +68,11 @@ class Postgres:
         return postgres_description(self.server)
 
     def prepare(self, folder: Path) -> None:
-        _migrate(self.server.create_database(EMPTY), folder)
+        self.create(EMPTY, folder, checkout=ROOT)
+
+    def create(self, name: str, folder: Path, *, checkout: Path) -> None:
+        """An empty database with the tables of this checkout's migrations."""
+        _migrate(self.server.create_database(name), folder, checkout)
 
     def copy(self, name: str, *, of: str) -> str:
         url = self.server.create_database(name, template=of)
@@ -111,7 +116,7 @@ class Tds:
             raise ValueError(f"{of} cannot be copied")
         made = self._made[name] = self._server.create()
         url = self._server.url(made)
-        _migrate(url, self._folder)
+        _migrate(url, self._folder, ROOT)
         return url
 
     def jdbc_url(self, name: str) -> str:
@@ -130,14 +135,14 @@ class Tds:
                 self.drop(name)
 
 
-def _migrate(database_url: str, folder: Path) -> None:
+def _migrate(database_url: str, folder: Path, checkout: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "worker", "migrate"],
         check=False,
         capture_output=True,
         text=True,
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "RUDDER_DATABASE_URL": database_url},
+        env={"PYTHONPATH": str(checkout), "RUDDER_DATABASE_URL": database_url},
         timeout=_MIGRATE_TIMEOUT_SECONDS,
     )
     if done.returncode != 0:

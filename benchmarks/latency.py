@@ -2,9 +2,13 @@
 
 Events are due on a fixed schedule and their time counts from when they were due: a worker that falls behind, or a
 publisher held up by it, is not spared (no coordinated omission). Both clocks are this process's one.
+
+A load is offered in several runs, which take turns with those of other loads; the percentiles are of the events of all
+runs together.
 """
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,7 +42,10 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Latency:
-    """Milliseconds over so many events; `lost` had no status event a minute after the last was due."""
+    """Milliseconds over so many events; `lost` had no status event a minute after the last was due.
+
+    `rounds_p99_ms` are those of the single runs: they show whether one of them decides.
+    """
 
     contender: str
     kind: str
@@ -49,12 +56,28 @@ class Latency:
     p999_ms: float
     max_ms: float
     lost: int
+    rounds_p99_ms: tuple[float, ...]
     differences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatencyRun:
+    """One run: the moment at which each event was due, and the moment of its first status event, by the event's id."""
+
+    due: Mapping[str, float]
+    seen: Mapping[str, float]
+    differences: tuple[str, ...]
+
+    @property
+    def taken_ms(self) -> list[float]:
+        """Ascending; infinite where no status event came. The first tenth of the events does not count."""
+        counted = list(self.due)[int(len(self.due) * WARM_UP_SHARE) :]
+        return sorted((self.seen.get(event_id, float("inf")) - self.due[event_id]) * 1_000 for event_id in counted)
 
 
 def measure_latency(
     bench: Bench, contender: Contender, load: Load, *, records: Sequence[ToSend], template: Template
-) -> Latency:
+) -> LatencyRun:
     """`records` are the stream's next ones, at least as many as the load and its warm-up ask for."""
     workload = bench.workload((), template=template, checked=False)
     resources = bench.resources(workload)
@@ -72,27 +95,26 @@ def measure_latency(
             subscriber.waited_for(WARM_UP_EVENTS + len(offered))
             running.stop()
         wrong = _differences(bench, workload, resources) if subscriber.count >= WARM_UP_EVENTS + len(offered) else []
-        return _latency(contender, load, due=due, seen=subscriber.seen(), wrong=wrong)
+        return LatencyRun(due=due, seen=subscriber.seen(), differences=tuple(wrong))
     finally:
         bench.clear(resources)
 
 
-def _latency(
-    contender: Contender, load: Load, *, due: dict[str, float], seen: dict[str, float], wrong: Sequence[str]
-) -> Latency:
-    counted = list(due)[int(len(due) * WARM_UP_SHARE) :]
-    taken_ms = sorted((seen.get(identifier, float("inf")) - due[identifier]) * 1_000 for identifier in counted)
+def latency_of(contender: Contender, load: Load, runs: Sequence[LatencyRun]) -> Latency:
+    """The runs of one load together. ValueError without a run."""
+    taken_ms = sorted(itertools.chain.from_iterable(run.taken_ms for run in runs))
     return Latency(
         contender=contender.name,
         kind=contender.kind,
         load=load,
-        events=len(counted),
+        events=len(taken_ms),
         p50_ms=percentile(taken_ms, 0.5),
         p99_ms=percentile(taken_ms, 0.99),
         p999_ms=percentile(taken_ms, 0.999),
         max_ms=taken_ms[-1],
-        lost=sum(identifier not in seen for identifier in due),
-        differences=tuple(wrong),
+        lost=sum(event_id not in run.seen for run in runs for event_id in run.due),
+        rounds_p99_ms=tuple(percentile(run.taken_ms, 0.99) for run in runs),
+        differences=tuple(line for run in runs for line in run.differences),
     )
 
 

@@ -171,7 +171,7 @@ def _differences(
         return []
     return differences(
         workload.expected,
-        database_url=resources.database_url,
+        database_url=resources.check_url or resources.database_url,
         seen=workload.template.published + seen,
         dead_letters=TopicOffsets(bench.bootstrap_servers).count(resources.outputs.dead_letters),
     )

@@ -26,10 +26,11 @@ from uuid import UUID, uuid4
 import typer
 
 from benchmarks.bench import Bench, Resources, Workload
+from benchmarks.contenders.contender import ROOT
 from benchmarks.contenders.lineup import this_worker
 from benchmarks.databases import Postgres
 from benchmarks.measured_run import variables
-from benchmarks.running import ROOT, Running
+from benchmarks.running import Running
 from benchmarks.stream import HEADERS, Traffic, records
 from benchmarks.topics import TopicOffsets, fill
 from tests.conformance.producers import ToSend

@@ -5,6 +5,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from benchmarks.growth import Growth
 from benchmarks.latency import Latency
 from benchmarks.machine import Machine
 from benchmarks.memory import Memory
@@ -24,17 +25,22 @@ class Results:
     database: str
     sizes: Sizes
     standings: tuple[Standing, ...] = ()
+    hot: tuple[Standing, ...] = ()
+    """All events are of one release."""
     latencies: tuple[Latency, ...] = ()
     memory: Memory | None = None
     scalings: tuple[Scaling, ...] = ()
+    growth: Growth | None = None
 
     @property
     def differences(self) -> tuple[str, ...]:
         """Everything that any contender did wrongly, in any measurement."""
         found = [f"{standing.name}: {line}" for standing in self.standings for line in standing.differences]
+        found += [f"one release, {standing.name}: {line}" for standing in self.hot for line in standing.differences]
         found += [f"latency, {each.contender}: {line}" for each in self.latencies for line in each.differences]
         found += [f"{each.dimension} {each.value}: {line}" for each in self.scalings for line in each.differences]
         found += [f"memory: {line}" for line in (self.memory.differences if self.memory else ())]
+        found += [f"growth: {line}" for line in (self.growth.differences if self.growth else ())]
         return tuple(found)
 
 

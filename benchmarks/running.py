@@ -11,13 +11,12 @@ from benchmarks.contenders.contender import Contender
 from benchmarks.usage import Usage, usage_of
 from worker.demo.broker import dying_with_parent
 
-ROOT: Final = Path(__file__).parents[1]
 _STOP_TIMEOUT_SECONDS: Final = 60.0
 _OUTPUT_TAIL_CHARACTERS: Final = 3_000
 _ENDED: Final = (0, 128 + signal.SIGTERM)
 """A JVM that was asked to end, and did so in order, says so."""
 # Variables that would change a contender's settings or output.
-_WITHHELD: Final = ("RUDDER_", "BENCH_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS")
+_WITHHELD: Final = ("RUDDER_", "BENCH_", "JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "PYTHON")
 
 
 class ContenderFailed(Exception):
@@ -34,7 +33,7 @@ class Running:
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - a command of the line-up
                 dying_with_parent(list(contender.command)),
-                env={**inherited, "PYTHONPATH": str(ROOT), **contender.variables(), **variables},
+                env={**inherited, **_python(contender, folder), **contender.variables(), **variables},
                 cwd=folder,  # where no .env file is found
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -72,3 +71,8 @@ class Running:
     def failed(self, what: str) -> ContenderFailed:
         text = self._log.read_text("utf-8", "replace")[-_OUTPUT_TAIL_CHARACTERS:]
         return ContenderFailed(f"{self._name}: {what}\n{text}")
+
+
+def _python(contender: Contender, folder: Path) -> dict[str, str]:
+    """Bytecode is compiled once, as where a program is installed: compiling takes memory and time at each start."""
+    return {"PYTHONPATH": str(contender.checkout), "PYTHONPYCACHEPREFIX": str(folder.parent / "bytecode")}

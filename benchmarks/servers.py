@@ -48,6 +48,9 @@ class BenchmarkKafka(ApacheKafka):
 class BenchmarkPostgres(PostgresServer):
     """PostgreSQL as it is shipped: every commit is on the disk before it is answered."""
 
+    command_timeout_seconds = 3_600.0
+    """A database with 10,000,000 log entries takes minutes to fill and to copy."""
+
     def __init__(self) -> None:
         super().__init__()
         settings = [f"--{name}={value}" for name, value in {**POSTGRES_SETTINGS, "port": str(self.port)}.items()]

@@ -17,14 +17,14 @@ from uuid import UUID
 
 from tests.conformance.producers import ToSend
 
-Skew = Literal["uniform", "zipf", "hot"]
-SKEWS: Final[tuple[Skew, ...]] = ("uniform", "zipf", "hot")
+Skew = Literal["uniform", "zipf", "hot", "single"]
+SKEWS: Final[tuple[Skew, ...]] = ("uniform", "zipf", "hot", "single")
 
 HEADERS: Final = (("content-type", b"application/cloudevents+json"),)
 HOT_SHARE: Final = 0.5
 ENVIRONMENTS: Final = ("development", "staging", "production-eu", "production-us")
 
-_BEGINS_AT: Final = datetime(2026, 3, 2, 8, tzinfo=UTC)
+BEGINS_AT: Final = datetime(2026, 3, 2, 8, tzinfo=UTC)
 _MEAN_GAP_SECONDS: Final = 0.02
 _COMPONENTS: Final = 240
 _ATTEMPTS_MAX: Final = 3
@@ -44,12 +44,17 @@ Step = tuple[str, str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
     """What shapes a stream. With `uniform` releases come and go; with the others a fixed set is deployed for ever:
-    `zipf` gives the n-th of them 1/n of the first one's traffic, `hot` gives one of them half of all.
+    `zipf` gives the n-th of them 1/n of the first one's traffic, `hot` gives one of them half of all, and `single` has
+    no other: each event is of one release.
+
+    `day` moves the times, and the ids of events are of that day: streams with different seeds and days fit into one
+    database.
     """
 
     seed: int = 2026
     skew: Skew = "uniform"
     releases_active: int = 2_000
+    day: int = 0
 
 
 def records(traffic: Traffic) -> Iterator[ToSend]:
@@ -59,13 +64,14 @@ def records(traffic: Traffic) -> Iterator[ToSend]:
     numbers = itertools.count(1)
     lasting = traffic.skew != "uniform"
     slots: list[_Story | None] = [None] * traffic.releases_active
-    at = _BEGINS_AT
+    at = BEGINS_AT + timedelta(days=traffic.day)
+    ids = f"run-{traffic.day}-" if traffic.day else "run-"
     for index in itertools.count():
         slot = pick()
         story = slots[slot] or _Story(next(numbers), seed=traffic.seed, lasting=lasting)
         slots[slot] = story
         at += timedelta(microseconds=1 + int(dice.expovariate(1 / _MEAN_GAP_SECONDS) * 1_000_000))
-        yield story.next_record(index, at)
+        yield story.next_record(f"{ids}{index}", at)
         if story.ended:
             slots[slot] = None
 
@@ -74,6 +80,8 @@ def _picker(traffic: Traffic, dice: random.Random) -> Callable[[], int]:
     releases = traffic.releases_active
     if traffic.skew == "uniform":
         return lambda: dice.randrange(releases)
+    if traffic.skew == "single":
+        return lambda: 0
     if traffic.skew == "hot":
         return lambda: 0 if dice.random() < HOT_SHARE else dice.randrange(releases)
     weights = list(itertools.accumulate(1 / rank for rank in range(1, releases + 1)))
@@ -99,14 +107,14 @@ class _Story:
     def ended(self) -> bool:
         return self._following is None
 
-    def next_record(self, index: int, at: datetime) -> ToSend:
+    def next_record(self, event_id: str, at: datetime) -> ToSend:
         if self._following is None:
             raise RuntimeError("the story is over")
         environment, kind = self._following
         self._following = next(self._steps, None)
         event = {
             "specversion": "1.0",
-            "id": f"run-{index}",
+            "id": event_id,
             "source": self._source,
             "type": f"dev.rudder.deployment.{kind}.v1",
             "time": f"{at:%Y-%m-%dT%H:%M:%S.%f}Z",

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.goals import TIMES, Goal
+from benchmarks.growth import Growth
 from benchmarks.results import Results
 from benchmarks.throughput import Standing
 
@@ -32,13 +33,17 @@ def figure(value: float) -> str:
 def _lines(results: Results, goals: Sequence[Goal]) -> Iterator[str]:
     yield from _setting(results)
     if results.standings:
-        yield from _throughput(results.standings)
+        yield from _throughput("Throughput", results.standings)
+    if results.hot:
+        yield from _throughput("Throughput of one release", results.hot)
     if results.latencies:
         yield from _latency(results)
     if results.memory:
         yield from _memory(results)
     if results.scalings:
         yield from _scaling(results)
+    if results.growth:
+        yield from _growth(results.growth)
     yield from _goals(goals)
     if results.differences:
         yield from ("", "**Wrong results:**", "", *(f"- {line}" for line in results.differences))
@@ -57,7 +62,7 @@ def _setting(results: Results) -> Iterator[str]:
     yield f"{results.broker}. {results.database}. All on this one machine."
 
 
-def _throughput(standings: Sequence[Standing]) -> Iterator[str]:
+def _throughput(title: str, standings: Sequence[Standing]) -> Iterator[str]:
     head = ("contender", "events/s", "min", "max", "events", "own CPU µs/event", "broker's", "database's", "peak MB")
     plain = next((each.speed for each in standings if each.kind == "plain"), None)
     rows = []
@@ -75,7 +80,7 @@ def _throughput(standings: Sequence[Standing]) -> Iterator[str]:
             f"{standing.rss_peak_bytes / 1_000_000:,.0f}" if standing.rss_peak_bytes else "",
         ]
         rows.append([*row, f"{standing.speed.median / plain.median:.2f}{TIMES}"] if plain else row)
-    yield from ("", "### Throughput", "")
+    yield from ("", f"### {title}", "")
     yield from table([*head, "to the plain loop"] if plain else head, rows)
     yield ""
     yield from (
@@ -84,7 +89,7 @@ def _throughput(standings: Sequence[Standing]) -> Iterator[str]:
 
 
 def _latency(results: Results) -> Iterator[str]:
-    head = ("contender", "load", "events/s", "events", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "unanswered")
+    head = ("contender", "load", "events/s", "events", "p50 ms", "p99 ms", "p99.9 ms", "max ms", "p99 of each round")
     yield from ("", "### Latency, from publishing to the status event", "")
     yield from table(
         head,
@@ -95,7 +100,7 @@ def _latency(results: Results) -> Iterator[str]:
                 figure(each.load.events_per_second),
                 f"{each.events:,}",
                 *(figure(value) for value in (each.p50_ms, each.p99_ms, each.p999_ms, each.max_ms)),
-                str(each.lost),
+                " ".join(figure(value) for value in each.rounds_p99_ms) + (f", {each.lost} lost" if each.lost else ""),
             )
             for each in results.latencies
         ),
@@ -135,6 +140,22 @@ def _scaling(results: Results) -> Iterator[str]:
             for each in results.scalings
         ),
     )
+
+
+def _growth(growth: Growth) -> Iterator[str]:
+    yield from ("", "### The database's CPU with a large activity log", "")
+    yield from table(
+        ("log entries before", "database's µs/event", "min", "max", "events/s"),
+        (
+            (entries, *(figure(value) for value in (us.median, us.minimum, us.maximum, speed.median)))
+            for entries, us, speed in (
+                ("none", growth.empty_us, growth.empty_speed),
+                (f"{growth.log_entries:,}", growth.large_us, growth.large_speed),
+            )
+        ),
+    )
+    yield ""
+    yield f"{growth.contender}, {growth.events:,} events a round; filled in {growth.filled_seconds:,.0f} s."
 
 
 def _goals(goals: Sequence[Goal]) -> Iterator[str]:

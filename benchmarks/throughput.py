@@ -1,10 +1,10 @@
 """The comparison: every contender over the same events, round after round, so that what disturbs one disturbs all."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from benchmarks.bench import Bench, Workload
+from benchmarks.bench import Bench, Template, Workload
 from benchmarks.contenders.contender import Contender
 from benchmarks.measured_run import Costs, measure_run
 from benchmarks.pgbench import run_pgbench
@@ -48,9 +48,10 @@ def compare(
     slow_workload: Workload,
     rounds: int,
     pgbench_seconds: int | None,
+    baseline_template: Template | None = None,
 ) -> tuple[Standing, ...]:
     """What a contender did wrongly stands in its standing, as does that it did not get to the end. Without
-    `pgbench_seconds` there is no ceiling.
+    `pgbench_seconds` there is no ceiling. A baseline has a template of its own, with the same contents.
     """
     everyone = tuple(contenders)
     tallies = {contender.name: _Tally() for contender in everyone}
@@ -59,7 +60,10 @@ def compare(
         for contender in everyone:
             if contender.missing is None:
                 bench.say(f"round {number} of {rounds}: {contender.name}")
-                _measure(bench, contender, slow_workload if contender.slow else workload, tallies[contender.name])
+                chosen = slow_workload if contender.slow else workload
+                if contender.kind == "baseline" and baseline_template is not None:
+                    chosen = replace(chosen, template=baseline_template)
+                _measure(bench, contender, chosen, tallies[contender.name])
         for clients, tally in ceilings.items():
             bench.say(f"round {number} of {rounds}: pgbench, {clients} clients")
             ceiling = run_pgbench(bench, workload.template, clients=clients, seconds=pgbench_seconds or 0)

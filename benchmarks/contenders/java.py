@@ -22,8 +22,20 @@ _HEAP: Final = "-Xmx512m"
 """The default garbage collector and compilers were the best of those tried."""
 
 
-def parallel_consumer(*, concurrency: int) -> Contender:
-    """Builds the program the first time it is asked for."""
+def parallel_consumer(
+    *, concurrency: int, connections: int | None = None, batch: int = 1, linger_ms: int = 0
+) -> Contender:
+    """Builds the program the first time it is asked for. `connections`: default as many as threads."""
+    settings = {
+        "BENCH_CONNECTIONS": str(connections or concurrency),
+        "BENCH_BATCH": str(batch),
+        "BENCH_LINGER_MS": str(linger_ms),
+    }
+    beside = [
+        *([f"{connections} connections"] if connections else []),
+        *([f"batches of {batch}"] if batch > 1 else []),
+        *([f"linger {linger_ms} ms"] if linger_ms else []),
+    ]
     command: tuple[str, ...] = ()
     missing: str | None = None
     try:
@@ -31,12 +43,13 @@ def parallel_consumer(*, concurrency: int) -> Contender:
     except NotBuilt as error:
         missing = str(error)
     return Contender(
-        name=f"parallel-consumer, {concurrency}",
+        name=", ".join(["parallel-consumer", str(concurrency), *beside]),
         kind="parallel-consumer",
         does="Confluent's parallel-consumer (Java, KEY order) with JDBC and HikariCP, the same statements, "
-        f"{concurrency} at a time",
+        f"{', '.join([f'{concurrency} at a time', *beside])}",
         command=command,
         concurrency=concurrency,
+        settings=settings,
         missing=missing,
     )
 

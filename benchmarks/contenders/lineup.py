@@ -2,6 +2,8 @@
 
 import importlib.util
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from benchmarks.contenders.contender import Contender
@@ -22,8 +24,11 @@ def lineup() -> tuple[Contender, ...]:
         plain_loop(),
         faststream(workers=1),
         faststream(workers=16),
+        faststream(workers=16, batches=True),
         parallel_consumer(concurrency=16),
         parallel_consumer(concurrency=64),
+        parallel_consumer(concurrency=64, connections=16),
+        parallel_consumer(concurrency=64, connections=16, batch=8),
         broker_alone("aiokafka"),
         broker_alone("confluent"),
     )
@@ -41,6 +46,22 @@ def this_worker(*, concurrency: int = CONCURRENCY, processes: int = 1) -> Conten
     )
 
 
+def baseline(checkout: Path) -> tuple[Contender, ...]:
+    """The worker of another checkout, with the dependencies of this one: one process, with what was its default and
+    with as many messages at the same time as this one's default.
+    """
+    return tuple(
+        replace(
+            this_worker(concurrency=concurrency),
+            name=f"baseline, 1 x {concurrency}",
+            kind="baseline",
+            does=f"the worker of the checkout that `--baseline` names, `RUDDER_CONCURRENCY={concurrency}`",
+            checkout=checkout.resolve(),
+        )
+        for concurrency in sorted({16, CONCURRENCY})
+    )
+
+
 def plain_loop() -> Contender:
     return Contender(
         name="plain loop",
@@ -52,13 +73,15 @@ def plain_loop() -> Contender:
     )
 
 
-def faststream(*, workers: int) -> Contender:
+def faststream(*, workers: int, batches: bool = False) -> Contender:
     how = "one message at a time" if workers == 1 else f"`max_workers={workers}`: partitions side by side"
+    if batches:
+        how = f"`batch=True`, {workers} releases of a batch side by side, one acknowledgement for all"
     return Contender(
-        name=f"FastStream, {_count(workers, 'worker', 'workers')}",
+        name=f"FastStream, {f'batches, {workers} at once' if batches else _count(workers, 'worker', 'workers')}",
         kind="faststream",
         does=f"FastStream's Kafka broker, a pydantic handler over the same ORM code, acknowledged by hand; {how}",
-        command=_program("faststream_app"),
+        command=(*_program("faststream_app"), *(("batches",) if batches else ())),
         concurrency=workers,
         slow=True,
         missing=None if importlib.util.find_spec("faststream") else "FastStream is not installed",

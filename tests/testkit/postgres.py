@@ -20,7 +20,6 @@ from tests.testkit.server_process import ServerFailed, ServerProcess
 from worker.demo.broker import free_port
 
 _START_TIMEOUT_SECONDS = 30.0
-_COMMAND_TIMEOUT_SECONDS = 60.0
 SUPERUSER = "postgres"
 # A database that is thrown away needs no durability against a power cut. Commits still reach the kernel before they
 # are answered (synchronous_commit stays on), so killing the processes loses nothing that was acknowledged.
@@ -43,6 +42,9 @@ class PostgresUnavailable(Exception):
 
 class PostgresServer:
     """One server with its own temporary data folder, on a port of 127.0.0.1 that it keeps over restarts."""
+
+    command_timeout_seconds = 60.0
+    """Of `psql` and the like."""
 
     def __init__(self, *, parent: Path | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> None:
         """`parent`: the folder of its data; default: temporary files. `settings`: further PostgreSQL settings."""
@@ -149,7 +151,7 @@ class PostgresServer:
         answer = subprocess.run(
             [str(self._binaries / "pg_isready"), "-q", *self._where("postgres")],
             check=False,
-            timeout=_COMMAND_TIMEOUT_SECONDS,
+            timeout=self.command_timeout_seconds,
         )
         return answer.returncode == 0
 
@@ -163,7 +165,7 @@ class PostgresServer:
             check=False,
             capture_output=True,
             text=True,
-            timeout=_COMMAND_TIMEOUT_SECONDS,
+            timeout=self.command_timeout_seconds,
             cwd=self._folder,
             user=self._user,
             group=self._group,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from benchmarks.growth import Growth
 from benchmarks.latency import Latency, Load
 from benchmarks.machine import Machine
 from benchmarks.measured_run import Costs
@@ -41,17 +42,18 @@ def standing(kind: str, *speeds: float, concurrency: int | None = 16, processes:
     )
 
 
-def latency(kind: str, *, p99_ms: float, why: str) -> Latency:
+def latency(kind: str, *, p99_ms: float, why: str, p50_ms: float = 5.0) -> Latency:
     return Latency(
         contender=kind,
         kind=kind,
         load=Load(events_per_second=100.0, seconds=10, why=why),
         events=900,
-        p50_ms=5.0,
+        p50_ms=p50_ms,
         p99_ms=p99_ms,
         p999_ms=p99_ms,
         max_ms=p99_ms,
         lost=0,
+        rounds_p99_ms=(p99_ms,),
         differences=(),
     )
 
@@ -65,6 +67,20 @@ def memory(*, peak_mb: float) -> Memory:
         rss_peak_bytes=int(peak_mb * 1_000_000),
         rss_end_bytes=90_000_000,
         cpu_share=0.9,
+        differences=(),
+    )
+
+
+def growth(*, empty_us: float, large_us: float) -> Growth:
+    return Growth(
+        contender="worker",
+        log_entries=10_000_000,
+        events=20_000,
+        empty_us=spread([empty_us]),
+        large_us=spread([large_us]),
+        empty_speed=spread([1_000.0]),
+        large_speed=spread([900.0]),
+        filled_seconds=300.0,
         differences=(),
     )
 

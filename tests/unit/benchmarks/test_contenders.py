@@ -7,7 +7,8 @@ from uuid import UUID
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.contenders.lineup import CONCURRENCY, broker_alone, faststream, plain_loop, this_worker
+from benchmarks.contenders.contender import ROOT
+from benchmarks.contenders.lineup import CONCURRENCY, baseline, broker_alone, faststream, plain_loop, this_worker
 from benchmarks.contenders.orm_events import DeploymentEvent
 from benchmarks.contenders.orm_handler import roll_up
 from benchmarks.contenders.orm_models import Deployment
@@ -34,6 +35,8 @@ def test_contender_names_are_unique() -> None:
         plain_loop(),
         faststream(workers=1),
         faststream(workers=16),
+        faststream(workers=16, batches=True),
+        *baseline(ROOT),
         broker_alone("aiokafka"),
         broker_alone("confluent"),
     ]

@@ -71,6 +71,21 @@ def test_uniform_traffic_has_no_favourite() -> None:
     assert most < 0.02 * EVENTS
 
 
+def test_single_stream_has_one_release() -> None:
+    stream = islice(records(Traffic(skew="single", releases_active=1)), EVENTS)
+    assert len({record.key for record in stream}) == 1
+
+
+def test_streams_of_other_days_share_no_identity_and_no_time() -> None:
+    """They run in one database, one after the other."""
+    days = [list(islice(records(Traffic(releases_active=100, seed=day, day=day)), EVENTS)) for day in (1, 2)]
+    events = [[json.loads(record.value or b"") for record in stream] for stream in days]
+    first, second = ({(event["source"], event["id"]) for event in stream} for stream in events)
+    assert not first & second
+    assert {event["time"][:10] for event in events[0]} == {"2026-03-03"}
+    assert {event["time"][:10] for event in events[1]} == {"2026-03-04"}
+
+
 def _busiest(skew: Skew) -> list[tuple[bytes | None, int]]:
     stream = islice(records(Traffic(releases_active=100, skew=skew)), EVENTS)
     return Counter(record.key for record in stream).most_common(2)

@@ -36,8 +36,11 @@ final class Database implements AutoCloseable {
     static Database open(Settings settings, Statements statements) {
         HikariConfig configuration = new HikariConfig();
         configuration.setJdbcUrl(settings.jdbcUrl());
-        configuration.setMaximumPoolSize(settings.concurrency());
+        configuration.setMaximumPoolSize(settings.connections());
+        // A statement is a transaction of its own: no round trips for BEGIN and COMMIT.
         configuration.setAutoCommit(true);
+        // Prepared at the server from the first execution on, not from the fifth; values travel in binary then.
+        // `reWriteBatchedInserts` has no effect: nothing is sent by addBatch, as each message is one statement.
         configuration.addDataSourceProperty("prepareThreshold", "1");
         configuration.addDataSourceProperty("options", statements.session());
         configuration.addDataSourceProperty("ApplicationName", "parallel-consumer");

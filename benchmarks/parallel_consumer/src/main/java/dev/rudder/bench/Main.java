@@ -19,9 +19,16 @@ import org.apache.kafka.common.serialization.StringSerializer;
 /**
  * The contender: as many records at a time as it was told, those of one release in order, until SIGTERM.
  *
- * <p>Parallel-consumer does what the worker's lanes, offset tracker and publisher do: it produces what the handler
- * returns, and a record is done once all of that is acknowledged. Its options are its defaults, which its
- * documentation calls the fastest, but for the commits: once a second, as everybody's here.
+ * <p>Parallel-consumer does what the worker's executor, offset tracker and publisher do: it produces what the handler
+ * returns, and a record is done once all of that is acknowledged. Its options:
+ *
+ * <ul>
+ *   <li>order by key, since events of one release must be in order; so a batch has one record of a key at most;
+ *   <li>asynchronous commits by the consumer, its default, which its documentation calls the fastest; each second, as
+ *       everybody's here;
+ *   <li>threads, connections and the size of a batch as the benchmark says, which tries several;
+ *   <li>the buffer of records grows by itself.
+ * </ul>
  */
 public final class Main {
     private static final Duration COMMIT_INTERVAL = Duration.ofSeconds(1);
@@ -36,7 +43,9 @@ public final class Main {
         Handler handler = new Handler(database, new Publications(settings));
         var processor = new ParallelEoSStreamProcessor<>(options(settings));
         processor.subscribe(List.of(settings.inputTopic()));
-        processor.pollAndProduceMany(context -> handler.handle(context.getSingleConsumerRecord()));
+        processor.pollAndProduceMany(context -> context.stream()
+                .flatMap(record -> handler.handle(record.getConsumerRecord()).stream())
+                .toList());
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             processor.closeDontDrainFirst(STOP_TIMEOUT);
             database.close();
@@ -57,6 +66,7 @@ public final class Main {
                 .producer(producer(settings))
                 .ordering(ProcessingOrder.KEY)
                 .maxConcurrency(settings.concurrency())
+                .batchSize(settings.batch())
                 .commitMode(CommitMode.PERIODIC_CONSUMER_ASYNCHRONOUS)
                 .commitInterval(COMMIT_INTERVAL)
                 .build();
@@ -78,7 +88,8 @@ public final class Main {
                 Map.of(
                         ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, settings.bootstrapServers(),
                         ProducerConfig.ACKS_CONFIG, "all",
-                        ProducerConfig.ENABLE_IDEMPOTENCE_CONFIG, true),
+                        ProducerConfig.ENABLE_IDEMPOTENCE_CONFIG, true,
+                        ProducerConfig.LINGER_MS_CONFIG, settings.lingerMs()),
                 new StringSerializer(),
                 new ByteArraySerializer());
     }

@@ -2,7 +2,12 @@ package dev.rudder.bench;
 
 import java.util.Map;
 
-/** What the benchmark says, in the worker's own variables. */
+/**
+ * What the benchmark says, in the worker's own variables.
+ *
+ * @param connections of the pool
+ * @param batch the most records, of as many keys, that a thread takes at once
+ */
 record Settings(
         String bootstrapServers,
         String groupId,
@@ -10,7 +15,10 @@ record Settings(
         String deploymentStatusTopic,
         String releaseStatusTopic,
         String jdbcUrl,
-        int concurrency) {
+        int concurrency,
+        int connections,
+        int batch,
+        int lingerMs) {
 
     static Settings of(Map<String, String> variables) {
         return new Settings(
@@ -20,7 +28,10 @@ record Settings(
                 required(variables, "RUDDER_DEPLOYMENT_STATUS_TOPIC"),
                 required(variables, "RUDDER_RELEASE_STATUS_TOPIC"),
                 required(variables, "BENCH_JDBC_URL"),
-                Integer.parseInt(required(variables, "RUDDER_CONCURRENCY")));
+                Integer.parseInt(required(variables, "RUDDER_CONCURRENCY")),
+                Integer.parseInt(required(variables, "BENCH_CONNECTIONS")),
+                Integer.parseInt(required(variables, "BENCH_BATCH")),
+                Integer.parseInt(required(variables, "BENCH_LINGER_MS")));
     }
 
     private static String required(Map<String, String> variables, String name) {
