@@ -5,20 +5,28 @@ The loads are a model of the statements in `worker.db.queries`, with their limit
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-from uuid import UUID
+from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
 
-from schemas.event import Invalid
-from schemas.reasons import Reason
-from schemas.types import EventType as E
 from tests.hypothesis_profile import examples
+from tests.properties.chains import (
+    COUNTED,
+    CREATED,
+    CUTS,
+    POINTED,
+    ROLLED_BACK,
+    STORIES,
+    TWO_POINTERS,
+    Step,
+    chains,
+    ending_with,
+    other_release,
+    sent,
+)
 from tests.properties.world import World
-from tests.unit.rules.release_scenario import TRACK, fields, message, release_id
+from tests.unit.rules.release_scenario import release_id
 from worker.rules.advance import advance, merged, needs_load
 from worker.rules.decide import decide
 from worker.rules.identity import activity_ids
@@ -27,137 +35,16 @@ from worker.rules.query import Query, QueryVariant, queries_of
 from worker.rules.rows import Activity, Deployment
 from worker.rules.state import Changes, Outcome, State, changes_of
 
-CHAIN_MAX = 8
-DEPLOYMENTS = [kind for kind in E if ".deployment." in kind]
-REVIEW = [E.RELEASE_CREATED, E.RELEASE_SUBMITTED, E.RELEASE_APPROVED, E.RELEASE_REJECTED, E.RELEASE_REOPENED]
 COUNTING = {QueryVariant.DEPLOYMENT, QueryVariant.DEPLOYMENT_SUCCEEDED, QueryVariant.DEPLOYMENT_ROLLED_BACK}
 REVOCABLE = {"IN_PROGRESS", "SUCCESS", "FAILED"}
-ENVIRONMENTS = ["prod", "prod", "prod", "test", "stage", "Prod"]
 
 Limits = Callable[[int], int]
 """How many rows are loaded for that many events."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """An event of the release. `late`: how many minutes its time is behind that of its step; three steps take a minute.
-    `again`: the event that many steps before is sent again instead, as a redrive or as a duplicate. `corrects`: the
-    event that many steps before.
-    """
-
-    kind: E = E.DEPLOYMENT_SUCCEEDED
-    late: int = 0
-    environment: str = "prod"
-    config_revision: int = 1
-    attempt: int | None = None
-    block: int | None = 1
-    track: str = TRACK
-    organization: str = "acme"
-    invalid: bool = False
-    again: int = 0
-    redrive: bool = False
-    corrects: int = 0
-
-
-def steps(kinds: Sequence[E], **fixed: st.SearchStrategy[Any]) -> st.SearchStrategy[Step]:
-    drawn: dict[str, st.SearchStrategy[Any]] = {
-        "kind": st.sampled_from(kinds),
-        "late": st.sampled_from([0, 0, 0, 0, 1, 2, 5, -1]),
-        "environment": st.sampled_from(ENVIRONMENTS),
-        "config_revision": st.sampled_from([1, 1, 2]),
-        "attempt": st.sampled_from([None, None, None, 1, 2, 3, 5]),
-        "block": st.sampled_from([1, 1, 1, None, 2, 9]),
-        "track": st.sampled_from([TRACK] * 7 + ["other"]),
-        "organization": st.sampled_from(["acme"] * 11 + ["other"]),
-        "invalid": st.sampled_from([False] * 11 + [True]),
-        "again": st.sampled_from([0] * 12 + [1, 2, 5, 9]),
-        "redrive": st.booleans(),
-        "corrects": st.sampled_from([0] * 9 + [1, 2, 5]),
-    }
-    return st.builds(Step, **(drawn | fixed))
-
-
-ANY = [*DEPLOYMENTS * 4, *REVIEW, E.ACTIVITY_RECORDED, E.ACTIVITY_RECORDED]
-SUPERSEDING = steps(
-    [*DEPLOYMENTS, E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_REQUESTED, E.DEPLOYMENT_CANCELLED, E.DEPLOYMENT_ROLLED_BACK],
-    environment=st.just("prod"),
-    attempt=st.none(),
-    block=st.just(1),
-    track=st.just(TRACK),
-    organization=st.just("acme"),
-    invalid=st.just(False),
-    again=st.just(0),
-)
-"""Many attempts that count, and roll-backs of them."""
-
-STORIES = st.one_of(
-    st.lists(steps(ANY), max_size=12),
-    st.lists(steps(ANY), min_size=12, max_size=40),
-    st.lists(SUPERSEDING, min_size=6, max_size=30),
-)
-CUTS = st.lists(st.integers(1, CHAIN_MAX), min_size=40, max_size=40)
-
-
-def sent(story: Iterable[Step]) -> list[Message]:
-    messages: list[Message] = []
-    for offset, step in enumerate(story):
-        if step.again and messages:
-            earlier = messages[-1 - (step.again - 1) % len(messages)]
-            headers = (("rudder-redrive", b""),) if step.redrive else ()
-            messages.append(replace(earlier, record=replace(earlier.record, headers=headers, offset=offset)))
-        else:
-            messages.append(_event(step, offset, messages))
-    return messages
-
-
-def _event(step: Step, offset: int, earlier: Sequence[Message]) -> Message:
-    data: dict[str, Any] = {}
-    if step.kind in DEPLOYMENTS or (step.kind is E.ACTIVITY_RECORDED and step.block is not None):
-        data = {"environment_id": step.environment, "config_revision": step.config_revision, "attempt": step.attempt}
-    if step.kind in DEPLOYMENTS:
-        data["block"] = step.block and fields(step.block, deployment_track_id=step.track)
-    elif step.kind is E.RELEASE_CREATED:
-        data = fields(step.block or 1, deployment_track_id=step.track)
-    headers: tuple[tuple[str, bytes], ...] = ()
-    if step.corrects and earlier:
-        headers = (("rudder-corrects", str(earlier[-1 - (step.corrects - 1) % len(earlier)].id).encode()),)
-    made = message(
-        step.kind,
-        id=f"e{offset}",
-        at=offset // 3 - step.late,
-        recorded_at=offset,
-        offset=offset,
-        organization_id=step.organization,
-        headers=headers,
-        **data,
-    )
-    if not step.invalid:
-        return made
-    content = made.content
-    return replace(made, content=Invalid(reason=Reason.INVALID_DATA, detail="", source=content.source, id=content.id))
-
-
-def chains(messages: Sequence[Message], lengths: Iterable[int]) -> Iterator[list[Message]]:
-    """Chains of at most these lengths, in which no two messages have an identity in common."""
-    chain: list[Message] = []
-    ids: set[UUID | None] = set()
-    wanted = iter(lengths)
-    length = next(wanted)
-    for one in messages:
-        own = {one.id, one.corrects} - {None}
-        if len(chain) == length or ids & own:
-            yield chain
-            chain, ids, length = [], set(), next(wanted)
-        chain.append(one)
-        ids |= own
-    if chain:
-        yield chain
-
-
 def world() -> World:
-    """Another release has number 9."""
-    made = World(environments=["prod", "stage"])
-    made.take(message(E.RELEASE_CREATED, release=9, id="other", **fields(9)))
+    made = World(environments=POINTED)
+    made.take(other_release())
     return made
 
 
@@ -262,30 +149,23 @@ def differences(
 
 @given(story=STORIES, lengths=CUTS)
 @settings(max_examples=examples(400), deadline=None)
+@example(story=CREATED, lengths=[5])
+@example(story=TWO_POINTERS, lengths=[4])
 def test_chain_has_the_outcomes_of_single_events(story: list[Step], lengths: list[int]) -> None:
     assert list(differences(sent(story), [*lengths, *[1] * len(story)])) == []
-
-
-CANCELLED = [Step(E.DEPLOYMENT_REQUESTED), Step(E.DEPLOYMENT_CANCELLED)]
-OTHERS = [Step(config_revision=number) for number in (2, 3, 4, 5)]
-ROLLED_BACK = [Step(E.DEPLOYMENT_ROLLED_BACK)] * 3
-COUNTED = [Step(E.DEPLOYMENT_FAILED), Step(config_revision=2)]
-ACTIVE = [Step(E.DEPLOYMENT_REQUESTED, config_revision=number) for number in (3, 4)]
-ENDED = [Step(E.DEPLOYMENT_CANCELLED, config_revision=number) for number in (3, 4)]
 
 
 @pytest.mark.parametrize(
     ("story", "chain", "limits"),
     [
-        ([Step()] * 3 + CANCELLED * 2 + OTHERS + ROLLED_BACK, 3, {"revocable": lambda events: max(events - 1, 1)}),
-        (COUNTED + ACTIVE + ENDED, 2, {"counting": lambda events: events}),
-        (COUNTED + ACTIVE[:1] + ENDED[:1], 1, {"counting": lambda events: events}),
+        (ROLLED_BACK, 3, {"revocable": lambda events: max(events - 1, 1)}),
+        (COUNTED, 2, {"counting": lambda events: events}),
+        (COUNTED[:-1], 1, {"counting": lambda events: events}),
     ],
     ids=["revocable", "counting of two events", "counting of one event"],
 )
 def test_lower_limit_changes_an_outcome(story: list[Step], chain: int, limits: dict[str, Limits]) -> None:
     """Each limit is needed: with one row less there is a chain with another outcome."""
-    lengths = [1] * (len(story) - chain) + [chain]
-    messages = sent(replace(step, late=offset // 3 - offset) for offset, step in enumerate(story))
+    messages, lengths = sent(story), ending_with(chain, story)
     assert list(differences(messages, lengths)) == []
     assert len(list(differences(messages, lengths, **limits))) == 1
