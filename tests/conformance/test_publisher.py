@@ -5,6 +5,8 @@ import os
 from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.produce import ProduceRequest
 from confluent_kafka import Message
 from structlog.testing import capture_logs
 
@@ -116,6 +118,54 @@ async def test_order_within_each_topic_is_kept(
     await publisher.publish(mixed)
     for name in names:
         assert values(await held(bootstrap_servers, name)) == list(range(20))
+
+
+@pytest.fixture
+def produced(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The requests to produce, as they are sent."""
+    sent: list[object] = []
+    send = AIOKafkaClient.send
+
+    async def counted(self: AIOKafkaClient, node_id: object, request: object, **options: object) -> object:
+        if isinstance(request, ProduceRequest):
+            sent.append(request)
+        return await send(self, node_id, request, **options)
+
+    monkeypatch.setattr(AIOKafkaClient, "send", counted)
+    return sent
+
+
+async def test_small_records_of_one_topic_share_a_request(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic, produced: list[object]
+) -> None:
+    """The status events of a hot release would else wait for each other's acknowledgements."""
+    topic = await topics()
+    publisher.limits = {topic: 1_048_588}
+    await publisher.publish(numbered(topic, range(64)))
+    assert len(produced) == 1
+    assert values(await held(bootstrap_servers, topic)) == list(range(64))
+
+
+@pytest.mark.parametrize("limit", [None, 100_000])
+async def test_record_that_may_be_refused_is_awaited_alone(
+    publisher: KafkaPublisher, topics: MakeTopic, produced: list[object], limit: int | None
+) -> None:
+    """Else the next one could be written in its place: the topic's limit is unknown, or less than a batch may have."""
+    topic = await topics()
+    publisher.limits = {} if limit is None else {topic: limit}
+    await publisher.publish(numbered(topic, range(5)))
+    assert len(produced) == 5
+
+
+async def test_records_of_a_lowered_limit_are_sent_singly(
+    publisher: KafkaPublisher, bootstrap_servers: str, topics: MakeTopic
+) -> None:
+    """The limit was looked up before it was lowered, so that the records went out together."""
+    topic = await topics(configs={"max.message.bytes": "1500"})
+    publisher.limits = {topic: 1_048_588}
+    contents = [os.urandom(600) for _ in range(8)]
+    await publisher.publish([with_shorter_forms(topic, content, b"-1") for content in contents])
+    assert [message.value() for message in await held(bootstrap_servers, topic)] == contents
 
 
 async def test_many_messages_are_published_concurrently(

@@ -5,6 +5,9 @@ What it cannot survive is a broker that has lost track of its sequence numbers: 
 
 A record that the broker refuses as too large is sent again in a batch of its own, as aiokafka sends small records
 together and does not divide a batch; then in its shorter forms, as long as there are any.
+
+Records of one topic that no limit can refuse are queued together: the broker keeps the order of a producer's batches.
+Others wait for the acknowledgement of the one before, so that a refusal between two cannot swap them.
 """
 
 import asyncio
@@ -41,8 +44,12 @@ _REQUEST_BYTES_MAX = 96 * 1024 * 1024
 """Before compression. The topic's own limit decides; but a request of more than `socket.request.max.bytes`, by default
 100 MiB, gets no answer from a broker: it closes the connection."""
 
-_BATCH_BYTES_MAX = 16 * 1024
-"""aiokafka's `max_batch_size`, before compression: a larger record has a batch of its own."""
+_BATCH_BYTES_MAX = 64 * 1024
+"""aiokafka's `max_batch_size`, before compression: a larger record has a batch of its own. The status events of a batch
+of messages of one release fit in."""
+
+_LIMIT_OF_BATCHES = 2 * _BATCH_BYTES_MAX
+"""A topic whose `max.message.bytes` is at least this refuses no batch of small records."""
 
 _ANSWER_TIMEOUT_SECONDS = 1.0
 _TOPIC_WAITS_SECONDS = (0.0, 0.3, 0.7, 1.0)
@@ -80,24 +87,22 @@ class KafkaPublisher:
             await aiokafka_workarounds.close(producer, name="producer")
 
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
-        # Records of one topic go one behind the other's acknowledgement: a failure between two cannot swap them. What
-        # fails in one topic holds up no other.
+        # What fails in one topic holds up no other.
         waiting: dict[str, deque[_Attempt]] = {}
         for outgoing_record in outgoing:
             waiting.setdefault(outgoing_record.topic, deque()).append(self._first_attempt(outgoing_record))
         problems: list[tuple[str, KafkaError]] = []
         while waiting:
-            attempts = [of_topic.popleft() for of_topic in waiting.values()]
-            failures = await self._together(attempts)
-            for attempt in attempts:
-                topic, error = attempt.outgoing_record.topic, failures.get(attempt.outgoing_record.topic)
-                following = None if error is None else self._next_attempt(attempt, error)
-                if following is not None:
-                    waiting[topic].appendleft(following)
-                elif error is not None:
-                    problems.append((described(attempt.outgoing_record, error, self.limits), error))
-                    del waiting[topic]
-                elif not waiting[topic]:
+            runs = {topic: _next_run(attempts) for topic, attempts in waiting.items()}
+            failures = await self._together(runs)
+            for topic, run in runs.items():
+                error = failures.get(topic)
+                following = () if error is None else self._next_attempts(run, error)
+                waiting[topic].extendleft(reversed(following))
+                if error is not None and not following:
+                    problems.append((described(run[0].outgoing_record, error, self.limits), error))
+                    waiting[topic].clear()
+                if not waiting[topic]:
                     del waiting[topic]
         for problem, error in problems:
             raise Unavailable(problem) from error
@@ -105,6 +110,8 @@ class KafkaPublisher:
     def _first_attempt(self, outgoing_record: OutgoingRecord) -> "_Attempt":
         """The publication in its longest form that the topic's limit, where it is known, lets pass."""
         bytes_, limit = size(outgoing_record), self.limits.get(outgoing_record.topic)
+        if bytes_ <= _BATCH_BYTES_MAX and limit is not None and limit >= _LIMIT_OF_BATCHES:
+            return _Attempt(outgoing_record, alone=False, certain=True)
         if limit is None or bytes_ <= limit:
             return _Attempt(outgoing_record, alone=bytes_ > _BATCH_BYTES_MAX)
         while outgoing_record.shorter is not None and (compressed := compressed_size(outgoing_record)) > limit:
@@ -113,17 +120,18 @@ class KafkaPublisher:
             outgoing_record = shorter
         return _Attempt(outgoing_record, alone=True)
 
-    def _next_attempt(self, attempt: "_Attempt", error: KafkaError) -> "_Attempt | None":
-        """What is sent in place of a record that is refused as too large; None: nothing."""
+    def _next_attempts(self, run: Sequence["_Attempt"], error: KafkaError) -> Sequence["_Attempt"]:
+        """What is sent in place of records that are refused as too large; empty: nothing."""
         if not isinstance(error, TOO_LARGE):
-            return None
-        if not attempt.alone:
-            return _Attempt(attempt.outgoing_record, alone=True)
+            return ()
+        if not run[0].alone:  # of several records, the topic's limit was lowered since it was looked up
+            return [_Attempt(attempt.outgoing_record, alone=True) for attempt in run]
+        [attempt] = run
         if attempt.outgoing_record.shorter is None:
-            return None
+            return ()
         shorter = attempt.outgoing_record.shorter()
         self._log_shortened(attempt.outgoing_record, shorter, compressed_size(attempt.outgoing_record))
-        return _Attempt(shorter, alone=True)
+        return [_Attempt(shorter, alone=True)]
 
     def _log_shortened(self, outgoing_record: OutgoingRecord, shorter: OutgoingRecord, refused_bytes: int) -> None:
         _log.warning(
@@ -139,9 +147,9 @@ class KafkaPublisher:
             advice=f"raise max.message.bytes of topic {outgoing_record.topic} if the whole record is needed there",
         )
 
-    async def _together(self, attempts: Sequence["_Attempt"]) -> dict[str, KafkaError]:
-        """Produce one record a topic; what failed. All are on their way before the first is waited for, and no task is
-        needed for that.
+    async def _together(self, runs: Mapping[str, Sequence["_Attempt"]]) -> dict[str, KafkaError]:
+        """Produce a run of records for each topic; the first failure of each. All are queued before the first is waited
+        for, and no task is needed for that. What follows a record of its topic that cannot be queued is not queued.
         """
         producer = self._producer
         if producer is None:
@@ -150,18 +158,20 @@ class KafkaPublisher:
         failures: dict[str, KafkaError] = {}
         unsent: set[str] = set()
         try:
-            for outgoing_record, alone in attempts:
+            for topic, run in runs.items():
                 try:
-                    sending.append((outgoing_record.topic, await _queued(producer, outgoing_record, alone=alone)))
+                    for attempt in run:
+                        queued = await _queued(producer, attempt.outgoing_record, alone=attempt.alone)
+                        sending.append((topic, queued))
                 except KafkaError as error:
-                    failures[outgoing_record.topic] = error
+                    failures[topic] = error
                     if isinstance(error, TOO_LARGE):
-                        unsent.add(outgoing_record.topic)  # by the client itself, which is as good as new
+                        unsent.add(topic)  # refused by the client itself, which is as good as new
             for topic, future in sending:
                 try:
                     await future
                 except KafkaError as error:
-                    failures[topic] = error
+                    failures.setdefault(topic, error)
         finally:
             for _, future in sending:
                 future.cancel()  # this may have been cancelled, and then nothing reads the future
@@ -299,10 +309,19 @@ class KafkaPublisher:
 
 
 class _Attempt(NamedTuple):
-    """`alone`: in a batch of its own, so that a refusal is of this record."""
+    """`alone`: in a batch of its own, so that a refusal is of this record. `certain`: no limit can refuse it."""
 
     outgoing_record: OutgoingRecord
     alone: bool
+    certain: bool = False
+
+
+def _next_run(waiting: deque[_Attempt]) -> Sequence[_Attempt]:
+    """Take the records that are queued together: those that no limit can refuse, or else one."""
+    run = [waiting.popleft()]
+    while run[-1].certain and waiting and waiting[0].certain:
+        run.append(waiting.popleft())
+    return run
 
 
 async def _queued(
