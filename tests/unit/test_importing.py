@@ -41,6 +41,21 @@ import structlog
 assert not structlog.is_configured()
 """
 
+START = """
+import sys
+from worker.__main__ import _import_structlog_without_rich
+_import_structlog_without_rich()
+import worker.cli.run, worker.assembly.run_services
+assert "rich" not in sys.modules
+import rich
+"""
+
+
+def test_worker_process_does_not_load_rich(tmp_path: Path) -> None:
+    """It takes 5 MB; the commands that print with it can import it."""
+    environment = process_environment({})
+    subprocess.run([sys.executable, "-c", START], check=True, cwd=tmp_path, env=environment, timeout=TIMEOUT_SECONDS)
+
 
 @pytest.mark.parametrize("variables", [{}, {"RUDDER_HTTP_PORT": "nonsense", "RUDDER_DATABASE_URL_FILE": "missing"}])
 def test_import_of_any_module_has_no_side_effects(tmp_path: Path, variables: dict[str, str]) -> None:
