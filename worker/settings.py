@@ -121,7 +121,7 @@ class Settings(BaseSettings):
         60.0, description="interval of metadata refreshes, which find added partitions"
     )
     kafka_linger_seconds: NonNegativeFloat = Field(
-        0.002,
+        0.0,
         le=60,
         description="time for which a published record waits for others in its batch",
     )
