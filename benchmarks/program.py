@@ -79,9 +79,7 @@ def run(
         say("the servers run; making the history" if bench.database.keeps_history else "the servers run")
         template, baseline_template = bench.empty, None
         if bench.database.keeps_history:
-            history = bench.workload(
-                itertools.islice(records(_traffic(sizes)), sizes.history_events), template=bench.empty
-            )
+            history = _history(bench, sizes)
             template = _template(bench, worker, history)
             if checkout is not None:
                 empty = replace(history, template=bench.empty_of(checkout))
@@ -103,8 +101,8 @@ def run(
                 case "hot":
                     results = replace(results, hot=_hot(bench, sizes))
                 case "latency":
-                    capacities = _capacities(bench, worker, sizes, template, results.standings)
-                    latencies = _latencies(bench, worker, sizes, template, capacities, rate)
+                    capacities = _capacities(bench, worker, sizes, template, results.standings, rate)
+                    latencies = _latencies(bench, worker, sizes, template, capacities)
                     results = replace(results, latencies=latencies)
                 case "memory":
                     results = replace(results, memory=_memory(bench, worker, sizes))
@@ -125,7 +123,16 @@ def _traffic(sizes: Sizes) -> Traffic:
     return Traffic(releases_active=sizes.releases_active)
 
 
-def _stream(sizes: Sizes, template: Template) -> Iterator[ToSend]:
+def make_history(bench: Bench, worker: Contender, sizes: Sizes) -> Template:
+    """The template of the runs, made by this worker and recounted. Raises WrongHistory."""
+    return _template(bench, worker, _history(bench, sizes))
+
+
+def _history(bench: Bench, sizes: Sizes) -> Workload:
+    return bench.workload(itertools.islice(records(_traffic(sizes)), sizes.history_events), template=bench.empty)
+
+
+def stream_after(sizes: Sizes, template: Template) -> Iterator[ToSend]:
     """What follows on the history, where there is one."""
     return itertools.islice(records(_traffic(sizes)), len(template.records), None)
 
@@ -141,8 +148,8 @@ def _template(bench: Bench, worker: Contender, workload: Workload) -> Template:
 
 def _courses(bench: Bench, sizes: Sizes, template: Template) -> tuple[Workload, Workload]:
     return (
-        bench.workload(itertools.islice(_stream(sizes, template), sizes.events), template=template),
-        bench.workload(itertools.islice(_stream(sizes, template), sizes.slow_events), template=template),
+        bench.workload(itertools.islice(stream_after(sizes, template), sizes.events), template=template),
+        bench.workload(itertools.islice(stream_after(sizes, template), sizes.slow_events), template=template),
     )
 
 
@@ -205,18 +212,25 @@ def _is_typical(contender: Contender) -> bool:
 
 
 def _capacities(
-    bench: Bench, worker: Contender, sizes: Sizes, template: Template, standings: tuple[Standing, ...]
+    bench: Bench,
+    worker: Contender,
+    sizes: Sizes,
+    template: Template,
+    standings: tuple[Standing, ...],
+    rate: float | None,
 ) -> Capacities:
-    """From the comparison, or measured now where there was none."""
+    """From the comparison, or measured now where there was none. With a `rate`, the plain loop's is twice that."""
     known = {standing.name: standing.speed.median for standing in standings if standing.speed}
     plain = plain_loop()
+    if rate is not None:
+        known[plain.name] = 2 * rate
     if worker.name in known and plain.name in known:
         return Capacities(worker=known[worker.name], plain=known[plain.name])
     workload, slow_workload = _courses(bench, sizes, template)
     bench.say("measuring the capacities that latency is a share of")
     return Capacities(
         worker=measure_run(bench, worker, workload).events_per_second,
-        plain=measure_run(bench, plain, slow_workload).events_per_second,
+        plain=known.get(plain.name) or measure_run(bench, plain, slow_workload).events_per_second,
     )
 
 
@@ -226,11 +240,10 @@ def _latencies(
     sizes: Sizes,
     template: Template,
     capacities: Capacities,
-    rate: float | None,
 ) -> tuple[Latency, ...]:
     """The loads take turns, round after round, so that what disturbs one disturbs all."""
     plain = plain_loop()
-    loads = [(each, rate or capacities.plain / 2, HALF_OF_PLAIN) for each in (worker, plain)]
+    loads = [(each, capacities.plain / 2, HALF_OF_PLAIN) for each in (worker, plain)]
     loads.append((worker, capacities.worker / 2, HALF_OF_WORKER))
     runs: list[list[LatencyRun]] = [[] for _ in loads]
     for number in range(1, sizes.rounds + 1):
@@ -240,7 +253,7 @@ def _latencies(
                 f"round {number} of {sizes.rounds}: latency, {contender.name} at {events_per_second:,.0f} events/s, "
                 f"{why}"
             )
-            stream = list(itertools.islice(_stream(sizes, template), load.events + WARM_UP_EVENTS))
+            stream = list(itertools.islice(stream_after(sizes, template), load.events + WARM_UP_EVENTS))
             found.append(measure_latency(bench, contender, load, records=stream, template=template))
             latency = latency_of(contender, load, found[-1:])
             bench.say(

@@ -70,6 +70,11 @@ class BenchmarkPostgres(PostgresServer):
         """What is in effect."""
         return self.execute(f"show {name}")
 
+    @property
+    def log(self) -> str:
+        """What the server has logged."""
+        return (self._folder / "postgres.log").read_text("utf-8", "replace")
+
     def pgbench(self, *arguments: str, database: str) -> str:
         """What pgbench prints."""
         return self._run("pgbench", *self._where(database), *arguments)
