@@ -14,14 +14,13 @@ from schemas.event import Event
 from schemas.incoming import DeploymentChange
 from schemas.record import Record
 from schemas.types import EventType
+from worker.db.loads import Loads
 from worker.db.pointers import ComponentKey
 from worker.db.postgresql.dialect import POINT_LOOKUPS
 from worker.db.postgresql.fragments import FRAGMENTS
 from worker.db.postgresql.session import written
-from worker.db.row_decoder import Loaded
 from worker.db.statement import Statement, numbered
-from worker.db.unit_of_work import Queries
-from worker.db.writes import batch_of
+from worker.db.writes import write_set_of
 from worker.rules.message import Message
 from worker.rules.query import Query, QueryVariant, query_of
 from worker.rules.rows import (
@@ -42,7 +41,7 @@ SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
 NOTHING: Final = "nothing"
 """The name of a parameter that is always null."""
 
-_QUERIES: Final = Queries.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
+_QUERIES: Final = Loads.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
 _NO_ID: Final = UUID(int=0)
 _SHAPES: Final = (
     ("created", "opened", 2),
@@ -97,10 +96,13 @@ def writes_by_shape() -> Mapping[str, Statement]:
 
 def _write(release: str, deployment: str, number: int) -> Statement:
     created = release == "created"
-    state = State(release=None if created else _release(), release_version=None if created else _name("version"))
+    state = State(
+        release=None if created else _release(),
+        release_version=None if created else _name("version"),
+        tracks_compared=_name("compared"),
+    )
     query = Query(variant=QueryVariant.DEPLOYMENT, event_id=_name("entry_0_id"), release_id=_name("release"))
-    loaded = Loaded(query=query, state=state, logged=False, rejected=False, same_number=_name("compared"))
-    statement, values = written(batch_of(_changes(release, deployment, number), loaded, None))
+    statement, values = written(write_set_of(_changes(release, deployment, number), query, state, None))
     return Statement(statement.sql, tuple([NOTHING if value is None else str(value) for value in values]))
 
 

@@ -13,16 +13,15 @@ from schemas.record import Record
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.db.dialect import Dialect
+from worker.db.loads import Loads
 from worker.db.mssql import batch as mssql
 from worker.db.mssql.dialect import MssqlDialect
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.postgresql import session as postgresql
 from worker.db.postgresql.dialect import PostgresqlDialect
-from worker.db.row_decoder import Loaded
 from worker.db.sqlite import session as sqlite
 from worker.db.sqlite.dialect import SqliteDialect
-from worker.db.unit_of_work import Queries
-from worker.db.writes import Batch, batch_of
+from worker.db.writes import WriteSet, write_set_of
 from worker.rules.decide import decide
 from worker.rules.message import REDRIVE_HEADER, Message
 from worker.rules.query import QueryVariant, query_of
@@ -55,12 +54,12 @@ def load(database: str) -> str:
 
 
 def write(database: str) -> str:
-    """The batch of each case, with its title."""
+    """The write of each case, with its title."""
     return "\n\n".join(_write(database, DIALECTS[database]()))
 
 
 def _load(dialect: Dialect) -> Iterator[str]:
-    queries = Queries.of(dialect.fragments, ComponentKey.UUID, to_statement=dialect.to_statement)
+    queries = Loads.of(dialect.fragments, ComponentKey.UUID, to_statement=dialect.to_statement)
     events: dict[QueryVariant, list[str]] = {variant: [] for variant in QueryVariant}
     for name, message in _messages():
         events[query_of(message).variant].append(name)
@@ -80,24 +79,23 @@ def _write(database: str, dialect: Dialect) -> Iterator[str]:
         changes = changes_of(decide(case.state, case.message))
         if changes is None:
             raise ValueError(f"nothing is written: {case.title}")
-        loaded = Loaded(query=query_of(case.message), state=case.state, logged=False, rejected=False, same_number=0)
         yield f"### Write: {case.title}"
-        yield from _batch(database, batch_of(changes, loaded, pointers))
+        yield from _write_set(database, write_set_of(changes, query_of(case.message), case.state, pointers))
 
 
-def _batch(database: str, batch: Batch) -> Iterator[str]:
+def _write_set(database: str, write_set: WriteSet) -> Iterator[str]:
     match database:
         case "postgresql":
-            statement, _ = postgresql.written(batch)
+            statement, _ = postgresql.written(write_set)
             yield _block(statement.sql, statement.names)
         case "mssql":
-            yield from (_block(sql) for sql, _ in mssql.written(batch))
+            yield from (_block(sql) for sql, _ in mssql.written(write_set))
         case _:
-            checks = sqlite.checks_of(batch)
+            checks = sqlite.checks_of(write_set)
             statements = [sqlite.BEGIN]
             if checks:
                 statements.append(sqlite.checking(tuple([check.condition for check in checks])))
-            statements += [sqlite.writing(one.statement) for one in batch.writes]
+            statements += [sqlite.writing(one.statement) for one in write_set.writes]
             yield _block(";\n".join([*statements, "COMMIT;"]))
 
 

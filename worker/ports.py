@@ -6,9 +6,10 @@ An implementation raises only the errors of `worker.rules.errors`; any other exc
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
+from uuid import UUID
 
 from schemas.record import Headers, Record
 from worker.rules.message import Message
@@ -38,39 +39,53 @@ class OutgoingRecord:
 
 
 Decider = Callable[[State, Message], Outcome]
-"""The rules as a pure function; called at most once per unit of work."""
+"""The rules as a pure function."""
 
 
-class UnitOfWork(Protocol):
-    """One message at the database: `load` once, then `write` at most once. Nothing is held in between."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """What one message writes, and what the decision rests on. `follows`: the id of an event of the same release whose
+    transaction is before this one in the same call; None: there is none.
+    """
 
-    async def load(self, query: Query) -> State:
-        """What the database has of the event's identity and of its release.
-
-        Raises:
-            Unavailable: the database cannot be used now.
-        """
-        ...
-
-    async def write(self, changes: Changes) -> None:
-        """Write all changes and commit, or nothing. They rest on the state that was loaded.
-
-        Raises:
-            StaleRead: another worker has changed the release since; nothing is written.
-            Conflict: another row is no longer as it was read; nothing is written.
-            Unprocessable: the database refuses the values; nothing is written.
-            Unavailable: the database cannot be used now. Nothing is written, or, where the answer to the commit was
-                lost, everything.
-        """
-        ...
+    query: Query
+    state: State
+    changes: Changes
+    follows: UUID | None = None
 
 
 class Store(Protocol):
-    def begin(self) -> AbstractAsyncContextManager[UnitOfWork]:
-        """A unit of work, on a connection of its own.
+    """Nothing is held between a load and a write: a write names the version of the release that it rests on."""
+
+    async def load(self, queries: Sequence[Query]) -> Sequence[State]:
+        """For each query, what the database has of the event's identity and of its release, in as few round trips as
+        the database allows. Merge the states of one release: each has a part of the rows.
 
         Raises:
             Unavailable: the database cannot be used now, or no connection is free in time.
+        """
+        ...
+
+    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+        """Write each transaction, in order, as a whole or not at all; the error of each that failed. Returns when all
+        that were written are durable.
+
+        StaleRead: another worker has changed the release since, or the transaction that this one follows failed.
+        Conflict: another row is no longer as it was read. Unprocessable: the database refuses the values. Unavailable:
+        the database cannot be used now.
+
+        Raises:
+            Unavailable: the database cannot be used now. Each transaction was written, or it was not: the answer was
+                lost.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything that was loaded is durable: a load may return what another connection has committed,
+        and a crash of the database could still take back.
+
+        Raises:
+            Unavailable: the database cannot be used now.
         """
         ...
 
@@ -244,15 +259,21 @@ class PartitionsLost(Exception):
     """The group revoked partitions before they could be released in order."""
 
 
+class MessageSpan(Protocol):
+    """The span of one message."""
+
+    def set_outcome(self, outcome: Outcome) -> None: ...
+
+    def headers(self) -> Headers:
+        """The headers of a record that is produced for the message; none where nothing is traced."""
+        ...
+
+
 class Tracer(Protocol):
     """Exports the duration and the outcome of messages to a tracing system."""
 
-    def span(self, message: Message) -> AbstractContextManager[Callable[[Outcome], None]]:
-        """A span around the processing of a message. Call its value with the outcome."""
-        ...
-
-    def headers(self) -> Headers:
-        """The headers of a record that is produced within the current span; none where nothing is traced."""
+    def span(self, message: Message) -> AbstractContextManager[MessageSpan]:
+        """A span around the processing of a message."""
         ...
 
 

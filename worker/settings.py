@@ -40,6 +40,8 @@ _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):([0-9]{1,5})")
 _SECONDS_MAX = 2_147_483
 """24 days: Kafka's requests have times as 32 bits of milliseconds, and so have poll() and SQLite's busy timeout."""
 _EVENT_BYTES_LIMIT = 256 * 1024 * 1024
+_CONNECTIONS = 3
+"""Two for batches, one for probes."""
 """JSON may be four times as long when it is written again (`1e15` is `1000000000000000.0`), and SQL Server's
 nvarchar(max) takes 2^30 - 1 characters.
 """
@@ -89,7 +91,7 @@ class Settings(BaseSettings):
         description="database: `mssql+aioodbc://…`, `postgresql+asyncpg://…` or `sqlite+aiosqlite:///…`",
     )
     database_connections_max: PositiveInt | None = Field(
-        None, description="maximum number of connections; default: RUDDER_CONCURRENCY + 1"
+        None, description="maximum number of connections; default: 3, as messages share round trips"
     )
     database_timeout_seconds: Seconds = Field(
         30.0, description="timeout of a connection attempt, of a statement, and of the wait for a pooled connection"
@@ -169,7 +171,7 @@ class Settings(BaseSettings):
         "`invalid_data`; 0: unlimited",
     )
 
-    concurrency: PositiveInt = Field(16, description="maximum number of messages that are processed at the same time")
+    concurrency: PositiveInt = Field(64, description="maximum number of messages that are processed at the same time")
     processes: PositiveInt = Field(
         1, description="worker processes of `run`; process n serves HTTP on port RUDDER_HTTP_PORT + n, from n = 0"
     )
@@ -248,7 +250,7 @@ class Settings(BaseSettings):
 
     @property
     def connections_max(self) -> int:
-        return self.database_connections_max or self.concurrency + 1
+        return self.database_connections_max or _CONNECTIONS
 
     def of_process(self, number: int) -> Self:
         """The settings of process `number` of `processes`, from 0: client id, instance id and port are its own."""

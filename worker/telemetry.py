@@ -148,6 +148,10 @@ class LogEvent(Described):
         "message.publish_failed",
         "every attempt to publish a message's records failed while the broker was available: cause, position, action",
     )
+    CHAIN_FAILED = (
+        "chain.failed",
+        "messages of one release were not processed together, each is processed by itself: first position, cause",
+    )
     MESSAGE_LEASE_LOST = (
         "message.lease_lost",
         "a message was not completed before its partition was revoked; the next owner of the partition processes it",

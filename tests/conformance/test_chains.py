@@ -37,10 +37,7 @@ from worker.rules.state import Changes, Outcome, changes_of
 async def in_memory(messages: Sequence[Message], store: SqlStore) -> list[Outcome]:
     """The outcomes of the first messages, which are those of one load."""
     queries = queries_of(messages)
-    loaded = []
-    for query in queries:
-        async with store.begin() as tx:
-            loaded.append(await tx.load(query))
+    loaded = await store.load(queries)
     outcomes: list[Outcome] = []
     written: list[Changes] = []
     for one, query, before in zip(messages, queries, merged(loaded), strict=True):

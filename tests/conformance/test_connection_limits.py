@@ -70,7 +70,7 @@ async def test_connection_that_is_ready_after_close_is_closed(postgres_url: str)
         await closing.wait()
         return made[-1]
 
-    connections = PostgresqlConnections(connect, connections_max=2, timeout_seconds=5.0)
+    connections = PostgresqlConnections(connect, connections_max=2, timeout_seconds=5.0, answer_timeout_seconds=5.0)
 
     async def ask() -> None:
         async with connections.begin():
@@ -91,7 +91,7 @@ async def test_python_error_while_connecting_blames_no_setting_or_event(fault: E
     async def connect() -> asyncpg.Connection:
         raise fault
 
-    connections = PostgresqlConnections(connect, connections_max=1, timeout_seconds=5.0)
+    connections = PostgresqlConnections(connect, connections_max=1, timeout_seconds=5.0, answer_timeout_seconds=5.0)
     for _ in range(2):
         with pytest.raises(Unavailable, match="connecting failed"):
             async with connections.begin():

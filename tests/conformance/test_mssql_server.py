@@ -23,10 +23,10 @@ from worker.db import migration, table_reader
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import completed_url, open_engine
 from worker.db.mssql.dialect import NO_SNAPSHOT
+from worker.db.session import Connections
 from worker.db.statement import Write, WriteStatement
 from worker.db.table_reader import SqlTableReader
-from worker.db.unit_of_work import Connections
-from worker.db.writes import Batch, Claim
+from worker.db.writes import Claim, WriteSet
 from worker.pipeline.transaction import process
 from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, Unavailable, Unprocessable
 from worker.rules.state import Applied
@@ -79,8 +79,16 @@ async def server(database_url: str) -> AsyncIterator[tuple[Dialect, Connections,
     await engine.dispose()
 
 
-def batch(*writes: Write) -> Batch:
-    return Batch(event_id=ID, claim=Claim.APPLY, absent_release_id=None, number=None, version_check=None, writes=writes)
+def write_set(*writes: Write) -> WriteSet:
+    return WriteSet(
+        event_id=ID,
+        claim=Claim.APPLY,
+        absent_release_id=None,
+        number=None,
+        version_check=None,
+        predecessor_check=None,
+        writes=writes,
+    )
 
 
 def statement(sql: str, *values: object) -> Write:
@@ -91,7 +99,9 @@ async def write(server: tuple[Dialect, Connections, AsyncEngine], *writes: Write
     dialect, connections, _ = server
     with translating(dialect):
         async with connections.begin() as session:
-            await session.write(batch(*writes))
+            [error] = await session.write([write_set(*writes)])
+            if error is not None:
+                raise error
 
 
 @pytest.mark.parametrize("wrong", PROVOKED)

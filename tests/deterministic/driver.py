@@ -53,7 +53,7 @@ class _Calls:
     def put_nowait(self, call: tuple[asyncio.Future[Any] | None, Callable[[], Any]]) -> None:
         answer, function = call
         name = getattr(getattr(function, "func", None), "__name__", "")
-        self._wire.ask("database commit" if name == "commit" else "database", function, fail=_refused, answer=answer)
+        self._wire.ask("database commit" if name == "write" else "database", function, fail=_refused, answer=answer)
 
 
 def _refused() -> sqlite3.OperationalError:

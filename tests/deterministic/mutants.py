@@ -5,11 +5,12 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from schemas.record import Headers
 from worker.pipeline.breaker import Counted
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.partition_state import PartitionState
-from worker.pipeline.publish import Published, PublishStep
+from worker.pipeline.publish import Decided, Published, PublishStep
 from worker.pipeline.retry import Lease, Retries
 from worker.pipeline.transaction import process
 from worker.ports import OutgoingRecord
@@ -17,6 +18,7 @@ from worker.rules.decide import decide
 from worker.rules.errors import LeaseLost
 from worker.rules.message import Message
 from worker.rules.state import Duplicate, Outcome, State
+from worker.service.no_tracing import NoSpan
 
 Mutant = Callable[[pytest.MonkeyPatch], None]
 
@@ -42,17 +44,25 @@ def commits_the_offset_before_the_rows(patch: pytest.MonkeyPatch) -> None:
 def commits_the_offset_before_it_publishes(patch: pytest.MonkeyPatch) -> None:
     completed_early = _completed_early(patch)
 
-    async def publish(
-        self: PublishStep, outcome: Outcome, message: Message, lease: Lease, *, attempts: int
-    ) -> Published:
-        completed_early(lease, message)
-        return await _publish(self, outcome, message, lease, attempts=attempts)
+    async def publish(self: PublishStep, decided: Decided, lease: Lease, *, attempts: int) -> Published:
+        completed_early(lease, decided.message)
+        return await _publish(self, decided, lease, attempts=attempts)
 
     patch.setattr(PublishStep, "publish", publish)
 
 
+def _one_by_one(patch: pytest.MonkeyPatch) -> None:
+    """Chains are delivered message by message, so that a fault of `deliver` is a fault of all."""
+
+    async def deliver_none(*_: object) -> int:
+        return 0
+
+    patch.setattr(Delivery, "deliver_chain", deliver_none)
+
+
 def _completed_early(patch: pytest.MonkeyPatch) -> Callable[[Lease, Message], None]:
     """A function that completes a message early; its later completion does nothing."""
+    _one_by_one(patch)
     complete = PartitionState.complete
     early: set[tuple[Lease, int]] = set()
 
@@ -70,13 +80,19 @@ def _completed_early(patch: pytest.MonkeyPatch) -> Callable[[Lease, Message], No
 
 
 def says_nothing_of_what_it_finds_done(patch: pytest.MonkeyPatch) -> None:
-    def of(self: OutgoingRecords, outcome: Outcome, message: Message, *, attempts: int) -> tuple[OutgoingRecord, ...]:
-        return () if isinstance(outcome, Duplicate) else _of(self, outcome, message, attempts=attempts)
+    def of(
+        self: OutgoingRecords, outcome: Outcome, message: Message, *, attempts: int, trace_headers: Headers
+    ) -> tuple[OutgoingRecord, ...]:
+        if isinstance(outcome, Duplicate):
+            return ()
+        return _of(self, outcome, message, attempts=attempts, trace_headers=trace_headers)
 
     patch.setattr(OutgoingRecords, "of", of)
 
 
 def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
+    _one_by_one(patch)
+
     async def deliver(
         self: Delivery,
         message: Message,
@@ -93,7 +109,7 @@ def publishes_before_the_rows_are_there(patch: pytest.MonkeyPatch) -> None:
             return Duplicate(activities=(), rejection=None)  # so that nothing is written
 
         await process(message, self._store, rehearse)
-        await self._publishing.publish(foreseen[0], message, lease, attempts=1)
+        await self._publishing.publish(Decided(message=message, outcome=foreseen[0], span=NoSpan()), lease, attempts=1)
         return await _deliver(self, message, lease, place, counted)
 
     patch.setattr(Delivery, "deliver", deliver)
@@ -104,6 +120,8 @@ class _TriedOnceError(Exception):
 
 
 def takes_a_failed_try_for_done(patch: pytest.MonkeyPatch) -> None:
+    _one_by_one(patch)
+
     async def pause(*_: object, **__: object) -> bool:
         raise _TriedOnceError
 

@@ -14,6 +14,9 @@ _NUMBERS = 1.0
 is chance, so the first is done long before, in whatever process.
 """
 
+_CHAIN = ("release.created", "release.submitted", "release.approved", "deployment.started", "deployment.succeeded")
+"""Fetched at once: all but the first wait for it, and are processed together."""
+
 
 def scenario() -> Broker:
     zero = [
@@ -32,6 +35,7 @@ def scenario() -> Broker:
         (0.050, _event(1, 2, 2, "release.submitted")),
         (0.080, _event(1, 3, 2, "activity.recorded", activity_type="NOTE", activity_data={"a": 1})),
         (0.120, _event(1, 4, 4, "release.submitted")),  # of no release
+        *((0.150, _event(1, offset, 5, kind)) for offset, kind in enumerate(_CHAIN, start=5)),
     ]
     appearing = sorted([*zero, *one], key=lambda pair: pair[0])
     return Broker(

@@ -12,7 +12,7 @@ from tests.deterministic.remains import Files, Remains, database_files, lay_out
 from tests.deterministic.scenario import BEGAN_SECONDS, scenario
 from worker.db import migration
 
-POINTS_MIN = 240
+POINTS_MIN = 200
 KINDS = {"database", "database commit", "publication", "offsets"}
 
 both_ways = pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from worker.assembly import run_services
 from worker.cli.app import main
 from worker.db.postgresql import session
 from worker.db.statement import Statement, WriteStatement
-from worker.db.writes import Batch
+from worker.db.writes import WriteSet
 from worker.pipeline.consumer import Consumer
 
 UNPUBLISHABLE = b"unpublishable"
@@ -38,9 +38,9 @@ def writes_whatever_was_written_meanwhile(patch: pytest.MonkeyPatch) -> None:
     def unguarded(statement: WriteStatement) -> WriteStatement:
         return replace(statement, finds=None)
 
-    def written_unguarded(batch: Batch) -> tuple[Statement, Sequence[object]]:
-        writes = [replace(write, statement=unguarded(write.statement)) for write in batch.writes]
-        return written(replace(batch, writes=writes, version_check=None))
+    def written_unguarded(write_set: WriteSet, **settings: str) -> tuple[Statement, Sequence[object]]:
+        writes = [replace(write, statement=unguarded(write.statement)) for write in write_set.writes]
+        return written(replace(write_set, writes=writes, version_check=None), **settings)
 
     patch.setattr(session, "written", written_unguarded)
 

@@ -1,16 +1,16 @@
 """The ports of one worker: its store, its publisher, its group member and its clock."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
 from schemas.record import Record
 from tests.properties.consumer_ledger import Holding, Ledger, Logged
 from tests.properties.consumer_outside import Outside, Question
 from worker.pipeline.consumer import Bounds
-from worker.ports import OutgoingRecord, Partition
+from worker.ports import OutgoingRecord, Partition, Transaction
+from worker.rules.decide import duplicate
 from worker.rules.errors import Unavailable
 from worker.rules.message import Message
 from worker.rules.query import Query, query_of
@@ -22,32 +22,6 @@ BATCHES = (1, 2, 4, 100)
 
 OnRebalance = Callable[[Iterable[Partition]], Awaitable[None]]
 T = TypeVar("T")
-
-
-class Transaction:
-    """`worker.ports.UnitOfWork`, answered when the test decides; so is a transaction that only reads."""
-
-    def __init__(self, outside: Outside, ask: Callable[..., Awaitable[tuple[None, ...]]], message: Message) -> None:
-        self._outside = outside
-        self._ask = ask
-        self._message = message
-        self._state = State()
-        self.written = False
-
-    async def load(self, query: Query) -> State:
-        assert query == query_of(self._message)
-        self._state = self._outside.rows.load(self._message)
-        return self._state
-
-    async def write(self, changes: Changes) -> None:
-        self.written = True
-        await self.end(changes)
-
-    async def end(self, changes: Changes | None) -> None:
-        def answer(fault: str | None, _: int) -> None:
-            self._outside.write(self._message, self._state, changes, fault)
-
-        await self._ask("transaction", answer, message=self._message)
 
 
 class Edges(SystemClock):
@@ -99,13 +73,32 @@ class Edges(SystemClock):
 
     # --- Store and Publisher
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator["Transaction"]:
+    async def load(self, queries: Sequence[Query]) -> Sequence[State]:
+        """A message that will write nothing is answered here, when the test decides."""
+        message = self._ledger.message_at_hand()
+        assert list(queries) == [query_of(message)]
         with self._ledger.active("transaction"):
-            transaction = Transaction(self._outside, self._ask, self._ledger.message_at_hand())
-            yield transaction
-            if not transaction.written:
-                await transaction.end(None)
+            state = self._outside.rows.load(message)
+            if duplicate(state, message) is not None:
+                await self._end(message, state, None)
+        return [state]
+
+    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+        """Answered when the test decides."""
+        message = self._ledger.message_at_hand()
+        [transaction] = transactions
+        with self._ledger.active("transaction"):
+            await self._end(message, transaction.state, transaction.changes)
+        return [None]
+
+    async def flush(self) -> None:
+        """What was loaded is durable."""
+
+    async def _end(self, message: Message, state: State, changes: Changes | None) -> None:
+        def answer(fault: str | None, _: int) -> None:
+            self._outside.write(message, state, changes, fault)
+
+        await self._ask("transaction", answer, message=message)
 
     async def ping(self) -> None:
         await self._ask("ping", lambda fault, _: _answered(fault))

@@ -6,18 +6,18 @@ assertion for a fault of a message, and try again.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 from uuid import UUID
 
-from schemas.record import Headers, Record
+from schemas.record import Record
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds
 from worker.ports import Partition
 from worker.rules.message import Message
-from worker.rules.state import Outcome
+from worker.service.no_tracing import NoSpan
 
 Step = Literal["transaction", "publication", "pause"]
 
@@ -144,7 +144,7 @@ class Ledger:
     # --- what it does
 
     @contextmanager
-    def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:
+    def span(self, message: Message) -> Iterator[NoSpan]:
         """`worker.ports.Tracer`: a message's life, from its first try to its last acknowledgement."""
         delivered, task = self.of(message), asyncio.current_task()
         ordering_key, repeats = self._lanes[message.ordering_key], self._identities[message.id]
@@ -156,7 +156,7 @@ class Ledger:
         delivered.state = "begun"
         self._tasks[task] = delivered
         try:
-            yield lambda _: None
+            yield NoSpan()
         except BaseException:
             delivered.state = "left"
             raise
@@ -166,9 +166,6 @@ class Ledger:
             del self._tasks[task]
             ordering_key.remove(delivered)
             repeats.remove(delivered)
-
-    def headers(self) -> Headers:
-        return ()
 
     @contextmanager
     def active(self, step: Step) -> Iterator[None]:

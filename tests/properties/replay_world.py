@@ -3,7 +3,6 @@
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
 from datetime import date, datetime
 from uuid import UUID
 
@@ -20,7 +19,7 @@ from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.publish import PublishStep
 from worker.pipeline.retry import Retries, RetryPolicy
 from worker.pipeline.transaction import read
-from worker.ports import OutgoingRecord, Partition, Publisher
+from worker.ports import OutgoingRecord, Partition, Publisher, Transaction
 from worker.replay.execution import CountingPublisher, Handling, NoRecords, Replay, Report
 from worker.replay.plan import Planner, Publishing, ReplayPlan
 from worker.replay.scope import Scope
@@ -29,7 +28,7 @@ from worker.rules.errors import Unavailable
 from worker.rules.message import Message
 from worker.rules.query import Query
 from worker.rules.rows import Activity, Rejection
-from worker.rules.state import Changes, Outcome, State
+from worker.rules.state import Outcome, State
 from worker.service.no_tracing import NoTracing
 from worker.stored_rows import EnvironmentRow, ReleaseRows
 from worker.telemetry import Metrics
@@ -156,23 +155,23 @@ class WorldStore:
         self._world = world
         self.faults: list[Exception] = []
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator["WorldStore"]:
+    async def load(self, queries: Sequence[Query]) -> Sequence[State]:
         await asyncio.sleep(0)
         if self.faults:
             raise self.faults.pop()
-        yield self
-
-    async def load(self, query: Query) -> State:
-        del query
-        return State()
+        return [State() for _ in queries]
 
     def decide(self, state: State, message: Message) -> Outcome:
         del state
         return decide(self._world.load(message), message)
 
-    async def write(self, changes: Changes) -> None:
-        self._world.write_changes(changes)
+    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+        for transaction in transactions:
+            self._world.write_changes(transaction.changes)
+        return [None] * len(transactions)
+
+    async def flush(self) -> None:
+        pass
 
     async def ping(self) -> None:
         pass
@@ -285,7 +284,6 @@ def replay_of(
             retries=Retries(policy, clock=clock, metrics=metrics),
             monitor=monitors.broker,
             attempts_max=3,
-            tracer=NoTracing(),
         ),
         publisher=counted,
         monitors=monitors,

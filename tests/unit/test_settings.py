@@ -34,7 +34,7 @@ def test_defaults_match_the_contract(environment: Environment) -> None:
 def test_setting_is_read_only_with_its_prefix(environment: Environment, where: str) -> None:
     environment.give(where, {"RUDDER_GROUP_ID": "ours", "HTTP_PORT": "1", "CONCURRENCY": "nonsense"})
     settings = load()
-    assert (settings.group_id, settings.http_port, settings.concurrency) == ("ours", 8080, 16)
+    assert (settings.group_id, settings.http_port, settings.concurrency) == ("ours", 8080, 64)
 
 
 def test_environment_overrides_the_file_and_arguments_both(environment: Environment) -> None:
@@ -44,9 +44,10 @@ def test_environment_overrides_the_file_and_arguments_both(environment: Environm
     assert (settings.concurrency, settings.group_id, settings.attempts_max) == (3, "environment", 6)
 
 
-def test_pool_size_defaults_to_the_concurrency(environment: Environment) -> None:
-    environment.set({"RUDDER_CONCURRENCY": "4"})
-    assert load().connections_max == 5
+def test_pool_size_does_not_depend_on_the_concurrency(environment: Environment) -> None:
+    """Messages share round trips, and so connections."""
+    environment.set({"RUDDER_CONCURRENCY": "400"})
+    assert load().connections_max == 3
     environment.set({"RUDDER_DATABASE_CONNECTIONS_MAX": "2"})
     assert load().connections_max == 2
 

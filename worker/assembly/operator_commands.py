@@ -42,7 +42,7 @@ def replay_handling(
     settings: Settings, database: Store, producer: Publisher | None, *, publish_to: str | None = None
 ) -> Handling:
     """The handling of a replay. `producer`: None publishes nothing. `publish_to`: the topic of all records."""
-    clock, metrics, policy, tracer = SystemClock(), Metrics(), retry_policy(settings), NoTracing()
+    clock, metrics, policy = SystemClock(), Metrics(), retry_policy(settings)
     counted = CountingPublisher(producer)
     outgoing = outgoing_records(settings)
     if publish_to is not None:
@@ -63,7 +63,7 @@ def replay_handling(
             monitors=dependency_monitors,
             breaker=Breaker(events=0, rejected_share_max=0.0),
             decider=decider(settings),
-            tracer=tracer,
+            tracer=NoTracing(),
             clock=clock,
             metrics=metrics,
         ),
@@ -73,7 +73,6 @@ def replay_handling(
             retries=Retries(policy, clock=clock, metrics=metrics),
             monitor=dependency_monitors.broker,
             attempts_max=policy.attempts_max,
-            tracer=tracer,
         ),
         publisher=counted,
         monitors=dependency_monitors,

@@ -22,6 +22,7 @@ from worker.kafka.certificates import warn_of_expiry
 from worker.kafka.connection import Connection
 from worker.kafka.consumer_client import KafkaConsumerClient
 from worker.kafka.topic_reader import KafkaTopicReader
+from worker.pipeline.batched_store import BatchedStore
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.delivery import Delivery
@@ -78,8 +79,10 @@ def services(settings: Settings) -> Mapping[str, Service]:
 
     dependency_monitors = monitors(settings, probe_database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
+    # One connection is left for probes.
+    batched_store = BatchedStore(database, connections=max(1, settings.connections_max - 1))
     delivery = Delivery(
-        store=database,
+        store=batched_store,
         publisher=producer,
         outgoing=outgoing_records(settings),
         policy=retry_policy(settings),
@@ -100,6 +103,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
         metrics=metrics,
         holds_assigned=True,
+        batched_store=batched_store,
     )
     behind_monitor = BehindMonitor(
         consumer,

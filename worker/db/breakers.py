@@ -12,7 +12,7 @@ from uuid import UUID
 from worker.db.columns import columns_of
 from worker.db.dialect import Dialect, translating
 from worker.db.row_decoder import Reader, Row
-from worker.db.unit_of_work import Connections
+from worker.db.session import Connections
 from worker.group_breaker import Opening, Tripped
 from worker.rules.errors import Conflict
 from worker.rules.message import RecordPosition

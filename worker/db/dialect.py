@@ -9,11 +9,12 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError, StatementError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from worker.db.pointers import PointerFragments
+from worker.db.loads import BatchedLoad
+from worker.db.pointers import ComponentKey, PointerFragments
 from worker.db.privileges import Role
 from worker.db.queries import Fragments
+from worker.db.session import Connections
 from worker.db.statement import Statement
-from worker.db.unit_of_work import Connections
 from worker.rules.errors import Unavailable
 
 READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
@@ -24,6 +25,7 @@ class Dialect(Protocol):
     """One module beside this one implements it per database.
 
     `advises`: whether there may ever be any `advice`. `fragments`, `pointers`: the database's own words in statements.
+    `commits_asynchronously`: whether a commit can be visible before it is durable.
     `utc_now`: an expression for the time of the server's clock in UTC; None: it has the clock of this machine.
     """
 
@@ -31,9 +33,16 @@ class Dialect(Protocol):
     fragments: Fragments
     pointers: PointerFragments
     utc_now: str | None
+    commits_asynchronously: bool
 
     def to_statement(self, sql: str) -> Statement:
         """A statement with its parameters as the driver takes them."""
+        ...
+
+    def batched_load(self, component: ComponentKey | None) -> BatchedLoad | None:
+        """The SELECT for many messages, for an `app_environments` whose `component_id` is of that kind; None: there is
+        none.
+        """
         ...
 
     def completed(self, url: URL) -> URL:

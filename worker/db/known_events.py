@@ -5,7 +5,7 @@ from typing import Final
 from uuid import UUID
 
 from worker.db.dialect import Dialect, translating
-from worker.db.unit_of_work import Connections
+from worker.db.session import Connections
 
 # ruff: noqa: S608 - the statements are constants of this program; values are parameters
 

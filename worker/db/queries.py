@@ -28,16 +28,16 @@ CASE WHEN r.id IS NULL AND EXISTS (
             AND component_id = :component_id AND deployment_track_id = :deployment_track_id
     ) THEN 1 ELSE 0 END AS number_taken"""
 
-_POINTER: Final = """\
+POINTER: Final = """\
 CASE WHEN a.environment_id IS NULL THEN 0 ELSE 1 END AS pointer_found,
     a.release_mgt_deployment_id AS pointed_id, p.release_mgt_id AS pointed_release_id, p.deployed_at AS pointed_at"""
-_NO_POINTER: Final = "0 AS pointer_found, NULL AS pointed_id, NULL AS pointed_release_id, NULL AS pointed_at"
+NO_POINTER: Final = "0 AS pointer_found, NULL AS pointed_id, NULL AS pointed_release_id, NULL AS pointed_at"
 
 _NO_NUMBER: Final = "0 AS number_taken"
 _OTHER_TRACK: Final = "n.deployment_track_id AS other_track"
 _NO_OTHER_TRACK: Final = "NULL AS other_track"
 
-_RELEASE: Final = ", ".join(f"r.{name}" for name in RELEASE_READ)
+RELEASE: Final = ", ".join(f"r.{name}" for name in RELEASE_READ)
 _NO_RELEASE: Final = ", ".join(f"NULL AS {name}" for name in RELEASE_READ)
 _NO_DEPLOYMENT: Final = ", ".join(f"NULL AS {name}" for name in DEPLOYMENT_READ)
 
@@ -138,8 +138,8 @@ def queries(fragments: Fragments, component: ComponentKey | None) -> Mapping[Que
             f"{fragments.before}{fragments.environments if counting else ''}"
             f"SELECT {_EVENT_KNOWN},\n"
             f"    {_NUMBER_TAKEN if number else _NO_NUMBER}, {fragments.version} AS release_version,\n"
-            f"    {_POINTER if pointer and component is not None else _NO_POINTER},\n"
-            f"    {_RELEASE},\n"
+            f"    {POINTER if pointer and component is not None else NO_POINTER},\n"
+            f"    {RELEASE},\n"
             f"    {DEPLOYMENT if attempts else _NO_DEPLOYMENT},\n"
             f"    {_OTHER_TRACK if number else _NO_OTHER_TRACK}\n"
             + "\n".join(joins)
@@ -149,7 +149,7 @@ def queries(fragments: Fragments, component: ComponentKey | None) -> Mapping[Que
     attempts = (fragments.latest, fragments.named)
     return {
         QueryVariant.EVENT: (
-            f"SELECT {_EVENT_KNOWN},\n    {_NO_NUMBER}, NULL AS release_version,\n    {_NO_POINTER},\n"
+            f"SELECT {_EVENT_KNOWN},\n    {_NO_NUMBER}, NULL AS release_version,\n    {NO_POINTER},\n"
             f"    {_NO_RELEASE},\n    {_NO_DEPLOYMENT},\n    {_NO_OTHER_TRACK}"
         ),
         QueryVariant.RELEASE: select(),

@@ -39,15 +39,12 @@ TYPED: Final = Reader(uuid=lambda value: value, time=lambda value: value, date=l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """`logged`, `rejected`: whether the event is known as such. `same_number`: how many releases have the date, number
-    and component of the one that the event would create.
-    """
+    """`logged`, `rejected`: whether the event is known as such."""
 
     query: Query
     state: State
     logged: bool
     rejected: bool
-    same_number: int
 
 
 def decode(rows: Sequence[Row], query: Query, read: Reader) -> Loaded:
@@ -78,11 +75,12 @@ def decode(rows: Sequence[Row], query: Query, read: Reader) -> Loaded:
         release=None if first[_RELEASE] is None else _release(first, read),
         release_version=version,
         number_taken=bool(number_taken) or collision,
+        tracks_compared=len(tracks),
         deployments=tuple(deployments.values()),
         environments=frozenset(environments),
         pointer=pointer,
     )
-    return Loaded(query=query, state=state, logged=bool(logged), rejected=bool(rejected), same_number=len(tracks))
+    return Loaded(query=query, state=state, logged=bool(logged), rejected=bool(rejected))
 
 
 def _release(row: Row, read: Reader) -> Release:

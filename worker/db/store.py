@@ -1,4 +1,4 @@
-"""`worker.ports.Store`: units of work on the connections of one database."""
+"""`worker.ports.Store`: loads and transactions on the connections of one database."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -10,9 +10,14 @@ from worker.db.breakers import SqlOpenings
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import open_engine
 from worker.db.known_events import SqlKnownEvents
+from worker.db.loads import Loads
 from worker.db.pointers import Pointers
 from worker.db.revisions import require_current
-from worker.db.unit_of_work import Connections, Queries, SqlUnitOfWork
+from worker.db.session import Connections
+from worker.db.writes import write_set_of
+from worker.ports import Transaction
+from worker.rules.query import Query
+from worker.rules.state import State
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
@@ -69,12 +74,28 @@ class SqlStore:
         async with self._connected() as connection:
             return await self._dialect.advice(connection)
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator[SqlUnitOfWork]:
+    async def load(self, queries: Sequence[Query]) -> Sequence[State]:
         """As `worker.ports.Store` says."""
         with translating(self._dialect):
             async with self._connections.begin() as session:
-                yield SqlUnitOfWork(session, self._queries, self._pointers)
+                return await self._loads.load(session, queries)
+
+    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+        """As `worker.ports.Store` says."""
+        write_sets = [
+            write_set_of(one.changes, one.query, one.state, self._pointers, follows=one.follows) for one in transactions
+        ]
+        with translating(self._dialect):
+            async with self._connections.begin() as session:
+                errors = await session.write(write_sets)
+        return [error and (self._dialect.reaction(error) or error) for error in errors]
+
+    async def flush(self) -> None:
+        """As `worker.ports.Store` says."""
+        if self._dialect.commits_asynchronously:
+            with translating(self._dialect):
+                async with self._connections.begin() as session:
+                    await session.flush()
 
     def openings(self) -> SqlOpenings:
         """The openings of breakers, by the connections of messages."""
@@ -103,7 +124,12 @@ class SqlStore:
     def _use(self, pointers: Pointers | None) -> None:
         dialect, component = self._dialect, pointers.component if pointers else None
         self._pointers = pointers
-        self._queries = Queries.of(dialect.fragments, component, to_statement=dialect.to_statement)
+        self._loads = Loads.of(
+            dialect.fragments,
+            component,
+            to_statement=dialect.to_statement,
+            batched=dialect.batched_load(component),
+        )
 
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[AsyncConnection]:

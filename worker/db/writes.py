@@ -1,6 +1,6 @@
 """What one message writes, as statements that every database understands, and what must still be true for it.
 
-All of it is one batch, which is written as a whole or not at all. How a batch reaches the server is in the database's
+All of it is one transaction, which is written as a whole or not at all. How it reaches the server is in the database's
 folder. Every UPDATE names what was read.
 """
 
@@ -15,21 +15,21 @@ from uuid import UUID
 from worker.db.columns import ACTIVITIES, BASE_REVISIONS, DEPLOYMENTS, REJECTIONS, RELEASES, VERSIONS
 from worker.db.pointers import KEY_COLUMNS, POINTER_COLUMNS, Pointers
 from worker.db.pointers import TABLE as APP_ENVIRONMENTS
-from worker.db.row_decoder import Loaded
 from worker.db.statement import Check, Condition, Write, WriteStatement
 from worker.rules.errors import Conflict, StaleRead
+from worker.rules.query import Query
 from worker.rules.rows import Activity, DeploymentMove, NewDeployment, NewRelease, Rejection, ReleaseMove
-from worker.rules.state import Changes
+from worker.rules.state import Changes, State
 
 # ruff: noqa: S608 - the statements are constants of this program; values are parameters
 
 
 class Claim(Enum):
-    """What a batch does with its event's identity. An event is rejected or applied, never both: each batch locks the
-    identity until its commit, looks for the opposite under that lock, and fails where it finds it.
+    """What a transaction does with its event's identity. An event is rejected or applied, never both: each transaction
+    locks the identity until its commit, looks for the opposite under that lock, and fails where it finds it.
 
     REJECT: looks for the event in the activity log. APPLY: looks for its rejection. APPLY_REDRIVEN: its rejection is
-    known, and is resolved by the same batch.
+    known, and is resolved by the same transaction.
     """
 
     REJECT = auto()
@@ -42,7 +42,7 @@ class NumberClaim:
     """The number of a release that is created, and how many releases had it with their tracks when that was decided.
 
     Tracks that SQL Server's default collation takes for one are one on every database, and no constraint of another
-    database compares so: the decision compares, and the batch looks whether it compared with all.
+    database compares so: the decision compares, and the transaction looks whether it compared with all.
     """
 
     release_date: date
@@ -52,9 +52,10 @@ class NumberClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Batch:
-    """`event_id`: that of the event's first log entry and of its rejection. `absent_release_id`: a release whose
-    absence is the reason of a rejection. `version_check`: of a release that does not change.
+class WriteSet:
+    """What one transaction writes. `event_id`: that of the event's first log entry and of its rejection.
+    `absent_release_id`: a release whose absence is the reason of a rejection. `version_check`: of a release that does
+    not change. `predecessor_check`: that the event before it in a chain is stored.
     """
 
     event_id: UUID
@@ -62,7 +63,15 @@ class Batch:
     absent_release_id: UUID | None
     number: NumberClaim | None
     version_check: Check | None
+    predecessor_check: Check | None
     writes: Sequence[Write]
+
+    @property
+    def checks(self) -> Iterator[Check]:
+        """What must still be true when it is written, beside the claim."""
+        for check in (self.version_check, self.predecessor_check):
+            if check is not None:
+                yield check
 
 
 RELEASE: Final = "release"
@@ -79,6 +88,12 @@ SAME_VERSION: Final = Condition(
 NO_VERSION: Final = Condition("SELECT 1 FROM release_versions WHERE release_mgt_id = :release_id", RELEASE)
 NO_RELEASE: Final = Condition("SELECT 1 FROM releases WHERE id = :release_id", RELEASE)
 NOT_APPLIED: Final = Condition("SELECT 1 FROM release_activity_logs WHERE id = :event_id", RELEASE)
+STORED: Final = Condition(
+    "SELECT 1 FROM release_activity_logs WHERE id = :predecessor_id "
+    "UNION ALL SELECT 1 FROM release_event_rejections WHERE id = :predecessor_id",
+    RELEASE,
+    exists=True,
+)
 NOT_REJECTED: Final = Condition("SELECT 1 FROM release_event_rejections WHERE id = :event_id", "event")
 
 
@@ -136,37 +151,42 @@ _ROWS_MAX: Final = 100
 """Of one INSERT: SQL Server takes no more than 2,100 parameters."""
 
 
-def batch_of(changes: Changes, loaded: Loaded, pointers: Pointers | None) -> Batch:
-    """All that `changes` writes, decided on what was `loaded`, in order: what a row refers to comes before it."""
+def write_set_of(
+    changes: Changes, query: Query, state: State, pointers: Pointers | None, *, follows: UUID | None = None
+) -> WriteSet:
+    """All that `changes` writes, decided in `state`, in order: what a row refers to comes before it. `follows`: the id
+    of the event of the same release that is written before this one, in the same call.
+    """
     rejection, new = changes.rejection, changes.new_release
-    query, found = loaded.query, loaded.state.release is not None
+    found = state.release is not None
     number = None
     if new is not None:
         release = new.release
-        number = NumberClaim(release.release_date, release.release_number, release.component_id, loaded.same_number)
-    return Batch(
+        number = NumberClaim(release.release_date, release.release_number, release.component_id, state.tracks_compared)
+    return WriteSet(
         event_id=query.event_id,
         claim=_claim(changes),
         absent_release_id=query.release_id if rejection is not None and not found else None,
         number=number,
-        version_check=_version_check(loaded) if found and changes.release_version is None else None,
-        writes=tuple(_writes(changes, loaded, pointers)),
+        version_check=_version_check(query, state) if found and changes.release_version is None else None,
+        predecessor_check=None if follows is None else Check(STORED, (follows, follows)),
+        writes=tuple(_writes(changes, query, state, pointers)),
     )
 
 
-def identity_checks(batch: Batch) -> Iterator[Check]:
+def identity_checks(write_set: WriteSet) -> Iterator[Check]:
     """What is looked at under the lock of the event's identity; see `Claim`."""
-    match batch.claim:
+    match write_set.claim:
         case Claim.REJECT:
-            yield Check(NOT_APPLIED, (batch.event_id,))
-            if batch.absent_release_id is not None:
-                yield Check(NO_RELEASE, (batch.absent_release_id,))
+            yield Check(NOT_APPLIED, (write_set.event_id,))
+            if write_set.absent_release_id is not None:
+                yield Check(NO_RELEASE, (write_set.absent_release_id,))
         case Claim.APPLY:
-            yield Check(NOT_REJECTED, (batch.event_id,))
+            yield Check(NOT_REJECTED, (write_set.event_id,))
         case Claim.APPLY_REDRIVEN:
             pass
         case _:
-            assert_never(batch.claim)
+            assert_never(write_set.claim)
 
 
 def changed(row: str) -> Conflict:
@@ -201,16 +221,16 @@ def _claim(changes: Changes) -> Claim:
     return Claim.APPLY_REDRIVEN if any(resolved.own for resolved in changes.resolved) else Claim.APPLY
 
 
-def _version_check(loaded: Loaded) -> Check:
-    release_id, version = loaded.query.release_id, loaded.state.release_version
+def _version_check(query: Query, state: State) -> Check:
+    release_id, version = query.release_id, state.release_version
     return Check(NO_VERSION, (release_id,)) if version is None else Check(SAME_VERSION, (release_id, version))
 
 
-def _writes(changes: Changes, loaded: Loaded, pointers: Pointers | None) -> Iterator[Write]:
+def _writes(changes: Changes, query: Query, state: State, pointers: Pointers | None) -> Iterator[Write]:
     if changes.new_release is not None:
         yield from _new_release(changes.new_release)
     if changes.release_version is not None:
-        yield _version(changes.release_version, loaded)
+        yield _version(changes.release_version, query, state)
     if changes.release_move is not None:
         yield _move_release(changes.release_move)
     for move in changes.deployment_moves:
@@ -227,9 +247,9 @@ def _writes(changes: Changes, loaded: Loaded, pointers: Pointers | None) -> Iter
         yield _rejection(changes.rejection, again=changes.rejected_before)
 
 
-def _version(version: int, loaded: Loaded) -> Write:
+def _version(version: int, query: Query, state: State) -> Write:
     """A release without a version is new, or another application's that the worker changes for the first time."""
-    release_id, loaded_version = loaded.query.release_id, loaded.state.release_version
+    release_id, loaded_version = query.release_id, state.release_version
     if loaded_version is None:
         return Write(INSERT_VERSION, (release_id, version))
     return Write(CHANGE_VERSION, (release_id, loaded_version))

@@ -17,8 +17,9 @@ from uuid import UUID
 import structlog
 
 from schemas.record import Record
-from worker.pipeline.breaker import Breaker, Counted
-from worker.pipeline.delivery import Delivery
+from worker.pipeline.batched_store import BatchedStore
+from worker.pipeline.breaker import Breaker
+from worker.pipeline.delivery import Delivery, InFlight
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.executor import Executor
 from worker.pipeline.in_flight_budget import InFlightBudget
@@ -26,7 +27,7 @@ from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.transaction import read
 from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
-from worker.rules.message import Message, RecordPosition
+from worker.rules.message import RecordPosition
 from worker.telemetry import (
     BREAKER_OPEN,
     COMMIT_BLOCKED_SECONDS,
@@ -77,10 +78,14 @@ class Consumer:
         clock: Clock,
         metrics: Metrics,
         holds_assigned: bool = False,
+        batched_store: BatchedStore | None = None,
     ) -> None:
-        """`holds_assigned`: no record of an assigned partition is begun before `admit`."""
+        """`holds_assigned`: no record of an assigned partition is begun before `admit`. `batched_store`: that of the
+        delivery, if it has one; it runs while the consumer does.
+        """
         self._client = client
         self._monitors = monitors
+        self._batched_store = batched_store
         self._breaker = breaker
         self._delivery = delivery
         self._bounds = bounds
@@ -128,19 +133,26 @@ class Consumer:
         """Consume until `stop`; then finish messages in flight, commit, and leave the group."""
         try:
             async with asyncio.TaskGroup() as group:
-                executor = Executor(group, concurrency=self._bounds.concurrency)
+                executor: Executor[InFlight] = Executor(
+                    group, lambda chain: self._deliver(chain, executor), concurrency=self._bounds.concurrency
+                )
+                batching = None
                 # Not before: the start waits for the dependencies itself. Not after: they are closed.
                 probing = group.create_task(self._monitors.run(), name="probe dependencies")
+                if self._batched_store is not None:
+                    batching = group.create_task(self._batched_store.run(), name="batches of the store")
                 while not stop.is_set():
                     await self.run_once(executor, stop)
                 self.beat_seconds = None
                 await self._release(self._partition_states.keys())
                 executor.cancel()
                 probing.cancel()
+                if batching is not None:
+                    batching.cancel()
         finally:
             await self._client.stop()
 
-    async def run_once(self, executor: Executor, stop: asyncio.Event) -> None:
+    async def run_once(self, executor: Executor[InFlight], stop: asyncio.Event) -> None:
         """Poll once, dispatch the records, and commit if the interval is over."""
         self.beat_seconds = self._clock.monotonic_seconds()
         # Also if it has closed since: messages that were dropped meanwhile must be fetched again.
@@ -313,7 +325,7 @@ class Consumer:
                     blocked_seconds=round(blocked_seconds[partition], 1),
                 )
 
-    def _dispatch(self, record: Record, executor: Executor) -> None:
+    def _dispatch(self, record: Record, executor: Executor[InFlight]) -> None:
         partition = Partition(record.topic, record.partition)
         if self._holds_assigned and (partition in self._unchecked or partition not in self._assigned_partitions):
             self._keep_offset(partition, record.offset)  # fetched before it was held, or before the group's callback
@@ -341,21 +353,25 @@ class Consumer:
             event_ahead_max_seconds=self._bounds.event_ahead_max_seconds,
         )
         counted = self._breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
-        executor.submit(
-            message.ordering_key,
-            lambda: self._deliver(message, partition_state, executor, counted),
-            claims=message.claims,
-        )
+        in_flight = InFlight(message=message, lease=partition_state, counted=counted)
+        alone = message.redrive or message.corrects is not None
+        executor.submit(message.ordering_key, in_flight, claims=message.claims, alone=alone)
 
-    async def _deliver(
-        self,
-        message: Message,
-        partition_state: PartitionState,
-        executor: Executor,
-        counted: Counted,
-    ) -> None:
+    async def _deliver(self, chain: Sequence[InFlight], executor: Executor[InFlight]) -> None:
+        """Messages of one release, in order."""
+        delivered = 0
+        if len(chain) > 1:
+            delivered = await self._delivery.deliver_chain(chain, executor.slot)
+            for in_flight in chain[:delivered]:
+                self._complete(in_flight)
+                self._budget.release(in_flight.message.record, in_flight.lease.usage)
+        for in_flight in chain[delivered:]:
+            await self._deliver_one(in_flight, executor)
+
+    async def _deliver_one(self, in_flight: InFlight, executor: Executor[InFlight]) -> None:
+        message, partition_state = in_flight.message, in_flight.lease
         try:
-            await self._delivery.deliver(message, partition_state, executor.slot, counted)
+            await self._delivery.deliver(message, partition_state, executor.slot, in_flight.counted)
         except LeaseLost:
             _log.debug(
                 LogEvent.MESSAGE_LEASE_LOST,
@@ -364,11 +380,15 @@ class Consumer:
                 offset=message.record.offset,
             )
         else:
-            partition_state.complete(message.record.offset)
-            if not partition_state.ended.is_set():
-                self._last_completed[partition_state.partition] = message.id
+            self._complete(in_flight)
         finally:
             self._budget.release(message.record, partition_state.usage)
+
+    def _complete(self, in_flight: InFlight) -> None:
+        partition_state = in_flight.lease
+        partition_state.complete(in_flight.message.record.offset)
+        if not partition_state.ended.is_set():
+            self._last_completed[partition_state.partition] = in_flight.message.id
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:
         partitions = tuple(partitions)

@@ -1,11 +1,16 @@
-"""The delivery of one message, from its slot to its last acknowledgement: transaction, publishing, metrics and log.
+"""The delivery of a message, from its slot to its last acknowledgement: transaction, publishing, metrics and log.
 
 A message that fails while its dependencies are available is attempted a limited number of times, then rejected. No
 message is started during an outage, after its partition is released, or while the breaker is open.
+
+Messages of one release that wait behind each other are delivered together, as a chain, as long as nothing fails. What
+fails is delivered message by message.
 """
 
 import logging
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack
+from dataclasses import dataclass
 
 import structlog
 
@@ -13,9 +18,10 @@ from worker.pipeline.breaker import Breaker, Counted
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.log_throttle import LogThrottle
 from worker.pipeline.outgoing import OutgoingRecords
-from worker.pipeline.publish import PublishStep
+from worker.pipeline.partition_state import PartitionState
+from worker.pipeline.publish import Decided, PublishStep
 from worker.pipeline.retry import Failed, Lease, Retries, RetryPolicy, position
-from worker.pipeline.transaction import give_up, process
+from worker.pipeline.transaction import give_up, process, process_chain
 from worker.ports import Clock, Decider, Publisher, Store, Tracer
 from worker.rules.decide import decide
 from worker.rules.errors import LeaseLost
@@ -57,6 +63,15 @@ _ADVICE = (
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFlight:
+    """A message to deliver. `counted`: the message in the breaker's order."""
+
+    message: Message
+    lease: PartitionState
+    counted: Counted
+
+
 class Delivery:
     """Delivers messages. One for the worker."""
 
@@ -83,7 +98,6 @@ class Delivery:
             retries=self._retries,
             monitor=monitors.broker,
             attempts_max=policy.attempts_max,
-            tracer=tracer,
         )
         self._monitors = monitors
         self._breaker = breaker
@@ -109,12 +123,13 @@ class Delivery:
         counted = counted or self._breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
         lease.enter()  # from here on only a pause can end it: transaction and publishing are completed
         try:
-            with self._tracer.span(message) as set_outcome:
+            with self._tracer.span(message) as span:
                 await self._wait_for_dependencies(lease)
                 began = self._clock.monotonic_seconds()
                 outcome, attempts = await self._persist(message, lease, slot, counted)
-                set_outcome(outcome)
-                published = await self._publishing.publish(outcome, message, lease, attempts=attempts)
+                span.set_outcome(outcome)
+                decided = Decided(message=message, outcome=outcome, span=span)
+                published = await self._publishing.publish(decided, lease, attempts=attempts)
                 if published.replacement is not None:
                     self._metrics.count(PUBLISH_FAILURES)
                     self._count(counted, Rejected(rejection=published.replacement), message)
@@ -126,6 +141,50 @@ class Delivery:
             self._metrics.count(PUBLISHED, outgoing_record.topic)
         self._report(message, outcome, attempts, self._clock.monotonic_seconds() - began)
         return outcome
+
+    async def deliver_chain(self, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None]) -> int:
+        """Deliver messages of one release together: the number of those that are delivered, from the first one on.
+        Deliver the others with `deliver`, in order; their transactions may be committed.
+        """
+        for one in chain:
+            one.lease.enter()
+        try:
+            with ExitStack() as spans:
+                began = self._clock.monotonic_seconds()
+                decided = await self._persist_chain(chain, spans, slot)
+                if not decided:
+                    return 0
+                outgoing = await self._publishing.publish_together(decided)
+        finally:
+            for one in chain:
+                one.lease.leave()
+        if outgoing is None:
+            return 0
+        for outgoing_record in outgoing:
+            self._metrics.count(PUBLISHED, outgoing_record.topic)
+        seconds = self._clock.monotonic_seconds() - began
+        for one_decided in decided:
+            self._report(one_decided.message, one_decided.outcome, 1, seconds)
+        return len(decided)
+
+    async def _persist_chain(
+        self, chain: Sequence[InFlight], spans: ExitStack, slot: AbstractAsyncContextManager[None]
+    ) -> Sequence[Decided]:
+        async with slot:
+            if not self._monitors.available or self._breaker.is_open or any(one.lease.ended.is_set() for one in chain):
+                return ()
+            opened = [spans.enter_context(self._tracer.span(one.message)) for one in chain]
+            try:
+                outcomes = await process_chain([one.message for one in chain], self._store, self._decider)
+            except Exception as error:  # noqa: BLE001 - `deliver` repeats it for each message, and reports why it fails
+                _log.debug(LogEvent.CHAIN_FAILED, **position(chain[0].message), messages=len(chain), cause=repr(error))
+                return ()
+            decided = []
+            for one, outcome, span in zip(chain, outcomes, opened, strict=False):
+                span.set_outcome(outcome)
+                self._count(one.counted, outcome, one.message)  # before the slot is released, as in `_persist`
+                decided.append(Decided(message=one.message, outcome=outcome, span=span))
+            return decided
 
     async def _persist(
         self, message: Message, lease: Lease, slot: AbstractAsyncContextManager[None], counted: Counted

@@ -1,73 +1,101 @@
-"""Per-key ordered execution: jobs of one key run in order, jobs of different keys concurrently, up to a limit.
+"""Per-key ordered execution: items of one key run in order, items of different keys concurrently, up to a limit.
 
-The limit is on running jobs. A job that waits for its next attempt gives its slot back, so it does not delay other
-keys. Jobs of different keys with a common claim run in order too: records of different releases with one identity or
+The limit is on running items. An item that waits for its next attempt gives its slot back, so it does not delay other
+keys. Items of different keys with a common claim run in order too: records of different releases with one identity or
 one release number are decided in offset order.
+
+Items of one key that wait behind each other run as a chain, which may share round trips.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
-from functools import partial
+from typing import Generic, NamedTuple, TypeVar
 
-Job = Callable[[], Awaitable[None]]
+CHAIN_MAX = 32
+"""Items. The first one of a chain is completed together with the last one."""
+
+_Item = TypeVar("_Item")
 
 
-class Executor:
-    """Runs jobs in a task group; a job that raises ends the group.
+class _Queued(NamedTuple, Generic[_Item]):
+    """`earlier`: the ends of earlier items with one of its claims. `alone`: it is in no chain."""
 
-    The caller bounds the number of queued jobs (`worker.pipeline.in_flight_budget`).
+    item: _Item
+    claims: Sequence[Hashable]
+    earlier: Sequence[asyncio.Event]
+    ended: asyncio.Event
+    alone: bool
+
+
+class Executor(Generic[_Item]):
+    """Runs items in a task group; one that raises ends the group. `run`: runs a chain, one item after the other.
+
+    The caller bounds the number of queued items (`worker.pipeline.in_flight_budget`).
     """
 
-    def __init__(self, group: asyncio.TaskGroup, *, concurrency: int) -> None:
+    def __init__(
+        self, group: asyncio.TaskGroup, run: Callable[[Sequence[_Item]], Awaitable[None]], *, concurrency: int
+    ) -> None:
         self._group = group
-        self._queues: dict[Hashable, deque[Job]] = {}
-        self._claims: dict[Hashable, asyncio.Event] = {}  # by claim: set when its last submitted job has ended
+        self._run = run
+        self._queues: dict[Hashable, deque[_Queued[_Item]]] = {}
+        self._claims: dict[Hashable, asyncio.Event] = {}  # by claim: set when its last submitted item has ended
         self._slots = asyncio.Semaphore(concurrency)
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def slot(self) -> AbstractAsyncContextManager[None]:
-        """One of the concurrency slots. A job holds it while it runs, not while it waits."""
+        """One of the concurrency slots. An item, or a chain, holds it while it runs, not while it waits."""
         return self._slots
 
-    def submit(self, key: Hashable, job: Job, *, claims: Sequence[Hashable] = ()) -> None:
-        """Run `job` after all earlier jobs with the same key or with one of the same claims."""
-        # A job waits only for jobs that were submitted before it, so there is no deadlock.
+    def submit(self, key: Hashable, item: _Item, *, claims: Sequence[Hashable] = (), alone: bool = False) -> None:
+        """Run `item` after all earlier items with the same key or with one of the same claims. `alone`: in no chain."""
+        # An item waits only for items that were submitted before it, so there is no deadlock.
         ended = asyncio.Event()
         earlier = [event for claim in claims if (event := self._claims.get(claim)) is not None]
         self._claims.update(dict.fromkeys(claims, ended))
-        in_turn = partial(self._run_in_turn, job, claims, earlier, ended)
+        queued = _Queued(item, claims, earlier, ended, alone)
         queue = self._queues.get(key)
         if queue is not None:
-            queue.append(in_turn)
+            queue.append(queued)
             return
-        self._queues[key] = deque((in_turn,))
-        task = self._group.create_task(self._run(key), name=f"key {key}")
+        self._queues[key] = deque((queued,))
+        task = self._group.create_task(self._run_key(key), name=f"key {key}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def cancel(self) -> None:
-        """Cancel all jobs: the drain timeout is over."""
+        """Cancel all items: the drain timeout is over."""
         for task in self._tasks:
             task.cancel()
 
-    async def _run(self, key: Hashable) -> None:
+    async def _run_key(self, key: Hashable) -> None:
         queue = self._queues[key]
         while queue:
-            await queue.popleft()()
+            for earlier in queue[0].earlier:
+                await earlier.wait()
+            chain = _chain(queue)
+            try:
+                await self._run([queued.item for queued in chain])
+            finally:
+                for queued in chain:
+                    self._end(queued)
         del self._queues[key]
 
-    async def _run_in_turn(
-        self, job: Job, claims: Sequence[Hashable], earlier: Sequence[asyncio.Event], ended: asyncio.Event
-    ) -> None:
-        try:
-            for one in earlier:
-                await one.wait()
-            await job()
-        finally:
-            ended.set()
-            for claim in claims:
-                if self._claims.get(claim) is ended:
-                    del self._claims[claim]
+    def _end(self, queued: _Queued[_Item]) -> None:
+        queued.ended.set()
+        for claim in queued.claims:
+            if self._claims.get(claim) is queued.ended:
+                del self._claims[claim]
+
+
+def _chain(queue: deque[_Queued[_Item]]) -> list[_Queued[_Item]]:
+    """The first queued, and those behind it that need not wait for another, not even for one of the chain."""
+    chain = [queue.popleft()]
+    while queue and not chain[0].alone and not queue[0].alone and len(chain) < CHAIN_MAX:
+        if not all(earlier.is_set() for earlier in queue[0].earlier):
+            break
+        chain.append(queue.popleft())
+    return chain

@@ -6,6 +6,7 @@ headers. The event's rows stay as they are: it is in the activity log, and has n
 fails too, the record is not the cause: it is not skipped, and the partition's offset does not advance.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -14,7 +15,7 @@ from schemas.reasons import Reason
 from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.retry import Failed, Lease, Retries, position
-from worker.ports import OutgoingRecord, Publisher, Tracer
+from worker.ports import MessageSpan, OutgoingRecord, Publisher
 from worker.rules.decide import reject
 from worker.rules.message import Message
 from worker.rules.rows import Rejection
@@ -36,10 +37,19 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.delivery")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A message with its outcome, which is stored. `span`: that of the message."""
+
+    message: Message
+    outcome: Outcome
+    span: MessageSpan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """`replacement`: the rejection in the dead letter that replaced the status events, if any."""
 
-    outgoing: tuple[OutgoingRecord, ...]
+    outgoing: Sequence[OutgoingRecord]
     replacement: Rejection | None = None
 
 
@@ -54,33 +64,49 @@ class PublishStep:
         retries: Retries,
         monitor: DependencyMonitor,
         attempts_max: int,
-        tracer: Tracer,
     ) -> None:
         self._publisher = publisher
-        self._tracer = tracer
         self._outgoing = outgoing
         self._retries = retries
         self._monitor = monitor
         self._attempts_max = attempts_max
 
-    async def publish(self, outcome: Outcome, message: Message, lease: Lease, *, attempts: int) -> Published:
+    async def publish_together(self, decided: Sequence[Decided]) -> Sequence[OutgoingRecord] | None:
+        """Publish the records of several messages of one release, in order. None: not all are acknowledged, and some
+        may have been written; publish each message's.
+        """
+        try:
+            outgoing = [record for one in decided for record in self._of(one, attempts=1)]
+            if outgoing:
+                await self._publisher.publish(outgoing)
+        except Exception:  # noqa: BLE001 - `publish` repeats it for each message, and reports why it fails
+            return None
+        return outgoing
+
+    def _of(self, decided: Decided, *, attempts: int) -> Sequence[OutgoingRecord]:
+        return self._outgoing.of(
+            decided.outcome, decided.message, attempts=attempts, trace_headers=decided.span.headers()
+        )
+
+    async def publish(self, decided: Decided, lease: Lease, *, attempts: int) -> Published:
         """Return when all records are acknowledged. `attempts`: the number of transactions of the message.
 
         Raises:
             LeaseLost: the message's partition was released.
         """
+        outcome, message = decided.outcome, decided.message
         rejection = outcome.rejection if isinstance(outcome, Rejected | Duplicate) else None
         actions = (_DEAD_LETTER, _MINIMAL_DEAD_LETTER) if rejection is None else (_MINIMAL_DEAD_LETTER,)
         dead_letter, reported = rejection, 0
 
-        async def attempt(failed: Failed) -> tuple[OutgoingRecord, ...]:
+        async def attempt(failed: Failed) -> Sequence[OutgoingRecord]:
             nonlocal dead_letter, reported
             replaced = failed.faults // self._attempts_max
             if replaced > reported:
                 reported = replaced
                 _report(message, failed, action=actions[replaced - 1] if replaced <= len(actions) else _BLOCKED)
             if replaced == 0:
-                outgoing = self._outgoing.of(outcome, message, attempts=attempts, trace_headers=self._tracer.headers())
+                outgoing = self._of(decided, attempts=attempts)
             else:
                 dead_letter = dead_letter or _unpublished(message, failed)
                 minimal, so_far = replaced >= len(actions), attempts + failed.faults

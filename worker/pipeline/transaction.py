@@ -1,13 +1,16 @@
 """One message's transaction: load, decide, write, commit. Outcomes are values; failures are exceptions."""
 
+from collections.abc import Sequence
+
 from schemas.decode import EVENT_AHEAD_MAX_SECONDS, decode
 from schemas.reasons import Reason
 from schemas.record import Record
-from worker.ports import Decider, Store
+from worker.ports import Decider, Store, Transaction
+from worker.rules.advance import advance, merged, needs_load
 from worker.rules.decide import decide, duplicate, reject
 from worker.rules.message import Message
-from worker.rules.query import query_of
-from worker.rules.state import Outcome, State, changes_of
+from worker.rules.query import queries_of, query_of
+from worker.rules.state import Changes, Outcome, State, changes_of
 
 
 def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS) -> Message:
@@ -24,13 +27,54 @@ async def process(message: Message, store: Store, decider: Decider = decide) -> 
         Unavailable: the database cannot be used now, or its answer to the commit was lost; process again.
         Unprocessable: the database refuses the event's values.
     """
-    async with store.begin() as tx:
-        state = await tx.load(query_of(message))
+    query = query_of(message)
+    [state] = await store.load([query])
+    outcome = decider(state, message)
+    changes = changes_of(outcome)
+    if changes is None:
+        await store.flush()  # what another transaction wrote is published again
+    else:
+        [error] = await store.write([Transaction(query=query, state=state, changes=changes)])
+        if error is not None:
+            raise error
+    return outcome
+
+
+async def process_chain(messages: Sequence[Message], store: Store, decider: Decider = decide) -> Sequence[Outcome]:
+    """Give messages of one release their effects, each in a transaction of its own: loaded together, decided one after
+    the other in memory, and written together.
+
+    The outcomes of the first messages, up to the first whose transaction failed or that has to be loaded again. Process
+    the others again, in order. Neither a redrive nor a correction may be among several messages.
+
+    Raises:
+        Unavailable: as `process`; any of the messages may have had its effect.
+    """
+    queries = queries_of(messages)
+    loaded = merged(await store.load(queries))
+    outcomes: list[Outcome] = []
+    written: list[Changes] = []
+    transactions: list[tuple[int, Transaction]] = []
+    for position, (message, query) in enumerate(zip(messages, queries, strict=True)):
+        state = advance(loaded[position], *written)
+        if written and needs_load(query, loaded=loaded[position], state=state):
+            break
         outcome = decider(state, message)
+        outcomes.append(outcome)
         changes = changes_of(outcome)
         if changes is not None:
-            await tx.write(changes)
-    return outcome
+            follows = transactions[-1][1].query.event_id if transactions else None
+            transaction = Transaction(query=query, state=state, changes=changes, follows=follows)
+            transactions.append((position, transaction))
+            written.append(changes)
+    if len(transactions) < len(outcomes):
+        await store.flush()
+    if transactions:
+        errors = await store.write([transaction for _, transaction in transactions])
+        for (position, _), error in zip(transactions, errors, strict=True):
+            if error is not None:
+                return outcomes[:position]
+    return outcomes
 
 
 async def give_up(message: Message, store: Store, *, detail: str) -> Outcome:

@@ -7,8 +7,8 @@ same way as in a worker: the same delivery, in the same order per release and cl
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from functools import partial
 from uuid import UUID
 
 from schemas.record import Headers, Record
@@ -18,13 +18,14 @@ from worker.pipeline.executor import Executor
 from worker.pipeline.linked_event import LinkedEvent
 from worker.pipeline.offsets import OffsetTracker
 from worker.pipeline.outgoing import OutgoingRecords
-from worker.pipeline.publish import PublishStep
+from worker.pipeline.publish import Decided, PublishStep
 from worker.ports import Clock, OutgoingRecord, Partition, Publisher
 from worker.replay.plan import DUPLICATE, ReplayPlan, code_of
 from worker.replay.reading import Records, Tables, chunks, logged_activities, rejected_before
 from worker.rules.errors import ConfigurationError, LeaseLost, Unavailable
 from worker.rules.message import Message, RecordPosition
 from worker.rules.state import Duplicate, Outcome
+from worker.service.no_tracing import NoSpan
 
 _IN_FLIGHT_MAX = 1_000
 """Records that are read and not completed, beside one chunk."""
@@ -33,6 +34,10 @@ _CHECK_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 _READING = "reading"
 """The name of an outage that only this module sees: of topics and rows that are read."""
+
+_Item = tuple[Message, Duplicate | None, AbstractAsyncContextManager[None]]
+"""A message, its outcome where that is known, and the slots of the executor."""
+_Executor = Executor[_Item]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +169,7 @@ class Replay:
         """Replay until the end, `stop`, or an outage that is too long. Messages in flight are finished."""
         self._began_seconds = self._clock.monotonic_seconds()
         async with asyncio.TaskGroup() as group:
-            executor = Executor(group, concurrency=self._handling.concurrency)
+            executor: _Executor = Executor(group, self._handle_each, concurrency=self._handling.concurrency)
             probing = group.create_task(self._handling.monitors.run(), name="probe dependencies")
             ending = group.create_task(self._end_early(stop), name="end the replay early")
             try:
@@ -213,7 +218,7 @@ class Replay:
         self._stopped = self._stopped or problem
         self._lease.ended.set()
 
-    async def _replay(self, executor: Executor) -> None:
+    async def _replay(self, executor: _Executor) -> None:
         """Raises LeaseLost if it has to end early."""
         while True:
             left = {
@@ -231,7 +236,7 @@ class Replay:
             else:
                 return
 
-    async def _dispatch_chunk(self, chunk: Sequence[Record], executor: Executor) -> None:
+    async def _dispatch_chunk(self, chunk: Sequence[Record], executor: _Executor) -> None:
         messages: dict[RecordPosition, Message] = {}
         for record in chunk:
             if not record.is_tombstone and self._plan.filters.match(message := self._handling.read(record)):
@@ -281,22 +286,27 @@ class Replay:
             if (duplicate := logged.get(message.id) or rejected_before(message, rejections)) is not None
         }
 
-    async def _submit(self, message: Message, duplicate: Duplicate | None, executor: Executor) -> None:
+    async def _submit(self, message: Message, duplicate: Duplicate | None, executor: _Executor) -> None:
         await self._in_flight.acquire()
         self._running += 1
         self._idle.clear()
-        executor.submit(
-            message.ordering_key, partial(self._handle, message, duplicate, executor), claims=message.claims
-        )
+        executor.submit(message.ordering_key, (message, duplicate, executor.slot), claims=message.claims)
 
-    async def _handle(self, message: Message, duplicate: Duplicate | None, executor: Executor) -> None:
+    async def _handle_each(self, items: Sequence[_Item]) -> None:
+        for message, duplicate, slot in items:
+            await self._handle(message, duplicate, slot)
+
+    async def _handle(
+        self, message: Message, duplicate: Duplicate | None, slot: AbstractAsyncContextManager[None]
+    ) -> None:
         try:
             self._require_lease()
             if duplicate is not None:
-                await self._handling.publish_step.publish(duplicate, message, self._lease, attempts=1)
+                decided = Decided(message=message, outcome=duplicate, span=NoSpan())
+                await self._handling.publish_step.publish(decided, self._lease, attempts=1)
                 self._complete(message, DUPLICATE)
             else:
-                outcome = await self._handling.delivery.deliver(message, self._lease, executor.slot)
+                outcome = await self._handling.delivery.deliver(message, self._lease, slot)
                 self._complete(message, code_of(outcome))
         except LeaseLost:
             pass  # the record stays incomplete: the report names it among what remains

@@ -15,6 +15,12 @@ class Unavailable(Exception):
     """The database or the broker cannot be used now. Reaction: wait and retry without a limit; commit no offset."""
 
 
+class LockTimeout(Unavailable):
+    """Another transaction kept a lock for longer than this one may wait. Reaction: write again, without the messages
+    that would have to wait too; then as Unavailable.
+    """
+
+
 class RecordRefused(Unavailable):
     """The broker refuses a record permanently, and has not written it. Reaction: give this record up; a caller that can
     only wait treats it as Unavailable.

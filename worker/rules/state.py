@@ -27,8 +27,9 @@ class State:
     that the event corrects, see `Message.corrects`.
     `release_version`: the number of changes of the release; None: another application created it, and the worker has
     not changed it. `number_taken`: another release has the event's date, number and component, and its track or a
-    colliding one. `deployments`: the release's attempts. `environments`: further environment ids of the release.
-    `pointer`: the environment's `app_environments` row; None: there is none.
+    colliding one. `tracks_compared`: the number of releases with this date, number and component that were compared.
+    `deployments`: the release's attempts. `environments`: further environment ids of the release. `pointer`: the
+    environment's `app_environments` row; None: there is none.
     """
 
     activities: tuple[Activity, ...] = ()
@@ -37,6 +38,7 @@ class State:
     release: Release | None = None
     release_version: int | None = None
     number_taken: bool = False
+    tracks_compared: int = 0
     deployments: tuple[Deployment, ...] = ()
     environments: frozenset[str] = frozenset()
     pointer: EnvironmentPointer | None = None

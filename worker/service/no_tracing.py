@@ -1,24 +1,28 @@
 """The tracer of a worker that is not traced."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 from schemas.record import Headers
 from worker.rules.message import Message
 from worker.rules.state import Outcome
 
 
-class NoTracing:
-    """`worker.ports.Tracer` that exports nothing."""
+class NoSpan:
+    """`worker.ports.MessageSpan` that exports nothing."""
 
-    @contextmanager
-    def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:
-        del message
-        yield _nothing
+    def set_outcome(self, outcome: Outcome) -> None:
+        del outcome
 
     def headers(self) -> Headers:
         return ()
 
 
-def _nothing(outcome: Outcome) -> None:
-    del outcome
+_NO_SPAN = nullcontext(NoSpan())
+
+
+class NoTracing:
+    """`worker.ports.Tracer` that exports nothing."""
+
+    def span(self, message: Message) -> AbstractContextManager[NoSpan]:
+        del message
+        return _NO_SPAN

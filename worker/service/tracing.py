@@ -5,14 +5,15 @@ Names follow OpenTelemetry's semantic conventions for messaging and for CloudEve
 both: its extension attribute is the cause's, unchanged; its header names the span that the event was published in.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from opentelemetry.context import Context
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from schemas.event import Event
@@ -39,16 +40,28 @@ class OtelTracer:
         return cls(provider)
 
     @contextmanager
-    def span(self, message: Message) -> Iterator[Callable[[Outcome], None]]:
-        parent = _PROPAGATOR.extract(_carrier(message))
+    def span(self, message: Message) -> Iterator["OtelSpan"]:
+        parent = _PROPAGATOR.extract(_carrier(message), context=Context())
         with self._tracer.start_as_current_span(
             f"process {message.record.topic}", context=parent, kind=SpanKind.CONSUMER, attributes=_attributes(message)
         ) as span:
-            yield lambda outcome: _set_outcome(span, outcome)
+            yield OtelSpan(span)
+
+
+class OtelSpan:
+    """`worker.ports.MessageSpan`."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def set_outcome(self, outcome: Outcome) -> None:
+        self._span.set_attribute("rudder.outcome", type(outcome).__name__.lower())
+        if isinstance(outcome, Rejected):
+            self._span.set_status(Status(StatusCode.ERROR, outcome.rejection.reason))
 
     def headers(self) -> Headers:
         carrier: dict[str, str] = {}
-        _PROPAGATOR.inject(carrier)
+        _PROPAGATOR.inject(carrier, context=set_span_in_context(self._span, Context()))
         return tuple((name, text.encode()) for name, text in carrier.items())
 
 
@@ -83,9 +96,3 @@ def _attributes(message: Message) -> dict[str, str | int]:
         "rudder.release_id": str(message.release_id) if message.release_id else None,
     }
     return {name: value for name, value in attributes.items() if value is not None}
-
-
-def _set_outcome(span: Span, outcome: Outcome) -> None:
-    span.set_attribute("rudder.outcome", type(outcome).__name__.lower())
-    if isinstance(outcome, Rejected):
-        span.set_status(Status(StatusCode.ERROR, outcome.rejection.reason))

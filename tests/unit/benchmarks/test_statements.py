@@ -14,13 +14,12 @@ from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
 from schemas.types import EventType
 from tests.unit.benchmarks.stream_messages import stream_messages
 from tests.unit.rules.release_scenario import Scenario, fields
+from worker.db import loads
 from worker.db.pointers import ComponentKey
 from worker.db.postgresql import session as postgresql
 from worker.db.postgresql.fragments import FRAGMENTS
-from worker.db.row_decoder import Loaded
 from worker.db.statement import numbered
-from worker.db.unit_of_work import Queries
-from worker.db.writes import batch_of
+from worker.db.writes import write_set_of
 from worker.rules.message import Message
 from worker.rules.query import query_of
 from worker.rules.state import Applied, Outcome, Stale, State
@@ -28,7 +27,7 @@ from worker.rules.state import Applied, Outcome, Stale, State
 KINDS = [kind for kind in EventType if ".deployment." in kind]
 ENVIRONMENTS = ("staging", "development")
 VERSION = 4711
-QUERIES = Queries.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
+QUERIES = loads.Loads.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
 
 Sent = tuple[str, tuple[object, ...]]
 
@@ -104,8 +103,7 @@ def _turn(message: Message, state: State, outcome: Applied | Stale) -> Turn:
     if state.release is not None:
         state = replace(state, release_version=VERSION)
     statement, values_of = QUERIES.by_variant[query.variant]
-    loaded = Loaded(query=query, state=state, logged=False, rejected=False, same_number=0)
-    written, values = postgresql.written(batch_of(outcome.changes, loaded, None))
+    written, values = postgresql.written(write_set_of(outcome.changes, query, state, None))
     return Turn(
         message=message, outcome=outcome, asked=(statement.sql, values_of(query)), written=(written.sql, tuple(values))
     )

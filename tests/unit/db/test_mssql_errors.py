@@ -3,7 +3,15 @@
 import pytest
 
 from worker.db.mssql.errors import NUMBERS, kind_of, reaction
-from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, StaleRead, Unavailable, Unprocessable
+from worker.rules.errors import (
+    ConfigurationError,
+    Conflict,
+    LockTimeout,
+    LoginRefused,
+    StaleRead,
+    Unavailable,
+    Unprocessable,
+)
 
 HEAD = "[Microsoft][ODBC Driver 18 for SQL Server][SQL Server]"
 
@@ -36,7 +44,8 @@ def test_known_error_number_has_its_reaction(number: int) -> None:
         (51002, Conflict),
         (51003, StaleRead),
         (51004, Conflict),
-        (1222, Unavailable),
+        (1222, LockTimeout),
+        (51005, LockTimeout),
         (4060, Unavailable),
         (40501, Unavailable),
         (40613, Unavailable),

@@ -13,6 +13,7 @@ from schemas.record import Record
 from schemas.types import EventType as E
 from tests.unit.rules.release_scenario import fields, message
 from worker.db.columns import LOADED
+from worker.db.loads import Loads
 from worker.db.models import Base
 from worker.db.mssql import fragments as mssql
 from worker.db.pointers import ComponentKey
@@ -20,7 +21,6 @@ from worker.db.postgresql import fragments as postgresql
 from worker.db.queries import queries
 from worker.db.sqlite import fragments as sqlite
 from worker.db.statement import names_of, numbered, positional
-from worker.db.unit_of_work import Queries
 from worker.pipeline.transaction import read
 from worker.rules.message import Message
 from worker.rules.query import QueryVariant, query_of
@@ -84,7 +84,7 @@ def test_every_variant_is_some_message() -> None:
 def test_query_has_a_field_for_every_parameter(database: str, key: ComponentKey | None) -> None:
     for one, variant in LOADS.values():
         place = numbered if database == "postgresql" else positional
-        statement, values_of = Queries.of(FRAGMENTS[database], key, to_statement=place).by_variant[variant]
+        statement, values_of = Loads.of(FRAGMENTS[database], key, to_statement=place).by_variant[variant]
         assert len(values_of(query_of(one))) == len(statement.names) > 0
 
 
@@ -102,7 +102,7 @@ def test_variant_reads_its_tables_and_no_others(database: str, key: ComponentKey
 def test_one_row_is_loaded_where_nothing_is_known(tables: Connection, kind: str, key: ComponentKey | None) -> None:
     """Also where nothing is known: the row says so."""
     query = query_of(LOADS[kind][0])
-    statement, values_of = Queries.of(FRAGMENTS["sqlite"], key, to_statement=positional).by_variant[query.variant]
+    statement, values_of = Loads.of(FRAGMENTS["sqlite"], key, to_statement=positional).by_variant[query.variant]
     cursor = tables.execute(statement.sql, [None if value is None else str(value) for value in values_of(query)])
     assert len(cursor.description) == len(LOADED)
     [row] = cursor.fetchall()

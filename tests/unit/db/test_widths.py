@@ -25,10 +25,9 @@ from tests.properties.world import World
 from worker.db.models import Base
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.postgresql.fragments import POINTERS as POINTER_FRAGMENTS
-from worker.db.row_decoder import Loaded
 from worker.db.statement import Write
 from worker.db.types import Guid, UtcTimestamp
-from worker.db.writes import batch_of
+from worker.db.writes import write_set_of
 from worker.rules.decide import reject
 from worker.rules.message import Message
 from worker.rules.query import query_of
@@ -170,8 +169,7 @@ def writes(one: Message, state: State, outcome: Outcome) -> Sequence[Write]:
     changes = changes_of(outcome)
     if changes is None:
         return ()
-    loaded = Loaded(query=query_of(one), state=state, logged=False, rejected=False, same_number=0)
-    return batch_of(changes, loaded, POINTERS).writes
+    return write_set_of(changes, query_of(one), state, POINTERS).writes
 
 
 def test_widest_values_fit_their_columns(written: list[tuple[str, str, object]]) -> None:

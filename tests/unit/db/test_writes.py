@@ -16,9 +16,8 @@ from worker.db.pointers import ComponentKey, Pointers
 from worker.db.postgresql import session as postgresql
 from worker.db.postgresql.fragments import POINTERS as POSTGRESQL_POINTERS
 from worker.db.privileges import PRIVILEGES, Role
-from worker.db.row_decoder import Loaded
 from worker.db.statement import Write, names_of
-from worker.db.writes import Batch, Claim, batch_of
+from worker.db.writes import Claim, WriteSet, write_set_of
 from worker.rules.message import Message
 from worker.rules.query import query_of
 from worker.rules.state import Duplicate, Outcome, State, changes_of
@@ -79,16 +78,16 @@ CHANGING = {"submitted", "approved", "opened", "superseding", "succeeded", "roll
 CREATING = {"created", "with a block"}
 
 
-def batch(
-    kind: str, pointers: Pointers | None = POINTERS, *, version: int | None = VERSION, same_number: int = 3
-) -> Batch:
+def write_set(
+    kind: str, pointers: Pointers | None = POINTERS, *, version: int | None = VERSION, tracks_compared: int = 3
+) -> WriteSet:
     sent, state, outcome = TURNS[kind]
     if state.release is not None:
         state = replace(state, release_version=version)
     changes = changes_of(outcome)
     assert changes is not None
-    loaded = Loaded(query=query_of(sent), state=state, logged=False, rejected=False, same_number=same_number)
-    return batch_of(changes, loaded, pointers)
+    state = replace(state, tracks_compared=tracks_compared)
+    return write_set_of(changes, query_of(sent), state, pointers)
 
 
 def tables(writes: Sequence[Write]) -> list[str]:
@@ -99,22 +98,22 @@ def tables(writes: Sequence[Write]) -> list[str]:
 @pytest.mark.parametrize("kind", TURNS)
 def test_statement_has_a_value_for_each_parameter(kind: str) -> None:
     """No more than any server takes."""
-    assert batch(kind).writes
-    for write in batch(kind).writes:
+    assert write_set(kind).writes
+    for write in write_set(kind).writes:
         assert len(names_of(write.statement.sql)) == len(write.values) <= PARAMETERS_MAX
 
 
 @pytest.mark.parametrize("kind", TURNS)
 def test_update_names_the_row_that_it_must_find(kind: str) -> None:
     """An INSERT meets its own key."""
-    for write in batch(kind).writes:
+    for write in write_set(kind).writes:
         assert (write.statement.finds is not None) == write.statement.sql.startswith("UPDATE "), write.statement.sql
 
 
 @pytest.mark.parametrize("kind", TURNS)
 def test_version_counts_the_events_that_change_a_release(kind: str) -> None:
-    """A batch that changes the release begins with its version. Any other checks it, or inserts it."""
-    found = batch(kind)
+    """A transaction that changes the release begins with its version. Any other checks it, or inserts it."""
+    found = write_set(kind)
     written = [write for write in found.writes if "release_versions" in write.statement.sql]
     if kind in CHANGING:
         assert found.writes[0].statement.sql.endswith(
@@ -139,7 +138,7 @@ def test_version_counts_the_events_that_change_a_release(kind: str) -> None:
 @pytest.mark.parametrize("kind", [kind for kind, (_, state, _) in TURNS.items() if state.release])
 def test_missing_version_is_inserted_or_checked(kind: str) -> None:
     """Of a release that another application made: its first change by the worker is its version 1."""
-    found = batch(kind, version=None)
+    found = write_set(kind, version=None)
     written = [write for write in found.writes if "release_versions" in write.statement.sql]
     if kind in CHANGING:
         assert found.writes[0] == written[0]
@@ -153,11 +152,11 @@ def test_missing_version_is_inserted_or_checked(kind: str) -> None:
 
 def test_row_is_written_after_what_it_refers_to() -> None:
     """The release, its version, its deployments, then the log; the superseded attempt before the one that follows."""
-    block = tables(batch("with a block").writes)
+    block = tables(write_set("with a block").writes)
     assert block[0] == "INSERT releases"
     assert set(block[1:-3]) == {"INSERT release_apim_base_revisions"}
     assert block[-3:] == ["INSERT release_versions", "INSERT release_deployments", "INSERT release_activity_logs"]
-    assert tables(batch("superseding").writes) == [
+    assert tables(write_set("superseding").writes) == [
         "UPDATE release_versions",
         "UPDATE release_deployments",
         "INSERT release_deployments",
@@ -166,20 +165,20 @@ def test_row_is_written_after_what_it_refers_to() -> None:
 
 
 def test_every_base_revision_is_written_once() -> None:
-    found = [write for write in batch("with a block").writes if "apim_base_revisions" in write.statement.sql]
+    found = [write for write in write_set("with a block").writes if "apim_base_revisions" in write.statement.sql]
     names = [name for write in found for name in write.values[1::5]]
     assert names == [revision["endpoint_name"] for revision in REVISIONS]
 
 
 def test_pointer_is_moved_only_where_there_is_a_table_for_it() -> None:
-    assert tables(batch("succeeded").writes)[-1] == "UPDATE app_environments"
-    assert "UPDATE app_environments" not in tables(batch("succeeded", None).writes)
+    assert tables(write_set("succeeded").writes)[-1] == "UPDATE app_environments"
+    assert "UPDATE app_environments" not in tables(write_set("succeeded", None).writes)
 
 
 def test_rejection_is_one_row_that_a_redrive_changes_or_resolves() -> None:
-    assert tables(batch("rejected").writes) == ["INSERT release_event_rejections"]
-    assert tables(batch("rejected again").writes) == ["UPDATE release_event_rejections"]
-    assert tables(batch("resolving").writes)[-1] == "UPDATE release_event_rejections"
+    assert tables(write_set("rejected").writes) == ["INSERT release_event_rejections"]
+    assert tables(write_set("rejected again").writes) == ["UPDATE release_event_rejections"]
+    assert tables(write_set("resolving").writes)[-1] == "UPDATE release_event_rejections"
 
 
 def test_duplicate_changes_nothing() -> None:
@@ -190,44 +189,44 @@ def test_duplicate_changes_nothing() -> None:
 @pytest.mark.parametrize("kind", TURNS)
 def test_batch_is_one_statement_on_postgresql(kind: str, version: int | None) -> None:
     """Its numbers count the values. The identity's lock is the first thing that is selected."""
-    found = batch(kind, version=version)
+    found = write_set(kind, version=version)
     statement, values = postgresql.written(found)
     numbers = [int(number) for number in re.findall(r"\$(\d+)", statement.sql)]
     assert numbers == list(range(1, len(values) + 1))
     guards = sum(write.statement.finds is not None for write in found.writes) + (found.version_check is not None)
     assert statement.sql.count("rudder_guard(") == guards
     assert statement.sql.count("rudder_claim_") == 1 + (found.number is not None)
-    assert re.search(r"\nSELECT rudder_claim_(application|rejection)\(", statement.sql)
+    assert re.search(r"\n    rudder_claim_(application|rejection)\(", statement.sql)
 
 
 @pytest.mark.parametrize("kind", TURNS)
 def test_parts_of_a_statement_have_names_of_their_own(kind: str) -> None:
-    statement, _ = postgresql.written(batch(kind))
+    statement, _ = postgresql.written(write_set(kind))
     names = re.findall(r"(?:WITH|\),) (\w+) AS \(", statement.sql)
-    assert len(names) == len(set(names)) == len(batch(kind).writes)
+    assert len(names) == len(set(names)) == len(write_set(kind).writes)
 
 
 @pytest.mark.parametrize("kind", [kind for kind in TURNS if kind != "with a block"])
 def test_batch_is_one_transaction_on_sql_server(kind: str) -> None:
     """It begins with the event's lock, and an error rolls all of it back."""
-    [(sql, values)] = mssql.written(batch(kind))
+    [(sql, values)] = mssql.written(write_set(kind))
     lines = sql.split("\n")
     assert lines[:4] == ["SET NOCOUNT ON;", "SET XACT_ABORT ON;", "BEGIN TRANSACTION;", lines[3]]
     assert lines[3].startswith("DECLARE @granted int")
     assert "sp_getapplock" in lines[4]
     assert lines[-1] == "COMMIT;"
     assert (sql.count("BEGIN TRANSACTION"), sql.count("COMMIT")) == (1, 1)
-    assert values[0] == f"rudder event {batch(kind).event_id}"
+    assert values[0] == f"rudder event {write_set(kind).event_id}"
     assert sql.count("?") == len(values)
     assert None not in values
 
 
 def test_batch_that_finds_another_version_throws_on_sql_server() -> None:
     """51003 is what `StaleRead` is known by."""
-    [(sql, _)] = mssql.written(batch("opened"))
+    [(sql, _)] = mssql.written(write_set("opened"))
     update = "UPDATE release_versions SET version = version + 1 WHERE release_mgt_id = ? AND version = ?;\n"
     assert f"{update}IF @@ROWCOUNT = 0 BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END;" in sql
-    [(sql, _)] = mssql.written(batch("refused"))
+    [(sql, _)] = mssql.written(write_set("refused"))
     check = "IF NOT EXISTS (SELECT 1 FROM release_versions WHERE release_mgt_id = ? AND version = ?)"
     assert f"{check} BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END;" in sql
 
@@ -244,15 +243,15 @@ def test_batch_that_finds_another_version_throws_on_sql_server() -> None:
 )
 def test_write_looks_under_its_lock_on_sql_server(kind: str, claim: Claim, looks: list[str]) -> None:
     """A lock that was not granted is an error, not a result."""
-    assert batch(kind).claim is claim
-    [(sql, _)] = mssql.written(batch(kind))
+    assert write_set(kind).claim is claim
+    [(sql, _)] = mssql.written(write_set(kind))
     assert sql.count("IF @granted") == 3
     assert re.findall(r"IF (?:NOT )?EXISTS \(SELECT 1 FROM (\w+)", sql) == looks
 
 
 def test_oversized_batch_is_several_on_sql_server() -> None:
     """Each is complete, for the one transaction that the session puts around them."""
-    found = batch("with a block")
+    found = write_set("with a block")
     batches = mssql.written(found)
     assert len(batches) > 1
     for sql, values in batches:
@@ -265,7 +264,7 @@ def test_oversized_batch_is_several_on_sql_server() -> None:
 def test_pointer_key_has_a_value_each_time_on_sql_server(component: ComponentKey) -> None:
     """There a text is compared twice."""
     pointers = Pointers(component, MSSQL_POINTERS)
-    write = batch("succeeded", pointers).writes[-1]
+    write = write_set("succeeded", pointers).writes[-1]
     assert len(names_of(write.statement.sql)) == len(write.values) > len(set(names_of(write.statement.sql)))
 
 
@@ -273,7 +272,7 @@ def test_login_is_granted_what_is_written_and_no_more() -> None:
     """Tables and columns, as the statements name them; the table of revisions is only read."""
     inserted: set[str] = set()
     updated: defaultdict[str, set[str]] = defaultdict(set)
-    for sql in [write.statement.sql for kind in TURNS for write in batch(kind).writes]:
+    for sql in [write.statement.sql for kind in TURNS for write in write_set(kind).writes]:
         if into := re.match(r"INSERT INTO (\w+)", sql):
             inserted.add(into[1])
         else:

@@ -17,7 +17,7 @@ from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.pipeline.retry import RetryPolicy
-from worker.ports import OutgoingRecord, Partition, Store
+from worker.ports import OutgoingRecord, Partition, Store, Transaction
 from worker.rules.query import Query
 from worker.rules.state import Changes, State
 from worker.service.no_tracing import NoTracing
@@ -78,11 +78,10 @@ class ScriptedStore:
         """Those of the records that were written, in order."""
         return [_offset(changes) for changes in self.written]
 
-    @asynccontextmanager
-    async def begin(self) -> AsyncIterator["ScriptedStore"]:
-        yield self
+    async def load(self, queries: Sequence[Query]) -> Sequence[State]:
+        return [await self.load_one(query) for query in queries]
 
-    async def load(self, query: Query) -> State:
+    async def load_one(self, query: Query) -> State:
         del query
         self.begun += 1
         fault = self.down or (self.faults.popleft() if self.faults else None)
@@ -90,8 +89,13 @@ class ScriptedStore:
             raise fault
         return self.state
 
-    async def write(self, changes: Changes) -> None:
-        self.written.append(changes)
+    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+        self.written += [transaction.changes for transaction in transactions]
+        return [None] * len(transactions)
+
+    async def flush(self) -> None:
+        if self.down is not None:
+            raise self.down
 
     async def ping(self) -> None:
         self.pings += 1

@@ -1,17 +1,24 @@
 """The executor keeps the order of one key and runs different keys concurrently, up to the bound."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from worker.pipeline.executor import Executor
+from worker.pipeline.executor import CHAIN_MAX, Executor
+
+Job = Callable[[], Awaitable[None]]
+
+
+async def run_each(jobs: Sequence[Job]) -> None:
+    for job in jobs:
+        await job()
 
 
 class Work:
     """Jobs that record their beginning and end; the test decides when they end."""
 
-    def __init__(self, executor: Executor) -> None:
+    def __init__(self, executor: Executor[Job]) -> None:
         self.executor = executor
         self.begun: list[str] = []
         self.ended: list[str] = []
@@ -42,7 +49,7 @@ async def settle() -> None:
 async def test_one_key_runs_in_the_order_of_submission() -> None:
     """Invariant 3 begins here: the second job of a release does not begin before the first has ended."""
     async with asyncio.TaskGroup() as group:
-        executor = Executor(group, concurrency=8)
+        executor = Executor(group, run_each, concurrency=8)
         work = Work(executor)
         for name in ("a1", "a2", "a3"):
             executor.submit("a", work.job(name))
@@ -57,7 +64,7 @@ async def test_one_key_runs_in_the_order_of_submission() -> None:
 
 async def test_different_keys_run_concurrently_up_to_the_bound() -> None:
     async with asyncio.TaskGroup() as group:
-        executor = Executor(group, concurrency=2)
+        executor = Executor(group, run_each, concurrency=2)
         work = Work(executor)
         for key in "abc":
             executor.submit(key, work.job(key))
@@ -72,7 +79,7 @@ async def test_different_keys_run_concurrently_up_to_the_bound() -> None:
 async def test_waiting_job_without_a_slot_blocks_no_other() -> None:
     """A release whose event is being retried blocks only itself."""
     async with asyncio.TaskGroup() as group:
-        executor = Executor(group, concurrency=1)
+        executor = Executor(group, run_each, concurrency=1)
         work = Work(executor)
         retry = asyncio.Event()
 
@@ -91,7 +98,7 @@ async def test_waiting_job_without_a_slot_blocks_no_other() -> None:
 
 async def test_key_can_return_after_its_queue_was_dropped() -> None:
     async with asyncio.TaskGroup() as group:
-        executor = Executor(group, concurrency=1)
+        executor = Executor(group, run_each, concurrency=1)
         work = Work(executor)
         for name in ("first", "second"):
             executor.submit("a", work.job(name))
@@ -108,13 +115,13 @@ async def test_job_that_raises_ends_the_group() -> None:
 
     with pytest.raises(ExceptionGroup) as raised:
         async with asyncio.TaskGroup() as group:
-            Executor(group, concurrency=1).submit("a", broken)
+            Executor(group, run_each, concurrency=1).submit("a", broken)
     assert raised.group_contains(LookupError, match="a fault")
 
 
 async def test_cancel_stops_every_key_and_ends_the_group() -> None:
     async with asyncio.TaskGroup() as group:
-        executor = Executor(group, concurrency=1)
+        executor = Executor(group, run_each, concurrency=1)
         work = Work(executor)
         for key in "ab":
             executor.submit(key, work.job(key))
@@ -125,7 +132,7 @@ async def test_cancel_stops_every_key_and_ends_the_group() -> None:
 
 async def test_jobs_with_a_common_claim_run_in_the_order_of_submission() -> None:
     async with asyncio.TaskGroup() as group:
-        executor = Executor(group, concurrency=8)
+        executor = Executor(group, run_each, concurrency=8)
         work = Work(executor)
         executor.submit("a", work.job("a1"), claims=("x", "y"))
         executor.submit("b", work.job("b1"), claims=("y",))
@@ -139,3 +146,31 @@ async def test_jobs_with_a_common_claim_run_in_the_order_of_submission() -> None
         work.finish("b1", "b2")
     assert work.ended == ["a1", "c1", "b1", "b2"]
     assert executor._claims == {}
+
+
+async def test_waiting_items_of_one_key_form_a_chain() -> None:
+    """What waits for another key's item, or is alone, begins another chain."""
+    chains: list[list[str]] = []
+    first = asyncio.Event()
+
+    async def run(names: Sequence[str]) -> None:
+        chains.append(list(names))
+        if names[0] == "a1":
+            await first.wait()
+
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, run, concurrency=8)
+        executor.submit("a", "a1")
+        await settle()
+        for name in ("a2", "a3"):
+            executor.submit("a", name)
+        executor.submit("a", "a4", claims=("x",))
+        executor.submit("a", "a5", claims=("x",))
+        executor.submit("a", "a6", alone=True)
+        for number in range(CHAIN_MAX + 1):
+            executor.submit("a", f"b{number}")
+        await settle()
+        assert chains == [["a1"]]
+        first.set()
+    assert chains[1:4] == [["a2", "a3", "a4"], ["a5"], ["a6"]], "a5 waits for a4, which has the same claim"
+    assert [len(chain) for chain in chains[4:]] == [CHAIN_MAX, 1]

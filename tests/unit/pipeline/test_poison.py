@@ -22,7 +22,7 @@ class PoisonedStore(ScriptedStore):
         self._scene = harness
         self.attempts = 0
 
-    async def load(self, query: Query) -> State:
+    async def load_one(self, query: Query) -> State:
         if query.identity is not None and query.identity[1].startswith("poison"):
             self.attempts += 1
             if self.attempts <= ATTEMPTS_MAX:
@@ -30,7 +30,7 @@ class PoisonedStore(ScriptedStore):
                 self._scene.source.records.append(created(f"fine {number}", offset=number, partition=P1.partition))
                 await until(lambda: self._scene.source.committed.get(P1) == number + 1)
                 raise LookupError("a fault")
-        return await super().load(query)
+        return await super().load_one(query)
 
 
 async def test_poison_message_has_bounded_attempts() -> None:
@@ -51,13 +51,13 @@ async def test_later_event_waits_for_a_failing_earlier_one(fault: Exception) -> 
     harness = Harness(created("a", offset=0), created("a", offset=1), created("b", offset=2))
 
     class Store(ScriptedStore):
-        async def load(self, query: Query) -> State:
+        async def load_one(self, query: Query) -> State:
             assert query.identity is not None
             if query.identity[1].endswith("@0") and self.begun < ATTEMPTS_MAX:
                 self.begun += 1
                 await until(lambda: 2 in self.offsets)
                 raise fault
-            return await super().load(query)
+            return await super().load_one(query)
 
     store = harness.store = Store()
     harness.consumer._delivery._store = store

@@ -28,10 +28,10 @@ def traced(message: Message, *, error: Exception | None = None) -> ReadableSpan:
     provider = TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     try:
-        with OtelTracer(provider).span(message) as came_to:
+        with OtelTracer(provider).span(message) as own:
             if error is not None:
                 raise error
-            came_to(decide(State(), message))
+            own.set_outcome(decide(State(), message))
     finally:
         provider.shutdown()
     (span,) = exporter.get_finished_spans()
@@ -93,11 +93,21 @@ def test_last_hop_is_preferred_to_the_events_own_trace_context() -> None:
 def test_records_produced_in_a_span_name_it_in_a_header() -> None:
     provider = TracerProvider()
     tracer = OtelTracer(provider)
-    assert tracer.headers() == ()
-    with tracer.span(a_message(("traceparent", PARENT.encode()), ("tracestate", b"ci=1"))):
+    with tracer.span(a_message(("traceparent", PARENT.encode()), ("tracestate", b"ci=1"))) as span:
         context = get_current_span().get_span_context()
         parent = f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
-        assert tracer.headers() == (("traceparent", parent.encode()), ("tracestate", b"ci=1"))
+        assert span.headers() == (("traceparent", parent.encode()), ("tracestate", b"ci=1"))
+    provider.shutdown()
+
+
+def test_spans_of_one_chain_are_independent() -> None:
+    """They are open at the same time, and each names itself in its records."""
+    provider = TracerProvider()
+    tracer = OtelTracer(provider)
+    with tracer.span(a_message()) as first, tracer.span(a_message()) as second:
+        [(_, of_first), *_], [(_, of_second), *_] = first.headers(), second.headers()
+        trace_ids = [(value or b"").split(b"-")[1] for value in (of_first, of_second)]
+    assert len(set(trace_ids)) == 2, "the second is no child of the first"
     provider.shutdown()
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.db.mssql.parameters import with_nulls
 from worker.db.statement import Condition, WriteStatement, positional
-from worker.db.writes import RELEASE, Batch, identity_checks
+from worker.db.writes import RELEASE, WriteSet, identity_checks
 
 _PARAMETERS_MAX: Final = 2_000
 """Of one batch; the server takes 2,100."""
@@ -30,11 +30,11 @@ Step = tuple[str, Sequence[object]]
 """A statement with a `?` for each of its values."""
 
 
-def written(batch: Batch) -> Sequence[Step]:
+def written(write_set: WriteSet) -> Sequence[Step]:
     """The batches to send; one, unless there are more parameters than the server takes."""
     batches: list[list[Step]] = [[]]
     size = 0
-    for sql, values in _steps(batch):
+    for sql, values in _steps(write_set):
         if size + len(values) > _PARAMETERS_MAX:
             batches.append([])
             size = 0
@@ -49,15 +49,12 @@ def written(batch: Batch) -> Sequence[Step]:
     ]
 
 
-def _steps(batch: Batch) -> Iterator[Step]:
+def _steps(write_set: WriteSet) -> Iterator[Step]:
     """The event's lock first, then what must still be true under it, then the writes."""
-    yield _placed(_LOCK_EVENT), (f"rudder event {batch.event_id}",)
-    checks = list(identity_checks(batch))
-    if batch.version_check is not None:
-        checks.append(batch.version_check)
-    for check in checks:
+    yield _placed(_LOCK_EVENT), (f"rudder event {write_set.event_id}",)
+    for check in (*identity_checks(write_set), *write_set.checks):
         yield _checked(check.condition), check.values
-    for write in batch.writes:
+    for write in write_set.writes:
         yield _guarded(write.statement), write.values
 
 

@@ -20,8 +20,8 @@ from worker.db.mssql.parameters import bound, sizes, with_nulls
 from worker.db.pointers import Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Statement
-from worker.db.writes import Batch, presence
-from worker.rules.errors import Unavailable
+from worker.db.writes import WriteSet, presence
+from worker.rules.errors import Conflict, Unavailable, Unprocessable
 
 _AGE_MAX_SECONDS: Final = 1_500.0
 """Azure's gateways drop what was idle for 30 minutes."""
@@ -50,7 +50,7 @@ def _same(value: Any) -> Any:
 
 
 class MssqlSession:
-    """`worker.db.unit_of_work.Session`, in autocommit: each call is one turn in a thread.
+    """`worker.db.session.Session`, in autocommit: each call is one turn in a thread.
 
     One connection and its one cursor; closing a cursor would cost a round trip, in which the server forgets its
     statement, while the next statement on the same cursor does that by the way. `timeout_seconds`: of a turn, longer
@@ -69,34 +69,32 @@ class MssqlSession:
         self._cursor = connection.cursor()
         self._running: Future[Any] | None = None
         self.made_at_seconds = time.monotonic()
+        self.failed = False
+        """Whether a transaction failed on it: what it left behind is not to be trusted."""
 
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
-        return await self._rows(statement.sql, values)
+        [rows] = await self.fetch_each([(statement, values)])
+        return rows
+
+    async def fetch_each(self, statements: Sequence[tuple[Statement, Sequence[object]]]) -> Sequence[Sequence[Row]]:
+        """One turn for all; each is a round trip."""
+        return await self._call(lambda: [self._rows(statement.sql, values) for statement, values in statements])
 
     async def execute(self, statement: Statement, values: Sequence[object]) -> None:
         await self._call(lambda: self._execute(statement.sql, values))
 
-    async def write(self, batch: Batch) -> None:
-        """One round trip. What takes more parameters than one batch may have takes more: one transaction around all."""
-        batches = written(batch)
+    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+        """One turn for all; each set is a round trip, and more where it takes more parameters than one batch may have:
+        one transaction around all of these.
+        """
+        return await self._call(lambda: [self._written(write_set) for write_set in write_sets])
 
-        def work() -> None:
-            if len(batches) > 1:
-                self._connection.autocommit = False
-            for sql, parameters in batches:
-                self._execute(sql, parameters)
-                # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
-                while self._cursor.nextset():
-                    pass
-            if len(batches) > 1:
-                self._connection.commit()
-                self._connection.autocommit = True
-
-        await self._call(work)
+    async def flush(self) -> None:
+        """Every commit is durable before it is visible: delayed durability is the database's choice, and not ours."""
 
     async def ping(self, pointers: Pointers | None) -> None:
         tables = presence(pointers=pointers is not None)
-        rows = await self._rows(f"{_UPDATEABILITY} WHERE NOT EXISTS ({tables})", ())
+        rows = await self._call(lambda: self._rows(f"{_UPDATEABILITY} WHERE NOT EXISTS ({tables})", ()))
         if rows[0][0] == "READ_ONLY":
             raise Unavailable("SQL Server: the database is read-only, as a secondary is after a failover")
 
@@ -126,17 +124,35 @@ class MssqlSession:
         except RuntimeError:  # there are no threads any more: all is closed
             self.close()
 
-    async def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
-        """The rows of the only result."""
-        nulls = with_nulls(sql, tuple(value is None for value in values))
-        parameters = [value for value in values if value is not None]
+    def _rows(self, sql: str, values: Sequence[object]) -> Sequence[Row]:
+        """The rows of the only result. Blocks."""
+        self._execute(
+            with_nulls(sql, tuple(value is None for value in values)),
+            [value for value in values if value is not None],
+        )
+        found: Sequence[Row] = self._cursor.fetchall()
+        return found
 
-        def work() -> Sequence[Row]:
-            self._execute(nulls, parameters)
-            found: Sequence[Row] = self._cursor.fetchall()
-            return found
-
-        return await self._call(work)
+    def _written(self, write_set: WriteSet) -> Exception | None:
+        """Blocks. Raises what ends the connection, or may."""
+        batches = written(write_set)
+        try:
+            if len(batches) > 1:
+                self._connection.autocommit = False
+            for sql, parameters in batches:
+                self._execute(sql, parameters)
+                # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
+                while self._cursor.nextset():
+                    pass
+            if len(batches) > 1:
+                self._connection.commit()
+                self._connection.autocommit = True
+        except self._errors as error:
+            if len(batches) > 1 or not issubclass(kind_of(error).reaction, Conflict | Unprocessable):
+                raise
+            self.failed = True
+            return error
+        return None
 
     def _execute(self, sql: str, parameters: Sequence[object]) -> None:
         self._cursor.setinputsizes(sizes(parameters))
@@ -150,7 +166,7 @@ class MssqlSession:
 
 
 class MssqlConnections:
-    """`worker.db.unit_of_work.Connections`. Nothing is connected to before it is needed.
+    """`worker.db.session.Connections`. Nothing is connected to before it is needed.
 
     `connect` blocks and gives a connection of pyodbc's, ready for messages; `errors` are those that it raises.
     """
@@ -183,7 +199,7 @@ class MssqlConnections:
                     self._abandon_idle()  # connected to the same server, which is gone or no longer the primary
                 session.abandon()
                 raise
-            if self._closed:
+            if self._closed or session.failed:
                 session.abandon()
             else:
                 self._idle.append(session)

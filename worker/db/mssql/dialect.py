@@ -11,12 +11,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from worker.db.loads import BatchedLoad
 from worker.db.mssql import advice as mssql_advice
 from worker.db.mssql import privileges as mssql_privileges
 from worker.db.mssql.connections import MssqlConnections
 from worker.db.mssql.driver import completed, is_freetds
 from worker.db.mssql.errors import reaction
 from worker.db.mssql.fragments import FRAGMENTS, POINTERS
+from worker.db.pointers import ComponentKey
 from worker.db.privileges import Role
 from worker.db.statement import positional
 from worker.rules.errors import ConfigurationError, Unavailable
@@ -78,10 +80,15 @@ class MssqlDialect:
     fragments = FRAGMENTS
     pointers = POINTERS
     utc_now: str | None = "SYSUTCDATETIME()"
+    commits_asynchronously = False
     to_statement = staticmethod(positional)
 
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
+
+    def batched_load(self, component: ComponentKey | None) -> BatchedLoad | None:
+        del component
+        return None
 
     def completed(self, url: URL) -> URL:
         return completed(url)

@@ -9,9 +9,17 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, StaleRead, Unavailable, Unprocessable
+from worker.rules.errors import (
+    ConfigurationError,
+    Conflict,
+    LockTimeout,
+    LoginRefused,
+    StaleRead,
+    Unavailable,
+    Unprocessable,
+)
 
-Reaction = type[Conflict | LoginRefused | ConfigurationError | StaleRead | Unavailable | Unprocessable]
+Reaction = type[Conflict | LockTimeout | LoginRefused | ConfigurationError | StaleRead | Unavailable | Unprocessable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,7 @@ VALUE: Final = Kind(Unprocessable, "the event's own values")
 LOGIN: Final = Kind(LoginRefused, "a login refused, for a moment only while a database fails over")
 CONFIGURATION: Final = Kind(ConfigurationError, "configuration: settings, firewall, schema")
 PERMISSION: Final = Kind(ConfigurationError, "a permission that is missing")
+LOCK: Final = Kind(LockTimeout, "another transaction keeps a lock")
 TRANSIENT: Final = Kind(Unavailable, "passes by itself")
 CAPACITY: Final = Kind(Unavailable, "out of resources: memory, disk, workers, locks")
 FAILOVER: Final = Kind(Unavailable, "a server or database that starts, stops or fails over", elsewhere=True)
@@ -92,12 +101,12 @@ NUMBERS: Final[dict[int, tuple[Kind, str]]] = {
     297: (PERMISSION, "a permission for this action"),
     300: (PERMISSION, "a permission on the server"),
     916: (PERMISSION, "the login is no user of the database"),
-    51005: (TRANSIENT, "the worker's batch: the lock of an event was not granted in time"),
+    51005: (LOCK, "the worker's batch: the lock of an event was not granted in time"),
     601: (TRANSIENT, "a scan met data that moved"),
     617: (TRANSIENT, "a table's descriptor was not found in memory"),
     669: (TRANSIENT, "a row was inconsistent while it was read"),
     1221: (TRANSIENT, "the lock was lost"),
-    1222: (TRANSIENT, "the lock was not granted in time"),
+    1222: (LOCK, "the lock was not granted in time"),
     3930: (TRANSIENT, "the transaction is doomed"),
     3998: (TRANSIENT, "the transaction was left uncommittable"),
     4221: (TRANSIENT, "a secondary waits for row versions"),
@@ -216,7 +225,7 @@ _TEXTS: Final[tuple[tuple[str, Kind], ...]] = tuple(
     )
 )
 
-_PRECEDENCE: Final = (StaleRead, Unavailable, Conflict, ConfigurationError, LoginRefused, Unprocessable)
+_PRECEDENCE: Final = (StaleRead, LockTimeout, Unavailable, Conflict, ConfigurationError, LoginRefused, Unprocessable)
 """Of several errors in one message: what rejects nothing comes first."""
 
 _VERSION_TAKEN: Final = re.compile(

@@ -6,12 +6,14 @@ asyncpg's own pool starts a task whenever a connection comes back, which costs m
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import NamedTuple
 
 import asyncpg
 import structlog
 
 from worker.db.connection_limit import ConnectionLimit
 from worker.db.postgresql.errors import is_of_the_statement, is_too_many
+from worker.db.postgresql.pipelining import Pipeline
 from worker.db.postgresql.pooling import require_session
 from worker.db.postgresql.session import PostgresqlSession
 from worker.rules.errors import Unavailable
@@ -25,21 +27,34 @@ _LIMITED_SECONDS = 60.0
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 
 
+class _Opened(NamedTuple):
+    connection: asyncpg.Connection
+    pipeline: Pipeline
+    synchronous_commit: str
+
+
 class PostgresqlConnections:
-    """`worker.db.unit_of_work.Connections`. Nothing is connected to before it is needed.
+    """`worker.db.session.Connections`. Nothing is connected to before it is needed.
 
     Where the server grants fewer connections than requested, the worker uses those that it has.
     """
 
     def __init__(
-        self, connect: "Callable[[], Awaitable[asyncpg.Connection]]", *, connections_max: int, timeout_seconds: float
+        self,
+        connect: "Callable[[], Awaitable[asyncpg.Connection]]",
+        *,
+        connections_max: int,
+        timeout_seconds: float,
+        answer_timeout_seconds: float,
     ) -> None:
+        """`answer_timeout_seconds`: of each statement."""
         self._connect = connect
+        self._answer_timeout_seconds = answer_timeout_seconds
         self._connections_max = connections_max
         self._connection_limit = ConnectionLimit(
             database="PostgreSQL", connections_max=connections_max, timeout_seconds=timeout_seconds
         )
-        self._idle: list[asyncpg.Connection] = []
+        self._idle: list[_Opened] = []
         self._in_use = 0
         """Connections that a message has, and those that are being made."""
         self._closed = self._limit_logged = False
@@ -48,10 +63,11 @@ class PostgresqlConnections:
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[PostgresqlSession]:
-        connection = await self._taken()
+        opened = await self._taken()
+        connection = opened.connection
         try:
             try:
-                yield PostgresqlSession(connection)
+                yield PostgresqlSession(connection, opened.pipeline, synchronous_commit=opened.synchronous_commit)
             except asyncpg.PostgresError as error:
                 # Any error but the statement's may be the connection's own, of a server that became a replica for one.
                 if not is_of_the_statement(error):
@@ -65,29 +81,29 @@ class PostgresqlConnections:
                 if self._closed:
                     connection.terminate()
                 elif not connection.is_closed():
-                    self._idle.append(connection)
+                    self._idle.append(opened)
         finally:
             self._connection_limit.give_back()
 
     async def close(self) -> None:
         self._closed = True
         idle, self._idle = self._idle, []
-        for connection in idle:
+        for opened in idle:
             try:
-                await connection.close(timeout=_CLOSE_TIMEOUT_SECONDS)
+                await opened.connection.close(timeout=_CLOSE_TIMEOUT_SECONDS)
             except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
-                connection.terminate()  # the server is unavailable, so the connection cannot be closed in order
+                opened.connection.terminate()  # the server is unavailable, so the connection cannot be closed in order
 
-    async def _taken(self) -> "asyncpg.Connection":
+    async def _taken(self) -> "_Opened":
         """A connection, and a place for it. Raises Unavailable where none becomes free in time."""
         while True:
             if time.monotonic() >= self._limited_until_seconds:
                 self._connection_limit.restore()
             await self._connection_limit.take()
             self._in_use += 1
-            connection: asyncpg.Connection | None = None
+            opened: _Opened | None = None
             try:
-                connection = await self._connection()
+                opened = await self._connection()
             except (asyncpg.PostgresError, TimeoutError) as error:
                 # A pooler does not refuse a connection beyond its pool: it lets it wait.
                 limited = is_too_many(error) or (self._pooled and isinstance(error, TimeoutError))
@@ -95,9 +111,9 @@ class PostgresqlConnections:
                     raise
                 self._limit(error)
             else:
-                return connection
+                return opened
             finally:
-                if connection is None:
+                if opened is None:
                     self._in_use -= 1
                     self._connection_limit.give_back()
 
@@ -109,21 +125,23 @@ class PostgresqlConnections:
             self._limit_logged = True
             _log.warning(LogEvent.CONNECTIONS_LIMITED, wanted=self._connections_max, cause=f"PostgreSQL: {error!r}")
 
-    async def _connection(self) -> "asyncpg.Connection":
+    async def _connection(self) -> "_Opened":
         while self._idle:
-            connection = self._idle.pop()
-            if not connection.is_closed():
-                return connection
+            opened = self._idle.pop()
+            if not opened.connection.is_closed():
+                return opened
         try:
             connection = await self._connect()
         except (TypeError, ValueError) as error:  # none of a message's values has been looked at yet
             if isinstance(error, asyncpg.ClientConfigurationError):
                 raise
             raise Unavailable(f"PostgreSQL: connecting failed: {error!r}") from error
-        if self._pooled is None:
-            try:
+        try:
+            if self._pooled is None:
                 self._pooled = await require_session(connection, self._connect)
-            except BaseException:
-                connection.terminate()
-                raise
-        return connection
+            synchronous_commit = await connection.fetchval("SELECT current_setting('synchronous_commit')")
+        except BaseException:
+            connection.terminate()
+            raise
+        pipeline = Pipeline(connection, timeout_seconds=self._answer_timeout_seconds)
+        return _Opened(connection, pipeline, synchronous_commit)

@@ -12,7 +12,7 @@ from worker.db.postgresql import default_files as postgresql_default_files
 from worker.db.postgresql import privileges as postgresql_privileges
 from worker.db.postgresql.connections import PostgresqlConnections
 from worker.db.postgresql.errors import reaction
-from worker.db.postgresql.fragments import FRAGMENTS, POINTERS
+from worker.db.postgresql.fragments import FRAGMENTS, POINTERS, batched_load
 from worker.db.postgresql.url import connect_arguments
 from worker.db.privileges import Role
 from worker.db.statement import numbered
@@ -41,7 +41,9 @@ class PostgresqlDialect:
     fragments = FRAGMENTS
     pointers = POINTERS
     utc_now: str | None = "clock_timestamp() AT TIME ZONE 'UTC'"
+    commits_asynchronously = True
     to_statement = staticmethod(numbered)
+    batched_load = staticmethod(batched_load)
 
     def __init__(self) -> None:
         self._arguments: dict[str, Any] = {}
@@ -90,7 +92,12 @@ class PostgresqlDialect:
                 raise
             return connection
 
-        return PostgresqlConnections(connect, connections_max=connections_max, timeout_seconds=timeout_seconds)
+        return PostgresqlConnections(
+            connect,
+            connections_max=connections_max,
+            timeout_seconds=timeout_seconds,
+            answer_timeout_seconds=arguments["command_timeout"],
+        )
 
     def statement_bound(self, timeout_seconds: float) -> str | None:
         # Compiling a plan to machine code costs more than it saves in statements of a few milliseconds, and so does

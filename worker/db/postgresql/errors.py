@@ -7,7 +7,14 @@ from typing import Final
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from worker.rules.errors import ConfigurationError, Conflict, StaleRead, Unavailable, Unprocessable
+from worker.rules.errors import (
+    ConfigurationError,
+    Conflict,
+    LockTimeout,
+    StaleRead,
+    Unavailable,
+    Unprocessable,
+)
 
 _RELEASE_CHANGED: Final = "RW003"
 
@@ -31,6 +38,8 @@ _TABLES_MISSING: Final = ("42P01", "42703", "42883", "3F")
 
 _UNPREPARED: Final = ("26", "42P05")
 """A prepared statement that does not exist, or exists already: the session is not this client's alone."""
+
+_LOCK_TIMEOUT: Final = "55P03"
 
 _TOO_MANY: Final = "53300"
 """Too many connections: of the server, the role or the database."""
@@ -83,7 +92,7 @@ def is_too_many(error: BaseException) -> bool:
 
 def is_of_the_statement(error: asyncpg.PostgresError) -> bool:
     """Whether the server refused the statement, and in autocommit rolled it back: the connection is as good as new."""
-    return (error.sqlstate or "").startswith((*_UNPROCESSABLE, *_CONFLICT))
+    return (error.sqlstate or "").startswith((*_UNPROCESSABLE, *_CONFLICT, _LOCK_TIMEOUT))
 
 
 def _by_state(sqlstate: str | None, text: str) -> Exception:
@@ -92,6 +101,8 @@ def _by_state(sqlstate: str | None, text: str) -> Exception:
         return StaleRead(text)
     if state.startswith(_CONFLICT):
         return Conflict(text)
+    if state == _LOCK_TIMEOUT:
+        return LockTimeout(f"PostgreSQL: {text}")
     if state.startswith(_UNPROCESSABLE):
         return Unprocessable(text)
     if state.startswith(_TABLES_MISSING):

@@ -1,6 +1,9 @@
-"""A message in two round trips on PostgreSQL: one SELECT without a transaction, one statement that writes all.
+"""Messages in two round trips on PostgreSQL: one SELECT without a transaction, then one statement for each message.
 
-Nothing is held between the two, so a worker that stalls or ends blocks no other.
+Nothing is held between the two, so a worker that stalls or ends blocks no other. The statements of several messages are
+sent together. Each commits by itself, and only the last one waits for the write-ahead log to be flushed, which flushes
+the commits before it too. Until then no result is handed out, and nothing is published for a commit that a crash of the
+server could take back (PostgreSQL documentation, "Asynchronous Commit").
 """
 
 from collections import Counter
@@ -12,11 +15,12 @@ from typing import Any, Final
 import asyncpg
 
 from worker.db.pointers import Pointers
-from worker.db.postgresql.errors import GRANTS_ADVICE
+from worker.db.postgresql.errors import GRANTS_ADVICE, is_of_the_statement
+from worker.db.postgresql.pipelining import Pipeline
 from worker.db.postgresql.privileges import missing_privileges
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Condition, Statement, WriteStatement, numbered_each
-from worker.db.writes import Batch, Claim, presence
+from worker.db.writes import Claim, WriteSet, presence
 from worker.rules.errors import ConfigurationError, Unavailable
 
 # Functions of the migrations: they lock the event, and then look with a snapshot of their own. The statement's snapshot
@@ -27,6 +31,19 @@ _CLAIMS: Final = {
     Claim.APPLY_REDRIVEN: "rudder_claim_application(:event_id, TRUE)",
 }
 _CLAIM_NUMBER: Final = "rudder_claim_number(:release_date, :release_number, :component_id, :compared)"
+
+_SETTINGS: Final = (
+    "set_config('synchronous_commit', :synchronous_commit, TRUE)",
+    "set_config('lock_timeout', :lock_timeout, TRUE)",
+)
+"""Of the statement's own transaction."""
+
+_NO_LOCK_TIMEOUT: Final = "0"
+_LOCK_TIMEOUT: Final = "250ms"
+"""In a batch: a message that waits longer for a lock fails, so that the others do not wait for it."""
+
+# A commit without a change of data waits for nothing, so this writes something to the log.
+_FLUSH: Final = "SELECT pg_logical_emit_message(TRUE, 'rudder-worker', '')"
 
 _PING, _PING_WITH_POINTERS = (
     f"SELECT current_setting('transaction_read_only'), {missing_privileges(pointers=pointers)} "
@@ -48,23 +65,45 @@ def _same(value: Any) -> Any:
 
 
 class PostgresqlSession:
-    """`worker.db.unit_of_work.Session` on one connection, in autocommit."""
+    """`worker.db.session.Session` on one connection, in autocommit. `synchronous_commit`: the server's setting."""
 
     reader = Reader(uuid=_same, time=_aware, date=_same)
 
-    def __init__(self, connection: "asyncpg.Connection") -> None:
+    def __init__(self, connection: "asyncpg.Connection", pipeline: Pipeline, *, synchronous_commit: str) -> None:
         self._connection = connection
+        self._pipeline = pipeline
+        self._synchronous_commit = synchronous_commit
 
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
         rows: Sequence[Row] = await self._connection.fetch(statement.sql, *values)
         return rows
 
+    async def fetch_each(self, statements: Sequence[tuple[Statement, Sequence[object]]]) -> Sequence[Sequence[Row]]:
+        return [await self.fetch(statement, values) for statement, values in statements]
+
     async def execute(self, statement: Statement, values: Sequence[object]) -> None:
         await self._connection.execute(statement.sql, *map(_naive, values))
 
-    async def write(self, batch: Batch) -> None:
-        statement, values = written(batch)
-        await self._connection.fetch(statement.sql, *values)
+    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+        last = len(write_sets) - 1
+        lock_timeout = _LOCK_TIMEOUT if last else _NO_LOCK_TIMEOUT
+        errors = await self._pipeline.run(
+            written(
+                write_set,
+                synchronous_commit=self._synchronous_commit if position == last else "off",
+                lock_timeout=lock_timeout,
+            )
+            for position, write_set in enumerate(write_sets)
+        )
+        if errors[last] is not None and None in errors:
+            await self.flush()
+        # Any error but the statement's may be the connection's own, of a server that became a replica for one.
+        if any(isinstance(error, asyncpg.PostgresError) and not is_of_the_statement(error) for error in errors):
+            self._connection.terminate()
+        return errors
+
+    async def flush(self) -> None:
+        await self._connection.fetch(_FLUSH)
 
     async def ping(self, pointers: Pointers | None) -> None:
         [row] = await self._connection.fetch(_PING if pointers is None else _PING_WITH_POINTERS)
@@ -75,34 +114,37 @@ class PostgresqlSession:
             raise ConfigurationError(f"PostgreSQL: this role lacks {missing}: {GRANTS_ADVICE}")
 
 
-def written(batch: Batch) -> tuple[Statement, Sequence[object]]:
-    """The one statement of a batch, and its values. It commits by itself, or fails as a whole."""
-    claims = [_CLAIMS[batch.claim]]
-    values = [_naive(value) for write in batch.writes for value in write.values]
-    values.append(batch.event_id)
-    if batch.claim is Claim.REJECT:
-        values.append(batch.absent_release_id)
-    if batch.number is not None:
-        claims.append(_CLAIM_NUMBER)
-        values += (batch.number.release_date, batch.number.release_number, batch.number.component_id)
-        values.append(batch.number.compared)
-    check = batch.version_check
-    if check is not None:
+def written(
+    write_set: WriteSet, *, synchronous_commit: str = "on", lock_timeout: str = _NO_LOCK_TIMEOUT
+) -> tuple[Statement, Sequence[object]]:
+    """The one statement of a message, and its values. It commits by itself, or fails as a whole."""
+    looks = [*_SETTINGS, _CLAIMS[write_set.claim]]
+    values: list[object] = [value for write in write_set.writes for value in write.values]
+    values += (synchronous_commit, lock_timeout, write_set.event_id)
+    if write_set.claim is Claim.REJECT:
+        values.append(write_set.absent_release_id)
+    if (number := write_set.number) is not None:
+        looks.append(_CLAIM_NUMBER)
+        values += (number.release_date, number.release_number, number.component_id, number.compared)
+    conditions = []
+    for check in write_set.checks:
+        conditions.append(check.condition)
         values += check.values
-    statements = tuple([write.statement for write in batch.writes])
-    return _statement(statements, tuple(claims), None if check is None else check.condition), values
+    statements = tuple([write.statement for write in write_set.writes])
+    return _statement(statements, tuple(looks), tuple(conditions)), values
 
 
 @lru_cache(maxsize=512)
-def _statement(statements: Sequence[WriteStatement], claims: Sequence[str], condition: Condition | None) -> Statement:
+def _statement(
+    statements: Sequence[WriteStatement], before: Sequence[str], conditions: Sequence[Condition]
+) -> Statement:
     """Each write is a CTE. The SELECT locks the event, checks what was read, and looks at what the writes found.
 
-    The claims stand first, and so are evaluated before any CTE: a transaction that waits for an event holds no row. It
-    would be as safe elsewhere, but two workers could then meet in a deadlock.
+    The settings and claims stand first, and so are evaluated before any CTE: a transaction that waits for an event
+    holds no row. It would be as safe elsewhere, but two workers could then meet in a deadlock.
     """
-    parts, looks, used = [], list(claims), Counter[str]()
-    if condition is not None:
-        looks.append(f"rudder_guard({condition.holds}, '{condition.row}')")
+    parts, looks, used = [], list(before), Counter[str]()
+    looks += [f"rudder_guard({condition.holds}, '{condition.row}')" for condition in conditions]
     for statement in statements:
         used[statement.name] += 1
         name = statement.name if used[statement.name] == 1 else f"{statement.name}_{used[statement.name]}"

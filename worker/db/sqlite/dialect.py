@@ -12,6 +12,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from worker.db.loads import BatchedLoad
+from worker.db.pointers import ComponentKey
 from worker.db.privileges import Role
 from worker.db.sqlite.fragments import FRAGMENTS, POINTERS
 from worker.db.sqlite.session import OPENED_FILE, SqliteConnections, file_of
@@ -30,10 +32,15 @@ class SqliteDialect:
     fragments = FRAGMENTS
     pointers = POINTERS
     utc_now: str | None = None
+    commits_asynchronously = False
     to_statement = staticmethod(positional)
 
     def __init__(self) -> None:
         self._file: str | None = None
+
+    def batched_load(self, component: ComponentKey | None) -> BatchedLoad | None:
+        del component
+        return None
 
     def completed(self, url: URL) -> URL:
         return url

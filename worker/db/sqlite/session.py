@@ -1,11 +1,12 @@
-"""A message on SQLite: a SELECT, then BEGIN IMMEDIATE for what is written. UUIDs and times are text."""
+"""Messages on SQLite: SELECTs, then BEGIN IMMEDIATE for what each of them writes. UUIDs and times are text."""
 
-from collections.abc import AsyncIterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple, TypeVar, cast
 from uuid import UUID
 
 from aiosqlite import Connection
@@ -14,8 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from worker.db.pointers import Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Check, Condition, Statement, WriteStatement, positional
-from worker.db.writes import RELEASE, Batch, changed, identity_checks, presence
-from worker.rules.errors import Unavailable, Unprocessable
+from worker.db.writes import RELEASE, WriteSet, changed, identity_checks, presence
+from worker.rules.errors import Conflict, Unavailable, Unprocessable
 
 _TIME = "%Y-%m-%d %H:%M:%S.%f"
 """As SQLAlchemy stores a timestamp there: six digits, so that the text sorts by time."""
@@ -30,6 +31,8 @@ _SAME_NUMBER: Final = Condition(
 
 
 BEGIN: Final = "BEGIN IMMEDIATE"
+
+_T = TypeVar("_T")
 
 
 def _stored(value: object) -> object:
@@ -49,7 +52,7 @@ def _time(text: str) -> datetime:
 
 
 class SqliteSession:
-    """`worker.db.unit_of_work.Session` on the driver's connection, in autocommit."""
+    """`worker.db.session.Session` on the driver's connection, in autocommit. Each call is one turn in its thread."""
 
     reader = Reader(uuid=UUID, time=_time, date=date.fromisoformat)
 
@@ -57,45 +60,88 @@ class SqliteSession:
         self._connection = connection
 
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
-        return await self._rows(statement.sql, values)
+        [rows] = await self.fetch_each([(statement, values)])
+        return rows
+
+    async def fetch_each(self, statements: Sequence[tuple[Statement, Sequence[object]]]) -> Sequence[Sequence[Row]]:
+        return await self._turn(lambda raw: [_rows(raw, statement.sql, values) for statement, values in statements])
 
     async def execute(self, statement: Statement, values: Sequence[object]) -> None:
-        await self._rows(statement.sql, values)
+        await self.fetch(statement, values)
 
-    async def write(self, batch: Batch) -> None:
-        """The pool rolls back what an error leaves open."""
-        await self._rows(BEGIN)
-        checks = checks_of(batch)
-        if checks:
-            values = [value for check in checks for value in check.values]
-            [held] = await self._rows(checking(tuple([check.condition for check in checks])), values)
-            for check, holds in zip(checks, held, strict=True):
-                if not holds:
-                    raise changed(check.condition.row)
-        for write in batch.writes:
-            found = await self._rows(writing(write.statement), write.values)
-            if write.statement.finds is not None and not found:
-                raise changed(write.statement.finds)
-        await self._connection.commit()
+    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+        def write(raw: sqlite3.Connection) -> Sequence[Exception | None]:
+            return _written(raw, write_sets)
+
+        return await self._turn(write)
+
+    async def flush(self) -> None:
+        """Every commit is durable before it is visible."""
 
     async def ping(self, pointers: Pointers | None) -> None:
         """Reads all tables and writes a page, so that a full disk, a dropped table and a read-only file are found."""
-        await self._rows(presence(pointers=pointers is not None))
-        [[version]] = await self._rows("PRAGMA user_version")
-        await self._rows(f"PRAGMA user_version = {int(version)}")
 
-    async def _rows(self, sql: str, values: Sequence[object] = ()) -> Sequence[Row]:
+        def look(raw: sqlite3.Connection) -> None:
+            _rows(raw, presence(pointers=pointers is not None))
+            [[version]] = _rows(raw, "PRAGMA user_version")
+            _rows(raw, f"PRAGMA user_version = {int(version)}")
+
+        await self._turn(look)
+
+    async def _turn(self, work: Callable[[sqlite3.Connection], _T]) -> _T:
+        # Private: aiosqlite has no public way to do several things in one turn of its thread.
+        connection: Any = self._connection
+        return cast("_T", await connection._execute(work, connection._conn))  # noqa: SLF001
+
+
+def _rows(raw: sqlite3.Connection, sql: str, values: Sequence[object] = ()) -> Sequence[Row]:
+    try:
+        return raw.execute(sql, [_stored(value) for value in values]).fetchall()
+    except (OverflowError, UnicodeEncodeError) as error:  # what SQLite cannot hold
+        raise Unprocessable(str(error)) from error
+
+
+def _written(raw: sqlite3.Connection, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+    """Write each set in a transaction of its own. What fails every transaction, such as a lock or a full disk, is the
+    error of all that follow.
+    """
+    errors: list[Exception | None] = []
+    for write_set in write_sets:
         try:
-            return list(await self._connection.execute_fetchall(sql, [_stored(value) for value in values]))
-        except OverflowError as error:  # an integer that SQLite cannot hold
-            raise Unprocessable(str(error)) from error
+            _write(raw, write_set)
+        except (Conflict, Unprocessable, sqlite3.IntegrityError, sqlite3.DataError) as error:
+            errors.append(error)
+        except sqlite3.Error as error:
+            errors += [error] * (len(write_sets) - len(errors))
+        else:
+            errors.append(None)
+        finally:
+            if raw.in_transaction:
+                raw.rollback()
+        if len(errors) == len(write_sets):
+            break
+    return errors
 
 
-def checks_of(batch: Batch) -> Sequence[Check]:
-    checks = list(identity_checks(batch))
-    if batch.version_check is not None:
-        checks.append(batch.version_check)
-    if (number := batch.number) is not None:
+def _write(raw: sqlite3.Connection, write_set: WriteSet) -> None:
+    _rows(raw, BEGIN)
+    checks = checks_of(write_set)
+    if checks:
+        values = [value for check in checks for value in check.values]
+        [held] = _rows(raw, checking(tuple([check.condition for check in checks])), values)
+        for check, holds in zip(checks, held, strict=True):
+            if not holds:
+                raise changed(check.condition.row)
+    for write in write_set.writes:
+        found = _rows(raw, writing(write.statement), write.values)
+        if write.statement.finds is not None and not found:
+            raise changed(write.statement.finds)
+    raw.commit()
+
+
+def checks_of(write_set: WriteSet) -> Sequence[Check]:
+    checks = [*identity_checks(write_set), *write_set.checks]
+    if (number := write_set.number) is not None:
         values = (number.release_date, number.release_number, number.component_id, number.compared)
         checks.append(Check(_SAME_NUMBER, values))
     return checks
@@ -153,7 +199,7 @@ async def _require_file(connection: AsyncConnection) -> None:
 
 
 class SqliteConnections:
-    """`worker.db.unit_of_work.Connections`: turns on the engine's one connection."""
+    """`worker.db.session.Connections`: turns on the engine's one connection."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine

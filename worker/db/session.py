@@ -1,0 +1,54 @@
+"""A connection as the store uses it, for the messages of one call. Each database's folder has its own."""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from worker.db.pointers import Pointers
+from worker.db.row_decoder import Reader, Row
+from worker.db.statement import Statement
+from worker.db.writes import WriteSet
+
+
+class Session(Protocol):
+    """A connection in autocommit. Nothing is held between its calls."""
+
+    reader: Reader
+
+    async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]: ...
+
+    async def fetch_each(self, statements: Sequence[tuple[Statement, Sequence[object]]]) -> Sequence[Sequence[Row]]:
+        """The rows of each statement, with as few waits as the driver allows."""
+        ...
+
+    async def execute(self, statement: Statement, values: Sequence[object]) -> None:
+        """One statement without rows, which commits by itself."""
+        ...
+
+    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+        """Write each set in a transaction of its own, one after the other; the error of each that failed.
+
+        Returns when all that succeeded is durable. It raises where it cannot know of each: any may have been written.
+        """
+        ...
+
+    async def flush(self) -> None:
+        """Return when everything that was committed before is durable."""
+        ...
+
+    async def ping(self, pointers: Pointers | None) -> None:
+        """Find an outage, and what else an operator has to restore before the worker can write: a table, a privilege.
+
+        `pointers`: None where `app_environments` is not written to.
+        """
+        ...
+
+
+class Connections(Protocol):
+    """The connections of a store."""
+
+    def begin(self) -> AbstractAsyncContextManager[Session]:
+        """A connection for one call. What is not committed when it is left is rolled back."""
+        ...
+
+    async def close(self) -> None: ...
