@@ -151,6 +151,7 @@ def differences(
 @settings(max_examples=examples(400), deadline=None)
 @example(story=CREATED, lengths=[5])
 @example(story=TWO_POINTERS, lengths=[4])
+@example(story=ROLLED_BACK, lengths=ending_with(4, ROLLED_BACK))
 def test_chain_has_the_outcomes_of_single_events(story: list[Step], lengths: list[int]) -> None:
     assert list(differences(sent(story), [*lengths, *[1] * len(story)])) == []
 
