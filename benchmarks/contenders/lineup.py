@@ -27,8 +27,7 @@ def lineup() -> tuple[Contender, ...]:
         faststream(workers=16, batches=True),
         parallel_consumer(concurrency=16),
         parallel_consumer(concurrency=64),
-        parallel_consumer(concurrency=64, connections=16),
-        parallel_consumer(concurrency=64, connections=16, batch=8),
+        parallel_consumer(concurrency=64, connections=16, linger_ms=5),
         broker_alone("aiokafka"),
         broker_alone("confluent"),
     )

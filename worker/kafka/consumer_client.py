@@ -47,8 +47,8 @@ ASSIGNORS = MappingProxyType(
 
 _PARTITION_FETCH_BYTES = 64 * 1024
 _FETCH_BYTES = 1024 * 1024
-"""An answer is in memory several times while it is read. This is some thousand events of a kilobyte, more than are in
-flight; fetches of four times as much took 15 MB more, and no less time for each event."""
+"""An answer is in memory several times while it is read. This is about a thousand events, as many as are in flight;
+with answers of 4 MB a worker took 11 MB more."""
 
 _FETCH_WAIT_MS = 100
 """aiokafka has one fetch at a time for each broker. A partition that was paused, or not read for 100 ms, is not part of

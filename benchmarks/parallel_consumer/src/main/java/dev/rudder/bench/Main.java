@@ -23,10 +23,11 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * returns, and a record is done once all of that is acknowledged. Its options:
  *
  * <ul>
- *   <li>order by key, since events of one release must be in order; so a batch has one record of a key at most;
+ *   <li>order by key, since events of one release must be in order;
+ *   <li>one record at a time: batches of 8 were slower, as a record of a batch waits for the others' transactions;
  *   <li>asynchronous commits by the consumer, its default, which its documentation calls the fastest; each second, as
  *       everybody's here;
- *   <li>threads, connections and the size of a batch as the benchmark says, which tries several;
+ *   <li>threads, connections and the producer's linger as the benchmark says, which tries several;
  *   <li>the buffer of records grows by itself.
  * </ul>
  */
@@ -43,9 +44,7 @@ public final class Main {
         Handler handler = new Handler(database, new Publications(settings));
         var processor = new ParallelEoSStreamProcessor<>(options(settings));
         processor.subscribe(List.of(settings.inputTopic()));
-        processor.pollAndProduceMany(context -> context.stream()
-                .flatMap(record -> handler.handle(record.getConsumerRecord()).stream())
-                .toList());
+        processor.pollAndProduceMany(context -> handler.handle(context.getSingleConsumerRecord()));
         Runtime.getRuntime().addShutdownHook(new Thread(() -> {
             processor.closeDontDrainFirst(STOP_TIMEOUT);
             database.close();
@@ -66,7 +65,6 @@ public final class Main {
                 .producer(producer(settings))
                 .ordering(ProcessingOrder.KEY)
                 .maxConcurrency(settings.concurrency())
-                .batchSize(settings.batch())
                 .commitMode(CommitMode.PERIODIC_CONSUMER_ASYNCHRONOUS)
                 .commitInterval(COMMIT_INTERVAL)
                 .build();

@@ -6,7 +6,6 @@ import java.util.Map;
  * What the benchmark says, in the worker's own variables.
  *
  * @param connections of the pool
- * @param batch the most records, of as many keys, that a thread takes at once
  */
 record Settings(
         String bootstrapServers,
@@ -17,7 +16,6 @@ record Settings(
         String jdbcUrl,
         int concurrency,
         int connections,
-        int batch,
         int lingerMs) {
 
     static Settings of(Map<String, String> variables) {
@@ -30,7 +28,6 @@ record Settings(
                 required(variables, "BENCH_JDBC_URL"),
                 Integer.parseInt(required(variables, "RUDDER_CONCURRENCY")),
                 Integer.parseInt(required(variables, "BENCH_CONNECTIONS")),
-                Integer.parseInt(required(variables, "BENCH_BATCH")),
                 Integer.parseInt(required(variables, "BENCH_LINGER_MS")));
     }
 
