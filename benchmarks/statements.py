@@ -1,6 +1,6 @@
 """The ceiling's script: pgbench as a worker without Kafka, JSON and rules, over the worker's own statements.
 
-The same: the SELECT that asks and the statement that writes, to the letter, one transaction each; the plan settings;
+The same: the SELECT that asks and the statement that writes, of one message, one transaction each; the plan settings;
 the mix, drawn as the stream draws it (environments, failures, repeats, rollbacks); what is written and how long it is;
 a fresh id for each row, guards that hold because the version was read the moment before.
 
@@ -107,6 +107,7 @@ def script() -> str:
     \\set schema_based_config_revision 0
     \\set created_version 1
     \\set compared 0
+    \\set events 1
     SELECT bench_texts.*, {_NEXT} FROM bench_texts \\gset
 \\endif
 \\if :next = 0
@@ -176,7 +177,7 @@ def _ask(key: str, *, new_attempt: bool = False, new_release: bool = False) -> s
     if new_release:
         values |= {name: f":{variable}" for name, variable in block.items()}
     values |= {"release_id": ":release", "environment_id": ":environment", "config_revision": ":config_revision"}
-    values |= {"event_id": ":entry_0"}
+    values |= {"event_id": ":entry_0", "events": ":events"}
     beside = ", gen_random_uuid() AS deployment" if new_attempt else ""
     return f"SELECT answer.*{beside} FROM ({_with(asks()[key], values)}) AS answer ({_ANSWER}) \\aset"
 

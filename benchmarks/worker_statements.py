@@ -1,10 +1,12 @@
-"""The statements that the worker sends to PostgreSQL for a deployment event, each parameter by its name.
+"""The statements of one message that the worker sends to PostgreSQL for a deployment event, each parameter by its name.
 
 The worker puts them together itself, of names instead of values. So what other programs are timed with are its
-statements to the letter, and change when they do.
+statements, and change when they do. They are those of a message that is processed alone: not the load of a batch, and
+without the settings by which the commits of a batch share a flush, which only cost where each commit is flushed.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, cast
@@ -42,6 +44,8 @@ NOTHING: Final = "nothing"
 """The name of a parameter that is always null."""
 
 _QUERIES: Final = Loads.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
+_SETTING: Final = re.compile(r"set_config\('\w+', \$(\d+), TRUE\),\s*")
+_NUMBERED: Final = re.compile(r"\$(\d+)")
 _NO_ID: Final = UUID(int=0)
 _SHAPES: Final = (
     ("created", "opened", 2),
@@ -103,7 +107,16 @@ def _write(release: str, deployment: str, number: int) -> Statement:
     )
     query = Query(variant=QueryVariant.DEPLOYMENT, event_id=_name("entry_0_id"), release_id=_name("release"))
     statement, values = written(write_set_of(_changes(release, deployment, number), query, state, None))
-    return Statement(statement.sql, tuple([NOTHING if value is None else str(value) for value in values]))
+    sql, values = alone(statement.sql, values)
+    return Statement(sql, tuple([NOTHING if value is None else str(value) for value in values]))
+
+
+def alone(sql: str, values: Sequence[object]) -> tuple[str, Sequence[object]]:
+    """The statement that writes, with its values, without the settings of a batch."""
+    dropped = {int(number) for number in _SETTING.findall(sql)}
+    kept = [number for number in range(1, len(values) + 1) if number not in dropped]
+    renumbered = _NUMBERED.sub(lambda match: f"${kept.index(int(match[1])) + 1}", _SETTING.sub("", sql))
+    return renumbered, [values[number - 1] for number in kept]
 
 
 def _name(name: str) -> Any:

@@ -4,13 +4,12 @@ import json
 import random
 import re
 from dataclasses import dataclass, replace
-from datetime import datetime
 from uuid import UUID
 
 import pytest
 
 from benchmarks import java_statements, statements
-from benchmarks.worker_statements import NOTHING, SESSION, asks, writes_by_shape
+from benchmarks.worker_statements import NOTHING, SESSION, alone, asks, writes_by_shape
 from schemas.types import EventType
 from tests.unit.benchmarks.stream_messages import stream_messages
 from tests.unit.rules.release_scenario import Scenario, fields
@@ -104,9 +103,8 @@ def _turn(message: Message, state: State, outcome: Applied | Stale) -> Turn:
         state = replace(state, release_version=VERSION)
     statement, values_of = QUERIES.by_variant[query.variant]
     written, values = postgresql.written(write_set_of(outcome.changes, query, state, None))
-    return Turn(
-        message=message, outcome=outcome, asked=(statement.sql, values_of(query)), written=(written.sql, tuple(values))
-    )
+    sql, values = alone(written.sql, values)
+    return Turn(message=message, outcome=outcome, asked=(statement.sql, values_of(query)), written=(sql, tuple(values)))
 
 
 def test_every_event_loads_known_statements_only(turns: list[Turn]) -> None:
@@ -130,7 +128,7 @@ def test_parameter_names_match_the_workers_values(turns: list[Turn]) -> None:
             assert values[f"entry_{position}_data"] == activity.activity_data
             assert values[f"entry_{position}_deployment"] == activity.deployment_id
         assert values["release"] == turn.message.release_id
-        assert values["at"] == turn.message.at.replace(tzinfo=None)
+        assert values["at"] == turn.message.at
         assert values.get("version", VERSION) == VERSION
         assert values.get(NOTHING) is None
         if (target := changes.new_deployment or next(iter(changes.deployment_moves), None)) is not None:
@@ -180,6 +178,14 @@ def test_session_settings_match_the_workers() -> None:
         assert f"SET {name} = {value}'" in statements.preparation()
 
 
+def test_statement_of_one_message_has_no_setting_of_a_batch() -> None:
+    """Other programs have one message a transaction, and the session's own settings."""
+    for statement in writes_by_shape().values():
+        assert "set_config" not in statement.sql
+        numbers = [int(number) for number in re.findall(r"\$(\d+)", statement.sql)]
+        assert numbers == list(range(1, len(statement.names) + 1))
+
+
 def test_pgbench_sends_the_workers_statements(stream_turns: list[Turn]) -> None:
     """The script has every statement that the worker sends for the stream's events, apart from the parameters."""
     script = _without_values(statements.script())
@@ -210,7 +216,6 @@ def _by_name(names: tuple[str, ...], parameters: tuple[object, ...]) -> dict[str
     values: dict[str, object] = {}
     for name, value in zip(names, parameters, strict=True):
         assert values.setdefault(name, value) == value, name
-        assert not isinstance(value, datetime) or value.tzinfo is None
         assert name not in {"release", "deployment"} or isinstance(value, UUID)
     return values
 

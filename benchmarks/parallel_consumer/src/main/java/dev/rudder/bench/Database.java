@@ -65,6 +65,7 @@ final class Database implements AutoCloseable {
         values.put("environment_id", event.environment());
         values.put("config_revision", event.configRevision());
         values.put("attempt", null);
+        values.put("events", 1);
         JsonNode block = event.release();
         if (block != null) {
             values.put("release_date", LocalDate.parse(block.required("release_date").textValue()));
