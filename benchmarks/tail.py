@@ -2,8 +2,9 @@
 
 The time of an event is divided into phases, by what the worker's edges saw of it. For the slowest events the report has
 the phase that took the most time beyond its median, and what happened meanwhile: garbage collections, commits,
-refreshes of the metadata, stalls of the event loop, checkpoints of PostgreSQL. What covers 1 % of the time meets 1 % of
-the events by chance; what meets most of the slow ones is their cause.
+refreshes of the metadata, stalls of the event loop by the worker's own work or for want of a processor, checkpoints of
+PostgreSQL. What covers 1 % of the time meets 1 % of the events by chance; what meets most of the slow ones is their
+cause.
 
 Tracing costs some processor time: the percentiles are for the tail's shape, not for comparisons.
 """
@@ -44,7 +45,7 @@ PHASES: Final = (
     "publish to subscriber",
 )
 _SLOW_MIN: Final = 10
-_MEANWHILE: Final = ("gc", "commit", "metadata", "stall", "checkpoint")
+_MEANWHILE: Final = ("gc", "commit", "metadata", "stall", "no processor", "checkpoint")
 _LONG_REQUEST_SECONDS: Final = 0.02
 _CHECKPOINT: Final = re.compile(r"^(\S+ \S+) UTC .*checkpoint (starting|complete)", re.MULTILINE)
 

@@ -66,19 +66,22 @@ def _collections() -> None:
 
 
 def _stalls() -> None:
-    """A callback that is due each few milliseconds: if it comes late, nothing else ran meanwhile either."""
+    """A callback that is due each few milliseconds: if it comes late, nothing else ran meanwhile either. It was the
+    worker's own work if it used the processor for half of the time; else the worker waited for one.
+    """
     start = KafkaConsumerClient.start
 
     async def wrapped(self: KafkaConsumerClient, **options: Any) -> None:
         loop = asyncio.get_running_loop()
 
-        def tick(due: float) -> None:
-            now = time.perf_counter()
+        def tick(due: float, used: float) -> None:
+            now, used_now = time.perf_counter(), time.thread_time()
             if now - due > STALL_SECONDS:
-                _spans.append(("stall", due, now, None))
-            loop.call_later(_TICK_SECONDS, tick, now + _TICK_SECONDS)
+                busy = used_now - used > (now - due) / 2
+                _spans.append(("stall" if busy else "no processor", due, now, None))
+            loop.call_later(_TICK_SECONDS, tick, now + _TICK_SECONDS, used_now)
 
-        tick(time.perf_counter())
+        tick(time.perf_counter(), time.thread_time())
         await start(self, **options)
 
     setattr(KafkaConsumerClient, "start", wrapped)  # noqa: B010 - a method is replaced
