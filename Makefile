@@ -15,6 +15,9 @@ REFERENCE := docs/reference/*.md docs/reference/sql/*.md
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
+# Without the cache of bytecode, each of the many processes that the tests start compiles the worker again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-fast test-nightly coverage test-crash fuzz audit check format schemas reference \
   docs lock dist bench clean

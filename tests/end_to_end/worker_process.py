@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Self
 import httpx
 
 from tests.conformance.deadlines import WAIT_SECONDS, until
-from worker.demo.broker import dying_with_parent
+from tests.testkit.fork_server import start
 
 ROOT = Path(__file__).parents[2]
 MODULE = (sys.executable, "-m", "worker")
@@ -38,15 +37,12 @@ class WorkerProcess:
         }
         if python_path is not None:
             environment["PYTHONPATH"] = str(python_path)
-        with self._stdout.open("ab") as out, self._stderr.open("ab") as err:
-            self._process = subprocess.Popen(
-                dying_with_parent([*command, *arguments]),
-                env={**environment, **settings},
-                cwd=folder,  # where no .env file is found
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
+        with self._stdout.open("ab") as out, self._stderr.open("ab") as err, Path(os.devnull).open("rb") as nothing:
+            self._process = start(
+                [*command, *arguments],
+                environment={**environment, **settings},
+                folder=folder,  # where no .env file is found
+                streams=(nothing.fileno(), out.fileno(), err.fileno()),
             )
 
     def __enter__(self) -> Self:

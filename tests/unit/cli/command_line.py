@@ -6,14 +6,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Thread
 
 import pytest
 from typer.testing import CliRunner
 
 from tests.error_lines import error_lines
+from tests.testkit.fork_server import start
 
 ROOT = Path(__file__).parents[3]
 TIMEOUT_SECONDS = 60.0
@@ -62,16 +65,38 @@ def rudder_worker(
     *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> Ended:
     """Run the command as a process in a folder, with these variables only, until it ends."""
-    done = subprocess.run(
-        command(arguments),
-        input=stdin,
-        capture_output=True,
-        cwd=folder,
-        env=process_environment(environment or {}),
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    return Ended(code=done.returncode, out=done.stdout.decode(), err=done.stderr.decode())
+    with TemporaryFile() as out, TemporaryFile() as err, _piped(stdin) as given:
+        process = start(
+            command(arguments),
+            environment=process_environment(environment or {}),
+            folder=folder,
+            streams=(given, out.fileno(), err.fileno()),
+        )
+        try:
+            code = process.wait(TIMEOUT_SECONDS)
+        finally:
+            process.kill()
+        out.seek(0)
+        err.seek(0)
+        return Ended(code=code, out=out.read().decode(), err=err.read().decode())
+
+
+@contextmanager
+def _piped(content: bytes) -> Iterator[int]:
+    """The descriptor of a pipe's end from which the content can be read."""
+    read_end, write_end = os.pipe()
+
+    def write() -> None:
+        with suppress(BrokenPipeError), os.fdopen(write_end, "wb") as pipe:  # the reader may have ended
+            pipe.write(content)
+
+    writer = Thread(target=write, name="standard input")
+    writer.start()
+    try:
+        yield read_end
+    finally:
+        os.close(read_end)
+        writer.join()
 
 
 @contextmanager
