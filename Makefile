@@ -8,6 +8,7 @@ ARGS ?=
 PARALLEL ?= -n 4 --dist loadscope
 DB ?=
 COVERED := worker/rules/*,schemas/*
+TESTS ?= tests/unit tests/properties
 STAMP := $(VENV)/.installed
 RUNTIME_VENV := .venv-runtime
 COG := $(BIN)/python -m cogapp -I docs -p "import sql_pages, tables" --verbosity 1
@@ -48,8 +49,10 @@ test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tabl
 	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
 	$(BIN)/python -m tests.fault_injection --plans 40 --seed $$(date +%j)00
 
-coverage: $(STAMP) ## Branch coverage by the tests that need no server: all of worker/rules and schemas, the rest as it is
-	$(BIN)/coverage run -m pytest tests/unit tests/properties $(ARGS)
+coverage: $(STAMP) ## Branch coverage by the tests that need no server: all of worker/rules and schemas (TESTS=tests: run all)
+	$(BIN)/coverage erase
+	$(BIN)/python -m pytest -p tests.testkit.branch_coverage $(PARALLEL) $(TESTS) $(ARGS)
+	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --skip-covered --omit='$(COVERED)'
 	$(BIN)/coverage report --show-missing --fail-under=100 --include='$(COVERED)'
 

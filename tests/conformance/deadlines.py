@@ -12,6 +12,8 @@ WAIT_SECONDS = 60.0
 """Only a failing test ever waits so long; machines are slow, and shared."""
 
 _PAUSE_SECONDS = 0.05
+_PAUSE_RATIO = 0.05
+"""Of the time waited so far: who waits for seconds need not ask twenty times in each."""
 
 
 @overload
@@ -28,13 +30,14 @@ async def until(
     condition: Callable[[], Any], *, what: str | Callable[[], str], timeout_seconds: float = WAIT_SECONDS
 ) -> Any:
     """Asks again and again until the answer is true, and returns it. AssertionError, saying `what`, if it never is."""
-    give_up_at_seconds = time.monotonic() + timeout_seconds
+    began_seconds = time.monotonic()
     while True:
         answer = condition()
         if inspect.isawaitable(answer):
             answer = await answer
         if answer:
             return answer
-        if time.monotonic() > give_up_at_seconds:
+        waited_seconds = time.monotonic() - began_seconds
+        if waited_seconds > timeout_seconds:
             raise AssertionError(f"not within {timeout_seconds:.0f} s: {what if isinstance(what, str) else what()}")
-        await asyncio.sleep(_PAUSE_SECONDS)
+        await asyncio.sleep(max(_PAUSE_SECONDS, waited_seconds * _PAUSE_RATIO))

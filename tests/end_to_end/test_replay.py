@@ -255,7 +255,7 @@ async def test_replay_waits_for_an_unavailable_database(
         assert await worker.stop() == 0
     await migrate(other_url)
     copy = replace(system, database_url=other_url)
-    with replaying(copy, "--all", "--rate", "100/s", "--execute") as process:
+    with replaying(copy, "--all", "--rate", "40/s", "--execute") as process:
         await until_releases(copy, 2, process)
         postgres_server.kill()
         await process.until(lambda: "dependency.unavailable" in process.stderr, what="the outage is detected")

@@ -112,7 +112,7 @@ class WorkerProcess:
             return 0
 
     async def get(self, path: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False, timeout=10) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=10) as client:
             return await client.get(f"http://127.0.0.1:{self.http_port}{path}")
 
     async def until(self, condition: Callable[[], bool], *, what: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 def main(action: str, *rest: str) -> None:
     match action:
         case "describe":
-            shown = {name: value for name, value in os.environ.items() if name not in {"LC_CTYPE"}}
+            shown = {name: value for name, value in os.environ.items() if name != "LC_CTYPE"}
             print(
                 __name__, sys.argv, sys.orig_argv[1:], sorted(shown.items()), Path.cwd(), sys.path[0], sys.stdin.read()
             )

@@ -26,6 +26,7 @@ SUPERUSER = "postgres"
 _SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
+    "file_copy_method": "clone",  # by the kernel: a fifth of the cost of copying a database
     "wal_level": "minimal",
     "max_wal_senders": "0",
     "shared_buffers": "64MB",

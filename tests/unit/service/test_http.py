@@ -76,7 +76,7 @@ async def site() -> AsyncIterator[Site]:
     health, metrics, stop = FakeHealth(), Metrics(), asyncio.Event()
     async with (
         serving(application(health, metrics.registry), stop) as (port, task),
-        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=SAFETY_SECONDS) as client,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", verify=False, timeout=SAFETY_SECONDS) as client,
     ):
         yield Site(health=health, metrics=metrics, client=client, stop=stop, serving=task)
 
