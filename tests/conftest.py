@@ -1,6 +1,7 @@
 """The servers that tests share, one of each per session, and the check that no test leaves anything running."""
 
 import asyncio
+import gc
 import os
 import signal
 import uuid
@@ -28,6 +29,14 @@ from worker.demo.broker import DemoExtraMissing, EmbeddedBroker
 def pytest_configure(config: pytest.Config) -> None:
     hypothesis_profile.load_profile(config)
     _stop_inheriting_ignored_signals()
+    gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """Thousands of tests stay until the end; each collection of garbage would look through all of them."""
+    gc.freeze()
+    gc.enable()
 
 
 def _stop_inheriting_ignored_signals() -> None:

@@ -46,14 +46,18 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
 async def test_signal_ends_the_worker_in_order(system: System, number: signal.Signals, exit_code: int) -> None:
     """The signal comes during a stream: the worker finishes and commits its work, and the next worker goes on."""
     day = day_of(3, releases=64)
-    await system.send(day.daytime)
-    with system.worker("first", RUDDER_CONCURRENCY="1") as worker:  # the stream must outlast the signal
+    half = len(day.daytime) // 2
+    await system.send(day.daytime[:half])
+    with system.worker("first", RUDDER_CONCURRENCY="1", RUDDER_SESSION_TIMEOUT_SECONDS="30") as worker:
 
         async def under_way() -> bool:
             return len((await system.rows())["release_activity_logs"]) > 20
 
         await until(under_way, what=lambda: f"work is under way: {worker.output()}")
+        worker.send_signal(signal.SIGSTOP)  # the stream outlasts the signal, however fast the worker is
+        await system.send(day.daytime[half:])
         worker.send_signal(number)
+        worker.send_signal(signal.SIGCONT)
         assert await worker.ended() == exit_code
         assert "Traceback" not in worker.stderr
     assert 0 < await system.committed_records() < len(day.daytime)
@@ -69,7 +73,8 @@ async def test_signal_ends_the_worker_in_order(system: System, number: signal.Si
 @APACHE
 async def test_http_is_served_until_the_drain_is_over(system: System) -> None:
     """During the drain an orchestrator sees a healthy worker, and Prometheus scrapes the last metrics."""
-    with system.worker(RUDDER_DATABASE_TIMEOUT_SECONDS="30", RUDDER_LOG_LEVEL="info") as worker:
+    patient = {"RUDDER_DATABASE_TIMEOUT_SECONDS": "120", "RUDDER_DRAIN_TIMEOUT_SECONDS": "120"}
+    with system.worker(**patient, RUDDER_LOG_LEVEL="info") as worker:
         await worker.ready()
         async with blocked_writes(system.database_url) as blocked:
             builder = ReleaseRecords()
