@@ -107,6 +107,7 @@ class Consumer:
         """Set when partitions are held that were not before."""
         self._committed_at_seconds = self._polled_at_seconds = 0.0
         self._committing = asyncio.Lock()
+        self._commit_task: asyncio.Task[None] | None = None
         self._commit_failure: tuple[type, type] | None = None
         self._unavailable_at_seconds = float("-inf")
         self._paused: frozenset[Partition] = frozenset()
@@ -142,7 +143,7 @@ class Consumer:
                 if self._batched_store is not None:
                     batching = group.create_task(self._batched_store.run(), name="batches of the store")
                 while not stop.is_set():
-                    await self.run_once(executor, stop)
+                    await self.run_once(executor, stop, group)
                 self.beat_seconds = None
                 await self._release(self._partition_states.keys())
                 executor.cancel()
@@ -152,8 +153,8 @@ class Consumer:
         finally:
             await self._client.stop()
 
-    async def run_once(self, executor: Executor[InFlight], stop: asyncio.Event) -> None:
-        """Poll once, dispatch the records, and commit if the interval is over."""
+    async def run_once(self, executor: Executor[InFlight], stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
+        """Poll once, dispatch the records, and begin a commit if the interval is over."""
         self.beat_seconds = self._clock.monotonic_seconds()
         # Also if it has closed since: messages that were dropped meanwhile must be fetched again.
         if self._standing_by:
@@ -164,8 +165,16 @@ class Consumer:
         now_seconds = self._clock.monotonic_seconds()
         if now_seconds - self._committed_at_seconds >= self._bounds.commit_interval_seconds:
             self._committed_at_seconds = now_seconds
-            await self._commit_all()
-            self._check_blocked_commits()
+            self._commit_beside_polling(group)
+
+    def _commit_beside_polling(self, group: asyncio.TaskGroup) -> None:
+        """Commit in a task: records that arrive meanwhile do not wait for the answer to the commit."""
+        if self._commit_task is None or self._commit_task.done():
+            self._commit_task = group.create_task(self._commit_and_check(), name="commit offsets")
+
+    async def _commit_and_check(self) -> None:
+        await self._commit_all()
+        self._check_blocked_commits()
 
     @property
     def _standing_by(self) -> bool:
