@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from schemas import likely_cause
 from schemas.attributes import SPECVERSION, Attributes, read_attributes
-from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, parse
+from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact_bytes, parse
 from schemas.media_type import is_json, parse_media_type
 from schemas.reasons import Reason
 from schemas.record import Headers
@@ -86,7 +86,7 @@ def write_binary(
         *((f"ce_{name}", text.encode()) for name, text in _trace_attributes(trace)),
         ("content-type", BINARY_CONTENT_TYPE.encode()),
     )
-    return compact(_jsonable(data)).encode(), headers
+    return compact_bytes(_jsonable(data)), headers
 
 
 def write_structured(
@@ -104,7 +104,7 @@ def write_structured(
         "datacontenttype": BINARY_CONTENT_TYPE,
         "data": _jsonable(data),
     }
-    return compact(event).encode(), (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
+    return compact_bytes(event), (("content-type", STRUCTURED_CONTENT_TYPE.encode()),)
 
 
 def _trace_attributes(trace: TraceContext | None) -> Iterator[tuple[str, str]]:

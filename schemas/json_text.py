@@ -15,6 +15,8 @@ import re
 from collections.abc import Iterator
 from typing import NoReturn, TypeAlias
 
+from pydantic_core import to_json
+
 from schemas.detail import echo, pointer
 
 DEPTH_MAX = 64
@@ -76,6 +78,13 @@ def parse(raw: bytes, *, depth_max: int = DEPTH_MAX) -> object:
 def compact(value: object) -> str:
     """JSON text without blanks; key order and non-ASCII are kept. Raises ValueError for NaN and infinities."""
     return _ENCODER.encode(value)
+
+
+def compact_bytes(value: object) -> bytes:
+    """The bytes of `compact`, for a value without floats and without lone surrogates: pydantic's serializer takes a
+    quarter of the time, and writes some floats otherwise (`1e16` where Python writes `1e+16`).
+    """
+    return to_json(value)
 
 
 def may_have_nul(raw: bytes) -> bool:

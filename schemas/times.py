@@ -38,11 +38,15 @@ def parse_time(text: str) -> datetime:
     return time
 
 
+_UTC_OFFSET = "+00:00"
+
+
 def format_time(time: datetime) -> str:
     """An aware time as `2026-03-01T09:30:00.000000Z`: always UTC, always six digits, so that texts sort as times do."""
     if time.tzinfo is None:
         raise ValueError("a time without a zone cannot be written")
-    return time.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    utc = time if time.tzinfo is UTC else time.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds").removesuffix(_UTC_OFFSET) + "Z"
 
 
 def seconds_after(time: datetime, timestamp_ms: int) -> float | None:

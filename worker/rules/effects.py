@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.event import Event
 from schemas.incoming import ActivityRecorded, DeploymentChange, EventData, ReleaseFields
-from schemas.json_text import DEPTH_MAX, compact, parse
+from schemas.json_text import DEPTH_MAX, compact, compact_bytes, parse
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import format_time
 from worker.rules.identity import activity_id, deployment_id
@@ -271,7 +271,7 @@ class Effects:
                 deployment_id=deployment.id if deployment else None,
                 environment_id=environment_id,
                 activity_type=activity_type,
-                activity_data=compact(payload),
+                activity_data=compact(payload) if custom else compact_bytes(payload).decode(),
                 status=status,
                 payload=payload,
             )

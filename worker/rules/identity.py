@@ -4,7 +4,8 @@ Source of the names: the contract, section "Rows are a function of the topic". T
 known event would count as new.
 """
 
-from uuid import UUID, uuid5
+import hashlib
+from uuid import UUID
 
 NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
 
@@ -12,8 +13,21 @@ ACTIVITIES_MAX = 4
 """Most activities of one event: release created, attempt superseded, deployment changed, release changed."""
 
 
+_SHA1 = hashlib.sha1(NAMESPACE.bytes, usedforsecurity=False)
+_VERSION_AND_VARIANT = 0xF000 << 64 | 0xC000 << 48
+_VERSION_5 = 0x5000 << 64 | 0x8000 << 48
+
+
+def _uuid5(name: str) -> UUID:
+    """As `uuid.uuid5`, in a third of the time: every event has several."""
+    sha1 = _SHA1.copy()
+    sha1.update(name.encode())
+    number = int.from_bytes(sha1.digest()[:16], "big")
+    return UUID(int=number & ~_VERSION_AND_VARIANT | _VERSION_5)
+
+
 def deployment_id(*, release_id: UUID, environment_id: str, config_revision: int, attempt: int) -> UUID:
-    return uuid5(NAMESPACE, f"{release_id}/{environment_id}/{config_revision}/{attempt}")
+    return _uuid5(f"{release_id}/{environment_id}/{config_revision}/{attempt}")
 
 
 def activity_id(*, source: str, event_id: str, position: int = 0) -> UUID:
@@ -22,7 +36,7 @@ def activity_id(*, source: str, event_id: str, position: int = 0) -> UUID:
     Ids are unambiguous, because attributes contain no line feed.
     """
     name = f"{source}\n{event_id}" if position == 0 else f"{source}\n{event_id}\n{position}"
-    return uuid5(NAMESPACE, name)
+    return _uuid5(name)
 
 
 def activity_ids(*, source: str, event_id: str) -> tuple[UUID, ...]:
@@ -35,4 +49,4 @@ def position_id(*, topic: str, partition: int, offset: int, timestamp_ms: int) -
 
     It includes the timestamp, because offsets start again when a topic is created anew.
     """
-    return uuid5(NAMESPACE, f"{topic}/{partition}/{offset}/{timestamp_ms}")
+    return _uuid5(f"{topic}/{partition}/{offset}/{timestamp_ms}")

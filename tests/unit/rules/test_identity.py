@@ -3,6 +3,9 @@
 from typing import Any
 from uuid import UUID, uuid5
 
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
 from worker.rules.identity import (
     ACTIVITIES_MAX,
     NAMESPACE,
@@ -47,3 +50,11 @@ def test_record_without_identity_has_the_id_of_its_position() -> None:
     named: dict[str, Any] = {"topic": "t", "partition": 1, "offset": 23}
     assert position_id(**named, timestamp_ms=1772357400123) == uuid5(FIXED, "t/1/23/1772357400123")
     assert position_id(**named, timestamp_ms=-1) == uuid5(FIXED, "t/1/23/-1")
+
+
+@given(source=st.text(), event_id=st.text(), position=st.integers(0, 3))
+def test_activity_id_is_a_uuid5_of_its_name(source: str, event_id: str, position: int) -> None:
+    """As the standard library computes it. A changed id would make every known event new."""
+    assume(all(character < "\ud800" or character > "\udfff" for character in source + event_id))
+    name = f"{source}\n{event_id}" + (f"\n{position}" if position else "")
+    assert activity_id(source=source, event_id=event_id, position=position) == uuid5(NAMESPACE, name)

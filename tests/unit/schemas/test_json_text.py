@@ -4,8 +4,10 @@ import json
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, find_nul, may_have_nul, parse
+from schemas.json_text import DEPTH_MAX, MalformedJsonError, compact, compact_bytes, find_nul, may_have_nul, parse
 
 
 @pytest.mark.parametrize(
@@ -153,3 +155,15 @@ def test_every_nul_is_found_with_its_pointer() -> None:
     assert (len(places), count) == (1, 3)
     assert may_have_nul(raw)
     assert not may_have_nul(b'{"c": "u0000"}')
+
+
+WITHOUT_FLOATS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda children: st.lists(children) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), children),
+)
+
+
+@given(WITHOUT_FLOATS)
+def test_bytes_are_the_same_as_the_text(value: object) -> None:
+    """Rows that were written by the one must be found equal to those that are predicted by the other."""
+    assert compact_bytes(value) == compact(value).encode()

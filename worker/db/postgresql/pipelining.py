@@ -55,7 +55,7 @@ def _text(value: str) -> bytes:
 
 
 _ENCODERS: Final[dict[str, Callable[[Any], bytes]]] = {
-    "uuid": lambda value: _UUID_LENGTH + value.bytes,
+    "uuid": lambda value: _UUID_LENGTH + value.int.to_bytes(16, "big"),
     "int2": lambda value: _sized_int2(2, value),
     "int4": lambda value: _sized_int4(4, value),
     "int8": lambda value: _sized_int8(8, value),
