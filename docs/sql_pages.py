@@ -63,6 +63,10 @@ def _load(dialect: Dialect) -> Iterator[str]:
     events: dict[QueryVariant, list[str]] = {variant: [] for variant in QueryVariant}
     for name, message in _messages():
         events[query_of(message).variant].append(name)
+    if (batched := dialect.batched_load(ComponentKey.UUID)) is not None:
+        yield "### Load: several messages"
+        yield "For all events, where more than one message is loaded. Each parameter has a value for each message."
+        yield _block(batched.statement.sql, batched.statement.names)
     for variant, (statement, _) in queries.by_variant.items():
         yield f"### Load: {variant.value}"
         yield f"For {', '.join(events[variant])}."
