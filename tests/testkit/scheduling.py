@@ -8,15 +8,19 @@ stay together for its fixtures, but for the modules whose single tests take long
 from typing import Final
 
 from xdist.scheduler.loadscope import LoadScopeScheduling
+from xdist.workermanage import WorkerController
 
 SECOND_APACHE: Final = frozenset(
     f"tests/end_to_end/test_{name}.py"
-    for name in ("known_failures", "mutants", "outage", "processes", "start_and_stop")
+    for name in ("known_failures", "mutants", "outage", "pages", "processes", "start_and_stop")
 )
 """About half of the time that tests with an Apache Kafka take."""
 
 ONLY_APACHE: Final = frozenset({"tests/end_to_end/test_broker_faults.py"})
 """Modules whose tests do not have the broker in their names."""
+
+FIRST: Final = ("first apache", "second apache")
+"""Groups that take longest. Started last, they would keep one process busy while the others have nothing to do."""
 
 SPLIT: Final = ("tests/deterministic/", "tests/fault_injection/", "tests/properties/")
 
@@ -30,7 +34,15 @@ def group(test: str) -> str:
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
-    """Groups in the order of collection: those that need servers come first, the many short ones fill the end."""
+    """The longest groups, then the others in the order of collection: those that need servers come first, the many
+    short ones fill the end.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         return group(nodeid)
+
+    def _assign_work_unit(self, node: WorkerController) -> None:
+        for name in reversed(FIRST):
+            if name in self.workqueue:
+                self.workqueue.move_to_end(name, last=False)
+        super()._assign_work_unit(node)

@@ -1,10 +1,12 @@
 """Tests that need an Apache Kafka share two of them, and no test is left out."""
 
+from collections import OrderedDict
 from pathlib import Path
 
 import pytest
+from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests.testkit.scheduling import ONLY_APACHE, SECOND_APACHE, SPLIT, group
+from tests.testkit.scheduling import FIRST, ONLY_APACHE, SECOND_APACHE, SPLIT, Scheduling, group
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -22,6 +24,23 @@ REPOSITORY = Path(__file__).parents[2]
 )
 def test_group_of_a_test(test: str, expected: str) -> None:
     assert group(test) == expected
+
+
+def test_longest_groups_are_started_first() -> None:
+    assigned: list[str] = []
+
+    class Assigning(LoadScopeScheduling):  # type: ignore[misc]  # xdist is untyped
+        def _assign_work_unit(self, node: object) -> None:
+            assigned.append(self.workqueue.popitem(last=False)[0])
+
+    class Ordered(Scheduling, Assigning):
+        def __init__(self) -> None:
+            self.workqueue = OrderedDict.fromkeys(["tests/a.py", "second apache", "tests/b.py", "first apache"])
+
+    ordered = Ordered()
+    while ordered.workqueue:
+        ordered._assign_work_unit(None)
+    assert assigned == [*FIRST, "tests/a.py", "tests/b.py"]
 
 
 def test_grouped_modules_exist() -> None:
