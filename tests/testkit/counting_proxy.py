@@ -15,8 +15,9 @@ class CountingProxy:
     """Forwards bytes in both directions. `round_trips` and `connections` count from the start, over all connections.
 
     `down`: new connections are refused; `turned_away` counts them. `cuts_at`: the round trip whose response is lost,
-    together with every connection, after the server has executed the request. `heard`: the bytes that clients send
-    while `listens` is set.
+    together with every connection, after the server has executed the request. `bytes_before_cut`: how much of the
+    server's answers is still forwarded before every connection is cut. `heard`: the bytes that clients send while
+    `listens` is set.
     """
 
     def __init__(self, server_port: int) -> None:
@@ -30,6 +31,7 @@ class CountingProxy:
         self.down = False
         self.turned_away = 0
         self.cuts_at: int | None = None
+        self.bytes_before_cut: int | None = None
         self.listens = False
         self.heard = bytearray()
 
@@ -57,6 +59,11 @@ class CountingProxy:
         """Aborts every connection on both sides."""
         for writer in list(self._open):
             writer.transport.abort()
+
+    def _end_in_order(self) -> None:
+        """Ends every connection; what was forwarded still arrives, as an abort does not promise."""
+        for writer in list(self._open):
+            writer.close()
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         if self.down:
@@ -96,6 +103,13 @@ class CountingProxy:
                 self.cuts_at = None
                 self.cut()
                 return
+            if self.bytes_before_cut is not None:
+                if self.bytes_before_cut < len(some):
+                    await write_some(some[: self.bytes_before_cut], sink)
+                    self.bytes_before_cut = None
+                    self._end_in_order()
+                    return
+                self.bytes_before_cut -= len(some)
             turn.clients = False  # before the client can receive it and send again
             await write_some(some, sink)
         sink.close()

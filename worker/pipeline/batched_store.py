@@ -7,6 +7,7 @@ message that is alone does not wait, and batches grow with the load.
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from worker.ports import Store, Transaction
@@ -61,7 +62,11 @@ class BatchedStore:
         results = await self._answered(transactions, self._writes)
         for position, error in enumerate(results):
             if isinstance(error, LockTimeout):
-                again = await self._answered(transactions[position:], self._writes, alone=True)
+                first = transactions[position]
+                if position and results[position - 1] is None:
+                    first = replace(first, follows=None)  # it is written, and in no later call
+                rest = (first, *transactions[position + 1 :])
+                again = await self._answered(rest, self._writes, alone=True)
                 return [*results[:position], *again]
         return results
 

@@ -116,7 +116,7 @@ class Pipeline:
             results.append(None)
             try:
                 messages.append((await self._prepare(statement)).messages(values))
-            except Unprocessable as error:
+            except (Unprocessable, asyncpg.SyntaxOrAccessError) as error:  # a missing function, for example
                 results[position] = error
             else:
                 sent.append(position)
@@ -140,6 +140,8 @@ class Pipeline:
 
     async def _send(self, messages: Sequence[bytes]) -> list[Exception | None]:
         connection: Any = self._connection
+        if connection.is_closed():  # while a statement was prepared: it is reported only once
+            raise ConnectionResetError("PostgreSQL closed the connection")
         # Private: asyncpg has no public way to its transport. tests/unit/db/test_pipelining.py fails if they go.
         transport, protocol = connection._transport, connection._protocol  # noqa: SLF001
         async with asyncio.timeout(self._timeout_seconds) as timeout:
@@ -172,31 +174,38 @@ class _Answers(asyncio.Protocol):
         self.complete: asyncio.Future[list[Exception | None]] = self._loop.create_future()
 
     def data_received(self, data: bytes) -> None:
+        if self.complete.done():
+            self._lent_by.data_received(data)
+            return
         buffer = self._buffer + data if self._buffer else data
-        at, end = 0, len(buffer)
-        while end - at >= _HEADER_BYTES:
+        at, end, progress = 0, len(buffer), False
+        while end - at >= _HEADER_BYTES and len(self._results) < self._count:
             length = _length_at(buffer, at + 1)[0] + 1
             if end - at < length:
                 break
             kind = buffer[at]
             if kind == _READY:
+                # What waited as long as a statement may does not extend the time: the others may wait for the same.
+                progress = progress or not isinstance(self._error, asyncpg.QueryCanceledError)
                 self._results.append(self._error)
                 self._error = None
             elif kind == _ERROR:
                 self._error = _error(buffer[at + _HEADER_BYTES : at + length])
             at += length
         self._buffer = buffer[at:]
-        if self.complete.done():
-            return
         if len(self._results) == self._count:
             self.complete.set_result(self._results)
-        else:
+            if self._buffer:  # an asynchronous message, or the beginning of one
+                self._lent_by.data_received(self._buffer)
+        elif progress:
             self._timeout.reschedule(self._loop.time() + self._timeout_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.complete.done():
+            # An error of a statement is not why the connection ended, and its transaction is not the only one.
+            ended = self._error if _ends_the_session(self._error) else None
             self.complete.set_exception(
-                self._error or exc or ConnectionResetError("PostgreSQL closed the connection before it answered")
+                ended or exc or ConnectionResetError("PostgreSQL closed the connection before it answered")
             )
         self._lent_by.connection_lost(exc)
 
@@ -212,3 +221,7 @@ def _error(fields: bytes) -> Exception:
     by_kind = {field[:1].decode(): field[1:].decode("utf-8", "replace") for field in fields.split(b"\x00") if field}
     error: Exception = asyncpg.PostgresError.new(by_kind)
     return error
+
+
+def _ends_the_session(error: Any) -> bool:
+    return getattr(error, "severity_en", None) in {"FATAL", "PANIC"}

@@ -19,8 +19,8 @@ from worker.db.postgresql.errors import GRANTS_ADVICE, is_of_the_statement
 from worker.db.postgresql.pipelining import Pipeline
 from worker.db.postgresql.privileges import missing_privileges
 from worker.db.row_decoder import Reader, Row
-from worker.db.statement import Condition, Statement, WriteStatement, numbered_each
-from worker.db.writes import Claim, WriteSet, presence
+from worker.db.statement import Statement, WriteStatement, numbered_each
+from worker.db.writes import RELEASE, Claim, WriteSet, presence
 from worker.rules.errors import ConfigurationError, Unavailable
 
 # Functions of the migrations: they lock the event, and then look with a snapshot of their own. The statement's snapshot
@@ -37,6 +37,14 @@ _SETTINGS: Final = (
     "set_config('lock_timeout', :lock_timeout, TRUE)",
 )
 """Of the statement's own transaction."""
+
+# That its predecessor's row is stored would prove too little: another worker may have changed the release, and then
+# have stored that event as stale or rejected. This is undone with a transaction that fails.
+_WRITTEN: Final = "set_config('rudder.written', :event_id, FALSE)"
+_PREDECESSOR_WRITTEN: Final = (
+    f"rudder_guard(COALESCE(current_setting('rudder.written', TRUE), '') = :predecessor_id, '{RELEASE}')"
+)
+"""Of the session: the event of its last transaction."""
 
 _NO_LOCK_TIMEOUT: Final = "0"
 _LOCK_TIMEOUT: Final = "250ms"
@@ -126,25 +134,25 @@ def written(
     if (number := write_set.number) is not None:
         looks.append(_CLAIM_NUMBER)
         values += (number.release_date, number.release_number, number.component_id, number.compared)
-    conditions = []
-    for check in write_set.checks:
-        conditions.append(check.condition)
+    if (predecessor := write_set.predecessor_check) is not None:
+        looks.append(_PREDECESSOR_WRITTEN)
+        values.append(str(predecessor.values[0]))
+    if (check := write_set.version_check) is not None:
+        looks.append(f"rudder_guard({check.condition.holds}, '{check.condition.row}')")
         values += check.values
+    values.append(str(write_set.event_id))
     statements = tuple([write.statement for write in write_set.writes])
-    return _statement(statements, tuple(looks), tuple(conditions)), values
+    return _statement(statements, tuple(looks)), values
 
 
 @lru_cache(maxsize=512)
-def _statement(
-    statements: Sequence[WriteStatement], before: Sequence[str], conditions: Sequence[Condition]
-) -> Statement:
+def _statement(statements: Sequence[WriteStatement], before: Sequence[str]) -> Statement:
     """Each write is a CTE. The SELECT locks the event, checks what was read, and looks at what the writes found.
 
     The settings and claims stand first, and so are evaluated before any CTE: a transaction that waits for an event
     holds no row. It would be as safe elsewhere, but two workers could then meet in a deadlock.
     """
     parts, looks, used = [], list(before), Counter[str]()
-    looks += [f"rudder_guard({condition.holds}, '{condition.row}')" for condition in conditions]
     for statement in statements:
         used[statement.name] += 1
         name = statement.name if used[statement.name] == 1 else f"{statement.name}_{used[statement.name]}"
@@ -153,6 +161,7 @@ def _statement(
         else:
             parts.append(f"{name} AS (\n    {statement.sql} RETURNING 1\n)")
             looks.append(f"rudder_guard(EXISTS (SELECT 1 FROM {name}), '{statement.finds}')")  # noqa: S608 - names of parts
+    looks.append(_WRITTEN)
     with_parts = ", ".join(parts)
     selected = ",\n    ".join(looks)
     return numbered_each(f"WITH {with_parts}\nSELECT {selected}")

@@ -106,8 +106,12 @@ def _written(raw: sqlite3.Connection, write_sets: Sequence[WriteSet]) -> Sequenc
     error of all that follow.
     """
     errors: list[Exception | None] = []
+    written: set[object] = set()
     for write_set in write_sets:
         try:
+            # That the predecessor's row is stored would prove too little: another worker may have stored it.
+            if (predecessor := write_set.predecessor_check) is not None and predecessor.values[0] not in written:
+                raise changed(RELEASE)
             _write(raw, write_set)
         except (Conflict, Unprocessable, sqlite3.IntegrityError, sqlite3.DataError) as error:
             errors.append(error)
@@ -115,6 +119,7 @@ def _written(raw: sqlite3.Connection, write_sets: Sequence[WriteSet]) -> Sequenc
             errors += [error] * (len(write_sets) - len(errors))
         else:
             errors.append(None)
+            written.add(write_set.event_id)
         finally:
             if raw.in_transaction:
                 raw.rollback()
@@ -140,7 +145,9 @@ def _write(raw: sqlite3.Connection, write_set: WriteSet) -> None:
 
 
 def checks_of(write_set: WriteSet) -> Sequence[Check]:
-    checks = [*identity_checks(write_set), *write_set.checks]
+    checks = [*identity_checks(write_set)]
+    if write_set.version_check is not None:
+        checks.append(write_set.version_check)
     if (number := write_set.number) is not None:
         values = (number.release_date, number.release_number, number.component_id, number.compared)
         checks.append(Check(_SAME_NUMBER, values))
