@@ -9,6 +9,7 @@ cause.
 Tracing costs some processor time: the percentiles are for the tail's shape, not for comparisons.
 """
 
+import bisect
 import itertools
 import json
 import re
@@ -147,10 +148,11 @@ def report(found: Sequence[Journey], spans: Sequence[Span], *, share: float) -> 
             for index, phase in enumerate(PHASES)
         ),
     )
+    kinds = list(_kinds(spans, found))
     yield ""
     yield from table(
         ("meanwhile", "count", "median ms", "longest ms", "share of the time", "share of the events", "of the slowest"),
-        (_meanwhile(name, of_kind, found, slow) for name, of_kind in _kinds(spans, found)),
+        (_meanwhile(name, of_kind, found, slow) for name, of_kind in kinds),
     )
     yield ""
     yield from table(
@@ -160,7 +162,7 @@ def report(found: Sequence[Journey], spans: Sequence[Span], *, share: float) -> 
                 journey.event_id,
                 figure(journey.total_ms),
                 *(figure(phase) for phase in journey.phases_ms),
-                ", ".join(name for name, of_kind in _kinds(spans, found) if _overlap(journey, of_kind)),
+                ", ".join(name for name, of_kind in kinds if _met(journey, _covered(of_kind))),
             )
             for journey in slow
         ),
@@ -194,6 +196,7 @@ def _kinds(spans: Sequence[Span], found: Sequence[Journey]) -> Iterator[tuple[st
 def _meanwhile(
     name: str, of_kind: Sequence[Span], found: Sequence[Journey], slow: Sequence[Journey]
 ) -> tuple[str, ...]:
+    covered = _covered(of_kind)
     if not of_kind:
         return (name, "0", "", "", "", "", "")
     lengths_ms = [(span.ended - span.began) * 1_000 for span in of_kind]
@@ -204,13 +207,25 @@ def _meanwhile(
         figure(statistics.median(lengths_ms)),
         figure(max(lengths_ms)),
         f"{sum(lengths_ms) / whole_ms:.1%}",
-        f"{sum(_overlap(journey, of_kind) for journey in found) / len(found):.1%}",
-        f"{sum(_overlap(journey, of_kind) for journey in slow) / len(slow):.0%}",
+        f"{sum(_met(journey, covered) for journey in found) / len(found):.1%}",
+        f"{sum(_met(journey, covered) for journey in slow) / len(slow):.0%}",
     )
 
 
-def _overlap(journey: Journey, spans: Iterable[Span]) -> bool:
-    return any(span.began < journey.seen and span.ended > journey.due for span in spans)
+def _covered(spans: Iterable[Span]) -> list[tuple[float, float]]:
+    """When at least one of them is under way, in order."""
+    covered: list[tuple[float, float]] = []
+    for span in sorted(spans, key=lambda span: span.began):
+        if covered and span.began <= covered[-1][1]:
+            covered[-1] = covered[-1][0], max(covered[-1][1], span.ended)
+        else:
+            covered.append((span.began, span.ended))
+    return covered
+
+
+def _met(journey: Journey, covered: Sequence[tuple[float, float]]) -> bool:
+    position = bisect.bisect_left(covered, (journey.seen,)) - 1  # the last that began before the event was seen
+    return position >= 0 and covered[position][1] > journey.due
 
 
 def _spans(file: Path) -> Iterator[Span]:
