@@ -80,6 +80,7 @@ def main(
         typer.Option(
             exists=True,
             file_okay=False,
+            resolve_path=True,
             help="A checkout of another commit, whose worker runs in the same rounds (throughput).",
         ),
     ] = None,
