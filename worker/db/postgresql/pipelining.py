@@ -144,6 +144,8 @@ class Pipeline:
             raise ConnectionResetError("PostgreSQL closed the connection")
         # Private: asyncpg has no public way to its transport. tests/unit/db/test_pipelining.py fails if they go.
         transport, protocol = connection._transport, connection._protocol  # noqa: SLF001
+        if transport.is_closing():  # nothing would be sent, and no answer come
+            raise ConnectionResetError("PostgreSQL closed the connection")
         async with asyncio.timeout(self._timeout_seconds) as timeout:
             answers = _Answers(protocol, len(messages), timeout=timeout, timeout_seconds=self._timeout_seconds)
             transport.set_protocol(answers)
