@@ -364,7 +364,7 @@ class Consumer:
         counted = self._breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
         in_flight = InFlight(message=message, lease=partition_state, counted=counted)
         alone = message.redrive or message.corrects is not None
-        executor.submit(message.ordering_key, in_flight, claims=message.claims, alone=alone)
+        executor.submit(message.ordering_key, in_flight, identity=message.id, claims=message.claims, alone=alone)
 
     async def _deliver(self, chain: Sequence[InFlight], executor: Executor[InFlight]) -> None:
         """Messages of one release, in order."""

@@ -20,9 +20,12 @@ _Item = TypeVar("_Item")
 
 
 class _Queued(NamedTuple, Generic[_Item]):
-    """`earlier`: the ends of earlier items with one of its claims. `alone`: it is in no chain."""
+    """`earlier`: the ends of earlier items with one of its claims. `identity`: no chain has two items with the same
+    one. `alone`: it is in no chain.
+    """
 
     item: _Item
+    identity: Hashable
     claims: Sequence[Hashable]
     earlier: Sequence[asyncio.Event]
     ended: asyncio.Event
@@ -50,19 +53,29 @@ class Executor(Generic[_Item]):
         """One of the concurrency slots. An item, or a chain, holds it while it runs, not while it waits."""
         return self._slots
 
-    def submit(self, key: Hashable, item: _Item, *, claims: Sequence[Hashable] = (), alone: bool = False) -> None:
-        """Run `item` after all earlier items with the same key or with one of the same claims. `alone`: in no chain."""
+    def submit(
+        self,
+        key: Hashable,
+        item: _Item,
+        *,
+        identity: Hashable = None,
+        claims: Sequence[Hashable] = (),
+        alone: bool = False,
+    ) -> None:
+        """Run `item` after all earlier items with the same key or with one of the same claims. `identity`: in no chain
+        with another item of this identity. `alone`: in no chain.
+        """
         # An item waits only for items that were submitted before it, so there is no deadlock.
         ended = asyncio.Event()
         earlier = [event for claim in claims if (event := self._claims.get(claim)) is not None]
         self._claims.update(dict.fromkeys(claims, ended))
-        queued = _Queued(item, claims, earlier, ended, alone)
+        queued = _Queued(item, identity, claims, earlier, ended, alone)
         queue = self._queues.get(key)
         if queue is not None:
             queue.append(queued)
             return
         self._queues[key] = deque((queued,))
-        task = self._group.create_task(self._run_key(key), name=f"key {key}")
+        task = self._group.create_task(self._run_key(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -92,10 +105,16 @@ class Executor(Generic[_Item]):
 
 
 def _chain(queue: deque[_Queued[_Item]]) -> list[_Queued[_Item]]:
-    """The first queued, and those behind it that need not wait for another, not even for one of the chain."""
+    """The first item, and those behind it that wait for none but these."""
     chain = [queue.popleft()]
+    ends, identities = {chain[0].ended}, {chain[0].identity}
     while queue and not chain[0].alone and not queue[0].alone and len(chain) < CHAIN_MAX:
-        if not all(earlier.is_set() for earlier in queue[0].earlier):
+        following = queue[0]
+        if not all(earlier.is_set() or earlier in ends for earlier in following.earlier):
+            break
+        if following.identity is not None and following.identity in identities:
             break
         chain.append(queue.popleft())
+        ends.add(following.ended)
+        identities.add(following.identity)
     return chain

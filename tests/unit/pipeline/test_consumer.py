@@ -138,10 +138,12 @@ async def test_offset_waits_for_the_acknowledged_publication() -> None:
 
 async def test_revocation_finishes_and_commits_begun_work_only() -> None:
     """The key's second record is not begun; the partition's next owner handles it."""
-    harness = Harness(created("a", offset=0), created("a", offset=1))
+    harness = Harness(created("a", offset=0))
     harness.publisher.acknowledging.clear()
     async with harness.running():
         await until(lambda: bool(harness.store.written))
+        harness.source.records.append(created("a", offset=1))
+        await until(lambda: not harness.source.records)
         revoking = asyncio.ensure_future(harness.revoke(P0, P1))
         polled = len(harness.source.polls)
         await until(lambda: len(harness.source.polls) > polled + 20)
@@ -337,10 +339,12 @@ async def test_records_with_one_identity_are_decided_in_offset_order() -> None:
         value=other.value,
         headers=tuple((name, b"first in/0@2" if name == "ce_id" else value) for name, value in other.headers),
     )
-    harness = Harness(first, blocking, same_identity)
+    harness = Harness(first)
     harness.publisher.acknowledging.clear()  # holds the first of its key, and the second with the identity
     async with harness.running():
         await until(lambda: len(harness.store.written) == 1)
+        harness.source.records.extend((blocking, same_identity))
+        await until(lambda: not harness.source.records)
         polled = len(harness.source.polls)
         await until(lambda: len(harness.source.polls) > polled + 20)
         assert len(harness.store.written) == 1
@@ -670,10 +674,12 @@ async def test_breaker_that_opens_and_closes_at_once_loses_no_record() -> None:
 
 async def test_resume_waits_for_messages_under_way() -> None:
     """A record that is fetched again must not overtake its own earlier delivery."""
-    harness = Harness(created("a", offset=0), created("a", offset=1))
+    harness = Harness(created("a", offset=0))
     harness.publisher.acknowledging.clear()
     async with harness.running():
         await until(lambda: bool(harness.store.written))
+        harness.source.records.append(created("a", offset=1))
+        await until(lambda: not harness.source.records)
         harness.breaker.follow(an_opening())
         polled = len(harness.source.polls)
         await until(lambda: len(harness.source.polls) > polled + 3)

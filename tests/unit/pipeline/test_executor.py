@@ -151,12 +151,13 @@ async def test_jobs_with_a_common_claim_run_in_the_order_of_submission() -> None
 async def test_waiting_items_of_one_key_form_a_chain() -> None:
     """What waits for another key's item, or is alone, begins another chain."""
     chains: list[list[str]] = []
-    first = asyncio.Event()
+    first, other = asyncio.Event(), asyncio.Event()
+    held = {"a1": first, "b": other}
 
     async def run(names: Sequence[str]) -> None:
         chains.append(list(names))
-        if names[0] == "a1":
-            await first.wait()
+        if names[0] in held:
+            await held[names[0]].wait()
 
     async with asyncio.TaskGroup() as group:
         executor = Executor(group, run, concurrency=8)
@@ -164,13 +165,19 @@ async def test_waiting_items_of_one_key_form_a_chain() -> None:
         await settle()
         for name in ("a2", "a3"):
             executor.submit("a", name)
-        executor.submit("a", "a4", claims=("x",))
+        executor.submit("a", "a4", claims=("x",), identity="id")
         executor.submit("a", "a5", claims=("x",))
+        executor.submit("a", "again", identity="id")
+        executor.submit("other", "b", claims=("y",))
+        executor.submit("a", "behind b", claims=("y",))
         executor.submit("a", "a6", alone=True)
         for number in range(CHAIN_MAX + 1):
             executor.submit("a", f"b{number}")
         await settle()
-        assert chains == [["a1"]]
+        assert chains == [["a1"], ["b"]]
         first.set()
-    assert chains[1:4] == [["a2", "a3", "a4"], ["a5"], ["a6"]], "a5 waits for a4, which has the same claim"
-    assert [len(chain) for chain in chains[4:]] == [CHAIN_MAX, 1]
+        await settle()
+        assert chains[2:] == [["a2", "a3", "a4", "a5"], ["again"]], "`behind b` waits for b"
+        other.set()
+    assert chains[4:6] == [["behind b"], ["a6"]]
+    assert [len(chain) for chain in chains[6:]] == [CHAIN_MAX, 1]
