@@ -14,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from worker.db.loads import BatchedLoad
 from worker.db.mssql import advice as mssql_advice
 from worker.db.mssql import privileges as mssql_privileges
+from worker.db.mssql.batched_load import batched_load
 from worker.db.mssql.connections import MssqlConnections
 from worker.db.mssql.driver import completed, is_freetds
 from worker.db.mssql.errors import reaction
@@ -86,9 +87,8 @@ class MssqlDialect:
     def __init__(self) -> None:
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
 
-    def batched_load(self, component: ComponentKey | None) -> BatchedLoad | None:
-        del component
-        return None
+    def batched_load(self, component: ComponentKey | None) -> BatchedLoad:
+        return batched_load(component)
 
     def completed(self, url: URL) -> URL:
         return completed(url)

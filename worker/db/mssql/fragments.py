@@ -1,5 +1,6 @@
 """What SQL Server says in its own words where a message's rows are loaded."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from worker.db.pointers import ComponentKey, PointerFragments
@@ -35,16 +36,24 @@ def uuid_of(text: str) -> str:
     return f"CASE WHEN LEN({text} + N'.') = 37 THEN TRY_CONVERT(uniqueidentifier, {text}) END"
 
 
-_COMPONENT = "COALESCE(r.component_id, :component_id)"
+EXACT_COMPONENT: Final = uuid_of("component_id")
+"""What a case-sensitive text is compared as."""
+
+COMPONENTS: Final[Mapping[ComponentKey, str]] = {
+    ComponentKey.UUID: "a.component_id = {}",
+    # varchar: no column has to be converted for it.
+    ComponentKey.TEXT: "a.component_id = LOWER(CONVERT(varchar(36), {}))",
+    ComponentKey.CASE_SENSITIVE_TEXT: f"{uuid_of('a.component_id')} = {{}}",
+}
+"""Whether the component of an `app_environments` row is a UUID."""
 
 
-def _pointer(component: str) -> str:
-    environment = exactly("a.environment_id", ":environment_id")
-    track = exactly("a.deployment_track_id", "COALESCE(r.deployment_track_id, :deployment_track_id)")
+def pointer_of(environment: str, component: str, track: str) -> str:
+    """The joins of an `app_environments` row and of the deployment that it points at."""
     return f"""LEFT JOIN app_environments a
-    ON {environment}
+    ON {exactly("a.environment_id", environment)}
     AND {component}
-    AND {track}
+    AND {exactly("a.deployment_track_id", track)}
 LEFT JOIN release_deployments p ON p.id = {uuid_of("a.release_mgt_deployment_id")}"""
 
 
@@ -95,10 +104,12 @@ LEFT JOIN releases r ON r.id = :release_id""",
     WHERE r.id IS NULL AND {SAME_NUMBER}
 ) n""",
     pointer={
-        # varchar: no column has to be converted for it.
-        ComponentKey.UUID: _pointer(f"a.component_id = {_COMPONENT}"),
-        ComponentKey.TEXT: _pointer(f"a.component_id = LOWER(CONVERT(varchar(36), {_COMPONENT}))"),
-        ComponentKey.CASE_SENSITIVE_TEXT: _pointer(f"{uuid_of('a.component_id')} = {_COMPONENT}"),
+        key: pointer_of(
+            ":environment_id",
+            component.format("COALESCE(r.component_id, :component_id)"),
+            "COALESCE(r.deployment_track_id, :deployment_track_id)",
+        )
+        for key, component in COMPONENTS.items()
     },
 )
 
@@ -112,7 +123,7 @@ POINTERS: Final = PointerFragments(
     row={
         ComponentKey.UUID: _row("component_id"),
         ComponentKey.TEXT: _row("component_id"),
-        ComponentKey.CASE_SENSITIVE_TEXT: _row(uuid_of("component_id")),
+        ComponentKey.CASE_SENSITIVE_TEXT: _row(EXACT_COMPONENT),
     },
     sorted_text=lambda column: f"CONVERT(varbinary(8000), {column})",
 )
