@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
 
+from migrations.versions import v0_0_233_write_procedure
 from schemas.event import Event, Invalid
 from schemas.incoming import ActivityRecorded, DeploymentChange, ReleaseCreated, ReleaseFields, ReleaseTransition
 from schemas.reasons import Reason
@@ -14,8 +15,9 @@ from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.db.dialect import Dialect
 from worker.db.loads import Loads
-from worker.db.mssql import batch as mssql
+from worker.db.mssql import procedure as mssql
 from worker.db.mssql.dialect import MssqlDialect
+from worker.db.mssql.json_text import json_text
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.postgresql import session as postgresql
 from worker.db.postgresql.dialect import PostgresqlDialect
@@ -65,7 +67,7 @@ def _load(dialect: Dialect) -> Iterator[str]:
         events[query_of(message).variant].append(name)
     if (batched := dialect.batched_load(ComponentKey.UUID)) is not None:
         yield "### Load: several messages"
-        yield "For all events, where more than one message is loaded. Each parameter has a value for each message."
+        yield "For all events, where more than one message is loaded. Each parameter has the values of all messages."
         yield _block(batched.statement.sql, batched.statement.names)
     for variant, (statement, _) in queries.by_variant.items():
         yield f"### Load: {variant.value}"
@@ -87,13 +89,23 @@ def _write(database: str, dialect: Dialect) -> Iterator[str]:
         yield from _write_set(database, write_set_of(changes, query_of(case.message), case.state, pointers))
 
 
+def calls(count: int) -> str:
+    """The batch of calls of SQL Server's procedure."""
+    return _block(mssql.text(count))
+
+
+def procedure() -> str:
+    """SQL Server's procedure, as the migration makes it."""
+    return _block(v0_0_233_write_procedure.PROCEDURE)
+
+
 def _write_set(database: str, write_set: WriteSet) -> Iterator[str]:
     match database:
         case "postgresql":
             statement, _ = postgresql.written(write_set)
             yield _block(statement.sql, statement.names)
         case "mssql":
-            yield from (_block(sql) for sql, _ in mssql.written(write_set))
+            yield f"```json\n{json_text(mssql.message_of(write_set))}\n```"
         case _:
             checks = sqlite.checks_of(write_set)
             statements = [sqlite.BEGIN]

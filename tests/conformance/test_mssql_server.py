@@ -3,9 +3,12 @@
 import asyncio
 import re
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from types import NoneType
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import structlog.testing
@@ -13,22 +16,43 @@ from sqlalchemy import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from tests.conformance.catalog import ID, ROWS, execute_script, is_babelfish, run
+from tests.conformance.catalog import ID, MOMENT, ROWS, execute_script, is_babelfish, run
 from tests.conformance.release_messages import COMPONENT, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened
 from tests.conformance.table_contents import contents
+from tests.conformance.test_rejected_and_applied import WAITING
 from tests.testkit import mssql
 from tests.testkit.counting_proxy import CountingProxy
 from worker.db import migration, table_reader
+from worker.db.columns import ACTIVITIES, DEPLOYMENTS
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import completed_url, open_engine
 from worker.db.mssql.dialect import NO_SNAPSHOT
+from worker.db.mssql.procedure import PROCEDURE
 from worker.db.session import Connections
-from worker.db.statement import Write, WriteStatement
+from worker.db.statement import Check, Write
 from worker.db.table_reader import SqlTableReader
-from worker.db.writes import Claim, WriteSet
+from worker.db.writes import (
+    CHANGE_VERSION,
+    INSERT_DEPLOYMENT,
+    MOVE_DEPLOYMENT,
+    MOVE_RELEASE,
+    RESOLVE_REJECTION,
+    STORED,
+    Claim,
+    WriteSet,
+    insert_activities,
+)
 from worker.pipeline.transaction import process
-from worker.rules.errors import ConfigurationError, Conflict, LoginRefused, Unavailable, Unprocessable
+from worker.rules.errors import (
+    ConfigurationError,
+    Conflict,
+    LockTimeout,
+    LoginRefused,
+    StaleRead,
+    Unavailable,
+    Unprocessable,
+)
 from worker.rules.state import Applied
 from worker.telemetry import LogEvent
 
@@ -36,36 +60,47 @@ pyodbc = pytest.importorskip("pyodbc", exc_type=ImportError)
 
 pytestmark = pytest.mark.parametrize("database_url", ["mssql"], indirect=True)
 
-NOTE = "INSERT INTO release_activity_logs (id, release_mgt_id, activity_type) VALUES (NEWID(), :release, :type)"
+LOCK = "DECLARE @one INT = (SELECT COUNT(*) FROM releases); EXEC sp_getapplock @Resource = ?, @LockMode = 'Exclusive'"
 HINTS = ("MERGE ", "HOLDLOCK", "UPDLOCK", "READPAST", "NOLOCK", "ROWLOCK", "XLOCK", "TABLOCK", "SERIALIZABLE")
-PROVOKED: dict[str, tuple[str, type[Exception], set[int]]] = {
-    "primary key": (
-        f"INSERT INTO release_deployments (id, release_mgt_id, environment_id) VALUES ('{ID}', '{ID}', N'x')",
-        Conflict,
-        {2627},
-    ),
-    "unique constraint": (
-        f"INSERT INTO release_deployments (id, release_mgt_id, environment_id) VALUES (NEWID(), '{ID}', N'prod')",
-        Conflict,
-        {2627, 2601},
-    ),
-    "foreign key": (
-        "INSERT INTO release_deployments (id, release_mgt_id, environment_id) VALUES (NEWID(), NEWID(), N'x')",
-        Conflict,
-        {547},
-    ),
-    "check": ("UPDATE release_deployments SET attempt = 0", Conflict, {547}),
-    "transition of a deployment": ("UPDATE release_deployments SET status = N'ROLLED_BACK'", Conflict, {51001}),
-    "transition of a release": ("UPDATE releases SET status = N'DEPLOYED'", Conflict, {51002}),
-    "not null": ("UPDATE releases SET organization_id = NULL", Unprocessable, {515}),
-    "too long": (
-        "UPDATE releases SET organization_id = REPLICATE(N'x', 256)",
-        Unprocessable,
-        {8152, 2628},
-    ),
-    "no table": ("UPDATE nothing_of_the_sort SET a = 1", ConfigurationError, {208}),
+
+
+def _row(columns: Sequence[str], values: Mapping[str, object]) -> tuple[object, ...]:
+    return tuple(values.get(column) for column in columns)
+
+
+def note(**values: object) -> Write:
+    row = {"id": uuid4(), "created_at": MOMENT, "updated_at": MOMENT, "release_mgt_id": ID, "status": "PENDING"}
+    return Write(insert_activities(1), _row(ACTIVITIES, {**row, "activity_type": "NOTE", **values}))
+
+
+def attempt(**values: object) -> Write:
+    row: dict[str, object] = {"id": uuid4(), "created_at": MOMENT, "updated_at": MOMENT, "release_mgt_id": ID}
+    row |= {"environment_id": "x", "attempt": 1, "config_revision": 1, "status": "PENDING"}
+    row |= {"config_mapping_revision": 0, "schema_based_config_revision": 0}
+    return Write(INSERT_DEPLOYMENT, _row(DEPLOYMENTS, {**row, **values}))
+
+
+def moved_deployment(status: str) -> Write:
+    return Write(MOVE_DEPLOYMENT, (status, MOMENT, None, None, "one", None, None, None, ID, "PENDING"))
+
+
+def moved_release(status: str) -> Write:
+    return Write(MOVE_RELEASE, (status, MOMENT, ID, "DRAFT"))
+
+
+PROVOKED: dict[str, tuple[Write, type[Exception], set[int]]] = {
+    "primary key": (attempt(id=ID), Conflict, {2627}),
+    "unique constraint": (attempt(environment_id="prod"), Conflict, {2627, 2601}),
+    "foreign key": (attempt(release_mgt_id=uuid4()), Conflict, {547}),
+    "check": (attempt(attempt=0), Conflict, {547}),
+    "transition of a deployment": (moved_deployment("ROLLED_BACK"), Conflict, {51001}),
+    "transition of a release": (moved_release("DEPLOYED"), Conflict, {51002}),
+    "another version": (Write(CHANGE_VERSION, (ID, 7)), StaleRead, {51003}),
+    "another row": (Write(RESOLVE_REJECTION, (MOMENT, uuid4())), Conflict, {51004}),
+    "not null": (note(activity_type=None), Unprocessable, {515}),
+    "too long": (note(activity_type="x" * 256), Unprocessable, {8152, 2628}),
 }
-"""Statement, reaction, and possible error numbers. A unique index has its own, 2601, on SQL Server only."""
+"""Write, reaction, and possible error numbers. A unique index has its own, 2601, on SQL Server only."""
 
 
 @pytest.fixture
@@ -81,7 +116,7 @@ async def server(database_url: str) -> AsyncIterator[tuple[Dialect, Connections,
 
 def write_set(*writes: Write) -> WriteSet:
     return WriteSet(
-        event_id=ID,
+        event_id=uuid4(),
         claim=Claim.APPLY,
         absent_release_id=None,
         number=None,
@@ -91,45 +126,150 @@ def write_set(*writes: Write) -> WriteSet:
     )
 
 
-def statement(sql: str, *values: object) -> Write:
-    return Write(WriteStatement("provoked", sql), values)
+def following(one: WriteSet, other: WriteSet) -> WriteSet:
+    """The other, behind the one in a chain."""
+    return replace(other, predecessor_check=Check(STORED, (one.event_id, one.event_id)))
 
 
-async def write(server: tuple[Dialect, Connections, AsyncEngine], *writes: Write) -> None:
+async def write(server: tuple[Dialect, Connections, AsyncEngine], *write_sets: WriteSet) -> Sequence[Exception | None]:
     dialect, connections, _ = server
     with translating(dialect):
         async with connections.begin() as session:
-            [error] = await session.write([write_set(*writes)])
-            if error is not None:
-                raise error
+            return await session.write(write_sets)
 
 
 @pytest.mark.parametrize("wrong", PROVOKED)
-async def test_error_number_is_recognised_and_rolls_back_its_batch(
+async def test_error_of_one_message_in_a_batch_is_its_alone(
     server: tuple[Dialect, Connections, AsyncEngine], database_url: str, wrong: str
 ) -> None:
-    """The next message has a transaction of its own, without the statements of a doomed one."""
-    sql, reaction, numbers = PROVOKED[wrong]
-    if wrong == "no table" and await asyncio.to_thread(is_babelfish, database_url):
-        pytest.skip("Babelfish has no number for it, and what has none is waited for")
+    """Its number is recognised, and its own transaction rolled back. The messages around it are written."""
+    bad, reaction, numbers = PROVOKED[wrong]
     before = await contents(database_url)
-    good = statement(NOTE, ID, "NOTE")
-    with pytest.raises(reaction) as caught:
-        await write(server, good, statement(sql), good)
-    assert type(caught.value) is reaction
-    assert any(f"({number})" in str(caught.value) for number in numbers), str(caught.value)
-    assert await contents(database_url) == before
-    with pytest.raises(reaction):
-        await write(server, good, statement(sql))
-    assert await contents(database_url) == before
-    await write(server, good)
-    assert len((await contents(database_url))["release_activity_logs"]) == 1 + len(before["release_activity_logs"])
+    other = moved_release("IN_REVIEW") if bad.statement is MOVE_DEPLOYMENT else moved_deployment("SUCCESS")
+    first, error, last = await write(server, write_set(note()), write_set(other, bad), write_set(note()))
+    assert (first, last) == (None, None)
+    assert type(error) is reaction
+    assert any(f"({number})" in str(error) for number in numbers), str(error)
+    after = await contents(database_url)
+    assert len(after["release_activity_logs"]) == 2 + len(before["release_activity_logs"])
+    assert {**after, "release_activity_logs": None} == {**before, "release_activity_logs": None}
+    [alone] = await write(server, write_set(bad))
+    assert type(alone) is reaction
+    assert await contents(database_url) == after
+
+
+async def test_chain_stops_at_its_first_failure(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str
+) -> None:
+    """An event is written only behind the one before it in the same batch. Other messages are not affected."""
+    before = len((await contents(database_url))["release_activity_logs"])
+    first, second = write_set(note()), write_set(note(activity_type=None))
+    chain = [first, following(first, second), following(second, write_set(note()))]
+    errors = await write(server, *chain, write_set(note()))
+    assert [type(error) for error in errors] == [NoneType, Unprocessable, StaleRead, NoneType]
+    assert len((await contents(database_url))["release_activity_logs"]) == before + 2
+    [again] = await write(server, following(first, write_set(note())))
+    assert type(again) is StaleRead, "the first is stored, by another batch"
+
+
+async def test_chain_is_written_in_one_batch(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str
+) -> None:
+    before = len((await contents(database_url))["release_activity_logs"])
+    first, second, third = (write_set(note()) for _ in range(3))
+    assert await write(server, first, following(first, second), following(second, third)) == [None] * 3
+    assert len((await contents(database_url))["release_activity_logs"]) == before + 3
+
+
+@pytest.mark.parametrize("messages", [1, 2, 5, 64, 65])
+async def test_batch_of_any_size_is_written(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str, messages: int
+) -> None:
+    before = len((await contents(database_url))["release_activity_logs"])
+    assert await write(server, *[write_set(note()) for _ in range(messages)]) == [None] * messages
+    assert len((await contents(database_url))["release_activity_logs"]) == before + messages
+
+
+async def test_message_in_a_batch_waits_shortly_for_a_lock(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str
+) -> None:
+    """The connection would wait 10 s for it; the messages behind it are written before the lock is released."""
+    before = len((await contents(database_url))["release_activity_logs"])
+    locked = write_set(note())
+    other = pyodbc.connect(_dsn(database_url), autocommit=False)
+    try:
+        await asyncio.to_thread(other.execute, LOCK, f"rudder event {locked.event_id}")
+        errors = await write(server, write_set(note()), locked, write_set(note()))
+        assert [type(error) for error in errors] == [NoneType, LockTimeout, NoneType]
+        assert len((await contents(database_url))["release_activity_logs"]) == before + 2
+    finally:
+        other.close()
+    assert await write(server, locked) == [None]
+
+
+async def test_locked_row_fails_its_message_alone(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str
+) -> None:
+    """Error 1222. On Babelfish no statement can catch it: it ends the batch."""
+    other = pyodbc.connect(_dsn(database_url), autocommit=False)
+    locked = write_set(moved_release("IN_REVIEW"))
+    try:
+        await asyncio.to_thread(other.execute, "UPDATE releases SET description = N'other'")
+        if await asyncio.to_thread(is_babelfish, database_url):
+            with pytest.raises(Unavailable):
+                await write(server, write_set(), locked, write_set())
+        else:
+            errors = await write(server, write_set(), locked, write_set())
+            assert [type(error) for error in errors] == [NoneType, LockTimeout, NoneType]
+    finally:
+        other.close()
+    assert await write(server, locked) == [None]
+
+
+def waiting_sessions(url: str) -> int:
+    """How many sessions wait for a lock."""
+    [(number,)] = run(url, WAITING["mssql"])
+    return int(number)
+
+
+async def test_cancelled_batch_leaves_no_transaction_behind(
+    server: tuple[Dialect, Connections, AsyncEngine], database_url: str
+) -> None:
+    """What the batch had begun is rolled back, and its connection is not used again."""
+    waiting = write_set(note())
+    other = pyodbc.connect(_dsn(database_url), autocommit=False)
+    try:
+        await asyncio.to_thread(other.execute, LOCK, f"rudder event {waiting.event_id}")
+        writing = asyncio.create_task(write(server, waiting))
+        while not await asyncio.to_thread(waiting_sessions, database_url):
+            assert not writing.done()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
+    finally:
+        other.close()
+    assert await write(server, waiting) == [None]
+
+
+async def test_missing_procedure_is_reported_with_what_to_run(database_url: str) -> None:
+    """At the start, and by the probe while the worker runs: it was dropped, or the database is of an older version."""
+    await migrate(database_url)
+    message = ReleaseMessages().created()
+    async with opened(database_url) as store:
+        await asyncio.to_thread(run, database_url, f"DROP PROCEDURE {PROCEDURE}")
+        with pytest.raises(ConfigurationError, match="run `rudder-worker migrate`"):
+            await store.ping()
+        with pytest.raises(ConfigurationError, match="run `rudder-worker migrate`"):
+            await store.check()
+        with pytest.raises((ConfigurationError, Unavailable)):  # Babelfish has no number for it
+            await process(message, store)
+    assert (await contents(database_url))["releases"] == []
 
 
 async def test_deadlock_victim_is_a_conflict(
     server: tuple[Dialect, Connections, AsyncEngine], database_url: str
 ) -> None:
-    """Error 1205. Either the message's own batch or the other transaction is the victim, never both."""
+    """Error 1205. Either the message's own transaction or the other one is the victim, never both."""
     dialect, _, _ = server
     other, watcher = (pyodbc.connect(_dsn(database_url), autocommit=False) for _ in range(2))
     other.execute("UPDATE release_deployments SET comment = N'other'")
@@ -154,13 +294,8 @@ async def test_deadlock_victim_is_a_conflict(
     crossing = threading.Thread(target=cross)
     crossing.start()
     try:
-        await write(
-            server,
-            statement("UPDATE releases SET description = N'one'"),
-            statement("UPDATE release_deployments SET comment = N'one'"),
-        )
-    except Conflict as error:
-        reactions.append(error)
+        [error] = await write(server, write_set(moved_release("IN_REVIEW"), moved_deployment("IN_PROGRESS")))
+        reactions += [] if error is None else [error]
     finally:
         await asyncio.to_thread(crossing.join)
         watcher.close()
@@ -246,9 +381,9 @@ async def test_wire_traffic_has_no_merge_and_no_lock_hints(database_url: str) ->
                 await process(builder.deploy("requested", comment="x" * length), store)
             await process(builder.deploy("succeeded"), store)
     content = bytes(proxy.heard).replace(b"\0", b"").decode("latin-1").upper()
-    assert "UPDATE RELEASES" in content
+    assert f"EXEC {PROCEDURE.upper()}" in content
     assert [word for word in HINTS if word in content] == []
-    assert set(re.findall(r"@P\d+ NVARCHAR\((\w+)\)", content)) == {"255", "4000", "MAX"}
+    assert set(re.findall(r"@P\d+ NVARCHAR\((\w+)\)", content)) <= {"255", "4000", "MAX"}
 
 
 async def test_pointer_is_set_in_a_table_of_another_collation(database_url: str) -> None:
@@ -344,11 +479,8 @@ async def test_application_lock_is_waited_for_then_unavailable(database_url: str
     await migrate(database_url)
     created = ReleaseMessages().created()
     other = pyodbc.connect(_dsn(database_url), autocommit=False)
-    lock = (
-        "DECLARE @one INT = (SELECT COUNT(*) FROM releases); EXEC sp_getapplock @Resource = ?, @LockMode = 'Exclusive'"
-    )
     try:
-        await asyncio.to_thread(other.execute, lock, f"rudder event {created.id}")
+        await asyncio.to_thread(other.execute, LOCK, f"rudder event {created.id}")
         async with opened(database_url, check=False, timeout_seconds=2.0) as store:
             await store.ping()
             with pytest.raises(Unavailable, match=r"\(51005\)"):

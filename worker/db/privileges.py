@@ -3,7 +3,7 @@
 Nothing is deleted, no table is made or changed, and an UPDATE may touch named columns only.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -92,11 +92,12 @@ def _reading(writing: tuple[Privileges, ...]) -> tuple[Privileges, ...]:
 PRIVILEGES: Mapping[Role, tuple[Privileges, ...]] = MappingProxyType(
     {Role.WORKER: _WORKER, Role.OPERATOR: _reading(_OPERATOR), Role.READER: _reading(())}
 )
+"""Of logins whose statements write the tables themselves; SQL Server's worker has a procedure for that."""
 
 
-def grants(name: str, role: Role, *, schema: str = "") -> Iterator[str]:
+def grants(name: str, tables: Iterable[Privileges], *, schema: str = "") -> Iterator[str]:
     """A statement for each table, and one for its columns. `name`: quoted. `schema`: with its dot."""
-    for privileges in PRIVILEGES[role]:
+    for privileges in tables:
         yield f"GRANT SELECT{', INSERT' if privileges.inserted else ''} ON {schema}{privileges.table} TO {name};"
         if privileges.updated:
             yield f"GRANT UPDATE ({', '.join(privileges.updated)}) ON {schema}{privileges.table} TO {name};"

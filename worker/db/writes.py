@@ -148,7 +148,7 @@ REJECT_AGAIN: Final = WriteStatement(
 )
 
 _ROWS_MAX: Final = 100
-"""Of one INSERT: SQL Server takes no more than 2,100 parameters."""
+"""Of one INSERT: databases bound the number of parameters."""
 
 
 def write_set_of(

@@ -3,32 +3,56 @@
 import asyncio
 import threading
 from contextlib import AsyncExitStack
+from types import NoneType
 
 import pytest
 
+from tests.unit.db.test_writes import write_set
 from worker.db.mssql import connections as mssql_connections
 from worker.db.mssql.connections import MssqlConnections
-from worker.rules.errors import Unavailable
+from worker.rules.errors import ConfigurationError, Conflict, StaleRead, Unavailable
 
 
 class OdbcError(Exception):
     """As pyodbc raises it: a SQLSTATE and a text."""
 
 
+AVAILABLE = ("READ_WRITE", 1, '"')
+"""What a ping finds."""
+
+COMPLETED = (-1, 0, "")
+"""The last row of a batch."""
+
+
 class Cursor:
-    """`fails`: what the next statement meets."""
+    """`fails`: what the next statement meets. `results`: those of the next statement; the first is read by `fetchall`
+    until `nextset`.
+    """
 
     def __init__(self) -> None:
         self.fails: OdbcError | None = None
+        self.results: list[list[tuple[object, ...]]] = [[AVAILABLE]]
+        self.executed: list[str] = []
 
     def setinputsizes(self, _sizes: object) -> None: ...
 
-    def execute(self, _sql: str, _parameters: object) -> None:
+    def execute(self, sql: str, _parameters: object) -> None:
+        self.executed.append(sql)
         if self.fails:
             raise self.fails
 
+    @property
+    def description(self) -> object:
+        return self.results[0] or None
+
     def fetchall(self) -> list[tuple[object, ...]]:
-        return [(1,)]
+        return self.results[0]
+
+    def nextset(self) -> bool:
+        if len(self.results) > 1:
+            self.results.pop(0)
+            return True
+        return False
 
     def cancel(self) -> None: ...
 
@@ -107,4 +131,63 @@ async def test_idle_connections_are_discarded_with_a_broken_one(error: OdbcError
         for _ in range(2):
             await (await stack.enter_async_context(connections.begin())).ping(None)
     assert len(made) == (5 if discarded else 3)
+    await connections.close()
+
+
+@pytest.mark.parametrize(
+    ("found", "reaction", "said"),
+    [
+        (("READ_ONLY", 1, '"'), Unavailable, "read-only"),
+        (("READ_WRITE", 0, '"'), ConfigurationError, "run `rudder-worker migrate`"),
+        (("READ_WRITE", None, '"'), ConfigurationError, "run `rudder-worker migrate`"),
+        (("READ_WRITE", 1, '\\"'), ConfigurationError, "OPENJSON"),
+    ],
+)
+async def test_ping_finds_what_forbids_to_write(
+    found: tuple[object, ...], reaction: type[Exception], said: str
+) -> None:
+    """A secondary; a procedure that is missing, or not granted; JSON that is read wrongly."""
+    connection = Connection()
+    connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
+    connection.own_cursor.results = [[found]]
+    with pytest.raises(reaction, match=said):
+        async with connections.begin() as session:
+            await session.ping(None)
+    await connections.close()
+
+
+async def test_batch_reports_each_failure_at_its_message() -> None:
+    """Calls without a result set, and calls with a row."""
+    connection = Connection()
+    connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
+    connection.own_cursor.results = [[], [(1, 51003, "changed")], [(2, 2627, "key")], [COMPLETED]]
+    async with connections.begin() as session:
+        errors = await session.write([write_set("opened")] * 3)
+    assert [type(error) for error in errors] == [NoneType, StaleRead, Conflict]
+    assert not connection.closed.is_set()
+    assert len(connection.own_cursor.executed) == 1
+    await connections.close()
+
+
+async def test_batch_without_its_last_row_is_unavailable() -> None:
+    """Any of its messages may have been written. The connection is not used again."""
+    connection = Connection()
+    connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
+    connection.own_cursor.results = [[(0, 2627, "key")]]
+    with pytest.raises(Unavailable, match="ended before its last call"):
+        async with connections.begin() as session:
+            await session.write([write_set("opened")] * 2)
+    assert await asyncio.to_thread(connection.closed.wait, 5.0)
+    await connections.close()
+
+
+async def test_failover_in_a_batch_discards_its_connection() -> None:
+    """The error comes as a row, and the connection still answers."""
+    connection = Connection()
+    connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
+    connection.own_cursor.results = [[(0, 3906, "read-only")], [COMPLETED]]
+    async with connections.begin() as session:
+        [error] = await session.write([write_set("opened")])
+    assert type(error) is Unavailable
+    assert await asyncio.to_thread(connection.closed.wait, 5.0)
     await connections.close()

@@ -10,22 +10,18 @@ import pytest
 
 from schemas.types import EventType as E
 from tests.unit.rules.release_scenario import REDRIVE, Scenario, fields
-from worker.db.mssql import batch as mssql
 from worker.db.mssql.fragments import POINTERS as MSSQL_POINTERS
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.postgresql import session as postgresql
 from worker.db.postgresql.fragments import POINTERS as POSTGRESQL_POINTERS
 from worker.db.privileges import PRIVILEGES, Role
 from worker.db.statement import Write, names_of
-from worker.db.writes import Claim, WriteSet, write_set_of
+from worker.db.writes import WriteSet, write_set_of
 from worker.rules.message import Message
 from worker.rules.query import query_of
 from worker.rules.state import Duplicate, Outcome, State, changes_of
 
 POINTERS = Pointers(ComponentKey.UUID, POSTGRESQL_POINTERS)
-PARAMETERS_MAX = 2_100
-"""Of one statement on SQL Server."""
-
 VERSION = 7
 REVISIONS = [
     {"endpoint_name": f"e{number}", "api_id": "a", "revision_id": "r", "access_mode": "m"} for number in range(1_000)
@@ -97,10 +93,9 @@ def tables(writes: Sequence[Write]) -> list[str]:
 
 @pytest.mark.parametrize("kind", TURNS)
 def test_statement_has_a_value_for_each_parameter(kind: str) -> None:
-    """No more than any server takes."""
     assert write_set(kind).writes
     for write in write_set(kind).writes:
-        assert len(names_of(write.statement.sql)) == len(write.values) <= PARAMETERS_MAX
+        assert len(names_of(write.statement.sql)) == len(write.values)
 
 
 @pytest.mark.parametrize("kind", TURNS)
@@ -204,60 +199,6 @@ def test_parts_of_a_statement_have_names_of_their_own(kind: str) -> None:
     statement, _ = postgresql.written(write_set(kind))
     names = re.findall(r"(?:WITH|\),) (\w+) AS \(", statement.sql)
     assert len(names) == len(set(names)) == len(write_set(kind).writes)
-
-
-@pytest.mark.parametrize("kind", [kind for kind in TURNS if kind != "with a block"])
-def test_batch_is_one_transaction_on_sql_server(kind: str) -> None:
-    """It begins with the event's lock, and an error rolls all of it back."""
-    [(sql, values)] = mssql.written(write_set(kind))
-    lines = sql.split("\n")
-    assert lines[:4] == ["SET NOCOUNT ON;", "SET XACT_ABORT ON;", "BEGIN TRANSACTION;", lines[3]]
-    assert lines[3].startswith("DECLARE @granted int")
-    assert "sp_getapplock" in lines[4]
-    assert lines[-1] == "COMMIT;"
-    assert (sql.count("BEGIN TRANSACTION"), sql.count("COMMIT")) == (1, 1)
-    assert values[0] == f"rudder event {write_set(kind).event_id}"
-    assert sql.count("?") == len(values)
-    assert None not in values
-
-
-def test_batch_that_finds_another_version_throws_on_sql_server() -> None:
-    """51003 is what `StaleRead` is known by."""
-    [(sql, _)] = mssql.written(write_set("opened"))
-    update = "UPDATE release_versions SET version = version + 1 WHERE release_mgt_id = ? AND version = ?;\n"
-    assert f"{update}IF @@ROWCOUNT = 0 BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END;" in sql
-    [(sql, _)] = mssql.written(write_set("refused"))
-    check = "IF NOT EXISTS (SELECT 1 FROM release_versions WHERE release_mgt_id = ? AND version = ?)"
-    assert f"{check} BEGIN; THROW 51003, N'the release is no longer as it was read', 1; END;" in sql
-
-
-@pytest.mark.parametrize(
-    ("kind", "claim", "looks"),
-    [
-        ("opened", Claim.APPLY, ["release_event_rejections"]),
-        ("created", Claim.APPLY, ["release_event_rejections"]),
-        ("resolving", Claim.APPLY_REDRIVEN, []),
-        ("refused", Claim.REJECT, ["release_activity_logs", "release_versions"]),
-        ("rejected", Claim.REJECT, ["release_activity_logs", "releases"]),
-    ],
-)
-def test_write_looks_under_its_lock_on_sql_server(kind: str, claim: Claim, looks: list[str]) -> None:
-    """A lock that was not granted is an error, not a result."""
-    assert write_set(kind).claim is claim
-    [(sql, _)] = mssql.written(write_set(kind))
-    assert sql.count("IF @granted") == 3
-    assert re.findall(r"IF (?:NOT )?EXISTS \(SELECT 1 FROM (\w+)", sql) == looks
-
-
-def test_oversized_batch_is_several_on_sql_server() -> None:
-    """Each is complete, for the one transaction that the session puts around them."""
-    found = write_set("with a block")
-    batches = mssql.written(found)
-    assert len(batches) > 1
-    for sql, values in batches:
-        assert sql.count("?") == len(values) <= PARAMETERS_MAX
-        assert (sql.count("BEGIN TRANSACTION"), sql.count("COMMIT")) == (1, 1)
-    assert sum(sql.count("INSERT INTO") for sql, _ in batches) == len(found.writes)
 
 
 @pytest.mark.parametrize("component", ComponentKey)

@@ -14,14 +14,14 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from worker.db.connection_limit import ConnectionLimit
-from worker.db.mssql.batch import written
-from worker.db.mssql.errors import kind_of
-from worker.db.mssql.parameters import bound, sizes, with_nulls
+from worker.db.mssql.errors import error_of, kind_of, kind_of_number
+from worker.db.mssql.parameters import UNBOUNDED, bound, sizes, with_nulls
+from worker.db.mssql.procedure import PROCEDURE, Batch, batches, failures
 from worker.db.pointers import Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Statement
 from worker.db.writes import WriteSet, presence
-from worker.rules.errors import Conflict, Unavailable, Unprocessable
+from worker.rules.errors import ConfigurationError, Unavailable
 
 _AGE_MAX_SECONDS: Final = 1_500.0
 """Azure's gateways drop what was idle for 30 minutes."""
@@ -32,7 +32,18 @@ _BEYOND_THE_DRIVER_SECONDS: Final = 10.0
 """The driver waits for a statement some seconds longer than the server may wait for a lock. Its login timeout does not
 count the resolution of the host name, for which a thread can wait much longer."""
 
-_UPDATEABILITY: Final = "SELECT CAST(DATABASEPROPERTYEX(DB_NAME(), N'Updateability') AS nvarchar(20))"
+_UPDATEABILITY: Final = "CAST(DATABASEPROPERTYEX(DB_NAME(), N'Updateability') AS nvarchar(20))"
+_MAY_EXECUTE: Final = f"HAS_PERMS_BY_NAME(N'{PROCEDURE}', N'OBJECT', N'EXECUTE')"
+_UNESCAPED: Final = """(SELECT a FROM OPENJSON(N'{"a":"\\""}') WITH (a nvarchar(10)))"""
+_PING: Final = f"SELECT {_UPDATEABILITY}, {_MAY_EXECUTE}, {_UNESCAPED}"
+NO_PROCEDURE: Final = (
+    f"the procedure {PROCEDURE} is missing, or this login may not execute it: run `rudder-worker migrate`, and then "
+    "what `rudder-worker migrate --grants` prints"
+)
+WRONG_JSON: Final = (
+    "the server's OPENJSON returns texts with the escapes of JSON, as Babelfish for PostgreSQL 4 does: every text that "
+    "is written would be wrong; use SQL Server or Azure SQL Database"
+)
 
 T = TypeVar("T")
 
@@ -70,7 +81,7 @@ class MssqlSession:
         self._running: Future[Any] | None = None
         self.made_at_seconds = time.monotonic()
         self.failed = False
-        """Whether a transaction failed on it: what it left behind is not to be trusted."""
+        """Whether its server cannot be written to any more, as after a failover."""
 
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
         [rows] = await self.fetch_each([(statement, values)])
@@ -84,19 +95,22 @@ class MssqlSession:
         await self._call(lambda: self._execute(statement.sql, values))
 
     async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
-        """One turn for all; each set is a round trip, and more where it takes more parameters than one batch may have:
-        one transaction around all of these.
-        """
-        return await self._call(lambda: [self._written(write_set) for write_set in write_sets])
+        """One turn, and one round trip for each 64 sets."""
+        return await self._call(lambda: [error for batch in batches(write_sets) for error in self._written(batch)])
 
     async def flush(self) -> None:
         """Every commit is durable before it is visible: delayed durability is the database's choice, and not ours."""
 
     async def ping(self, pointers: Pointers | None) -> None:
         tables = presence(pointers=pointers is not None)
-        rows = await self._call(lambda: self._rows(f"{_UPDATEABILITY} WHERE NOT EXISTS ({tables})", ()))
-        if rows[0][0] == "READ_ONLY":
+        rows = await self._call(lambda: self._rows(f"{_PING} WHERE NOT EXISTS ({tables})", ()))
+        updateability, may_execute, unescaped = rows[0]
+        if updateability == "READ_ONLY":
             raise Unavailable("SQL Server: the database is read-only, as a secondary is after a failover")
+        if may_execute != 1:
+            raise ConfigurationError(f"SQL Server: {NO_PROCEDURE}")
+        if unescaped != '"':
+            raise ConfigurationError(f"SQL Server: {WRONG_JSON}")
 
     @property
     def unanswered(self) -> bool:
@@ -133,26 +147,22 @@ class MssqlSession:
         found: Sequence[Row] = self._cursor.fetchall()
         return found
 
-    def _written(self, write_set: WriteSet) -> Exception | None:
-        """Blocks. Raises what ends the connection, or may."""
-        batches = written(write_set)
-        try:
-            if len(batches) > 1:
-                self._connection.autocommit = False
-            for sql, parameters in batches:
-                self._execute(sql, parameters)
-                # An error behind a result, of another system's trigger perhaps, shows only when that is passed.
-                while self._cursor.nextset():
-                    pass
-            if len(batches) > 1:
-                self._connection.commit()
-                self._connection.autocommit = True
-        except self._errors as error:
-            if len(batches) > 1 or not issubclass(kind_of(error).reaction, Conflict | Unprocessable):
-                raise
-            self.failed = True
-            return error
-        return None
+    def _written(self, batch: Batch) -> list[Exception | None]:
+        """The error of each message. Blocks. Raises where the batch ended early: any message may have been written."""
+        self._cursor.setinputsizes([UNBOUNDED] * len(batch.parameters))
+        self._cursor.execute(batch.sql, batch.parameters)
+        rows: list[Row] = []
+        while True:
+            if self._cursor.description is not None:
+                rows.extend(self._cursor.fetchall())
+            # An error behind a result shows only when that is passed.
+            if not self._cursor.nextset():
+                break
+        found = failures(rows, messages=batch.messages)
+        if found is None:
+            raise Unavailable("SQL Server: the answer to a batch ended before its last call")
+        self.failed |= any(failure is not None and kind_of_number(*failure).elsewhere for failure in found)
+        return [None if failure is None else error_of(*failure) for failure in found]
 
     def _execute(self, sql: str, parameters: Sequence[object]) -> None:
         self._cursor.setinputsizes(sizes(parameters))

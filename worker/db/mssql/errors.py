@@ -19,7 +19,8 @@ from worker.rules.errors import (
     Unprocessable,
 )
 
-Reaction = type[Conflict | LockTimeout | LoginRefused | ConfigurationError | StaleRead | Unavailable | Unprocessable]
+WorkerError = Conflict | LockTimeout | LoginRefused | ConfigurationError | StaleRead | Unavailable | Unprocessable
+Reaction = type[WorkerError]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +47,12 @@ FAILOVER: Final = Kind(Unavailable, "a server or database that starts, stops or 
 NETWORK: Final = Kind(Unavailable, "the connection, or the way to the server", elsewhere=True)
 
 NUMBERS: Final[dict[int, tuple[Kind, str]]] = {
-    51003: (STALE_READ, "the worker's batch: the release is no longer as it was read"),
+    51003: (STALE_READ, "the worker's procedure: the release is no longer as it was read"),
     # A second look decides: another worker, or an earlier attempt whose answer was lost, was first.
     51001: (CONFLICT, "the worker's guard on release_deployments: a transition that is not allowed"),
     51002: (CONFLICT, "the worker's guard on releases: a transition that is not allowed"),
-    51004: (CONFLICT, "the worker's batch: a row is no longer as it was read"),
-    51006: (CONFLICT, "the worker's batch: deadlock on the lock of an event"),
+    51004: (CONFLICT, "the worker's procedure: a row is no longer as it was read"),
+    51006: (CONFLICT, "the worker's procedure: deadlock on the lock of an event"),
     547: (CONFLICT, "CHECK constraint or foreign key"),
     1205: (CONFLICT, "deadlock victim"),
     2601: (CONFLICT, "unique index"),
@@ -81,7 +82,8 @@ NUMBERS: Final[dict[int, tuple[Kind, str]]] = {
     911: (CONFIGURATION, "there is no such database"),
     1934: (CONFIGURATION, "a SET option, such as QUOTED_IDENTIFIER, forbids writing to an indexed table"),
     51007: (CONFIGURATION, "sp_getapplock does not work in this database"),
-    2812: (CONFIGURATION, "a stored procedure is missing"),
+    2812: (CONFIGURATION, "a stored procedure is missing: run `rudder-worker migrate`"),
+    51008: (CONFIGURATION, "the worker's procedure: called in a transaction"),
     18452: (CONFIGURATION, "the login is from an untrusted domain"),
     18470: (CONFIGURATION, "the login is disabled"),
     18486: (CONFIGURATION, "the login is locked out"),
@@ -101,7 +103,7 @@ NUMBERS: Final[dict[int, tuple[Kind, str]]] = {
     297: (PERMISSION, "a permission for this action"),
     300: (PERMISSION, "a permission on the server"),
     916: (PERMISSION, "the login is no user of the database"),
-    51005: (LOCK, "the worker's batch: the lock of an event was not granted in time"),
+    51005: (LOCK, "the worker's procedure: the lock of an event was not granted in time"),
     601: (TRANSIENT, "a scan met data that moved"),
     617: (TRANSIENT, "a table's descriptor was not found in memory"),
     669: (TRANSIENT, "a row was inconsistent while it was read"),
@@ -242,12 +244,31 @@ def kind_of(error: BaseException) -> Kind:
     return _classified(error)[0]
 
 
-def reaction(error: BaseException) -> Conflict | ConfigurationError | StaleRead | Unavailable | Unprocessable:
+def kind_of_number(number: int, text: str) -> Kind:
+    """Of an error that the worker's procedure has returned."""
+    return _of_number(number, text)[0]
+
+
+def error_of(number: int, text: str) -> WorkerError:
+    """The worker's error for one that its procedure has returned."""
+    kind, meaning = _of_number(number, text)
+    return _worker_error(kind, meaning, f"{text} ({number})")
+
+
+def reaction(error: BaseException) -> WorkerError:
     """The worker's error for one of pyodbc's. What an operator has to change is explained."""
-    kind, meaning = _classified(error)
-    text = _parts(error)[1] or repr(error)
+    return _worker_error(*_classified(error), _parts(error)[1] or repr(error))
+
+
+def _worker_error(kind: Kind, meaning: str, text: str) -> WorkerError:
     explained = issubclass(kind.reaction, ConfigurationError) and meaning
     return kind.reaction(f"SQL Server: {text}{f': {meaning}' if explained else ''}")
+
+
+def _of_number(number: int, text: str) -> tuple[Kind, str]:
+    if _VERSION_TAKEN.search(text):
+        return STALE_READ, ""
+    return NUMBERS.get(number, (TRANSIENT, ""))
 
 
 def _classified(error: BaseException) -> tuple[Kind, str]:

@@ -21,6 +21,9 @@ _MAX: Final = 0
 
 Size = tuple[int, int, int]
 
+UNBOUNDED: Final[Size] = (_WVARCHAR, _MAX, 0)
+"""`nvarchar(max)`, whatever the length of the text."""
+
 
 def bound(parameters: Sequence[object]) -> list[object]:
     """Times without their zone, which is UTC: datetime2 has none."""

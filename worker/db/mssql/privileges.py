@@ -1,14 +1,29 @@
 """The privileges of a login on SQL Server, as T-SQL for a DBA to read and to run."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
-from worker.db.privileges import Role, checked_login, grants, literal
+from worker.db.mssql.procedure import PROCEDURE, TABLES
+from worker.db.privileges import PRIVILEGES as OF_TABLES
+from worker.db.privileges import Privileges, Role, checked_login, grants, literal
 
 _LOGIN_LENGTH_MAX: Final = 128
 """Of a sysname."""
 
 _SCHEMA: Final = "$(schema)"
 """Stands for the schema in a statement."""
+
+PRIVILEGES: Mapping[Role, tuple[Privileges, ...]] = MappingProxyType(
+    {
+        **OF_TABLES,
+        Role.WORKER: tuple(
+            Privileges(privileges.table, inserted=False) if privileges.table in TABLES else privileges
+            for privileges in OF_TABLES[Role.WORKER]
+        ),
+    }
+)
+"""On tables. A worker writes most of them by its procedure, which has the same owner: SELECT is enough."""
 
 _FIND_SCHEMA: Final = """DECLARE @schema nvarchar(258);
 SELECT @schema = QUOTENAME(s.name) FROM sys.tables t JOIN sys.schemas s ON s.schema_id = t.schema_id
@@ -35,7 +50,10 @@ def script(login: str, *, role: Role, revision: str) -> str:
         _FIND_SCHEMA,
         f"IF DATABASE_PRINCIPAL_ID({text}) IS NULL {_execute(create)}",
     ]
-    return "\n".join([*lines, *map(_execute, grants(name, role, schema=f"{_SCHEMA}.")), "GO"])
+    statements = [*grants(name, PRIVILEGES[role], schema=f"{_SCHEMA}.")]
+    if role is Role.WORKER:
+        statements.append(f"GRANT EXECUTE ON {_SCHEMA}.{PROCEDURE} TO {name};")
+    return "\n".join([*lines, *map(_execute, statements), "GO"])
 
 
 def _execute(statement: str) -> str:

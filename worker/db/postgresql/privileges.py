@@ -40,7 +40,7 @@ def script(login: str, *, role: Role, revision: str) -> str:
     ]
     functions = _FUNCTIONS if role is Role.WORKER else ()
     executing = [f"GRANT EXECUTE ON FUNCTION {function} TO {name};" for function in functions]
-    return "\n".join([*lines, *grants(name, role), *executing])
+    return "\n".join([*lines, *grants(name, PRIVILEGES[role]), *executing])
 
 
 def missing_privileges(*, pointers: bool) -> str:
