@@ -50,6 +50,9 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
+    def is_closing(self) -> bool:
+        return False
+
 
 class Lent(asyncio.Protocol):
     """What has the transport while the pipeline has not."""
