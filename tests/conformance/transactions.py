@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from typing import Protocol
 from uuid import UUID
 
 from tests.conformance.release_messages import ReleaseMessages
@@ -14,8 +15,8 @@ from worker.ports import Store, Transaction
 from worker.rules.advance import advance, merged
 from worker.rules.decide import decide
 from worker.rules.message import Message
-from worker.rules.query import queries_of, query_of
-from worker.rules.state import changes_of
+from worker.rules.query import Query, queries_of, query_of
+from worker.rules.state import State, changes_of
 
 
 async def decided(messages: Sequence[Message], store: Store) -> list[Transaction]:
@@ -30,7 +31,11 @@ async def decided(messages: Sequence[Message], store: Store) -> list[Transaction
     return transactions
 
 
-async def chained(messages: Sequence[Message], store: Store) -> list[Transaction]:
+class Loads(Protocol):
+    async def load(self, queries: Sequence[Query]) -> Sequence[State]: ...
+
+
+async def chained(messages: Sequence[Message], store: Loads) -> list[Transaction]:
     """Those of a chain."""
     queries = queries_of(messages)
     transactions: list[Transaction] = []

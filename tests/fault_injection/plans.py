@@ -6,7 +6,7 @@ That is why many plans are run, and each is checked by what is left at its end.
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -14,6 +14,8 @@ WORKERS: Final = 3
 FAULT_SECONDS: Final = 6.0
 """All faults begin within this time."""
 SESSION_TIMEOUT_SECONDS: Final = 2.0
+CRASHES: Final = 3
+"""Of the database, in a plan with crashes in the middle of batches."""
 
 
 class FaultKind(StrEnum):
@@ -59,9 +61,11 @@ class Fault:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """`releases`: how many the event stream has. `latency_seconds`: the most that any link adds while faults last; with
-    some latency and little `concurrency` the workers are busy all the time. `commit_interval_seconds`: a short one
-    shows a commit that is too early, a long one causes many redeliveries. `replays`: whether all committed records are
-    replayed and published again meanwhile. `redrives`: whether dead letters are redriven meanwhile.
+    some latency and little `concurrency` the workers are busy all the time. Every third plan crashes the database
+    several times while large batches and chains are written: `concurrency` is high, and few releases have all events.
+    `commit_interval_seconds`: a short one shows a commit that is too early, a long one causes many redeliveries.
+    `replays`: whether all committed records are replayed and published again meanwhile. `redrives`: whether dead
+    letters are redriven meanwhile.
     """
 
     seed: int
@@ -86,9 +90,14 @@ def sample(number: int, *, of: int, kinds: tuple[FaultKind, ...] = tuple(FaultKi
     return _plan(number, kinds[number::of], random.Random(f"sample {number} of {of}"))
 
 
+def crashes_in_batches(seed: int) -> bool:
+    """Whether the plan crashes the database in the middle of batches."""
+    return seed % 3 == 0
+
+
 def _plan(seed: int, kinds: Iterable[FaultKind], dice: random.Random) -> Plan:
     faults = [_fault(kind, dice) for kind in kinds]
-    return Plan(
+    plan = Plan(
         seed=seed,
         releases=dice.randrange(20, 60),
         sent_within_seconds=dice.choice((0.0, FAULT_SECONDS / 2, FAULT_SECONDS)),
@@ -98,6 +107,22 @@ def _plan(seed: int, kinds: Iterable[FaultKind], dice: random.Random) -> Plan:
         faults=tuple(sorted(faults, key=lambda fault: fault.at_seconds)),
         replays=seed % 2 == 1,
         redrives=seed % 4 in {0, 3},
+    )
+    return _with_crashes(plan, dice) if crashes_in_batches(seed) else plan
+
+
+def _with_crashes(plan: Plan, dice: random.Random) -> Plan:
+    crashes = [
+        replace(_fault(FaultKind.DATABASE_KILLED, dice), at_seconds=dice.uniform(0.1, FAULT_SECONDS), seconds=0.0)
+        for _ in range(CRASHES)
+    ]
+    return replace(
+        plan,
+        releases=dice.randrange(8, 24),
+        sent_within_seconds=dice.choice((0.0, FAULT_SECONDS)),
+        latency_seconds=dice.choice((0.0, 0.05)),
+        concurrency=64,
+        faults=tuple(sorted([*plan.faults, *crashes], key=lambda fault: fault.at_seconds)),
     )
 
 

@@ -16,8 +16,8 @@ from tests.testkit.small_disk import DiskUnavailable, SmallDisk
 
 _DISK_MEGABYTES = 400
 _TEMPLATE = "template_of_plans"
-_SMALL_LOG = {"max_wal_size": "64MB", "min_wal_size": "32MB"}
-"""The write-ahead log must leave room on the disk for the tables."""
+_SETTINGS = {"max_wal_size": "64MB", "min_wal_size": "32MB", "fsync": "on", "wal_writer_delay": "10s"}
+"""The write-ahead log must leave room on the disk for the tables. A crash loses what no commit has flushed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,7 @@ class Servers:
             postgres = stack.enter_context(
                 started(
                     "postgresql",
-                    lambda: PostgresServer(parent=parent, settings=_SMALL_LOG),
+                    lambda: PostgresServer(parent=parent, settings=_SETTINGS),
                     missing=PostgresUnavailable,
                 )
             )

@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.fault_injection.plans import FAULT_SECONDS, SESSION_TIMEOUT_SECONDS, WORKERS, FaultKind, plan_of, sample
+from tests.fault_injection.plans import (
+    CRASHES,
+    FAULT_SECONDS,
+    SESSION_TIMEOUT_SECONDS,
+    WORKERS,
+    FaultKind,
+    plan_of,
+    sample,
+)
 
 
 def test_each_seed_gives_its_own_plan() -> None:
@@ -19,12 +27,22 @@ def test_consecutive_plans_contain_every_kind(first: int) -> None:
 @pytest.mark.parametrize("of", [1, 3, 4])
 def test_samples_contain_each_kind_once(of: int) -> None:
     kinds = [fault.kind for number in range(of) for fault in sample(number, of=of).faults]
-    assert sorted(kinds) == sorted(FaultKind)
+    crashes = [FaultKind.DATABASE_KILLED] * CRASHES * len(range(0, of, 3))
+    assert sorted(kinds) == sorted([*FaultKind, *crashes])
+
+
+def test_third_of_the_plans_crashes_the_database_in_batches() -> None:
+    plans = [plan_of(seed) for seed in range(200)]
+    crashing = [plan for plan in plans if plan.concurrency == 64]
+    assert len(crashing) >= len(plans) / 3
+    for plan in crashing:
+        assert [fault.kind for fault in plan.faults].count(FaultKind.DATABASE_KILLED) >= CRASHES
 
 
 def test_plan_has_available_kinds_only() -> None:
     kinds = (FaultKind.LINK_CUT, FaultKind.WORKER_KILLED)
-    assert {fault.kind for seed in range(50) for fault in plan_of(seed, kinds=kinds).faults} == set(kinds)
+    crashes = {FaultKind.DATABASE_KILLED}
+    assert {fault.kind for seed in range(50) for fault in plan_of(seed, kinds=kinds).faults} - crashes == set(kinds)
 
 
 def test_some_stalls_outlast_the_session() -> None:
