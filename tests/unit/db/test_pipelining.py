@@ -43,15 +43,16 @@ class Transport:
     def __init__(self, protocol: asyncio.Protocol) -> None:
         self.protocol = protocol
         self.written: list[bytes] = []
+        self.closing = False
 
     def set_protocol(self, protocol: asyncio.Protocol) -> None:
         self.protocol = protocol
 
+    def is_closing(self) -> bool:
+        return self.closing
+
     def write(self, data: bytes) -> None:
         self.written.append(data)
-
-    def is_closing(self) -> bool:
-        return False
 
 
 class Lent(asyncio.Protocol):
@@ -196,10 +197,11 @@ async def test_cancelled_pipeline_terminates_its_connection() -> None:
     assert connection.terminated
 
 
-async def test_closed_connection_is_not_written_to() -> None:
+@pytest.mark.parametrize("closing", [True, False])
+async def test_closed_connection_is_not_written_to(closing: bool) -> None:
     """It may close while a statement is prepared; nothing would be reported again."""
     connection = Connection()
-    connection.closed = True
+    connection.closed, connection._transport.closing = not closing, closing
     async with running(connection, ()) as run:
         with pytest.raises(ConnectionResetError):
             await run
