@@ -64,15 +64,14 @@ async def test_repeatedly_killed_worker_loses_and_doubles_nothing(system: System
     """SIGKILL at any moment, and a new worker in its place."""
     dice, day = random.Random(seed), day_of(seed, releases=RELEASES)
     await insert_environments(system.database_url, seed)
-    await system.send(day.daytime)
-    activities = 0
+    part = len(day.daytime) // KILLS + 1
     for life in range(KILLS):
+        activities = len((await system.rows())["release_activity_logs"])
+        await system.send(day.daytime[life * part : (life + 1) * part])  # each finds work, however fast the last was
         with system.worker(f"life-{life}", **SOON_MISSED) as worker:
-            activities += dice.randrange(20, 120)
-            await activities_above(system, activities, worker)
+            await activities_above(system, activities + dice.randrange(20, 120), worker)
             worker.kill()
             assert worker.exit_code == -signal.SIGKILL
-        activities = len((await system.rows())["release_activity_logs"])
     with system.worker("last", **SOON_MISSED) as worker:
         await system.caught_up(worker)
         await system.send(day.evening)
