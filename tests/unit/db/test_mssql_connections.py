@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from types import NoneType
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from tests.unit.db.test_writes import write_set
 from worker.db.mssql import connections as mssql_connections
 from worker.db.mssql.connections import MssqlConnections
-from worker.rules.errors import ConfigurationError, Conflict, StaleRead, Unavailable
+from worker.rules.errors import ConfigurationError, Conflict, StaleRead, Unavailable, Unprocessable
 
 
 class OdbcError(Exception):
@@ -190,4 +191,17 @@ async def test_failover_in_a_batch_discards_its_connection() -> None:
         [error] = await session.write([write_set("opened")])
     assert type(error) is Unavailable
     assert await asyncio.to_thread(connection.closed.wait, 5.0)
+    await connections.close()
+
+
+async def test_message_that_cannot_be_sent_fails_alone() -> None:
+    """The others are one batch, and their errors are at their own positions."""
+    connection = Connection()
+    connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
+    connection.own_cursor.results = [[(1, 2627, "key")], [COMPLETED]]
+    fine = write_set("opened")
+    bad = replace(fine, writes=tuple(replace(write, values=("\0", *write.values[1:])) for write in fine.writes))
+    async with connections.begin() as session:
+        errors = await session.write([fine, bad, fine])
+    assert [type(error) for error in errors] == [NoneType, Unprocessable, Conflict]
     await connections.close()

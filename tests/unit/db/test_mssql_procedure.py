@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from uuid import UUID
@@ -15,9 +16,10 @@ from worker.db.columns import ACTIVITIES, BASE_REVISIONS, DEPLOYMENTS, REJECTION
 from worker.db.models import Base
 from worker.db.mssql.fragments import POINTERS
 from worker.db.mssql.json_text import json_text
-from worker.db.mssql.procedure import PROCEDURE, TABLES, Failure, batches, failures, message_of, text
+from worker.db.mssql.procedure import PROCEDURE, TABLES, Failure, batches, failures, message_of, message_text, text
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.writes import WriteSet, write_set_of
+from worker.rules.errors import Unprocessable
 from worker.rules.query import query_of
 from worker.rules.state import changes_of
 
@@ -41,8 +43,7 @@ HINT = re.compile(
 
 
 def parsed(found: WriteSet) -> dict[str, Any]:
-    [batch] = batches([found])
-    message: dict[str, Any] = json.loads(batch.parameters[0])
+    message: dict[str, Any] = json.loads(message_text(found))
     return message
 
 
@@ -129,7 +130,7 @@ def test_procedure_is_one_transaction_without_hints() -> None:
 @pytest.mark.parametrize("count", range(1, 65))
 def test_batch_has_one_of_four_texts(count: int) -> None:
     """The server keeps a plan for each text."""
-    [batch] = batches([write_set("opened")] * count)
+    [batch] = batches(["{}"] * count)
     assert batch.sql in {text(1), text(4), text(16), text(64)}
     assert batch.sql.count("?") == len(batch.parameters) >= batch.messages == count
     assert all(batch.parameters[:count])
@@ -137,7 +138,7 @@ def test_batch_has_one_of_four_texts(count: int) -> None:
 
 
 def test_more_messages_than_a_batch_takes_are_several_batches() -> None:
-    found = list(batches([write_set("opened")] * 130))
+    found = list(batches(["{}"] * 130))
     assert [batch.messages for batch in found] == [64, 64, 2]
 
 
@@ -171,6 +172,15 @@ def test_pointer_names_how_components_are_compared(component: ComponentKey, name
     message = message_of(write_set("succeeded", Pointers(component, POINTERS)))
     assert message["pointer"]["component"] == named
     assert named in revision.COMPONENTS
+
+
+@pytest.mark.parametrize("text", ["a\0", "\ud800"], ids=["NUL", "surrogate"])
+def test_text_that_cannot_be_sent_is_unprocessable(text: str) -> None:
+    found = write_set("opened")
+    *others, last = found.writes
+    values = tuple(text if value == last.values[-1] else value for value in last.values)
+    with pytest.raises(Unprocessable):
+        message_text(replace(found, writes=(*others, replace(last, values=values))))
 
 
 def test_message_of_a_chain_names_its_predecessor() -> None:

@@ -16,12 +16,12 @@ from uuid import UUID
 from worker.db.connection_limit import ConnectionLimit
 from worker.db.mssql.errors import error_of, kind_of, kind_of_number
 from worker.db.mssql.parameters import UNBOUNDED, bound, sizes, with_nulls
-from worker.db.mssql.procedure import PROCEDURE, Batch, batches, failures
+from worker.db.mssql.procedure import PROCEDURE, Batch, batches, failures, message_text
 from worker.db.pointers import Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Statement
 from worker.db.writes import WriteSet, presence
-from worker.rules.errors import ConfigurationError, Unavailable
+from worker.rules.errors import ConfigurationError, Unavailable, Unprocessable
 
 _AGE_MAX_SECONDS: Final = 1_500.0
 """Azure's gateways drop what was idle for 30 minutes."""
@@ -96,7 +96,19 @@ class MssqlSession:
 
     async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
         """One turn, and one round trip for each 64 sets."""
-        return await self._call(lambda: [error for batch in batches(write_sets) for error in self._written(batch)])
+        errors: list[Exception | None] = [None] * len(write_sets)
+        messages: dict[int, str] = {}
+        for position, write_set in enumerate(write_sets):
+            try:
+                messages[position] = message_text(write_set)
+            except Unprocessable as error:
+                errors[position] = error
+        if messages:
+            to_send = list(batches([*messages.values()]))
+            found = await self._call(lambda: [error for batch in to_send for error in self._written(batch)])
+            for position, result in zip(messages, found, strict=True):
+                errors[position] = result
+        return errors
 
     async def flush(self) -> None:
         """Every commit is durable before it is visible: delayed durability is the database's choice, and not ours."""

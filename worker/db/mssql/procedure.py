@@ -13,6 +13,7 @@ from worker.db.mssql.fragments import EXACT_COMPONENT
 from worker.db.mssql.json_text import json_text
 from worker.db.statement import Write, names_of
 from worker.db.writes import SAME_VERSION, Claim, WriteSet
+from worker.rules.errors import Unprocessable
 
 PROCEDURE: Final = "rudder_write_v1"
 TABLES: Final = frozenset(
@@ -50,13 +51,30 @@ class Failure(NamedTuple):
     message: str
 
 
-def batches(write_sets: Sequence[WriteSet]) -> Iterator[Batch]:
-    """What to send, in order."""
+def batches(messages: Sequence[str]) -> Iterator[Batch]:
+    """What to send for these messages, in order."""
     most = _COUNTS[-1]
-    for first in range(0, len(write_sets), most):
-        messages = [json_text(message_of(write_set)) for write_set in write_sets[first : first + most]]
-        count = next(count for count in _COUNTS if len(messages) <= count)
-        yield Batch(text(count), messages + [""] * (count - len(messages)), len(messages))
+    for first in range(0, len(messages), most):
+        some = messages[first : first + most]
+        count = next(count for count in _COUNTS if len(some) <= count)
+        yield Batch(text(count), [*some, *[""] * (count - len(some))], len(some))
+
+
+def message_text(write_set: WriteSet) -> str:
+    """What one call is given.
+
+    Raises:
+        Unprocessable: a text that is written has a NUL, or half of a surrogate pair.
+    """
+    for write in write_set.writes:
+        if any(isinstance(value, str) and "\0" in value for value in write.values):
+            raise Unprocessable("SQL Server: a text with the character NUL")
+    message = json_text(message_of(write_set))
+    try:
+        message.encode()
+    except UnicodeEncodeError as error:
+        raise Unprocessable(f"SQL Server: {error}") from error
+    return message
 
 
 @cache
