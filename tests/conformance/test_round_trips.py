@@ -1,6 +1,7 @@
 """The database round trips of a message, counted on the wire: they determine its latency."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 from uuid import uuid4
 
@@ -10,9 +11,11 @@ from sqlalchemy import make_url
 from tests.conformance.release_messages import COMPONENT, ReleaseMessages, message, minute, redriven
 from tests.conformance.stores import migrate, opened
 from tests.conformance.table_contents import insert_rows
+from tests.conformance.transactions import batching
 from tests.testkit.counting_proxy import CountingProxy
+from worker.db.loads import ATTEMPTS_MAX
 from worker.db.store import SqlStore
-from worker.pipeline.transaction import process
+from worker.pipeline.transaction import process, process_chain
 from worker.rules.message import Message
 from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
 
@@ -128,3 +131,84 @@ async def test_rare_messages_take_at_most_one_more_round_trip(
     """Duplicates, redrives, invalid records and very long texts are rare, and may cost one more round trip."""
     counted = await trips(others, store, proxy)
     assert {name: number for name, number in counted.items() if not 2 <= number <= WORST_MAX} == {}
+
+
+IN_FLIGHT = [1, 16, 64]
+
+
+@pytest.fixture
+def batches_are_shared(database_url: str) -> None:
+    if not database_url.startswith("postgresql"):
+        pytest.skip("its batches take a round trip for each message")
+
+
+async def in_flight(messages: Sequence[Message], store: SqlStore, proxy: CountingProxy) -> tuple[list[Outcome], int]:
+    """Messages that are processed at the same time, through batches; their outcomes and round trips."""
+    async with batching(store, connections=1) as batched:
+        before = proxy.round_trips
+        outcomes = await asyncio.gather(*[process(message, batched) for message in messages])
+        return outcomes, proxy.round_trips - before
+
+
+async def warm(store: SqlStore) -> ReleaseMessages:
+    """One connection with the statements of what follows, single and batched, and a release."""
+    builder = ReleaseMessages()
+    async with batching(store, connections=1) as batched:
+        for step in (builder.created(), builder.event("release.submitted"), builder.event("release.approved")):
+            await process(step, batched)
+        for _ in range(2):
+            others = [ReleaseMessages() for _ in range(3)]
+            await asyncio.gather(*[process(one.created(), batched) for one in others])
+            started = [one.deploy("started", release=one.fields) for one in [ReleaseMessages(), ReleaseMessages()]]
+            await asyncio.gather(*[process(one, batched) for one in started])
+            await asyncio.gather(*[process(one, batched) for one in started])
+    return builder
+
+
+@pytest.mark.usefixtures("batches_are_shared")
+@pytest.mark.parametrize("number", IN_FLIGHT)
+async def test_messages_in_flight_share_two_round_trips(store: SqlStore, proxy: CountingProxy, number: int) -> None:
+    """Where the server answers the first of a large batch before it has all of it, the proxy counts once more."""
+    await warm(store)
+    messages = [ReleaseMessages().created() for _ in range(number)]
+    outcomes, counted = await in_flight(messages, store, proxy)
+    assert {type(outcome) for outcome in outcomes} == {Applied}
+    assert 2 <= counted <= (2 if number <= 16 else 5)
+
+
+@pytest.mark.usefixtures("batches_are_shared")
+async def test_chain_takes_two_round_trips(store: SqlStore, proxy: CountingProxy) -> None:
+    for again in range(2):  # the second has prepared statements
+        builder = ReleaseMessages()
+        await process(builder.deploy("requested", release=builder.fields), store)
+        chain = [builder.deploy("started" if number % 2 else "requested") for number in range(16)]
+        before = proxy.round_trips
+        assert len(await process_chain(chain, store)) == 16
+        counted = proxy.round_trips - before
+        assert again == 0 or counted == 2
+
+
+@pytest.mark.usefixtures("batches_are_shared")
+@pytest.mark.parametrize("number", IN_FLIGHT)
+async def test_duplicates_share_their_load_and_their_flush(store: SqlStore, proxy: CountingProxy, number: int) -> None:
+    """Between them each loads its own log entries."""
+    await warm(store)
+    messages = [ReleaseMessages().created() for _ in range(number)]
+    await in_flight(messages, store, proxy)
+    outcomes, counted = await in_flight(messages, store, proxy)
+    assert {type(outcome) for outcome in outcomes} == {Duplicate}
+    assert counted == 2 + number
+
+
+@pytest.mark.usefixtures("batches_are_shared")
+async def test_large_releases_take_their_own_statement(store: SqlStore, proxy: CountingProxy) -> None:
+    """One more round trip for each, beside the shared ones."""
+    await warm(store)
+    builders = [ReleaseMessages() for _ in range(3)]
+    for builder in builders:
+        await process(builder.deploy("requested", release=builder.fields), store)
+        for _ in range(ATTEMPTS_MAX if builder is builders[0] else 1):
+            await process(builder.deploy("requested"), store)
+    outcomes, counted = await in_flight([builder.deploy("requested") for builder in builders], store, proxy)
+    assert {type(outcome) for outcome in outcomes} == {Applied}
+    assert counted == 2 + 1
