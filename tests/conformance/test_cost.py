@@ -5,7 +5,7 @@ that triggers and foreign keys read. On SQLite: the steps of its virtual machine
 """
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from uuid import uuid4
@@ -23,6 +23,7 @@ from worker.db.postgresql.session import PostgresqlSession
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
 from worker.rules.message import Message
+from worker.rules.query import query_of
 from worker.rules.state import Applied, Outcome, Stale
 
 FULL = bool(os.environ.get("RUDDER_TEST_FULL"))
@@ -98,12 +99,12 @@ class Meter:
 
     def __init__(self, store: SqlStore, counter: Callable[[], Awaitable[int]]) -> None:
         self.store = store
-        self._counter = counter
+        self.count = counter
 
     async def cost(self, message: Message) -> tuple[Outcome, int]:
-        before = await self._counter()
+        before = await self.count()
         outcome = await process(message, self.store)
-        return outcome, await self._counter() - before
+        return outcome, await self.count() - before
 
     async def costs(self, builder: ReleaseMessages) -> Costs:
         """The lower of two costs for each kind of message about the release: a page split counts for neither."""
@@ -317,3 +318,65 @@ async def levels(url: str) -> dict[str, int]:
         return dict(await connection.fetch(LEVELS))
     finally:
         await connection.close()
+
+
+BATCH = 16
+
+
+async def batch_costs(meter: Meter, url: str, builders: Sequence[ReleaseMessages]) -> dict[str, int]:
+    """The pages that a batched load of one message of each release touches, by kind."""
+    kinds: dict[str, Callable[[ReleaseMessages], Message]] = {
+        "requested": lambda one: one.deploy("requested"),
+        "with a block": lambda one: one.deploy("requested", release=one.fields),
+        "succeeded": lambda one: one.deploy("succeeded"),
+        "created": lambda one: ReleaseMessages().created(),
+        "of an unknown release": lambda one: ReleaseMessages().deploy("succeeded", release=ReleaseMessages().fields),
+        "approved": lambda one: one.event("release.approved"),
+    }
+    costs = {}
+    for name, make in kinds.items():
+        found = []
+        for _ in range(2):
+            queries = [query_of(make(builder)) for builder in builders]
+            before = await meter.count()
+            await meter.store.load(queries)
+            found.append(await meter.count() - before)
+        costs[name] = min(found)
+    return costs
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+@pytest.mark.parametrize("analyzed", [False, True])
+async def test_batched_load_reads_in_proportion_to_its_messages(url: str, analyzed: bool) -> None:
+    """Of every table only what the messages need, however large it is, with statistics or without."""
+    async with metered(url) as meter:
+        builders = [await approved(meter.store) for _ in range(BATCH)]
+        others = [await approved(meter.store) for _ in range(4)]
+        for number, builder in enumerate(builders):
+            builder.count = LATER + number
+        one, empty = await batch_costs(meter, url, builders[:2]), await batch_costs(meter, url, builders)
+        for other in others:
+            await add_history(url, other, Pattern(), attempts=ATTEMPTS // 4, activities=ATTEMPTS)
+        await execute(url, *REJECTED)
+        row = {"environment_id": "production", "deployment_track_id": "main"}
+        await insert_rows(
+            url, "app_environments", [{"id": uuid4(), "component_id": uuid4(), **row} for _ in range(ATTEMPTS)]
+        )
+        if analyzed:
+            await execute(url, "ANALYZE")
+        full = [await batch_costs(meter, url, builders)]
+        async with metered(url) as late:  # its statements are prepared on full tables
+            full.append(await batch_costs(late, url, builders))
+    for kind, cost in empty.items():
+        assert cost <= BATCH / 2 * one[kind] * TABLE_RATIO_MAX, kind
+        # Two more levels of each index that is searched. A table that is read whole has thousands of pages.
+        for filled in full:
+            assert filled[kind] <= cost + BATCH * 2 * INDEXES_SEARCHED, kind
+
+
+INDEXES_SEARCHED = 5
+REJECTED = (
+    f"""WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {ATTEMPTS})
+    INSERT INTO release_event_rejections (id, created_at, reason, detail, topic, topic_partition, topic_offset)
+    SELECT gen_random_uuid(), timestamp '2026-03-17 10:00', 'malformed_json', '', 'events', 0, i FROM n""",
+)
