@@ -151,7 +151,7 @@ async def run(messages: Sequence[Message], lengths: Sequence[int], faults: Seque
     model = Model(messages, faults, lease)
     clock, metrics, breaker = SimulatedClock(), Metrics(), Breaker(events=0, rejected_share_max=0.5)
     publisher: Any = model
-    monitors = the_monitors(model, publisher, clock, metrics)  # type: ignore[arg-type]
+    monitors = the_monitors(model, publisher, clock, metrics)
     delivery = make_delivery(model, publisher, clock, monitors=monitors, breaker=breaker, metrics=metrics)
     completed: list[UUID] = []
     async with probing(monitors):
