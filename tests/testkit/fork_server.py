@@ -33,6 +33,8 @@ AVAILABLE: Final = sys.platform == "linux" and hasattr(os, "pidfd_open")
 _ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG = 1
 _MESSAGE_BYTES_MAX = 256 * 1024
+_STARTED, _ENDED = "started", "ended"
+"""Answers to a request: with the process's id once it leads its session, then with its exit code."""
 _READ_AT_START: Final = ("PYTHON", "LANG", "LC_", "TZ", "MALLOC_", "LD_", "SSL_")
 """Beginnings of the names of variables that take effect when Python starts. There is a fork server for each set."""
 
@@ -81,11 +83,11 @@ class ForkedProcess:
             return
         self._status.settimeout(timeout_seconds)
         with suppress(BlockingIOError):
-            answer = self._status.recv(_MESSAGE_BYTES_MAX)
-            if not answer:
-                raise ForkServerFailed(f"it ended before process {self.pid}")
-            self._exit_code = int(answer)
+            what, _, code = self._status.recv(_MESSAGE_BYTES_MAX).decode().partition(" ")
             self._status.close()
+            if what != _ENDED:
+                raise ForkServerFailed(f"it ended before process {self.pid}")
+            self._exit_code = int(code)
 
 
 def start(
@@ -120,10 +122,11 @@ def _forked(request: "_Request", streams: Sequence[int]) -> ForkedProcess:
     with theirs:
         server = _fork_server(tuple(sorted(read_at_start.items())))
         socket.send_fds(server, [json.dumps(asdict(request)).encode()], [*streams, theirs.fileno()])
-    answer = ours.recv(_MESSAGE_BYTES_MAX)
-    if not answer:
-        raise ForkServerFailed(f"it ended before it started {request.module}")
-    return ForkedProcess(int(answer), ours)
+    what, _, number = ours.recv(_MESSAGE_BYTES_MAX).decode().partition(" ")
+    if what != _STARTED:
+        ours.close()
+        raise ForkServerFailed(f"{request.module} was not started")
+    return ForkedProcess(int(number), ours)
 
 
 @cache
@@ -179,24 +182,24 @@ def _serve(connection: socket.socket) -> _Request | None:
                     for pidfd, (_, other) in running.items():
                         os.close(pidfd)
                         other.close()
-                    status.close()
                     connection.close()
                     request = _Request(**json.loads(content))
                     _become(request, streams)
+                    with status:
+                        status.send(f"{_STARTED} {os.getpid()}".encode())
                     return request
                 for descriptor in streams:
                     os.close(descriptor)
                 pidfd = os.pidfd_open(pid)
                 running[pidfd] = (pid, status)
                 selector.register(pidfd, selectors.EVENT_READ)
-                status.send(str(pid).encode())
 
 
 def _report(pidfd: int, pid: int, status: socket.socket) -> None:
     _, ended = os.waitpid(pid, 0)
     os.close(pidfd)
     with status, suppress(BrokenPipeError):  # the test did not wait for it
-        status.send(str(os.waitstatus_to_exitcode(ended)).encode())
+        status.send(f"{_ENDED} {os.waitstatus_to_exitcode(ended)}".encode())
 
 
 def _become(request: _Request, streams: Sequence[int]) -> None:
