@@ -84,7 +84,7 @@ class _NewReleases:
 
 def _chain(dice: random.Random) -> list[Message]:
     """Events that all change the release's version."""
-    builder = ReleaseMessages(release_id=UUID(int=dice.getrandbits(128), version=4), number=dice.randrange(2**31))
+    builder = ReleaseMessages()
     messages = list(builder.approved())
     messages += [builder.deploy("requested", environment_id=f"stage {number}") for number in range(_CHAIN_MAX)]
     return messages[: dice.randint(1, _CHAIN_MAX)]

@@ -192,9 +192,11 @@ async def test_cancelled_pipeline_terminates_its_connection() -> None:
     async with running(connection, (), ()) as run:
         connection._transport.protocol.data_received(DONE)
         run.cancel()
+        connection._transport.protocol.data_received(REFUSED)
         with pytest.raises(asyncio.CancelledError):
             await run
     assert connection.terminated
+    assert connection._protocol.received == b"", "an answer that nobody waits for is not asyncpg's"
 
 
 @pytest.mark.parametrize("closing", [True, False])

@@ -177,7 +177,8 @@ class _Answers(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         if self.complete.done():
-            self._lent_by.data_received(data)
+            if len(self._results) == self._count:  # or else these are answers of a pipeline that has failed
+                self._lent_by.data_received(data)
             return
         buffer = self._buffer + data if self._buffer else data
         at, end, progress = 0, len(buffer), False
