@@ -7,6 +7,7 @@ without the settings by which the commits of a batch share a flush, which only c
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, cast
@@ -43,8 +44,11 @@ SESSION: Final[Mapping[str, str]] = POINT_LOOKUPS
 NOTHING: Final = "nothing"
 """The name of a parameter that is always null."""
 
-_QUERIES: Final = Loads.of(FRAGMENTS, ComponentKey.UUID, to_statement=numbered)
-_SETTING: Final = re.compile(r"set_config\('\w+', \$(\d+), TRUE\),\s*")
+_QUERIES: Final = Loads.of(replace(FRAGMENTS, flushed=""), ComponentKey.UUID, to_statement=numbered)
+_SETTING: Final = re.compile(
+    r"set_config\('\w+', COALESCE\(\$(\d+), current_setting\('\w+'\)\), TRUE\),\s*"
+    r"|,\s*set_config\('rudder\.written', \$(\d+), FALSE\)"
+)
 _NUMBERED: Final = re.compile(r"\$(\d+)")
 _NO_ID: Final = UUID(int=0)
 _SHAPES: Final = (
@@ -113,7 +117,7 @@ def _write(release: str, deployment: str, number: int) -> Statement:
 
 def alone(sql: str, values: Sequence[object]) -> tuple[str, Sequence[object]]:
     """The statement that writes, with its values, without the settings of a batch."""
-    dropped = {int(number) for number in _SETTING.findall(sql)}
+    dropped = {int(number) for found in _SETTING.findall(sql) for number in found if number}
     kept = [number for number in range(1, len(values) + 1) if number not in dropped]
     renumbered = _NUMBERED.sub(lambda match: f"${kept.index(int(match[1])) + 1}", _SETTING.sub("", sql))
     return renumbered, [values[number - 1] for number in kept]

@@ -91,7 +91,7 @@ def _write(database: str, dialect: Dialect) -> Iterator[str]:
 
 def calls(count: int) -> str:
     """The batch of calls of SQL Server's procedure."""
-    return _block(mssql.text(count))
+    return _block(mssql.text(count, patient=False))
 
 
 def procedure() -> str:

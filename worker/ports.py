@@ -59,33 +59,25 @@ class Store(Protocol):
 
     async def load(self, queries: Sequence[Query]) -> Sequence[State]:
         """For each query, what the database has of the event's identity and of its release, in as few round trips as
-        the database allows. Merge the states of one release: each has a part of the rows.
+        the database allows. Merge the states of one release: each has a part of the rows. What a state has of the event
+        itself is durable.
 
         Raises:
             Unavailable: the database cannot be used now, or no connection is free in time.
         """
         ...
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         """Write each transaction, in order, as a whole or not at all; the error of each that failed. Returns when all
-        that were written are durable.
+        that were written are durable. `patient`: wait for a lock as long as a statement may take, and not only shortly.
 
         StaleRead: another worker has changed the release since, or the transaction that this one follows failed.
-        Conflict: another row is no longer as it was read. Unprocessable: the database refuses the values. Unavailable:
-        the database cannot be used now.
+        Conflict: another row is no longer as it was read. LockTimeout: another transaction keeps a lock. Unprocessable:
+        the database refuses the values. Unavailable: the database cannot be used now.
 
         Raises:
             Unavailable: the database cannot be used now. Each transaction was written, or it was not: the answer was
                 lost.
-        """
-        ...
-
-    async def flush(self) -> None:
-        """Return when everything that was loaded is durable: a load may return what another connection has committed,
-        and a crash of the database could still take back.
-
-        Raises:
-            Unavailable: the database cannot be used now.
         """
         ...
 

@@ -39,9 +39,9 @@ _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _SERVER = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[^\s,:\[\]]+):([0-9]{1,5})")
 _SECONDS_MAX = 2_147_483
 """24 days: Kafka's requests have times as 32 bits of milliseconds, and so have poll() and SQLite's busy timeout."""
-_EVENT_BYTES_LIMIT = 256 * 1024 * 1024
 _CONNECTIONS = 3
 """Two for batches, one for probes."""
+_EVENT_BYTES_LIMIT = 256 * 1024 * 1024
 """JSON may be four times as long when it is written again (`1e15` is `1000000000000000.0`), and SQL Server's
 nvarchar(max) takes 2^30 - 1 characters.
 """
@@ -171,7 +171,10 @@ class Settings(BaseSettings):
         "`invalid_data`; 0: unlimited",
     )
 
-    concurrency: PositiveInt = Field(64, description="maximum number of messages that are processed at the same time")
+    concurrency: PositiveInt = Field(
+        64,
+        description="maximum number of messages that are processed at the same time; a chain counts as one message",
+    )
     processes: PositiveInt = Field(
         1, description="worker processes of `run`; process n serves HTTP on port RUDDER_HTTP_PORT + n, from n = 0"
     )

@@ -101,7 +101,7 @@ class Batch:
         """The one fails with `error`, the others are written, and the store can be used afterwards."""
         before = part_of(await contents(self._url), self.builder)
         known = await stored(self._url)
-        results = await self._store.write(self.transactions)
+        results = await self._store.write(self.transactions, patient=False)
         expected = [error if number == self.at else type(None) for number in range(SIZE)]
         assert [type(result) for result in results] == expected
         written = {message.id for number, message in enumerate(self.messages) if number != self.at}

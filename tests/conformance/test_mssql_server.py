@@ -30,7 +30,7 @@ from worker.db.engine import completed_url, open_engine
 from worker.db.mssql.dialect import NO_SNAPSHOT
 from worker.db.mssql.procedure import PROCEDURE
 from worker.db.session import Connections
-from worker.db.statement import Check, Write
+from worker.db.statement import Write
 from worker.db.table_reader import SqlTableReader
 from worker.db.writes import (
     CHANGE_VERSION,
@@ -38,7 +38,6 @@ from worker.db.writes import (
     MOVE_DEPLOYMENT,
     MOVE_RELEASE,
     RESOLVE_REJECTION,
-    STORED,
     Claim,
     WriteSet,
     insert_activities,
@@ -121,21 +120,21 @@ def write_set(*writes: Write) -> WriteSet:
         absent_release_id=None,
         number=None,
         version_check=None,
-        predecessor_check=None,
+        predecessor_id=None,
         writes=writes,
     )
 
 
 def following(one: WriteSet, other: WriteSet) -> WriteSet:
     """The other, behind the one in a chain."""
-    return replace(other, predecessor_check=Check(STORED, (one.event_id, one.event_id)))
+    return replace(other, predecessor_id=one.event_id)
 
 
 async def write(server: tuple[Dialect, Connections, AsyncEngine], *write_sets: WriteSet) -> Sequence[Exception | None]:
     dialect, connections, _ = server
     with translating(dialect):
         async with connections.begin() as session:
-            return await session.write(write_sets)
+            return await session.write(write_sets, patient=True)
 
 
 @pytest.mark.parametrize("wrong", PROVOKED)

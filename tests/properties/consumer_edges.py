@@ -83,16 +83,13 @@ class Edges(SystemClock):
                 await self._end(message, state, None)
         return [state]
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         """Answered when the test decides."""
         message = self._ledger.message_at_hand()
         [transaction] = transactions
         with self._ledger.active("transaction"):
             await self._end(message, transaction.state, transaction.changes)
         return [None]
-
-    async def flush(self) -> None:
-        """What was loaded is durable."""
 
     async def _end(self, message: Message, state: State, changes: Changes | None) -> None:
         def answer(fault: str | None, _: int) -> None:

@@ -165,13 +165,10 @@ class WorldStore:
         del state
         return decide(self._world.load(message), message)
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         for transaction in transactions:
             self._world.write_changes(transaction.changes)
         return [None] * len(transactions)
-
-    async def flush(self) -> None:
-        pass
 
     async def ping(self) -> None:
         pass
@@ -189,6 +186,10 @@ class Published:
 
     async def ping(self) -> None:
         pass
+
+
+async def never_ends() -> None:
+    await asyncio.Event().wait()
 
 
 def read_record(record: Record) -> Message:
@@ -265,6 +266,7 @@ def replay_of(
 
     monitors = DependencyMonitors(database=monitor("database", store), broker=monitor("broker", counted))
     handling = Handling(
+        run_batches=never_ends,
         read=read_record,
         delivery=Delivery(
             store=store,

@@ -7,11 +7,12 @@ from functools import partial
 from schemas.record import Record
 from worker.assembly.kafka_clients import output_topics
 from worker.pipeline.backoff import Backoff
+from worker.pipeline.batched_store import BatchedStore
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.retry import RetryPolicy
 from worker.pipeline.transaction import read
-from worker.ports import Clock, Decider, Publisher
+from worker.ports import Clock, Decider, Publisher, Store
 from worker.prediction import Prediction, Rows
 from worker.rules.decide import decide
 from worker.rules.message import Message
@@ -33,6 +34,11 @@ _BROKER_PROBE_SECONDS = 1.0
 def decider(settings: Settings) -> Decider:
     """The rules, with the operator's allowed sources. Raises ConfigurationError if these cannot be read."""
     return partial(decide, sources=allowed_sources(settings.sources_file))
+
+
+def batched(settings: Settings, database: Store) -> BatchedStore:
+    """The store for messages. One of its connections is left for probes."""
+    return BatchedStore(database, connections=max(1, settings.connections_max - 1))
 
 
 def reader(settings: Settings) -> Callable[[Record], Message]:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from worker.assembly.handling import decider, monitors, outgoing_records, prediction, reader, retry_policy
+from worker.assembly.handling import batched, decider, monitors, outgoing_records, prediction, reader, retry_policy
 from worker.assembly.kafka_clients import output_topics
 from worker.db.operators_database import OperatorsDatabase
 from worker.dead_letters.originals import Originals
@@ -53,10 +53,11 @@ def replay_handling(
             topics=outgoing.topics, content_mode=outgoing.content_mode, source=outgoing.source, worker=outgoing.worker
         )
     dependency_monitors = monitors(settings, database.ping, counted, clock=clock, metrics=metrics)
+    batched_store = batched(settings, database)
     return Handling(
         read=reader(settings),
         delivery=Delivery(
-            store=database,
+            store=batched_store,
             publisher=counted,
             outgoing=outgoing,
             policy=policy,
@@ -77,6 +78,7 @@ def replay_handling(
         publisher=counted,
         monitors=dependency_monitors,
         concurrency=settings.concurrency,
+        run_batches=batched_store.run,
     )
 
 

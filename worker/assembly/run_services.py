@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.assembly.databases import store
-from worker.assembly.handling import decider, monitors, outgoing_records, reader, retry_policy
+from worker.assembly.handling import batched, decider, monitors, outgoing_records, reader, retry_policy
 from worker.assembly.kafka_clients import (
     batch_bytes_max,
     kafka_connection,
@@ -22,7 +22,6 @@ from worker.kafka.certificates import warn_of_expiry
 from worker.kafka.connection import Connection
 from worker.kafka.consumer_client import KafkaConsumerClient
 from worker.kafka.topic_reader import KafkaTopicReader
-from worker.pipeline.batched_store import BatchedStore
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.delivery import Delivery
@@ -79,8 +78,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
 
     dependency_monitors = monitors(settings, probe_database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
-    # One connection is left for probes.
-    batched_store = BatchedStore(database, connections=max(1, settings.connections_max - 1))
+    batched_store = batched(settings, database)
     delivery = Delivery(
         store=batched_store,
         publisher=producer,

@@ -25,7 +25,6 @@ class Dialect(Protocol):
     """One module beside this one implements it per database.
 
     `advises`: whether there may ever be any `advice`. `fragments`, `pointers`: the database's own words in statements.
-    `commits_asynchronously`: whether a commit can be visible before it is durable.
     `utc_now`: an expression for the time of the server's clock in UTC; None: it has the clock of this machine.
     """
 
@@ -33,7 +32,6 @@ class Dialect(Protocol):
     fragments: Fragments
     pointers: PointerFragments
     utc_now: str | None
-    commits_asynchronously: bool
 
     def to_statement(self, sql: str) -> Statement:
         """A statement with its parameters as the driver takes them."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from worker.db.pointers import ComponentKey
-from worker.db.queries import ACTIVITIES, REJECTION, Fragments, queries
+from worker.db.queries import Fragments, activities_query, queries, rejection_query
 from worker.db.row_decoder import Loaded, Row, activity, decode, rejection
 from worker.db.session import Session
 from worker.db.statement import Statement
@@ -58,8 +58,8 @@ class Loads:
         statements = {variant: to_statement(sql) for variant, sql in queries(fragments, component).items()}
         return cls(
             by_variant={variant: (statement, statement.getter()) for variant, statement in statements.items()},
-            activities=to_statement(ACTIVITIES),
-            rejection=to_statement(REJECTION),
+            activities=to_statement(activities_query(fragments)),
+            rejection=to_statement(rejection_query(fragments)),
             batched=batched,
         )
 

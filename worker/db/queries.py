@@ -53,13 +53,7 @@ REVOCABLE_STATUSES: Final = ", ".join(f"'{status.value}'" for status in REVOCABL
 SAME_NUMBER: Final = """\
 n.release_date = :release_date AND n.release_number = :release_number AND n.component_id = :component_id"""
 
-ACTIVITIES: Final = (
-    f"SELECT {', '.join(ACTIVITY_READ)} FROM release_activity_logs "
-    f"WHERE id IN ({', '.join(f':id_{position}' for position in range(ACTIVITIES_MAX))})"
-)
-"""Those of a known event, in any order. Its parameters are all ids that its activities can have."""
-
-REJECTION: Final = f"SELECT {', '.join(REJECTIONS)} FROM release_event_rejections WHERE id = :event_id"
+_ACTIVITY_IDS: Final = ", ".join(f":id_{position}" for position in range(ACTIVITIES_MAX))
 
 OWN_COUNTING_MAX: Final = ":events + 1"
 """How many attempts of the event's environment are loaded as candidates for what it counts with. One event changes at
@@ -82,7 +76,8 @@ class Fragments:
     may become ROLLED_BACK, one for each event that is decided. `environments`: a CTE with the release's environments
     and a null; DISTINCT would read every attempt, this goes from one environment straight to the next. `release`: the
     joins of the release `r` and of its version, which is the expression `version`. `before` stands before every SELECT,
-    `after` behind one with `environments`.
+    `after` behind one with `environments`. `flushed`: stands before the table of a known event's rows, and makes them
+    durable where a commit can be visible before it is.
     """
 
     counting: str
@@ -121,6 +116,18 @@ WITH RECURSIVE environments (environment_id) AS (
     ) revocable"""
     before: str = ""
     after: str = ""
+    flushed: str = ""
+
+
+def activities_query(fragments: Fragments) -> str:
+    """Those of a known event, in any order. Its parameters are all ids that its activities can have."""
+    return (
+        f"SELECT {', '.join(ACTIVITY_READ)} FROM {fragments.flushed}release_activity_logs WHERE id IN ({_ACTIVITY_IDS})"
+    )
+
+
+def rejection_query(fragments: Fragments) -> str:
+    return f"SELECT {', '.join(REJECTIONS)} FROM {fragments.flushed}release_event_rejections WHERE id = :event_id"
 
 
 def queries(fragments: Fragments, component: ComponentKey | None) -> Mapping[QueryVariant, str]:

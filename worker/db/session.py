@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Final, Protocol
 
 from worker.db.pointers import Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Statement
 from worker.db.writes import WriteSet
+
+LOCK_WAIT_MS: Final = 250
+"""Of a transaction behind which others wait."""
 
 
 class Session(Protocol):
@@ -25,15 +28,12 @@ class Session(Protocol):
         """One statement without rows, which commits by itself."""
         ...
 
-    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
-        """Write each set in a transaction of its own, one after the other; the error of each that failed.
+    async def write(self, write_sets: Sequence[WriteSet], *, patient: bool) -> Sequence[Exception | None]:
+        """Write each set in a transaction of its own, one after the other; the error of each that failed. `patient`:
+        wait for a lock as long as a statement may take, else for LOCK_WAIT_MS.
 
         Returns when all that succeeded is durable. It raises where it cannot know of each: any may have been written.
         """
-        ...
-
-    async def flush(self) -> None:
-        """Return when everything that was committed before is durable."""
         ...
 
     async def ping(self, pointers: Pointers | None) -> None:

@@ -80,22 +80,15 @@ class SqlStore:
             async with self._connections.begin() as session:
                 return await self._loads.load(session, queries)
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         """As `worker.ports.Store` says."""
         write_sets = [
             write_set_of(one.changes, one.query, one.state, self._pointers, follows=one.follows) for one in transactions
         ]
         with translating(self._dialect):
             async with self._connections.begin() as session:
-                errors = await session.write(write_sets)
+                errors = await session.write(write_sets, patient=patient)
         return [error and (self._dialect.reaction(error) or error) for error in errors]
-
-    async def flush(self) -> None:
-        """As `worker.ports.Store` says."""
-        if self._dialect.commits_asynchronously:
-            with translating(self._dialect):
-                async with self._connections.begin() as session:
-                    await session.flush()
 
     def openings(self) -> SqlOpenings:
         """The openings of breakers, by the connections of messages."""

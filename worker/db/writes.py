@@ -55,7 +55,8 @@ class NumberClaim:
 class WriteSet:
     """What one transaction writes. `event_id`: that of the event's first log entry and of its rejection.
     `absent_release_id`: a release whose absence is the reason of a rejection. `version_check`: of a release that does
-    not change. `predecessor_check`: that the event before it in a chain is stored.
+    not change. `predecessor_id`: that of the event before it in a chain, which the same call must have written: that
+    its row is stored would prove too little, since another worker may have stored it with another outcome.
     """
 
     event_id: UUID
@@ -63,15 +64,8 @@ class WriteSet:
     absent_release_id: UUID | None
     number: NumberClaim | None
     version_check: Check | None
-    predecessor_check: Check | None
+    predecessor_id: UUID | None
     writes: Sequence[Write]
-
-    @property
-    def checks(self) -> Iterator[Check]:
-        """What must still be true when it is written, beside the claim."""
-        for check in (self.version_check, self.predecessor_check):
-            if check is not None:
-                yield check
 
 
 RELEASE: Final = "release"
@@ -88,12 +82,6 @@ SAME_VERSION: Final = Condition(
 NO_VERSION: Final = Condition("SELECT 1 FROM release_versions WHERE release_mgt_id = :release_id", RELEASE)
 NO_RELEASE: Final = Condition("SELECT 1 FROM releases WHERE id = :release_id", RELEASE)
 NOT_APPLIED: Final = Condition("SELECT 1 FROM release_activity_logs WHERE id = :event_id", RELEASE)
-STORED: Final = Condition(
-    "SELECT 1 FROM release_activity_logs WHERE id = :predecessor_id "
-    "UNION ALL SELECT 1 FROM release_event_rejections WHERE id = :predecessor_id",
-    RELEASE,
-    exists=True,
-)
 NOT_REJECTED: Final = Condition("SELECT 1 FROM release_event_rejections WHERE id = :event_id", "event")
 
 
@@ -169,7 +157,7 @@ def write_set_of(
         absent_release_id=query.release_id if rejection is not None and not found else None,
         number=number,
         version_check=_version_check(query, state) if found and changes.release_version is None else None,
-        predecessor_check=None if follows is None else Check(STORED, (follows, follows)),
+        predecessor_id=follows,
         writes=tuple(_writes(changes, query, state, pointers)),
     )
 

@@ -8,17 +8,16 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Generic, NamedTuple, TypeVar
 
 from worker.ports import Store, Transaction
-from worker.rules.errors import ConfigurationError, LockTimeout, Unavailable
+from worker.rules.errors import EXTERNAL, LockTimeout, Unavailable
 from worker.rules.query import Query
 from worker.rules.state import State
 
 BATCH_MAX = 64
 """Messages. Larger batches save little, and the first result of a batch waits for its last."""
-
-_OF_NO_MESSAGE = (Unavailable, ConfigurationError, MemoryError)
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -32,6 +31,40 @@ class _Call(NamedTuple, Generic[_Item, _Result]):
     alone: bool = False
 
 
+class _Calls(Generic[_Item, _Result]):
+    """The waiting calls of one kind. `work`: answers the items of several calls. `running_max`: batches at the same
+    time.
+    """
+
+    def __init__(
+        self, work: Callable[[Sequence[_Item]], Awaitable[Sequence[_Result]]], *, running_max: int | None = None
+    ) -> None:
+        self.work = work
+        self.waiting: deque[_Call[_Item, _Result]] = deque()
+        self.running = 0
+        self._running_max = running_max
+
+    @property
+    def ready(self) -> bool:
+        return bool(self.waiting) and (self._running_max is None or self.running < self._running_max)
+
+    def next_batch(self) -> "list[_Call[_Item, _Result]]":
+        """In order, one call at least if there is any. Calls that were cancelled meanwhile are dropped."""
+        taken: list[_Call[_Item, _Result]] = []
+        size = 0
+        while self.waiting and (
+            not taken or (size + len(self.waiting[0].items) <= BATCH_MAX and not self.waiting[0].alone)
+        ):
+            call = self.waiting.popleft()
+            if call.results.done():
+                continue
+            taken.append(call)
+            size += len(call.items)
+            if call.alone:
+                break
+        return taken
+
+
 class BatchedStore:
     """`worker.ports.Store` over another one. `connections`: the number of batches at the same time. Its calls are
     answered while `run` runs.
@@ -40,9 +73,12 @@ class BatchedStore:
     def __init__(self, store: Store, *, connections: int) -> None:
         self._store = store
         self._connections = connections
-        self._loads: deque[_Call[Query, State]] = deque()
-        self._writes: deque[_Call[Transaction, Exception | None]] = deque()
-        self._flushes: deque[_Call[None, None]] = deque()
+        self._loads = _Calls[Query, State](store.load)
+        self._writes = _Calls[Transaction, Exception | None](partial(store.write, patient=False))
+        # One connection at least goes on, however many releases are locked.
+        self._patient_writes = _Calls[Transaction, Exception | None](
+            partial(store.write, patient=True), running_max=max(1, connections - 1)
+        )
         self._idle: list[asyncio.Event] = []
         self._waking = False  # a batch is about to be taken
 
@@ -55,32 +91,29 @@ class BatchedStore:
     async def load(self, queries: Sequence[Query]) -> Sequence[State]:
         return await self._answered(queries, self._loads)
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
-        """As `worker.ports.Store` says. In a batch of several calls a transaction waits only shortly for a lock, since
-        the others wait for it; then it is written again in a batch of its own.
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
+        """As `worker.ports.Store` says. Every transaction waits only shortly for a lock, since others wait for it. One
+        that meets a lock is then written again, if `patient`, in a batch of its own.
         """
         results = await self._answered(transactions, self._writes)
         for position, error in enumerate(results):
-            if isinstance(error, LockTimeout):
+            if patient and isinstance(error, LockTimeout):
                 first = transactions[position]
                 if position and results[position - 1] is None:
-                    first = replace(first, follows=None)  # it is written, and in no later call
+                    # Its predecessor is committed; the version is guard enough.
+                    first = replace(first, follows=None)
                 rest = (first, *transactions[position + 1 :])
-                again = await self._answered(rest, self._writes, alone=True)
-                return [*results[:position], *again]
+                return [*results[:position], *await self._answered(rest, self._patient_writes, alone=True)]
         return results
-
-    async def flush(self) -> None:
-        await self._answered((None,), self._flushes)
 
     async def ping(self) -> None:
         await self._store.ping()
 
     async def _answered(
-        self, items: Sequence[_Item], calls: "deque[_Call[_Item, _Result]]", *, alone: bool = False
+        self, items: Sequence[_Item], calls: "_Calls[_Item, _Result]", *, alone: bool = False
     ) -> Sequence[_Result]:
         results: asyncio.Future[Sequence[_Result]] = asyncio.get_running_loop().create_future()
-        calls.append(_Call(items, results, alone))
+        calls.waiting.append(_Call(items, results, alone))
         self._wake()
         return await results
 
@@ -93,72 +126,56 @@ class BatchedStore:
     async def _take_batches(self) -> None:
         woken = asyncio.Event()
         while True:
-            if not self._waiting:
+            if not self._ready:
                 woken.clear()
                 self._idle.append(woken)
                 await woken.wait()
                 self._waking = False
             # Writes first: they complete messages, and their number is bounded by that of loads.
-            if self._writes:
-                await self._answer(self._writes, self._store.write)
-            elif self._flushes:
-                await self._answer(self._flushes, self._flush)
-            elif self._loads:
-                await self._answer(self._loads, self._store.load)
+            if self._writes.ready:
+                await self._answer(self._writes)
+            elif self._patient_writes.ready:
+                await self._answer(self._patient_writes)
+            elif self._loads.ready:
+                await self._answer(self._loads)
 
     @property
-    def _waiting(self) -> bool:
-        return bool(self._writes or self._flushes or self._loads)
+    def _ready(self) -> bool:
+        return self._writes.ready or self._patient_writes.ready or self._loads.ready
 
-    async def _flush(self, callers: Sequence[None]) -> Sequence[None]:
-        await self._store.flush()
-        return callers
-
-    async def _answer(
-        self,
-        waiting: "deque[_Call[_Item, _Result]]",
-        work: Callable[[Sequence[_Item]], Awaitable[Sequence[_Result]]],
-    ) -> None:
-        calls = _batch(waiting)
-        if self._waiting:
+    async def _answer(self, calls: "_Calls[_Item, _Result]") -> None:
+        batch = calls.next_batch()
+        calls.running += 1
+        if self._ready:
             self._wake()
-        items = [item for call in calls for item in call.items]
+        try:
+            await self._answer_batch(batch, calls)
+        finally:
+            calls.running -= 1
+
+    async def _answer_batch(self, batch: "Sequence[_Call[_Item, _Result]]", calls: "_Calls[_Item, _Result]") -> None:
+        items = [item for call in batch for item in call.items]
         if not items:
             return
         try:
-            results = await work(items)
+            results = await calls.work(items)
         except asyncio.CancelledError:
-            _fail(calls, Unavailable("the worker stops"))
+            _fail(batch, Unavailable("the worker stops"))
             raise
-        except _OF_NO_MESSAGE as error:
-            _fail(calls, error)
+        except EXTERNAL as error:
+            _fail(batch, error)
             return
         except Exception as error:  # noqa: BLE001 - each caller raises it
-            if len(calls) == 1:
-                _fail(calls, error)
+            if len(batch) == 1:
+                _fail(batch, error)
             else:  # one of them is the cause, and only it may fail
-                waiting.extendleft([call._replace(alone=True) for call in reversed(calls)])
+                calls.waiting.extendleft([call._replace(alone=True) for call in reversed(batch)])
             return
         position = 0
-        for call in calls:
+        for call in batch:
             if not call.results.done():
                 call.results.set_result(results[position : position + len(call.items)])
             position += len(call.items)
-
-
-def _batch(calls: "deque[_Call[_Item, _Result]]") -> "list[_Call[_Item, _Result]]":
-    """The calls of the next batch: in order, one at least. Calls that were cancelled meanwhile are dropped."""
-    taken: list[_Call[_Item, _Result]] = []
-    size = 0
-    while calls and (not taken or (size + len(calls[0].items) <= BATCH_MAX and not calls[0].alone)):
-        call = calls.popleft()
-        if call.results.done():
-            continue
-        taken.append(call)
-        size += len(call.items)
-        if call.alone:
-            break
-    return taken
 
 
 def _fail(calls: "Sequence[_Call[_Item, _Result]]", error: Exception) -> None:

@@ -129,17 +129,10 @@ class Delivery:
                 outcome, attempts = await self._persist(message, lease, slot, counted)
                 span.set_outcome(outcome)
                 decided = Decided(message=message, outcome=outcome, span=span)
-                published = await self._publishing.publish(decided, lease, attempts=attempts)
-                if published.replacement is not None:
-                    self._metrics.count(PUBLISH_FAILURES)
-                    self._count(counted, Rejected(rejection=published.replacement), message)
-                self._count(counted, outcome, message)
+                await self._publish(decided, lease, counted, attempts=attempts, began=began)
         finally:
             lease.leave()
             self._log_opened(self._breaker.dropped(counted))
-        for outgoing_record in published.outgoing:
-            self._metrics.count(PUBLISHED, outgoing_record.topic)
-        self._report(message, outcome, attempts, self._clock.monotonic_seconds() - began)
         return outcome
 
     async def deliver_chain(self, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None]) -> int:
@@ -155,17 +148,37 @@ class Delivery:
                 if not decided:
                     return 0
                 outgoing = await self._publishing.publish_together(decided)
+                if outgoing is None:
+                    return await self._publish_each(chain, decided, began)
         finally:
             for one in chain:
                 one.lease.leave()
-        if outgoing is None:
-            return 0
         for outgoing_record in outgoing:
             self._metrics.count(PUBLISHED, outgoing_record.topic)
         seconds = self._clock.monotonic_seconds() - began
         for one_decided in decided:
             self._report(one_decided.message, one_decided.outcome, 1, seconds)
         return len(decided)
+
+    async def _publish_each(self, chain: Sequence[InFlight], decided: Sequence[Decided], began: float) -> int:
+        """Publish what was not acknowledged together, message by message; the number of those that are published."""
+        for number, (one, one_decided) in enumerate(zip(chain, decided, strict=False)):
+            try:
+                await self._publish(one_decided, one.lease, one.counted, attempts=1, began=began)
+            except LeaseLost:
+                return number
+        return len(decided)
+
+    async def _publish(self, decided: Decided, lease: Lease, counted: Counted, *, attempts: int, began: float) -> None:
+        """Raises LeaseLost: the message's partition was released."""
+        published = await self._publishing.publish(decided, lease, attempts=attempts)
+        if published.replacement is not None:
+            self._metrics.count(PUBLISH_FAILURES)
+            self._count(counted, Rejected(rejection=published.replacement), decided.message)
+        self._count(counted, decided.outcome, decided.message)
+        for outgoing_record in published.outgoing:
+            self._metrics.count(PUBLISHED, outgoing_record.topic)
+        self._report(decided.message, decided.outcome, attempts, self._clock.monotonic_seconds() - began)
 
     async def _persist_chain(
         self, chain: Sequence[InFlight], spans: ExitStack, slot: AbstractAsyncContextManager[None]

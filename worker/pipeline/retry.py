@@ -16,7 +16,7 @@ from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.pipeline.linked_event import LinkedEvent
 from worker.pipeline.log_throttle import LogThrottle
 from worker.ports import Clock
-from worker.rules.errors import ConfigurationError, Conflict, LeaseLost, StaleRead, Unavailable, Unprocessable
+from worker.rules.errors import EXTERNAL, Conflict, LeaseLost, StaleRead, Unprocessable
 from worker.rules.message import Message
 from worker.telemetry import RETRIES, LogEvent, Metrics
 
@@ -26,9 +26,6 @@ _CONFLICT_BACKOFF = Backoff(initial_seconds=0.005, max_seconds=1.0)
 
 _CAUSE_GROUP_CHARS = 80
 """Causes are grouped for the log by their first characters."""
-
-_EXTERNAL = (Unavailable, ConfigurationError, MemoryError)
-"""Errors that no message causes. They pass, or an operator corrects them: a changed password, for example."""
 
 _T = TypeVar("_T")
 
@@ -95,14 +92,14 @@ class Retries:
                 return await attempt(failed)
             except LeaseLost:
                 raise
-            except _EXTERNAL as error:
+            except EXTERNAL as error:
                 cause = error
             except Conflict as error:
                 cause = error
                 failed.conflicts += not isinstance(error, StaleRead)
                 if failed.conflicts >= self._policy.conflicts_max:
                     failed.permanent = _name(error)
-            except Exception as error:  # noqa: BLE001 - the one place: no message may end the worker
+            except Exception as error:  # noqa: BLE001 - no message may end the worker
                 cause = error
                 failed.faults += 1
                 if failed.faults >= self._policy.attempts_max or isinstance(error, Unprocessable):
@@ -118,7 +115,7 @@ class Retries:
         self._metrics.count(RETRIES, type(cause).__name__)
         lease.leave()
         try:
-            if isinstance(cause, _EXTERNAL):
+            if isinstance(cause, EXTERNAL):
                 monitor.suspect()
                 if await monitor.wait_until_available(lease.ended):
                     return True
@@ -138,14 +135,14 @@ class Retries:
 
     def _log_retry(self, message: Message, cause: Exception, failures: int, delay_seconds: float) -> None:
         left_out = 0
-        if isinstance(cause, _EXTERNAL):
+        if isinstance(cause, EXTERNAL):
             # The dependency answers, and cannot be used, for example with a full disk. That fails every message.
             now_seconds, group = self._clock.monotonic_seconds(), str(cause)[:_CAUSE_GROUP_CHARS]
             before = self._log_throttle.left_out_before(group, now_seconds=now_seconds)
             if before is None:
                 return
             left_out = before
-        expected = isinstance(cause, (Conflict, *_EXTERNAL))
+        expected = isinstance(cause, (Conflict, *EXTERNAL))
         _log.warning(
             LogEvent.MESSAGE_RETRIED,
             **position(message),

@@ -31,9 +31,7 @@ async def process(message: Message, store: Store, decider: Decider = decide) -> 
     [state] = await store.load([query])
     outcome = decider(state, message)
     changes = changes_of(outcome)
-    if changes is None:
-        await store.flush()  # what another transaction wrote is published again
-    else:
+    if changes is not None:
         [error] = await store.write([Transaction(query=query, state=state, changes=changes)])
         if error is not None:
             raise error
@@ -67,8 +65,6 @@ async def process_chain(messages: Sequence[Message], store: Store, decider: Deci
             transaction = Transaction(query=query, state=state, changes=changes, follows=follows)
             transactions.append((position, transaction))
             written.append(changes)
-    if len(transactions) < len(outcomes):
-        await store.flush()
     if transactions:
         errors = await store.write([transaction for _, transaction in transactions])
         for (position, _), error in zip(transactions, errors, strict=True):

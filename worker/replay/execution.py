@@ -6,7 +6,7 @@ same way as in a worker: the same delivery, in the same order per release and cl
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from uuid import UUID
@@ -109,7 +109,9 @@ class _Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handling:
-    """The worker's handling of one message. `publish_step` is for known events, which need no transaction."""
+    """The worker's handling of one message. `publish_step` is for known events, which need no transaction.
+    `run_batches`: answers the calls of the delivery's store, until cancelled.
+    """
 
     read: Callable[[Record], Message]
     delivery: Delivery
@@ -117,6 +119,7 @@ class Handling:
     publisher: CountingPublisher
     monitors: DependencyMonitors
     concurrency: int
+    run_batches: Callable[[], Coroutine[None, None, None]]
 
 
 class Replay:
@@ -171,6 +174,7 @@ class Replay:
         async with asyncio.TaskGroup() as group:
             executor: _Executor = Executor(group, self._handle_each, concurrency=self._handling.concurrency)
             probing = group.create_task(self._handling.monitors.run(), name="probe dependencies")
+            batching = group.create_task(self._handling.run_batches(), name="batches of the store")
             ending = group.create_task(self._end_early(stop), name="end the replay early")
             try:
                 try:
@@ -183,6 +187,7 @@ class Replay:
                 await self._idle.wait()
             finally:
                 probing.cancel()
+                batching.cancel()
                 ending.cancel()
         return Report(
             outcomes=dict(self._outcomes),

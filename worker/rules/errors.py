@@ -47,3 +47,7 @@ class LoginRefused(ConfigurationError):
     """The database refused the login; during a failover this is temporary. Reaction: few attempts, since some databases
     lock an account after many; then as ConfigurationError.
     """
+
+
+EXTERNAL = (Unavailable, ConfigurationError, MemoryError)
+"""Errors that no message causes. They pass, or an operator corrects them: a changed password, for example."""

@@ -163,7 +163,7 @@ async def test_batch_reports_each_failure_at_its_message() -> None:
     connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
     connection.own_cursor.results = [[], [(1, 51003, "changed")], [(2, 2627, "key")], [COMPLETED]]
     async with connections.begin() as session:
-        errors = await session.write([write_set("opened")] * 3)
+        errors = await session.write([write_set("opened")] * 3, patient=True)
     assert [type(error) for error in errors] == [NoneType, StaleRead, Conflict]
     assert not connection.closed.is_set()
     assert len(connection.own_cursor.executed) == 1
@@ -177,7 +177,7 @@ async def test_batch_without_its_last_row_is_unavailable() -> None:
     connection.own_cursor.results = [[(0, 2627, "key")]]
     with pytest.raises(Unavailable, match="ended before its last call"):
         async with connections.begin() as session:
-            await session.write([write_set("opened")] * 2)
+            await session.write([write_set("opened")] * 2, patient=True)
     assert await asyncio.to_thread(connection.closed.wait, 5.0)
     await connections.close()
 
@@ -188,7 +188,7 @@ async def test_failover_in_a_batch_discards_its_connection() -> None:
     connections = MssqlConnections(lambda: connection, errors=OdbcError, connections_max=1, timeout_seconds=5.0)
     connection.own_cursor.results = [[(0, 3906, "read-only")], [COMPLETED]]
     async with connections.begin() as session:
-        [error] = await session.write([write_set("opened")])
+        [error] = await session.write([write_set("opened")], patient=True)
     assert type(error) is Unavailable
     assert await asyncio.to_thread(connection.closed.wait, 5.0)
     await connections.close()
@@ -202,6 +202,6 @@ async def test_message_that_cannot_be_sent_fails_alone() -> None:
     fine = write_set("opened")
     bad = replace(fine, writes=tuple(replace(write, values=("\0", *write.values[1:])) for write in fine.writes))
     async with connections.begin() as session:
-        errors = await session.write([fine, bad, fine])
+        errors = await session.write([fine, bad, fine], patient=False)
     assert [type(error) for error in errors] == [NoneType, Unprocessable, Conflict]
     await connections.close()

@@ -131,7 +131,7 @@ def test_procedure_is_one_transaction_without_hints() -> None:
 def test_batch_has_one_of_four_texts(count: int) -> None:
     """The server keeps a plan for each text."""
     [batch] = batches(["{}"] * count)
-    assert batch.sql in {text(1), text(4), text(16), text(64)}
+    assert batch.sql in {text(number, patient=True) for number in (1, 4, 16, 64)}
     assert batch.sql.count("?") == len(batch.parameters) >= batch.messages == count
     assert all(batch.parameters[:count])
     assert not any(batch.parameters[count:])
@@ -142,11 +142,11 @@ def test_more_messages_than_a_batch_takes_are_several_batches() -> None:
     assert [batch.messages for batch in found] == [64, 64, 2]
 
 
-def test_only_a_message_that_is_alone_waits_for_locks() -> None:
-    assert "@alone = 1" in text(1)
-    for count in (4, 16, 64):
-        assert "@alone = 1" not in text(count)
-        assert text(count).count("@alone = 0") == count
+@pytest.mark.parametrize("patient", [True, False])
+def test_only_patient_calls_wait_for_locks(*, patient: bool) -> None:
+    for count in (1, 4, 16, 64):
+        assert text(count, patient=patient).count(f"@alone = {int(patient)}") == count
+        assert f"@alone = {int(not patient)}" not in text(count, patient=patient)
 
 
 def test_failures_are_those_of_their_positions() -> None:

@@ -89,13 +89,9 @@ class ScriptedStore:
             raise fault
         return self.state
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         self.written += [transaction.changes for transaction in transactions]
         return [None] * len(transactions)
-
-    async def flush(self) -> None:
-        if self.down is not None:
-            raise self.down
 
     async def ping(self) -> None:
         self.pings += 1

@@ -32,6 +32,7 @@ class Recorded:
 
     def __init__(self) -> None:
         self.calls: list[tuple[str, list[int]]] = []
+        self.holds = ""  # the kind of the calls that wait for `answering`; all if it is empty
         self.answering = asyncio.Event()
         self.answering.set()
         self.fails: Callable[[Sequence[int]], Exception | None] = lambda _: None
@@ -41,20 +42,18 @@ class Recorded:
         await self._call("load", [one.event_id.int for one in queries])
         return [State(tracks_compared=one.event_id.int) for one in queries]
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         numbers = [one.query.event_id.int for one in transactions]
-        await self._call("write", numbers)
+        await self._call("patient write" if patient else "write", numbers)
         return [self.error_of(number, len(numbers)) for number in numbers]
-
-    async def flush(self) -> None:
-        await self._call("flush", [])
 
     async def ping(self) -> None:
         await self._call("ping", [])
 
     async def _call(self, kind: str, numbers: list[int]) -> None:
         self.calls.append((kind, numbers))
-        await self.answering.wait()
+        if not self.holds or kind == self.holds:
+            await self.answering.wait()
         if (error := self.fails(numbers)) is not None:
             raise error
 
@@ -86,8 +85,7 @@ async def test_single_call_waits_for_no_other() -> None:
     async with batches(store) as batched:
         await batched.load([query(1)])
         await batched.write([transaction(1)])
-        await batched.flush()
-    assert store.calls == [("load", [1]), ("write", [1]), ("flush", [])]
+    assert store.calls == [("load", [1]), ("write", [1])]
 
 
 async def test_calls_wait_for_a_free_connection_and_writes_come_first() -> None:
@@ -155,7 +153,7 @@ async def test_lock_timeout_is_written_again_alone() -> None:
         chain = [transaction(1), transaction(2), replace(transaction(3), follows=UUID(int=2))]
         results = await asyncio.gather(batched.write(chain), batched.write([transaction(9)]))
     assert list(results) == [[None, None, None], [None]]
-    assert [numbers for _, numbers in store.calls] == [[1, 2, 3, 9], [2, 3]]
+    assert store.calls == [("write", [1, 2, 3, 9]), ("patient write", [2, 3])]
 
 
 async def test_cancelled_call_is_left_out() -> None:
@@ -185,3 +183,20 @@ async def test_end_of_the_batches_ends_waiting_calls() -> None:
         running.cancel()
     with pytest.raises(Unavailable):
         await loading
+
+
+async def test_locked_releases_leave_a_connection_to_others() -> None:
+    """However many releases another application keeps locked."""
+    store = Recorded()
+    locked = {0, 1, 2, 3}
+    store.error_of = lambda number, _: LockTimeout("locked") if number in locked else None
+    store.holds = "patient write"
+    store.answering.clear()
+    async with batches(store, connections=3) as batched, asyncio.TaskGroup() as group:
+        for number in range(4):
+            group.create_task(batched.write([transaction(number)]))
+        await settle()
+        assert [kind for kind, _ in store.calls] == ["write", "patient write", "patient write"]
+        assert await batched.write([transaction(10)]) == [None]
+        locked.clear()
+        store.answering.set()

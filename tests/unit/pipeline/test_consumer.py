@@ -290,15 +290,16 @@ async def test_unexpected_error_ends_the_worker() -> None:
 
 async def test_publisher_fault_ends_neither_worker_nor_partition() -> None:
     """A record that cannot be published becomes a dead letter, and the other releases go on."""
-    harness = Harness(created("a", offset=0), created("b", offset=1), created("a", offset=2))
+    harness = Harness(created("a", offset=0), created("b", offset=1), created("c", offset=2))
     publish = harness.publisher.publish
+    broken = [str(uuid5(NAMESPACE, release)).encode() for release in ("a", "c")]
 
-    async def broken_for_a(outgoing: Sequence[OutgoingRecord]) -> None:
-        if any(one.topic == "releases" and one.key == str(uuid5(NAMESPACE, "a")).encode() for one in outgoing):
+    async def broken_for_some(outgoing: Sequence[OutgoingRecord]) -> None:
+        if any(one.topic == "releases" and one.key in broken for one in outgoing):
             raise LookupError("a fault in the publisher")
         await publish(outgoing)
 
-    harness.publisher.publish = broken_for_a  # type: ignore[method-assign]
+    harness.publisher.publish = broken_for_some  # type: ignore[method-assign]
     with capture_logs():
         async with harness.running():
             await until(lambda: harness.source.committed == {P0: 3})

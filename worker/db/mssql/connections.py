@@ -94,7 +94,7 @@ class MssqlSession:
     async def execute(self, statement: Statement, values: Sequence[object]) -> None:
         await self._call(lambda: self._execute(statement.sql, values))
 
-    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+    async def write(self, write_sets: Sequence[WriteSet], *, patient: bool) -> Sequence[Exception | None]:
         """One turn, and one round trip for each 64 sets."""
         errors: list[Exception | None] = [None] * len(write_sets)
         messages: dict[int, str] = {}
@@ -104,14 +104,11 @@ class MssqlSession:
             except Unprocessable as error:
                 errors[position] = error
         if messages:
-            to_send = list(batches([*messages.values()]))
+            to_send = list(batches([*messages.values()], patient=patient))
             found = await self._call(lambda: [error for batch in to_send for error in self._written(batch)])
             for position, result in zip(messages, found, strict=True):
                 errors[position] = result
         return errors
-
-    async def flush(self) -> None:
-        """Every commit is durable before it is visible: delayed durability is the database's choice, and not ours."""
 
     async def ping(self, pointers: Pointers | None) -> None:
         tables = presence(pointers=pointers is not None)

@@ -81,7 +81,6 @@ class MssqlDialect:
     fragments = FRAGMENTS
     pointers = POINTERS
     utc_now: str | None = "SYSUTCDATETIME()"
-    commits_asynchronously = False
     to_statement = staticmethod(positional)
 
     def __init__(self) -> None:

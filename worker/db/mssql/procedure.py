@@ -51,13 +51,13 @@ class Failure(NamedTuple):
     message: str
 
 
-def batches(messages: Sequence[str]) -> Iterator[Batch]:
+def batches(messages: Sequence[str], *, patient: bool = True) -> Iterator[Batch]:
     """What to send for these messages, in order."""
     most = _COUNTS[-1]
     for first in range(0, len(messages), most):
         some = messages[first : first + most]
         count = next(count for count in _COUNTS if len(some) <= count)
-        yield Batch(text(count), [*some, *[""] * (count - len(some))], len(some))
+        yield Batch(text(count, patient=patient), [*some, *[""] * (count - len(some))], len(some))
 
 
 def message_text(write_set: WriteSet) -> str:
@@ -78,11 +78,11 @@ def message_text(write_set: WriteSet) -> str:
 
 
 @cache
-def text(count: int) -> str:
-    """The batch of `count` calls. A call that is not alone waits for a lock for a short time only. `@written`: the
+def text(count: int, *, patient: bool) -> str:
+    """The batch of `count` calls. A call that is not `patient` waits for a lock for a short time only. `@written`: the
     event of the last call that has succeeded, for the next event of its chain.
     """
-    alone = int(count == 1)
+    alone = int(patient)
     calls = [
         f"EXEC {PROCEDURE} @message = ?, @position = {position}, @alone = {alone}, @written = @written OUTPUT;"
         for position in range(count)
@@ -106,8 +106,8 @@ def message_of(write_set: WriteSet) -> dict[str, Any]:
     message: dict[str, Any] = {"event_id": write_set.event_id, "claim": _CLAIMS[write_set.claim]}
     if write_set.absent_release_id is not None:
         message["absent_release_id"] = write_set.absent_release_id
-    if write_set.predecessor_check is not None:
-        message["predecessor_id"] = write_set.predecessor_check.values[0]
+    if write_set.predecessor_id is not None:
+        message["predecessor_id"] = write_set.predecessor_id
     if write_set.version_check is not None:
         message["same_version"] = 1
         message["release_id"] = write_set.version_check.values[0]

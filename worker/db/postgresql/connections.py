@@ -30,7 +30,6 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 class _Opened(NamedTuple):
     connection: asyncpg.Connection
     pipeline: Pipeline
-    synchronous_commit: str
 
 
 class PostgresqlConnections:
@@ -67,7 +66,7 @@ class PostgresqlConnections:
         connection = opened.connection
         try:
             try:
-                yield PostgresqlSession(connection, opened.pipeline, synchronous_commit=opened.synchronous_commit)
+                yield PostgresqlSession(connection, opened.pipeline)
             except asyncpg.PostgresError as error:
                 # Any error but the statement's may be the connection's own, of a server that became a replica for one.
                 if not is_of_the_statement(error):
@@ -139,9 +138,8 @@ class PostgresqlConnections:
         try:
             if self._pooled is None:
                 self._pooled = await require_session(connection, self._connect)
-            synchronous_commit = await connection.fetchval("SELECT current_setting('synchronous_commit')")
         except BaseException:
             connection.terminate()
             raise
         pipeline = Pipeline(connection, timeout_seconds=self._answer_timeout_seconds)
-        return _Opened(connection, pipeline, synchronous_commit)
+        return _Opened(connection, pipeline)

@@ -41,7 +41,6 @@ class PostgresqlDialect:
     fragments = FRAGMENTS
     pointers = POINTERS
     utc_now: str | None = "clock_timestamp() AT TIME ZONE 'UTC'"
-    commits_asynchronously = True
     to_statement = staticmethod(numbered)
     batched_load = staticmethod(batched_load)
 

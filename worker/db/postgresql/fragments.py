@@ -41,6 +41,9 @@ END"""
 
 
 FRAGMENTS: Final = Fragments(
+    # The records of a known event are published again: a crash of the server must not take the event back. In the
+    # session of the load, so that it fails if the server has crashed since. A commit without data would not flush.
+    flushed="(SELECT pg_logical_emit_message(TRUE, 'rudder-worker', '')) flushed CROSS JOIN ",
     counting=f"""SELECT {COUNTED}
     FROM environments e LEFT JOIN LATERAL (
         SELECT * FROM release_deployments c

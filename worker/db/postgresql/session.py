@@ -19,6 +19,7 @@ from worker.db.postgresql.errors import GRANTS_ADVICE, is_of_the_statement
 from worker.db.postgresql.pipelining import Pipeline
 from worker.db.postgresql.privileges import missing_privileges
 from worker.db.row_decoder import Reader, Row
+from worker.db.session import LOCK_WAIT_MS
 from worker.db.statement import Statement, WriteStatement, numbered_each
 from worker.db.writes import RELEASE, Claim, WriteSet, presence
 from worker.rules.errors import ConfigurationError, Unavailable
@@ -33,10 +34,10 @@ _CLAIMS: Final = {
 _CLAIM_NUMBER: Final = "rudder_claim_number(:release_date, :release_number, :component_id, :compared)"
 
 _SETTINGS: Final = (
-    "set_config('synchronous_commit', :synchronous_commit, TRUE)",
-    "set_config('lock_timeout', :lock_timeout, TRUE)",
+    "set_config('synchronous_commit', COALESCE(:synchronous_commit, current_setting('synchronous_commit')), TRUE)",
+    "set_config('lock_timeout', COALESCE(:lock_timeout, current_setting('lock_timeout')), TRUE)",
 )
-"""Of the statement's own transaction."""
+"""Of the statement's own transaction. None: as the server, the role or the database has it."""
 
 # That its predecessor's row is stored would prove too little: another worker may have changed the release, and then
 # have stored that event as stale or rejected. This is undone with a transaction that fails.
@@ -45,10 +46,6 @@ _PREDECESSOR_WRITTEN: Final = (
     f"rudder_guard(COALESCE(current_setting('rudder.written', TRUE), '') = :predecessor_id, '{RELEASE}')"
 )
 """Of the session: the event of its last transaction."""
-
-_NO_LOCK_TIMEOUT: Final = "0"
-_LOCK_TIMEOUT: Final = "250ms"
-"""In a batch: a message that waits longer for a lock fails, so that the others do not wait for it."""
 
 # A commit without a change of data waits for nothing, so this writes something to the log.
 _FLUSH: Final = "SELECT pg_logical_emit_message(TRUE, 'rudder-worker', '')"
@@ -73,14 +70,13 @@ def _same(value: Any) -> Any:
 
 
 class PostgresqlSession:
-    """`worker.db.session.Session` on one connection, in autocommit. `synchronous_commit`: the server's setting."""
+    """`worker.db.session.Session` on one connection, in autocommit."""
 
     reader = Reader(uuid=_same, time=_aware, date=_same)
 
-    def __init__(self, connection: "asyncpg.Connection", pipeline: Pipeline, *, synchronous_commit: str) -> None:
+    def __init__(self, connection: "asyncpg.Connection", pipeline: Pipeline) -> None:
         self._connection = connection
         self._pipeline = pipeline
-        self._synchronous_commit = synchronous_commit
 
     async def fetch(self, statement: Statement, values: Sequence[object]) -> Sequence[Row]:
         rows: Sequence[Row] = await self._connection.fetch(statement.sql, *values)
@@ -92,26 +88,23 @@ class PostgresqlSession:
     async def execute(self, statement: Statement, values: Sequence[object]) -> None:
         await self._connection.execute(statement.sql, *map(_naive, values))
 
-    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+    async def write(self, write_sets: Sequence[WriteSet], *, patient: bool) -> Sequence[Exception | None]:
         last = len(write_sets) - 1
-        lock_timeout = _LOCK_TIMEOUT if last else _NO_LOCK_TIMEOUT
+        lock_timeout = None if patient else f"{LOCK_WAIT_MS}ms"
         errors = await self._pipeline.run(
             written(
                 write_set,
-                synchronous_commit=self._synchronous_commit if position == last else "off",
+                synchronous_commit=None if position == last else "off",
                 lock_timeout=lock_timeout,
             )
             for position, write_set in enumerate(write_sets)
         )
         if errors[last] is not None and None in errors:
-            await self.flush()
+            await self._connection.fetch(_FLUSH)
         # Any error but the statement's may be the connection's own, of a server that became a replica for one.
         if any(isinstance(error, asyncpg.PostgresError) and not is_of_the_statement(error) for error in errors):
             self._connection.terminate()
         return errors
-
-    async def flush(self) -> None:
-        await self._connection.fetch(_FLUSH)
 
     async def ping(self, pointers: Pointers | None) -> None:
         [row] = await self._connection.fetch(_PING if pointers is None else _PING_WITH_POINTERS)
@@ -123,7 +116,7 @@ class PostgresqlSession:
 
 
 def written(
-    write_set: WriteSet, *, synchronous_commit: str = "on", lock_timeout: str = _NO_LOCK_TIMEOUT
+    write_set: WriteSet, *, synchronous_commit: str | None = None, lock_timeout: str | None = None
 ) -> tuple[Statement, Sequence[object]]:
     """The one statement of a message, and its values. It commits by itself, or fails as a whole."""
     looks = [*_SETTINGS, _CLAIMS[write_set.claim]]
@@ -134,9 +127,9 @@ def written(
     if (number := write_set.number) is not None:
         looks.append(_CLAIM_NUMBER)
         values += (number.release_date, number.release_number, number.component_id, number.compared)
-    if (predecessor := write_set.predecessor_check) is not None:
+    if write_set.predecessor_id is not None:
         looks.append(_PREDECESSOR_WRITTEN)
-        values.append(str(predecessor.values[0]))
+        values.append(str(write_set.predecessor_id))
     if (check := write_set.version_check) is not None:
         looks.append(f"rudder_guard({check.condition.holds}, '{check.condition.row}')")
         values += check.values

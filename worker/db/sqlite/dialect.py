@@ -32,7 +32,6 @@ class SqliteDialect:
     fragments = FRAGMENTS
     pointers = POINTERS
     utc_now: str | None = None
-    commits_asynchronously = False
     to_statement = staticmethod(positional)
 
     def __init__(self) -> None:

@@ -64,19 +64,18 @@ class SqliteSession:
         return rows
 
     async def fetch_each(self, statements: Sequence[tuple[Statement, Sequence[object]]]) -> Sequence[Sequence[Row]]:
-        return await self._turn(lambda raw: [_rows(raw, statement.sql, values) for statement, values in statements])
+        return await self._turn(lambda raw: _read(raw, statements))
 
     async def execute(self, statement: Statement, values: Sequence[object]) -> None:
-        await self.fetch(statement, values)
+        await self._turn(lambda raw: _rows(raw, statement.sql, values))
 
-    async def write(self, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
+    async def write(self, write_sets: Sequence[WriteSet], *, patient: bool) -> Sequence[Exception | None]:
+        del patient  # the file has one lock, and each transaction waits for it as long as the driver does
+
         def write(raw: sqlite3.Connection) -> Sequence[Exception | None]:
             return _written(raw, write_sets)
 
         return await self._turn(write)
-
-    async def flush(self) -> None:
-        """Every commit is durable before it is visible."""
 
     async def ping(self, pointers: Pointers | None) -> None:
         """Reads all tables and writes a page, so that a full disk, a dropped table and a read-only file are found."""
@@ -101,16 +100,24 @@ def _rows(raw: sqlite3.Connection, sql: str, values: Sequence[object] = ()) -> S
         raise Unprocessable(str(error)) from error
 
 
+def _read(raw: sqlite3.Connection, statements: Sequence[tuple[Statement, Sequence[object]]]) -> Sequence[Sequence[Row]]:
+    """The rows of all statements, as of one moment."""
+    raw.execute("BEGIN")
+    try:
+        return [_rows(raw, statement.sql, values) for statement, values in statements]
+    finally:
+        raw.rollback()
+
+
 def _written(raw: sqlite3.Connection, write_sets: Sequence[WriteSet]) -> Sequence[Exception | None]:
     """Write each set in a transaction of its own. What fails every transaction, such as a lock or a full disk, is the
     error of all that follow.
     """
     errors: list[Exception | None] = []
-    written: set[object] = set()
+    written: set[UUID] = set()
     for write_set in write_sets:
         try:
-            # That the predecessor's row is stored would prove too little: another worker may have stored it.
-            if (predecessor := write_set.predecessor_check) is not None and predecessor.values[0] not in written:
+            if write_set.predecessor_id is not None and write_set.predecessor_id not in written:
                 raise changed(RELEASE)
             _write(raw, write_set)
         except (Conflict, Unprocessable, sqlite3.IntegrityError, sqlite3.DataError) as error:
