@@ -77,7 +77,7 @@ class Model:
             raise Unavailable("down")
         return [self.world.load(self.messages[query.event_id]) for query in queries]
 
-    async def write(self, transactions: Sequence[Transaction]) -> Sequence[Exception | None]:
+    async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         await asyncio.sleep(0)
         fault = self._fault()
         if fault == "raised":
@@ -112,11 +112,6 @@ class Model:
         """Another event of the release: it moves the version by one."""
         for release_id in self.world.versions:
             self.world.versions[release_id] += 1
-
-    async def flush(self) -> None:
-        await asyncio.sleep(0)
-        if self._fault() == "raised":
-            raise Unavailable("down")
 
     async def ping(self) -> None:
         self.pings += 1
