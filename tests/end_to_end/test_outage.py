@@ -114,7 +114,7 @@ async def test_crashed_broker_is_waited_for(system: System, apache_kafka: Apache
 LINES_MAX = 40
 """The limit of lines for a worker's whole run with one outage, at `info`."""
 
-CONCURRENCY = 16
+CONCURRENCY = 64
 
 
 def releases(number: int) -> list[ToSend]:
