@@ -5,17 +5,21 @@ Every message passes through this module, so JSON is parsed once, and the model 
 """
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
 from pydantic import ValidationError
 
 from schemas import likely_cause
+from schemas.adapters.foreign import NoInterest, Unreadable
+from schemas.adapters.recognition import FORMAT_HEADER, adapt_envelope
 from schemas.detail import PROBLEMS_MAX, echo, joined, pointer
 from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
 from schemas.incoming import DATA_MODELS
 from schemas.json_text import find_nul, may_have_nul
+from schemas.mapping import Mapping
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.text import UUID_TEXT
@@ -46,6 +50,77 @@ def decode(
     if record.unreadable is not None:
         return Invalid(reason=record.unreadable.reason, detail=joined([record.unreadable.detail]))
     envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
+    return _own(record, envelope, ahead_seconds_max)
+
+
+def decode_mapped(
+    record: Record,
+    mapping: Mapping,
+    *,
+    bytes_max: int = EVENT_BYTES_MAX,
+    ahead_seconds_max: int = EVENT_AHEAD_MAX_SECONDS,
+) -> Event | Invalid | NoInterest:
+    """As `decode`. A record that is no event of ours and has a known format is adapted and mapped; it can be of no
+    interest.
+    """
+    if record.unreadable is not None:
+        return Invalid(reason=record.unreadable.reason, detail=joined([record.unreadable.detail]))
+    envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
+    if _may_be_foreign(record, envelope):
+        content = _adapted(record, envelope, mapping, ahead_seconds_max)
+        if content is not None:
+            return content
+    return _own(record, envelope, ahead_seconds_max)
+
+
+def _may_be_foreign(record: Record, envelope: Envelope) -> bool:
+    """Not one of our types, or declared with the header."""
+    if envelope.fault is not None and envelope.fault[0] is Reason.TOO_LARGE:
+        return False
+    return envelope.attributes.type not in _TYPES or any(name == FORMAT_HEADER for name, _ in record.headers)
+
+
+def _adapted(
+    record: Record, envelope: Envelope, mapping: Mapping, ahead_seconds_max: int
+) -> Event | Invalid | NoInterest | None:
+    """None: the record's format is unknown."""
+    try:
+        adapted = adapt_envelope(
+            envelope,
+            record.value or b"",
+            record.headers,
+            fixed=mapping.file.topics.get(record.topic),
+            generic=mapping.file.formats,
+        )
+    except Unreadable as error:
+        reason = Reason.UNSUPPORTED_TYPE if error.unsupported else Reason.INVALID_DATA
+        return _invalid(envelope, reason, [error.problem])
+    if adapted is None or isinstance(adapted, NoInterest):
+        return adapted
+    recorded_at = time_of_timestamp(record.timestamp_ms)
+    content = mapping.event(adapted, recorded_at=recorded_at, trace=envelope.attributes.trace)
+    if not isinstance(content, Event) or content.foreign is None:
+        return content
+    problems = _ahead(adapted.time, record.timestamp_ms, ahead_seconds_max)
+    # The body may be encoded or wrapped, so its bytes do not show whether it has a NUL.
+    texts = [content.data.model_dump(mode="json"), asdict(content.foreign.original)]
+    problems += [f"{pointer(path)}: contains U+0000" for path in find_nul(texts, paths_max=PROBLEMS_MAX)[0]]
+    return content if not problems else _refused(content, problems)
+
+
+def _refused(event: Event, problems: Iterable[str]) -> Invalid:
+    return Invalid(
+        reason=Reason.INVALID_DATA,
+        detail=joined(problems),
+        source=event.source,
+        id=event.id,
+        type=str(event.type),
+        time=event.time,
+    )
+
+
+def _own(record: Record, envelope: Envelope, ahead_seconds_max: int) -> Event | Invalid:
+    """An event of ours."""
     source, id_, type_, event_time, _, trace = envelope.attributes
     if envelope.fault is not None:
         reason, problems = envelope.fault

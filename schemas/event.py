@@ -1,9 +1,10 @@
 """The results of `decode`: an event, or the reason for a rejection."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
+from schemas.adapters.foreign import Format, Original
 from schemas.incoming import EventData
 from schemas.reasons import Reason
 from schemas.trace_context import TraceContext
@@ -11,9 +12,38 @@ from schemas.types import EventType
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseReference:
+    """How the release of a foreign event is found: the one with `derived_id`, else of the organization, component and
+    track the latest one with `commit_hash`, with one of `image_tags` in this order, or with `number`, its date and
+    number. If there is none, the event creates the release `derived_id`.
+    """
+
+    derived_id: UUID
+    organization_id: str
+    component_id: UUID
+    deployment_track_id: str
+    commit_hash: str | None = None
+    image_tags: tuple[str, ...] = ()
+    number: tuple[date, int] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Foreign:
+    """What only an event of an adapter has. `run`: the source's id of one deployment, see `ForeignEvent.run`.
+    `reference`: None where the record names the release's id.
+    """
+
+    format: Format
+    original: Original
+    run: str | None = None
+    reference: ReleaseReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
     """A valid event. Its identity is (`source`, `id`); `time` is aware, UTC, cut to the microsecond. `trace`: what it
-    is part of, where its publisher says.
+    is part of, where its publisher says. `foreign`: None for an event of ours. Before the release of a foreign event is
+    looked up, `data.release_id` is the derived id.
     """
 
     source: str
@@ -22,6 +52,7 @@ class Event:
     time: datetime
     data: EventData
     trace: TraceContext | None = None
+    foreign: Foreign | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

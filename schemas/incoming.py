@@ -80,6 +80,12 @@ class ReleaseFields(BaseModel):
     ] = ()
 
 
+class DerivedRelease(ReleaseFields):
+    """The release that a foreign event creates. Its number is the next free one of its date, component and track."""
+
+    release_number: Ordinal | None = None  # type: ignore[assignment]
+
+
 class ReleaseCreated(EventData, ReleaseFields):
     """`release.created`: inserts the release with the status DRAFT."""
 
@@ -139,6 +145,12 @@ class ActivityRecorded(EventData):
         if value is not None and "environment_id" in info.data and info.data["environment_id"] is None:
             raise PydanticCustomError("environment_missing", "This field requires environment_id")
         return value
+
+
+class ForeignActivity(ActivityRecorded):
+    """An activity of a foreign source: as a deployment event does, it creates the release of its artifact."""
+
+    release: DerivedRelease | None = None
 
 
 DATA_MODELS: Mapping[EventType, type[EventData]] = {

@@ -16,6 +16,10 @@ class Reason(Described):
         "invalid_data",
         "the data does not conform to the schema of its type; the detail lists the JSON pointers",
     )
+    UNMAPPED = (
+        "unmapped",
+        "RUDDER_MAPPING_FILE has no component or environment for a foreign event; the detail has the lines to add",
+    )
     TOO_LARGE = "too_large", "the value is larger than RUDDER_EVENT_BYTES_MAX"
     SOURCE_NOT_ALLOWED = (
         "source_not_allowed",

@@ -23,7 +23,7 @@ have none.
 
 _ID_CHARS_MAX = 300
 
-Read = Callable[[Record], Message]
+Read = Callable[[Record], Message | None]
 
 
 class Records(Protocol):
@@ -146,9 +146,9 @@ async def oldest_unknown(
     while stop > begin:
         start = max(begin, stop - known_records_min)
         ids = {
-            record.offset: read(record).id
+            record.offset: message.id
             async for record in records.records_between({partition: range(start, stop)})
-            if not record.is_tombstone
+            if (message := read(record)) is not None
         }
         known = await events.known(list(ids.values()))
         unknown = [offset for offset, id_ in ids.items() if id_ not in known]
@@ -171,8 +171,8 @@ async def _last_events(
             widths.append(width * _WIDTH_FACTOR)
         ranges = {partition: range(max(begins.get(partition, 0), end - width), end) for partition, end in left.items()}
         async for record in records.records_between(ranges):
-            if not record.is_tombstone:
-                found[Partition(record.topic, record.partition)] = read(record)
+            if (message := read(record)) is not None:
+                found[Partition(record.topic, record.partition)] = message
         left = {
             partition: end
             for partition, end in left.items()

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
+from schemas.event import ReleaseReference
 from schemas.record import Headers, Record
 from worker.rules.message import Message
 from worker.rules.query import Query
@@ -87,6 +88,16 @@ class Store(Protocol):
         Raises:
             Unavailable: it does not.
             ConfigurationError: it does, but not to these credentials, or its tables are not those of this version.
+        """
+        ...
+
+
+class ReleaseFinder(Protocol):
+    async def find_releases(self, references: Sequence[ReleaseReference]) -> Sequence[UUID | None]:
+        """The release of each reference; None: there is none yet.
+
+        Raises:
+            Unavailable: the database cannot be used now, or no connection is free in time.
         """
         ...
 

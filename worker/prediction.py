@@ -6,16 +6,18 @@ number. Nothing is written.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
 
 from schemas.confusables import collides
-from schemas.event import Event
-from schemas.incoming import DeploymentChange, ReleaseFields
+from schemas.event import Event, ReleaseReference
+from schemas.incoming import DeploymentChange, DerivedRelease, ForeignActivity, ReleaseFields
 from worker.ports import Decider
 from worker.release_simulation import ReleaseSimulation
 from worker.rules.message import Message
+from worker.rules.numbers import next_number
 from worker.rules.rows import Activity, Rejection
 from worker.rules.state import Outcome, Rejected, State
 from worker.stored_rows import ReleaseRows
@@ -43,6 +45,14 @@ class Rows(Protocol):
         """The releases with this date, number and component, and the deployment track of each."""
         ...
 
+    async def numbers(self, release_date: date, component_id: UUID) -> Mapping[str, int]:
+        """The highest number of each track of a component on one day."""
+        ...
+
+    async def find_releases(self, references: Sequence[ReleaseReference]) -> Sequence[UUID | None]:
+        """The release of each reference; None: there is none yet."""
+        ...
+
 
 class Prediction:
     """Call `load` for records before `decide` for them. `decider`: the rules, with the operator's allowed sources."""
@@ -58,6 +68,8 @@ class Prediction:
         """By event, as they are after the decisions so far."""
         self._activities: dict[UUID, Activity] = {}
         self._tracks: dict[Number, dict[UUID, str]] = defaultdict(dict)
+        self._highest: dict[tuple[date, UUID], dict[str, int]] = {}
+        self._found: dict[ReleaseReference, UUID] = {}
 
     async def load(self, messages: Sequence[Message]) -> None:
         """Load what the decisions on these records depend on. What is loaded already keeps its state.
@@ -66,6 +78,10 @@ class Prediction:
             Unavailable: the database does not answer.
             ValueError: a release or a deployment has a status that is none of the worker's.
         """
+        new = [one.reference for one in messages if one.reference is not None and one.reference not in self._found]
+        for reference, found in zip(new, await self._rows.find_releases(new) if new else (), strict=True):
+            self._found[reference] = found or reference.derived_id
+        messages = [self._resolved(one) for one in messages]
         event_ids = {one.id for one in messages} | {one.corrects for one in messages if one.corrects is not None}
         new_ids = list(event_ids - self.rejections.keys())
         self.rejections |= await self._rows.rejections_of(new_ids)
@@ -78,19 +94,28 @@ class Prediction:
             self.releases[release_id] = ReleaseSimulation() if stored is None else ReleaseSimulation.of(stored)
         for number in {number for one in messages if (number := _number(one)) is not None} - self._tracks.keys():
             self._tracks[number] = dict(await self._rows.same_number(*number))
+        for day in {day for one in messages if (day := _day(one)) is not None} - self._highest.keys():
+            self._highest[day] = dict(await self._rows.numbers(*day))
 
     def decide(self, message: Message) -> Outcome:
         """The outcome after all that was decided before."""
+        message = self._resolved(message)
         state = self._state(message)
         outcome = self._decider(state, message)
         self._write(outcome, message)
         return outcome
+
+    def _resolved(self, message: Message) -> Message:
+        found = None if message.reference is None else self._found.get(message.reference)
+        return message if found is None else message.resolved(found)
 
     def _state(self, message: Message) -> State:
         release_id = message.release_id
         simulation = ReleaseSimulation() if release_id is None else self.releases[release_id]
         simulation.rejections = self.rejections
         state = simulation.state(message, number_taken=self._number_taken(message))
+        if (day := _day(message)) is not None and state.release is None:
+            state = replace(state, next_number=next_number(self._highest.get(day, {}).items(), _track(message)))
         if state.activities or (first := self._activities.get(message.id)) is None:
             return state
         return State(activities=(first,))  # the identity was used by an event of another release
@@ -112,20 +137,37 @@ class Prediction:
         number = _number(message)
         if created and simulation.release is not None and number is not None and release_id is not None:
             self._tracks[number][release_id] = _track(message)
+        if created and simulation.release is not None:
+            self._count_number(simulation.release)
         if not isinstance(outcome, Rejected) and (activities := simulation.activities.get(message.id)):
             self._activities[message.id] = activities[0]
+
+    def _count_number(self, release: Mapping[str, Any]) -> None:
+        """A release was created."""
+        highest = self._highest.get((release["release_date"], release["component_id"]))
+        if highest is not None:
+            track = release["deployment_track_id"]
+            highest[track] = max(release["release_number"], highest.get(track, 0))
 
 
 def _fields(message: Message) -> ReleaseFields | None:
     """The release that the event would create."""
     data = message.content.data if isinstance(message.content, Event) else None
-    block = data.release if isinstance(data, DeploymentChange) else data
+    block = data.release if isinstance(data, DeploymentChange | ForeignActivity) else data
     return block if isinstance(block, ReleaseFields) else None
 
 
 def _number(message: Message) -> Number | None:
     fields = _fields(message)
-    return None if fields is None else (fields.release_date, fields.release_number, fields.component_id)
+    if fields is None or isinstance(fields, DerivedRelease):
+        return None
+    return fields.release_date, fields.release_number, fields.component_id
+
+
+def _day(message: Message) -> tuple[date, UUID] | None:
+    """The date and component of a release that takes the next free number."""
+    fields = _fields(message)
+    return (fields.release_date, fields.component_id) if isinstance(fields, DerivedRelease) else None
 
 
 def _track(message: Message) -> str:

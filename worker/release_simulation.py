@@ -15,6 +15,7 @@ from schemas.event import Event
 from schemas.incoming import DeploymentChange
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from worker.rules.advance import advance
+from worker.rules.effects import DEPLOYMENT_RUN
 from worker.rules.identity import activity_ids
 from worker.rules.message import Message
 from worker.rules.rows import (
@@ -71,6 +72,12 @@ class ReleaseSimulation:
             release_version=rows.version,
             deployments=tuple(map(_deployment, rows.deployments)),
         )
+        attempts = {row["id"]: row["attempt"] for row in rows.deployments}
+        runs = [one for one in rows.activities if one.activity_type == DEPLOYMENT_RUN]
+        simulation._state = replace(
+            simulation._state,
+            runs={one.id: attempts[one.deployment_id] for one in runs if one.deployment_id in attempts},
+        )
         simulation.deployments = {row["id"]: dict(row) for row in rows.deployments}
         simulation.base_revisions = Counter(map(_base_revision, rows.base_revisions))
         simulation._stored = {activity.id: activity for activity in rows.activities}
@@ -89,7 +96,7 @@ class ReleaseSimulation:
     def state(self, message: Message, *, number_taken: bool) -> State:
         return replace(
             self._state,
-            activities=self.activities.get(message.id) or self._stored_activities(message),
+            activities=_own(self.activities.get(message.id, ())) or self._stored_activities(message),
             rejection=self.rejections.get(message.id),
             corrected=None if message.corrects is None else self.rejections.get(message.corrects),
             number_taken=number_taken and self._state.release is None,
@@ -171,6 +178,11 @@ class ReleaseSimulation:
         moved = move.deployment
         given = {name: value for name, value in asdict(move.optional_fields).items() if value is not None}
         self.deployments[moved.id] |= {**_changing(moved), **given}
+
+
+def _own(activities: tuple[Activity, ...]) -> tuple[Activity, ...]:
+    """Without the entry of a run, which has no id of the event."""
+    return tuple(activity for activity in activities if activity.activity_type != DEPLOYMENT_RUN)
 
 
 def _unset_pointer(message: Message) -> EnvironmentPointer | None:

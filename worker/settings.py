@@ -162,6 +162,11 @@ class Settings(BaseSettings):
     sources_file: Path | None = Field(
         None, description="TOML file with the allowed event sources of each organization; default: all are allowed"
     )
+    mapping_file: Path | None = Field(
+        None,
+        description="YAML file that maps foreign sources (GitHub, GitLab, Argo CD, …) to organizations, components and "
+        "environments; SIGHUP reads it again; default: only events of this contract are accepted",
+    )
     event_bytes_max: PositiveInt = Field(
         1_048_576, le=_EVENT_BYTES_LIMIT, description="largest record value; larger ones are rejected as `too_large`"
     )

@@ -29,6 +29,9 @@ IDENTITY_REUSED = Metric(
     "events without effect, because another type or release already used their source and id",
 )
 TOMBSTONES = Metric("rudder_tombstones", Counter, "skipped records: their value is null")
+NO_INTEREST = Metric(
+    "rudder_no_interest", Counter, "skipped foreign records: they concern no deployment", ("format", "kind")
+)
 PROCESSING_SECONDS = Metric(
     "rudder_processing_seconds",
     Histogram,
@@ -106,6 +109,7 @@ METRICS = (
     REJECTIONS,
     IDENTITY_REUSED,
     TOMBSTONES,
+    NO_INTEREST,
     PROCESSING_SECONDS,
     EVENT_LAG_SECONDS,
     RETRIES,
@@ -151,6 +155,15 @@ class LogEvent(Described):
     CHAIN_FAILED = (
         "chain.failed",
         "messages of one release were not processed together, each is processed by itself: first position, cause",
+    )
+    RELEASES_NOT_FOUND = (
+        "releases.not_found",
+        "the releases of foreign events could not be looked up; the worker tries again",
+    )
+    MAPPING_READ = "mapping.read", "RUDDER_MAPPING_FILE was read again; it holds for records that are read from now on"
+    MAPPING_REFUSED = (
+        "mapping.refused",
+        "RUDDER_MAPPING_FILE is not valid; the earlier mapping stays. Correct the file and send SIGHUP again: cause",
     )
     MESSAGE_LEASE_LOST = (
         "message.lease_lost",

@@ -8,12 +8,12 @@ from uuid import UUID, uuid5
 
 import pytest
 
+from schemas.derived_ids import NAMESPACE
 from tests.conformance.release_messages import COMPONENT, ORGANIZATION, PROJECT, SOURCE, TOPIC, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened, process_all
 from tests.conformance.table_contents import contents, row, rows
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import process
-from worker.rules.identity import NAMESPACE
 from worker.rules.message import Message
 from worker.rules.state import Applied, Stale
 

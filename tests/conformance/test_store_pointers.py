@@ -9,6 +9,7 @@ from uuid import uuid4, uuid5
 import pytest
 import structlog.testing
 
+from schemas.derived_ids import NAMESPACE
 from tests.conformance.catalog import run
 from tests.conformance.release_messages import COMPONENT, ReleaseMessages, minute
 from tests.conformance.stores import migrate, opened, process_all
@@ -17,7 +18,6 @@ from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.pipeline.transaction import process
 from worker.rules.errors import ConfigurationError
-from worker.rules.identity import NAMESPACE
 from worker.rules.state import Applied
 from worker.stored_rows import EnvironmentRow
 

@@ -5,12 +5,12 @@ from uuid import uuid5
 
 import pytest
 
+from schemas.derived_ids import NAMESPACE
 from tests.conformance.release_messages import SOURCE, TOPIC, ReleaseMessages, message, minute, redriven
 from tests.conformance.stores import migrate, opened, process_all
 from tests.conformance.table_contents import WORKERS_TABLES, contents, row, rows
 from worker.db.store import SqlStore
 from worker.pipeline.transaction import give_up, process
-from worker.rules.identity import NAMESPACE
 from worker.rules.state import Applied, Duplicate, Rejected, Stale
 
 

@@ -12,6 +12,7 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
+from schemas.event import ReleaseReference
 from schemas.record import Record
 from tests.properties.world import World
 from tests.properties.world_rows import deployment_row, release_row
@@ -202,6 +203,12 @@ class _Rows:
     async def activities_of(self, event_ids: Sequence[UUID]) -> dict[UUID, Activity]:
         self._world.step()
         return {id_: one for id_ in event_ids if (one := self._world.tables.activities.get(id_)) is not None}
+
+    async def numbers(self, release_date: date, component_id: UUID) -> dict[str, int]:
+        raise AssertionError("no event of this world is foreign")
+
+    async def find_releases(self, references: Sequence[ReleaseReference]) -> list[UUID | None]:
+        raise AssertionError("no event of this world is foreign")
 
     async def same_number(self, release_date: date, release_number: int, component_id: UUID) -> dict[UUID, str]:
         number = (release_date, release_number, component_id)

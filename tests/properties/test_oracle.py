@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
+from schemas.derived_ids import NAMESPACE as WORKERS_NAMESPACE
 from tests.conformance.stores import migrate, opened
 from tests.conformance.table_contents import contents, insert_rows
 from tests.hypothesis_profile import examples
@@ -37,7 +38,6 @@ from tests.properties.oracle_scenarios import (
 )
 from tests.properties.world import World
 from worker.pipeline.transaction import process, read
-from worker.rules.identity import NAMESPACE as WORKERS_NAMESPACE
 
 EXAMPLES = examples(400)
 pytestmark = pytest.mark.timeout(max(300, EXAMPLES))  # seconds: a long search takes long

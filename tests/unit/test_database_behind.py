@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from uuid import UUID
 
 from hypothesis import given
@@ -13,9 +12,13 @@ from tests.unit.pipeline.scripted import created
 from worker.database_behind import Behind, Expired, Finding, OldestUnknown, check, check_group, oldest_unknown
 from worker.pipeline.transaction import read
 from worker.ports import Partition
+from worker.rules.message import Message
 
 P0, P1 = Partition("in", 0), Partition("in", 1)
-decoded = partial(read, event_bytes_max=1_000_000)
+
+
+def decoded(record: Record) -> Message | None:
+    return None if record.is_tombstone else read(record, event_bytes_max=1_000_000)
 
 
 class Topics:
@@ -51,7 +54,7 @@ class Topics:
 
 class Database:
     def __init__(self, records: Iterable[Record]) -> None:
-        self.ids = {decoded(record).id for record in records}
+        self.ids = {message.id for record in records if (message := decoded(record)) is not None}
 
     async def known(self, ids: Sequence[UUID]) -> set[UUID]:
         return self.ids & set(ids)

@@ -4,14 +4,18 @@ import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from schemas.adapters.foreign import NoInterest
+from schemas.event import Invalid
+from schemas.reasons import Reason
 from schemas.record import Record
 from worker.assembly.kafka_clients import output_topics
+from worker.mapping_file import LiveMapping
 from worker.pipeline.backoff import Backoff
 from worker.pipeline.batched_store import BatchedStore
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.retry import RetryPolicy
-from worker.pipeline.transaction import read
+from worker.pipeline.transaction import read, read_mapped
 from worker.ports import Clock, Decider, Publisher, Store
 from worker.prediction import Prediction, Rows
 from worker.rules.decide import decide
@@ -41,11 +45,54 @@ def batched(settings: Settings, database: Store) -> BatchedStore:
     return BatchedStore(database, connections=max(1, settings.connections_max - 1))
 
 
-def reader(settings: Settings) -> Callable[[Record], Message]:
+def live_mapping(settings: Settings) -> LiveMapping | None:
+    """Raises ConfigurationError: the mapping file cannot be read."""
+    return None if settings.mapping_file is None else LiveMapping(settings.mapping_file)
+
+
+def record_reader(settings: Settings, mapping: LiveMapping | None) -> Callable[[Record], Message | NoInterest]:
     """Decodes a record as the worker does."""
-    return partial(
-        read, event_bytes_max=settings.event_bytes_max, event_ahead_max_seconds=settings.event_ahead_max_seconds
-    )
+
+    limits: dict[str, int] = {
+        "event_bytes_max": settings.event_bytes_max,
+        "event_ahead_max_seconds": settings.event_ahead_max_seconds,
+    }
+
+    def read_record(record: Record) -> Message | NoInterest:
+        return read(record, **limits) if mapping is None else read_mapped(record, mapping.current, **limits)
+
+    return read_record
+
+
+def reader(settings: Settings) -> Callable[[Record], Message | None]:
+    """Decodes a record as the worker does. None: it has no outcome, because its value is null or it is of no interest.
+
+    Raises ConfigurationError: the mapping file cannot be read.
+    """
+    read_record = record_reader(settings, live_mapping(settings))
+
+    def read_message(record: Record) -> Message | None:
+        message = None if record.is_tombstone else read_record(record)
+        return None if isinstance(message, NoInterest) else message
+
+    return read_message
+
+
+def dead_letter_reader(settings: Settings) -> Callable[[Record], Message]:
+    """Decodes a rejected record. One that is of no interest by now would be skipped, so it stays invalid.
+
+    Raises ConfigurationError: the mapping file cannot be read.
+    """
+    read_record = record_reader(settings, live_mapping(settings))
+
+    def read_message(record: Record) -> Message:
+        message = read_record(record)
+        if isinstance(message, NoInterest):
+            detail = f"the record is of no interest by now ({message.format}, {message.kind}): dismiss its dead letter"
+            return Message(record=record, content=Invalid(reason=Reason.UNSUPPORTED_TYPE, detail=detail))
+        return message
+
+    return read_message
 
 
 def prediction(settings: Settings, rows: Rows) -> Prediction:

@@ -3,7 +3,17 @@
 from dataclasses import replace
 from pathlib import Path
 
-from worker.assembly.handling import batched, decider, monitors, outgoing_records, prediction, reader, retry_policy
+from worker.assembly.handling import (
+    batched,
+    dead_letter_reader,
+    decider,
+    live_mapping,
+    monitors,
+    outgoing_records,
+    prediction,
+    reader,
+    retry_policy,
+)
 from worker.assembly.kafka_clients import output_topics
 from worker.db.operators_database import OperatorsDatabase
 from worker.dead_letters.originals import Originals
@@ -27,6 +37,8 @@ from worker.verify.verification import Plan
 
 
 def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: Path | None) -> Plan:
+    """Raises ConfigurationError: the mapping file cannot be read."""
+    mapping = live_mapping(settings)
     return Plan(
         input_topics=settings.input_topics,
         topics=output_topics(settings),
@@ -35,6 +47,7 @@ def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: 
         event_ahead_max_seconds=settings.event_ahead_max_seconds,
         findings_max=findings_max,
         scratch_folder=scratch_folder,
+        mapping=None if mapping is None else mapping.current,
     )
 
 
@@ -84,14 +97,14 @@ def replay_handling(
 
 def originals(settings: Settings, topics: KafkaTopicReader) -> Originals:
     """Of rejected records."""
-    return Originals(topics, reader(settings), dead_letter_topic=settings.dead_letter_topic)
+    return Originals(topics, dead_letter_reader(settings), dead_letter_topic=settings.dead_letter_topic)
 
 
 def redrive_planning(settings: Settings, database: OperatorsDatabase, topics: KafkaTopicReader) -> Planning:
     return Planning(
         originals=originals(settings, topics),
         reader=topics,
-        decode=reader(settings),
+        decode=dead_letter_reader(settings),
         prediction=prediction(settings, database.tables),
     )
 
@@ -107,6 +120,6 @@ def redrive_edges(
         producer=producer,
         decisions=database.tables,
         workers=GroupWorkers(topics, database.openings, group_id=settings.group_id, topics=settings.input_topics),
-        decode=reader(settings),
+        decode=dead_letter_reader(settings),
         clock=SystemClock(),
     )

@@ -8,7 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.assembly.databases import store
-from worker.assembly.handling import batched, decider, monitors, outgoing_records, reader, retry_policy
+from worker.assembly.handling import (
+    batched,
+    decider,
+    live_mapping,
+    monitors,
+    outgoing_records,
+    reader,
+    record_reader,
+    retry_policy,
+)
 from worker.assembly.kafka_clients import (
     batch_bytes_max,
     kafka_connection,
@@ -25,6 +34,7 @@ from worker.kafka.topic_reader import KafkaTopicReader
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.delivery import Delivery
+from worker.pipeline.resolution import ReleaseResolution
 from worker.ports import Tracer
 from worker.rules.errors import ConfigurationError
 from worker.service.behind_monitor import BehindMonitor
@@ -60,6 +70,9 @@ LAST_SERVICES = ("http",)
 """Services that stop after the others: metrics are served until the end of the drain."""
 
 
+MAPPING_SERVICE = "mapping"
+
+
 def services(settings: Settings) -> Mapping[str, Service]:
     """The services of `rudder-worker run`.
 
@@ -79,6 +92,10 @@ def services(settings: Settings) -> Mapping[str, Service]:
     dependency_monitors = monitors(settings, probe_database, producer, clock=clock, metrics=metrics)
     breaker = Breaker(events=settings.breaker_events, rejected_share_max=settings.breaker_rejected_share_max)
     batched_store = batched(settings, database)
+    mapping = live_mapping(settings)
+    resolution = None
+    if mapping is not None:
+        resolution = ReleaseResolution(database, monitor=dependency_monitors.database, clock=clock)
     delivery = Delivery(
         store=batched_store,
         publisher=producer,
@@ -102,6 +119,8 @@ def services(settings: Settings) -> Mapping[str, Service]:
         metrics=metrics,
         holds_assigned=True,
         batched_store=batched_store,
+        resolution=resolution,
+        reader=record_reader(settings, mapping),
     )
     behind_monitor = BehindMonitor(
         consumer,
@@ -169,6 +188,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         "lag": lag,
         "breaker": breaker_monitor,
         "behind": behind_monitor,
+        **({} if mapping is None else {MAPPING_SERVICE: mapping}),
     }
 
 

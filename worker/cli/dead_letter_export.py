@@ -67,7 +67,7 @@ def _paths(ids: Sequence[UUID], output: Path | None) -> Mapping[UUID, Path]:
 
 async def _read(settings: Settings, ids: Sequence[UUID]) -> Sequence[tuple[DeadLetter, "Record | Missing"]]:
     from worker.assembly.databases import operators_database
-    from worker.assembly.handling import reader as record_decoder
+    from worker.assembly.handling import dead_letter_reader as record_decoder
     from worker.assembly.kafka_clients import topic_reader
     from worker.dead_letters import inspection, selection
 

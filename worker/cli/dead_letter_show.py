@@ -86,8 +86,8 @@ async def _shown(settings: Settings, id_: UUID) -> _Shown:
 async def _read(
     settings: Settings, dead_letter: DeadLetter, database: "OperatorsDatabase"
 ) -> tuple["FoundRecord", "DecisionNow | None"]:
+    from worker.assembly.handling import dead_letter_reader as record_decoder
     from worker.assembly.handling import prediction
-    from worker.assembly.handling import reader as record_decoder
     from worker.assembly.kafka_clients import topic_reader
     from worker.dead_letters import inspection
 

@@ -51,6 +51,8 @@ def run(
 ) -> None:
     """Consume events, write rows and publish status events, until SIGTERM, SIGINT, SIGHUP or SIGQUIT.
 
+    With RUDDER_MAPPING_FILE, SIGHUP reads the mapping again instead.
+
     The first signal waits for messages in flight. A second one does not; their events are delivered again.
 
     With several processes, this one supervises them: it restarts a process that exits, and stops all of them.
@@ -61,12 +63,12 @@ def run(
         log_setup.configure(level=settings.log_level, log_format=context.obj)
         if process_number is not None:
             own = settings.of_process(process_number)
-            _run(lambda stop: _work(own, stop, supervised=True), supervised=True)
+            _run(lambda stop, hang_up: _work(own, stop, hang_up, supervised=True), supervised=True)
             return
         for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
         serve = _work if settings.processes == 1 else _supervise_processes
-        _run(lambda stop: serve(settings, stop))
+        _run(lambda stop, hang_up: serve(settings, stop, hang_up))
 
 
 @contextmanager
@@ -80,14 +82,21 @@ def _of_several(process_number: int) -> Iterator[None]:
             raise typer.Exit(EXIT_USAGE) from error
 
 
-def _run(serve: Callable[[Stop], Awaitable[None]], *, supervised: bool = False) -> None:
+class _HangUp:
+    """What SIGHUP does. `react`: None: it stops the worker."""
+
+    def __init__(self) -> None:
+        self.react: Callable[[], None] | None = None
+
+
+def _run(serve: Callable[[Stop, _HangUp], Awaitable[None]], *, supervised: bool = False) -> None:
     """`supervised`: this is one of several processes."""
 
     async def stoppable() -> signal.Signals | None:
         # Installed before slow imports, until the loop is closed.
-        stop, received = Stop(), _Received(supervised=supervised)
-        with received.installed(stop):
-            await serve(stop)
+        stop, hang_up, received = Stop(), _HangUp(), _Received(supervised=supervised)
+        with received.installed(stop, hang_up):
+            await serve(stop, hang_up)
         return received.signal
 
     try:
@@ -102,12 +111,15 @@ def _run(serve: Callable[[Stop], Awaitable[None]], *, supervised: bool = False) 
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> None:
+async def _work(settings: Settings, stop: Stop, hang_up: _HangUp, *, supervised: bool = False) -> None:
     """Run the worker's services."""
-    from worker.assembly.run_services import LAST_SERVICES, services
+    from worker.assembly.run_services import LAST_SERVICES, MAPPING_SERVICE, services
+    from worker.mapping_file import LiveMapping
 
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS
     working = services(settings)
+    if isinstance(mapping := working.get(MAPPING_SERVICE), LiveMapping):
+        hang_up.react = mapping.request_reload
     # Exclude all objects of the start from collections.
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
@@ -122,15 +134,25 @@ async def _work(settings: Settings, stop: Stop, *, supervised: bool = False) -> 
     await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
 
 
-async def _supervise_processes(settings: Settings, stop: Stop) -> None:
+async def _supervise_processes(settings: Settings, stop: Stop, hang_up: _HangUp) -> None:
     """Supervise several worker processes."""
     from worker.db.engine import parse_url
+    from worker.mapping_file import load_mapping
     from worker.sources_file import allowed_sources
 
     parse_url(settings.database_url.get_secret_value())
     allowed_sources(settings.sources_file)
+    if settings.mapping_file is not None:
+        load_mapping(settings.mapping_file)
     grace_seconds = settings.drain_timeout_seconds + GRACE_SECONDS + _MARGIN_SECONDS
     supervisors = process_supervisors(settings, grace_seconds=grace_seconds)
+    if settings.mapping_file is not None:
+
+        def forward() -> None:
+            for supervisor in supervisors.values():
+                supervisor.send(signal.SIGHUP)
+
+        hang_up.react = forward
     await supervise(supervisors, stop, grace_seconds=grace_seconds + _MARGIN_SECONDS)
     if any(supervisor.failed for supervisor in supervisors.values()):
         raise typer.Exit(EXIT_PROBLEM)
@@ -176,10 +198,13 @@ class _Received:
         self._supervised = supervised
         self.signal: signal.Signals | None = None
 
-    def installed(self, stop: Stop) -> AbstractContextManager[None]:
+    def installed(self, stop: Stop, hang_up: _HangUp) -> AbstractContextManager[None]:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def receive(number: signal.Signals) -> None:
+            if number == signal.SIGHUP and hang_up.react is not None:
+                hang_up.react()
+                return
             at_once = number == signal.SIGINT if self._supervised else self.signal is not None
             if at_once and task is not None:
                 task.cancel()

@@ -7,15 +7,26 @@ new, and a change in between fails the write.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import Any, Final
 from uuid import UUID
 
+from schemas.event import ReleaseReference
 from worker.db.pointers import ComponentKey
-from worker.db.queries import Fragments, activities_query, queries, rejection_query
+from worker.db.queries import (
+    NUMBERS_QUERY,
+    RUN_QUERY,
+    Fragments,
+    activities_query,
+    queries,
+    rejection_query,
+    release_query,
+)
 from worker.db.row_decoder import Loaded, Row, activity, decode, rejection
 from worker.db.session import Session
 from worker.db.statement import Statement
 from worker.rules.identity import activity_ids
+from worker.rules.numbers import next_number
 from worker.rules.query import Query, QueryVariant
 from worker.rules.rows import Rejection
 from worker.rules.state import State
@@ -43,6 +54,9 @@ class Loads:
     by_variant: Mapping[QueryVariant, tuple[Statement, Callable[[Query], tuple[Any, ...]]]]
     activities: Statement
     rejection: Statement
+    run: Statement
+    numbers: Statement
+    release: Statement
     batched: BatchedLoad | None = None
 
     @classmethod
@@ -60,21 +74,39 @@ class Loads:
             by_variant={variant: (statement, statement.getter()) for variant, statement in statements.items()},
             activities=to_statement(activities_query(fragments)),
             rejection=to_statement(rejection_query(fragments)),
+            run=to_statement(RUN_QUERY),
+            numbers=to_statement(NUMBERS_QUERY),
+            release=to_statement(release_query(fragments)),
             batched=batched,
         )
 
     async def load(self, session: Session, queries: Sequence[Query]) -> Sequence[State]:
         """The state of each query. One round trip, and more only for events that are known, for corrections, and for
-        releases with many attempts.
+        releases with many attempts. Foreign events take one more for their runs.
         """
-        if len(queries) == 1:
-            found = await self._each(session, queries)
-            return [await self._completed(session, found[0])]
-        if self.batched is None:
+        # Before the version is read: a run that is opened in between is met by the insert of its entry.
+        runs = await self._runs(session, queries)
+        if runs:
+            queries = [replace(one, attempt=runs.get(one.run_id, one.attempt)) for one in queries]
+        if len(queries) == 1 or self.batched is None:
             found = await self._each(session, queries)
         else:
             found = await self._together(session, queries, self.batched)
-        return [await self._completed(session, one) for one in found]
+        return [await self._completed(session, one, runs) for one in found]
+
+    async def find_releases(self, session: Session, references: Sequence[ReleaseReference]) -> Sequence[UUID | None]:
+        """The release of each reference; None: there is none yet."""
+        statements = [(self.release, _values(self.release, _wanted(reference))) for reference in references]
+        found = await session.fetch_each(statements)
+        return [session.reader.uuid(min(rows, key=itemgetter(0))[1]) if rows else None for rows in found]
+
+    async def _runs(self, session: Session, queries: Sequence[Query]) -> Mapping[UUID | None, int]:
+        """The attempts of runs that are known."""
+        ids = list(dict.fromkeys(query.run_id for query in queries if query.run_id is not None))
+        if not ids:
+            return {}
+        found = await session.fetch_each([(self.run, (id_,)) for id_ in ids])
+        return {id_: rows[0][0] for id_, rows in zip(ids, found, strict=True) if rows}
 
     async def _each(self, session: Session, queries: Iterable[Query]) -> list[Loaded]:
         """By the statement of each query's variant."""
@@ -118,9 +150,16 @@ class Loads:
                 )
                 found[position] = replace(found[position], state=state)
 
-    async def _completed(self, session: Session, loaded: Loaded) -> State:
-        """The state, with what is known of the event itself and of the rejection that it corrects."""
+    async def _completed(self, session: Session, loaded: Loaded, runs: Mapping[UUID | None, int]) -> State:
+        """The state, with what is known of the event itself, of its run, and of the rejection that it corrects."""
         query, state = loaded.query, loaded.state
+        if query.run_id is not None and query.run_id in runs:
+            state = replace(state, runs={query.run_id: runs[query.run_id]})
+        if query.next_number and state.release is None and query.deployment_track_id is not None:
+            rows = await session.fetch(self.numbers, _values(self.numbers, query))
+            state = replace(
+                state, next_number=next_number(((row[0], row[1]) for row in rows), query.deployment_track_id)
+            )
         if loaded.logged and query.identity is not None:
             source, event_id = query.identity
             ids = activity_ids(source=source, event_id=event_id)
@@ -136,3 +175,25 @@ class Loads:
     async def _rejection(self, session: Session, id_: UUID) -> Rejection | None:
         rows = await session.fetch(self.rejection, (id_,))
         return rejection(rows[0], session.reader) if rows else None
+
+
+def _wanted(reference: ReleaseReference) -> dict[str, object]:
+    digest, tag = (*reference.image_tags, None, None)[:2]
+    release_date, release_number = reference.number or (None, None)
+    return {
+        "derived_id": reference.derived_id,
+        "organization_id": reference.organization_id,
+        "component_id": reference.component_id,
+        "deployment_track_id": reference.deployment_track_id,
+        "commit_hash": reference.commit_hash,
+        "image_digest": digest,
+        "image_tag": tag,
+        "release_date": release_date,
+        "release_number": release_number,
+    }
+
+
+def _values(statement: Statement, wanted: Mapping[str, object] | Query) -> tuple[object, ...]:
+    if isinstance(wanted, Query):
+        return tuple(getattr(wanted, name) for name in statement.names)
+    return tuple(wanted[name] for name in statement.names)

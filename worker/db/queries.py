@@ -53,6 +53,8 @@ REVOCABLE_STATUSES: Final = ", ".join(f"'{status.value}'" for status in REVOCABL
 SAME_NUMBER: Final = """\
 n.release_date = :release_date AND n.release_number = :release_number AND n.component_id = :component_id"""
 
+SAME_DAY_NUMBER: Final = "release_date = :release_date AND release_number = :release_number"
+
 _ACTIVITY_IDS: Final = ", ".join(f":id_{position}" for position in range(ACTIVITIES_MAX))
 
 OWN_COUNTING_MAX: Final = ":events + 1"
@@ -77,7 +79,7 @@ class Fragments:
     and a null; DISTINCT would read every attempt, this goes from one environment straight to the next. `release`: the
     joins of the release `r` and of its version, which is the expression `version`. `before` stands before every SELECT,
     `after` behind one with `environments`. `flushed`: stands before the table of a known event's rows, and makes them
-    durable where a commit can be visible before it is.
+    durable where a commit can be visible before it is. `first`: ends a SELECT that is sorted, for its first row.
     """
 
     counting: str
@@ -117,6 +119,38 @@ WITH RECURSIVE environments (environment_id) AS (
     before: str = ""
     after: str = ""
     flushed: str = ""
+    first: str = "LIMIT 1"
+
+
+RUN_QUERY: Final = """\
+SELECT d.attempt
+FROM release_activity_logs l JOIN release_deployments d ON d.id = l.release_deployment_id
+WHERE l.id = :run_id"""
+"""The attempt of a run."""
+
+NUMBERS_QUERY: Final = """\
+SELECT deployment_track_id, MAX(release_number)
+FROM releases
+WHERE release_date = :release_date AND component_id = :component_id
+GROUP BY deployment_track_id"""
+"""The highest number of each track of a component on one day: tracks that collide share their numbers."""
+
+
+def release_query(fragments: Fragments) -> str:
+    """The releases that a foreign event can mean, with the rank of what they were found by, from 0."""
+
+    def by(rank: int, condition: str) -> str:
+        return f"""SELECT * FROM (
+    SELECT {rank} AS found_by, id FROM releases
+    WHERE component_id = :component_id AND {condition}
+        AND deployment_track_id = :deployment_track_id AND organization_id = :organization_id
+    ORDER BY release_date DESC, release_number DESC {fragments.first}
+) found_{rank}"""
+
+    ranks = ("commit_hash = :commit_hash", "image_tag = :image_digest", "image_tag = :image_tag", SAME_DAY_NUMBER)
+    return "SELECT 0 AS found_by, id FROM releases WHERE id = :derived_id\nUNION ALL " + "\nUNION ALL ".join(
+        by(rank, condition) for rank, condition in enumerate(ranks, start=1)
+    )
 
 
 def activities_query(fragments: Fragments) -> str:

@@ -2,10 +2,12 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import structlog
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from schemas.event import ReleaseReference
 from worker.db.breakers import SqlOpenings
 from worker.db.dialect import Dialect, translating
 from worker.db.engine import open_engine
@@ -79,6 +81,12 @@ class SqlStore:
         with translating(self._dialect):
             async with self._connections.begin() as session:
                 return await self._loads.load(session, queries)
+
+    async def find_releases(self, references: Sequence[ReleaseReference]) -> Sequence[UUID | None]:
+        """As `worker.ports.ReleaseFinder` says."""
+        with translating(self._dialect):
+            async with self._connections.begin() as session:
+                return await self._loads.find_releases(session, references)
 
     async def write(self, transactions: Sequence[Transaction], *, patient: bool = True) -> Sequence[Exception | None]:
         """As `worker.ports.Store` says."""

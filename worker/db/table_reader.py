@@ -14,9 +14,10 @@ from enum import Enum, auto
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, and_, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from schemas.event import ReleaseReference
 from worker.db.columns import ACTIVITY_READ, REJECTIONS
 from worker.db.dialect import Dialect, reading
 from worker.db.engine import open_engine
@@ -159,6 +160,22 @@ class SqlTableReader:
         )
         async with self._connected() as connection:
             return {row.id: row.deployment_track_id for row in await connection.execute(query.limit(_IDS_MAX))}
+
+    async def find_releases(self, references: Sequence[ReleaseReference]) -> list[UUID | None]:
+        """As `worker.ports.ReleaseFinder` says."""
+        async with self._connected() as connection:
+            return [await _found_release(connection, reference) for reference in references]
+
+    async def numbers(self, release_date: date, component_id: UUID) -> dict[str, int]:
+        """The highest number of each track of a component on one day."""
+        table = _RELEASES.c
+        query = (
+            select(table.deployment_track_id, func.max(table.release_number).label("highest"))
+            .where(table.release_date == release_date, table.component_id == component_id)
+            .group_by(table.deployment_track_id)
+        )
+        async with self._connected() as connection:
+            return {row.deployment_track_id: row.highest for row in await connection.execute(query)}
 
     async def _by_ids(self, ids: Sequence[UUID], columns: Sequence[Any], key: Any) -> list[Any]:
         found: list[Any] = []
@@ -325,3 +342,32 @@ def _activity(row: Any) -> Activity:
     """Others may have written none of the data, which the worker always has."""
     found = activity(row, TYPED)
     return found if row.activity_data is not None else replace(found, activity_data="")
+
+
+async def _found_release(connection: AsyncConnection, reference: ReleaseReference) -> UUID | None:
+    table = _RELEASES.c
+    found = await connection.execute(select(table.id).where(table.id == reference.derived_id))
+    if found.first() is not None:
+        return reference.derived_id
+    conditions = [] if reference.commit_hash is None else [table.commit_hash == reference.commit_hash]
+    conditions += [table.image_tag == text for text in reference.image_tags]
+    if reference.number is not None:
+        release_date, release_number = reference.number
+        conditions.append(and_(table.release_date == release_date, table.release_number == release_number))
+    for condition in conditions:
+        query = (
+            select(table.id)
+            .where(
+                table.component_id == reference.component_id,
+                condition,
+                table.deployment_track_id == reference.deployment_track_id,
+                table.organization_id == reference.organization_id,
+            )
+            .order_by(table.release_date.desc(), table.release_number.desc())
+            .limit(1)
+        )
+        row = (await connection.execute(query)).first()
+        if row is not None:
+            id_: UUID = row.id
+            return id_
+    return None

@@ -10,12 +10,14 @@ each partition.
 
 import asyncio
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import structlog
 
+from schemas.adapters.foreign import NoInterest
 from schemas.record import Record
 from worker.pipeline.batched_store import BatchedStore
 from worker.pipeline.breaker import Breaker
@@ -24,15 +26,17 @@ from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.executor import Executor
 from worker.pipeline.in_flight_budget import InFlightBudget
 from worker.pipeline.partition_state import PartitionState
+from worker.pipeline.resolution import ReleaseResolution
 from worker.pipeline.transaction import read
 from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
-from worker.rules.message import RecordPosition
+from worker.rules.message import Message, RecordPosition
 from worker.telemetry import (
     BREAKER_OPEN,
     COMMIT_BLOCKED_SECONDS,
     COMMIT_LAG_RECORDS,
     COMMITS,
+    NO_INTEREST,
     PARTITIONS_ASSIGNED,
     PARTITIONS_PAUSED,
     TOMBSTONES,
@@ -79,13 +83,20 @@ class Consumer:
         metrics: Metrics,
         holds_assigned: bool = False,
         batched_store: BatchedStore | None = None,
+        resolution: ReleaseResolution | None = None,
+        reader: Callable[[Record], Message | NoInterest] | None = None,
     ) -> None:
         """`holds_assigned`: no record of an assigned partition is begun before `admit`. `batched_store`: that of the
-        delivery, if it has one; it runs while the consumer does.
+        delivery, if it has one; it runs while the consumer does. `resolution`: finds the releases of foreign events.
+        `reader`: decodes a record; default: events of ours, with the bounds.
         """
         self._client = client
         self._monitors = monitors
         self._batched_store = batched_store
+        self._resolution = resolution
+        self._read = reader or partial(
+            read, event_bytes_max=bounds.event_bytes_max, event_ahead_max_seconds=bounds.event_ahead_max_seconds
+        )
         self._breaker = breaker
         self._delivery = delivery
         self._bounds = bounds
@@ -142,16 +153,24 @@ class Consumer:
                 probing = group.create_task(self._monitors.run(), name="probe dependencies")
                 if self._batched_store is not None:
                     batching = group.create_task(self._batched_store.run(), name="batches of the store")
+                resolving = self._start_resolution(group, executor)
                 while not stop.is_set():
                     await self.run_once(executor, stop, group)
                 self.beat_seconds = None
                 await self._release(self._partition_states.keys())
                 executor.cancel()
                 probing.cancel()
-                if batching is not None:
-                    batching.cancel()
+                for task in (batching, resolving):
+                    if task is not None:
+                        task.cancel()
         finally:
             await self._client.stop()
+
+    def _start_resolution(self, group: asyncio.TaskGroup, executor: Executor[InFlight]) -> asyncio.Task[None] | None:
+        if self._resolution is None:
+            return None
+        running = self._resolution.run(partial(self._submit, executor), executor.running)
+        return group.create_task(running, name="find releases")
 
     async def run_once(self, executor: Executor[InFlight], stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
         """Poll once, dispatch the records, and begin a commit if the interval is over."""
@@ -355,14 +374,22 @@ class Consumer:
             partition_state.complete(record.offset)
             self._metrics.count(TOMBSTONES)
             return
+        message = self._read(record)
+        if isinstance(message, NoInterest):
+            partition_state.complete(record.offset)
+            self._metrics.count(NO_INTEREST, message.format, message.kind)
+            return
         self._budget.acquire(record, partition_state.usage)
-        message = read(
-            record,
-            event_bytes_max=self._bounds.event_bytes_max,
-            event_ahead_max_seconds=self._bounds.event_ahead_max_seconds,
-        )
         counted = self._breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
         in_flight = InFlight(message=message, lease=partition_state, counted=counted)
+        if self._resolution is None:
+            self._submit(executor, in_flight)
+        else:
+            self._resolution.add(in_flight, partial(self._submit, executor))
+
+    @staticmethod
+    def _submit(executor: Executor[InFlight], in_flight: InFlight) -> None:
+        message = in_flight.message
         alone = message.redrive or message.corrects is not None
         executor.submit(message.ordering_key, in_flight, identity=message.id, claims=message.claims, alone=alone)
 

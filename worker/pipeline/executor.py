@@ -9,7 +9,7 @@ Items of one key that wait behind each other run as a chain, which may share rou
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Generic, NamedTuple, TypeVar
 
@@ -67,7 +67,7 @@ class Executor(Generic[_Item]):
         """
         # An item waits only for items that were submitted before it, so there is no deadlock.
         ended = asyncio.Event()
-        earlier = [event for claim in claims if (event := self._claims.get(claim)) is not None]
+        earlier = self.running(claims)
         self._claims.update(dict.fromkeys(claims, ended))
         queued = _Queued(item, identity, claims, earlier, ended, alone)
         queue = self._queues.get(key)
@@ -78,6 +78,10 @@ class Executor(Generic[_Item]):
         task = self._group.create_task(self._run_key(key))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def running(self, claims: Iterable[Hashable]) -> list[asyncio.Event]:
+        """The ends of the last submitted items with these claims, of those that have not ended."""
+        return [event for claim in claims if (event := self._claims.get(claim)) is not None]
 
     def cancel(self) -> None:
         """Cancel all items: the drain timeout is over."""

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
-from schemas.decode import EVENT_AHEAD_MAX_SECONDS, decode
+from schemas.adapters.foreign import NoInterest
+from schemas.decode import EVENT_AHEAD_MAX_SECONDS, decode, decode_mapped
+from schemas.mapping import Mapping
 from schemas.reasons import Reason
 from schemas.record import Record
 from worker.ports import Decider, Store, Transaction
@@ -17,6 +19,18 @@ def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int =
     """Decode a record. Never raises: an unreadable record is a message that will be rejected."""
     content = decode(record, bytes_max=event_bytes_max, ahead_seconds_max=event_ahead_max_seconds)
     return Message(record=record, content=content)
+
+
+def read_mapped(
+    record: Record,
+    mapping: Mapping,
+    *,
+    event_bytes_max: int,
+    event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS,
+) -> Message | NoInterest:
+    """As `read`, with foreign records."""
+    content = decode_mapped(record, mapping, bytes_max=event_bytes_max, ahead_seconds_max=event_ahead_max_seconds)
+    return content if isinstance(content, NoInterest) else Message(record=record, content=content, with_foreign=True)
 
 
 async def process(message: Message, store: Store, decider: Decider = decide) -> Outcome:

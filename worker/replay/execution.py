@@ -19,6 +19,7 @@ from worker.pipeline.linked_event import LinkedEvent
 from worker.pipeline.offsets import OffsetTracker
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.publish import Decided, PublishStep
+from worker.pipeline.resolution import resolved
 from worker.ports import Clock, OutgoingRecord, Partition, Publisher
 from worker.replay.plan import DUPLICATE, ReplayPlan, code_of
 from worker.replay.reading import Records, Tables, chunks, logged_activities, rejected_before
@@ -113,7 +114,7 @@ class Handling:
     `run_batches`: answers the calls of the delivery's store, until cancelled.
     """
 
-    read: Callable[[Record], Message]
+    read: Callable[[Record], Message | None]
     delivery: Delivery
     publish_step: PublishStep
     publisher: CountingPublisher
@@ -244,8 +245,11 @@ class Replay:
     async def _dispatch_chunk(self, chunk: Sequence[Record], executor: _Executor) -> None:
         messages: dict[RecordPosition, Message] = {}
         for record in chunk:
-            if not record.is_tombstone and self._plan.filters.match(message := self._handling.read(record)):
+            message = self._handling.read(record)
+            if message is not None and self._plan.filters.match(message):
                 messages[RecordPosition.of(record)] = message
+        found = await resolved(list(messages.values()), self._tables)
+        messages = {RecordPosition.of(message.record): message for message in found}
         known = await self._known(messages)
         for record in chunk:
             self._require_lease()

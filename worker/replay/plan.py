@@ -179,7 +179,7 @@ class Planner:
         records: Records,
         tables: Tables,
         *,
-        read: Callable[[Record], Message],
+        read: Callable[[Record], Message | None],
         decider: Decider,
         progress: Callable[[int, int], None] = lambda _records, _offsets: None,
         unknown_max: int = UNKNOWN_MAX,
@@ -227,7 +227,7 @@ class Planner:
 
     async def _add(self, chunk: Sequence[Record], filters: Filters) -> None:
         self._counts["records"] += len(chunk)
-        read = [self._read(record) for record in chunk if not record.is_tombstone]
+        read = [message for record in chunk if (message := self._read(record)) is not None]
         self._counts["tombstones"] += len(chunk) - len(read)
         messages = [message for message in read if filters.match(message)]
         self._counts["left_out"] += len(read) - len(messages)
@@ -301,7 +301,7 @@ class Planner:
         notes: list[str] = []
         async for record in self._records.records_by_time(before):
             message = self._read(record)
-            if record.is_tombstone or await logged_types(self._tables, [message]):
+            if message is None or await logged_types(self._tables, [message]):
                 continue
             if not await self._tables.rejections_of([message.id]):
                 position = RecordPosition.of(record)

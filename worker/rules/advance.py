@@ -15,11 +15,12 @@ from worker.rules.state import Changes, Resolved, State
 
 
 def merged(states: Sequence[State]) -> list[State]:
-    """The states of several queries of one release, each with the deployments and environments of all."""
+    """The states of several queries of one release, each with the deployments, environments and runs of all."""
     by_id = {deployment.id: deployment for state in states for deployment in state.deployments}
     deployments = tuple(by_id.values())
     environments = frozenset[str]().union(*(state.environments for state in states))
-    return [replace(state, deployments=deployments, environments=environments) for state in states]
+    runs = {id_: attempt for state in states for id_, attempt in state.runs.items()}
+    return [replace(state, deployments=deployments, environments=environments, runs=runs) for state in states]
 
 
 def advance(state: State, *written: Changes) -> State:
@@ -32,7 +33,10 @@ def advance(state: State, *written: Changes) -> State:
     release, release_version, pointer = state.release, state.release_version, state.pointer
     rejection, corrected = state.rejection, state.corrected
     deployments = {deployment.id: deployment for deployment in state.deployments}
+    runs = dict(state.runs)
     for changes in written:
+        if changes.run is not None:
+            runs |= (changes.run,)
         if changes.new_release is not None:
             release = changes.new_release.release
         elif changes.release_move is not None and release is not None:  # None: not loaded, as for an invalid event
@@ -55,6 +59,7 @@ def advance(state: State, *written: Changes) -> State:
         number_taken=state.number_taken and release is None,
         deployments=tuple(deployments.values()),
         pointer=pointer,
+        runs=runs,
     )
 
 

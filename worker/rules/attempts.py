@@ -69,6 +69,26 @@ def choose(
     return Refuse(Reason.ATTEMPT_GAP, f"attempt {attempt} does not exist, and the next one is {following}")
 
 
+def choose_of_run(
+    siblings: Iterable[Deployment], *, wanted: DeploymentStatus, attempt: int | None, event_time: datetime
+) -> Step:
+    """The step for an event of a run. `attempt`: the one that the run opened; None: none yet.
+
+    All events of a run change its attempt, in whatever order they arrive, so an event that no longer fits is late: the
+    first end stands. A run that begins before the latest event is over already.
+    """
+    by_attempt = {sibling.attempt: sibling for sibling in siblings}
+    latest = by_attempt[max(by_attempt)] if by_attempt else None
+    if attempt is not None and attempt in by_attempt:
+        step = _named(by_attempt, attempt, latest, wanted=wanted, event_time=event_time)
+        return Ignore(by_attempt[attempt]) if isinstance(step, Refuse) else step
+    if wanted is DeploymentStatus.ROLLED_BACK:
+        return _unnamed(by_attempt, latest, wanted=wanted, event_time=event_time)
+    if latest and _earlier(latest, wanted=wanted, event_time=event_time):
+        return Ignore(latest)
+    return Open(latest.attempt + 1 if latest else 1)
+
+
 def _named(
     by_attempt: dict[int, Deployment],
     attempt: int,
@@ -113,6 +133,10 @@ def _late(
         before = by_attempt.get(target.attempt - 1)
         repeated = before is not None and event_time <= before.updated_at
         return repeated or event_time < target.created_at - _CLOCK_DIFFERENCE_MAX
+    return _earlier(target, wanted=wanted, event_time=event_time)
+
+
+def _earlier(target: Deployment, *, wanted: DeploymentStatus, event_time: datetime) -> bool:
     if event_time == target.updated_at:
         return PROGRESS[wanted] <= PROGRESS[target.status]
     return event_time < target.updated_at

@@ -3,6 +3,7 @@
 Source: docs/contract.md#decision. The numbers in comments are its rules.
 """
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from schemas.confusables import DIFFERENCES, collides
@@ -11,6 +12,7 @@ from schemas.event import Event, Invalid
 from schemas.incoming import (
     ActivityRecorded,
     DeploymentChange,
+    ForeignActivity,
     ReleaseCreated,
     ReleaseTransition,
 )
@@ -18,7 +20,7 @@ from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
 from worker.rules.allowed_sources import AllowedSources
-from worker.rules.attempts import Ignore, Move, Open, Refuse, choose, counting, roll_up
+from worker.rules.attempts import Ignore, Move, Open, Refuse, Step, choose, choose_of_run, counting, roll_up
 from worker.rules.effects import Effects, event_type_of
 from worker.rules.message import Message
 from worker.rules.rows import Deployment, EnvironmentPointer, Rejection, Release
@@ -207,7 +209,7 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
 
     wanted = WANTED_DEPLOYMENT_STATUS[event.type]
     siblings = _siblings(state, data.environment_id, data.config_revision)
-    match choose(siblings, wanted=wanted, attempt=data.attempt, event_time=event.time):  # 4, 5, 6
+    match step := _step(state, message, siblings, wanted, data.attempt):  # 4, 5, 6, 11
         case Refuse(reason, detail):
             return reject(state, message, reason, detail)
         case Ignore(target):
@@ -220,7 +222,7 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
                 if active.status in ACTIVE:
                     effects.supersede(release, active)  # 7
             target = effects.open_deployment(release, attempt, wanted, data)
-        case step:
+        case _:
             assert_never(step)
 
     counted = counting(effects.deployments)
@@ -238,6 +240,14 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
     return Applied(changes=effects.changes())
 
 
+def _step(
+    state: State, message: Message, siblings: Sequence[Deployment], wanted: DeploymentStatus, attempt: int | None
+) -> Step:
+    if message.run_id is None:
+        return choose(siblings, wanted=wanted, attempt=attempt, event_time=message.at)
+    return choose_of_run(siblings, wanted=wanted, attempt=state.runs.get(message.run_id), event_time=message.at)
+
+
 def _newer(release: Release, target: Deployment, pointer: EnvironmentPointer) -> bool:
     """Whether this deployment is newer than the one in the environment's row.
 
@@ -250,9 +260,13 @@ def _newer(release: Release, target: Deployment, pointer: EnvironmentPointer) ->
 
 
 def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome:
+    effects = Effects(state, message)
     release = state.release
     if release is None:
-        return _not_found(state, message)  # 2
+        block = data.release if isinstance(data, ForeignActivity) else None
+        if block is None:
+            return _not_found(state, message)  # 2
+        release = effects.create_release(data, block, ReleaseStatus.APPROVED)
     mismatch = _organization_mismatch(state, message, release, data.organization_id)
     if mismatch is not None:
         return mismatch  # 3
@@ -261,7 +275,6 @@ def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome
         siblings = _siblings(state, data.environment_id, data.config_revision or 1)
         wanted = data.attempt or max((sibling.attempt for sibling in siblings), default=None)
         target = next((sibling for sibling in siblings if sibling.attempt == wanted), None)
-    effects = Effects(state, message)
     effects.append_custom(release, target, data)
     return Applied(changes=effects.changes())
 

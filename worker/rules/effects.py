@@ -5,9 +5,10 @@ the outbox.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from schemas.event import Event
 from schemas.incoming import ActivityRecorded, DeploymentChange, EventData, ReleaseFields
@@ -35,6 +36,8 @@ RELEASE_CREATED = "RELEASE_CREATED"
 RELEASE_STATUS_CHANGED = "RELEASE_STATUS_CHANGED"
 DEPLOYMENT_STATUS_CHANGED = "DEPLOYMENT_STATUS_CHANGED"
 EVENT_STALE = "EVENT_STALE"
+DEPLOYMENT_RUN = "DEPLOYMENT_RUN"
+"""Which attempt one deployment of a foreign source has. Beside the event's own entries, with an id of the run's."""
 
 _NO_OPTIONAL_FIELDS = OptionalFields()
 
@@ -66,6 +69,7 @@ class Effects:
         self._release_move: ReleaseMove | None = None
         self._pointer_move: EnvironmentPointerMove | None = None
         self._release_version: int | None = None
+        self._run: tuple[Activity, int] | None = None
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
@@ -79,9 +83,10 @@ class Effects:
             release_move=self._release_move,
             new_deployment=self._opened,
             deployment_moves=tuple(self._moves),
-            activities=tuple(self._activities),
+            activities=(*self._activities, self._run[0]) if self._run else tuple(self._activities),
             pointer_move=self._pointer_move,
             resolved=tuple(self._resolved()),
+            run=(self._run[0].id, self._run[1]) if self._run else None,
         )
 
     def _resolved(self) -> Iterator[Resolved]:
@@ -106,7 +111,7 @@ class Effects:
             component_id=fields.component_id,
             deployment_track_id=fields.deployment_track_id,
             release_date=fields.release_date,
-            release_number=fields.release_number,
+            release_number=fields.release_number or self._state.next_number or 1,
             commit_hash=fields.commit_hash,
             image_tag=fields.image_tag,
             updated_at=self._at,
@@ -170,6 +175,8 @@ class Effects:
         optional_fields = _optional_fields(data)
         self._opened = NewDeployment(release_id=release.id, deployment=opened, optional_fields=optional_fields)
         self._append_deployment(release, opened, None, optional_fields.comment)
+        if self._message.run_id is not None:
+            self._run = self._run_entry(self._message.run_id, release, opened), attempt
         return opened
 
     def point(self, release: Release, target: Deployment, pointer: EnvironmentPointer) -> None:
@@ -224,6 +231,36 @@ class Effects:
             return 0
         return 1 if self._new_release is not None else (self._state.release_version or 0) + 1
 
+    def _run_entry(self, id_: UUID, release: Release, opened: Deployment) -> Activity:
+        payload = self._origin(release)
+        payload |= {"config_revision": opened.config_revision, "attempt": opened.attempt}
+        return Activity(
+            id=id_,
+            created_at=self._at,
+            release_id=release.id,
+            deployment_id=opened.id,
+            environment_id=opened.environment_id,
+            activity_type=DEPLOYMENT_RUN,
+            activity_data=compact_bytes(payload).decode(),
+            status=opened.status,
+            payload=payload,
+        )
+
+    def _origin(self, release: Release) -> dict[str, Any]:
+        """What every entry says of its event."""
+        event, record = self._event, self._message.record
+        origin: dict[str, Any] = {
+            "event": {"source": event.source, "id": event.id, "type": event.type, "time": format_time(event.time)},
+            "record": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
+            "organization_id": release.organization_id,
+        }
+        if event.foreign is not None:
+            origin["format"] = event.foreign.format
+            origin["original"] = asdict(event.foreign.original)
+            if event.foreign.run is not None:
+                origin["run"] = event.foreign.run
+        return origin
+
     def _append(
         self,
         activity_type: str,
@@ -235,13 +272,9 @@ class Effects:
         comment: str | None = None,
         custom: ActivityRecorded | None = None,
     ) -> None:
-        event, record = self._event, self._message.record
+        event = self._event
         environment_id = deployment.environment_id if deployment else custom.environment_id if custom else None
-        payload: dict[str, Any] = {
-            "event": {"source": event.source, "id": event.id, "type": event.type, "time": format_time(event.time)},
-            "record": {"topic": record.topic, "partition": record.partition, "offset": record.offset},
-            "organization_id": release.organization_id,
-        }
+        payload = self._origin(release)
         if change:
             payload["change"] = {"from": change[0], "to": change[1]}
             payload["release_version"] = self._release_version = self._version_after(activity_type)

@@ -1,13 +1,12 @@
 """The ids of rows and status events: UUIDv5, so that one event always gets the same ids.
 
-Source of the names: the contract, section "Rows are a function of the topic". The namespace must never change: every
-known event would count as new.
+Source of the names: the contract, section "Rows are a function of the topic".
 """
 
 import hashlib
 from uuid import UUID
 
-NAMESPACE = UUID("6f1d5f6e-2f0a-5c0b-9d43-7b0d3f2f5a11")
+from schemas.derived_ids import NAMESPACE
 
 ACTIVITIES_MAX = 4
 """Most activities of one event: release created, attempt superseded, deployment changed, release changed."""
@@ -50,3 +49,11 @@ def position_id(*, topic: str, partition: int, offset: int, timestamp_ms: int) -
     It includes the timestamp, because offsets start again when a topic is created anew.
     """
     return _uuid5(f"{topic}/{partition}/{offset}/{timestamp_ms}")
+
+
+def run_id(*, release_id: UUID, environment_id: str, config_revision: int, source: str, run: str) -> UUID:
+    """The id of the log entry that says which attempt one deployment of a foreign source has.
+
+    It has more line feeds than the other names, so it is never one of theirs.
+    """
+    return _uuid5(f"run\n{release_id}/{config_revision}\n{source}\n{run}\n{environment_id}")

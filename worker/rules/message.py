@@ -1,18 +1,18 @@
 """One decoded record: its event, its position, and the keys that order it."""
 
 import re
-from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import NamedTuple
 from uuid import UUID
 
 from schemas.confusables import confusable_key
-from schemas.event import Event, Invalid
-from schemas.incoming import DeploymentChange, ReleaseFields
+from schemas.event import Event, Invalid, ReleaseReference
+from schemas.incoming import DeploymentChange, ForeignActivity, ReleaseFields
 from schemas.record import Record
 from schemas.times import time_of_timestamp
-from worker.rules.identity import activity_id, position_id
+from worker.rules.identity import activity_id, position_id, run_id
 
 REDRIVE_HEADER = "rudder-redrive"
 CORRECTS_HEADER = "rudder-corrects"
@@ -23,10 +23,12 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-Claim = UUID | tuple[date, int, UUID, str]
-"""What records of different releases can have in common: an identity (the id derived from it), or a release's date,
-number, component and track (its confusable key).
+Claim = UUID | tuple[object, ...]
+"""What records of different releases can have in common: an identity (the id derived from it); a release's date,
+number, component and track (its confusable key), with the number 0 where the next free one is taken; a commit or an
+image of a component, by which foreign events find their release.
 """
+_NEXT_NUMBER = 0
 
 
 class RecordPosition(NamedTuple):
@@ -49,15 +51,19 @@ class RecordPosition(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """A record, and the result of `schemas.decode` for it."""
+    """A record, and the result of `schemas.decode` for it. `with_foreign`: it can meet foreign events, which find their
+    releases by commit or image and take the next free number.
+    """
 
     record: Record
     content: Event | Invalid
+    with_foreign: bool = False
 
     @cached_property
     def id(self) -> UUID:
         """The id of the event's first activity log entry, and of its rejection."""
-        if self.content.source is None or self.content.id is None:
+        content = self.content
+        if content.source is None or content.id is None:
             record = self.record
             return position_id(
                 topic=record.topic,
@@ -65,11 +71,42 @@ class Message:
                 offset=record.offset,
                 timestamp_ms=record.timestamp_ms,
             )
-        return activity_id(source=self.content.source, event_id=self.content.id)
+        return activity_id(source=content.source, event_id=content.id)
 
     @property
     def release_id(self) -> UUID | None:
         return self.content.data.release_id if isinstance(self.content, Event) else self.content.release_id
+
+    @property
+    def reference(self) -> ReleaseReference | None:
+        """How the release is found, of a foreign event that does not name it; see `resolved`."""
+        foreign = self.content.foreign if isinstance(self.content, Event) else None
+        return None if foreign is None else foreign.reference
+
+    def resolved(self, release_id: UUID) -> "Message":
+        """The message with the release that was found."""
+        content = self.content
+        if not isinstance(content, Event) or content.data.release_id == release_id:
+            return self
+        data = content.data.model_copy(update={"release_id": release_id})
+        return replace(self, content=replace(content, data=data))
+
+    @cached_property
+    def run_id(self) -> UUID | None:
+        """The id of the log entry that says which attempt the event's run has; None: the event has no run."""
+        content = self.content
+        if not isinstance(content, Event) or content.foreign is None or content.foreign.run is None:
+            return None
+        data = content.data
+        if not isinstance(data, DeploymentChange):
+            return None
+        return run_id(
+            release_id=data.release_id,
+            environment_id=data.environment_id,
+            config_revision=data.config_revision,
+            source=content.source,
+            run=content.foreign.run,
+        )
 
     @property
     def ordering_key(self) -> UUID:
@@ -80,12 +117,32 @@ class Message:
     def claims(self) -> tuple[Claim, ...]:
         """Records of a partition with a common claim are decided in offset order, whatever their ordering keys are."""
         own = (self.id,) if self.corrects is None else (self.id, self.corrects)
-        data = self.content.data if isinstance(self.content, Event) else None
-        block = data.release if isinstance(data, DeploymentChange) else data
-        if not isinstance(block, ReleaseFields):
+        block = self._block
+        if block is None:
             return own
         track = confusable_key(block.deployment_track_id)
-        return *own, (block.release_date, block.release_number, block.component_id, track)
+        number = block.release_date, block.release_number or _NEXT_NUMBER, block.component_id, track
+        if not self.with_foreign:
+            return *own, number
+        return *own, number, (*number[:1], _NEXT_NUMBER, *number[2:]), *self.artifact_claims
+
+    @cached_property
+    def artifact_claims(self) -> tuple[Claim, ...]:
+        """The commit and the images by which foreign events find the release that this event may create."""
+        block = self._block
+        if block is None or not self.with_foreign:
+            return ()
+        texts = {block.commit_hash, block.image_tag}
+        if self.reference is not None:
+            texts |= {self.reference.commit_hash, *self.reference.image_tags}
+        return tuple(("artifact", block.component_id, text) for text in sorted(filter(None, texts)))
+
+    @property
+    def _block(self) -> ReleaseFields | None:
+        """The release that the event may create."""
+        data = self.content.data if isinstance(self.content, Event) else None
+        block = data.release if isinstance(data, DeploymentChange | ForeignActivity) else data
+        return block if isinstance(block, ReleaseFields) else None
 
     @property
     def redrive(self) -> bool:

@@ -14,7 +14,15 @@ from typing import Any
 from uuid import UUID
 
 from schemas.event import Event
-from schemas.incoming import ActivityRecorded, DeploymentChange, ReleaseCreated, ReleaseFields
+from schemas.incoming import (
+    ActivityRecorded,
+    DeploymentChange,
+    DerivedRelease,
+    EventData,
+    ForeignActivity,
+    ReleaseCreated,
+    ReleaseFields,
+)
 from schemas.types import EventType
 from worker.rules.message import Message
 
@@ -47,7 +55,9 @@ class Query:
     its first log entry and of its rejection. `corrects`: the id of the rejection that it corrects. `release_date` and
     what follows: those of the release that the event would create; None where it would create none. `events`: how many
     events of the release are decided on the rows. Each changes at most one attempt that may count for its environment
-    or become ROLLED_BACK, so that many more of these attempts are loaded.
+    or become ROLLED_BACK, so that many more of these attempts are loaded. `run_id`: of the log entry that names the
+    attempt of the event's run, which is loaded as if the event named it. `next_number`: the release that the event
+    would create has the next free number of its date, component and track.
     """
 
     variant: QueryVariant
@@ -63,6 +73,8 @@ class Query:
     component_id: UUID | None = None
     deployment_track_id: str | None = None
     events: int = 1
+    run_id: UUID | None = None
+    next_number: bool = False
 
 
 _COUNTING = frozenset({QueryVariant.DEPLOYMENT, QueryVariant.DEPLOYMENT_SUCCEEDED, QueryVariant.DEPLOYMENT_ROLLED_BACK})
@@ -114,10 +126,10 @@ def query_of(message: Message) -> Query:
             variant, block = _deployment_variant(content.type, data.attempt), data.release
             environment_id, config_revision, attempt = data.environment_id, data.config_revision, data.attempt
         case ActivityRecorded() if data.environment_id is not None:
-            variant = QueryVariant.ATTEMPTS
+            variant, block = QueryVariant.ATTEMPTS, _block_of(data)
             environment_id, config_revision, attempt = data.environment_id, data.config_revision or 1, data.attempt
         case _:
-            variant = QueryVariant.RELEASE
+            variant, block = QueryVariant.RELEASE, _block_of(data)
     return Query(
         variant=variant,
         event_id=message.id,
@@ -131,7 +143,13 @@ def query_of(message: Message) -> Query:
         release_number=block.release_number if block else None,
         component_id=block.component_id if block else None,
         deployment_track_id=block.deployment_track_id if block else None,
+        run_id=message.run_id,
+        next_number=isinstance(block, DerivedRelease),
     )
+
+
+def _block_of(data: EventData) -> ReleaseFields | None:
+    return data.release if isinstance(data, ForeignActivity) else None
 
 
 def _deployment_variant(event_type: EventType, attempt: int | None) -> QueryVariant:

@@ -47,6 +47,12 @@ class ProcessSupervisor:
         self._clock = clock
         self.failed = False
         """Whether the process, after the request to stop, ended in any other way than in order."""
+        self._process: asyncio.subprocess.Process | None = None
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process, if there is one."""
+        if self._process is not None:
+            _send(self._process, number)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Keep a process running until `stop`, then end it and return. Cancelled, it ends the process at once.
@@ -79,6 +85,7 @@ class ProcessSupervisor:
             except OSError as error:  # too many open files or processes, or no memory: that may pass
                 return {"cause": str(error)}
             child_end.close()
+            self._process = process
             _log.info(LogEvent.PROCESS_STARTED, process=self._number, pid=process.pid)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -88,6 +95,7 @@ class ProcessSupervisor:
             except asyncio.CancelledError:
                 await self._interrupt(process)
                 raise
+            self._process = None
             refused = refusal(parent_end) if code != 0 else ""
             if refused and not died:
                 raise ConfigurationError(refused)

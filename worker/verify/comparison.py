@@ -9,6 +9,7 @@ from schemas.json_text import compact
 from schemas.reasons import Reason
 from worker.release_simulation import ReleaseSimulation
 from worker.rules.decide import decide, reject
+from worker.rules.effects import DEPLOYMENT_RUN
 from worker.rules.identity import ACTIVITIES_MAX, activity_id, activity_ids
 from worker.rules.message import RecordPosition
 from worker.rules.rows import Activity
@@ -18,8 +19,8 @@ from worker.verify.history import Extents, History, InputRecord, cause_of, posit
 
 LOG, REJECTIONS = "release_activity_logs", "release_event_rejections"
 
-_UNFORESEEABLE = (Reason.PROCESSING_ERROR, Reason.SOURCE_NOT_ALLOWED)
-"""Reasons that do not follow from the records: an error of that time, and the list of sources of that time."""
+_UNFORESEEABLE = (Reason.PROCESSING_ERROR, Reason.SOURCE_NOT_ALLOWED, Reason.UNMAPPED)
+"""Reasons that do not follow from the records: an error, the list of sources, and the mapping of that time."""
 
 _ADDED_FIELDS = ("release_version", "release", "traceparent", "tracestate")
 """What earlier program versions did not write into the activity of a change."""
@@ -123,6 +124,8 @@ def compare_record(one: InputRecord, expected_rows: ReleaseSimulation, recorded:
     reason = recorded.reason_at(one)
     taken = reason == Reason.RELEASE_CONFLICT and event in history.numbers_taken
     state = recorded.with_correction(one, expected_rows.state(one.message, number_taken=taken))
+    if history.rows is not None and state.release is None:  # the next free one depends on other releases
+        state = replace(state, next_number=history.rows.release["release_number"])
     outcome = decide(state, one.message)
     unforeseeable = next((each for each in _UNFORESEEABLE if each == reason), None)
     if unforeseeable and effect != one.position and not isinstance(outcome, Duplicate):
@@ -227,10 +230,11 @@ def _differences(one: InputRecord, activities: Sequence[Activity], recorded: Rec
             expected, found = ("; ".join(f"{name} {getattr(of, name)}" for name in names) for of in (activity, there))
             findings.append(_finding(Kind.CONTRADICTORY, one, LOG, activity.id, expected, found))
     content = one.message.content
-    if content.source is not None and content.id is not None and len(activities) < ACTIVITIES_MAX:
-        for further in activity_ids(source=content.source, event_id=content.id)[len(activities) :]:
+    own = [activity for activity in activities if activity.activity_type != DEPLOYMENT_RUN]
+    if content.source is not None and content.id is not None and len(own) < ACTIVITIES_MAX:
+        for further in activity_ids(source=content.source, event_id=content.id)[len(own) :]:
             if further in recorded.activities:
-                expected = f"at most {len(activities)} activities of the event"
+                expected = f"at most {len(own)} activities of the event"
                 found = _summary([recorded.activities[further]])
                 findings.append(_finding(Kind.INVENTED, one, LOG, further, expected, found))
     return findings

@@ -11,11 +11,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from uuid import UUID, uuid5
 
+from schemas.adapters.foreign import NoInterest
+from schemas.derived_ids import NAMESPACE
 from schemas.event import Invalid
+from schemas.mapping import Mapping
 from schemas.reasons import Reason
 from schemas.record import Record
-from worker.pipeline.transaction import read
-from worker.rules.identity import NAMESPACE, position_id
+from worker.pipeline.transaction import read, read_mapped
+from worker.rules.identity import position_id
 from worker.rules.message import Message, RecordPosition
 
 TABLES = """
@@ -31,6 +34,10 @@ _TOO_LARGE = re.compile(r"the value has \d+ bytes, more than (\d+)")
 _AHEAD = re.compile(r"/time: is \d+ seconds after the record's timestamp \(RUDDER_EVENT_AHEAD_MAX_SECONDS=(\d+)\)")
 _BYTES_UNLIMITED = 2**31
 _AHEAD_UNLIMITED = 0
+
+
+class _OfNoInterest(Exception):
+    """Only records of interest are read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +61,29 @@ class _Rejected:
 class PastLimits:
     """Call it after all rows were added to the scratch file."""
 
-    def __init__(self, connection: sqlite3.Connection, *, event_bytes_max: int, event_ahead_max_seconds: int) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        event_bytes_max: int,
+        event_ahead_max_seconds: int,
+        mapping: Mapping | None = None,
+    ) -> None:
+        """`mapping`: of foreign records, as it is today."""
         self._connection = connection
         self._event_bytes_max = event_bytes_max
         self._event_ahead_max_seconds = event_ahead_max_seconds
+        self._mapping = mapping
+
+    def is_of_interest(self, record: Record) -> bool:
+        """Whether the record has an outcome: not if it is foreign and concerns no deployment."""
+        if self._mapping is None:
+            return True
+        try:
+            self._today(record)
+        except _OfNoInterest:
+            return False
+        return True
 
     def read(self, record: Record) -> Message:
         """The message as the worker read it when it decided it."""
@@ -95,7 +121,14 @@ class PastLimits:
         return self._read(record, _BYTES_UNLIMITED, _AHEAD_UNLIMITED)
 
     def _read(self, record: Record, bytes_max: int, ahead_max_seconds: int) -> Message:
-        message = read(record, event_bytes_max=bytes_max, event_ahead_max_seconds=ahead_max_seconds)
+        limits = {"event_bytes_max": bytes_max, "event_ahead_max_seconds": ahead_max_seconds}
+        mapping = self._mapping
+        message = read(record, **limits) if mapping is None else read_mapped(record, mapping, **limits)
+        if isinstance(message, NoInterest):
+            raise _OfNoInterest
+        if message.reference is not None:  # the worker has found its release
+            key = self._one("SELECT key FROM activities WHERE id = ?", message.id.bytes)
+            return message.resolved(UUID(bytes=key)) if isinstance(key, bytes) else message
         if message.content.source is None or message.content.id is None:
             former, known = _former_position_id(record), {rejected.id for rejected in self._rejected_at(record)}
             if former in known and message.id not in known:

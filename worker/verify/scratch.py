@@ -21,6 +21,7 @@ from schemas.confusables import confusable_key
 from schemas.decode import EVENT_AHEAD_MAX_SECONDS
 from schemas.event import Event
 from schemas.incoming import DeploymentChange, ReleaseCreated
+from schemas.mapping import Mapping as ForeignMapping
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.times import time_of_timestamp
@@ -91,11 +92,15 @@ class Scratch:
         begins: Mapping[Partition, int],
         event_bytes_max: int,
         event_ahead_max_seconds: int,
+        mapping: ForeignMapping | None = None,
     ) -> None:
         self._connection = connection
         self._committed = committed
         self._limits = PastLimits(
-            connection, event_bytes_max=event_bytes_max, event_ahead_max_seconds=event_ahead_max_seconds
+            connection,
+            event_bytes_max=event_bytes_max,
+            event_ahead_max_seconds=event_ahead_max_seconds,
+            mapping=mapping,
         )
         self.deleted_records = DeletedRecords(connection, begins=begins)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE_KIB}", "temp_store = FILE"):
@@ -141,6 +146,9 @@ class Scratch:
     def is_rejected(self, record: Record) -> bool:
         """Whether this record was rejected."""
         return self._limits.is_rejected(record)
+
+    def is_of_interest(self, record: Record) -> bool:
+        return self._limits.is_of_interest(record)
 
     def add_input(self, record: Record) -> None:
         message = self._limits.read(record)
@@ -372,6 +380,7 @@ def scratch(
     begins: Mapping[Partition, int] = MappingProxyType({}),
     event_bytes_max: int,
     event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS,
+    mapping: ForeignMapping | None = None,
 ) -> Iterator[Scratch]:
     """A scratch file in a new folder inside `folder` (None: the system's temporary folder), deleted at the end.
 
@@ -391,6 +400,7 @@ def scratch(
                 begins=begins,
                 event_bytes_max=event_bytes_max,
                 event_ahead_max_seconds=event_ahead_max_seconds,
+                mapping=mapping,
             )
     except sqlite3.OperationalError as error:
         raise ConfigurationError(
@@ -417,7 +427,9 @@ def _number(date: object, number: object, component: object, track: str) -> str:
 def _wanted_number(message: Message) -> str | None:
     data = message.content.data if isinstance(message.content, Event) else None
     block = data if isinstance(data, ReleaseCreated) else data.release if isinstance(data, DeploymentChange) else None
-    return None if block is None else _number(*(getattr(block, name) for name in _NUMBER))
+    return (
+        None if block is None or block.release_number is None else _number(*(getattr(block, name) for name in _NUMBER))
+    )
 
 
 def _record(

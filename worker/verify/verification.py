@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from schemas.mapping import Mapping as ForeignMapping
 from schemas.record import Record
 from worker.pipeline.outgoing import Topics
 from worker.ports import Partition
@@ -86,6 +87,7 @@ class Plan:
     event_ahead_max_seconds: int
     findings_max: int
     scratch_folder: Path | None = None
+    mapping: ForeignMapping | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +113,7 @@ class Report:
 COUNTS = {
     "records": "input records",
     "tombstones": "of these, tombstones, which are no events",
+    "no_interest": "of these, foreign records that concern no deployment",
     "expired": "records that retention deleted and that have no row: never read, or repeats",
     "recreated": "rows and dead letters from before a topic was deleted and created again: not compared",
     "uncommitted": "input records that the group had not committed when the verification began",
@@ -155,6 +158,7 @@ class _Verification:
             begins=begins,
             event_bytes_max=plan.event_bytes_max,
             event_ahead_max_seconds=plan.event_ahead_max_seconds,
+            mapping=plan.mapping,
         ) as store:
             await self._read_tables(store)
             input_ends = await self._topics.ends(plan.input_topics)
@@ -241,6 +245,9 @@ class _Verification:
             if record.is_tombstone and not store.is_rejected(record):  # earlier versions rejected them
                 self._counts["tombstones"] += 1
                 store.recreated.add_tombstone(RecordPosition(record.topic, record.partition, record.offset))
+                continue
+            if not store.is_of_interest(record):
+                self._counts["no_interest"] += 1
                 continue
             store.add_input(record)
             self._counts["uncommitted"] += record.offset >= committed.get(Partition(record.topic, record.partition), 0)

@@ -145,12 +145,12 @@ async def test_rate_limits_known_and_unknown_events(known: int) -> None:
 
 
 async def test_plan_with_too_many_unknown_events_is_refused() -> None:
-    from tests.properties.replay_world import WorldTables, read_record
+    from tests.properties.replay_world import WorldTables, read_message
     from worker.replay.plan import Planner
     from worker.rules.decide import decide
 
     topics = WorldTopics(RECORDS)
-    planner = Planner(topics, WorldTables(empty()), read=read_record, decider=decide, unknown_max=8)
+    planner = Planner(topics, WorldTables(empty()), read=read_message, decider=decide, unknown_max=8)
     with pytest.raises(ConfigurationError, match="does not know more than 8 events of the scope"):
         await planner.plan(ALL, input_topics=[TOPIC])
 

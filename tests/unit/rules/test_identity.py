@@ -6,9 +6,9 @@ from uuid import UUID, uuid5
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from schemas.derived_ids import NAMESPACE
 from worker.rules.identity import (
     ACTIVITIES_MAX,
-    NAMESPACE,
     activity_id,
     activity_ids,
     deployment_id,

@@ -6,6 +6,7 @@ from uuid import uuid5
 
 import pytest
 
+from schemas.derived_ids import NAMESPACE
 from schemas.event import Invalid
 from schemas.reasons import Reason
 from schemas.types import EventType as E
@@ -20,7 +21,6 @@ from tests.unit.rules.release_scenario import (
     rejected,
     release_id,
 )
-from worker.rules.identity import NAMESPACE
 from worker.rules.message import Message
 from worker.rules.rows import Activity, BaseRevision, Deployment, OptionalFields, Rejection
 

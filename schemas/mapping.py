@@ -1,0 +1,474 @@
+"""The mapping: from the names of foreign sources to organization, project, component, track and environment.
+
+The file is YAML; `schemas/json/mapping.schema.json` is for editors. Rules are compared in order, and the first one that
+matches decides. Names are looked up in tables, never guessed. See docs/reference/mapping.md.
+"""
+
+import re
+from collections.abc import Iterable
+from collections.abc import Mapping as AnyMapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, Self
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    Strict,
+    ValidationError,
+    model_validator,
+)
+
+from schemas.adapters.fields import split_image
+from schemas.adapters.foreign import SCOPE_FIELDS, Artifact, ForeignEvent, Format, NoInterest
+from schemas.derived_ids import derived_release_id
+from schemas.detail import echo, joined, pointer
+from schemas.event import Event, Foreign, Invalid, ReleaseReference
+from schemas.incoming import DeploymentChange, DerivedRelease, EventData, ForeignActivity
+from schemas.reasons import Reason
+from schemas.text import NAME_UNITS_MAX, Name, utf16_units
+from schemas.trace_context import TraceContext
+from schemas.types import EventType
+
+RULES_MAX: Final = 10_000
+WILDCARDS_MAX: Final = 3
+"""Per pattern: each one multiplies the time of a comparison with a long name."""
+MATCHED_CHARS_MAX: Final = 1_000
+"""A longer name matches no pattern."""
+
+_PART: Final = re.compile(r"\*|\{([a-z_]+)\}")
+_RELEASE_NAME: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})-([1-9][0-9]{0,9})")
+_ARTIFACT_TEXT: Final = "an image's digest or tag, a commit, or the id or name of a release"
+
+ScopeField = Literal[
+    "format",
+    "host",
+    "organization",
+    "repository",
+    "project",
+    "application",
+    "service",
+    "pipeline",
+    "branch",
+    "cluster",
+    "namespace",
+    "environment",
+]
+
+
+def _checked_pattern(pattern: str) -> str:
+    _compiled(pattern)
+    return pattern
+
+
+def _compiled(pattern: str, *, separator: str = "/") -> re.Pattern[str]:
+    """The regular expression of a pattern, whose wildcards match no `separator`. Raises ValueError."""
+    any_ = f"[^{separator}]" if separator else "."
+    parts, at, names = [], 0, set[str]()
+    wildcards = list(_PART.finditer(pattern))
+    if len(wildcards) > WILDCARDS_MAX:
+        raise ValueError(f"has {len(wildcards)} wildcards, more than {WILDCARDS_MAX}")
+    for found in wildcards:
+        name = found[1]
+        if name in names or name in SCOPE_FIELDS:
+            raise ValueError(f"the capture {{{name}}} is " + ("repeated" if name in names else "the name of a field"))
+        names.add(name or "")
+        names.discard("")
+        parts.append(re.escape(pattern[at : found.start()]) + (f"(?P<{name}>{any_}+)" if name else f"{any_}*"))
+        at = found.end()
+    rest = pattern[at:]
+    if "{" in "".join(_PART.split(pattern)[::2]):
+        raise ValueError("has a { that begins no capture such as {service}")
+    return re.compile("".join(parts) + re.escape(rest), re.DOTALL)
+
+
+Pattern = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=NAME_UNITS_MAX,
+        description="A name. `*` is any text without a slash; `{name}` is the same, of at least one character, and "
+        "captures it for the rule's values.",
+    ),
+    AfterValidator(_checked_pattern),
+]
+
+
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _lower_keys(table: object) -> object:
+    if not isinstance(table, dict):
+        return table
+    lower = {key.lower() if isinstance(key, str) else key: value for key, value in table.items()}
+    if len(lower) < len(table):
+        raise ValueError("has two names that differ only in case")
+    return lower
+
+
+_MODEL = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Lookup(BaseModel):
+    """A value from a table."""
+
+    model_config = _MODEL
+
+    table: Name = Field(description="The name of a table in `tables`.")
+    key: str = Field(
+        min_length=1,
+        max_length=NAME_UNITS_MAX,
+        description="What is looked up, in any case: a text with {fields} and {captures}, such as `{repository}`.",
+    )
+
+
+Value = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=NAME_UNITS_MAX,
+        description="A constant, or a text with {fields} and {captures}, such as `{service}`.",
+    ),
+]
+EnvironmentTable = Annotated[dict[str, Name | None], BeforeValidator(_lower_keys), Field(max_length=RULES_MAX)]
+ArtifactKind = Literal["digest", "tag", "commit"]
+
+
+class Rule(BaseModel):
+    """What the records that match stand for. What a rule leaves out is the file's default."""
+
+    model_config = _MODEL
+
+    match: dict[ScopeField, Annotated[tuple[Pattern, ...], Strict(strict=False), BeforeValidator(_as_list)]] = Field(
+        min_length=1, description="All fields must match; of several patterns of a field one."
+    )
+    ignore: bool = Field(default=False, description="True: these records are of no interest.")
+    organization: Value | Lookup | None = Field(default=None, description="The organization's id.")
+    project: Value | Lookup | None = Field(default=None, description="The project's id, a UUID.")
+    component: Value | Lookup | None = Field(default=None, description="The component's id, a UUID.")
+    track: Value | Lookup | None = Field(default=None, description="The deployment track's id.")
+    environment: Value | Lookup | None = Field(
+        default=None,
+        description="The environment. A constant is its id; a text with {fields} is looked up in `environments`.",
+    )
+    environments: EnvironmentTable = Field(default={}, description="As the file's, and before it.")
+    image: Pattern | None = Field(
+        default=None,
+        description="Of an application with several images, the repository of the one that counts; `*` may be slashes.",
+    )
+    artifact: Annotated[tuple[ArtifactKind, ...], Strict(strict=False), BeforeValidator(_as_list)] = Field(
+        default=("digest", "tag", "commit"),
+        min_length=1,
+        description="Which part of what was deployed identifies the release; the first one that the record has.",
+    )
+    _patterns: tuple[tuple[str, tuple[re.Pattern[str], ...]], ...] = PrivateAttr(default=())
+    _image: re.Pattern[str] | None = PrivateAttr(default=None)
+
+    def model_post_init(self, _context: Any, /) -> None:
+        self._patterns = tuple((name, tuple(map(_compiled, patterns))) for name, patterns in self.match.items())
+        self._image = None if self.image is None else _compiled(self.image, separator="")
+
+    def captures(self, scope: AnyMapping[str, str]) -> dict[str, str] | None:
+        """The captures, if all patterns match; None: they do not."""
+        found: dict[str, str] = {}
+        for name, patterns in self._patterns:
+            value = scope.get(name)
+            if value is None or len(value) > MATCHED_CHARS_MAX:
+                return None
+            matched = next((one for pattern in patterns if (one := pattern.fullmatch(value)) is not None), None)
+            if matched is None:
+                return None
+            found |= matched.groupdict()
+        return found
+
+
+class MappingFile(BaseModel):
+    """The file in RUDDER_MAPPING_FILE."""
+
+    model_config = _MODEL
+
+    organization: Value | Lookup | None = Field(default=None, description="The default organization's id.")
+    project: Value | Lookup | None = Field(default=None, description="The default project's id, a UUID.")
+    track: Value | Lookup = Field(default="main", description="The default deployment track's id.")
+    environments: EnvironmentTable = Field(
+        default={},
+        description="The sources' names of environments, in any case, and their ids; null: deployments to it are of no "
+        "interest.",
+    )
+    rules: Annotated[tuple[Rule, ...], Strict(strict=False)] = Field(
+        default=(), max_length=RULES_MAX, description="Compared in order; the first that matches decides."
+    )
+    tables: dict[Name, Annotated[dict[str, Value], BeforeValidator(_lower_keys)]] = Field(
+        default={}, description="Tables that values are looked up in, by name."
+    )
+    topics: dict[Name, Name] = Field(
+        default={}, description="The format of all records of a topic that are not events of ours."
+    )
+    formats: dict[Name, Any] = Field(
+        default={}, description="Sources without an adapter: expressions that read their records."
+    )
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Self:
+        for path, lookup in self._lookups():
+            if lookup.table not in self.tables:
+                raise ValueError(f"{path}: there is no table {echo(lookup.table)}")
+        known = {*Format, *self.formats}
+        for topic, name in self.topics.items():
+            if name not in known:
+                raise ValueError(f"topics/{echo(topic)}: there is no format {echo(name)}")
+        for name in self.formats:
+            if name in set(Format):
+                raise ValueError(f"formats/{echo(name)}: is the name of an adapter")
+        return self
+
+    def _lookups(self) -> Iterable[tuple[str, Lookup]]:
+        for name in ("organization", "project", "track"):
+            if isinstance(value := getattr(self, name), Lookup):
+                yield name, value
+        for number, rule in enumerate(self.rules):
+            for name in ("organization", "project", "component", "track", "environment"):
+                if isinstance(value := getattr(rule, name), Lookup):
+                    yield f"rules/{number}/{name}", value
+
+
+class _Unmapped(Exception):
+    """The line to add."""
+
+
+class _WithoutEnvironment(Exception):
+    """The record is of no interest: its environment is ignored, or it names none and needs none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """What a record stands for; None: the mapping does not say."""
+
+    organization_id: str
+    project_id: UUID
+    component_id: UUID
+    track: str
+    environment_id: str | None
+
+
+class Mapping:
+    """A mapping file that was read, and its functions."""
+
+    def __init__(self, file: MappingFile) -> None:
+        self.file = file
+
+    def event(
+        self, foreign: ForeignEvent, *, recorded_at: datetime | None, trace: TraceContext | None = None
+    ) -> Event | Invalid | NoInterest:
+        """Our event of a foreign one. `recorded_at`: the record's timestamp, for an event without a time."""
+        scope = {**foreign.scope, "format": str(foreign.format)}
+        time = foreign.time or recorded_at
+        if time is None:
+            return _invalid(foreign, None, Reason.INVALID_DATA, "the event has no time, and the record no timestamp")
+        rule, captures = self._rule(scope)
+        if rule is not None and rule.ignore:
+            return NoInterest(format=foreign.format, kind="ignored by a rule")
+        try:
+            place = self._place(rule, scope | captures, foreign)
+            data, reference = _data(foreign, rule, place, time)
+        except _WithoutEnvironment:
+            return NoInterest(format=foreign.format, kind="no environment")
+        except _Unmapped as missing:
+            return _invalid(foreign, time, Reason.UNMAPPED, str(missing))
+        except ValidationError as error:
+            problems = [f"{pointer(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False)]
+            return _invalid(foreign, time, Reason.INVALID_DATA, joined(problems))
+        if data is None:
+            detail = f"the record names no artifact: {_ARTIFACT_TEXT}"
+            return _invalid(foreign, time, Reason.INVALID_DATA, detail)
+        return Event(
+            source=foreign.source,
+            id=foreign.id,
+            type=foreign.type,
+            time=time,
+            data=data,
+            trace=trace,
+            foreign=Foreign(format=foreign.format, original=foreign.original, run=foreign.run, reference=reference),
+        )
+
+    def _rule(self, scope: AnyMapping[str, str]) -> tuple[Rule | None, dict[str, str]]:
+        for rule in self.file.rules:
+            captures = rule.captures(scope)
+            if captures is not None:
+                return rule, captures
+        return None, {}
+
+    def _place(self, rule: Rule | None, names: AnyMapping[str, str], foreign: ForeignEvent) -> _Place:
+        if rule is None:
+            if foreign.optional:
+                raise _WithoutEnvironment
+            raise _Unmapped(f"no rule matches this record; add to rules: {_proposed_rule(foreign)}")
+        environment = self._environment(rule, names, foreign)
+        component = self._value("component", rule.component, names)
+        organization = self._value("organization", rule.organization or self.file.organization, names)
+        project = self._value("project", rule.project or self.file.project, names)
+        track = self._value("track", rule.track or self.file.track, names)
+        return _Place(
+            organization_id=organization,
+            project_id=_uuid("project", project),
+            component_id=_uuid("component", component),
+            track=track,
+            environment_id=environment,
+        )
+
+    def _environment(self, rule: Rule, names: AnyMapping[str, str], foreign: ForeignEvent) -> str | None:
+        """The environment's id; None: of an activity that names none."""
+        value = rule.environment
+        if isinstance(value, str) and not _PART.search(value):
+            return value
+        if value is None and "environment" not in names:
+            if foreign.optional:
+                raise _WithoutEnvironment
+            if foreign.type is EventType.ACTIVITY_RECORDED:
+                return None
+            raise _Unmapped(
+                "the record names no environment; add to its rule, for example: environment: production, or with a "
+                f"text of its {', '.join(sorted(foreign.scope))}: environment: '{{namespace}}'"
+            )
+        name = self._value("environment", value if value is not None else "{environment}", names)
+        for table in (rule.environments, self.file.environments):
+            if name.lower() in table:
+                id_ = table[name.lower()]
+                if id_ is None:
+                    raise _WithoutEnvironment
+                return id_
+        raise _Unmapped(f"the environment is unknown; add to environments: {_quoted(name)}: <the environment's id>")
+
+    def _value(self, field: str, value: str | Lookup | None, names: AnyMapping[str, str]) -> str:
+        if value is None:
+            raise _Unmapped(f"there is no {field}; add to the rule, or to the file: {field}: <the {field}'s id>")
+        if isinstance(value, str):
+            return _filled(field, value, names)
+        key = _filled(field, value.key, names)
+        found = self.file.tables[value.table].get(key.lower())
+        if found is None:
+            raise _Unmapped(f"the {field} is unknown; add to tables: {value.table}: {_quoted(key)}: <the {field}'s id>")
+        return found
+
+
+def _filled(field: str, template: str, names: AnyMapping[str, str]) -> str:
+    missing = next((found[1] for found in _PART.finditer(template) if found[1] and found[1] not in names), None)
+    if missing is not None:
+        raise _Unmapped(f"the record has no {missing}, which its rule needs for {field}: {_quoted(template)}")
+    return _PART.sub(lambda found: names[found[1]] if found[1] else "*", template)
+
+
+def _uuid(field: str, text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise _Unmapped(f"the {field} {_quoted(text)} is not a UUID; correct it in the rule or its table") from None
+
+
+def _quoted(text: str) -> str:
+    return "'" + echo(text).replace("'", "''") + "'"
+
+
+def _proposed_rule(foreign: ForeignEvent) -> str:
+    """A rule for records like this one, in one line of YAML."""
+    names = ("repository", "application", "service", "project", "pipeline")
+    field = next((name for name in names if name in foreign.scope), None)
+    matched = f"{field}: {_quoted(foreign.scope[field])}" if field else f"format: {foreign.format}"
+    return f"- {{match: {{{matched}}}, component: <the component's id>}}"
+
+
+def _data(
+    foreign: ForeignEvent, rule: Rule | None, place: _Place, time: datetime
+) -> tuple[EventData | None, ReleaseReference | None]:
+    """The event's data, and how its release is found; no data: the record names no artifact. Raises ValidationError."""
+    artifact = _selected(foreign.artifact, rule)
+    number = _release_number(artifact.name)
+    kinds = rule.artifact if rule is not None else ()
+    identified = next((text for kind in kinds if (text := getattr(artifact, kind)) is not None), None)
+    if identified is None and artifact.release_id is None:
+        identified = artifact.name
+    if identified is None and artifact.release_id is None:
+        return None, None
+    release_id, reference, block = artifact.release_id, None, None
+    if release_id is None and identified is not None:
+        reference = ReleaseReference(
+            derived_id=derived_release_id(
+                organization_id=place.organization_id,
+                component_id=place.component_id,
+                deployment_track_id=place.track,
+                artifact=identified,
+            ),
+            organization_id=place.organization_id,
+            component_id=place.component_id,
+            deployment_track_id=place.track,
+            commit_hash=artifact.commit,
+            image_tags=tuple(text for text in (artifact.digest, artifact.tag) if text is not None),
+            number=number,
+        )
+        release_id = reference.derived_id
+        block = DerivedRelease(
+            project_id=place.project_id,
+            component_id=place.component_id,
+            deployment_track_id=place.track,
+            release_date=time.date(),
+            created_by=_fitting(foreign.actor) or str(foreign.format),
+            commit_hash=artifact.commit,
+            image_tag=artifact.tag or artifact.digest or (None if artifact.commit else artifact.name),
+        )
+    given: dict[str, Any] = {
+        "release_id": release_id,
+        "organization_id": place.organization_id,
+        "actor": _fitting(foreign.actor),
+        "comment": foreign.comment,
+        "release": block,
+    }
+    if foreign.type is EventType.ACTIVITY_RECORDED:
+        activity = ForeignActivity(
+            **given, environment_id=place.environment_id, activity_type=foreign.activity_type or "", activity_data={}
+        )
+        return activity, reference
+    return DeploymentChange(**given, environment_id=place.environment_id or ""), reference
+
+
+def _selected(artifact: Artifact, rule: Rule | None) -> Artifact:
+    """The artifact with the image that the rule selects, of several."""
+    pattern = rule._image if rule is not None else None  # noqa: SLF001 - of this module
+    if pattern is None or not artifact.images:
+        return artifact
+    for reference in artifact.images:
+        repository, tag, digest = split_image(reference)
+        if pattern.fullmatch(repository) is not None:
+            return replace(artifact, image=repository, tag=tag, digest=digest)
+    return artifact
+
+
+def _release_number(name: str | None) -> tuple[Any, int] | None:
+    found = None if name is None else _RELEASE_NAME.fullmatch(name)
+    if found is None:
+        return None
+    try:
+        return datetime(int(found[1]), int(found[2]), int(found[3])).date(), int(found[4])  # noqa: DTZ001 - a date
+    except ValueError:
+        return None
+
+
+def _fitting(text: str | None) -> str | None:
+    """The name of a person or a program; None: it does not fit its column."""
+    return text if text and utf16_units(text) <= NAME_UNITS_MAX else None
+
+
+def _invalid(foreign: ForeignEvent, time: datetime | None, reason: Reason, detail: str) -> Invalid:
+    return Invalid(
+        reason=reason,
+        detail=joined([detail]),
+        source=foreign.source,
+        id=foreign.id,
+        type=str(foreign.type),
+        time=time,
+    )

@@ -1,0 +1,101 @@
+"""The file in RUDDER_MAPPING_FILE, in YAML. It is read at start and again at each SIGHUP."""
+
+import asyncio
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import structlog
+import yaml
+from pydantic import ValidationError
+
+from schemas.detail import pointer, printable
+from schemas.mapping import Mapping, MappingFile
+from worker.rules.errors import ConfigurationError
+from worker.telemetry import LogEvent
+
+FILE_BYTES_MAX = 1_048_576
+_LINE_CHARS_MAX = 500
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.mapping")
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a name that is repeated: YAML keeps the last one, and the first would be without effect."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - as PyYAML's
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
+        repeated = next((name for position, name in enumerate(names) if name in names[:position]), None)
+        if repeated is not None:
+            raise yaml.constructor.ConstructorError(None, None, f"the name {repeated!r} is repeated", node.start_mark)
+        return super().construct_mapping(node, deep=deep)
+
+
+def load_mapping(path: Path, *, setting: str = "RUDDER_MAPPING_FILE=") -> Mapping:
+    """`setting`: what the message begins with, before the path.
+
+    Raises:
+        ConfigurationError: one clear line, of the first problem.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(FILE_BYTES_MAX + 1)
+        if len(raw) > FILE_BYTES_MAX:
+            raise _refusal(setting, path, f"has more than {FILE_BYTES_MAX} bytes")
+        document = yaml.load(raw.decode("utf-8-sig"), _Loader)  # noqa: S506 - a safe loader
+        return Mapping(MappingFile.model_validate({} if document is None else document))
+    except OSError as error:
+        raise _refusal(setting, path, f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refusal(setting, path, "is not UTF-8 text") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark is not None else ""
+        raise _refusal(setting, path, f"{where}{error.problem or error.context or 'is not YAML'}") from error
+    except yaml.YAMLError as error:
+        raise _refusal(setting, path, f"is not YAML: {error}") from error
+    except ValidationError as error:
+        raise _refusal(setting, path, _first(error)) from error
+    except RecursionError as error:
+        raise _refusal(setting, path, "is nested too deep") from error
+
+
+class LiveMapping:
+    """The mapping as it was read last. A service: `run` reads the file again when asked to."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError: as `load_mapping`."""
+        self._path = path
+        self._requested = asyncio.Event()
+        self.current = load_mapping(path)
+
+    def request_reload(self) -> None:
+        self._requested.set()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. An invalid file is logged, and the mapping stays as it is."""
+        async with asyncio.TaskGroup() as group:
+            reloading = group.create_task(self._reload_when_requested(), name="read the mapping again")
+            await stop.wait()
+            reloading.cancel()
+
+    async def _reload_when_requested(self) -> None:
+        while True:
+            await self._requested.wait()
+            self._requested.clear()
+            try:
+                self.current = await asyncio.to_thread(load_mapping, self._path)
+            except ConfigurationError as error:
+                _log.error(LogEvent.MAPPING_REFUSED, cause=str(error))
+            else:
+                _log.info(LogEvent.MAPPING_READ, path=str(self._path), rules=len(self.current.file.rules))
+
+
+def _first(error: ValidationError) -> str:
+    problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{pointer(problem['loc'])}: {message[:1].lower()}{message[1:]}".removeprefix(": ")
+
+
+def _refusal(setting: str, path: Path, problem: str) -> ConfigurationError:
+    return ConfigurationError(printable(f"{setting}{path}: {problem}")[:_LINE_CHARS_MAX])

@@ -1,0 +1,130 @@
+"""Find the releases of foreign events, before they are dispatched: a release is the key by which messages are ordered.
+
+Messages pass in offset order. One that names its release passes at once, unless earlier ones wait. The releases of
+several foreign events are found in one round trip. An event that has a commit or an image in common with an earlier
+one waits until that one has ended: it may create the release.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from uuid import UUID
+
+import structlog
+
+from schemas.event import ReleaseReference
+from worker.pipeline.delivery import InFlight
+from worker.pipeline.dependency_monitor import DependencyMonitor
+from worker.ports import Clock, ReleaseFinder
+from worker.rules.errors import EXTERNAL, LeaseLost
+from worker.rules.message import Claim, Message
+from worker.telemetry import LogEvent
+
+BATCH_MAX = 64
+"""Messages whose releases are found in one round trip."""
+
+_RETRY_SECONDS = 0.2
+"""At least so long between two attempts: the database may answer the probe, and not this query."""
+
+_log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.consumer")
+
+
+async def resolved(messages: Sequence[Message], finder: ReleaseFinder) -> list[Message]:
+    """The messages with the releases that exist now. Raises Unavailable."""
+    references = list(dict.fromkeys(one.reference for one in messages if one.reference is not None))
+    if not references:
+        return list(messages)
+    found = dict(zip(references, await finder.find_releases(references), strict=True))
+    return [
+        one if one.reference is None or (id_ := found[one.reference]) is None else one.resolved(id_) for one in messages
+    ]
+
+
+class ReleaseResolution:
+    """`run` it while messages are added. Its queue is bounded by the in-flight budget."""
+
+    def __init__(self, finder: ReleaseFinder, *, monitor: DependencyMonitor, clock: Clock) -> None:
+        self._finder = finder
+        self._monitor = monitor
+        self._clock = clock
+        self._waiting: deque[InFlight] = deque()
+        self._added = asyncio.Event()
+
+    def add(self, in_flight: InFlight, submit: Callable[[InFlight], None]) -> None:
+        """Submit the message now, or when its release and those of earlier messages are found."""
+        if not self._waiting and in_flight.message.reference is None:
+            submit(in_flight)
+            return
+        self._waiting.append(in_flight)
+        self._added.set()
+
+    async def run(
+        self, submit: Callable[[InFlight], None], running: Callable[[Sequence[Claim]], Sequence[asyncio.Event]]
+    ) -> None:
+        """Until cancelled. `running`: the ends of submitted messages with these claims that have not ended."""
+        while True:
+            self._added.clear()
+            if not self._waiting:
+                await self._added.wait()
+            batch = self._next_batch(running)
+            if not batch:  # the first one waits for messages that were submitted before
+                for ended in running(self._waiting[0].message.artifact_claims):
+                    await ended.wait()
+                continue
+            found = await self._found([one for one in batch if _is_unresolved(one)])
+            # Only now: what is added meanwhile must see that earlier messages wait.
+            for in_flight in batch:
+                self._waiting.popleft()
+                reference = in_flight.message.reference
+                if reference is not None and reference in found:
+                    message = in_flight.message.resolved(found[reference])
+                    in_flight = replace(in_flight, message=message)  # noqa: PLW2901
+                submit(in_flight)
+
+    def _next_batch(self, running: Callable[[Sequence[Claim]], Sequence[asyncio.Event]]) -> list[InFlight]:
+        """The first messages, up to one that shares a commit or an image with a message that may create its release."""
+        batch: list[InFlight] = []
+        creators: dict[Claim, ReleaseReference | None] = {}
+        for in_flight in self._waiting:
+            message = in_flight.message
+            claims = message.artifact_claims
+            # Equal references find the same release, whether or not the first of them creates it.
+            shared = any(creators.get(claim, message.reference) != message.reference for claim in claims)
+            if _is_unresolved(in_flight) and (shared or running(claims)):
+                break
+            creators |= dict.fromkeys(claims, message.reference)
+            batch.append(in_flight)
+            if len(batch) == BATCH_MAX:
+                break
+        return batch
+
+    async def _found(self, batch: Sequence[InFlight]) -> dict[ReleaseReference, UUID]:
+        references = list(dict.fromkeys(one.message.reference for one in batch if one.message.reference is not None))
+        while references:
+            try:
+                ids = await self._finder.find_releases(references)
+            except EXTERNAL as error:
+                _log.debug(LogEvent.RELEASES_NOT_FOUND, references=len(references), cause=repr(error))
+                self._monitor.suspect()
+                await self._clock.wait(asyncio.Event(), timeout_seconds=_RETRY_SECONDS)
+                try:
+                    await self._monitor.wait_until_available(batch[0].lease.ended)
+                except LeaseLost:
+                    return {}
+            except Exception as error:  # noqa: BLE001 - the message meets the same fault, which is reported there
+                _log.debug(LogEvent.RELEASES_NOT_FOUND, references=len(references), cause=repr(error))
+                if len(references) == 1:
+                    return {}
+                found: dict[ReleaseReference, UUID] = {}
+                for one in batch:
+                    found |= await self._found([one])
+                return found
+            else:
+                return {one: id_ for one, id_ in zip(references, ids, strict=True) if id_ is not None}
+        return {}
+
+
+def _is_unresolved(in_flight: InFlight) -> bool:
+    """Whether the message's release has to be found; not if the message will not be processed here."""
+    return in_flight.message.reference is not None and not in_flight.lease.ended.is_set()
