@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from schemas.reasons import Reason
 from worker.pipeline.breaker import Breaker, Counted
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.log_throttle import LogThrottle
@@ -231,7 +232,9 @@ class Delivery:
 
     def _count(self, counted: Counted, outcome: Outcome, message: Message) -> None:
         again = message.redrive or message.corrects is not None
-        self._log_opened(self._breaker.decided(counted, outcome, redriven=again))
+        # A repository that nobody has mapped yet says nothing about the other sources.
+        unmapped = isinstance(outcome, Rejected) and outcome.rejection.reason == Reason.UNMAPPED
+        self._log_opened(self._breaker.decided(counted, outcome, redriven=again or unmapped))
 
     def _log_opened(self, opens: bool) -> None:  # noqa: FBT001 - the breaker's result
         tripped = self._breaker.tripped
