@@ -247,7 +247,7 @@ class _WithoutEnvironment(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Place:
+class _Target:
     """What a record stands for; None: the mapping does not say."""
 
     organization_id: str
@@ -275,8 +275,8 @@ class Mapping:
         if rule is not None and rule.ignore:
             return NoInterest(format=foreign.format, kind="ignored by a rule")
         try:
-            place = self._place(rule, scope | captures, foreign)
-            data, reference = _data(foreign, rule, place, time)
+            target = self._target(rule, scope | captures, foreign)
+            data, reference = _data(foreign, rule, target, time)
         except _WithoutEnvironment:
             return NoInterest(format=foreign.format, kind="no environment")
         except _Unmapped as missing:
@@ -304,7 +304,7 @@ class Mapping:
                 return rule, captures
         return None, {}
 
-    def _place(self, rule: Rule | None, names: AnyMapping[str, str], foreign: ForeignEvent) -> _Place:
+    def _target(self, rule: Rule | None, names: AnyMapping[str, str], foreign: ForeignEvent) -> _Target:
         if rule is None:
             if foreign.optional:
                 raise _WithoutEnvironment
@@ -314,7 +314,7 @@ class Mapping:
         organization = self._value("organization", rule.organization or self.file.organization, names)
         project = self._value("project", rule.project or self.file.project, names)
         track = self._value("track", rule.track or self.file.track, names)
-        return _Place(
+        return _Target(
             organization_id=organization,
             project_id=_uuid("project", project),
             component_id=_uuid("component", component),
@@ -384,7 +384,7 @@ def _proposed_rule(foreign: ForeignEvent) -> str:
 
 
 def _data(
-    foreign: ForeignEvent, rule: Rule | None, place: _Place, time: datetime
+    foreign: ForeignEvent, rule: Rule | None, target: _Target, time: datetime
 ) -> tuple[EventData | None, ReleaseReference | None]:
     """The event's data, and how its release is found; no data: the record names no artifact. Raises ValidationError."""
     artifact = _selected(foreign.artifact, rule)
@@ -399,23 +399,23 @@ def _data(
     if release_id is None and identified is not None:
         reference = ReleaseReference(
             derived_id=derived_release_id(
-                organization_id=place.organization_id,
-                component_id=place.component_id,
-                deployment_track_id=place.track,
+                organization_id=target.organization_id,
+                component_id=target.component_id,
+                deployment_track_id=target.track,
                 artifact=identified,
             ),
-            organization_id=place.organization_id,
-            component_id=place.component_id,
-            deployment_track_id=place.track,
+            organization_id=target.organization_id,
+            component_id=target.component_id,
+            deployment_track_id=target.track,
             commit_hash=artifact.commit,
             image_tags=tuple(text for text in (artifact.digest, artifact.tag) if text is not None),
             number=number,
         )
         release_id = reference.derived_id
         block = DerivedRelease(
-            project_id=place.project_id,
-            component_id=place.component_id,
-            deployment_track_id=place.track,
+            project_id=target.project_id,
+            component_id=target.component_id,
+            deployment_track_id=target.track,
             release_date=time.date(),
             created_by=_fitting(foreign.actor) or str(foreign.format),
             commit_hash=artifact.commit,
@@ -423,17 +423,17 @@ def _data(
         )
     given: dict[str, Any] = {
         "release_id": release_id,
-        "organization_id": place.organization_id,
+        "organization_id": target.organization_id,
         "actor": _fitting(foreign.actor),
         "comment": foreign.comment,
         "release": block,
     }
     if foreign.type is EventType.ACTIVITY_RECORDED:
         activity = ForeignActivity(
-            **given, environment_id=place.environment_id, activity_type=foreign.activity_type or "", activity_data={}
+            **given, environment_id=target.environment_id, activity_type=foreign.activity_type or "", activity_data={}
         )
         return activity, reference
-    return DeploymentChange(**given, environment_id=place.environment_id or ""), reference
+    return DeploymentChange(**given, environment_id=target.environment_id or ""), reference
 
 
 def _selected(artifact: Artifact, rule: Rule | None) -> Artifact:

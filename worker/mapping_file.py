@@ -61,7 +61,7 @@ def load_mapping(path: Path, *, setting: str = "RUDDER_MAPPING_FILE=") -> Mappin
 
 
 class LiveMapping:
-    """The mapping as it was read last. A service: `run` reads the file again when asked to."""
+    """The mapping as it was read last. A service: `run` reads the file again on request."""
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError: as `load_mapping`."""

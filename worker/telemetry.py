@@ -158,7 +158,7 @@ class LogEvent(Described):
     )
     RELEASES_NOT_FOUND = (
         "releases.not_found",
-        "the releases of foreign events could not be looked up; the worker tries again",
+        "the releases of foreign events could not be looked up; it is attempted again",
     )
     MAPPING_READ = "mapping.read", "RUDDER_MAPPING_FILE was read again; it holds for records that are read from now on"
     MAPPING_REFUSED = (

@@ -232,7 +232,7 @@ class Delivery:
 
     def _count(self, counted: Counted, outcome: Outcome, message: Message) -> None:
         again = message.redrive or message.corrects is not None
-        # A repository that nobody has mapped yet says nothing about the other sources.
+        # A repository without a mapping says nothing about the other sources.
         unmapped = isinstance(outcome, Rejected) and outcome.rejection.reason == Reason.UNMAPPED
         self._log_opened(self._breaker.decided(counted, outcome, redriven=again or unmapped))
 

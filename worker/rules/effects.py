@@ -176,7 +176,7 @@ class Effects:
         self._opened = NewDeployment(release_id=release.id, deployment=opened, optional_fields=optional_fields)
         self._append_deployment(release, opened, None, optional_fields.comment)
         if self._message.run_id is not None:
-            self._run = self._run_entry(self._message.run_id, release, opened), attempt
+            self._run = self._run_activity(self._message.run_id, release, opened), attempt
         return opened
 
     def point(self, release: Release, target: Deployment, pointer: EnvironmentPointer) -> None:
@@ -231,7 +231,7 @@ class Effects:
             return 0
         return 1 if self._new_release is not None else (self._state.release_version or 0) + 1
 
-    def _run_entry(self, id_: UUID, release: Release, opened: Deployment) -> Activity:
+    def _run_activity(self, id_: UUID, release: Release, opened: Deployment) -> Activity:
         payload = self._origin(release)
         payload |= {"config_revision": opened.config_revision, "attempt": opened.attempt}
         return Activity(
@@ -247,7 +247,7 @@ class Effects:
         )
 
     def _origin(self, release: Release) -> dict[str, Any]:
-        """What every entry says of its event."""
+        """What every activity says of its event."""
         event, record = self._event, self._message.record
         origin: dict[str, Any] = {
             "event": {"source": event.source, "id": event.id, "type": event.type, "time": format_time(event.time)},
