@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from schemas.incoming import DATA_MODELS
+from schemas.mapping import MappingFile
 from schemas.outgoing import SHORTER_STATUS_MODELS, STATUS_MODELS
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX
 from schemas.trace_context import TRACEPARENT_LENGTH, TRACEPARENT_PATTERN, TRACESTATE_LENGTH_MAX
@@ -22,6 +23,9 @@ from schemas.types import EventType, StatusEventType
 
 FOLDER = Path(__file__).with_name("json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+MAPPING_FILE_NAME = "mapping.json"
+"""The schema of the mapping file, for editors."""
 
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 # `format` allows leap seconds and the years 0 and 9999, which the worker rejects.
@@ -47,7 +51,11 @@ def json_schemas() -> Mapping[str, str]:
     return {
         f"{event_type}.json": json.dumps(_event_schema(event_type, models, mode), indent=2) + "\n"
         for event_type, models, mode in events
-    }
+    } | {MAPPING_FILE_NAME: json.dumps(_mapping_schema(), indent=2) + "\n"}
+
+
+def _mapping_schema() -> dict[str, Any]:
+    return {"$schema": DIALECT, "$id": "mapping"} | MappingFile.model_json_schema(schema_generator=_Untitled)
 
 
 def stale_files(folder: Path = FOLDER) -> Sequence[str]:

@@ -21,6 +21,7 @@ from pydantic import (
     PrivateAttr,
     Strict,
     ValidationError,
+    WithJsonSchema,
     model_validator,
 )
 
@@ -112,6 +113,9 @@ def _lower_keys(table: object) -> object:
     return lower
 
 
+_ONE_OR_MORE: Final = WithJsonSchema(
+    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
+)
 _MODEL = ConfigDict(frozen=True, strict=True, extra="forbid", hide_input_in_errors=True)
 
 
@@ -145,9 +149,9 @@ class Rule(BaseModel):
 
     model_config = _MODEL
 
-    match: dict[ScopeField, Annotated[tuple[Pattern, ...], Strict(strict=False), BeforeValidator(_as_list)]] = Field(
-        min_length=1, description="All fields must match; of several patterns of a field one."
-    )
+    match: dict[
+        ScopeField, Annotated[tuple[Pattern, ...], Strict(strict=False), BeforeValidator(_as_list), _ONE_OR_MORE]
+    ] = Field(min_length=1, description="All fields must match; of several patterns of a field one.")
     ignore: bool = Field(default=False, description="True: these records are of no interest.")
     organization: Value | Lookup | None = Field(default=None, description="The organization's id.")
     project: Value | Lookup | None = Field(default=None, description="The project's id, a UUID.")
