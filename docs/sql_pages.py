@@ -77,6 +77,12 @@ def _load(dialect: Dialect) -> Iterator[str]:
     yield _block(queries.activities.sql, queries.activities.names)
     yield "### Load: the rejection of a known event\n\nOnly if `rejected` is 1 and `logged` is 0."
     yield _block(queries.rejection.sql, queries.rejection.names)
+    yield "### Load: the release of a foreign event\n\nBefore the event is dispatched; the lowest `found_by` counts."
+    yield _block(queries.release.sql, queries.release.names)
+    yield "### Load: the attempt of a run\n\nOnly for foreign events with a run, before all else."
+    yield _block(queries.run.sql, queries.run.names)
+    yield "### Load: the numbers of a day\n\nOnly for a foreign event that creates its release."
+    yield _block(queries.numbers.sql, queries.numbers.names)
 
 
 def _write(database: str, dialect: Dialect) -> Iterator[str]:

@@ -12,14 +12,14 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from schemas import likely_cause
-from schemas.adapters.foreign import NoInterest, Unreadable
+from schemas.adapters.foreign import Adapted, NoInterest, Unreadable
 from schemas.adapters.recognition import FORMAT_HEADER, adapt_envelope
 from schemas.detail import PROBLEMS_MAX, echo, joined, pointer
 from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
 from schemas.incoming import DATA_MODELS
 from schemas.json_text import find_nul, may_have_nul
-from schemas.mapping import Mapping
+from schemas.mapping import Mapping, MappingFile
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.text import UUID_TEXT
@@ -73,6 +73,27 @@ def decode_mapped(
     return _own(record, envelope, ahead_seconds_max)
 
 
+def adapt(record: Record, mapping: MappingFile, *, bytes_max: int = EVENT_BYTES_MAX) -> Adapted | None:
+    """What the adapter of the record's format makes of it, before the rules of the mapping; None: an event of ours, a
+    record that is too large, or one of an unknown format.
+
+    Raises:
+        Unreadable: the record is not what its format says.
+    """
+    envelope = read_envelope(record.value, record.headers, bytes_max=bytes_max)
+    return _adapted_envelope(record, envelope, mapping) if _may_be_foreign(record, envelope) else None
+
+
+def _adapted_envelope(record: Record, envelope: Envelope, mapping: MappingFile) -> Adapted | None:
+    return adapt_envelope(
+        envelope,
+        record.value or b"",
+        record.headers,
+        fixed=mapping.topics.get(record.topic),
+        generic=mapping.formats,
+    )
+
+
 def _may_be_foreign(record: Record, envelope: Envelope) -> bool:
     """Not one of our types, or declared with the header."""
     if envelope.fault is not None and envelope.fault[0] is Reason.TOO_LARGE:
@@ -85,13 +106,7 @@ def _adapted(
 ) -> Event | Invalid | NoInterest | None:
     """None: the record's format is unknown."""
     try:
-        adapted = adapt_envelope(
-            envelope,
-            record.value or b"",
-            record.headers,
-            fixed=mapping.file.topics.get(record.topic),
-            generic=mapping.file.formats,
-        )
+        adapted = _adapted_envelope(record, envelope, mapping.file)
     except Unreadable as error:
         reason = Reason.UNSUPPORTED_TYPE if error.unsupported else Reason.INVALID_DATA
         return _invalid(envelope, reason, [error.problem])

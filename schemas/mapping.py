@@ -26,7 +26,7 @@ from pydantic import (
 )
 
 from schemas.adapters.fields import split_image
-from schemas.adapters.foreign import SCOPE_FIELDS, Artifact, ForeignEvent, Format, NoInterest
+from schemas.adapters.foreign import Artifact, ForeignEvent, Format, NoInterest
 from schemas.derived_ids import derived_release_id
 from schemas.detail import echo, joined, pointer
 from schemas.event import Event, Foreign, Invalid, ReleaseReference
@@ -76,8 +76,8 @@ def _compiled(pattern: str, *, separator: str = "/") -> re.Pattern[str]:
         raise ValueError(f"has {len(wildcards)} wildcards, more than {WILDCARDS_MAX}")
     for found in wildcards:
         name = found[1]
-        if name in names or name in SCOPE_FIELDS:
-            raise ValueError(f"the capture {{{name}}} is " + ("repeated" if name in names else "the name of a field"))
+        if name in names:
+            raise ValueError(f"the capture {{{name}}} is repeated")
         names.add(name or "")
         names.discard("")
         parts.append(re.escape(pattern[at : found.start()]) + (f"(?P<{name}>{any_}+)" if name else f"{any_}*"))

@@ -26,6 +26,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "check-config": "check_config:check_config",
         "publish": "publish:publish",
         "validate": "validate:validate",
+        "mapping": "mapping:commands",
         "status": "status:commands",
         "doctor": "doctor:doctor",
         "dead-letters": "dead_letters:commands",

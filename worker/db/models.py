@@ -48,6 +48,8 @@ class Release(Base):
         Index("idx_releases_status", "status"),
         Index("idx_releases_date_number", "release_date", "release_number"),
         Index("idx_releases_updated_at", "updated_at", "id"),
+        Index("idx_releases_commit_hash", "component_id", "commit_hash"),
+        Index("idx_releases_image_tag", "component_id", "image_tag"),
         _HAS_TRIGGERS,
     )
 

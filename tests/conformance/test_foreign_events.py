@@ -1,0 +1,204 @@
+"""Foreign events on each database: their releases, numbers and runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from schemas.adapters.foreign import Artifact
+from tests.conformance.release_messages import ReleaseMessages
+from tests.conformance.stores import migrate, opened, process_until_settled
+from tests.unit.foreign_messages import PROJECT, ForeignMessages, commit
+from worker.db.store import SqlStore
+from worker.db.table_reader import SqlTableReader
+from worker.pipeline.resolution import resolved
+from worker.pipeline.transaction import process, process_chain
+from worker.rules.errors import Conflict
+from worker.rules.message import Message
+from worker.rules.state import Applied, Duplicate, Outcome, Stale
+
+DIGEST = "sha256:" + "0a" * 32
+
+
+async def handle(store: SqlStore, *messages: Message) -> list[Outcome]:
+    outcomes = []
+    for message in messages:
+        [found] = await resolved([message], store)
+        outcomes.append(await process_until_settled(found, store))
+    return outcomes
+
+
+async def rows(url: str, release_id: UUID) -> dict[str, object]:
+    reader = SqlTableReader.open(url, timeout_seconds=20.0)
+    try:
+        [found] = await reader.rows_of([release_id])
+    finally:
+        await reader.close()
+    return {
+        "release": found.release,
+        "attempts": sorted((row["environment_id"], row["attempt"], row["status"]) for row in found.deployments),
+    }
+
+
+async def test_deployments_of_one_commit_meet_in_one_release(database_url: str) -> None:
+    await migrate(database_url)
+    shop = ForeignMessages()
+    staged = shop.event("deployment.succeeded", Artifact(commit=commit(1)), environment="staging")
+    deployed = shop.event("deployment.succeeded", Artifact(commit=commit(1)))
+    async with opened(database_url) as store:
+        await handle(store, staged, deployed)
+    assert staged.release_id is not None
+    found = await rows(database_url, staged.release_id)
+    assert found["attempts"] == [("prod", 1, "SUCCESS"), ("stage", 1, "SUCCESS")]
+    release = found["release"]
+    assert isinstance(release, dict)
+    assert (release["commit_hash"], release["status"], release["project_id"]) == (commit(1), "DEPLOYED", PROJECT)
+
+
+@pytest.mark.parametrize(
+    ("fields", "artifact"),
+    [
+        ({"commit_hash": commit(5)}, Artifact(commit=commit(5))),
+        ({"image_tag": DIGEST}, Artifact(digest=DIGEST, tag="9.9")),
+        ({"image_tag": "1.2"}, Artifact(tag="1.2", digest=DIGEST, commit=commit(6))),
+        ({}, Artifact(name="20260317-41")),
+    ],
+    ids=["commit", "digest", "tag", "name"],
+)
+async def test_release_of_a_pipeline_is_found(database_url: str, fields: dict[str, str], artifact: Artifact) -> None:
+    """A release that an event of ours created; the foreign event does not name it."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    own = ReleaseMessages(component_id=shop.component_id, number=41)
+    other = ReleaseMessages(component_id=uuid4(), number=41)
+    async with opened(database_url) as store:
+        for builder in (own, other):
+            created = builder.event("release.created", builder.fields | fields)
+            for message in (created, builder.event("release.submitted"), builder.event("release.approved")):
+                await process(message, store)
+        deployed = shop.event("deployment.succeeded", artifact)
+        await handle(store, deployed)
+        assert deployed.reference is not None
+        reader = SqlTableReader.open(database_url, timeout_seconds=20.0)
+        try:
+            unknown = replace(deployed.reference, organization_id="another")
+            references = [deployed.reference, unknown]
+            for finder in (store, reader):
+                assert await finder.find_releases(references) == [own.release_id, None]
+        finally:
+            await reader.close()
+    assert (await rows(database_url, own.release_id))["attempts"] == [("prod", 1, "SUCCESS")]
+
+
+async def test_derived_release_comes_before_another_with_its_commit(database_url: str) -> None:
+    """A release that is created later with the same commit does not split the deployments of an artifact."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    started = shop.event("deployment.started", Artifact(commit=commit(5)))
+    own = ReleaseMessages(component_id=shop.component_id)
+    async with opened(database_url) as store:
+        await handle(store, started)
+        await process(own.event("release.created", own.fields | {"commit_hash": commit(5)}), store)
+        await handle(store, shop.event("deployment.succeeded", Artifact(commit=commit(5))))
+    assert started.release_id is not None
+    assert (await rows(database_url, started.release_id))["attempts"] == [("prod", 1, "SUCCESS")]
+
+
+async def test_numbers_follow_the_highest_of_the_day(database_url: str) -> None:
+    """Of the component and of tracks that collide; another component has numbers of its own."""
+    await migrate(database_url)
+    shop, other = ForeignMessages(), ForeignMessages()
+    own = ReleaseMessages(component_id=shop.component_id, number=41)
+    async with opened(database_url) as store:
+        await process(own.event("release.created", own.fields | {"deployment_track_id": "MAIN"}), store)
+        messages = [
+            builder.event("deployment.started", Artifact(tag=tag))
+            for builder, tag in ((shop, "1"), (shop, "2"), (other, "1"))
+        ]
+        await handle(store, *messages)
+    numbers = []
+    for message in messages:
+        assert message.release_id is not None
+        release = (await rows(database_url, message.release_id))["release"]
+        assert isinstance(release, dict)
+        numbers.append(release["release_number"])
+    assert numbers == [42, 43, 1]
+
+
+async def test_events_of_a_run_change_one_attempt(database_url: str) -> None:
+    await migrate(database_url)
+    shop = ForeignMessages()
+    artifact = Artifact(commit=commit(1))
+    kinds = ("requested", "started", "succeeded", "succeeded", "failed")
+    first = [shop.event(f"deployment.{kind}", artifact, run="1") for kind in kinds]
+    second = [shop.event(f"deployment.{kind}", artifact, run="2") for kind in ("started", "succeeded")]
+    late = shop.event("deployment.cancelled", artifact, run="1")
+    async with opened(database_url) as store:
+        outcomes = await handle(store, *first, *second, late)
+        again = await handle(store, first[0], second[1])
+    assert [type(one) for one in outcomes] == [Applied, Applied, Applied, Stale, Stale, Applied, Applied, Stale]
+    assert [type(one) for one in again] == [Duplicate, Duplicate]
+    assert late.release_id is not None
+    found = await rows(database_url, late.release_id)
+    assert found["attempts"] == [("prod", 1, "SUCCESS"), ("prod", 2, "SUCCESS")]
+
+
+async def test_chain_of_runs_decides_as_single_messages(database_url: str) -> None:
+    await migrate(database_url)
+    alone, together = ForeignMessages(), ForeignMessages()
+    found: list[Sequence[type[Outcome]]] = []
+    attempts = []
+    async with opened(database_url) as store:
+        for shop in (alone, together):
+            messages = [
+                shop.event(f"deployment.{kind}", Artifact(commit=commit(1)), run=run)
+                for kind, run in (
+                    ("started", "1"),
+                    ("requested", "1"),
+                    ("started", "2"),
+                    ("succeeded", "1"),
+                    ("succeeded", "2"),
+                    ("succeeded", "2"),
+                )
+            ]
+            messages = await resolved(messages, store)
+            if shop is alone:
+                outcomes: Sequence[Outcome] = await handle(store, *messages)
+            else:
+                outcomes = await process_chain(messages, store)
+            found.append([type(one) for one in outcomes])
+            assert messages[0].release_id is not None
+            attempts.append((await rows(database_url, messages[0].release_id))["attempts"])
+    assert found[0] == found[1]
+    assert attempts[0] == attempts[1] == [("prod", 1, "CANCELLED"), ("prod", 2, "SUCCESS")]
+
+
+async def test_run_that_is_opened_meanwhile_is_a_conflict(database_url: str) -> None:
+    """Another worker opened the run's attempt between the load and the write: it is loaded and decided again."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    artifact = Artifact(commit=commit(1))
+    created = shop.event("activity.recorded", artifact, activity_type="SEEN")
+    first, second = (shop.event(f"deployment.{kind}", artifact) for kind in ("started", "succeeded"))
+
+    class Racing:
+        """Handles `first` after `second` was loaded."""
+
+        def __init__(self, store: SqlStore) -> None:
+            self.load, self.store, self.raced = store.load, store, False
+
+        async def write(self, *arguments: object, **more: object) -> object:
+            if not self.raced:
+                self.raced = True
+                await handle(self.store, first)
+            return await self.store.write(*arguments, **more)  # type: ignore[arg-type]
+
+    async with opened(database_url) as store:
+        await handle(store, created)
+        racing = Racing(store)
+        with pytest.raises(Conflict):
+            await process(second, racing)  # type: ignore[arg-type]
+        await process(second, racing)  # type: ignore[arg-type]
+    assert second.release_id is not None
+    assert (await rows(database_url, second.release_id))["attempts"] == [("prod", 1, "SUCCESS")]
