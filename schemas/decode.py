@@ -19,7 +19,7 @@ from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
 from schemas.incoming import DATA_MODELS
 from schemas.json_text import find_nul, may_have_nul
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.text import UUID_TEXT
@@ -73,7 +73,7 @@ def decode_mapped(
     return _own(record, envelope, ahead_seconds_max)
 
 
-def adapt(record: Record, mapping: MappingFile, *, bytes_max: int = EVENT_BYTES_MAX) -> Adapted | None:
+def adapt(record: Record, mapping: Mapping, *, bytes_max: int = EVENT_BYTES_MAX) -> Adapted | None:
     """What the adapter of the record's format makes of it, before the rules of the mapping; None: an event of ours, a
     record that is too large, or one of an unknown format.
 
@@ -84,13 +84,13 @@ def adapt(record: Record, mapping: MappingFile, *, bytes_max: int = EVENT_BYTES_
     return _adapted_envelope(record, envelope, mapping) if _may_be_foreign(record, envelope) else None
 
 
-def _adapted_envelope(record: Record, envelope: Envelope, mapping: MappingFile) -> Adapted | None:
+def _adapted_envelope(record: Record, envelope: Envelope, mapping: Mapping) -> Adapted | None:
     return adapt_envelope(
         envelope,
         record.value or b"",
         record.headers,
-        fixed=mapping.topics.get(record.topic),
-        generic=mapping.formats,
+        fixed=mapping.file.topics.get(record.topic),
+        generic=mapping.generic,
     )
 
 
@@ -106,7 +106,7 @@ def _adapted(
 ) -> Event | Invalid | NoInterest | None:
     """None: the record's format is unknown."""
     try:
-        adapted = _adapted_envelope(record, envelope, mapping.file)
+        adapted = _adapted_envelope(record, envelope, mapping)
     except Unreadable as error:
         reason = Reason.UNSUPPORTED_TYPE if error.unsupported else Reason.INVALID_DATA
         return _invalid(envelope, reason, [error.problem])

@@ -27,6 +27,8 @@ from pydantic import (
 
 from schemas.adapters.fields import split_image
 from schemas.adapters.foreign import Artifact, ForeignEvent, Format, NoInterest
+from schemas.adapters.generic import GenericAdapter
+from schemas.adapters.generic_format import GenericFormat
 from schemas.derived_ids import derived_release_id
 from schemas.detail import echo, joined, pointer
 from schemas.event import Event, Foreign, Invalid, ReleaseReference
@@ -214,7 +216,7 @@ class MappingFile(BaseModel):
     topics: dict[Name, Name] = Field(
         default={}, description="The format of all records of a topic that are not events of ours."
     )
-    formats: dict[Name, Any] = Field(
+    formats: dict[Name, GenericFormat] = Field(
         default={}, description="Sources without an adapter: expressions that read their records."
     )
 
@@ -266,6 +268,7 @@ class Mapping:
 
     def __init__(self, file: MappingFile) -> None:
         self.file = file
+        self.generic = {name: GenericAdapter(name, definition) for name, definition in file.formats.items()}
 
     def event(
         self, foreign: ForeignEvent, *, recorded_at: datetime | None, trace: TraceContext | None = None

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from schemas.adapters.foreign import Adapted, ForeignEvent, ForeignRecord, Unreadable
+from schemas.adapters import github, gitlab
+from schemas.adapters.foreign import Adapted, ForeignEvent, ForeignRecord, Format, Unreadable
 from schemas.attributes import SPECVERSION, Attributes, read_attributes
 from schemas.detail import echo
 from schemas.envelope import Envelope
@@ -37,7 +38,10 @@ class Adapter(Protocol):
     def adapt(self, record: ForeignRecord, /) -> Adapted: ...
 
 
-ADAPTERS: Final[Mapping[str, Adapter]] = {}
+ADAPTERS: Final[Mapping[str, Adapter]] = {
+    Format.GITHUB: github,
+    Format.GITLAB: gitlab,
+}
 """In the order in which types, headers and shapes are compared."""
 
 

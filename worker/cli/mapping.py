@@ -37,7 +37,7 @@ HeaderOption = Annotated[
 FormatOption = Annotated[str | None, typer.Option("--format", help="The payloads' format, such as github.")]
 
 
-def test(
+def check(
     file: Annotated[Path, typer.Argument(help="The mapping file.")],
     payloads: Payloads,
     header: HeaderOption = None,
@@ -80,7 +80,7 @@ def init(
     """
     from schemas.adapters.foreign import ForeignEvent, Unreadable
     from schemas.decode import adapt
-    from schemas.mapping import MappingFile
+    from schemas.mapping import Mapping, MappingFile
     from worker.mapping_file import load_mapping
     from worker.publishing.mapping_proposal import proposed
 
@@ -89,7 +89,7 @@ def init(
             raise ConfigurationError("no payload is given; name files, or use --dead-letters")
         settings = load()
         warn_of_unknown_names()
-        known = MappingFile() if settings.mapping_file is None else load_mapping(settings.mapping_file).file
+        known = Mapping(MappingFile()) if settings.mapping_file is None else load_mapping(settings.mapping_file)
         records = [*_records(payloads or (), header or (), format, "")]
         if dead_letters:
             records += asyncio.run(_unmapped(settings))
@@ -173,12 +173,10 @@ def _print(name: str, shown: dict[str, Any]) -> None:
     head = {"event": shown.get("type"), "rejected": f"rejected: {shown.get('reason')}"}
     outcome = head.get(shown["outcome"], f"of no interest ({shown.get('format')}, {shown.get('kind')})")
     print(printable(f"{name}: {outcome}"))
+    if shown["outcome"] == "no interest":
+        return
     for field, value in shown.items():
-        if (
-            field not in {"outcome", "type", "reason", "kind"}
-            and shown["outcome"] != "no interest"
-            and value is not None
-        ):
+        if field not in {"outcome", "type", "reason"} and value is not None:
             print(printable(f"  {field:<22} {value}"))
 
 
@@ -196,7 +194,7 @@ async def _unmapped(settings: Settings) -> list[tuple[str, "Record"]]:
     async with AsyncExitStack() as closing:
         closing.push_async_callback(database.close)
         await database.check()
-        filters = Filters(reasons=(Reason.UNMAPPED.value,))
+        filters = Filters(reason=Reason.UNMAPPED.value)
         dead_letters = await selection.by_filters(database.dead_letters, filters, _DEAD_LETTERS_MAX)
         if len(dead_letters) > _DEAD_LETTERS_MAX:
             complain(f"there are more than {_DEAD_LETTERS_MAX:,} dead letters; the newest are read")
@@ -212,5 +210,5 @@ async def _unmapped(settings: Settings) -> list[tuple[str, "Record"]]:
     return [(name, record) for name, record in records if isinstance(record, Record)]
 
 
-for _command in (test, init):
-    commands.command(_command.__name__)(with_log_format(_command))
+commands.command("test")(with_log_format(check))
+commands.command("init")(with_log_format(init))

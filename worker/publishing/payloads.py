@@ -16,6 +16,7 @@ from worker.rules.errors import ConfigurationError
 
 PAYLOAD_BYTES_MAX: Final = 64 * 1_048_576
 """Of a file."""
+_HEADERS_ENDING: Final = ".headers.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ def payloads(
     Raises:
         ConfigurationError: the file cannot be read, or a header has no colon.
     """
+    if path.name.endswith(_HEADERS_ENDING):  # of a pattern such as *.json
+        return
     raw = _read(path)
     given = [*_headers_beside(path), *map(_header, headers)]
     if format is not None:
@@ -56,7 +59,7 @@ def payloads(
 
 def header_file(path: Path) -> Path:
     """The file beside a payload with the request's headers."""
-    return path.with_name(path.stem + ".headers.json")
+    return path.with_name(path.stem + _HEADERS_ENDING)
 
 
 def _headers_beside(path: Path) -> Iterator[tuple[str, str]]:
