@@ -13,6 +13,7 @@ from schemas.adapters.azure_releases import DEPLOYMENT_RESULTS
 from schemas.adapters.foreign import Artifact, ForeignEvent, ForeignRecord, Format, NoInterest, Original, Unreadable
 from schemas.types import EventType, short_type
 from tests.hypothesis_profile import examples
+from tests.unit.schemas.adapters.source_pages import NONE, documented
 from tests.unit.schemas.adapters.vendor_payloads import body_of, changed, files, json_objects, mutated, without
 
 COMMIT = "58793660b22d6ceacbdc23b28a0562bca339702c"
@@ -251,6 +252,24 @@ def test_every_state_and_result_is_tested() -> None:
     assert set(DEPLOYMENT_RESULTS) == {"succeeded", "partiallysucceeded", "canceled", "rejected", "failed"}
 
 
+def lower(table: Mapping[str, str]) -> dict[str, str]:
+    return {status.lower(): result for status, result in table.items()}
+
+
+def test_page_has_the_tables() -> None:
+    none = {result for result, becomes in lower(documented("azure-devops.md", "results")).items() if becomes == NONE}
+    assert none == {"skipped", "none"}
+    assert lower(documented("azure-devops.md", "results")) == {
+        **{result: short_type(type_) for result, type_ in RUN_RESULTS.items()},
+        **dict.fromkeys(none, NONE),
+    }
+    assert lower(documented("azure-devops.md", "statuses")) == {
+        status: short_type(type_) for status, type_ in DEPLOYMENT_RESULTS.items()
+    }
+    states = lower(documented("azure-devops.md", "states"))
+    assert {state: states[state] for state in STATES} == {state: short_type(type_) for state, type_ in STATES.items()}
+
+
 @pytest.mark.parametrize(
     ("status", "operation", "expected"),
     [
@@ -317,7 +336,10 @@ def test_approval_of_a_release_is_an_activity() -> None:
     assert (event.artifact, event.run, event.optional) == (Artifact(tag="Release-1"), None, False)
     assert event.scope == {"project": "Fabrikam", "pipeline": "Fabrikam.CD", "environment": "Dev"}
     assert event.original == Original(
-        type="ms.vss-release.deployment-approval-completed-event", id="approval/4", status="approved", actor="Example Owner"
+        type="ms.vss-release.deployment-approval-completed-event",
+        id="approval/4",
+        status="approved",
+        actor="Example Owner",
     )
     assert event.source == f"azure-devops:/{PROJECT}"
 

@@ -13,6 +13,7 @@ from schemas.adapters.cdevents import EFFECTS, NO_INTEREST, OUTCOMES
 from schemas.adapters.foreign import Artifact, ForeignEvent, ForeignRecord, Format, NoInterest, Original, Unreadable
 from schemas.types import EventType, short_type
 from tests.hypothesis_profile import examples
+from tests.unit.schemas.adapters.source_pages import documented
 from tests.unit.schemas.adapters.vendor_payloads import body_of, changed, files, json_objects, mutated, without
 
 DIGEST = "sha256:0b31b1c02ff458ad9b7b81cbdf8f028bd54699fa151f221d1e8de6817db93427"
@@ -224,6 +225,17 @@ def test_outcome_decides_the_end(body: dict[str, Any], outcome: str, expected: s
 
 def test_every_outcome_is_tested() -> None:
     assert set(OUTCOMES) == {"success", "failure", "error", "cancel"}
+
+
+def test_page_has_the_tables() -> None:
+    outcomes = documented("cdevents.md", "outcomes")
+    assert outcomes == {outcome: short_type(type_) for outcome, type_ in OUTCOMES.items()}
+    events = documented("cdevents.md", "events")
+    documented_types = set(EFFECTS) | NO_INTEREST | {"artifact.downloaded", "dev.cdeventsx.…"}
+    assert set(events) == documented_types
+    for name, effect in EFFECTS.items():
+        if effect.type not in (None, EventType.ACTIVITY_RECORDED, EventType.DEPLOYMENT_STARTED):
+            assert events[name] == short_type(effect.type)
 
 
 @pytest.mark.parametrize(

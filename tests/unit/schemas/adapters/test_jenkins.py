@@ -13,6 +13,7 @@ from schemas.adapters.foreign import Artifact, ForeignEvent, ForeignRecord, Form
 from schemas.adapters.jenkins import RESULTS
 from schemas.types import EventType, short_type
 from tests.hypothesis_profile import examples
+from tests.unit.schemas.adapters.source_pages import NONE, documented
 from tests.unit.schemas.adapters.vendor_payloads import body_of, changed, files, json_objects, mutated, without
 
 COMMIT = "58793660b22d6ceacbdc23b28a0562bca339702c"
@@ -165,6 +166,17 @@ def test_result_decides_the_end(status: str, expected: str) -> None:
     assert result_of(changed(FINISHED, {"data/build/status": status})) == expected
     assert result_of(changed(FINISHED, {"data/build/status": None, "outcome": status.lower()})) == expected
     assert status in RESULTS
+
+
+def test_page_has_the_tables() -> None:
+    results = documented("jenkins.md", "results")
+    assert results == {status: short_type(type_) for status, type_ in RESULTS.items()}
+    types = documented("jenkins.md", "types")
+    assert {name for name, result in types.items() if result == NONE} == {
+        "pipelinerun.queued",
+        "taskrun.started",
+        "taskrun.finished",
+    }
 
 
 def test_builds_result_precedes_the_outcome() -> None:
