@@ -124,17 +124,33 @@ def monitors(
     clock: Clock,
     metrics: Metrics,
 ) -> DependencyMonitors:
-    backoff = Backoff(
+    database = DependencyMonitor(
+        "database",
+        probe_database,
+        backoff=_probe_backoff(settings),
+        patience_seconds=settings.database_timeout_seconds,
+        clock=clock,
+        metrics=metrics,
+    )
+    return DependencyMonitors(
+        database=database, broker=broker_dependency(settings, producer, clock=clock, metrics=metrics)
+    )
+
+
+def broker_dependency(settings: Settings, producer: Publisher, *, clock: Clock, metrics: Metrics) -> DependencyMonitor:
+    return DependencyMonitor(
+        "broker",
+        producer.ping,
+        backoff=_probe_backoff(settings),
+        patience_seconds=_BROKER_PATIENCE_SECONDS,
+        interval_seconds=_BROKER_PROBE_SECONDS,
+        clock=clock,
+        metrics=metrics,
+    )
+
+
+def _probe_backoff(settings: Settings) -> Backoff:
+    return Backoff(
         initial_seconds=min(_PROBE_INITIAL_SECONDS, settings.retry_max_seconds),
         max_seconds=min(_PROBE_MAX_SECONDS, settings.retry_max_seconds),
-    )
-    monitor = partial(DependencyMonitor, backoff=backoff, clock=clock, metrics=metrics)
-    return DependencyMonitors(
-        database=monitor("database", probe_database, patience_seconds=settings.database_timeout_seconds),
-        broker=monitor(
-            "broker",
-            producer.ping,
-            patience_seconds=_BROKER_PATIENCE_SECONDS,
-            interval_seconds=_BROKER_PROBE_SECONDS,
-        ),
     )

@@ -63,12 +63,12 @@ def run(
         log_setup.configure(level=settings.log_level, log_format=context.obj)
         if process_number is not None:
             own = settings.of_process(process_number)
-            _run(lambda stop, hang_up: _work(own, stop, hang_up, supervised=True), supervised=True)
+            run_until_signal(lambda stop, hang_up: _work(own, stop, hang_up, supervised=True), supervised=True)
             return
         for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
         serve = _work if settings.processes == 1 else _supervise_processes
-        _run(lambda stop, hang_up: serve(settings, stop, hang_up))
+        run_until_signal(lambda stop, hang_up: serve(settings, stop, hang_up))
 
 
 @contextmanager
@@ -82,19 +82,24 @@ def _of_several(process_number: int) -> Iterator[None]:
             raise typer.Exit(EXIT_USAGE) from error
 
 
-class _HangUp:
+class HangUp:
     """What SIGHUP does. `react`: None: it stops the worker."""
 
     def __init__(self) -> None:
         self.react: Callable[[], None] | None = None
 
 
-def _run(serve: Callable[[Stop, _HangUp], Awaitable[None]], *, supervised: bool = False) -> None:
-    """`supervised`: this is one of several processes."""
+def run_until_signal(serve: Callable[[Stop, HangUp], Awaitable[None]], *, supervised: bool = False) -> None:
+    """Run `serve`, whose `stop` the first signal requests; the second one cancels it. `supervised`: this is one of
+    several processes.
+
+    Raises:
+        typer.Exit: with the exit code of an interrupted command.
+    """
 
     async def stoppable() -> signal.Signals | None:
         # Installed before slow imports, until the loop is closed.
-        stop, hang_up, received = Stop(), _HangUp(), _Received(supervised=supervised)
+        stop, hang_up, received = Stop(), HangUp(), _Received(supervised=supervised)
         with received.installed(stop, hang_up):
             await serve(stop, hang_up)
         return received.signal
@@ -111,7 +116,7 @@ def _run(serve: Callable[[Stop, _HangUp], Awaitable[None]], *, supervised: bool 
         raise typer.Exit(EXIT_INTERRUPTED)
 
 
-async def _work(settings: Settings, stop: Stop, hang_up: _HangUp, *, supervised: bool = False) -> None:
+async def _work(settings: Settings, stop: Stop, hang_up: HangUp, *, supervised: bool = False) -> None:
     """Run the worker's services."""
     from worker.assembly.run_services import LAST_SERVICES, MAPPING_SERVICE, services
     from worker.mapping_file import LiveMapping
@@ -134,7 +139,7 @@ async def _work(settings: Settings, stop: Stop, hang_up: _HangUp, *, supervised:
     await supervise(working, stop, grace_seconds=grace_seconds, last=LAST_SERVICES)
 
 
-async def _supervise_processes(settings: Settings, stop: Stop, hang_up: _HangUp) -> None:
+async def _supervise_processes(settings: Settings, stop: Stop, hang_up: HangUp) -> None:
     """Supervise several worker processes."""
     from worker.db.engine import parse_url
     from worker.mapping_file import load_mapping
@@ -198,7 +203,7 @@ class _Received:
         self._supervised = supervised
         self.signal: signal.Signals | None = None
 
-    def installed(self, stop: Stop, hang_up: _HangUp) -> AbstractContextManager[None]:
+    def installed(self, stop: Stop, hang_up: HangUp) -> AbstractContextManager[None]:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
 
         def receive(number: signal.Signals) -> None:

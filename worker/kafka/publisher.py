@@ -22,6 +22,7 @@ from aiokafka.client import ConnectionGroup
 from aiokafka.errors import (
     InvalidTopicError,
     KafkaError,
+    MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
     UnknownTopicOrPartitionError,
     for_code,
@@ -187,9 +188,12 @@ class KafkaPublisher:
             RecordRefused: the broker refuses the record as too large.
             Unavailable: it is not acknowledged, but may have been written.
         """
-        producer = self._producer
+        producer, limit = self._producer, self.limits.get(outgoing_record.topic)
         if producer is None:
             raise Unavailable("the producer is not started")
+        if limit is not None and size(outgoing_record) > limit and compressed_size(outgoing_record) > limit:
+            # Sent and refused, it would cost the producer, and delay the records of others.
+            raise RecordRefused(described(outgoing_record, MessageSizeTooLargeError(), self.limits))
         try:
             written = await (await _queued(producer, outgoing_record, alone=False))
         except KafkaError as error:

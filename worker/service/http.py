@@ -1,13 +1,14 @@
-"""The HTTP endpoints for orchestrators and Prometheus. The worker's event loop serves them, so that a blocked loop does
-not answer."""
+"""The HTTP server, and the endpoints for orchestrators and Prometheus. The process's event loop serves them, so that a
+blocked loop does not answer.
+"""
 
 import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, cast
 
 import structlog
 import uvicorn
@@ -54,14 +55,33 @@ def application(health: Health, registry: CollectorRegistry) -> Starlette:
 
 
 class Server:
-    """A service."""
+    """A service. `serves`: for the log. `protocol`: makes the protocol of a connection; None: uvicorn's own.
+    `grace_seconds`: for requests in progress at the stop.
+    """
 
-    def __init__(self, app: Starlette, *, host: str, port: int) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        *,
+        host: str,
+        port: int,
+        serves: str = "/livez, /readyz, /metrics",
+        protocol: Callable[..., asyncio.Protocol] | None = None,
+        grace_seconds: int = _GRACE_SECONDS,
+    ) -> None:
         self._host = host
         self._port = port
+        self._serves = serves
         self._server = _SignalFreeServer(
             uvicorn.Config(
-                app, lifespan="off", log_config=None, access_log=False, timeout_graceful_shutdown=_GRACE_SECONDS
+                app,
+                http="h11" if protocol is None else cast("type[asyncio.Protocol]", protocol),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=grace_seconds,
             )
         )
 
@@ -72,7 +92,7 @@ class Server:
             ConfigurationError: the server cannot listen on the address.
         """
         listening = self._listen()
-        _log.info(LogEvent.HTTP_LISTENING, host=self._host, port=listening.getsockname()[1])
+        _log.info(LogEvent.HTTP_LISTENING, host=self._host, port=listening.getsockname()[1], serves=self._serves)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._server.serve(sockets=[listening]), name="http")
             await stop.wait()
