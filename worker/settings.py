@@ -221,6 +221,16 @@ class Settings(BaseSettings):
 
     http_host: str = Field("127.0.0.1", min_length=1, description="address of /livez, /readyz and /metrics")
     http_port: int = Field(8080, ge=0, le=PORT_MAX, description="port of /livez, /readyz and /metrics; 0: any free one")
+    gateway_host: str = Field("127.0.0.1", min_length=1, description="`gateway`: address of /events and /webhooks")
+    gateway_port: int = Field(
+        8088, ge=0, le=PORT_MAX, description="`gateway`: port of /events and /webhooks; 0: any free one"
+    )
+    gateway_topic: Topic | None = Field(
+        None, description="`gateway`: topic of accepted requests; default: the first of RUDDER_INPUT_TOPICS"
+    )
+    gateway_keys_file: Path | None = Field(
+        None, description="`gateway`: TOML file with the tokens and webhook secrets that it accepts; required"
+    )
     tracing: Literal["off", "otlp"] = Field(
         "off", description="`otlp`: export a span per message; configure the exporter by OpenTelemetry's `OTEL_…`"
     )
@@ -245,6 +255,10 @@ class Settings(BaseSettings):
                 "RUDDER_HTTP_PORT is a Kubernetes service link (tcp://…), not a port number; "
                 "set `enableServiceLinks: false` in the pod's specification, or set RUDDER_HTTP_PORT there"
             )
+        port = normalized.get("gateway_port")
+        if isinstance(port, str) and is_service_link_url(port):
+            # Of a Kubernetes service named rudder-gateway; the pods of `run` see it too.
+            del normalized["gateway_port"]
         topics = normalized.get("input_topics")
         if isinstance(topics, str):
             normalized["input_topics"] = tuple(name.strip() for name in topics.split(",") if name.strip())

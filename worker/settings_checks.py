@@ -71,6 +71,8 @@ def _topic_problems(settings: "Settings") -> Iterator[str]:
     for topic in settings.input_topics:
         if topic in outputs:
             yield f"topic {topic} is both in RUDDER_INPUT_TOPICS and an output topic; use different topics"
+    if settings.gateway_topic in outputs:
+        yield f"topic {settings.gateway_topic} is both RUDDER_GATEWAY_TOPIC and an output topic; use an input topic"
     if len(set(settings.input_topics)) < len(settings.input_topics):
         yield "RUDDER_INPUT_TOPICS contains a topic twice"
     if settings.dead_letter_topic in outputs[:2]:

@@ -102,6 +102,23 @@ PARTITIONS_BEHIND = Metric(
     "rudder_partitions_behind", Gauge, "assigned partitions not begun: the database lacks their last committed event"
 )
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
+GATEWAY_REQUESTS = Metric(
+    "rudder_gateway_requests",
+    Counter,
+    "answered requests of the gateway, by operation and HTTP status",
+    ("route", "status"),
+)
+GATEWAY_REQUEST_SECONDS = Metric(
+    "rudder_gateway_request_seconds",
+    Histogram,
+    "seconds from the head of an accepted request to the acknowledgement by Kafka",
+)
+GATEWAY_CONNECTIONS_CLOSED = Metric(
+    "rudder_gateway_connections_closed",
+    Counter,
+    "connections that the gateway closed: `slow`, no complete request in time; `too_many`, the one that waited longest",
+    ("cause",),
+)
 BUILD_INFO = Metric("rudder_build_info", Gauge, "1; the labels name the running version", ("version", "python"))
 
 METRICS = (
@@ -129,6 +146,9 @@ METRICS = (
     BREAKER_OPEN,
     PARTITIONS_BEHIND,
     COMMITS,
+    GATEWAY_REQUESTS,
+    GATEWAY_REQUEST_SECONDS,
+    GATEWAY_CONNECTIONS_CLOSED,
     BUILD_INFO,
 )
 
@@ -272,7 +292,22 @@ class LogEvent(Described):
         "the database grants fewer connections than configured; the worker uses those: configured, cause. Logged once",
     )
     SETTING_UNKNOWN = "setting.unknown", "an environment variable begins with RUDDER_ and is not a setting"
-    HTTP_LISTENING = "http.listening", "/livez, /readyz and /metrics are served: host, port"
+    HTTP_LISTENING = (
+        "http.listening",
+        "HTTP is served: host, port, and what: /livez, /readyz and /metrics, or the gateway's operations",
+    )
+    GATEWAY_STARTED = (
+        "gateway.started",
+        "the gateway forwards requests to Kafka: version, topic, brokers, sources of webhooks that have a key",
+    )
+    REQUEST_ACCEPTED = (
+        "request.accepted",
+        "Kafka has acknowledged a request of the gateway: path, name of the key, identity. Level `debug`",
+    )
+    REQUEST_REFUSED = (
+        "request.refused",
+        "the gateway refused a request: status, kind, detail, cause, name of the key, path, lines left out",
+    )
     WORKER_STARTED = (
         "worker.started",
         "all services are running: version, group, client id, topics, brokers, database without its password",

@@ -51,6 +51,7 @@ _MARK = re.compile(r"(not run|terminal|file|output)(?:: (.*))?")
 _STEP = re.compile(r"^<!-- (?P<mark>interrupt|event): (?P<argument>[^\n]*) -->$", re.MULTILINE)
 _KAFKA_PORT = "9092"
 _HTTP_PORT = "8080"
+_GATEWAY_PORT = "8088"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,9 +216,13 @@ class Reader:
         return printed
 
     async def _do(self, block: Block) -> None:
-        text = block.text.replace(_KAFKA_PORT, self._kafka_port).replace(
-            _HTTP_PORT, self.environment["RUDDER_HTTP_PORT"]
-        )
+        text = block.text
+        for port, used in (
+            (_KAFKA_PORT, self._kafka_port),
+            (_HTTP_PORT, self.environment["RUDDER_HTTP_PORT"]),
+            (_GATEWAY_PORT, self.environment.get("RUDDER_GATEWAY_PORT", _GATEWAY_PORT)),
+        ):
+            text = text.replace(port, used)
         if block.is_run:
             self._printed = await self.run(text)
         elif block.mark == "terminal":

@@ -229,4 +229,5 @@ async def settings_of(folder: Path, bootstrap_servers: str, topics: MakeTopic) -
         "LOST_DAY_TOPIC": await topics(name_hint="lost-day"),
         "RUDDER_GROUP_ID": f"page {folder.name}",
         "RUDDER_HTTP_PORT": str(free_port()),
+        "RUDDER_GATEWAY_PORT": str(free_port()),
     }

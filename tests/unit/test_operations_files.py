@@ -139,9 +139,12 @@ def test_url_file_preserves_any_password(services: Mapping[str, Any], tmp_path: 
 def test_created_topics_are_the_defaults_of_the_settings(services: Mapping[str, Any]) -> None:
     """The worker runs with its defaults, so the four topics are those."""
     created = re.findall(r"^create (\S+)", services["topics"]["command"][0], flags=re.MULTILINE)
-    defaults = {name: Settings.model_fields[name].default for name in Settings.model_fields if "topic" in name}
+    defaults = [field.default for name, field in Settings.model_fields.items() if "topic" in name]
     assert sorted(created) == sorted(
-        topic for value in defaults.values() for topic in (value if isinstance(value, tuple) else (value,))
+        topic
+        for value in defaults
+        if value is not None  # the topic of another setting
+        for topic in (value if isinstance(value, tuple) else (value,))
     )
 
 

@@ -107,6 +107,14 @@ def test_service_link_in_http_port_is_named(environment: Environment) -> None:
     assert len(line.splitlines()) == 1
 
 
+def test_service_link_in_gateway_port_is_not_read(environment: Environment) -> None:
+    """Kubernetes sets it in every pod beside a service named rudder-gateway, in those of `run` too."""
+    environment.set({"RUDDER_GATEWAY_PORT": "tcp://10.0.0.1:80"})
+    assert load().gateway_port == 8088
+    environment.set({"RUDDER_GATEWAY_PORT": "8089"})
+    assert load().gateway_port == 8089
+
+
 def test_service_links_are_no_unknown_settings(environment: Environment) -> None:
     environment.set(SERVICE_LINKS)
     load()

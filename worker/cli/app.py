@@ -24,6 +24,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "demo": "demo:demo",
         "migrate": "migrate:migrate",
         "check-config": "check_config:check_config",
+        "gateway": "gateway:gateway",
         "publish": "publish:publish",
         "validate": "validate:validate",
         "mapping": "mapping:commands",

@@ -1,0 +1,86 @@
+"""What a request holds, examined as the worker will: an event of ours by `schemas.decode`, a webhook by its adapter.
+
+Nothing is accepted that the worker would reject for its form. What depends on rows is decided by the worker.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.context_attributes import attribute_problems
+from schemas.decode import decode
+from schemas.detail import PROBLEMS_MAX, joined
+from schemas.event import Event, Invalid
+from schemas.json_text import MalformedJsonError, parse
+from schemas.media_type import is_json
+from schemas.record import Record
+from worker.gateway.http_binding import KafkaEvent, members
+from worker.gateway.problems import Fault, Kind, Refusal, faults_of, kind_of
+from worker.gateway.request_head import RequestHead
+from worker.rules.allowed_sources import AllowedSources
+from worker.rules.decide import source_problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventLimits:
+    """As the worker's settings of the same names; `sources`: None: all are allowed."""
+
+    bytes_max: int
+    ahead_seconds_max: int
+    sources: AllowedSources | None
+
+
+def examine_events(events: Sequence[KafkaEvent], limits: EventLimits, *, now_ms: int) -> Sequence[Event]:
+    """The decoded events. A batch is accepted as a whole: one event that is not acceptable refuses all of them.
+
+    Raises:
+        Refusal: at least one event is not acceptable; `errors` lists the first problems of all.
+    """
+    examined = [_examine_event(event, limits, now_ms=now_ms) for event in events]
+    refusals = [one for one in examined if isinstance(one, Refusal)]
+    if not refusals:
+        return [one for one in examined if isinstance(one, Event)]
+    if len(events) == 1:
+        raise refusals[0]
+    errors = [fault for refusal in refusals for fault in refusal.errors]
+    detail = f"{len(refusals)} of {len(events)} events of the batch are not acceptable, and none was sent"
+    raise Refusal(refusals[0].kind, detail, errors=errors[:PROBLEMS_MAX])
+
+
+def _examine_event(event: KafkaEvent, limits: EventLimits, *, now_ms: int) -> Event | Refusal:
+    record = Record(
+        topic="", partition=0, offset=0, timestamp_ms=now_ms, key=None, value=event.value, headers=event.headers
+    )
+    match decode(record, bytes_max=limits.bytes_max, ahead_seconds_max=limits.ahead_seconds_max):
+        case Invalid(reason=reason, detail=detail):
+            return Refusal(kind_of(reason), detail, errors=faults_of(detail, within=event.pointer))
+        case decoded:
+            if problems := attribute_problems(members(event)):
+                detail = joined(problems)
+                return Refusal(Kind.NOT_A_CLOUDEVENT, detail, errors=faults_of(detail, within=event.pointer))
+            if (problem := source_problem(decoded, limits.sources)) is not None:
+                fault = Fault(pointer=f"{event.pointer}/source", detail=problem)
+                return Refusal(Kind.SOURCE_NOT_ALLOWED, problem, errors=(fault,))
+            return decoded
+
+
+def examine_webhook(head: RequestHead, body: bytes) -> Mapping[str, Any]:
+    """The body, a JSON object.
+
+    Raises:
+        Refusal: the content type or the body is not JSON, or no object.
+    """
+    media_type = head.media_type
+    if media_type is not None and not is_json(media_type.name):
+        raise Refusal(
+            Kind.UNSUPPORTED_MEDIA_TYPE, "content-type: is not JSON; choose application/json in the webhook's settings"
+        )
+    try:
+        value = parse(body)
+    except MalformedJsonError as error:
+        raise Refusal(Kind.MALFORMED_JSON, str(error)) from None
+    if not isinstance(value, dict):
+        raise Refusal(
+            Kind.INVALID_DATA, "the body is not a JSON object", errors=[Fault(pointer="", detail="is not an object")]
+        )
+    return value

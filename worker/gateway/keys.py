@@ -1,0 +1,58 @@
+"""The keys of the gateway: a secret that one party knows, and what it may send with it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from hmac import compare_digest
+
+ANY = "*"
+"""As an organization: every one. At the end of a project: any suffix."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """`organizations`: whose events it may send. `webhooks`: the sources whose webhooks it authenticates. `projects`:
+    the repositories or projects of these webhooks; None: all.
+    """
+
+    name: str
+    secret: bytes = field(repr=False)
+    organizations: frozenset[str] = frozenset()
+    webhooks: frozenset[str] = frozenset()
+    projects: tuple[str, ...] | None = None
+
+    def is_secret(self, given: bytes) -> bool:
+        """Compares in constant time; digests, because the comparison of texts discloses their length."""
+        return compare_digest(sha256(given).digest(), sha256(self.secret).digest())
+
+    def covers_organization(self, organization_id: str) -> bool:
+        return organization_id in self.organizations or ANY in self.organizations
+
+    def covers_project(self, project: str | None) -> bool:
+        """A webhook without a project is covered only by a key for all projects."""
+        if self.projects is None:
+            return True
+        return project is not None and any(_matches(pattern, project) for pattern in self.projects)
+
+
+class Keys:
+    """All keys. There may be several for one purpose: while a secret is replaced, the old one and the new one."""
+
+    def __init__(self, keys: Iterable[Key]) -> None:
+        self._keys = tuple(keys)
+
+    @property
+    def for_events(self) -> Sequence[Key]:
+        return tuple(key for key in self._keys if key.organizations)
+
+    def for_webhook(self, source: str) -> Sequence[Key]:
+        return tuple(key for key in self._keys if source in key.webhooks)
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The sources of webhooks that a key authenticates, sorted."""
+        return sorted({source for key in self._keys for source in key.webhooks})
+
+
+def _matches(pattern: str, project: str) -> bool:
+    return project.startswith(pattern.removesuffix(ANY)) if pattern.endswith(ANY) else project == pattern

@@ -1,0 +1,157 @@
+"""Receives one request, in reading order: credentials, body, examination, budget, Kafka, answer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import assert_never
+
+from starlette.requests import Request
+
+from schemas.detail import printable
+from schemas.event import Event
+from worker.gateway.credentials import Authorization, Scheme, matching_key, presented
+from worker.gateway.examination import EventLimits, examine_events, examine_webhook
+from worker.gateway.forwarder import Acknowledged, Forwarder, NotAcknowledged, RecordTooLarge
+from worker.gateway.http_binding import Mode, content_mode, kafka_events
+from worker.gateway.keys import Key, Keys
+from worker.gateway.problems import Fault, Kind, Refusal
+from worker.gateway.request_body import read_body
+from worker.gateway.request_budget import RequestBudget, RequestUsage
+from worker.gateway.request_head import RequestHead
+from worker.gateway.webhooks import NAME, delivery_id, project_of, record_headers, record_key, schemes_of
+from worker.ports import Clock, OutgoingRecord
+
+_EVENT_SCHEMES: tuple[Scheme, ...] = (Authorization(),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """`document`: the answer, with the identity of what was accepted. `key`: the name of the key, for the log."""
+
+    document: object
+    key: str
+
+
+class Receiver:
+    """What the endpoints do with a request. Each raises Refusal if it is not accepted."""
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        keys: Keys,
+        limits: EventLimits,
+        budget: RequestBudget,
+        forwarder: Forwarder,
+        clock: Clock,
+    ) -> None:
+        self._topic = topic
+        self._keys = keys
+        self._limits = limits
+        self._budget = budget
+        self._forwarder = forwarder
+        self._clock = clock
+
+    async def events(self, request: Request) -> Accepted:
+        """`POST /events`."""
+        head = RequestHead(request.scope["headers"])
+        key = self._authenticated(_EVENT_SCHEMES, self._keys.for_events, head, b"")
+        mode = content_mode(head)
+        usage = self._budget.usage()
+        try:
+            body = await read_body(request, head, usage, bytes_max=self._limits.bytes_max)
+            sent = kafka_events(head, body)
+            events = examine_events(sent, self._limits, now_ms=int(self._clock.unix_seconds() * 1000))
+            _require_organizations(key, events, [event.pointer for event in sent])
+            records = [
+                OutgoingRecord(
+                    topic=self._topic,
+                    key=str(event.data.release_id).encode(),
+                    value=kafka_event.value,
+                    headers=kafka_event.headers,
+                )
+                for kafka_event, event in zip(sent, events, strict=True)
+            ]
+            if mode is Mode.BATCHED:
+                usage.add_bytes(sum(len(event.value) for event in sent))
+            await self._forward(records, usage, key)
+        finally:
+            usage.release()
+        identities = [{"source": event.source, "id": event.id, "type": str(event.type)} for event in events]
+        return Accepted(document=identities if mode is Mode.BATCHED else identities[0], key=key.name)
+
+    async def webhook(self, request: Request) -> Accepted:
+        """`POST /webhooks/{source}`."""
+        name = request.path_params["source"]
+        keys = self._keys.for_webhook(name) if NAME.fullmatch(name) else ()
+        if not keys:
+            raise Refusal(Kind.NOT_FOUND, "no key of RUDDER_GATEWAY_KEYS_FILE is for webhooks of this source")
+        head, schemes = RequestHead(request.scope["headers"]), schemes_of(name)
+        if not presented(schemes, head):
+            raise _unauthenticated()
+        usage = self._budget.usage()
+        try:
+            body = await read_body(request, head, usage, bytes_max=self._limits.bytes_max)
+            key = self._authenticated(schemes, keys, head, body)
+            headers = record_headers(name, head)
+            content = examine_webhook(head, body)
+            project = project_of(name, content)
+            if not key.covers_project(project):
+                detail = "the key does not cover the project of this webhook"
+                raise Refusal(Kind.FORBIDDEN, detail, key=key.name)
+            record = OutgoingRecord(
+                topic=self._topic, key=record_key(name, project, key_name=key.name), value=body, headers=headers
+            )
+            await self._forward([record], usage, key)
+        finally:
+            usage.release()
+        delivery = delivery_id(name, head)
+        document = {"format": name, "delivery": None if delivery is None else printable(delivery)}
+        return Accepted(document=document, key=key.name)
+
+    def _authenticated(self, schemes: Sequence[Scheme], keys: Sequence[Key], head: RequestHead, body: bytes) -> Key:
+        key = matching_key(schemes, keys, head, body, now_seconds=self._clock.unix_seconds())
+        if key is None:
+            raise _unauthenticated()
+        return key
+
+    async def _forward(self, records: Sequence[OutgoingRecord], usage: RequestUsage, key: Key) -> None:
+        """Return once Kafka has acknowledged all records. A batch may be empty."""
+        if not records:
+            return
+        if (problem := self._forwarder.problem) is not None:
+            raise _unavailable(key, problem)
+        try:
+            usage.add_records(len(records), key=key.name)
+        except Refusal:
+            if self._forwarder.is_late:  # Kafka is the cause, not the clients
+                raise _unavailable(key, "the budget is used up by records without an acknowledgement") from None
+            raise
+        match await self._forwarder.forward(records, usage):
+            case Acknowledged():
+                return
+            case NotAcknowledged(cause):
+                raise _unavailable(key, cause)
+            case RecordTooLarge():
+                raise Refusal(Kind.TOO_LARGE, "the topic refuses a record as large as this", key=key.name)
+            case outcome:
+                assert_never(outcome)
+
+
+def _require_organizations(key: Key, events: Sequence[Event], pointers: Sequence[str]) -> None:
+    errors = [
+        Fault(pointer=f"{pointer}/data/organization_id", detail="is not an organization of this key")
+        for event, pointer in zip(events, pointers, strict=True)
+        if not key.covers_organization(event.data.organization_id)
+    ]
+    if errors:
+        detail = "the key does not cover the organization of the event"
+        raise Refusal(Kind.FORBIDDEN, detail, errors=errors[:10], key=key.name)
+
+
+def _unauthenticated() -> Refusal:
+    return Refusal(Kind.UNAUTHENTICATED, "the token or the signature is missing, wrong or too old")
+
+
+def _unavailable(key: Key, cause: str) -> Refusal:
+    detail = "Kafka has not acknowledged it; it may still be written: send it again, a repeated event changes nothing"
+    return Refusal(Kind.UNAVAILABLE, detail, key=key.name, cause=cause)
