@@ -23,7 +23,7 @@ def gateway(context: typer.Context) -> None:
         log_setup.configure(level=settings.log_level, log_format=context.obj)
         for problem in unknown_names(environment()):
             structlog.get_logger("worker.settings").warning(LogEvent.SETTING_UNKNOWN, problem=problem)
-        run_until_signal(lambda stop: _serve(settings, stop))
+        run_until_signal(lambda stop, _hang_up: _serve(settings, stop))
 
 
 async def _serve(settings: Settings, stop: Stop) -> None:
