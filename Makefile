@@ -20,7 +20,7 @@ BENCH_STAMP := $(BENCH_VENV)/.installed
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-fast test-nightly coverage test-crash fuzz audit check format schemas reference \
+.PHONY: help install demo test test-fast test-nightly coverage test-crash fuzz audit check format schemas record reference \
   docs lock dist bench clean
 
 help: ## What there is
@@ -64,12 +64,13 @@ test-crash: $(STAMP) ## Seeded fault plans on real servers (ARGS="--plans 200 --
 fuzz: $(STAMP) ## Mutated records through `decode`, ten minutes long (ARGS="--seconds 3600 --seed 1")
 	$(BIN)/python -m tests.fuzzing.decode_fuzzer $(ARGS)
 
-check: $(STAMP) ## Format, lint, types, layers, generated files; known vulnerabilities where they can be asked for
+check: $(STAMP) ## Format, lint, types, layers, generated files, compatible schemas; known vulnerabilities where they can be asked for
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas.json_schemas --check
+	$(BIN)/python -m schemas.released --check
 	$(COG) --check --diff --check-fail-msg="run make reference" $(REFERENCE)
 	.ci/audit --if-reachable
 
@@ -82,6 +83,9 @@ format: $(STAMP) ## Rewrite what `check` would complain of
 
 schemas: $(STAMP) ## Regenerate schemas/json
 	$(BIN)/python -m schemas.json_schemas
+
+record: $(STAMP) ## A step of a release: copy the schemas and examples to schemas/history/<version>
+	$(BIN)/python -m schemas.released --record
 
 reference: $(STAMP) ## Regenerate the tables and statements of docs/reference
 	$(COG) -r $(REFERENCE)

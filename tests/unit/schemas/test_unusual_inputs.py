@@ -5,10 +5,11 @@ import runpy
 import sys
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from schemas import json_schemas, json_text, likely_cause
+from schemas import json_schemas, json_text, likely_cause, released
 from schemas.decode import decode
 from schemas.event import Invalid
 from schemas.json_schemas import main, stale_files, write_files
@@ -55,11 +56,13 @@ def test_command_without_options_writes_the_schemas(tmp_path: Path, monkeypatch:
     assert stale_files(tmp_path) == []
 
 
-def test_schemas_are_a_command(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", [json_schemas, released], ids=["json_schemas", "released"])
+def test_schemas_are_a_command(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m schemas.json_schemas --check`, as `make check` calls it."""
-    monkeypatch.setattr(sys, "argv", ["json_schemas", "--check"])
+    assert module.__file__ is not None
+    monkeypatch.setattr(sys, "argv", [module.__name__, "--check"])
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(json_schemas.__file__, run_name="__main__")
+        runpy.run_path(module.__file__, run_name="__main__")
     assert ended.value.code == 0
 
 
