@@ -41,6 +41,7 @@ from schemas.types import EventType
 FORMAT: Final = Format.GITHUB
 
 _EVENT_HEADER: Final = "x-github-event"
+_IMITATIONS: Final = frozenset({"x-gitea-event", "x-gogs-event", "x-forgejo-event"})
 _DELIVERY_HEADER: Final = "x-github-delivery"
 _ENTERPRISE_HEADER: Final = "x-github-enterprise-host"
 _HOST: Final = "github.com"
@@ -53,17 +54,17 @@ def has_type(type_: str) -> bool:
 
 
 def has_headers(headers: Mapping[str, str]) -> bool:
-    return _EVENT_HEADER in headers
+    """Gitea and its descendants send GitHub's header besides their own."""
+    return _EVENT_HEADER in headers and _IMITATIONS.isdisjoint(headers)
 
 
 def has_shape(body: Mapping[str, Any]) -> bool:
-    """Only GitHub's senders have a `node_id`. Gitea's bodies have the same shape without it, but no deployments."""
-    if not isinstance(member(body, "sender", "login"), str):
-        return False
-    return isinstance(member(body, "sender", "node_id"), str) or (
-        isinstance(member(body, "repository", "full_name"), str)
-        and isinstance(member(body, "deployment", "sha"), str)
-        and isinstance(member(body, "deployment", "task"), str)
+    """Only GitHub's senders have these members; those of Gitea and Gitee are similar. A ping may have no sender."""
+    sender = body.get("sender")
+    if not isinstance(sender, Mapping):
+        return isinstance(body.get("zen"), str) and "hook_id" in body
+    return isinstance(sender.get("login"), str) and (
+        isinstance(sender.get("node_id"), str) or isinstance(sender.get("received_events_url"), str)
     )
 
 
@@ -103,7 +104,7 @@ def _deployment(record: ForeignRecord) -> ForeignEvent | None:
             url=_run_url(body) or line(deployment, "url"),
             actor=line(body, "sender", "login"),
         ),
-        run=_run(body, id_),
+        run=_run(record, id_),
         scope=_deployment_scope(body, required(body, "deployment", "environment")),
         artifact=_deployment_artifact(body),
         actor=_person(body) or line(deployment, "creator", "login"),
@@ -132,7 +133,7 @@ def _deployment_status(record: ForeignRecord) -> ForeignEvent | None:
             url=line(status, "log_url") or line(status, "target_url") or _run_url(body) or line(status, "url"),
             actor=line(body, "sender", "login"),
         ),
-        run=_run(body, id_),
+        run=_run(record, id_),
         scope=_deployment_scope(body, environment),
         artifact=_deployment_artifact(body),
         actor=_person(body) or line(status, "creator", "login"),
@@ -265,17 +266,25 @@ def _event(
 
 def _delivered(record: ForeignRecord) -> str | None:
     """GitHub's own id of the event: the same for all hooks, and on redelivery."""
-    if record.type is not None and has_type(record.type):
+    if _is_of_knative(record):
         return record.id
     return delivery_id(record.headers.get(_DELIVERY_HEADER))
 
 
-def _run(body: Mapping[str, Any], deployment_id: str) -> str:
-    """One workflow run is one deployment in each of its environments, so that its cancellation meets the deployment."""
-    id_ = text(body, "workflow_run", "id")
-    if id_ is None:
+def _run(record: ForeignRecord, deployment_id: str) -> str:
+    """One workflow run is one deployment in each of its environments, so that its cancellation meets the deployment.
+
+    Knative parses the body and writes it again, without the members that its library lacks: a status can be without
+    the run that its deployment has. It sends no workflow runs.
+    """
+    id_ = text(record.body, "workflow_run", "id")
+    if id_ is None or _is_of_knative(record):
         return derived_id("deployment", deployment_id)
-    return derived_id("workflow_run", id_, text(body, "workflow_run", "run_attempt") or "1")
+    return derived_id("workflow_run", id_, text(record.body, "workflow_run", "run_attempt") or "1")
+
+
+def _is_of_knative(record: ForeignRecord) -> bool:
+    return record.type is not None and has_type(record.type)
 
 
 def _deployment_scope(body: Mapping[str, Any], environment: str) -> dict[str, str | None]:

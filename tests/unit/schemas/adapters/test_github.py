@@ -320,6 +320,13 @@ def test_knative_event_has_the_id_of_the_delivery() -> None:
     )
 
 
+def test_deployment_of_knative_is_its_own_run() -> None:
+    type_ = "dev.knative.source.github.deployment"
+    event = github.adapt(replace(record(PAGES_DEPLOYMENT), type=type_, id="1", source="https://github.com/Codertocat"))
+    assert isinstance(event, ForeignEvent)
+    assert event.run == "deployment/145988746"
+
+
 def test_id_of_another_envelope_is_not_used() -> None:
     wrapped = github.adapt(replace(record(STATUS), type="com.example.webhook", id="1"))
     assert isinstance(wrapped, ForeignEvent)
@@ -471,9 +478,18 @@ def test_recorded_body_has_the_shape(name: str) -> None:
     assert github.has_shape(body_of("github", name))
 
 
-def test_deployment_of_an_older_version_has_the_shape() -> None:
-    assert github.has_shape(without(DEPLOYMENT, "sender/node_id"))
-    assert not github.has_shape(without(RELEASE, "sender/node_id"))
+def test_sender_of_github_gives_the_shape() -> None:
+    older = without(RELEASE, "sender/node_id")
+    assert github.has_shape(older)
+    assert not github.has_shape(without(older, "sender/received_events_url"))
+    assert not github.has_shape(changed(RELEASE, {"sender/login": None}))
+    assert github.has_shape({"zen": "Non-blocking is better than blocking.", "hook_id": 1})
+    assert not github.has_shape({"zen": "Keep it logically awesome."})
+
+
+@pytest.mark.parametrize("header", ["x-gitea-event", "x-gogs-event", "x-forgejo-event"])
+def test_header_of_an_imitation_is_not_that_of_github(header: str) -> None:
+    assert not github.has_headers({"x-github-event": "release", header: "release"})
 
 
 @pytest.mark.parametrize("folder", ["gitlab", "argocd", "bitbucket", "azure-devops", "flux", "circleci", "cdevents"])
