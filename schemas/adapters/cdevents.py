@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
+from schemas.adapters import jenkins
 from schemas.adapters.fields import commit_of, line, member, required, text, time_at
 from schemas.adapters.foreign import (
     Adapted,
@@ -119,6 +120,8 @@ def adapt(record: ForeignRecord) -> Adapted:
         raise Unreadable("/context/type: is missing")
     if not has_type(full_type):
         raise Unreadable("/context/type: is no type of CDEvents")
+    if jenkins.has_plugin_data(body):
+        return jenkins.adapt(record)
     name = _short_type(full_type)
     is_custom = full_type.startswith(CUSTOM_PREFIX)
     effect = _ACTIVITY if is_custom else EFFECTS.get(name)

@@ -57,6 +57,8 @@ IMAGE_PARAMETERS: Final = ("IMAGE",)
 TAG_PARAMETERS: Final = ("IMAGE_TAG", "VERSION")
 COMMIT_PARAMETERS: Final = ("GIT_COMMIT",)
 
+_PLUGIN_MEMBERS: Final = (("build", Mapping), ("stageName", str), ("causes", list))
+
 _NOTIFICATION: Final = "notification"
 _OTHER: Final = "other"
 _KINDS: Final = frozenset({"pipelinerun.queued", "taskrun.started", "taskrun.finished"})
@@ -78,6 +80,12 @@ def has_shape(body: Mapping[str, Any]) -> bool:
         and isinstance(member(body, "build", "number"), int)
         and isinstance(body.get("name"), str)
     )
+
+
+def has_plugin_data(data: Mapping[str, Any]) -> bool:
+    """Data of the CDEvents plugin that is no CDEvent: of a run, of a step or of an item of the queue."""
+    is_cdevent = data.get("context") is not None or data.get("subject") is not None
+    return not is_cdevent and any(isinstance(data.get(name), of) for name, of in _PLUGIN_MEMBERS)
 
 
 def adapt(record: ForeignRecord) -> Adapted:

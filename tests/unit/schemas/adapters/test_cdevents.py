@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.adapters import cdevents
+from schemas.adapters import cdevents, jenkins
 from schemas.adapters.cdevents import EFFECTS, NO_INTEREST, OUTCOMES
 from schemas.adapters.foreign import Artifact, ForeignEvent, ForeignRecord, Format, NoInterest, Original, Unreadable
 from schemas.types import EventType, short_type
@@ -419,6 +419,19 @@ def test_events_of_the_jenkins_plugin(type_: str, data: object, expected: Artifa
     adapted = cdevents.adapt(record(body))
     assert (adapted.artifact if isinstance(adapted, ForeignEvent) else None) == expected
     assert isinstance(adapted, ForeignEvent) or adapted.kind == type_
+
+
+@pytest.mark.parametrize("name", files("jenkins")[:-1])
+def test_data_of_the_old_jenkins_plugin_is_read_as_such(name: str) -> None:
+    """A bridge may write its envelope again with the version 1.0; the type then is that of CDEvents."""
+    event = body_of("jenkins", name)
+    converted = record(event["data"], type=event["type"], id=event["id"], source=event["source"])
+    bare = jenkins.adapt(record(event))
+    adapted = cdevents.adapt(converted)
+    assert type(adapted) is type(bare)
+    assert adapted.format is Format.JENKINS
+    if isinstance(adapted, ForeignEvent) and isinstance(bare, ForeignEvent):
+        assert (adapted.source, adapted.id, adapted.run) == (bare.source, bare.id, bare.run)
 
 
 @pytest.mark.parametrize(
