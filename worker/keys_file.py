@@ -1,4 +1,4 @@
-"""The file in RUDDER_GATEWAY_KEYS_FILE: the keys of the gateway, in TOML. It is read once, at start."""
+"""The file in RUDDER_GATEWAY_KEYS_FILE: the keys of the gateway, in TOML. It is read at start and at each SIGHUP."""
 
 import tomllib
 from collections.abc import Iterable

@@ -300,6 +300,14 @@ class LogEvent(Described):
         "gateway.started",
         "the gateway forwards requests to Kafka: version, topic, brokers, sources of webhooks that have a key",
     )
+    GATEWAY_KEYS_READ = (
+        "gateway.keys_read",
+        "after SIGHUP: the keys were read again: sources of webhooks that have a key",
+    )
+    GATEWAY_KEYS_REFUSED = (
+        "gateway.keys_refused",
+        "after SIGHUP: RUDDER_GATEWAY_KEYS_FILE cannot be used, and the keys stay as they were: cause",
+    )
     REQUEST_ACCEPTED = (
         "request.accepted",
         "Kafka has acknowledged a request of the gateway: path, name of the key, identity. Level `debug`",

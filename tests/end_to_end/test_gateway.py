@@ -184,7 +184,8 @@ async def test_webhook_is_one_record_unchanged(gateway: Gateway, bootstrap_serve
         "/webhooks/github", content=GITHUB_BODY, headers=headers | {"cookie": "a=secret", "x-github-token": "secret"}
     )
     assert answer.status_code == 202, answer.text
-    assert answer.json() == {"format": "github", "delivery": headers["x-github-delivery"]}
+    document = answer.json()
+    assert (document["format"], document["delivery"]) == ("github", headers["x-github-delivery"])
     [message] = await records(bootstrap_servers, topic)
     assert message.value() == GITHUB_BODY
     assert message.key() == b"github:Codertocat/Hello-World"
@@ -533,6 +534,25 @@ async def test_metrics_count_requests_and_records(gateway: Gateway) -> None:
         'rudder_dependency_up{dependency="broker"} 1.0',
     ):
         assert line in text, line
+
+
+@ON_EMBEDDED
+async def test_keys_are_read_again_at_hang_up(gateway: Gateway, tmp_path: Path) -> None:
+    """A wrong file changes nothing; a new secret is accepted without a restart, and the old one is not."""
+    keys, new = tmp_path / "keys.toml", "another-token-of-the-pipelines"
+    keys.write_text(KEYS.replace(TOKEN, "short"), encoding="utf-8")
+    gateway.process.send_signal(signal.SIGHUP)
+    await gateway.process.until(lambda: "gateway.keys_refused" in gateway.process.stderr, what="the file is refused")
+    assert (await gateway.event(event())).status_code == 202
+    keys.write_text(KEYS.replace(TOKEN, new), encoding="utf-8")
+    gateway.process.send_signal(signal.SIGHUP)
+
+    async def accepted() -> bool:
+        return (await gateway.event(event(), token=new)).status_code == 202
+
+    await until(accepted, what="the new token is accepted")
+    assert_problem(await gateway.event(event()), 401, "unauthenticated")
+    assert new not in gateway.process.output()
 
 
 @ON_EMBEDDED

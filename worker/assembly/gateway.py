@@ -3,6 +3,7 @@
 import platform
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 from worker.assembly.handling import broker_dependency
@@ -12,6 +13,7 @@ from worker.gateway.client_connections import ClientConnections
 from worker.gateway.examination import EventLimits
 from worker.gateway.forwarder import Forwarder
 from worker.gateway.gateway_health import GatewayHealth
+from worker.gateway.keys import LiveKeys
 from worker.gateway.receiving import Receiver
 from worker.gateway.request_budget import RequestBudget
 from worker.kafka.certificates import warn_of_expiry
@@ -29,6 +31,9 @@ from worker.version import __version__
 LAST_SERVICES: Final = ("forwarder", "http")
 """Services that stop after the others: requests in progress need the producer, and metrics are served until the end."""
 
+KEYS_SERVICE: Final = "keys"
+"""The service that reads the keys again, a `LiveKeys`."""
+
 GRACE_SECONDS: Final = 12
 """For requests in progress at the stop; longer than Kafka's acknowledgement may take."""
 
@@ -44,7 +49,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     """
     clock, metrics = SystemClock(), Metrics()
     metrics.set(BUILD_INFO, 1, __version__, platform.python_version())
-    keys = gateway_keys(settings.gateway_keys_file)
+    keys = LiveKeys(partial(gateway_keys, settings.gateway_keys_file))
     topic = settings.gateway_topic or settings.input_topics[0]
     connection = kafka_connection(settings)
     warn_of_expiry(connection, now=datetime.now(UTC))
@@ -64,7 +69,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
             "version": __version__,
             "topic": topic,
             "brokers": settings.kafka_bootstrap_servers,
-            "webhooks": list(keys.sources),
+            "webhooks": list(keys.current.sources),
         },
         clock=clock,
         metrics=metrics,
@@ -96,4 +101,4 @@ def services(settings: Settings) -> Mapping[str, Service]:
     )
     health = GatewayHealth(forwarder=forwarder, broker=broker, topics=topics)
     private = http.Server(http.application(health, metrics.registry), host=settings.http_host, port=settings.http_port)
-    return {"gateway": public, "http": private, "broker": topics, "forwarder": forwarder}
+    return {"gateway": public, KEYS_SERVICE: keys, "http": private, "broker": topics, "forwarder": forwarder}

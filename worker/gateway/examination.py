@@ -1,19 +1,24 @@
 """What a request holds, examined as the worker will: an event of ours by `schemas.decode`, a webhook by its adapter.
 
-Nothing is accepted that the worker would reject for its form. What depends on rows is decided by the worker.
+Nothing is accepted that the worker would reject for its form. What depends on rows or on the mapping file is decided by
+the worker: a record that it rejects can be redriven, and a refused request may never come again.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from schemas.adapters.foreign import Adapted, Unreadable
+from schemas.adapters.recognition import ADAPTERS, adapt_envelope
 from schemas.context_attributes import attribute_problems
 from schemas.decode import decode
 from schemas.detail import PROBLEMS_MAX, joined
+from schemas.envelope import read_envelope
 from schemas.event import Event, Invalid
 from schemas.json_text import MalformedJsonError, parse
 from schemas.media_type import is_json
-from schemas.record import Record
+from schemas.reasons import Reason
+from schemas.record import Headers, Record
 from worker.gateway.http_binding import KafkaEvent, members
 from worker.gateway.problems import Fault, Kind, Refusal, faults_of, kind_of
 from worker.gateway.request_head import RequestHead
@@ -52,6 +57,9 @@ def _examine_event(event: KafkaEvent, limits: EventLimits, *, now_ms: int) -> Ev
         topic="", partition=0, offset=0, timestamp_ms=now_ms, key=None, value=event.value, headers=event.headers
     )
     match decode(record, bytes_max=limits.bytes_max, ahead_seconds_max=limits.ahead_seconds_max):
+        case Invalid(reason=Reason.UNSUPPORTED_TYPE, type=str(given), detail=detail) if source := _webhook_of(given):
+            detail = f"{detail}; the gateway accepts it at /webhooks/{source}"
+            return Refusal(Kind.UNSUPPORTED_TYPE, detail, errors=faults_of(detail, within=event.pointer))
         case Invalid(reason=reason, detail=detail):
             return Refusal(kind_of(reason), detail, errors=faults_of(detail, within=event.pointer))
         case decoded:
@@ -84,3 +92,23 @@ def examine_webhook(head: RequestHead, body: bytes) -> Mapping[str, Any]:
             Kind.INVALID_DATA, "the body is not a JSON object", errors=[Fault(pointer="", detail="is not an object")]
         )
     return value
+
+
+def adapted_webhook(name: str, headers: Headers, body: bytes) -> Adapted | None:
+    """What the adapter of the source makes of the record; None: it has none, or the mapping file describes it.
+
+    Raises:
+        Refusal: the body is not what the source sends.
+    """
+    if name not in ADAPTERS:
+        return None
+    try:
+        return adapt_envelope(read_envelope(body, headers, bytes_max=len(body)), body, headers)
+    except Unreadable as error:
+        kind = Kind.UNSUPPORTED_TYPE if error.unsupported else Kind.INVALID_DATA
+        raise Refusal(kind, error.problem, errors=faults_of(error.problem)) from None
+
+
+def _webhook_of(type_: str) -> str | None:
+    """The source whose events have this CloudEvents type."""
+    return next((name for name, adapter in ADAPTERS.items() if adapter.has_type(type_)), None)

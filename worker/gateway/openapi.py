@@ -155,6 +155,8 @@ def _schemas() -> dict[str, Any]:
             "properties": {
                 "format": text,
                 "delivery": {"type": ["string", "null"], "description": "The sender's id of this delivery."},
+                "event": _ref("Identity"),
+                "no_interest": {"type": "string", "description": "Instead of `event`: the kind, which has no effect."},
             },
         },
         "Problem": {

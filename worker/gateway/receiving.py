@@ -6,13 +6,14 @@ from typing import assert_never
 
 from starlette.requests import Request
 
+from schemas.adapters.foreign import Adapted, ForeignEvent, NoInterest
 from schemas.detail import printable
 from schemas.event import Event
 from worker.gateway.credentials import Authorization, Scheme, matching_key, presented
-from worker.gateway.examination import EventLimits, examine_events, examine_webhook
+from worker.gateway.examination import EventLimits, adapted_webhook, examine_events, examine_webhook
 from worker.gateway.forwarder import Acknowledged, Forwarder, NotAcknowledged, RecordTooLarge
 from worker.gateway.http_binding import Mode, content_mode, kafka_events
-from worker.gateway.keys import Key, Keys
+from worker.gateway.keys import Key, LiveKeys
 from worker.gateway.problems import Fault, Kind, Refusal
 from worker.gateway.request_body import read_body
 from worker.gateway.request_budget import RequestBudget, RequestUsage
@@ -38,7 +39,7 @@ class Receiver:
         self,
         *,
         topic: str,
-        keys: Keys,
+        keys: LiveKeys,
         limits: EventLimits,
         budget: RequestBudget,
         forwarder: Forwarder,
@@ -54,7 +55,7 @@ class Receiver:
     async def events(self, request: Request) -> Accepted:
         """`POST /events`."""
         head = RequestHead(request.scope["headers"])
-        key = self._authenticated(_EVENT_SCHEMES, self._keys.for_events, head, b"")
+        key = self._authenticated(_EVENT_SCHEMES, self._keys.current.for_events, head, b"")
         mode = content_mode(head)
         usage = self._budget.usage()
         try:
@@ -82,7 +83,7 @@ class Receiver:
     async def webhook(self, request: Request) -> Accepted:
         """`POST /webhooks/{source}`."""
         name = request.path_params["source"]
-        keys = self._keys.for_webhook(name) if NAME.fullmatch(name) else ()
+        keys = self._keys.current.for_webhook(name) if NAME.fullmatch(name) else ()
         if not keys:
             raise Refusal(Kind.NOT_FOUND, "no key of RUDDER_GATEWAY_KEYS_FILE is for webhooks of this source")
         head, schemes = RequestHead(request.scope["headers"]), schemes_of(name)
@@ -98,6 +99,7 @@ class Receiver:
             if not key.covers_project(project):
                 detail = "the key does not cover the project of this webhook"
                 raise Refusal(Kind.FORBIDDEN, detail, key=key.name)
+            adapted = adapted_webhook(name, headers, body)
             record = OutgoingRecord(
                 topic=self._topic, key=record_key(name, project, key_name=key.name), value=body, headers=headers
             )
@@ -105,8 +107,10 @@ class Receiver:
         finally:
             usage.release()
         delivery = delivery_id(name, head)
-        document = {"format": name, "delivery": None if delivery is None else printable(delivery)}
-        return Accepted(document=document, key=key.name)
+        return Accepted(
+            document={"format": name, "delivery": delivery and printable(delivery), **_identity(adapted)},
+            key=key.name,
+        )
 
     def _authenticated(self, schemes: Sequence[Scheme], keys: Sequence[Key], head: RequestHead, body: bytes) -> Key:
         key = matching_key(schemes, keys, head, body, now_seconds=self._clock.unix_seconds())
@@ -146,6 +150,19 @@ def _require_organizations(key: Key, events: Sequence[Event], pointers: Sequence
     if errors:
         detail = "the key does not cover the organization of the event"
         raise Refusal(Kind.FORBIDDEN, detail, errors=errors[:10], key=key.name)
+
+
+def _identity(adapted: Adapted | None) -> dict[str, object]:
+    """The members of the answer that the adapter knows."""
+    match adapted:
+        case ForeignEvent(source=source, id=id_, type=type_):
+            return {"event": {"source": source, "id": id_, "type": str(type_)}}
+        case NoInterest(kind=kind):
+            return {"no_interest": kind}
+        case None:
+            return {}
+        case _:
+            assert_never(adapted)
 
 
 def _unauthenticated() -> Refusal:
