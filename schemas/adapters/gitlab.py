@@ -168,7 +168,8 @@ def _job(record: ForeignRecord) -> ForeignEvent | None:
     ):
         return None
     status, id_ = required(body, "build_status"), required(body, "build_id")
-    branch, tag = split_reference(text(body, "ref"), is_tag=_flag(body, "tag"))
+    # As for its deployment, and not by the member `tag`, which a deployment lacks: both name one release.
+    branch, tag = split_reference(text(body, "ref"))
     return _event(
         record,
         type_,

@@ -239,14 +239,23 @@ def test_pipeline_has_its_name_and_branch() -> None:
     assert event.artifact == Artifact(commit="bcbb5ec396a2c0f828686f14fac9b80b780504f2")
 
 
-def test_stated_tag_is_a_tag() -> None:
-    for body, path in ((PIPELINE, "object_attributes/"), (JOB, "")):
-        tagged = event_of(changed(body, {f"{path}tag": True, f"{path}ref": "nightly"}))
-        assert (tagged.artifact.tag, tagged.scope.get("branch")) == ("nightly", None)
-        branch = event_of(changed(body, {f"{path}tag": False, f"{path}ref": "1.0.0"}))
-        assert (branch.artifact.tag, branch.scope.get("branch")) == (None, "1.0.0")
-        unknown = event_of(changed(body, {f"{path}tag": None, f"{path}ref": "1.0.0"}))
-        assert unknown.artifact.tag == "1.0.0"
+def test_tag_of_a_pipeline_is_stated() -> None:
+    for is_tag, reference, tag, branch in (
+        (True, "nightly", "nightly", None),
+        (False, "1.0.0", None, "1.0.0"),
+        (None, "1.0.0", "1.0.0", None),
+    ):
+        event = event_of(changed(PIPELINE, {"object_attributes/tag": is_tag, "object_attributes/ref": reference}))
+        assert (event.artifact.tag, event.scope.get("branch")) == (tag, branch)
+
+
+@pytest.mark.parametrize("reference", ["nightly", "1.0.0"])
+@pytest.mark.parametrize("is_tag", [True, False])
+def test_job_has_the_tag_of_its_deployment(reference: str, *, is_tag: bool) -> None:
+    job = event_of(changed(JOB, {"ref": reference, "tag": is_tag}))
+    deployment = event_of(changed(RUNNING, {"ref": reference}))
+    assert job.artifact.tag == deployment.artifact.tag
+    assert job.scope.get("branch") == deployment.scope.get("branch")
 
 
 def test_deployment_of_a_version_has_a_tag() -> None:
