@@ -116,6 +116,7 @@ def variables(bench: Bench, workload: Workload, resources: Resources) -> dict[st
         "RUDDER_DEPLOYMENT_STATUS_TOPIC": resources.outputs.deployment_status,
         "RUDDER_RELEASE_STATUS_TOPIC": resources.outputs.release_status,
         "RUDDER_DEAD_LETTER_TOPIC": resources.outputs.dead_letters,
+        "RUDDER_DEPLOYMENT_STATE_TOPIC": "",  # no contender publishes states
         "RUDDER_DATABASE_URL": resources.database_url,
         "RUDDER_HTTP_PORT": "0",
         "RUDDER_LOG_LEVEL": "warning",

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from schemas.json_schemas import FOLDER
 from schemas.reasons import Reason
-from schemas.types import EventType, StatusEventType
+from schemas.types import EventType, StateEventType, StatusEventType
 from worker.environment_variables import PREFIX, SECRETS
 from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
 from worker.settings import Settings
@@ -57,7 +57,7 @@ def event_types_in() -> str:
 
 
 def event_types_out() -> str:
-    return _event_types(StatusEventType)
+    return _event_types((*StatusEventType, *StateEventType))
 
 
 def deployment_statuses() -> str:

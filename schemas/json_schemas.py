@@ -16,10 +16,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from schemas.incoming import DATA_MODELS
 from schemas.mapping import MappingFile
-from schemas.outgoing import SHORTER_STATUS_MODELS, STATUS_MODELS
+from schemas.outgoing import SHORTER_STATUS_MODELS, STATE_MODELS, STATUS_MODELS
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX
 from schemas.trace_context import TRACEPARENT_LENGTH, TRACEPARENT_PATTERN, TRACESTATE_LENGTH_MAX
-from schemas.types import EventType, StatusEventType
+from schemas.types import EventType, StateEventType, StatusEventType
 
 FOLDER = Path(__file__).with_name("json")
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -27,6 +27,7 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 MAPPING_FILE_NAME = "mapping.json"
 """The schema of the mapping file, for editors."""
 
+_UUID_LENGTH = 36
 _NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 # `format` allows leap seconds and the years 0 and 9999, which the worker rejects.
 _TIME_PATTERN = (
@@ -44,9 +45,10 @@ class _Untitled(GenerateJsonSchema):
 
 def json_schemas() -> Mapping[str, str]:
     """The text of each file, by its name."""
-    events: list[tuple[EventType | StatusEventType, Sequence[type[BaseModel]], JsonSchemaMode]] = [
+    events: list[tuple[EventType | StatusEventType | StateEventType, Sequence[type[BaseModel]], JsonSchemaMode]] = [
         *((event_type, [model], "validation") for event_type, model in DATA_MODELS.items()),
         *((type_, [model, SHORTER_STATUS_MODELS[type_]], "serialization") for type_, model in STATUS_MODELS.items()),
+        *((type_, [model], "serialization") for type_, model in STATE_MODELS.items()),
     ]
     return {
         f"{event_type}.json": json.dumps(_event_schema(event_type, models, mode), indent=2) + "\n"
@@ -113,7 +115,7 @@ def _event_schema(event_type: str, models: Sequence[type[BaseModel]], mode: Json
             "id": _attribute(NAME_UNITS_MAX),
             "source": _attribute(SOURCE_UNITS_MAX),
             "type": {"const": event_type},
-            **(_optional_attributes() if incoming else _written_attributes()),
+            **(_optional_attributes() if incoming else _written_attributes(event_type)),
             "data": references[0] if len(references) == 1 else {"anyOf": references},
         },
         "$defs": definitions,
@@ -133,10 +135,16 @@ def _optional_attributes() -> dict[str, Any]:
     }
 
 
-def _written_attributes() -> dict[str, Any]:
+def _written_attributes(event_type: str) -> dict[str, Any]:
+    subject: dict[str, Any] = {"type": "string", "format": "uuid", "description": "The release's id."}
+    if event_type in set(StateEventType):
+        subject = {
+            **_attribute(_UUID_LENGTH + 1 + NAME_UNITS_MAX),
+            "description": "The record's key: the release's id, `/`, the environment's id.",
+        }
     return {
         "time": {"type": "string", "format": "date-time"},
-        "subject": {"type": "string", "format": "uuid", "description": "The release's id."},
+        "subject": subject,
         "traceparent": {
             "type": "string",
             "maxLength": TRACEPARENT_LENGTH,

@@ -1,4 +1,4 @@
-"""The data of status events. The schemas are closed: the worker publishes no other field.
+"""The data of status events and of states. The schemas are closed: the worker publishes no other field.
 
 A strict writer: every field is always present, null if it has no value, and times have one format.
 """
@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerialize
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.text import BIGINT_MAX, Attempt, EventSource, Name, Ordinal, Prose, StoredName, Uuid
 from schemas.times import format_time
-from schemas.types import StatusEventType
+from schemas.types import StateEventType, StatusEventType
 
 _WRITER = ConfigDict(frozen=True, strict=True, extra="forbid", json_schema_serialization_defaults_required=True)
 
@@ -82,6 +82,27 @@ class DeploymentStatusChanged(BaseModel):
     cause: Cause
 
 
+class DeploymentState(BaseModel):
+    """The current deployment of an environment of a release: the attempt that the environment counts with, or the one
+    that was cancelled last if none counts. `cause`: the last event that changed a deployment of the environment.
+    """
+
+    model_config = _WRITER
+
+    release_id: Uuid
+    release_version: ReleaseVersion
+    deployment_id: Uuid
+    organization_id: Name
+    environment_id: Name
+    config_revision: Ordinal
+    attempt: Attempt
+    status: DeploymentStatus
+    deployed_at: Time | None = None
+    deployed_by: Name | None = None
+    release: ReleaseBlock | None
+    cause: Cause
+
+
 class ReleaseStatusChanged(BaseModel):
     """A release has a new status; `previous_status` is null if the release is new."""
 
@@ -122,3 +143,5 @@ SHORTER_STATUS_MODELS: Mapping[
     StatusEventType.DEPLOYMENT_STATUS_CHANGED: DeploymentStatusChangedWithoutComment,
     StatusEventType.RELEASE_STATUS_CHANGED: ReleaseStatusChangedWithoutComment,
 }
+
+STATE_MODELS: Mapping[StateEventType, type[DeploymentState]] = {StateEventType.DEPLOYMENT_STATE: DeploymentState}

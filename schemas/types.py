@@ -27,6 +27,12 @@ class StatusEventType(StrEnum):
     RELEASE_STATUS_CHANGED = "dev.rudder.release.status_changed.v1"
 
 
+class StateEventType(StrEnum):
+    """The types of records in compacted topics: each replaces the earlier ones with its key."""
+
+    DEPLOYMENT_STATE = "dev.rudder.deployment.state.v1"
+
+
 _PREFIX, _SUFFIX = "dev.rudder.", ".v1"
 
 

@@ -70,7 +70,7 @@ class ReleaseSimulation:
         simulation._state = State(
             release=_release(rows.release),
             release_version=rows.version,
-            deployments=tuple(map(_deployment, rows.deployments)),
+            deployments=tuple(map(deployment_of, rows.deployments)),
         )
         attempts = {row["id"]: row["attempt"] for row in rows.deployments}
         runs = [one for one in rows.activities if one.activity_type == DEPLOYMENT_RUN]
@@ -207,7 +207,8 @@ def _release(row: Row) -> ReleaseState:
     return ReleaseState(status=ReleaseStatus(row["status"]), **{name: row[name] for name in names})
 
 
-def _deployment(row: Row) -> Deployment:
+def deployment_of(row: Row) -> Deployment:
+    """Raises ValueError: its status is none of the worker's."""
     names = (field.name for field in fields(Deployment) if field.name != "status")
     return Deployment(status=DeploymentStatus(row["status"]), **{name: row[name] for name in names})
 

@@ -72,6 +72,7 @@ def _topic_names(names: tuple[str, ...]) -> tuple[str, ...]:
 
 Seconds = Annotated[float, Field(gt=0, le=_SECONDS_MAX, allow_inf_nan=False)]
 Topic = Annotated[str, AfterValidator(topic_name)]
+TopicOrNone = Annotated[str, AfterValidator(lambda name: name and topic_name(name))]
 
 
 class Settings(BaseSettings):
@@ -149,6 +150,11 @@ class Settings(BaseSettings):
         "rudder.deployment-status", description="output topic of deployment status events"
     )
     release_status_topic: Topic = Field("rudder.release-status", description="output topic of release status events")
+    deployment_state_topic: TopicOrNone = Field(
+        "rudder.deployment-state",
+        description="output topic of the current deployment of each environment, with `cleanup.policy=compact`; "
+        "empty: off",
+    )
     dead_letter_topic: Topic = Field("rudder.dead-letters", description="output topic of dead letters")
     content_mode: Literal["binary", "structured"] = Field(
         "binary", description="CloudEvents content mode of status events"

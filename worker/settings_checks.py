@@ -68,6 +68,12 @@ def _kafka_problems(settings: "Settings") -> Iterator[str]:
 
 def _topic_problems(settings: "Settings") -> Iterator[str]:
     outputs = (settings.deployment_status_topic, settings.release_status_topic, settings.dead_letter_topic)
+    states = settings.deployment_state_topic
+    if states in {*outputs, *settings.input_topics}:
+        yield (
+            f"RUDDER_DEPLOYMENT_STATE_TOPIC is also another topic of the worker, {states}, which compaction would "
+            "empty; use a topic of its own"
+        )
     for topic in settings.input_topics:
         if topic in outputs:
             yield f"topic {topic} is both in RUDDER_INPUT_TOPICS and an output topic; use different topics"

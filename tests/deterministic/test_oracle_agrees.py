@@ -31,6 +31,7 @@ def test_undisturbed_scenario_agrees_with_the_oracle(tmp_path: Path) -> None:
         deployment_statuses=[record for record in outputs if record.topic == "rudder.deployment-status"],
         release_statuses=[record for record in outputs if record.topic == "rudder.release-status"],
         dead_letters=[record for record in outputs if record.topic == "rudder.dead-letters"],
+        deployment_states=[record for record in outputs if record.topic == "rudder.deployment-state"],
     )
     assert found == []
 

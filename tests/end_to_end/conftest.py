@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.stores import migrate
-from tests.end_to_end.system import RECORD_BYTES_MAX, System, new_topics, partitions_of
-from tests.testkit.topic_creation import create_topics
+from tests.end_to_end.system import RECORD_BYTES_MAX, System, create_system_topics, new_topics, partitions_of
 from tests.testkit.topics import delete_topics
 
 EMBEDDED = "embedded+sqlite"
@@ -35,10 +34,9 @@ async def bare_system(pair: tuple[str, str], tmp_path: Path) -> AsyncIterator[Sy
     """Topics, and a database without the worker's tables."""
     bootstrap_servers, database_url = pair
     topics = new_topics()
-    partitions = partitions_of(topics)
-    await create_topics(bootstrap_servers, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)})
+    await create_system_topics(bootstrap_servers, topics, {"max.message.bytes": str(RECORD_BYTES_MAX)})
     yield System(bootstrap_servers=bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)
-    await asyncio.to_thread(delete_topics, bootstrap_servers, list(partitions))
+    await asyncio.to_thread(delete_topics, bootstrap_servers, list(partitions_of(topics)))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ _POINTER_COLUMNS = ("release_mgt_release_id", "release_mgt_deployment_id", "rele
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OracleCheck:
-    """`records`: how many the input topic has. `published`: how many the output topics have."""
+    """`records`: how many the input topic has. `published`: how many the status topics and the dead letters have."""
 
     oracle: Oracle
     records: int
@@ -36,9 +36,15 @@ async def check_with_oracle(system: System, environments: Iterable[Row] | None =
         environments = [row | dict.fromkeys(_POINTER_COLUMNS) for row in tables["app_environments"]]
     oracle = Oracle(environments=environments)
     topics = system.topics
-    inputs, deployment_statuses, release_statuses, dead_letters = [
+    inputs, deployment_statuses, release_statuses, dead_letters, deployment_states = [
         [oracle_record(message) for message in await system.read(topic)]
-        for topic in (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
+        for topic in (
+            topics.events,
+            topics.deployment_status,
+            topics.release_status,
+            topics.dead_letters,
+            topics.deployment_state,
+        )
     ]
     for record in inputs:
         oracle.handle(record)
@@ -52,6 +58,7 @@ async def check_with_oracle(system: System, environments: Iterable[Row] | None =
             deployment_statuses=deployment_statuses,
             release_statuses=release_statuses,
             dead_letters=dead_letters,
+            deployment_states=deployment_states,
         ),
     )
 

@@ -12,6 +12,7 @@ from tests.conformance.deadlines import until
 from tests.conformance.producers import ToSend, ends_and_committed, read_all, send
 from tests.conformance.table_contents import Contents, contents
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
+from tests.testkit.topic_creation import create_topics
 from worker.demo.broker import free_port
 from worker.demo.release_publisher import EventRecord
 
@@ -36,6 +37,7 @@ class TopicNames:
     deployment_status: str
     release_status: str
     dead_letters: str
+    deployment_state: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,7 @@ class System:
             "RUDDER_DEPLOYMENT_STATUS_TOPIC": self.topics.deployment_status,
             "RUDDER_RELEASE_STATUS_TOPIC": self.topics.release_status,
             "RUDDER_DEAD_LETTER_TOPIC": self.topics.dead_letters,
+            "RUDDER_DEPLOYMENT_STATE_TOPIC": self.topics.deployment_state,
             "RUDDER_HTTP_PORT": str(free_port()),
         }
 
@@ -117,12 +120,29 @@ def new_topics() -> TopicNames:
         deployment_status=f"deployment-status.{name}",
         release_status=f"release-status.{name}",
         dead_letters=f"dead-letters.{name}",
+        deployment_state=f"deployment-state.{name}",
     )
 
 
 def partitions_of(topics: TopicNames) -> Mapping[str, int]:
-    names = (topics.events, topics.deployment_status, topics.release_status, topics.dead_letters)
+    names = (
+        topics.events,
+        topics.deployment_status,
+        topics.release_status,
+        topics.dead_letters,
+        topics.deployment_state,
+    )
     return dict.fromkeys(names, PARTITIONS)
+
+
+async def create_system_topics(
+    bootstrap_servers: str, topics: TopicNames, configs: Mapping[str, str] | None = None
+) -> None:
+    """All of the system's topics; that of the states is compacted."""
+    partitions = dict(partitions_of(topics))
+    states = {topics.deployment_state: partitions.pop(topics.deployment_state)}
+    await create_topics(bootstrap_servers, partitions, configs)
+    await create_topics(bootstrap_servers, states, {**(configs or {}), "cleanup.policy": "compact"})
 
 
 def to_send(record: EventRecord) -> ToSend:

@@ -18,7 +18,7 @@ from tests.conformance.groups import members_of
 from tests.conformance.producers import ToSend, headers_of
 from tests.conformance.stores import migrate
 from tests.end_to_end.release_records import ReleaseRecords
-from tests.end_to_end.system import System, new_topics, partitions_of
+from tests.end_to_end.system import System, create_system_topics, new_topics, partitions_of
 from tests.end_to_end.verify_reports import verify_report
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.error_lines import error_lines
@@ -32,7 +32,7 @@ async def system(apache_kafka: ApacheKafka, tmp_path: Path) -> AsyncIterator[Sys
     """Apache Kafka, with the broker's own limits, and SQLite."""
     apache_kafka.ensure_running()
     topics = new_topics()
-    await create_topics(apache_kafka.bootstrap_servers, partitions_of(topics))
+    await create_system_topics(apache_kafka.bootstrap_servers, topics)
     database_url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
     await migrate(database_url)
     yield System(

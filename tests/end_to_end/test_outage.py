@@ -17,7 +17,7 @@ from tests.conformance.table_contents import insert_environments
 from tests.end_to_end.demo_day import day_of
 from tests.end_to_end.oracle_check import check_with_oracle
 from tests.end_to_end.release_records import ReleaseRecords
-from tests.end_to_end.system import RECORD_BYTES_MAX, System, new_topics, partitions_of
+from tests.end_to_end.system import RECORD_BYTES_MAX, System, create_system_topics, new_topics
 from tests.end_to_end.test_endpoints import samples
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.testkit.apache_kafka import ApacheKafka
@@ -27,7 +27,6 @@ from tests.testkit.faulty_proxy import FaultyProxy
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.postgres import PostgresServer
 from tests.testkit.proxied_kafka import ProxiedKafka
-from tests.testkit.topic_creation import create_topics
 
 SEED = 5
 ON_APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
@@ -190,7 +189,7 @@ async def behind_a_proxy(
     """A system on the broker's own port, the proxy, and the settings of a worker that connects through the proxy."""
     bootstrap_servers, topics = proxied_kafka.bootstrap_servers, new_topics()
     [way] = proxied_kafka.ways
-    await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
+    await create_system_topics(bootstrap_servers, topics, {"max.message.bytes": str(RECORD_BYTES_MAX)})
     settings = {"RUDDER_KAFKA_BOOTSTRAP_SERVERS": way.bootstrap_servers, "RUDDER_LOG_LEVEL": "info"}
     async with CountingProxy.running(way.behind, port=way.port) as proxy:
         yield replace(system, bootstrap_servers=bootstrap_servers, topics=topics), proxy, settings
@@ -271,7 +270,7 @@ async def test_silently_dropped_broker_connection_is_replaced(proxied_kafka: Pro
     old connection would wait for the kernel's timeout, a quarter of an hour.
     """
     bootstrap_servers, topics = proxied_kafka.bootstrap_servers, new_topics()
-    await create_topics(bootstrap_servers, partitions_of(topics), {"max.message.bytes": str(RECORD_BYTES_MAX)})
+    await create_system_topics(bootstrap_servers, topics, {"max.message.bytes": str(RECORD_BYTES_MAX)})
     system = replace(system, bootstrap_servers=bootstrap_servers, topics=topics)
     [way] = proxied_kafka.ways
     async with FaultyProxy.running(way.behind, port=way.port) as proxy:

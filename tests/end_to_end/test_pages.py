@@ -226,6 +226,7 @@ async def settings_of(folder: Path, bootstrap_servers: str, topics: MakeTopic) -
         "RUDDER_DEPLOYMENT_STATUS_TOPIC": await topics(name_hint="deployments"),
         "RUDDER_RELEASE_STATUS_TOPIC": await topics(name_hint="releases"),
         "RUDDER_DEAD_LETTER_TOPIC": await topics(name_hint="letters"),
+        "RUDDER_DEPLOYMENT_STATE_TOPIC": await topics(name_hint="states", configs={"cleanup.policy": "compact"}),
         "LOST_DAY_TOPIC": await topics(name_hint="lost-day"),
         "RUDDER_GROUP_ID": f"page {folder.name}",
         "RUDDER_HTTP_PORT": str(free_port()),

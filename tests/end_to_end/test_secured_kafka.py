@@ -14,13 +14,12 @@ from confluent_kafka.admin import AclOperation, ResourceType
 from tests.conformance.deadlines import until
 from tests.conformance.stores import migrate
 from tests.end_to_end.release_records import ReleaseRecords
-from tests.end_to_end.system import System, new_topics, partitions_of
+from tests.end_to_end.system import System, create_system_topics, new_topics
 from tests.end_to_end.worker_process import WorkerProcess
 from tests.error_lines import error_lines
 from tests.testkit.availability import started
 from tests.testkit.kafka_jars import KafkaUnavailable
 from tests.testkit.secured_kafka import KEY_PASSWORD, PASSWORD, USER, SecuredKafka
-from tests.testkit.topic_creation import create_topics
 
 Settings = dict[str, str]
 
@@ -34,7 +33,7 @@ def kafka() -> Iterator[SecuredKafka]:
 @pytest.fixture
 async def system(kafka: SecuredKafka, tmp_path: Path) -> System:
     topics = new_topics()
-    await create_topics(kafka.bootstrap_servers, partitions_of(topics))
+    await create_system_topics(kafka.bootstrap_servers, topics)
     database_url = f"sqlite+aiosqlite:///{tmp_path / 'rudder.sqlite3'}"
     await migrate(database_url)
     return System(bootstrap_servers=kafka.bootstrap_servers, database_url=database_url, folder=tmp_path, topics=topics)

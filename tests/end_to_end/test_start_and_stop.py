@@ -105,7 +105,12 @@ async def test_start_and_stop_are_logged_with_their_fields(system: System) -> No
         "group": system.group_id,
         "client_id": "worker-7",
         "input_topics": [system.topics.events],
-        "output_topics": [system.topics.deployment_status, system.topics.release_status, system.topics.dead_letters],
+        "output_topics": [
+            system.topics.deployment_status,
+            system.topics.release_status,
+            system.topics.dead_letters,
+            system.topics.deployment_state,
+        ],
         "brokers": system.bootstrap_servers,
         "database": url.replace("s3cret", "***"),
     }

@@ -57,7 +57,12 @@ def _as_published_earlier(message: Message) -> ToSend:
 async def earlier(system: System) -> AsyncIterator[System]:
     """The same system with status topics of its own, which are still empty."""
     names = new_topics()
-    topics = replace(system.topics, deployment_status=names.deployment_status, release_status=names.release_status)
+    topics = replace(
+        system.topics,
+        deployment_status=names.deployment_status,
+        release_status=names.release_status,
+        deployment_state="",  # off, as an earlier version had none
+    )
     partitions = {name: partitions_of(topics)[name] for name in (topics.deployment_status, topics.release_status)}
     await create_topics(system.bootstrap_servers, partitions)
     yield replace(system, topics=topics)

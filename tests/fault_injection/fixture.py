@@ -19,14 +19,21 @@ from tests.conformance.deadlines import until
 from tests.conformance.producers import produce
 from tests.conformance.table_contents import insert_environments, rows
 from tests.end_to_end.demo_day import day_of
-from tests.end_to_end.system import PARTITIONS, RECORD_BYTES_MAX, System, new_topics, partitions_of, to_send
+from tests.end_to_end.system import (
+    PARTITIONS,
+    RECORD_BYTES_MAX,
+    System,
+    create_system_topics,
+    new_topics,
+    partitions_of,
+    to_send,
+)
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
 from tests.fault_injection.plans import SESSION_TIMEOUT_SECONDS, WORKERS, Plan
 from tests.fault_injection.servers import Servers
 from tests.oracle.comparison import in_order
 from tests.testkit.faulty_proxy import FaultyProxy
 from tests.testkit.server_process import ServerFailed
-from tests.testkit.topic_creation import create_topics
 from tests.testkit.topics import delete_topics
 
 SHORT_TIMEOUTS = {
@@ -122,10 +129,9 @@ class Fixture:
         name = f"plan_{plan.seed}_{uuid4().hex[:8]}"
         url = servers.database(name)
         topics = new_topics()
-        partitions = partitions_of(topics)
         direct = servers.kafka.bootstrap_servers
         system = System(bootstrap_servers=direct, database_url=url, folder=folder, topics=topics)
-        await create_topics(direct, partitions, {"max.message.bytes": str(RECORD_BYTES_MAX)})
+        await create_system_topics(direct, topics, {"max.message.bytes": str(RECORD_BYTES_MAX)})
         await insert_environments(url, plan.seed)
         environments = in_order(await rows(url, "app_environments"))
         async with AsyncExitStack() as stack:
@@ -152,7 +158,7 @@ class Fixture:
                 for worker in workers:
                     worker.process.kill()
         await asyncio.to_thread(servers.postgres.drop_database, name)
-        await asyncio.to_thread(delete_topics, direct, list(partitions))
+        await asyncio.to_thread(delete_topics, direct, list(partitions_of(topics)))
 
     async def publish(self) -> int:
         """Publish the plan's event stream, spread over its time; return the number of records.

@@ -13,7 +13,7 @@ from tests.oracle import formats
 from tests.oracle.content import Row, Tables
 from tests.oracle.oracle import Oracle
 from tests.oracle.records import DEAD_LETTER, Headers, Published, Record
-from tests.oracle.status_machines import DEPLOYMENT_STATUS_CHANGED, RELEASE_STATUS_CHANGED
+from tests.oracle.status_machines import DEPLOYMENT_STATE, DEPLOYMENT_STATUS_CHANGED, RELEASE_STATUS_CHANGED
 
 TABLES = (
     "releases",
@@ -39,12 +39,16 @@ def differences(
     deployment_statuses: Iterable[Record],
     release_statuses: Iterable[Record],
     dead_letters: Iterable[Record],
+    deployment_states: Iterable[Record] | None = None,
 ) -> list[str]:
-    """Empty where every row, every status event and every dead letter is as the contract wants it."""
+    """Empty where every row, status event, state and dead letter is as the contract wants it. `deployment_states`: None
+    where the topic is off.
+    """
     return [
         *row_differences(oracle, tables),
         *status_differences(oracle, deployment_statuses, kind=DEPLOYMENT_STATUS_CHANGED),
         *status_differences(oracle, release_statuses, kind=RELEASE_STATUS_CHANGED),
+        *(() if deployment_states is None else state_differences(oracle, deployment_states)),
         *dead_letter_differences(oracle, dead_letters),
     ]
 
@@ -151,6 +155,44 @@ def status_differences(oracle: Oracle, records: Iterable[Record], *, kind: str) 
     for id_, missing in copies.items():
         if missing > 0:
             yield f"status event {id_}: published {missing} times too few"
+
+
+def state_differences(oracle: Oracle, records: Iterable[Record]) -> Iterator[str]:
+    """The state topic: what each record says, the order of each key, and that its last record is the state.
+
+    Only the last has to be there: one that another has replaced is not published again.
+    """
+    expected: dict[str, Published] = {}
+    order: dict[str | None, list[str]] = defaultdict(list)
+    for published in oracle.published:
+        if published.kind == DEPLOYMENT_STATE and published.id not in expected:
+            expected[published.id] = published
+            order[published.key].append(published.id)
+    first: dict[str, Record] = {}
+    found: dict[str | None, list[str]] = defaultdict(list)
+    last: dict[str | None, dict[str, Any]] = {}
+    for record in records:
+        attributes, data = _status_event(record)
+        id_, key = str(attributes.get("id")), (record.key or b"").decode("utf-8", "replace")
+        last[key] = data
+        wanted = expected.get(id_)
+        if wanted is None or attributes.get("type") != DEPLOYMENT_STATE or key != wanted.key:
+            yield f"{record}: type {attributes.get('type')!r}, key {key!r}, id {id_}: not expected"
+        elif id_ not in first:
+            first[id_] = record
+            found[key].append(id_)
+            trace = {name: attributes[name] for name in _TRACE_ATTRIBUTES if name in attributes}
+            if (data, trace) != (wanted.data, wanted.trace):
+                yield f"{record}: state {id_} is {data} {trace}, expected {wanted.data} {wanted.trace}"
+        elif (first[id_].key, first[id_].value, first[id_].headers) != (record.key, record.value, record.headers):
+            yield f"{record}: state {id_} differs from its first publication at {first[id_]}"
+    for found_key, ids in found.items():
+        if ids != [id_ for id_ in order[found_key] if id_ in first]:
+            yield f"states of {found_key}: found {ids}, expected the order {order[found_key]}"
+    for its_key, ids in order.items():
+        latest, there = expected[ids[-1]].data, last.get(its_key, {})
+        if any(there.get(name) != latest[name] for name in ("deployment_id", "status")):
+            yield f"state of {its_key}: found {there}, expected {latest}"
 
 
 def _status_event(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -10,6 +10,7 @@ from tests.oracle.content import Content, Row
 from tests.oracle.reading import read
 from tests.oracle.records import DEAD_LETTER, Event, InvalidRecord, Published, Record, Rejected
 from tests.oracle.rules import Decision
+from tests.oracle.status_machines import DEPLOYMENT_EVENTS, DEPLOYMENT_STATE
 
 
 class Oracle:
@@ -41,7 +42,7 @@ class Oracle:
         if known_id in self.content.activity_logs or (
             known_id in self.content.rejections and not self._is_redriven(record, known_id)
         ):
-            self.published += self._published_again(known_id, record)
+            self.published += self._published_again(known_id, record, event)
             return "Duplicate"
         self._decided.add((record.topic, record.partition, record.offset))
         if isinstance(event, InvalidRecord):
@@ -127,8 +128,21 @@ class Oracle:
         decided = (record.topic, record.partition, record.offset) in self._decided
         return not decided and any(name == "rudder-redrive" for name, _ in record.headers)
 
-    def _published_again(self, known_id: str, record: Record) -> list[Published]:
+    def _published_again(self, known_id: str, record: Record, event: Event | InvalidRecord) -> list[Published]:
         # A dead letter that is published again has the same id and reason, and the record that came now.
         if known_id in self.content.activity_logs:
-            return self.content.published[known_id]
+            published = self.content.published[known_id]
+            return [one for one in published if one.kind != DEPLOYMENT_STATE or self._is_still_state(one, event)]
         return [self._dead_letter(self.content.rejections[known_id]["reason"], known_id, record)]
+
+    def _is_still_state(self, state: Published, event: Event | InvalidRecord) -> bool:
+        # A repeat publishes the environment's state again only while the environment still has it, and only if the
+        # repeated record is a deployment event of this release.
+        if not isinstance(event, Event) or event.type not in DEPLOYMENT_EVENTS:
+            return False
+        if event.data["release_id"] != state.data["release_id"]:
+            return False
+        row = self.content.releases[state.data["release_id"]].counting_attempt(state.data["environment_id"])
+        if row is None:
+            return bool(state.data["status"] == "CANCELLED")
+        return (row["id"], row["status"]) == (state.data["deployment_id"], state.data["status"])

@@ -266,8 +266,9 @@ class Decision:
         if row["status"] == "SUCCESS":
             row.update(deployed_at=self.event.time, deployed_by=self.data["actor"])
             self._point(release, row)
-        self._deployment_activity(row, before, comment=self.data["comment"])
+        activity = self._deployment_activity(row, before, comment=self.data["comment"])
         self._release_follows(release)
+        self._deployment_state(row, activity)
         return "Applied"
 
     def _point(self, release: Row, row: Row) -> None:
@@ -332,7 +333,7 @@ class Decision:
         }
         self._publish(status_machines.RELEASE_STATUS_CHANGED, activity, data)
 
-    def _deployment_activity(self, row: Row, before: str | None, *, comment: str | None) -> None:
+    def _deployment_activity(self, row: Row, before: str | None, *, comment: str | None) -> str:
         activity = self._activity("DEPLOYMENT_STATUS_CHANGED", row, row["status"], (before, row["status"]))
         deployed_at = row["deployed_at"]
         data = {
@@ -352,6 +353,30 @@ class Decision:
             "cause": self._cause(),
         }
         self._publish(status_machines.DEPLOYMENT_STATUS_CHANGED, activity, data)
+        return activity
+
+    def _deployment_state(self, changed: Row, activity: str) -> None:
+        # The attempt that the environment counts with (8), or the changed one where the environment counts with none.
+        environment = changed["environment_id"]
+        row = self.rows.counting_attempt(environment) or changed
+        deployed_at = row["deployed_at"]
+        data = {
+            "release_id": self.release_id,
+            "release_version": self.rows.version,
+            "deployment_id": row["id"],
+            "organization_id": self.data["organization_id"],
+            "environment_id": environment,
+            "config_revision": row["config_revision"],
+            "attempt": row["attempt"],
+            "status": row["status"],
+            "deployed_at": None if deployed_at is None else formats.time_text(deployed_at),
+            "deployed_by": row["deployed_by"],
+            "release": self._release_block(),
+            "cause": self._cause(),
+        }
+        key = f"{self.release_id}/{environment}"
+        state = Published(status_machines.DEPLOYMENT_STATE, f"{activity}/state", key, data, self.event.trace)
+        self.published.append(state)
 
     def _publish(self, kind: str, activity: str, data: dict[str, Any]) -> None:
         # The extension attributes `traceparent` and `tracestate` of the cause are carried on.

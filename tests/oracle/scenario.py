@@ -8,6 +8,7 @@ from uuid import UUID
 from tests.oracle.content import ReleaseRows, Row
 from tests.oracle.oracle import Oracle
 from tests.oracle.records import Published, Record
+from tests.oracle.status_machines import DEPLOYMENT_STATE
 
 FIELDS: dict[str, Any] = {
     "project_id": str(UUID(int=1)),
@@ -85,7 +86,8 @@ class Scenario:
 
     def changes(self, *, since: int) -> list[tuple[Any, ...]]:
         """What the status events from number `since` on say: attempt (None for the release), before, after."""
-        return [change_of(published) for published in self.oracle.published[since:]]
+        published = self.oracle.published[since:]
+        return [change_of(one) for one in published if one.kind != DEPLOYMENT_STATE]
 
 
 def change_of(published: Published) -> tuple[Any, ...]:

@@ -46,3 +46,4 @@ EVENTS_IN = {RELEASE_CREATED, ACTIVITY_RECORDED, *RELEASE_EVENTS, *DEPLOYMENT_EV
 
 DEPLOYMENT_STATUS_CHANGED = "dev.rudder.deployment.status_changed.v1"
 RELEASE_STATUS_CHANGED = "dev.rudder.release.status_changed.v1"
+DEPLOYMENT_STATE = "dev.rudder.deployment.state.v1"

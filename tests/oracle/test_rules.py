@@ -2,7 +2,8 @@
 
 import pytest
 
-from tests.oracle.scenario import ENVIRONMENT, FIELDS, Scenario, change_of, minute
+from tests.oracle.scenario import ENVIRONMENT, FIELDS, Scenario, minute
+from tests.oracle.status_machines import DEPLOYMENT_STATE
 
 
 def test_known_event_is_duplicate_and_changes_nothing() -> None:
@@ -189,8 +190,28 @@ def test_release_version_counts_the_events_that_change_it() -> None:
     scenario.deploy("requested", release=8, block={**FIELDS, "release_number": 2})
     versions.append(scenario.rows(8).version)
     assert versions == [2, 4, 1]
-    published = [(change_of(one), one.data["release_version"]) for one in scenario.oracle.published if one.key]
-    assert [version for _, version in published] == [0, 1, 2, 3, 3, 4, 4, 0, 1, 1]
+    published = [(one.kind, one.data["release_version"]) for one in scenario.oracle.published if one.key]
+    assert [version for kind, version in published if kind != DEPLOYMENT_STATE] == [0, 1, 2, 3, 3, 4, 4, 0, 1, 1]
+    assert [version for kind, version in published if kind == DEPLOYMENT_STATE] == [3, 4, 1]
+
+
+def test_state_is_the_attempt_that_the_environment_counts_with() -> None:
+    """Rule 8; one for each event, and again for a repeat only while it is current."""
+    scenario = Scenario().approved()
+    scenario.deploy("succeeded", id="first")
+    scenario.deploy("started", id="second")
+    scenario.deploy("requested")
+    scenario.deploy("started", id="second")
+    scenario.deploy("cancelled")
+    scenario.deploy("succeeded", id="first")
+    states = [one.data for one in scenario.oracle.published if one.kind == DEPLOYMENT_STATE]
+    assert [(one["attempt"], one["status"], one["release_version"]) for one in states] == [
+        (1, "SUCCESS", 3),
+        (2, "IN_PROGRESS", 4),
+        (3, "PENDING", 5),
+        (1, "SUCCESS", 6),
+        (1, "SUCCESS", 3),
+    ]
 
 
 def test_confusable_track_is_a_taken_number() -> None:

@@ -15,7 +15,13 @@ from tests.oracle.comparison import expected_tables, found_tables
 from tests.oracle.content import Tables
 from tests.oracle.oracle import Oracle
 from tests.oracle.records import DEAD_LETTER, Published
-from tests.oracle.status_machines import DEPLOYMENT_EVENTS, RELEASE_EVENTS
+from tests.oracle.status_machines import (
+    DEPLOYMENT_EVENTS,
+    DEPLOYMENT_STATE,
+    DEPLOYMENT_STATUS_CHANGED,
+    RELEASE_EVENTS,
+    RELEASE_STATUS_CHANGED,
+)
 from tests.properties.world import World
 from tests.properties.world_rows import rows_of
 from worker.pipeline.outgoing import OutgoingRecords, Topics
@@ -38,6 +44,7 @@ OUTGOING = OutgoingRecords(
     source="urn:test",
     worker="test",
 )
+WITH_STATES = replace(OUTGOING, topics=replace(OUTGOING.topics, deployment_state="states"))
 
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -310,7 +317,7 @@ def compare(steps: Sequence[Step]) -> None:
             continue
         outcome = world.take(message)
         assert outcome_name(outcome) == expected, record
-        outgoing = OUTGOING.of(outcome, message, attempts=1)
+        outgoing = WITH_STATES.of(outcome, message, attempts=1)
         assert [found_outgoing(one) for one in outgoing] == [
             expected_outgoing(one) for one in oracle.published[before:]
         ]
@@ -325,7 +332,12 @@ def found_outgoing(outgoing: OutgoingRecord) -> tuple[Any, ...]:
         original = tuple(pair for pair in outgoing.headers if pair[0] in ADDED_HEADERS or "rudder-" not in pair[0])
         return DEAD_LETTER, text["rudder-id"], outgoing.key, outgoing.value, original, text
     kind, id_ = (headers["ce_type"] or b"").decode(), (headers["ce_id"] or b"").decode()
-    assert outgoing.topic == ("deployments" if ".deployment." in kind else "releases")
+    topic_of = {
+        DEPLOYMENT_STATUS_CHANGED: "deployments",
+        RELEASE_STATUS_CHANGED: "releases",
+        DEPLOYMENT_STATE: "states",
+    }
+    assert outgoing.topic == topic_of[kind]
     trace = {name[3:]: (text or b"").decode() for name, text in outgoing.headers if name.startswith("ce_trace")}
     return kind, id_, (outgoing.key or b"").decode(), json.loads(outgoing.value or b""), trace
 

@@ -23,8 +23,8 @@ from tests.oracle.oracle import Oracle
 from tests.properties.oracle_scenarios import (
     BYTES_MAX,
     COMPONENT,
-    OUTGOING,
     SCENARIOS,
+    WITH_STATES,
     Step,
     compare,
     environments,
@@ -146,7 +146,7 @@ async def _compare_stored(path: Path, steps: list[Step]) -> None:
                 continue
             outcome = await process(message, store)
             assert outcome_name(outcome) == expected, record
-            outgoing = OUTGOING.of(outcome, message, attempts=1)
+            outgoing = WITH_STATES.of(outcome, message, attempts=1)
             assert list(map(found_outgoing, outgoing)) == list(map(expected_outgoing, oracle.published[before:]))
     found = await contents(_url(path))
     for row in found["app_environments"]:  # without the platform's columns

@@ -112,7 +112,12 @@ class World:
             ids = activity_ids(source=content.source, event_id=content.id)
             activities = tuple(self.activities[activity_id] for activity_id in ids if activity_id in self.activities)
             if activities:
-                return State(activities=activities)
+                known = self.releases.get(content.data.release_id) if isinstance(content, Event) else None
+                return State(
+                    activities=activities,
+                    release=known.release if known else None,
+                    deployments=self.attempts(known.release.id) if known else (),
+                )
         rejection = self.rejections.get(message.id)
         if not isinstance(content, Event) or (rejection is not None and not message.redrive):
             return State(rejection=rejection)

@@ -22,6 +22,7 @@ def test_defaults_match_the_contract(environment: Environment) -> None:
     assert settings.deployment_status_topic == "rudder.deployment-status"
     assert settings.release_status_topic == "rudder.release-status"
     assert settings.dead_letter_topic == "rudder.dead-letters"
+    assert settings.deployment_state_topic == "rudder.deployment-state"
     assert settings.event_bytes_max == 1_048_576
     assert settings.content_mode == "binary"
     assert settings.group_id == "rudder-worker"

@@ -8,7 +8,7 @@ from importlib.metadata import version
 
 from worker.assembly.databases import store
 from worker.assembly.handling import reader
-from worker.assembly.kafka_clients import kafka_connection, publisher, topic_check, topic_reader
+from worker.assembly.kafka_clients import kafka_connection, output_topics, publisher, topic_check, topic_reader
 from worker.database_behind import check_group
 from worker.db.diagnosis import diagnose
 from worker.db.revisions import head_revision, known_revisions
@@ -52,14 +52,16 @@ def topic_roles(settings: Settings) -> Sequence[TopicRole]:
     """The topics of the settings, each once: a topic that is read as well as written is an input."""
     named = [
         *((topic, "RUDDER_INPUT_TOPICS", True) for topic in settings.input_topics),
-        (settings.deployment_status_topic, "RUDDER_DEPLOYMENT_STATUS_TOPIC", False),
-        (settings.release_status_topic, "RUDDER_RELEASE_STATUS_TOPIC", False),
-        (settings.dead_letter_topic, "RUDDER_DEAD_LETTER_TOPIC", False),
+        *((topic, setting, False) for setting, topic in output_topics(settings).by_setting.items()),
     ]
     roles: dict[str, TopicRole] = {}
     for name, setting, is_input in named:
         role = TopicRole(
-            name=name, setting=setting, is_input=is_input, is_dead_letters=name == settings.dead_letter_topic
+            name=name,
+            setting=setting,
+            is_input=is_input,
+            is_dead_letters=name == settings.dead_letter_topic,
+            is_states=name == settings.deployment_state_topic,
         )
         roles.setdefault(name, role)
     return tuple(roles.values())

@@ -38,12 +38,9 @@ def topic_check(settings: Settings, producer: Publisher) -> KafkaTopicCheck:
     return KafkaTopicCheck(
         producer,
         inputs=settings.input_topics,
-        outputs={
-            "RUDDER_DEPLOYMENT_STATUS_TOPIC": settings.deployment_status_topic,
-            "RUDDER_RELEASE_STATUS_TOPIC": settings.release_status_topic,
-            "RUDDER_DEAD_LETTER_TOPIC": settings.dead_letter_topic,
-        },
+        outputs=output_topics(settings).by_setting,
         dead_letters=settings.dead_letter_topic,
+        states=settings.deployment_state_topic or None,
     )
 
 
@@ -58,6 +55,7 @@ def output_topics(settings: Settings) -> Topics:
         deployment_status=settings.deployment_status_topic,
         release_status=settings.release_status_topic,
         dead_letters=settings.dead_letter_topic,
+        deployment_state=settings.deployment_state_topic or None,
     )
 
 

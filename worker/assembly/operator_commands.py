@@ -54,13 +54,16 @@ def verification_plan(settings: Settings, *, findings_max: int, scratch_folder: 
 def replay_handling(
     settings: Settings, database: Store, producer: Publisher | None, *, publish_to: str | None = None
 ) -> Handling:
-    """The handling of a replay. `producer`: None publishes nothing. `publish_to`: the topic of all records."""
+    """The handling of a replay. `producer`: None publishes nothing. `publish_to`: the topic of all records. States are
+    not published: a worker may publish a later one meanwhile, and the last one of a key stays.
+    """
     clock, metrics, policy = SystemClock(), Metrics(), retry_policy(settings)
     counted = CountingPublisher(producer)
     outgoing = outgoing_records(settings)
+    topics = replace(outgoing.topics, deployment_state=None)
     if publish_to is not None:
         topics = Topics(deployment_status=publish_to, release_status=publish_to, dead_letters=publish_to)
-        outgoing = replace(outgoing, topics=topics)
+    outgoing = replace(outgoing, topics=topics)
     if producer is None:
         outgoing = NoRecords(
             topics=outgoing.topics, content_mode=outgoing.content_mode, source=outgoing.source, worker=outgoing.worker

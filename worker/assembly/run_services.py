@@ -266,7 +266,7 @@ def _facts(settings: Settings) -> Mapping[str, object]:
         "group": settings.group_id,
         "client_id": settings.kafka_client_id,
         "input_topics": list(settings.input_topics),
-        "output_topics": [topics.deployment_status, topics.release_status, topics.dead_letters],
+        "output_topics": list(topics.by_setting.values()),
         "brokers": settings.kafka_bootstrap_servers,
         "database": masked(settings.database_url.get_secret_value()),
     }

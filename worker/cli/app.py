@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, str] = MappingProxyType(
         "doctor": "doctor:doctor",
         "dead-letters": "dead_letters:commands",
         "replay": "replay:replay",
+        "state": "state:commands",
         "breaker": "breaker:commands",
         "verify": "verify:verify",
     }

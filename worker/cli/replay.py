@@ -162,7 +162,8 @@ def _offsets(text: str, settings: Settings) -> OffsetRange:
 
 
 def _output_topics(settings: Settings) -> tuple[str, ...]:
-    return settings.deployment_status_topic, settings.release_status_topic, settings.dead_letter_topic
+    topics = (settings.deployment_status_topic, settings.release_status_topic, settings.dead_letter_topic)
+    return (*topics, settings.deployment_state_topic) if settings.deployment_state_topic else topics
 
 
 def _topic(name: str, option: str) -> str:

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
@@ -147,11 +148,7 @@ async def _require_topics(settings: Settings, plan: "ReplayPlan", closing: Async
     named = (
         [(plan.publishing.topic, "--publish-to")]
         if plan.publishing.topic is not None
-        else [
-            (topics.deployment_status, "RUDDER_DEPLOYMENT_STATUS_TOPIC"),
-            (topics.release_status, "RUDDER_RELEASE_STATUS_TOPIC"),
-            (topics.dead_letters, "RUDDER_DEAD_LETTER_TOPIC"),
-        ]
+        else [(topic, setting) for setting, topic in replace(topics, deployment_state=None).by_setting.items()]
     )
     existing = {at.topic for at in await (await started(settings, closing)).begins([topic for topic, _ in named])}
     for topic, option in named:

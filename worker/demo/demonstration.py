@@ -23,7 +23,8 @@ from worker.demo.report import print_addresses, print_report, print_verification
 from worker.demo.worker_command import WorkerCommand
 
 EVENTS_TOPIC: Final = "rudder.deployment-events"
-TOPICS: Final = (EVENTS_TOPIC, "rudder.deployment-status", "rudder.release-status", "rudder.dead-letters")
+STATES_TOPIC: Final = "rudder.deployment-state"
+TOPICS: Final = (EVENTS_TOPIC, "rudder.deployment-status", "rudder.release-status", "rudder.dead-letters", STATES_TOPIC)
 PARTITIONS: Final = 4
 GROUP_ID: Final = "rudder-worker"
 RECORD_BYTES_MAX: Final = 4 * 1024 * 1024
@@ -58,6 +59,10 @@ async def run_demo(
         return 1
 
 
+def _configs(topic: str) -> dict[str, str]:
+    return {**TOPIC_CONFIGS, "cleanup.policy": "compact" if topic == STATES_TOPIC else "delete"}
+
+
 class _Demo:
     def __init__(self, folder: Path, bootstrap_servers: str, console: Console) -> None:
         folder = folder.absolute()
@@ -83,7 +88,7 @@ class _Demo:
             path.unlink(missing_ok=True)
         async with self._admin() as admin:
             await admin.create_topics(
-                [NewTopic(name, PARTITIONS, replication_factor=1, topic_configs=TOPIC_CONFIGS) for name in TOPICS]
+                [NewTopic(name, PARTITIONS, replication_factor=1, topic_configs=_configs(name)) for name in TOPICS]
             )
         async with self._command("migrate", self._log_path) as migration:
             if exit_code := await migration.wait(timeout_seconds=START_TIMEOUT_SECONDS):

@@ -87,8 +87,10 @@ def retention(
 
 
 def cleanup(roles: Sequence[TopicRole], described: Mapping[str, TopicDescription]) -> Iterator[Finding]:
-    """Compaction deletes events: all records of a release have one key."""
-    kept = []
+    """Compaction deletes events: all records of a release have one key. The topic of states needs it: its last record
+    of each key is the state.
+    """
+    kept, compacted = [], []
     for role in roles:
         if role.name not in described:
             continue
@@ -96,6 +98,12 @@ def cleanup(roles: Sequence[TopicRole], described: Mapping[str, TopicDescription
         named = f"topic {role.name} ({role.setting})"
         if policy is None:
             yield not_checked("cleanup policy", f"the broker does not describe cleanup.policy of {named}")
+        elif role.is_states and policy != "compact":
+            yield warning("cleanup policy", f"{named} has cleanup.policy={policy}: states that do not change are "
+                          "deleted after the retention time, and a subscriber that starts later lacks them",
+                          "set cleanup.policy=compact, then run `rudder-worker state publish`")  # fmt: skip
+        elif role.is_states:
+            compacted.append(role.name)
         elif "compact" in policy:
             yield fault("cleanup policy", f"{named} has cleanup.policy={policy}: compaction deletes all but the last "
                         "event of a release", "set cleanup.policy=delete")  # fmt: skip
@@ -103,6 +111,8 @@ def cleanup(roles: Sequence[TopicRole], described: Mapping[str, TopicDescription
             kept.append(role.name)
     if kept:
         yield ok("cleanup policy", f"{', '.join(kept)}: delete")
+    if compacted:
+        yield ok("cleanup policy", f"{', '.join(compacted)}: compact")
 
 
 def partitions(

@@ -17,12 +17,15 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopicRole:
-    """A topic of the settings. `setting`: the one that names it."""
+    """A topic of the settings. `setting`: the one that names it. `is_states`: the topic of states, the only one that is
+    compacted.
+    """
 
     name: str
     setting: str
     is_input: bool
     is_dead_letters: bool
+    is_states: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,15 +28,24 @@ _USABLE_BYTES = 1024
 
 
 class KafkaTopicCheck:
-    """`worker.ports.Topics`. `outputs`: each topic that is published to, by the setting that names it."""
+    """`worker.ports.Topics`. `outputs`: each topic that is published to, by the setting that names it. `states`: the
+    one of them that must be compacted, if any.
+    """
 
     def __init__(
-        self, publisher: Publisher, *, inputs: Sequence[str], outputs: Mapping[str, str], dead_letters: str
+        self,
+        publisher: Publisher,
+        *,
+        inputs: Sequence[str],
+        outputs: Mapping[str, str],
+        dead_letters: str,
+        states: str | None = None,
     ) -> None:
         self._publisher = publisher
         self._inputs = dict.fromkeys(inputs, "RUDDER_INPUT_TOPICS")
         self._outputs = {topic: setting for setting, topic in outputs.items()}
         self._dead_letters = dead_letters
+        self._states = states
         self.described: Mapping[str, TopicDescription] = {}
 
     async def check(self) -> TopicFindings:
@@ -63,7 +72,7 @@ class KafkaTopicCheck:
             inputs=tuple(_named(self._inputs, problems)),
             outputs=tuple(_named(self._outputs, problems)),
             advice=(*unknown, *self._advice(limits)),
-            warnings=tuple(self._compacted()),
+            warnings=tuple(self._cleanup()),
         )
 
     async def check_privileges(self) -> Sequence[str]:
@@ -105,10 +114,16 @@ class KafkaTopicCheck:
                 )
         return settings, tuple(unknown)
 
-    def _compacted(self) -> Iterator[str]:
+    def _cleanup(self) -> Iterator[str]:
         for topic, setting in {**self._inputs, **self._outputs}.items():
             policy = self.described[topic].cleanup_policy if topic in self.described else None
-            if policy is not None and "compact" in policy:
+            if topic == self._states:
+                if policy not in {None, "compact"}:
+                    yield (
+                        f"{_CLEANUP} of topic {topic} ({setting}) is {policy}: states that do not change are deleted "
+                        "after the retention time; set it to compact, then run rudder-worker state publish"
+                    )
+            elif policy is not None and "compact" in policy:
                 yield (
                     f"{_CLEANUP} of topic {topic} ({setting}) is {policy}: compaction deletes all but the last record "
                     "of a release; set it to delete"

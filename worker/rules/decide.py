@@ -3,8 +3,9 @@
 Source: docs/contract.md#decision. The numbers in comments are its rules.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import assert_never
+from uuid import UUID
 
 from schemas.confusables import DIFFERENCES, collides
 from schemas.detail import echo, joined, pointer
@@ -76,7 +77,8 @@ def duplicate(state: State, message: Message) -> Duplicate | None:
     if state.activities:
         activity = state.activities[0]
         first = FirstUse(type=event_type_of(activity), release_id=activity.release_id)
-        return Duplicate(activities=state.activities, reused=_reused(first, message))
+        counted = _counted(state, message, activity.release_id)
+        return Duplicate(activities=state.activities, reused=_reused(first, message), counted=counted)
     rejection = state.rejection
     if rejection is not None and not (
         message.redrive and rejection.resolved_at is None and _redrives(message, rejection)
@@ -84,6 +86,13 @@ def duplicate(state: State, message: Message) -> Duplicate | None:
         first = FirstUse(type=rejection.event_type, release_id=rejection.release_id)
         return Duplicate(rejection=rejection, reused=_reused(first, message))
     return None
+
+
+def _counted(state: State, message: Message, release_id: UUID) -> Mapping[str, Deployment] | None:
+    """What each environment counts with; None: the query of this message does not load it."""
+    if not isinstance(message.content, Event) or not isinstance(message.content.data, DeploymentChange):
+        return None
+    return counting(state.deployments) if state.release is not None and state.release.id == release_id else None
 
 
 def _reused(first: FirstUse, message: Message) -> FirstUse | None:

@@ -15,6 +15,7 @@ from schemas.incoming import ActivityRecorded, DeploymentChange, EventData, Rele
 from schemas.json_text import DEPTH_MAX, compact, compact_bytes, parse
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import format_time
+from worker.rules.attempts import counting
 from worker.rules.identity import activity_id, deployment_id
 from worker.rules.message import Message
 from worker.rules.rows import (
@@ -147,7 +148,7 @@ class Effects:
             )
 
     def supersede(self, release: Release, active: Deployment) -> None:
-        self._move(release, active, DeploymentStatus.CANCELLED, optional_fields=_NO_OPTIONAL_FIELDS)
+        self._move(release, active, DeploymentStatus.CANCELLED, optional_fields=_NO_OPTIONAL_FIELDS, superseded=True)
 
     def move_deployment(
         self, release: Release, target: Deployment, status: DeploymentStatus, data: DeploymentChange
@@ -199,12 +200,18 @@ class Effects:
         self._append(data.activity_type, release, target, status=status, comment=data.comment, custom=data)
 
     def _move(
-        self, release: Release, target: Deployment, status: DeploymentStatus, *, optional_fields: OptionalFields
+        self,
+        release: Release,
+        target: Deployment,
+        status: DeploymentStatus,
+        *,
+        optional_fields: OptionalFields,
+        superseded: bool = False,
     ) -> Deployment:
         updated_at = max(target.updated_at, self._at)
         moved = replace(target, status=status, updated_at=updated_at, **self._deployed(status))
         self._moves.append(DeploymentMove(deployment=moved, previous=target.status, optional_fields=optional_fields))
-        self._append_deployment(release, moved, target.status, optional_fields.comment)
+        self._append_deployment(release, moved, target.status, optional_fields.comment, superseded=superseded)
         return moved
 
     def _deployed(self, status: DeploymentStatus) -> dict[str, Any]:
@@ -213,13 +220,29 @@ class Effects:
         return {"deployed_at": self._at, "deployed_by": self._event.data.actor}
 
     def _append_deployment(
-        self, release: Release, deployment: Deployment, previous: DeploymentStatus | None, comment: str | None
+        self,
+        release: Release,
+        deployment: Deployment,
+        previous: DeploymentStatus | None,
+        comment: str | None,
+        *,
+        superseded: bool = False,
     ) -> None:
         self._deployments[deployment.id] = deployment
-        change = (previous, deployment.status)
         self._append(
-            DEPLOYMENT_STATUS_CHANGED, release, deployment, status=deployment.status, change=change, comment=comment
+            DEPLOYMENT_STATUS_CHANGED,
+            release,
+            deployment,
+            status=deployment.status,
+            change=(previous, deployment.status),
+            comment=comment,
+            current=None if superseded else self._counted_instead_of(deployment),
         )
+
+    def _counted_instead_of(self, changed: Deployment) -> Deployment | None:
+        """The attempt that the environment of `changed` counts with, if that is another one."""
+        counted = counting(self._deployments.values()).get(changed.environment_id)
+        return None if counted is None or counted.id == changed.id else counted
 
     @property
     def _at(self) -> datetime:
@@ -271,6 +294,7 @@ class Effects:
         change: tuple[str | None, str] | None = None,
         comment: str | None = None,
         custom: ActivityRecorded | None = None,
+        current: Deployment | None = None,
     ) -> None:
         event = self._event
         environment_id = deployment.environment_id if deployment else custom.environment_id if custom else None
@@ -287,6 +311,8 @@ class Effects:
             if deployment.deployed_at:
                 payload["deployed_at"] = format_time(deployment.deployed_at)
                 payload["deployed_by"] = deployment.deployed_by
+            if current:
+                payload["current"] = current_block(current)
         elif custom and custom.environment_id is not None:
             payload["config_revision"] = custom.config_revision or 1
             payload["attempt"] = custom.attempt
@@ -321,6 +347,19 @@ def _release_block(release: Release) -> dict[str, str | None]:
         "commit_hash": release.commit_hash,
         "image_tag": release.image_tag,
     }
+
+
+def current_block(deployment: Deployment) -> dict[str, Any]:
+    """What a state says of its deployment, in `schemas.outgoing.DeploymentState`."""
+    block: dict[str, Any] = {
+        "deployment_id": str(deployment.id),
+        "config_revision": deployment.config_revision,
+        "attempt": deployment.attempt,
+        "status": deployment.status,
+    }
+    if deployment.deployed_at:
+        block |= {"deployed_at": format_time(deployment.deployed_at), "deployed_by": deployment.deployed_by}
+    return block
 
 
 def _optional_fields(data: DeploymentChange) -> OptionalFields:

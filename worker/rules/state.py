@@ -117,11 +117,14 @@ class Duplicate:
 
     `reused`: the first event with this identity, if this one has another type or release. This event has no effect;
     its publisher must use a new id.
+    `counted`: by environment, the attempt that it counts with now. None: unknown, because the event is no deployment
+    event of this release.
     """
 
     activities: tuple[Activity, ...] = field(default=())
     rejection: Rejection | None = None
     reused: FirstUse | None = None
+    counted: Mapping[str, Deployment] | None = field(default=None, compare=False)
 
 
 Outcome = Applied | Stale | Rejected | Duplicate

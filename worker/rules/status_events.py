@@ -47,6 +47,13 @@ def status_events(activities: Iterable[Activity]) -> tuple[StatusEvent, ...]:
     return tuple(event for activity in activities if (event := _status_event(activity)) is not None)
 
 
+def payload_of(activity: Activity) -> Mapping[str, Any]:
+    """The `activity_data` of an activity that changes a status. Raises ValueError: it is not as the worker writes."""
+    if activity.payload is not None:
+        return activity.payload
+    return cast("dict[str, Any]", parse(activity.activity_data.encode(), depth_max=_OWN_DEPTH_MAX))
+
+
 def _status_event(activity: Activity) -> StatusEvent | None:
     if activity.activity_type == DEPLOYMENT_STATUS_CHANGED:
         return _event(activity, StatusEventType.DEPLOYMENT_STATUS_CHANGED)
@@ -56,9 +63,7 @@ def _status_event(activity: Activity) -> StatusEvent | None:
 
 
 def _event(activity: Activity, event_type: StatusEventType) -> StatusEvent:
-    payload = activity.payload
-    if payload is None:
-        payload = cast("dict[str, Any]", parse(activity.activity_data.encode(), depth_max=_OWN_DEPTH_MAX))
+    payload = payload_of(activity)
     deployment = event_type is StatusEventType.DEPLOYMENT_STATUS_CHANGED
     data = _deployment_data(activity, payload) if deployment else _release_data(activity, payload)
     if activity.payload is None:

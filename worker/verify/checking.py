@@ -20,6 +20,7 @@ from worker.verify.history import Extents, History, InputRecord, cause_of, posit
 from worker.verify.ordering import in_order
 from worker.verify.outputs import ExpectedDeadLetter, dead_letter_findings, expected_statuses, status_findings
 from worker.verify.pointers import ExpectedPointer
+from worker.verify.states import state_findings
 from worker.verify.tables import rejection_findings, release_findings, unexplained_activities, version_findings
 
 _SWAPS_MAX = 16
@@ -233,6 +234,8 @@ class _Replay:
             activities = sorted(history.activities, key=_by_record)
         expected = expected_statuses(activities, topics, self._extents, in_flight, history.earlier_activities)
         yield from status_findings(history, expected, self._extents)
+        if topics.deployment_state is not None:
+            yield from state_findings(history, topics.deployment_state, self._extents, in_flight)
         undecided = frozenset(one.position for one in history.inputs if one.position not in self._decided)
         dead_letters = [*self._dead_letters, *(() if self._whole else self._dead_letters_of_rows(in_flight))]
         trimmed = topics.dead_letters in self._extents.trimmed

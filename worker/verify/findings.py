@@ -18,9 +18,9 @@ class Kind(Described):
     LOST = (
         "lost",
         (
-            "something required is missing: a committed record's activity or rejection, a row, a status event, or a "
-            "dead letter. If the record was not handled, stop the workers, reset the group's offset to it, and start "
-            "them: events that are known already change nothing"
+            "something required is missing: a committed record's activity or rejection, a row, a status event, a "
+            "state, or a dead letter. If the record was not handled, stop the workers, reset the group's offset to it, "
+            "and start them: events that are known already change nothing"
         ),
     )
     DOUBLED = (

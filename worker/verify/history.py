@@ -73,6 +73,15 @@ class StatusRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StateRecord:
+    """The last record of a key in a partition of the state topic. `content`: as of a status event; None: tombstone."""
+
+    position: RecordPosition
+    key: str
+    content: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Correction:
     """An event of any release that names a rejection in its `rudder-corrects` header, and may resolve it. `effective`:
     it was applied or stale. `resolved_at`: what it sets. `unseen`: it may have its effect, and the verification may
@@ -104,6 +113,7 @@ class History:
     rejections: Mapping[UUID, Rejection] = field(default_factory=dict)
     dead_letters: Sequence[DeadLetter] = ()
     statuses: Sequence[StatusRecord] = ()
+    states: Sequence[StateRecord] = ()
     elsewhere: Mapping[UUID, RecordPosition] = field(default_factory=dict)
     rejected_before: Mapping[UUID, Rejection] = field(default_factory=dict)
     corrections: Mapping[UUID, Sequence[Correction]] = field(default_factory=dict)
@@ -115,7 +125,7 @@ class History:
     @property
     def release_id(self) -> UUID | None:
         """None where the records name no release."""
-        named = self.rows is not None or bool(self.statuses)
+        named = self.rows is not None or bool(self.statuses) or bool(self.states)
         return self.key if named or any(one.message.release_id == self.key for one in self.inputs) else None
 
     @property
@@ -181,6 +191,22 @@ def read_status(record: Record, *, source: str) -> tuple[UUID | None, StatusReco
     )
     is_uuid = isinstance(named, str) and UUID_TEXT.fullmatch(named) is not None
     return (UUID(named) if is_uuid else None), status
+
+
+def read_state(record: Record, *, source: str) -> tuple[UUID, StateRecord] | None:
+    """The release of a state topic's record, and its content. None: another system's."""
+    key = (record.key or b"").decode("utf-8", "replace")
+    named, slash, _ = key.partition("/")
+    if not slash or UUID_TEXT.fullmatch(named) is None:
+        return None
+    content: Mapping[str, Any] | None = None
+    if record.value is not None:
+        _, status = read_status(record, source=source)
+        if not status.own:
+            return None
+        content = status.content
+    position = RecordPosition(record.topic, record.partition, record.offset)
+    return UUID(named), StateRecord(position=position, key=key, content=content)
 
 
 def read_dead_letter(record: Record) -> tuple[DeadLetter, bytes] | None:

@@ -40,6 +40,7 @@ from worker.verify.history import (
     Extents,
     History,
     InputRecord,
+    StateRecord,
     StatusRecord,
     cause_of,
     digest,
@@ -66,6 +67,9 @@ CREATE TABLE inputs (
 );
 CREATE TABLE corrections (rejection BLOB NOT NULL, event BLOB, topic TEXT, partition INT, offset INT, timestamp_ms INT);
 CREATE TABLE statuses (key BLOB NOT NULL, topic TEXT, partition INT, offset INT, status BLOB NOT NULL);
+CREATE TABLE states (
+    key BLOB NOT NULL, record_key TEXT, partition INT, state BLOB NOT NULL, PRIMARY KEY (key, record_key, partition)
+) WITHOUT ROWID;
 CREATE TABLE dead_letters (
     rejection_id BLOB NOT NULL, topic TEXT, partition INT, offset INT, timestamp_ms INT, dead_letter BLOB, digest BLOB
 );
@@ -78,7 +82,9 @@ CREATE INDEX corrections_rejection ON corrections (rejection);
 CREATE INDEX statuses_key ON statuses (key, topic, partition, offset);
 CREATE INDEX dead_letters_rejection_id ON dead_letters (rejection_id);
 """
-_KEYS = "SELECT key FROM inputs UNION SELECT key FROM releases UNION SELECT key FROM statuses"
+_KEYS = (
+    "SELECT key FROM inputs UNION SELECT key FROM releases UNION SELECT key FROM statuses UNION SELECT key FROM states"
+)
 
 
 class Scratch:
@@ -171,6 +177,11 @@ class Scratch:
         row = (release_id.bytes, *status.position, pickle.dumps(status))
         self._connection.execute("INSERT INTO statuses VALUES (?, ?, ?, ?, ?)", row)
 
+    def add_state(self, release_id: UUID, state: StateRecord) -> None:
+        """The last one that is added of a key and a partition remains."""
+        row = (release_id.bytes, state.key, state.position.partition, pickle.dumps(state))
+        self._connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?)", row)
+
     def add_dead_letter(self, dead_letter: DeadLetter, digest: bytes) -> None:
         rejection_id, original = dead_letter.rejection_id.bytes, dead_letter.original
         row = (rejection_id, *original, dead_letter.timestamp_ms, pickle.dumps(dead_letter), digest)
@@ -227,6 +238,7 @@ class Scratch:
             rejections=rejections,
             dead_letters=dead_letters,
             statuses=tuple(self._statuses(key)),
+            states=tuple(self._states(key)),
             elsewhere=dict(self._elsewhere(key, unlogged, rejections, positions, extents)),
             rejected_before=dict(self._rejected_before(key, inputs, rejections)),
             corrections={id_: tuple(self._corrections(rejection)) for id_, rejection in rejections.items()},
@@ -284,6 +296,10 @@ class Scratch:
             "SELECT status FROM statuses WHERE key = ? ORDER BY topic, partition, offset", (key,)
         )
         for (pickled,) in found:
+            yield pickle.loads(pickled)
+
+    def _states(self, key: bytes) -> Iterator[StateRecord]:
+        for (pickled,) in self._connection.execute("SELECT state FROM states WHERE key = ?", (key,)):
             yield pickle.loads(pickled)
 
     def _elsewhere(

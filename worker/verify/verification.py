@@ -33,7 +33,7 @@ from worker.verify.checking import check
 from worker.verify.comparison import REJECTIONS
 from worker.verify.deleted_records import Gap
 from worker.verify.findings import Finding, Findings, Kind
-from worker.verify.history import DeadLetter, Extents, position_of, read_dead_letter, read_status
+from worker.verify.history import DeadLetter, Extents, position_of, read_dead_letter, read_state, read_status
 from worker.verify.scratch import Scratch, scratch
 
 _HISTORIES_PER_TURN = 64
@@ -122,6 +122,7 @@ COUNTS = {
     "activities": "activities",
     "rejections": "rejections",
     "status_events": "status events",
+    "states": "records of the state topic",
     "dead_letters": "dead letters",
     "environments": "rows of app_environments",
     "environments_unset": "of these, rows without a deployment although one succeeded: usually younger rows",
@@ -146,7 +147,8 @@ class _Verification:
     async def run(self) -> Report:
         plan = self._plan
         outputs = tuple(dict.fromkeys((plan.topics.deployment_status, plan.topics.release_status)))
-        every_output = (*outputs, plan.topics.dead_letters)
+        states = plan.topics.deployment_state
+        every_output = (*outputs, plan.topics.dead_letters, *(() if states is None else (states,)))
         begins = await self._require_topics()
         every_commit = await self._topics.committed(plan.input_topics)
         first_ends = await self._topics.ends(plan.input_topics)
@@ -168,8 +170,9 @@ class _Verification:
             await self._read_inputs(store, input_ends, committed)
             await self._read_statuses(store, {at: end for at, end in output_ends.items() if at.topic in outputs})
             await self._read_dead_letters(
-                store, {at: end for at, end in output_ends.items() if at.topic not in outputs}
+                store, {at: end for at, end in output_ends.items() if at.topic == plan.topics.dead_letters}
             )
+            await self._read_states(store, {at: end for at, end in output_ends.items() if at.topic == states})
             extents = Extents(
                 begins={(at.topic, at.partition): begin for at, begin in await self._begins(plan.input_topics)},
                 trimmed=frozenset(await self._trimmed(every_output, output_ends)),
@@ -203,11 +206,7 @@ class _Verification:
         """The first offset of each partition of the input topics. A misspelt topic would make everything lost."""
         topics = self._plan.topics
         named = [(topic, "RUDDER_INPUT_TOPICS") for topic in self._plan.input_topics]
-        named += [
-            (topics.deployment_status, "RUDDER_DEPLOYMENT_STATUS_TOPIC"),
-            (topics.release_status, "RUDDER_RELEASE_STATUS_TOPIC"),
-            (topics.dead_letters, "RUDDER_DEAD_LETTER_TOPIC"),
-        ]
+        named += [(topic, setting) for setting, topic in topics.by_setting.items()]
         begins = await self._topics.begins([topic for topic, _ in named])
         existing = {at.topic for at in begins}
         for topic, setting in named:
@@ -276,6 +275,14 @@ class _Verification:
             self._counts["foreign" if found is None else "dead_letters"] += 1
             if found is not None:
                 store.add_dead_letter(*found)
+
+    async def _read_states(self, store: Scratch, ends: Mapping[Partition, int]) -> None:
+        async for record in self._topics.records(ends):
+            self._read[Partition(record.topic, record.partition)] += 1
+            found = read_state(record, source=self._plan.source)
+            self._counts["foreign" if found is None else "states"] += 1
+            if found is not None:
+                store.add_state(*found)
 
     async def _check(self, store: Scratch, extents: Extents) -> None:
         for number, history in enumerate(store.histories(extents)):

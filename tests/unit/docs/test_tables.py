@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 
 from docs import tables
 from schemas.reasons import Reason
-from schemas.types import EventType, StatusEventType
+from schemas.types import EventType, StateEventType, StatusEventType
 from worker.cli.app import COMMANDS
 from worker.environment_variables import SECRETS
 from worker.rules.transitions import DEPLOYMENT_TRANSITIONS, RELEASE_TRANSITIONS
@@ -45,7 +45,10 @@ def test_reasons_and_log_events_have_a_row_each() -> None:
 
 
 def test_event_types_link_to_their_schemas() -> None:
-    for types, table in ((EventType, tables.event_types_in()), (StatusEventType, tables.event_types_out())):
+    for types, table in (
+        (list(EventType), tables.event_types_in()),
+        ([*StatusEventType, *StateEventType], tables.event_types_out()),
+    ):
         for event_type in types:
             link = f"../../schemas/json/{event_type}.json"
             assert f"| `{event_type}` | [JSON Schema]({link}) |" in table

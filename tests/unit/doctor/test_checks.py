@@ -93,6 +93,23 @@ def test_compaction_is_a_fault(policy: str) -> None:
     assert levels(checks.cleanup(ROLES, {"dead": replace(DESCRIBED, cleanup_policy=None)})) == [Level.NOT_CHECKED]
 
 
+@pytest.mark.parametrize(
+    ("policy", "level"), [("compact", Level.OK), ("delete", Level.WARNING), ("compact,delete", Level.WARNING)]
+)
+def test_topic_of_states_must_be_compacted(policy: str, level: Level) -> None:
+    """And nothing else: deleted states are lacking for subscribers that start later."""
+    states = TopicRole(
+        name="states",
+        setting="RUDDER_DEPLOYMENT_STATE_TOPIC",
+        is_input=False,
+        is_dead_letters=False,
+        is_states=True,
+    )
+    [found] = checks.cleanup([states], {"states": replace(DESCRIBED, cleanup_policy=policy)})
+    assert found.level is level
+    assert "states" in found.text
+
+
 def test_idle_members_are_a_warning() -> None:
     crowd = replace(GROUP, members=(MEMBER,) * 4)
     described = {"events": DESCRIBED, "dead": DESCRIBED}

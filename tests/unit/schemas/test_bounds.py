@@ -16,7 +16,7 @@ from schemas.event import Event
 from schemas.json_text import DEPTH_MAX, INTEGER_DIGITS_MAX
 from schemas.reasons import Reason
 from schemas.text import NAME_UNITS_MAX, PROSE_UNITS_MAX, SOURCE_UNITS_MAX, utf16_units
-from schemas.types import EventType, StatusEventType
+from schemas.types import EventType, StateEventType, StatusEventType
 from tests.unit.schemas.records import binary, decoded, headers, record, refused
 from tests.unit.schemas.schema_files import schema_of
 
@@ -29,7 +29,7 @@ FORMS = frozenset({"uuid", "date", "date-time"})
 NEVER_KEPT = {("datacontenttype",): "decides how the data is read, and is forgotten"}
 """Texts that may be as long as the event."""
 
-EVERY_TYPE = pytest.mark.parametrize("event_type", [*EventType, *StatusEventType])
+EVERY_TYPE = pytest.mark.parametrize("event_type", [*EventType, *StatusEventType, *StateEventType])
 INCOMING = pytest.mark.parametrize("event_type", list(EventType))
 
 

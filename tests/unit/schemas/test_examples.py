@@ -5,17 +5,17 @@ attribute `wrong`: the reason, and the JSON pointer to what is wrong.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from schemas.decode import decode
 from schemas.envelope import write_binary, write_structured
 from schemas.event import Event, Invalid
-from schemas.outgoing import STATUS_MODELS
+from schemas.outgoing import STATE_MODELS, STATUS_MODELS
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.times import parse_time
 from schemas.trace_context import trace_context
@@ -38,6 +38,11 @@ BEYOND_JSON_SCHEMA = {
 }
 
 
+OUTGOING: Mapping[str, type[BaseModel]] = {
+    str(type_): model for type_, model in (*STATUS_MODELS.items(), *STATE_MODELS.items())
+}
+
+
 def name_of(path: Path) -> str:
     return f"{path.parent.name.removeprefix('dev.rudder.')}/{path.stem}"
 
@@ -54,8 +59,8 @@ def loaded(path: Path) -> dict[str, Any]:
 
 def test_every_type_has_its_examples_and_no_others() -> None:
     """An incoming type has at least two valid and five invalid examples, an outgoing type one valid and two invalid."""
-    assert {path.name for path in EXAMPLES.iterdir()} == {*map(str, EventType), *map(str, StatusEventType)}
-    for event_type in (*EventType, *StatusEventType):
+    assert {path.name for path in EXAMPLES.iterdir()} == set(map(str, (*EventType, *OUTGOING)))
+    for event_type in (*EventType, *OUTGOING):
         names = [path.name for path in (EXAMPLES / event_type).iterdir()]
         valid = [name for name in names if name.startswith("valid-") and name.endswith(".json")]
         invalid = [name for name in names if name.startswith("invalid-") and name.endswith(".json")]
@@ -107,12 +112,12 @@ def test_invalid_incoming_examples_are_refused_as_stated(path: Path) -> None:
     assert fits_schema(path.parent.name, event) == (name_of(path) in BEYOND_JSON_SCHEMA)
 
 
-@examples(StatusEventType, "valid")
+@examples(OUTGOING, "valid")
 def test_valid_outgoing_examples_are_what_the_worker_writes(path: Path) -> None:
     """They are equal byte for byte, apart from blanks."""
     event = loaded(path)
     assert fits_schema(path.parent.name, event)
-    data = STATUS_MODELS[StatusEventType(path.parent.name)].model_validate_json(json.dumps(event["data"]))
+    data = OUTGOING[path.parent.name].model_validate_json(json.dumps(event["data"]))
     value, _ = write_structured(
         source=event["source"],
         id=event["id"],
@@ -143,12 +148,12 @@ def test_outgoing_examples_show_possible_transitions(path: Path) -> None:
         assert (cause in WANTED_DEPLOYMENT_STATUS) == (became not in WANTED_RELEASE_STATUS.values())
 
 
-@examples(StatusEventType, "invalid")
+@examples(OUTGOING, "invalid")
 def test_invalid_outgoing_examples_cannot_be_written(path: Path) -> None:
     """The model and the schema both refuse each example, at the place that it names."""
     event = loaded(path)
     assert not fits_schema(path.parent.name, event)
     with pytest.raises(ValidationError) as caught:
-        STATUS_MODELS[StatusEventType(path.parent.name)].model_validate_json(json.dumps(event["data"]))
+        OUTGOING[path.parent.name].model_validate_json(json.dumps(event["data"]))
     places = ["/".join(("/data", *map(str, problem["loc"]))) for problem in caught.value.errors()]
     assert [f"invalid_data {place}" for place in places] == [event["wrong"]]

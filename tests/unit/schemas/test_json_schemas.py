@@ -6,7 +6,7 @@ import jsonschema
 import pytest
 
 from schemas.json_schemas import json_schemas, main, stale_files, write_files
-from schemas.types import EventType, StatusEventType
+from schemas.types import EventType, StateEventType, StatusEventType
 from tests.unit.schemas.schema_files import schema_of
 
 
@@ -35,7 +35,7 @@ def test_command_has_check_and_exit_codes(capsys: pytest.CaptureFixture[str]) ->
     assert "usage" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("event_type", [*EventType, *StatusEventType])
+@pytest.mark.parametrize("event_type", [*EventType, *StatusEventType, *StateEventType])
 def test_every_file_is_a_draft_2020_12_schema(event_type: str) -> None:
     """Publishers' tools can load it."""
     schema = schema_of(event_type)
@@ -49,8 +49,8 @@ def test_incoming_schemas_are_open(event_type: EventType) -> None:
     assert 'additionalProperties": false' not in json_schemas()[f"{event_type}.json"]
 
 
-@pytest.mark.parametrize("event_type", list(StatusEventType))
-def test_outgoing_data_is_closed_and_complete(event_type: StatusEventType) -> None:
+@pytest.mark.parametrize("event_type", [*StatusEventType, *StateEventType])
+def test_outgoing_data_is_closed_and_complete(event_type: str) -> None:
     """A strict writer: subscribers see every field and no other."""
     for name, definition in schema_of(event_type)["$defs"].items():
         if definition["type"] == "object":

@@ -25,10 +25,12 @@ from worker.verify.history import (
     Extents,
     History,
     InputRecord,
+    StateRecord,
     StatusRecord,
     cause_of,
     digest,
     read_dead_letter,
+    read_state,
     read_status,
 )
 
@@ -36,6 +38,8 @@ TOPICS = Topics(deployment_status="deployment-status", release_status="release-s
 EXTENTS = Extents(begins={(TOPIC, 0): 0, (TOPIC, 1): 0})
 SOURCE = "/rudder-worker"
 _OUTGOING = OutgoingRecords(topics=TOPICS, content_mode="binary", source=SOURCE, worker="tests")
+STATES = "deployment-state"
+WITH_STATES = replace(_OUTGOING, topics=replace(TOPICS, deployment_state=STATES))
 
 
 @dataclass(slots=True)
@@ -45,10 +49,13 @@ class HandledEvents:
     world: World = field(default_factory=World)
     messages: list[Message] = field(default_factory=list)
     published: list[Record] = field(default_factory=list)
+    outgoing: OutgoingRecords = _OUTGOING
+    ends: list[int] = field(default_factory=list)
+    """How many records are published after each message."""
 
     @classmethod
-    def of_approved_release(cls) -> "HandledEvents":
-        events = cls()
+    def of_approved_release(cls, outgoing: OutgoingRecords = _OUTGOING) -> "HandledEvents":
+        events = cls(outgoing=outgoing)
         events.add(E.RELEASE_CREATED, at=-3)
         events.add(E.RELEASE_SUBMITTED, at=-2)
         events.add(E.RELEASE_APPROVED, at=-1)
@@ -83,7 +90,7 @@ class HandledEvents:
 
     def handle(self, message: Message) -> None:
         self.messages.append(message)
-        for outgoing_record in _OUTGOING.of(self.world.take(message), message, attempts=1):
+        for outgoing_record in self.outgoing.of(self.world.take(message), message, attempts=1):
             offset = sum(one.topic == outgoing_record.topic for one in self.published)
             self.published.append(
                 Record(
@@ -96,6 +103,14 @@ class HandledEvents:
                     headers=outgoing_record.headers,
                 )
             )
+        self.ends.append(len(self.published))
+
+    def states_after(self, messages: int | None = None) -> list[StateRecord]:
+        """The last record of each key of the state topic after the first messages; None: after all."""
+        end = None if messages is None else self.ends[messages - 1]
+        published = [one for one in self.published[:end] if one.topic == STATES]
+        last = {one.key: found for one in published if (found := read_state(one, source=SOURCE)) is not None}
+        return [state for _, state in last.values()]
 
     def history(self, release: int = 1, *, committed: int = 1_000) -> History:
         """The history that a verification reads; records from the offset `committed` on are in flight."""
@@ -106,14 +121,15 @@ class HandledEvents:
         event_ids = {one.id for one in messages}
         return History(
             key=key,
-            rows=self._rows(key),
+            rows=self.rows(key),
             inputs=tuple(InputRecord(message=one, in_flight=one.record.offset >= committed) for one in messages),
             rejections={event: row for event, row in self.world.rejections.items() if event in event_ids},
             dead_letters=tuple(self._dead_letters(messages)),
             statuses=tuple(self._statuses(key)),
+            states=tuple(one for one in self.states_after() if one.key.startswith(str(key))),
         )
 
-    def _rows(self, key: UUID) -> ReleaseRows | None:
+    def rows(self, key: UUID) -> ReleaseRows | None:
         row = self.world.releases.get(key)
         if row is None:
             return None
@@ -158,7 +174,9 @@ class HandledEvents:
                 yield replace(found[0], matches_record=found[1] in digests[found[0].original])
 
     def _statuses(self, key: UUID) -> Iterable[StatusRecord]:
-        found = [read_status(one, source=SOURCE) for one in self.published if one.topic != TOPICS.dead_letters]
+        found = [
+            read_status(one, source=SOURCE) for one in self.published if one.topic not in {TOPICS.dead_letters, STATES}
+        ]
         return [status for named, status in found if named == key]
 
 
