@@ -8,7 +8,7 @@ from typing import NoReturn, Protocol, TypeVar
 import pytest
 
 REQUIRE_VARIABLE = "RUDDER_TEST_REQUIRE"
-SERVERS = frozenset({"postgresql", "pgbouncer", "embedded", "apache", "mssql", "odbc"})
+SERVERS = frozenset({"postgresql", "pgbouncer", "embedded", "apache", "mssql", "odbc", "go", "node"})
 
 
 class Startable(Protocol):
