@@ -28,7 +28,7 @@ from pydantic import (
 from schemas.adapters.fields import split_image
 from schemas.adapters.foreign import Artifact, ForeignEvent, Format, NoInterest
 from schemas.adapters.generic import GenericAdapter
-from schemas.adapters.generic_format import GenericFormat
+from schemas.adapters.generic_format import FormatName, GenericFormat
 from schemas.derived_ids import derived_release_id
 from schemas.detail import echo, joined, pointer
 from schemas.event import Event, Foreign, Invalid, ReleaseReference
@@ -216,7 +216,7 @@ class MappingFile(BaseModel):
     topics: dict[Name, Name] = Field(
         default={}, description="The format of all records of a topic that are not events of ours."
     )
-    formats: dict[Name, GenericFormat] = Field(
+    formats: dict[FormatName, GenericFormat] = Field(
         default={}, description="Sources without an adapter: expressions that read their records."
     )
 
@@ -274,7 +274,7 @@ class Mapping:
         self, foreign: ForeignEvent, *, recorded_at: datetime | None, trace: TraceContext | None = None
     ) -> Event | Invalid | NoInterest:
         """Our event of a foreign one. `recorded_at`: the record's timestamp, for an event without a time."""
-        scope = {**foreign.scope, "format": str(foreign.format)}
+        scope = {"format": str(foreign.format), **foreign.scope}
         time = foreign.time or recorded_at
         if time is None:
             return _invalid(foreign, None, Reason.INVALID_DATA, "the event has no time, and the record no timestamp")
@@ -386,7 +386,11 @@ def _proposed_rule(foreign: ForeignEvent) -> str:
     """A rule for records like this one, in one line of YAML."""
     names = ("repository", "application", "service", "project", "pipeline")
     field = next((name for name in names if name in foreign.scope), None)
-    matched = f"{field}: {_quoted(foreign.scope[field])}" if field else f"format: {foreign.format}"
+    matched = (
+        f"{field}: {_quoted(foreign.scope[field])}"
+        if field
+        else f"format: {foreign.scope.get('format', foreign.format)}"
+    )
     return f"- {{match: {{{matched}}}, component: <the component's id>}}"
 
 

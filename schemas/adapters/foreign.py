@@ -109,7 +109,7 @@ class ForeignEvent:
     `time`: of the change; None: the record's timestamp.
     `run`: what the source calls one deployment, within `source`: all events with one run change the same attempt, in
     whatever order they arrive. None: the source has no such identity.
-    `scope`: the values of SCOPE_FIELDS that the record has.
+    `scope`: the values of SCOPE_FIELDS that the record has; and `format`, the entry's name, of the generic adapter.
     `optional`: the record is of interest only if the mapping gives it an environment: a pipeline's run that names none
     may deploy, and most do not. It is set where `scope` has no environment.
     """

@@ -88,7 +88,8 @@ class GenericAdapter:
             return nothing  # an activity needs a release
         run = values.joined(definition.run, "run")
         type_ = values.text(definition.type, "type")
-        scope = {field: text for field, text in values.texts(definition.scope, "scope") if text is not None}
+        texts = values.texts(definition.scope, "scope")
+        scope = {"format": name} | {field: text for field, text in texts if text is not None}
         return ForeignEvent(
             format=FORMAT,
             type=EventType.ACTIVITY_RECORDED if activity_type is not None else EVENT_TYPES[meaning],
@@ -119,7 +120,8 @@ class GenericAdapter:
 
     def _artifact(self, values: "_Values") -> Artifact:
         given = dict(values.texts(self.definition.artifact, "artifact", without="images"))
-        reference = given["image"]
+        images = values.images(self.definition.artifact.images)
+        reference = given["image"] or (images[0] if len(images) == 1 else None)
         image, tag, digest = (None, None, None) if reference is None else fields.split_image(reference)
         release_id = given["release_id"]
         if release_id is not None and UUID_TEXT.fullmatch(release_id) is None:
@@ -129,7 +131,7 @@ class GenericAdapter:
             image=image,
             tag=given["tag"] or tag,
             digest=fields.split_image(f"@{given['digest']}")[2] or digest,
-            images=values.images(self.definition.artifact.images),
+            images=images,
             name=given["name"],
             release_id=None if release_id is None else UUID(release_id),
         )

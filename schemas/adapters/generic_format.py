@@ -44,6 +44,9 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+FormatName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$")]
+"""The name of an entry: a value of the header `rudder-format` and a part of a metric's label."""
+
 HeaderName = Annotated[str, Field(pattern="^[a-z0-9!#$%&'*+.^_`|~-]+$", max_length=NAME_UNITS_MAX)]
 TypePattern = Annotated[str, Field(pattern=r"^[^*\s]+\*?$", max_length=NAME_UNITS_MAX)]
 Meaning = Annotated[str, Field(pattern=_MEANING_PATTERN)]
@@ -137,13 +140,13 @@ class GenericFormat(BaseModel):
     time_format: Annotated[TimeFormat, Strict(strict=False)] = Field(
         default=TimeFormat.RFC3339, description="How the source writes it."
     )
-    scope: ScopeExpressions = Field(default=ScopeExpressions(), description="What the mapping looks at.")
+    scope: ScopeExpressions = Field(default_factory=ScopeExpressions, description="What the mapping looks at.")
     optional: bool = Field(
         default=True,
         description="A record without environment, to which the mapping gives none, is of no interest. false: it is"
         " rejected, because every record of this source is a deployment.",
     )
-    artifact: ArtifactExpressions = Field(default=ArtifactExpressions(), description="What was deployed.")
+    artifact: ArtifactExpressions = Field(default_factory=ArtifactExpressions, description="What was deployed.")
     status: Expression = Field(description="The source's word for the status. true, false and numbers are words too.")
     statuses: dict[str, Meaning] = Field(
         min_length=1,

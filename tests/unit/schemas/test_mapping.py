@@ -22,6 +22,8 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "ab" * 32
 AT = datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC)
 
+FORMAT = {"source": "'/ci'", "id": "id", "status": "status", "statuses": {"done": "succeeded"}}
+
 SHOP: dict[str, Any] = {
     "organization": "acme",
     "project": str(PROJECT),
@@ -258,7 +260,7 @@ def test_unmapped_event_names_the_lines_to_add(file: dict[str, Any], changes: di
         ({"rules": [{"match": {"repository": "x"}, "component": {"table": "t", "key": "x"}}]}, "there is no table t"),
         ({"track": {"table": "t", "key": "x"}}, "track: there is no table t"),
         ({"topics": {"in": "gihub"}}, "there is no format gihub"),
-        ({"formats": {"github": {}}}, "is the name of an adapter"),
+        ({"formats": {"github": FORMAT}}, "is the name of an adapter"),
         ({"environments": {"a": "b", "A": "c"}}, "differ only in case"),
         ({"environments": []}, "dictionary"),
         ({"component": "x"}, "component"),

@@ -265,7 +265,7 @@ WORDS = st.sampled_from(
 )
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(200), deadline=None)
 @example("{a: b")
 @example("foo(a b")
 @example("`x`")
