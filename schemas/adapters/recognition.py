@@ -12,7 +12,19 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-from schemas.adapters import github, gitlab
+from schemas.adapters import (
+    argocd,
+    azure_devops,
+    cdevents,
+    eiffel,
+    flagger,
+    flux,
+    github,
+    gitlab,
+    jenkins,
+    keptn,
+    tekton,
+)
 from schemas.adapters.foreign import Adapted, ForeignEvent, ForeignRecord, Format, Unreadable
 from schemas.attributes import SPECVERSION, Attributes, read_attributes
 from schemas.detail import echo
@@ -41,6 +53,15 @@ class Adapter(Protocol):
 ADAPTERS: Final[Mapping[str, Adapter]] = {
     Format.GITHUB: github,
     Format.GITLAB: gitlab,
+    Format.ARGOCD: argocd,
+    Format.CDEVENTS: cdevents,
+    Format.TEKTON: tekton,
+    Format.JENKINS: jenkins,
+    Format.AZURE_DEVOPS: azure_devops,
+    Format.FLAGGER: flagger,
+    Format.FLUX: flux,
+    Format.KEPTN: keptn,
+    Format.EIFFEL: eiffel,
 }
 """In the order in which types, headers and shapes are compared."""
 
