@@ -30,7 +30,6 @@ FORMAT: Final = Format.CDEVENTS
 PREFIX: Final = "dev.cdevents."
 CUSTOM_PREFIX: Final = "dev.cdeventsx."
 _CONTENT: Final = ("subject", "content")
-_JENKINS_BUILD: Final = ("customData", "build")
 _JENKINS_PARTS: Final = ("stageNodeUrl", "causes")
 _CUSTOM: Final = "custom"
 _OTHER: Final = "other"
@@ -226,7 +225,7 @@ def _package(body: Mapping[str, Any], *, of_subject: bool) -> Package:
     )
     if given is not None:
         return read_artifact_id(given)
-    commit = commit_of(_string(body, *_JENKINS_BUILD, "scmState", "commit"))
+    commit = commit_of(_string(body, "customData", "build", "scmState", "commit"))
     return Package(Artifact(commit=commit), None)
 
 
@@ -236,15 +235,14 @@ def _string(body: Mapping[str, Any], *path: str) -> str | None:
 
 
 def _is_of_no_run(body: Mapping[str, Any], effect: _Effect, package: Package, outcome: str | None) -> bool:
-    """A run without an outcome, and what the Jenkins plugin sends beside the end of a run.
+    """An end without an outcome, a start without an artifact, and what the Jenkins plugin sends beside a run.
 
-    An item of Jenkins' queue and a step have no identity of the run; a run that has not checked out its source names no
-    commit.
+    Nothing can be recorded of such a start; the end reports what is missing. An item of Jenkins' queue and a step have
+    no identity of the run.
     """
-    if effect.type is None:
-        return outcome is None or member(body, "customData", "stageNodeUrl") is not None
-    is_identified_later = member(body, *_JENKINS_BUILD) is not None and not is_identified(package.artifact)
-    return is_identified_later or any(member(body, "customData", name) is not None for name in _JENKINS_PARTS)
+    if any(member(body, "customData", name) is not None for name in _JENKINS_PARTS):
+        return True
+    return outcome is None if effect.type is None else not is_identified(package.artifact)
 
 
 def _owner(repository: str | None) -> str | None:

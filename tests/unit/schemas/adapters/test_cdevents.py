@@ -49,8 +49,8 @@ BY_TYPE = {
     "incident_reported": "CDEVENTS_INCIDENT_REPORTED",
     "incident_resolved": "CDEVENTS_INCIDENT_RESOLVED",
     "pipelinerun_finished": "deployment.failed",
-    "pipelinerun_queued": "deployment.requested",
-    "pipelinerun_started": "deployment.started",
+    "pipelinerun_queued": no_interest("pipelinerun.queued"),
+    "pipelinerun_started": no_interest("pipelinerun.started"),
     "repository_created": no_interest("repository"),
     "repository_deleted": no_interest("repository"),
     "repository_modified": no_interest("repository"),
@@ -60,7 +60,7 @@ BY_TYPE = {
     "service_rolledback": "deployment.succeeded",
     "service_upgraded": "deployment.succeeded",
     "taskrun_finished": "deployment.failed",
-    "taskrun_started": "deployment.started",
+    "taskrun_started": no_interest("taskrun.started"),
     "testcaserun_finished": no_interest("testcaserun"),
     "testcaserun_queued": no_interest("testcaserun"),
     "testcaserun_skipped": no_interest("testcaserun"),
@@ -78,10 +78,10 @@ OF_SDK_JAVA = {
     "artifact_published_with_no_context": "/context/type: is missing",
     "artifact_signed_with_invalid_type": no_interest("other"),
     "pipelinerun_finished_optional": no_interest("pipelinerun.finished"),  # without an outcome
-    "pipelinerun_queued_optional": "deployment.requested",
-    "pipelinerun_started_optional": "deployment.started",
+    "pipelinerun_queued_optional": no_interest("pipelinerun.queued"),
+    "pipelinerun_started_optional": no_interest("pipelinerun.started"),
     "taskrun_finished_optional": no_interest("taskrun.finished"),
-    "taskrun_started_optional": "deployment.started",
+    "taskrun_started_optional": no_interest("taskrun.started"),
 }
 
 DEPLOYED = body_of("cdevents", "spec-v0.5.1/service_deployed.json")
@@ -90,6 +90,7 @@ TASK_FINISHED = body_of("cdevents", "spec-v0.5.1/taskrun_finished.json")
 PUBLISHED = body_of("cdevents", "spec-v0.5.1/artifact_published.json")
 INCIDENT = body_of("cdevents", "spec-v0.5.1/incident_detected.json")
 CUSTOM = body_of("cdevents", "spec-v0.5.1/custom.json")
+WITH_ARTIFACT = {"customData": {"artifactId": "pkg:oci/shop@1.2"}}
 TIME = datetime(2023, 3, 20, 14, 27, 5, 315384, tzinfo=UTC)
 
 
@@ -282,7 +283,7 @@ def test_versions_of_the_specification_read_the_same() -> None:
 
 def test_id_has_the_type_and_the_events_own_id() -> None:
     """A producer that reuses an id for the start and the end of a run does not lose its end."""
-    started = event_of(body_of("cdevents", "spec-v0.5.1/pipelinerun_started.json"))
+    started = event_of(changed(body_of("cdevents", "spec-v0.5.1/pipelinerun_started.json"), WITH_ARTIFACT))
     finished = event_of(FINISHED)
     assert started.id != finished.id
     assert started.id.endswith("/" + FINISHED["context"]["id"])
@@ -388,8 +389,23 @@ def test_custom_event_with_artifact_is_an_activity(subject_id: str, content: obj
 
 
 def test_custom_data_may_name_the_artifact_of_a_run() -> None:
-    event = event_of(changed(FINISHED, {"customData": {"artifactId": "pkg:oci/shop@1.2"}}))
+    event = event_of(changed(FINISHED, WITH_ARTIFACT))
     assert event.artifact == Artifact(image="shop", tag="1.2")
+
+
+@pytest.mark.parametrize(
+    ("type_", "expected"),
+    [
+        ("pipelinerun.queued", EventType.DEPLOYMENT_REQUESTED),
+        ("pipelinerun.started", EventType.DEPLOYMENT_STARTED),
+        ("taskrun.started", EventType.DEPLOYMENT_STARTED),
+    ],
+)
+def test_start_of_a_run_needs_an_artifact(type_: str, expected: EventType) -> None:
+    body = typed(FINISHED, f"dev.cdevents.{type_}.0.3.0")
+    assert result_of(body) == no_interest(type_)
+    event = event_of(changed(body, WITH_ARTIFACT))
+    assert (event.type, event.optional, event.scope["pipeline"]) == (expected, True, "myPipeline")
 
 
 def test_run_with_an_environment_is_not_optional() -> None:
@@ -410,11 +426,11 @@ JENKINS_JOB = {"name": "shop", "build": {"number": 7, "scmState": {"commit": Non
         ("pipelinerun.finished", JENKINS_JOB, Artifact()),
         ("pipelinerun.started", {"build": {"scmState": {"commit": COMMIT}}}, Artifact(commit=COMMIT)),
         ("pipelinerun.finished", {"build": {"scmState": {"commit": COMMIT}}}, Artifact(commit=COMMIT)),
-        ("pipelinerun.started", "bm90IEpTT04=", Artifact()),
+        ("pipelinerun.finished", "bm90IEpTT04=", Artifact()),
     ],
 )
 def test_events_of_the_jenkins_plugin(type_: str, data: object, expected: Artifact | None) -> None:
-    """Only the run itself counts, and its start only once the commit is known."""
+    """Only the run itself counts."""
     body = changed(FINISHED, {"context/type": f"dev.cdevents.{type_}.0.1.1", "customData": data})
     adapted = cdevents.adapt(record(body))
     assert (adapted.artifact if isinstance(adapted, ForeignEvent) else None) == expected
