@@ -13,7 +13,7 @@ from schemas.adapters.recognition import ADAPTERS, adapt_envelope
 from schemas.context_attributes import attribute_problems
 from schemas.decode import decode
 from schemas.detail import PROBLEMS_MAX, joined
-from schemas.envelope import read_envelope
+from schemas.envelope import Envelope, read_envelope
 from schemas.event import Event, Invalid
 from schemas.json_text import MalformedJsonError, parse
 from schemas.media_type import is_json
@@ -94,16 +94,21 @@ def examine_webhook(head: RequestHead, body: bytes) -> Mapping[str, Any]:
     return value
 
 
-def adapted_webhook(name: str, headers: Headers, body: bytes) -> Adapted | None:
+def adapted_webhook(name: str, headers: Headers, body: bytes, content: Mapping[str, Any]) -> Adapted | None:
     """What the adapter of the source makes of the record; None: it has none, or the mapping file describes it.
+    `content`: the body, parsed.
 
     Raises:
         Refusal: the body is not what the source sends.
     """
     if name not in ADAPTERS:
         return None
+    if "specversion" in content or any(header.startswith("ce_") for header, _ in headers):
+        envelope = read_envelope(body, headers, bytes_max=len(body))
+    else:
+        envelope = Envelope(data=content, raw=body)  # what is read from it, without parsing the body again
     try:
-        return adapt_envelope(read_envelope(body, headers, bytes_max=len(body)), body, headers)
+        return adapt_envelope(envelope, body, headers)
     except Unreadable as error:
         kind = Kind.UNSUPPORTED_TYPE if error.unsupported else Kind.INVALID_DATA
         raise Refusal(kind, error.problem, errors=faults_of(error.problem)) from None

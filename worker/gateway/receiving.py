@@ -1,6 +1,7 @@
 """Receives one request, in reading order: credentials, body, examination, budget, Kafka, answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -56,6 +57,7 @@ class Receiver:
         """`POST /events`."""
         head = RequestHead(request.scope["headers"])
         key = self._authenticated(_EVENT_SCHEMES, self._keys.current.for_events, head, b"")
+        self._require_capacity(key)
         mode = content_mode(head)
         usage = self._budget.usage()
         try:
@@ -93,13 +95,14 @@ class Receiver:
         try:
             body = await read_body(request, head, usage, bytes_max=self._limits.bytes_max)
             key = self._authenticated(schemes, keys, head, body)
+            self._require_capacity(key)
             headers = record_headers(name, head)
             content = examine_webhook(head, body)
             project = project_of(name, content)
             if not key.covers_project(project):
                 detail = "the key does not cover the project of this webhook"
                 raise Refusal(Kind.FORBIDDEN, detail, key=key.name)
-            adapted = adapted_webhook(name, headers, body)
+            adapted = adapted_webhook(name, headers, body, content)
             record = OutgoingRecord(
                 topic=self._topic, key=record_key(name, project, key_name=key.name), value=body, headers=headers
             )
@@ -118,18 +121,29 @@ class Receiver:
             raise _unauthenticated()
         return key
 
+    def _require_capacity(self, key: Key) -> None:
+        """Raise Refusal before the request costs more: Kafka does not answer, or the key has too much in progress."""
+        if (problem := self._forwarder.problem) is not None:
+            raise _unavailable(key, problem)
+        with self._full_because_of_kafka(key):
+            self._budget.require_free(key.name)
+
+    @contextmanager
+    def _full_because_of_kafka(self, key: Key) -> Iterator[None]:
+        """If the budget is used up by records that Kafka does not acknowledge, the clients are not the cause."""
+        try:
+            yield
+        except Refusal:
+            if self._forwarder.is_late:
+                raise _unavailable(key, "the budget is used up by records without an acknowledgement") from None
+            raise
+
     async def _forward(self, records: Sequence[OutgoingRecord], usage: RequestUsage, key: Key) -> None:
         """Return once Kafka has acknowledged all records. A batch may be empty."""
         if not records:
             return
-        if (problem := self._forwarder.problem) is not None:
-            raise _unavailable(key, problem)
-        try:
+        with self._full_because_of_kafka(key):
             usage.add_records(len(records), key=key.name)
-        except Refusal:
-            if self._forwarder.is_late:  # Kafka is the cause, not the clients
-                raise _unavailable(key, "the budget is used up by records without an acknowledgement") from None
-            raise
         match await self._forwarder.forward(records, usage):
             case Acknowledged():
                 return

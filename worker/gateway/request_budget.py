@@ -13,6 +13,7 @@ KEY_PART: Final = 2
 """One key has at most half of the requests and of the bytes: one party's flood leaves the other half to the others."""
 
 _FULL = "the gateway has as many requests in progress as it may"
+_KEY_FULL = "this key has as many requests in progress as one key may"
 
 
 class RequestBudget:
@@ -31,6 +32,13 @@ class RequestBudget:
     def usage(self) -> "RequestUsage":
         return RequestUsage(self)
 
+    def require_free(self, key: str) -> None:
+        """Raise Refusal if the key can get no record now, before its request costs more."""
+        if self._records >= self._records_max:
+            raise Refusal(Kind.TOO_MANY_REQUESTS, _FULL, key=key)
+        if self._records_of_key[key] >= max(1, self._records_max // KEY_PART):
+            raise Refusal(Kind.TOO_MANY_REQUESTS, _KEY_FULL, key=key)
+
     def _take_bytes(self, count: int) -> None:
         if self._bytes + count > self._bytes_max:
             raise Refusal(Kind.TOO_MANY_REQUESTS, _FULL)
@@ -43,7 +51,7 @@ class RequestBudget:
         if (records > max(1, self._records_max // KEY_PART) and self._records_of_key[key]) or (
             bytes_ > self._bytes_max // KEY_PART and self._bytes_of_key[key]
         ):
-            raise Refusal(Kind.TOO_MANY_REQUESTS, "this key has as many requests in progress as one key may", key=key)
+            raise Refusal(Kind.TOO_MANY_REQUESTS, _KEY_FULL, key=key)
         self._records += count
         self._records_of_key[key] = records
         self._bytes_of_key[key] = bytes_

@@ -32,10 +32,15 @@ def test_one_key_has_at_most_half() -> None:
         usage.add_records(1, key="flood")
     with pytest.raises(Refusal, match="this key"):
         usages[5].add_records(1, key="flood")
+    with pytest.raises(Refusal, match="this key"):
+        half.require_free("flood")
+    half.require_free("other")
     for usage in usages[5:10]:
         usage.add_records(1, key=f"other {usages.index(usage) % 2}")
     with pytest.raises(Refusal, match="the gateway"):
         usages[10].add_records(1, key="third")
+    with pytest.raises(Refusal, match="the gateway"):
+        half.require_free("third")
     usages[0].release()
     usages[10].add_records(1, key="third")
 
