@@ -26,6 +26,7 @@ from tests.conformance.producers import read_all
 from tests.end_to_end.gateway_requests import (
     AZURE_SECRET,
     GITHUB_BODY,
+    GITHUB_SECRET,
     GITLAB_BODY,
     GITLAB_SECRET,
     KEYS,
@@ -247,7 +248,7 @@ async def test_wrong_credentials_are_refused(gateway: Gateway, bootstrap_servers
         answer = await gateway.client.post(f"/webhooks/{source}", content=body, headers=headers)
         assert_problem(answer, 401, "unauthenticated")
         assert answer.headers["www-authenticate"].startswith("Bearer")
-    for authorization in ({}, {"authorization": "Bearer x"}, {"authorization": f"Bearer {GITLAB_SECRET}"}):
+    for authorization in ({}, {"authorization": "Bearer x"}, {"authorization": f"Bearer {TOKEN}x"}):
         answer = await gateway.client.post("/events", json=event(), headers=authorization)
         assert_problem(answer, 401, "unauthenticated")
     assert await records(bootstrap_servers, topic) == []
@@ -261,6 +262,55 @@ async def test_key_covers_only_its_own(gateway: Gateway, bootstrap_servers: str,
     body = json.dumps({"repository": {"full_name": "somewhere/else"}}).encode()
     assert_problem(await gateway.github(body), 403, "forbidden")
     assert_problem(await gateway.github(b"{}"), 403, "forbidden")
+    assert await records(bootstrap_servers, topic) == []
+
+
+@ON_EMBEDDED
+async def test_answer_names_the_event_of_the_adapter(gateway: Gateway, bootstrap_servers: str, topic: str) -> None:
+    """The identity is that which the worker derives; a ping has no effect, and is a record as well."""
+    given = github_headers(GITHUB_BODY)
+    answer = await gateway.client.post("/webhooks/github", content=GITHUB_BODY, headers=given)
+    assert answer.json()["event"] == {
+        "source": "https://github.com/Codertocat/Hello-World",
+        "id": given["x-github-delivery"],
+        "type": "dev.rudder.deployment.succeeded.v1",
+    }
+    ping = json.dumps({"zen": "x", "repository": {"full_name": "Codertocat/Hello-World"}}).encode()
+    answer = await gateway.github(ping, **{"x-github-event": "ping"})
+    assert (answer.status_code, answer.json()["no_interest"]) == (202, "ping"), answer.text
+    assert len(await records(bootstrap_servers, topic)) == 2
+
+
+@ON_EMBEDDED
+async def test_foreign_cloudevent_is_accepted_as_an_event(gateway: Gateway, bootstrap_servers: str, topic: str) -> None:
+    """As Knative sends GitHub's webhooks. The key must have the format among its webhooks, and cover the project."""
+    foreign = event() | {
+        "source": "https://github.com/Codertocat/Hello-World",
+        "type": "dev.knative.source.github.deployment_status",
+        "data": json.loads(GITHUB_BODY),
+    }
+    answer = await gateway.event(foreign, token=GITHUB_SECRET)
+    assert answer.status_code == 202, answer.text
+    assert answer.json() == {name: foreign[name] for name in ("source", "id", "type")}
+    for data, token, status, kind, pointer in [
+        (foreign["data"], TOKEN, 403, "forbidden", "/type"),
+        ({**foreign["data"], "repository": {"full_name": "other/x"}}, GITHUB_SECRET, 403, "forbidden", ""),
+        ({**foreign["data"], "deployment_status": 1}, GITHUB_SECRET, 400, "invalid_data", "/data/deployment_status"),
+    ]:
+        answer = await gateway.event({**foreign, "data": data}, token=token)
+        assert_problem(answer, status, kind)
+        assert answer.json()["errors"][0]["pointer"].startswith(pointer), answer.text
+    [message] = await records(bootstrap_servers, topic)
+    assert message.key() == b"github:Codertocat/Hello-World"
+    assert dict(headers_of(message))["rudder-format"] == b"github"
+
+
+@ON_EMBEDDED
+async def test_payload_of_another_vendor_is_refused(gateway: Gateway, bootstrap_servers: str, topic: str) -> None:
+    headers = {"x-gitlab-token": GITLAB_SECRET, "content-type": "application/json", "x-gitlab-event": "Deployment Hook"}
+    answer = await gateway.client.post("/webhooks/gitlab", content=GITHUB_BODY, headers=headers)
+    assert_problem(answer, 400, "invalid_data")
+    assert answer.json()["errors"]
     assert await records(bootstrap_servers, topic) == []
 
 

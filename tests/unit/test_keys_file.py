@@ -50,11 +50,11 @@ def refusal(path: Path | None) -> str:
 
 def test_keys_have_the_files_content(tmp_path: Path) -> None:
     keys = gateway_keys(written(tmp_path, WHOLE))
-    assert [key.name for key in keys.for_events] == ["acme-pipelines", "platform"]
+    assert [key.name for key in keys.all] == ["acme-pipelines", "acme-github", "platform"]
     assert [key.name for key in keys.for_webhook("github")] == ["acme-github", "platform"]
     assert [key.name for key in keys.for_webhook("argocd")] == []
     assert keys.sources == ["github", "gitlab", "home-made"]
-    pipelines, platform = keys.for_events
+    pipelines, _, platform = keys.all
     [github] = keys.for_webhook("home-made")
     assert pipelines.is_secret(SECRET.encode())
     assert not pipelines.is_secret(SECRET.encode()[:-1])

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.adapters.foreign import Adapted, Unreadable
-from schemas.adapters.recognition import ADAPTERS, adapt_envelope
+from schemas.adapters.recognition import ADAPTERS, FORMAT_HEADER, adapt_envelope
 from schemas.context_attributes import attribute_problems
 from schemas.decode import decode
 from schemas.detail import PROBLEMS_MAX, joined
@@ -22,6 +22,7 @@ from schemas.record import Headers, Record
 from worker.gateway.http_binding import KafkaEvent, members
 from worker.gateway.problems import Fault, Kind, Refusal, faults_of, kind_of
 from worker.gateway.request_head import RequestHead
+from worker.gateway.webhooks import project_of
 from worker.rules.allowed_sources import AllowedSources
 from worker.rules.decide import source_problem
 
@@ -35,16 +36,33 @@ class EventLimits:
     sources: AllowedSources | None
 
 
-def examine_events(events: Sequence[KafkaEvent], limits: EventLimits, *, now_ms: int) -> Sequence[Event]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignCloudEvent:
+    """A CloudEvent of a format with an adapter, such as a CDEvent. `identity`: that of the CloudEvent."""
+
+    format: str
+    identity: Mapping[str, str]
+    project: str | None
+
+
+Examined = Event | ForeignCloudEvent
+
+
+def examine_events(events: Sequence[KafkaEvent], limits: EventLimits, *, now_ms: int) -> Sequence[Examined]:
     """The decoded events. A batch is accepted as a whole: one event that is not acceptable refuses all of them.
 
     Raises:
         Refusal: at least one event is not acceptable; `errors` lists the first problems of all.
     """
-    examined = [_examine_event(event, limits, now_ms=now_ms) for event in events]
-    refusals = [one for one in examined if isinstance(one, Refusal)]
+    examined: list[Examined] = []
+    refusals: list[Refusal] = []
+    for event in events:
+        try:
+            examined.append(_examine_event(event, limits, now_ms=now_ms))
+        except Refusal as refusal:
+            refusals.append(refusal)
     if not refusals:
-        return [one for one in examined if isinstance(one, Event)]
+        return examined
     if len(events) == 1:
         raise refusals[0]
     errors = [fault for refusal in refusals for fault in refusal.errors]
@@ -52,24 +70,35 @@ def examine_events(events: Sequence[KafkaEvent], limits: EventLimits, *, now_ms:
     raise Refusal(refusals[0].kind, detail, errors=errors[:PROBLEMS_MAX])
 
 
-def _examine_event(event: KafkaEvent, limits: EventLimits, *, now_ms: int) -> Event | Refusal:
+def _examine_event(event: KafkaEvent, limits: EventLimits, *, now_ms: int) -> Examined:
     record = Record(
         topic="", partition=0, offset=0, timestamp_ms=now_ms, key=None, value=event.value, headers=event.headers
     )
     match decode(record, bytes_max=limits.bytes_max, ahead_seconds_max=limits.ahead_seconds_max):
-        case Invalid(reason=Reason.UNSUPPORTED_TYPE, type=str(given), detail=detail) if source := _webhook_of(given):
-            detail = f"{detail}; the gateway accepts it at /webhooks/{source}"
-            return Refusal(Kind.UNSUPPORTED_TYPE, detail, errors=faults_of(detail, within=event.pointer))
+        case Invalid(reason=Reason.UNSUPPORTED_TYPE, type=str(type_)) if name := _format_of(type_):
+            return _examine_foreign(name, event)
         case Invalid(reason=reason, detail=detail):
-            return Refusal(kind_of(reason), detail, errors=faults_of(detail, within=event.pointer))
+            raise Refusal(kind_of(reason), detail, errors=faults_of(detail, within=event.pointer))
         case decoded:
             if problems := attribute_problems(members(event)):
                 detail = joined(problems)
-                return Refusal(Kind.NOT_A_CLOUDEVENT, detail, errors=faults_of(detail, within=event.pointer))
+                raise Refusal(Kind.NOT_A_CLOUDEVENT, detail, errors=faults_of(detail, within=event.pointer))
             if (problem := source_problem(decoded, limits.sources)) is not None:
                 fault = Fault(pointer=f"{event.pointer}/source", detail=problem)
-                return Refusal(Kind.SOURCE_NOT_ALLOWED, problem, errors=(fault,))
+                raise Refusal(Kind.SOURCE_NOT_ALLOWED, problem, errors=(fault,))
             return decoded
+
+
+def _examine_foreign(name: str, event: KafkaEvent) -> ForeignCloudEvent:
+    envelope = read_envelope(event.value, event.headers, bytes_max=len(event.value))
+    try:
+        adapt_envelope(envelope, event.value, ((FORMAT_HEADER, name.encode()), *event.headers))
+    except Unreadable as error:
+        raise _unreadable(error, within=f"{event.pointer}/data") from None
+    source, id_, type_ = envelope.attributes[:3]
+    identity = {"source": source or "", "id": id_ or "", "type": type_ or ""}
+    data = envelope.data if isinstance(envelope.data, Mapping) else {}
+    return ForeignCloudEvent(format=name, identity=identity, project=project_of(name, {**identity, **data}))
 
 
 def examine_webhook(head: RequestHead, body: bytes) -> Mapping[str, Any]:
@@ -110,10 +139,14 @@ def adapted_webhook(name: str, headers: Headers, body: bytes, content: Mapping[s
     try:
         return adapt_envelope(envelope, body, headers)
     except Unreadable as error:
-        kind = Kind.UNSUPPORTED_TYPE if error.unsupported else Kind.INVALID_DATA
-        raise Refusal(kind, error.problem, errors=faults_of(error.problem)) from None
+        raise _unreadable(error) from None
 
 
-def _webhook_of(type_: str) -> str | None:
-    """The source whose events have this CloudEvents type."""
+def _unreadable(error: Unreadable, *, within: str = "") -> Refusal:
+    kind = Kind.UNSUPPORTED_TYPE if error.unsupported else Kind.INVALID_DATA
+    return Refusal(kind, error.problem, errors=faults_of(error.problem, within=within))
+
+
+def _format_of(type_: str) -> str | None:
+    """The format whose events have this CloudEvents type."""
     return next((name for name, adapter in ADAPTERS.items() if adapter.has_type(type_)), None)

@@ -50,8 +50,8 @@ class Keys:
         self._keys = tuple(keys)
 
     @property
-    def for_events(self) -> Sequence[Key]:
-        return tuple(key for key in self._keys if key.organizations)
+    def all(self) -> Sequence[Key]:
+        return self._keys
 
     def for_webhook(self, source: str) -> Sequence[Key]:
         return tuple(key for key in self._keys if source in key.webhooks)

@@ -1,6 +1,6 @@
 """Receives one request, in reading order: credentials, body, examination, budget, Kafka, answer."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
@@ -8,12 +8,20 @@ from typing import assert_never
 from starlette.requests import Request
 
 from schemas.adapters.foreign import Adapted, ForeignEvent, NoInterest
-from schemas.detail import printable
+from schemas.adapters.recognition import FORMAT_HEADER
+from schemas.detail import PROBLEMS_MAX, printable
 from schemas.event import Event
 from worker.gateway.credentials import Authorization, Scheme, matching_key, presented
-from worker.gateway.examination import EventLimits, adapted_webhook, examine_events, examine_webhook
+from worker.gateway.examination import (
+    EventLimits,
+    Examined,
+    ForeignCloudEvent,
+    adapted_webhook,
+    examine_events,
+    examine_webhook,
+)
 from worker.gateway.forwarder import Acknowledged, Forwarder, NotAcknowledged, RecordTooLarge
-from worker.gateway.http_binding import Mode, content_mode, kafka_events
+from worker.gateway.http_binding import KafkaEvent, Mode, content_mode, kafka_events
 from worker.gateway.keys import Key, LiveKeys
 from worker.gateway.problems import Fault, Kind, Refusal
 from worker.gateway.request_body import read_body
@@ -56,7 +64,7 @@ class Receiver:
     async def events(self, request: Request) -> Accepted:
         """`POST /events`."""
         head = RequestHead(request.scope["headers"])
-        key = self._authenticated(_EVENT_SCHEMES, self._keys.current.for_events, head, b"")
+        key = self._authenticated(_EVENT_SCHEMES, self._keys.current.all, head, b"")
         self._require_capacity(key)
         mode = content_mode(head)
         usage = self._budget.usage()
@@ -64,22 +72,14 @@ class Receiver:
             body = await read_body(request, head, usage, bytes_max=self._limits.bytes_max)
             sent = kafka_events(head, body)
             events = examine_events(sent, self._limits, now_ms=int(self._clock.unix_seconds() * 1000))
-            _require_organizations(key, events, [event.pointer for event in sent])
-            records = [
-                OutgoingRecord(
-                    topic=self._topic,
-                    key=str(event.data.release_id).encode(),
-                    value=kafka_event.value,
-                    headers=kafka_event.headers,
-                )
-                for kafka_event, event in zip(sent, events, strict=True)
-            ]
+            _require_covered(key, events, [event.pointer for event in sent])
+            records = [self._record(*pair, key) for pair in zip(sent, events, strict=True)]
             if mode is Mode.BATCHED:
                 usage.add_bytes(sum(len(event.value) for event in sent))
             await self._forward(records, usage, key)
         finally:
             usage.release()
-        identities = [{"source": event.source, "id": event.id, "type": str(event.type)} for event in events]
+        identities = [_identity_of(event) for event in events]
         return Accepted(document=identities if mode is Mode.BATCHED else identities[0], key=key.name)
 
     async def webhook(self, request: Request) -> Accepted:
@@ -114,6 +114,22 @@ class Receiver:
             document={"format": name, "delivery": delivery and printable(delivery), **_identity(adapted)},
             key=key.name,
         )
+
+    def _record(self, sent: KafkaEvent, event: Examined, key: Key) -> OutgoingRecord:
+        match event:
+            case Event():
+                return OutgoingRecord(
+                    topic=self._topic, key=str(event.data.release_id).encode(), value=sent.value, headers=sent.headers
+                )
+            case ForeignCloudEvent(format=name, project=project):
+                return OutgoingRecord(
+                    topic=self._topic,
+                    key=record_key(name, project, key_name=key.name),
+                    value=sent.value,
+                    headers=((FORMAT_HEADER, name.encode()), *sent.headers),
+                )
+            case _:
+                assert_never(event)
 
     def _authenticated(self, schemes: Sequence[Scheme], keys: Sequence[Key], head: RequestHead, body: bytes) -> Key:
         key = matching_key(schemes, keys, head, body, now_seconds=self._clock.unix_seconds())
@@ -155,15 +171,36 @@ class Receiver:
                 assert_never(outcome)
 
 
-def _require_organizations(key: Key, events: Sequence[Event], pointers: Sequence[str]) -> None:
+def _require_covered(key: Key, events: Sequence[Examined], pointers: Sequence[str]) -> None:
     errors = [
-        Fault(pointer=f"{pointer}/data/organization_id", detail="is not an organization of this key")
+        Fault(pointer=pointer + problem[0], detail=problem[1])
         for event, pointer in zip(events, pointers, strict=True)
-        if not key.covers_organization(event.data.organization_id)
+        if (problem := _not_covered(key, event)) is not None
     ]
     if errors:
-        detail = "the key does not cover the organization of the event"
-        raise Refusal(Kind.FORBIDDEN, detail, errors=errors[:10], key=key.name)
+        detail = "the key does not cover the event"
+        raise Refusal(Kind.FORBIDDEN, detail, errors=errors[:PROBLEMS_MAX], key=key.name)
+
+
+def _not_covered(key: Key, event: Examined) -> tuple[str, str] | None:
+    """The pointer and the problem."""
+    match event:
+        case Event():
+            covered = key.covers_organization(event.data.organization_id)
+            return None if covered else ("/data/organization_id", "is not an organization of this key")
+        case ForeignCloudEvent(format=name, project=project):
+            if name not in key.webhooks:
+                return "/type", f"is of {name}, which is not among the webhooks of this key"
+            return None if key.covers_project(project) else ("", "is not of a project of this key")
+        case _:
+            assert_never(event)
+
+
+def _identity_of(event: Examined) -> Mapping[str, str]:
+    """The identity in the answer."""
+    if isinstance(event, ForeignCloudEvent):
+        return event.identity
+    return {"source": event.source, "id": event.id, "type": str(event.type)}
 
 
 def _identity(adapted: Adapted | None) -> dict[str, object]:

@@ -11,12 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from schemas.adapters.foreign import Format
+from schemas.adapters.recognition import FORMAT_HEADER
 from schemas.record import Headers
 from worker.gateway.credentials import Authorization, Scheme, Signature, StandardWebhooks, Token
 from worker.gateway.http_binding import attribute_headers, content_type
 from worker.gateway.request_head import RequestHead
 
-FORMAT_HEADER: Final = "rudder-format"
 NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 """A source, as in the path."""
 
