@@ -21,7 +21,6 @@ from typing import Any
 
 from schemas.described import Described
 from schemas.schema_node import (
-    ANNOTATIONS,
     MISSING,
     NUMBERS,
     All,
@@ -150,7 +149,7 @@ class _Comparison:
         if not types_of(narrow):
             return
         for node in (wide, *narrow):
-            for keyword in sorted(node.keywords.keys() - ANNOTATIONS - self._checks.keys()):
+            for keyword in sorted(node.keywords.keys() - node.annotations - self._checks.keys()):
                 yield Incompatibility(rule=Rule.KEYWORD, pointer=f"{node.pointer}/{keyword}", detail=keyword)
         for keyword, check in self._checks.items():
             if keyword in wide.keywords:
@@ -207,14 +206,11 @@ class _Comparison:
         bound, limit, value = _BOUNDS[keyword], wide.keywords[keyword], value_of(narrow)
         if not bound.types & types_of(narrow):
             return
-        if value is not MISSING:
-            implied = bound.holds(bound.measure(value), limit)
-        else:
-            implied = any(
-                other in node.keywords and holds(node.keywords[other], limit)
-                for other, holds in bound.implied_by.items()
-                for node in narrow
-            )
+        implied = (value is not MISSING and bound.holds(bound.measure(value), limit)) or any(
+            other in node.keywords and holds(node.keywords[other], limit)
+            for other, holds in bound.implied_by.items()
+            for node in narrow
+        )
         if not implied:
             other_side = next((node.keywords[keyword] for node in narrow if keyword in node.keywords), MISSING)
             old, new = (other_side, limit) if self._input else (limit, other_side)

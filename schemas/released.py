@@ -8,7 +8,6 @@ ones.
 
 import json
 import re
-import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.compatibility import Direction, Incompatibility, Rule, incompatibilities
-from schemas.types import EventType
+from schemas.types import TYPE_PREFIX, EventType
 
 _SCHEMAS = Path(__file__).parent
 HISTORY = _SCHEMAS / "history"
@@ -54,7 +53,7 @@ def versions(history: Path = HISTORY) -> Sequence[str]:
 
 def schemas_in(folder: Path) -> Mapping[str, Any]:
     """The JSON Schemas of a folder, by their event types."""
-    return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))}
+    return {path.stem: json.loads(path.read_bytes()) for path in sorted(folder.glob(f"{TYPE_PREFIX}*.json"))}
 
 
 def refusals(history: Path = HISTORY, present: Path = _SCHEMAS / "json") -> Iterator[Refusal]:
@@ -72,7 +71,7 @@ def direction_of(event_type: str) -> Direction:
 
 def is_recorded(version: str, history: Path = HISTORY, present: Path = _SCHEMAS) -> bool:
     """Whether the history of the version is exactly the present schemas and valid examples."""
-    return _contents(history / version, "*") == _contents(present, "valid-*")
+    return _contents(history / version) == _contents(present)
 
 
 def record(version: str, history: Path = HISTORY, present: Path = _SCHEMAS) -> None:
@@ -85,8 +84,10 @@ def record(version: str, history: Path = HISTORY, present: Path = _SCHEMAS) -> N
             f"schemas/history/{version} exists and differs from the present schemas and examples; released versions "
             "are frozen: state a new version in worker/version.py (if this one is not released, delete the folder)"
         )
-    shutil.copytree(present / "json", folder / "json")
-    shutil.copytree(present / "examples", folder / "examples", ignore=shutil.ignore_patterns("invalid-*"))
+    for name, contents in _contents(present).items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents)
 
 
 def main(arguments: Sequence[str], *, history: Path = HISTORY, present: Path = _SCHEMAS) -> int:
@@ -111,8 +112,9 @@ def main(arguments: Sequence[str], *, history: Path = HISTORY, present: Path = _
     return 1 if problems else 0
 
 
-def _contents(folder: Path, examples: str) -> Mapping[str, bytes]:
-    paths = [*folder.glob("json/*.json"), *folder.glob(f"examples/*/{examples}.json")]
+def _contents(folder: Path) -> Mapping[str, bytes]:
+    """The schemas of events and the valid examples, by their paths."""
+    paths = [*folder.glob(f"json/{TYPE_PREFIX}*.json"), *folder.glob("examples/*/valid-*.json")]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 

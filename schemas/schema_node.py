@@ -54,6 +54,11 @@ class Node:
         fields: Mapping[str, Any] = self.keywords.get("properties", {})
         return fields
 
+    @property
+    def annotations(self) -> frozenset[str]:
+        """The keywords that allow every instance. Below the root, `$id` would change what references name."""
+        return ANNOTATIONS - {"$id"} if self.pointer else ANNOTATIONS
+
     def child(self, *steps: str | int) -> "Node":
         value = self.keywords
         for step in steps:

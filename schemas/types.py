@@ -1,6 +1,7 @@
 """The event types, in and out. The version is part of a type's name: a changed meaning is a new type."""
 
 from enum import StrEnum
+from typing import Final
 
 
 class EventType(StrEnum):
@@ -33,15 +34,16 @@ class StateEventType(StrEnum):
     DEPLOYMENT_STATE = "dev.rudder.deployment.state.v1"
 
 
-_PREFIX, _SUFFIX = "dev.rudder.", ".v1"
+TYPE_PREFIX: Final = "dev.rudder."
+_SUFFIX = ".v1"
 
 
 def short_type(event_type: str) -> str:
     """`deployment.succeeded` of `dev.rudder.deployment.succeeded.v1`."""
-    return event_type.removeprefix(_PREFIX).removesuffix(_SUFFIX)
+    return event_type.removeprefix(TYPE_PREFIX).removesuffix(_SUFFIX)
 
 
 def full_type(text: str) -> str:
     """The accepted type with this name, with or without its prefix and version; any other text unchanged."""
-    full = f"{_PREFIX}{short_type(text)}{_SUFFIX}"
+    full = f"{TYPE_PREFIX}{short_type(text)}{_SUFFIX}"
     return full if full in set(EventType) else text

@@ -52,7 +52,9 @@ def small_schemas(draw: st.DrawFn, depth: int = 2) -> Any:
         case "const":
             return {"const": draw(st.sampled_from([*_WORDS, *_NUMBERS, None, False]))}
         case "anyOf" | "allOf":
-            return {kind: [draw(small_schemas(depth - 1)) for _ in range(draw(st.integers(1, 2)))]}
+            # Parts with fields would need instances with the fields of all parts.
+            parts = small_schemas(depth - 1) if kind == "anyOf" else small_schemas(0)
+            return {kind: [draw(parts) for _ in range(draw(st.integers(1, 2)))]}
         case "string":
             _draw_some(draw, schema, {"minLength": (0, 1, 2), "maxLength": (1, 2, 3), "pattern": _PATTERNS})
         case "integer" | "number":
@@ -130,7 +132,7 @@ def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
             schema[keyword] = max(0, number + draw(st.sampled_from([-1, 1]))) if "m" in keyword[:3] else number
         case ("anyOf" | "allOf", list(branches)):
             if draw(st.booleans()):
-                branches.append(draw(small_schemas(1)))
+                branches.append(draw(small_schemas(1 if keyword == "anyOf" else 0)))
             elif len(branches) > 1:
                 branches.pop()
         case _ if draw(st.booleans()):
@@ -138,8 +140,7 @@ def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
         case _:
             inner = dict(schema)
             schema.clear()
-            if "$defs" in inner:
-                schema["$defs"] = inner.pop("$defs")
+            schema |= {name: inner.pop(name) for name in ("$schema", "$id", "$defs") if name in inner}
             schema["anyOf"] = [inner, draw(small_schemas(1))]
 
 

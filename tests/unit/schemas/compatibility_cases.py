@@ -358,6 +358,14 @@ BREAKING_INPUT = (
         None,
     ),
     _breaks(
+        "definition-gets-an-address",
+        REQUESTED,
+        Rule.KEYWORD,
+        f"{_CHANGE}/$id",
+        [(f"{_CHANGE}/$id", "urn:other")],
+        None,
+    ),
+    _breaks(
         "keyword-is-not-supported",
         REQUESTED,
         Rule.KEYWORD,
@@ -398,6 +406,7 @@ COMPATIBLE_INPUT = (
             (f"{_RECORDED}/then", {"$ref": "#/$defs/Named"}),
         ],
     ),
+    _fits("impossible-value-does-not-matter", REQUESTED, before=[(_REVISION, {"enum": [1, 2], "maximum": 1})]),
     _fits("null-is-accepted", REQUESTED, (_ENVIRONMENT, {"anyOf": [_TEXT, {"type": "null"}]})),
     _fits("integer-becomes-number", REQUESTED, (f"{_REVISION}/type", "number")),
     _fits("type-is-removed", REQUESTED, (f"{_ENVIRONMENT}/type", REMOVED)),

@@ -83,7 +83,7 @@ def test_compatible_changes_pass(case: Case) -> None:
             assert not fits(old, event) or fits(new, event)
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in JSON_SCHEMAS.glob("*.json")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in JSON_SCHEMAS.glob("dev.rudder.*.json")))
 @pytest.mark.parametrize("direction", list(Direction))
 def test_every_published_schema_is_compatible_with_itself(name: str, direction: Direction) -> None:
     """The check supports every keyword that the published schemas use."""
