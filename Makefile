@@ -70,6 +70,7 @@ check: $(STAMP) ## Format, lint, types, layers, generated files, compatible sche
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m schemas.json_schemas --check
+	$(BIN)/python -m schemas.asyncapi --check
 	$(BIN)/python -m schemas.released --check
 	$(COG) --check --diff --check-fail-msg="run make reference" $(REFERENCE)
 	.ci/audit --if-reachable
@@ -81,8 +82,9 @@ format: $(STAMP) ## Rewrite what `check` would complain of
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-schemas: $(STAMP) ## Regenerate schemas/json
+schemas: $(STAMP) ## Regenerate schemas/json and schemas/asyncapi.json
 	$(BIN)/python -m schemas.json_schemas
+	$(BIN)/python -m schemas.asyncapi
 
 record: $(STAMP) ## A step of a release: copy the schemas and examples to schemas/history/<version>
 	$(BIN)/python -m schemas.released --record

@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from schemas import json_schemas, json_text, likely_cause, released
+from schemas import asyncapi, json_schemas, json_text, likely_cause, released
 from schemas.decode import decode
 from schemas.event import Invalid
 from schemas.json_schemas import main, stale_files, write_files
@@ -56,7 +56,7 @@ def test_command_without_options_writes_the_schemas(tmp_path: Path, monkeypatch:
     assert stale_files(tmp_path) == []
 
 
-@pytest.mark.parametrize("module", [json_schemas, released], ids=["json_schemas", "released"])
+@pytest.mark.parametrize("module", [json_schemas, asyncapi, released], ids=["json_schemas", "asyncapi", "released"])
 def test_schemas_are_a_command(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     """`python -m schemas.json_schemas --check`, as `make check` calls it."""
     assert module.__file__ is not None
