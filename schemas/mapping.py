@@ -44,11 +44,11 @@ WILDCARDS_MAX: Final = 3
 MATCHED_CHARS_MAX: Final = 1_000
 """A longer name matches no pattern."""
 
-_PART: Final = re.compile(r"\*|\{([a-z_]+)\}")
+_PART: Final = re.compile(r"\*\*?|\{([a-z_]+)\}")
 _RELEASE_NAME: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})-([1-9][0-9]{0,9})")
 _ARTIFACT_TEXT: Final = "an image's digest or tag, a commit, or the id or name of a release"
 
-ScopeField = Literal[
+MatchField = Literal[
     "format",
     "host",
     "organization",
@@ -61,6 +61,8 @@ ScopeField = Literal[
     "cluster",
     "namespace",
     "environment",
+    "type",
+    "status",
 ]
 
 
@@ -72,7 +74,7 @@ def _checked_pattern(pattern: str) -> str:
 def _compiled(pattern: str, *, separator: str = "/") -> re.Pattern[str]:
     """The regular expression of a pattern, whose wildcards match no `separator`. Raises ValueError."""
     any_ = f"[^{separator}]" if separator else "."
-    parts, at, names = [], 0, set[str]()
+    parts, at, names = list[str](), 0, set[str]()
     wildcards = list(_PART.finditer(pattern))
     if len(wildcards) > WILDCARDS_MAX:
         raise ValueError(f"has {len(wildcards)} wildcards, more than {WILDCARDS_MAX}")
@@ -80,9 +82,10 @@ def _compiled(pattern: str, *, separator: str = "/") -> re.Pattern[str]:
         name = found[1]
         if name in names:
             raise ValueError(f"the capture {{{name}}} is repeated")
-        names.add(name or "")
-        names.discard("")
-        parts.append(re.escape(pattern[at : found.start()]) + (f"(?P<{name}>{any_}+)" if name else f"{any_}*"))
+        if name:
+            names.add(name)
+        wildcard = f"(?P<{name}>{any_}+)" if name else ".*" if found[0] == "**" else f"{any_}*"
+        parts += re.escape(pattern[at : found.start()]), wildcard
         at = found.end()
     rest = pattern[at:]
     if "{" in "".join(_PART.split(pattern)[::2]):
@@ -95,8 +98,8 @@ Pattern = Annotated[
     Field(
         min_length=1,
         max_length=NAME_UNITS_MAX,
-        description="A name. `*` is any text without a slash; `{name}` is the same, of at least one character, and "
-        "captures it for the rule's values.",
+        description="A name. `*` is any text without a slash, `**` with slashes; `{name}` is any text without a slash, "
+        "of at least one character, and captures it for the rule's values.",
     ),
     AfterValidator(_checked_pattern),
 ]
@@ -152,7 +155,7 @@ class Rule(BaseModel):
     model_config = _MODEL
 
     match: dict[
-        ScopeField, Annotated[tuple[Pattern, ...], Strict(strict=False), BeforeValidator(_as_list), _ONE_OR_MORE]
+        MatchField, Annotated[tuple[Pattern, ...], Strict(strict=False), BeforeValidator(_as_list), _ONE_OR_MORE]
     ] = Field(min_length=1, description="All fields must match; of several patterns of a field one.")
     ignore: bool = Field(default=False, description="True: these records are of no interest.")
     organization: Value | Lookup | None = Field(default=None, description="The organization's id.")
@@ -274,7 +277,9 @@ class Mapping:
         self, foreign: ForeignEvent, *, recorded_at: datetime | None, trace: TraceContext | None = None
     ) -> Event | Invalid | NoInterest:
         """Our event of a foreign one. `recorded_at`: the record's timestamp, for an event without a time."""
-        scope = {"format": str(foreign.format), **foreign.scope}
+        scope = {"format": str(foreign.format), "type": foreign.original.type, **foreign.scope}
+        if foreign.original.status is not None:
+            scope["status"] = foreign.original.status
         time = foreign.time or recorded_at
         if time is None:
             return _invalid(foreign, None, Reason.INVALID_DATA, "the event has no time, and the record no timestamp")

@@ -91,9 +91,13 @@ class LiveMapping:
                 _log.info(LogEvent.MAPPING_READ, path=str(self._path), rules=len(self.current.file.rules))
 
 
+# Pydantic's messages use Python's type names.
+_MESSAGES = {"tuple_type": "should be a list", "dict_type": "should be a mapping", "model_type": "should be a mapping"}
+
+
 def _first(error: ValidationError) -> str:
     problem = error.errors(include_input=False, include_url=False, include_context=False)[0]
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _MESSAGES.get(problem["type"], problem["msg"]).removeprefix("Value error, ")
     return f"{pointer(problem['loc'])}: {message[:1].lower()}{message[1:]}".removeprefix(": ")
 
 

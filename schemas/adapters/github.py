@@ -104,7 +104,7 @@ def _deployment(record: ForeignRecord) -> ForeignEvent | None:
             url=_run_url(body) or line(deployment, "url"),
             actor=line(body, "sender", "login"),
         ),
-        run=_run(record, id_),
+        run=derived_id("deployment", id_),
         scope=_deployment_scope(body, required(body, "deployment", "environment")),
         artifact=_deployment_artifact(body),
         actor=_person(body) or line(deployment, "creator", "login"),
@@ -133,7 +133,7 @@ def _deployment_status(record: ForeignRecord) -> ForeignEvent | None:
             url=line(status, "log_url") or line(status, "target_url") or _run_url(body) or line(status, "url"),
             actor=line(body, "sender", "login"),
         ),
-        run=_run(record, id_),
+        run=derived_id("deployment", id_),
         scope=_deployment_scope(body, environment),
         artifact=_deployment_artifact(body),
         actor=_person(body) or line(status, "creator", "login"),
@@ -170,7 +170,8 @@ def _workflow_run(record: ForeignRecord) -> ForeignEvent | None:
             url=_run_url(body),
             actor=line(body, "sender", "login"),
         ),
-        run=derived_id("workflow_run", id_, attempt),
+        # A cancelled run ends the active deployment of the environment, which has a run of its own.
+        run=None if type_ is EventType.DEPLOYMENT_CANCELLED else derived_id("workflow_run", id_, attempt),
         scope={"pipeline": _pipeline(body), "branch": branch},
         artifact=_known(
             Artifact(commit=commit_of(text(body, "workflow_run", "head_sha")), tag=tag), "workflow_run/head_sha"
@@ -269,18 +270,6 @@ def _delivered(record: ForeignRecord) -> str | None:
     if _is_of_knative(record):
         return record.id
     return delivery_id(record.headers.get(_DELIVERY_HEADER))
-
-
-def _run(record: ForeignRecord, deployment_id: str) -> str:
-    """One workflow run is one deployment in each of its environments, so that its cancellation meets the deployment.
-
-    Knative parses the body and writes it again, without the members that its library lacks: a status can be without
-    the run that its deployment has. It sends no workflow runs.
-    """
-    id_ = text(record.body, "workflow_run", "id")
-    if id_ is None or _is_of_knative(record):
-        return derived_id("deployment", deployment_id)
-    return derived_id("workflow_run", id_, text(record.body, "workflow_run", "run_attempt") or "1")
 
 
 def _is_of_knative(record: ForeignRecord) -> bool:

@@ -33,7 +33,7 @@ def cdevents_deployment() -> tuple[ForeignEvent, ...]:
 
 
 def jenkins_build() -> tuple[ForeignEvent, ...]:
-    """The notification plugin's phases: the last two are one change."""
+    """The notification plugin's phases: the last two are one change, with the time of its end."""
     phases = [("QUEUED", None), ("STARTED", None), ("COMPLETED", "SUCCESS"), ("FINALIZED", "SUCCESS")]
     parameters = {"ENVIRONMENT": "production", "IMAGE": "ghcr.io/acme/shop:1.2"}
     bodies = [
@@ -42,7 +42,7 @@ def jenkins_build() -> tuple[ForeignEvent, ...]:
             {
                 "build/phase": phase,
                 "build/status": status,
-                "build/timestamp": 1704281696000 + second * 1000,
+                "build/timestamp": 1704281696000 + min(second, 2) * 1000,
                 "build/parameters": parameters,
             },
         )

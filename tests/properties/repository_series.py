@@ -54,6 +54,8 @@ def gitlab_job() -> tuple[ForeignEvent, ...]:
         {
             "build_id": running["deployable_id"],
             "project": running["project"],
+            "user": running["user"],
+            "commit/message": running["commit_title"],
             "sha": running["commit_url"].rpartition("/")[2],
             "build_created_at": "2025-05-02 11:54:40 UTC",
             "build_started_at": "2025-05-02 11:54:45 UTC",

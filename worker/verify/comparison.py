@@ -130,6 +130,8 @@ def compare_record(one: InputRecord, expected_rows: ReleaseSimulation, recorded:
     unforeseeable = next((each for each in _UNFORESEEABLE if each == reason), None)
     if unforeseeable and effect != one.position and not isinstance(outcome, Duplicate):
         outcome = reject(state, one.message, unforeseeable, "")
+        if unforeseeable is Reason.UNMAPPED:  # without a mapping the event had no release
+            outcome = replace(outcome, rejection=replace(outcome.rejection, release_id=None))
     match outcome:
         case Applied(changes=changes) | Stale(changes=changes):
             activities = changes.activities

@@ -22,8 +22,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 DIGEST = "sha256:" + "ab" * 32
 AT = datetime(2026, 3, 1, 23, 59, 59, tzinfo=UTC)
 
-FORMAT = {"source": "'/ci'", "id": "id", "status": "status", "statuses": {"done": "succeeded"}}
-
+GENERIC = {"source": "'x'", "id": "id", "status": "status", "statuses": {"ok": "succeeded"}}
 SHOP: dict[str, Any] = {
     "organization": "acme",
     "project": str(PROJECT),
@@ -169,6 +168,33 @@ def test_first_rule_that_matches_decides() -> None:
     assert mapped(file, other) == NoInterest(format=Format.GITHUB, kind="ignored by a rule")
 
 
+def test_status_and_type_of_the_source_can_be_matched() -> None:
+    rule = {"match": {"status": "cancelled", "type": "workflow_run.*"}, "component": str(COMPONENT), "environment": "p"}
+    cancelled = Original(type="workflow_run.completed", status="cancelled")
+    run = deployment(original=cancelled, optional=True, scope={"repository": "acme/shop"})
+    assert change_of({**SHOP, "rules": [rule]}, run).environment_id == "p"
+    other = replace(run, original=replace(cancelled, status=None))
+    assert isinstance(mapped({**SHOP, "rules": [rule]}, other), NoInterest)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "repository", "matches"),
+    [
+        ("acme/*", "acme/shop", True),
+        ("acme/*", "acme/web/shop", False),
+        ("acme/**", "acme/web/shop", True),
+        ("**/shop", "acme/web/shop", True),
+        ("acme/{name}", "acme/", False),
+        ("acme/sh.p", "acme/shop", False),
+        ("Acme/*", "acme/shop", False),
+    ],
+)
+def test_pattern_matches(pattern: str, repository: str, matches: bool) -> None:
+    file = {**SHOP, "rules": [{"match": {"repository": pattern}, "component": str(COMPONENT)}]}
+    content = mapped(file, deployment(scope={"repository": repository, "environment": "production"}))
+    assert isinstance(content, Event) is matches
+
+
 def test_captures_fill_in_the_values() -> None:
     file = {
         **SHOP,
@@ -256,11 +282,11 @@ def test_unmapped_event_names_the_lines_to_add(file: dict[str, Any], changes: di
         ({"rules": [{"match": {"repo": "x"}}]}, "match"),
         ({"rules": [{"match": {"repository": "{a}{a}"}}]}, "repeated"),
         ({"rules": [{"match": {"repository": "{A}"}}]}, "begins no capture"),
-        ({"rules": [{"match": {"repository": "*" * (WILDCARDS_MAX + 1)}}]}, "wildcards"),
+        ({"rules": [{"match": {"repository": "*x" * (WILDCARDS_MAX + 1)}}]}, "wildcards"),
         ({"rules": [{"match": {"repository": "x"}, "component": {"table": "t", "key": "x"}}]}, "there is no table t"),
         ({"track": {"table": "t", "key": "x"}}, "track: there is no table t"),
         ({"topics": {"in": "gihub"}}, "there is no format gihub"),
-        ({"formats": {"github": FORMAT}}, "is the name of an adapter"),
+        ({"formats": {"github": GENERIC}}, "is the name of an adapter"),
         ({"environments": {"a": "b", "A": "c"}}, "differ only in case"),
         ({"environments": []}, "dictionary"),
         ({"component": "x"}, "component"),

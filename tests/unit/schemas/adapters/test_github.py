@@ -60,7 +60,7 @@ EXPECTED: dict[str, tuple[str, str | None, str | None] | str] = {
     "go-scm/release_created.json": "release",
     "go-scm/release_released.json": ("GITHUB_RELEASE_RELEASED", None, "2022-10-28T16:36:52"),
     "go-scm/release_unpublished.json": "release",
-    "octokit/deployment.gh-pages.json": ("deployment.requested", "workflow_run/289782451/1", "2022-01-03T01:28:30"),
+    "octokit/deployment.gh-pages.json": ("deployment.requested", "deployment/145988746", "2022-01-03T01:28:30"),
     "octokit/deployment.json": ("deployment.requested", "deployment/145988746", "2019-05-15T15:20:53"),
     "octokit/deployment.with-installation.json": (
         "deployment.requested",
@@ -69,7 +69,7 @@ EXPECTED: dict[str, tuple[str, str | None, str | None] | str] = {
     ),
     "octokit/deployment_status.gh-pages.json": (
         "deployment.started",
-        "workflow_run/289782451/1",
+        "deployment/145988746",
         "2022-01-03T01:28:40",
     ),
     "octokit/deployment_status.json": ("deployment.succeeded", "deployment/145988746", "2019-05-15T15:20:55"),
@@ -148,7 +148,7 @@ def test_deployment_is_requested() -> None:
             url="https://github.com/Codertocat/Hello-World/actions/runs/289782451",
             actor="Codertocat",
         ),
-        run="workflow_run/289782451/1",
+        run="deployment/145988746",
         scope={
             "host": "github.com",
             "organization": "Codertocat",
@@ -263,16 +263,20 @@ def test_rerun_is_another_deployment() -> None:
     assert first.id != second.id
 
 
-def test_cancelled_run_meets_its_deployment() -> None:
-    cancelled = changed(RUN, {"workflow_run/conclusion": "cancelled", "repository": PAGES_DEPLOYMENT["repository"]})
-    events = [event_of(PAGES_DEPLOYMENT), event_of(PAGES_STATUS), event_of(cancelled)]
-    assert len({(event.source, event.run) for event in events}) == 1
-    assert [named(event) for event in events] == ["deployment.requested", "deployment.started", "deployment.cancelled"]
+def test_cancelled_run_has_no_run_of_its_own() -> None:
+    """So that it ends the deployment that is active in its environment."""
+    for conclusion, run in (("cancelled", None), ("skipped", None), ("failure", "workflow_run/289782451/1")):
+        assert event_of(changed(RUN, {"workflow_run/conclusion": conclusion})).run == run
+
+
+def test_jobs_of_a_run_are_deployments_of_their_own() -> None:
+    """A workflow that plans and applies has two deployments to one environment, with an end each."""
+    apply = changed(PAGES_STATUS, {"deployment/id": 7, "deployment_status/state": "failure"})
+    assert event_of(apply).run != event_of(PAGES_STATUS).run
 
 
 def test_run_without_an_attempt_is_the_first() -> None:
-    for body in (PAGES_DEPLOYMENT, PAGES_STATUS, RUN):
-        assert event_of(without(body, "workflow_run/run_attempt")).run == "workflow_run/289782451/1"
+    assert event_of(without(RUN, "workflow_run/run_attempt")).run == "workflow_run/289782451/1"
 
 
 def test_redelivered_webhook_has_the_same_id() -> None:
@@ -318,13 +322,6 @@ def test_knative_event_has_the_id_of_the_delivery() -> None:
     assert github.adapt(replace(given_record, type="dev.knative.source.github.push")) == NoInterest(
         format=Format.GITHUB, kind="push"
     )
-
-
-def test_deployment_of_knative_is_its_own_run() -> None:
-    type_ = "dev.knative.source.github.deployment"
-    event = github.adapt(replace(record(PAGES_DEPLOYMENT), type=type_, id="1", source="https://github.com/Codertocat"))
-    assert isinstance(event, ForeignEvent)
-    assert event.run == "deployment/145988746"
 
 
 def test_id_of_another_envelope_is_not_used() -> None:
