@@ -3,13 +3,13 @@
 Only the shape and what can be checked when the file is read; `schemas.adapters.generic` reads records with it.
 """
 
+import re
 from enum import StrEnum
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
 from schemas.adapters.expressions import EXPRESSION_CHARS_MAX, Expression
-from schemas.detail import echo
 from schemas.incoming import WORKER_ACTIVITY_TYPES
 from schemas.text import NAME_UNITS_MAX
 from schemas.types import EventType
@@ -40,6 +40,14 @@ class TimeFormat(StrEnum):
     UNIX_MILLISECONDS = "unix_milliseconds"
 
 
+def _checked_meaning(meaning: str) -> str:
+    if re.fullmatch(_MEANING_PATTERN, meaning) is None:
+        raise ValueError(f"is not {', '.join(EVENT_TYPES)}, {IGNORE} or {ACTIVITY}NAME, as {ACTIVITY}TESTS_PASSED")
+    if meaning.removeprefix(ACTIVITY) in WORKER_ACTIVITY_TYPES:
+        raise ValueError(f"{meaning} is an activity of the worker's own")
+    return meaning
+
+
 def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
@@ -49,7 +57,9 @@ FormatName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$")]
 
 HeaderName = Annotated[str, Field(pattern="^[a-z0-9!#$%&'*+.^_`|~-]+$", max_length=NAME_UNITS_MAX)]
 TypePattern = Annotated[str, Field(pattern=r"^[^*\s]+\*?$", max_length=NAME_UNITS_MAX)]
-Meaning = Annotated[str, Field(pattern=_MEANING_PATTERN)]
+Meaning = Annotated[
+    str, AfterValidator(_checked_meaning), WithJsonSchema({"type": "string", "pattern": _MEANING_PATTERN})
+]
 # Strict mode requires a Python tuple, which YAML does not have.
 Parts = Annotated[
     tuple[Expression, ...],
@@ -156,10 +166,3 @@ class GenericFormat(BaseModel):
     actor: Expression | None = Field(default=None, description="Who deployed.")
     comment: Expression | None = Field(default=None, description="A text for people.")
     url: Expression | None = Field(default=None, description="The deployment's page.")
-
-    @model_validator(mode="after")
-    def _reserve_activities(self) -> Self:
-        for word, meaning in self.statuses.items():
-            if meaning.removeprefix(ACTIVITY) in WORKER_ACTIVITY_TYPES:
-                raise ValueError(f"statuses: {echo(word)}: {meaning} is an activity of the worker's own")
-        return self
