@@ -360,6 +360,27 @@ async def test_output_topic_with_a_tiny_limit_is_a_problem(publisher: KafkaPubli
     assert [line for line in found.advice if narrow in line or letters in line] == []
 
 
+async def test_topic_with_the_wrong_cleanup_policy_is_a_warning(publisher: KafkaPublisher, topics: MakeTopic) -> None:
+    """Compaction deletes events; without it states are deleted by time."""
+    compacted = {"cleanup.policy": "compact"}
+    good, wrong = await topics(configs=compacted), await topics()
+    events = await topics(configs=compacted)
+    for states, warned in ((good, {events}), (wrong, {events, wrong})):
+        found = await KafkaTopicCheck(
+            publisher,
+            inputs=[events],
+            outputs={"RUDDER_DEPLOYMENT_STATE_TOPIC": states},
+            dead_letters="none",
+            states=states,
+        ).check()
+        assert len(found.warnings) == len(warned)
+        assert all(any(topic in line for line in found.warnings) for topic in warned)
+    assert found.warnings[1] == (
+        f"cleanup.policy of topic {wrong} (RUDDER_DEPLOYMENT_STATE_TOPIC) is delete: states that do not change are "
+        "deleted after the retention time; set it to compact, then run rudder-worker state publish"
+    )
+
+
 async def test_publisher_that_is_not_started_is_unavailable() -> None:
     """The publisher is in this state while its producer is replaced."""
     with pytest.raises(Unavailable):

@@ -172,6 +172,18 @@ async def test_deleted_release_gets_tombstones(system: System) -> None:
 
 
 @ON_SQLITE
+async def test_replay_publishes_no_states(system: System) -> None:
+    """A worker may publish a later one meanwhile, and what comes last stays."""
+    await deployed(system)
+    before = len(await system.read(system.topics.deployment_state))
+    arguments = ("replay", "--all", "--publish", "--execute")
+    with WorkerProcess(*arguments, settings=system.settings, folder=system.folder, name="replay") as process:
+        assert await process.ended() == 0, process.output()
+    assert len(await system.read(system.topics.deployment_state)) == before
+    assert len(await system.read(system.topics.deployment_status)) > 2 * before
+
+
+@ON_SQLITE
 async def test_topic_of_states_can_be_off(system: System) -> None:
     off = replace(system, topics=replace(system.topics, deployment_state=""))
     await deployed(off)

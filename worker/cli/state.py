@@ -71,7 +71,7 @@ async def _published(settings: Settings, *, execute: bool, keys_max: int, as_jso
                 "cleanup.policy=compact"
             )
         found = await state_repair.differences(outgoing, topics, database.tables)
-        _print(found, outgoing.state_topic, executed=execute, keys_max=keys_max, as_json=as_json)
+        print_differences(found, outgoing.state_topic, executed=execute, keys_max=keys_max, as_json=as_json)
         for release_id in found.unreadable:
             warn(f"release {release_id}: its rows cannot be read as the worker writes them; its states are left alone")
         if execute and found.found:
@@ -100,7 +100,8 @@ async def _execute(settings: Settings, found: "Differences", database: "Operator
     note(f"{published:,} of {len(found.found):,} published")
 
 
-def _print(found: "Differences", topic: str, *, executed: bool, keys_max: int, as_json: bool) -> None:
+def print_differences(found: "Differences", topic: str, *, executed: bool, keys_max: int, as_json: bool) -> None:
+    """Print what the state topic lacks. `executed`: it will be published now."""
     from worker.state_repair import Fault
 
     counts = {"environments": found.environments, **{fault.name.lower(): found.count(fault) for fault in Fault}}

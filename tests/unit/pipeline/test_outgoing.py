@@ -59,6 +59,36 @@ def test_status_events_go_to_their_topics_in_order() -> None:
     assert [headers(outgoing_record)["ce_id"] for outgoing_record in published] == ids
 
 
+def test_state_follows_its_status_events() -> None:
+    """Keyed by release and environment; its own id, and no headers of the publishing span."""
+    scenario = Scenario()
+    with_states = replace(outgoing(), topics=replace(TOPICS, deployment_state="out.states"))
+    outcome = scenario.add(E.DEPLOYMENT_STARTED, id="x", block=fields())
+    *events, state = with_states.of(
+        outcome, scenario.messages[-1], attempts=1, trace_headers=(("traceparent", TRACEPARENT.encode()),)
+    )
+    assert "out.states" not in {event.topic for event in events}
+    key = f"{release_id()}/prod".encode()
+    deployment = applied(outcome).activities[1]
+    assert (state.topic, state.key, state.shorter) == ("out.states", key, None)
+    assert headers(state) == {
+        "ce_specversion": b"1.0",
+        "ce_id": f"{deployment.id}/state".encode(),
+        "ce_source": b"urn:rudder",
+        "ce_type": b"dev.rudder.deployment.state.v1",
+        "ce_time": b"2026-03-01T09:30:00.000000Z",
+        "ce_subject": key,
+        "content-type": b"application/json",
+    }
+    again = scenario.world.take(scenario.messages[-1])
+    assert with_states.of(again, scenario.messages[-1], attempts=1)[-1] == state
+    scenario.add(E.DEPLOYMENT_SUCCEEDED)
+    again = scenario.world.take(scenario.messages[0])
+    assert [one.topic for one in with_states.of(again, scenario.messages[0], attempts=1)] == [
+        event.topic for event in events
+    ]
+
+
 def traced(kind: E, trace: TraceContext) -> Message:
     plain = message(kind, id="traced", at=9, offset=9)
     assert isinstance(plain.content, Event)
