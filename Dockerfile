@@ -53,12 +53,13 @@ ENV PATH=/opt/rudder/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     ODBCSYSINI=/etc \
-    RUDDER_HTTP_HOST=0.0.0.0
+    RUDDER_HTTP_HOST=0.0.0.0 \
+    RUDDER_GATEWAY_HOST=0.0.0.0
 WORKDIR /var/lib/rudder
 USER 10001:10001
 # A library that the driver misses is found here and not at the first connection.
 RUN ["python", "-c", "import ctypes, pyodbc; name, = pyodbc.drivers(); assert name == 'ODBC Driver 18 for SQL Server'; ctypes.CDLL(open('/etc/odbcinst.ini').read().split('Driver=')[1].strip()); ctypes.CDLL('libssl.so.3')"]
-EXPOSE 8080
+EXPOSE 8080 8088
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ.get('RUDDER_HTTP_PORT', '8080')), timeout=3); c.request('GET', '/livez'); sys.exit(c.getresponse().status != 200)"]
 STOPSIGNAL SIGTERM

@@ -5,12 +5,13 @@ else is.
 import asyncio
 import gzip
 import json
+import os
 import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -517,6 +518,36 @@ async def test_killed_broker_loses_nothing_acknowledged(
     found = {decoded(message).id for message in await records(bootstrap_servers, topic)}
     assert set(acknowledged) <= found
     await until(lambda: _is(gateway, "/readyz", 200), what="it is ready again")
+
+
+@contextmanager
+def suspended(kafka: ApacheKafka) -> Iterator[None]:
+    """The broker's process is stopped: its connections stay open, and nothing answers."""
+    assert kafka._child._process is not None
+    os.kill(kafka._child._process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(kafka._child._process.pid, signal.SIGCONT)
+
+
+@ON_APACHE
+async def test_unresponsive_broker_is_answered_with_503(
+    gateway: Gateway, bootstrap_servers: str, topic: str, apache_kafka: ApacheKafka
+) -> None:
+    """The client is answered while the record waits. It is written later, and a repeated event is the same event."""
+    one = event()
+    assert (await gateway.event(event())).status_code == 202
+    with suspended(apache_kafka):
+        assert_problem(await gateway.event(one), 503, "unavailable")
+        await until(lambda: _is(gateway, "/readyz", 503), what="it is not ready")
+        assert_problem(await gateway.event(event()), 503, "unavailable")  # at once
+        assert await gateway.process.status("/livez") == 200
+    await until(lambda: _is(gateway, "/readyz", 200), what="it is ready again")
+    assert (await gateway.event(one)).status_code == 202
+    await until(lambda: _in_flight(gateway, 0), what="nothing is in flight")
+    found = [decoded(message).id for message in await records(bootstrap_servers, topic)]
+    assert found.count(one["id"]) == 2
 
 
 async def _is(gateway: Gateway, path: str, status: int) -> bool:

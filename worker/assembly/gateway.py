@@ -9,7 +9,7 @@ from typing import Final
 from worker.assembly.handling import broker_dependency
 from worker.assembly.kafka_clients import kafka_connection, publisher
 from worker.gateway.application import application
-from worker.gateway.client_connections import ClientConnections
+from worker.gateway.client_connections import KEEP_ALIVE_SECONDS, ClientConnections
 from worker.gateway.examination import EventLimits
 from worker.gateway.forwarder import Forwarder
 from worker.gateway.gateway_health import GatewayHealth
@@ -98,6 +98,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         serves="/events, /webhooks, /openapi.json",
         protocol=connections.protocol(),
         grace_seconds=GRACE_SECONDS,
+        keep_alive_seconds=KEEP_ALIVE_SECONDS,
     )
     health = GatewayHealth(forwarder=forwarder, broker=broker, topics=topics)
     private = http.Server(http.application(health, metrics.registry), host=settings.http_host, port=settings.http_port)

@@ -43,6 +43,10 @@ def check_config(
 
         require_extras(settings)
         allowed_sources(settings.sources_file)
+        if settings.gateway_keys_file is not None:
+            from worker.keys_file import gateway_keys
+
+            gateway_keys(settings.gateway_keys_file)
         values = {PREFIX + name.upper(): _shown(settings, name) for name in Settings.model_fields}
         checked = _connected(settings, context) if connect else ()
         if as_json:

@@ -1,8 +1,8 @@
 """Connections of clients that send nothing, or send slowly: uvicorn has a timeout only between two requests.
 
-The head of a request must be complete a few seconds after the connection was made, or after the answer before it. When
-there are too many connections, the one that has waited longest for its client is closed, so that slow clients cannot
-keep others out.
+The head of a request must be complete a few seconds after its first byte; the first one, after the connection was made.
+When there are too many connections, the one that has waited longest for its client is closed, so that slow clients
+cannot keep others out. So an idle connection may stay: a proxy that reuses it would meet its end with a request.
 
 uvicorn reads the rest of a body after the answer, without an end: the deadline of the next head ends that as well.
 Upstream: https://github.com/Kludex/uvicorn/issues/157 (timeouts of a request's head and body).
@@ -15,11 +15,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from worker.telemetry import GATEWAY_CONNECTIONS_CLOSED, Metrics
 
 HEAD_SECONDS: Final = 10.0
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than the proxies' own timeout of idle connections, which usually is 60."""
 
 
 class ClientConnections:
@@ -71,13 +74,18 @@ class _ClientProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
-        self._await_head()
+        self._begin_deadline()
         self._clients.opened(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
         self._clients.closed(self)
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._awaits_head:
+            self._begin_deadline()
+        super().data_received(data)
 
     def handle_events(self) -> None:
         before = self.cycle
@@ -87,19 +95,24 @@ class _ClientProtocol(H11Protocol):
         self._set_waiting()
 
     def on_response_complete(self) -> None:
-        self._await_head()
         super().on_response_complete()
+        received, _ = self.conn.trailing_data
+        if self._awaits_head and (received or self.conn.their_state is h11.SEND_BODY):
+            self._begin_deadline()
         self._set_waiting()
+
+    @property
+    def _awaits_head(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
 
     def _set_waiting(self) -> None:
         if self.transport.is_closing():
             return
-        in_progress = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-        self._clients.set_waiting(self, waiting=not in_progress)
+        self._clients.set_waiting(self, waiting=self._awaits_head or self.cycle.more_body)
 
-    def _await_head(self) -> None:
-        self._end_deadline()
-        self._deadline = self.loop.call_later(self._clients.head_seconds, self._too_slow)
+    def _begin_deadline(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._clients.head_seconds, self._too_slow)
 
     def _too_slow(self) -> None:
         self._deadline = None

@@ -29,6 +29,9 @@ _GRACE_SECONDS = 3
 """For responses in progress when the worker stops; longer than the timeouts of /readyz."""
 
 
+_KEEP_ALIVE_SECONDS = 5
+
+
 class Health(Protocol):
     """The source of the endpoints' responses."""
 
@@ -56,7 +59,7 @@ def application(health: Health, registry: CollectorRegistry) -> Starlette:
 
 class Server:
     """A service. `serves`: for the log. `protocol`: makes the protocol of a connection; None: uvicorn's own.
-    `grace_seconds`: for requests in progress at the stop.
+    `grace_seconds`: for requests in progress at the stop. `keep_alive_seconds`: of an idle connection.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Server:
         serves: str = "/livez, /readyz, /metrics",
         protocol: Callable[..., asyncio.Protocol] | None = None,
         grace_seconds: int = _GRACE_SECONDS,
+        keep_alive_seconds: int = _KEEP_ALIVE_SECONDS,
     ) -> None:
         self._host = host
         self._port = port
@@ -82,6 +86,7 @@ class Server:
                 access_log=False,
                 server_header=False,
                 timeout_graceful_shutdown=grace_seconds,
+                timeout_keep_alive=keep_alive_seconds,
             )
         )
 

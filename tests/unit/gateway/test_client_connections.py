@@ -102,6 +102,21 @@ async def test_head_that_is_not_complete_in_time_ends_the_connection(sent: bytes
         writer.close()
 
 
+async def test_idle_connection_stays_for_the_next_request() -> None:
+    """A proxy would meet the end of a connection that it reuses with a request."""
+    async with serving(Reader(), connections_max=10, head_seconds=SHORT_SECONDS) as (port, metrics):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(REQUEST)
+            async with asyncio.timeout(SAFETY_SECONDS):
+                assert b"200" in await reader.readuntil(b"\r\n\r\nread")
+            idle, idle_writer = await asyncio.open_connection("127.0.0.1", port)
+            assert await ended(idle) == b""  # it began later, and its deadline is over
+            idle_writer.close()
+        assert closed(metrics, "slow") == 2
+        writer.close()
+
+
 async def test_deadline_of_the_head_does_not_end_a_body() -> None:
     """A body has a longer deadline of its own, and so has the answer."""
     application = Reader()
