@@ -296,6 +296,8 @@ class Mapping:
         except ValidationError as error:
             problems = [f"{pointer(one['loc'])}: {one['msg']}" for one in error.errors(include_url=False)]
             return _invalid(foreign, time, Reason.INVALID_DATA, joined(problems))
+        if data is None and foreign.optional:
+            return NoInterest(format=foreign.format, kind="no artifact")
         if data is None:
             detail = f"the record names no artifact: {_ARTIFACT_TEXT}"
             return _invalid(foreign, time, Reason.INVALID_DATA, detail)
@@ -355,6 +357,8 @@ class Mapping:
                 if id_ is None:
                     raise _WithoutEnvironment
                 return id_
+        if foreign.optional:  # a stage, for example, that is no environment
+            raise _WithoutEnvironment
         raise _Unmapped(f"the environment is unknown; add to environments: {_quoted(name)}: <the environment's id>")
 
     def _value(self, field: str, value: str | Lookup | None, names: AnyMapping[str, str]) -> str:

@@ -1,16 +1,22 @@
 """Records of GitHub and GitLab through a real worker: one mapping, complete timelines, redrive after a change of it."""
 
 import json
+import random
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import pytest
 import yaml
 
 from tests.conformance.producers import ToSend
-from tests.end_to_end.system import System
+from tests.end_to_end.release_records import ORGANIZATION, ReleaseRecords
+from tests.end_to_end.system import PARTITIONS, System
 from tests.end_to_end.verify_reports import verify_report
 from tests.end_to_end.worker_process import MODULE, WorkerProcess
+from tests.testkit.migrated import migrate
 
 PAYLOADS = Path(__file__).parents[1] / "payloads"
 PROJECT = "5d0f4c1e-6a57-4f0b-9d3c-0a4be1c2f7a1"
@@ -124,3 +130,70 @@ async def test_replay_of_foreign_events_changes_nothing(system: System) -> None:
     assert plan.get("rows", []) == []
     await command(system, "replay", "--topic", system.topics.events, "--execute", name="replay")
     assert await system.rows() == before
+
+
+def component(partition: int) -> UUID:
+    return UUID(int=900 + partition)
+
+
+def interleaved(seed: int, events: int) -> list[ToSend]:
+    """Own and foreign events of a few commits of one component for each partition, so that they meet in releases."""
+    dice = random.Random(seed)
+    sent: list[ToSend] = []
+    numbers = [0] * PARTITIONS
+    commits: dict[tuple[int, int], ReleaseRecords] = {}
+    for count in range(events):
+        partition, commit = dice.randrange(PARTITIONS), dice.randrange(6)
+        own = commits.get((partition, commit))
+        kind = dice.choice(["created", "own", "foreign", "foreign", "foreign"])
+        sha = f"{partition * 100 + commit:040x}"
+        if kind == "created" and own is None:
+            own = commits[partition, commit] = ReleaseRecords()
+            own.component_id = component(partition)
+            numbers[partition] += 1
+            fields = own.fields | {"commit_hash": sha, "release_number": 20 + numbers[partition]}
+            record = own.deploy("requested", release=fields)
+        elif kind == "own" and own is not None:
+            record = own.deploy(dice.choice(["started", "succeeded", "failed"]))
+        else:
+            run = dice.randrange(3)
+            record = github(
+                "github/octokit/deployment_status.json",
+                "deployment_status",
+                f"{seed}-{count}",
+                repository__full_name=f"acme/shop-{partition}",
+                repository__html_url=f"https://github.com/acme/shop-{partition}",
+                deployment__id=1000 * partition + 10 * commit + run,
+                deployment__sha=sha,
+                deployment_status__state=dice.choice(["in_progress", "success", "failure"]),
+                deployment_status__created_at=f"2026-03-17T10:{count // 60:02}:{count % 60:02}Z",
+            )
+        sent.append(replace(record, partition=partition))
+    return sent
+
+
+@pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_concurrency_changes_no_row(system: System, seed: int) -> None:
+    """Rows are a function of the topic: one at a time, or many at a time with releases that are looked up meanwhile."""
+    records = interleaved(seed=seed, events=400)
+    shops = {f"acme/shop-{partition}": str(component(partition)) for partition in range(PARTITIONS)}
+    rule = {"match": {"repository": "acme/*"}, "component": {"table": "shops", "key": "{repository}"}}
+    file = {**MAPPING, "organization": ORGANIZATION, "rules": [rule]}
+    sqlite = system.with_database(f"sqlite+aiosqlite:///{system.folder / 'second.sqlite3'}")
+    await migrate(sqlite.database_url)
+    (system.folder / "mapping.yaml").write_text(yaml.safe_dump({**file, "tables": {"shops": shops}}))
+    await system.send(records)
+    found = []
+    for each, concurrency in ((system, "64"), (sqlite, "1")):
+        with each.worker(
+            f"concurrency-{concurrency}", RUDDER_CONCURRENCY=concurrency, **with_mapping(system)
+        ) as worker:
+            await each.caught_up(worker)
+            assert await worker.stop() == 0
+        found.append(await each.rows())
+    assert found[0] == found[1]
+    assert len(found[0]["releases"]) > 2 * PARTITIONS
+    for each in (system, sqlite):
+        report = await verify_report(each, settings=with_mapping(system))
+        assert not report["findings"], json.dumps(report["findings"], indent=1)

@@ -169,7 +169,7 @@ class Consumer:
     def _start_resolution(self, group: asyncio.TaskGroup, executor: Executor[InFlight]) -> asyncio.Task[None] | None:
         if self._resolution is None:
             return None
-        running = self._resolution.run(partial(self._submit, executor), executor.running)
+        running = self._resolution.run(partial(self._submit, executor), executor.is_running)
         return group.create_task(running, name="find releases")
 
     async def run_once(self, executor: Executor[InFlight], stop: asyncio.Event, group: asyncio.TaskGroup) -> None:
@@ -403,6 +403,8 @@ class Consumer:
                 self._budget.release(in_flight.message.record, in_flight.lease.usage)
         for in_flight in chain[delivered:]:
             await self._deliver_one(in_flight, executor)
+        if self._resolution is not None:
+            self._resolution.message_ended()  # its claims end before the other task runs
 
     async def _deliver_one(self, in_flight: InFlight, executor: Executor[InFlight]) -> None:
         message, partition_state = in_flight.message, in_flight.lease

@@ -67,7 +67,7 @@ class Executor(Generic[_Item]):
         """
         # An item waits only for items that were submitted before it, so there is no deadlock.
         ended = asyncio.Event()
-        earlier = self.running(claims)
+        earlier = [event for claim in claims if (event := self._claims.get(claim)) is not None]
         self._claims.update(dict.fromkeys(claims, ended))
         queued = _Queued(item, identity, claims, earlier, ended, alone)
         queue = self._queues.get(key)
@@ -79,9 +79,9 @@ class Executor(Generic[_Item]):
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def running(self, claims: Iterable[Hashable]) -> list[asyncio.Event]:
-        """The ends of the last submitted items with these claims, of those that have not ended."""
-        return [event for claim in claims if (event := self._claims.get(claim)) is not None]
+    def is_running(self, claims: Iterable[Hashable]) -> bool:
+        """Whether an item that was submitted with one of these claims has not ended."""
+        return any(claim in self._claims for claim in claims)
 
     def cancel(self) -> None:
         """Cancel all items: the drain timeout is over."""

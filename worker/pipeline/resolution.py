@@ -1,8 +1,8 @@
 """Find the releases of foreign events, before they are dispatched: a release is the key by which messages are ordered.
 
-Messages pass in offset order. One that names its release passes at once, unless earlier ones wait. The releases of
-several foreign events are found in one round trip. An event that has a commit or an image in common with an earlier
-one waits until that one has ended: it may create the release.
+Messages of a partition pass in offset order. One that names its release passes at once, unless earlier ones wait. The
+releases of several foreign events are found in one round trip. An event that has a commit or an image in common with
+an earlier one waits until that one has ended: it may create the release.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import structlog
 from schemas.event import ReleaseReference
 from worker.pipeline.delivery import InFlight
 from worker.pipeline.dependency_monitor import DependencyMonitor
-from worker.ports import Clock, ReleaseFinder
+from worker.ports import Clock, Partition, ReleaseFinder
 from worker.rules.errors import EXTERNAL, LeaseLost
 from worker.rules.message import Claim, Message
 from worker.telemetry import LogEvent
@@ -42,61 +42,69 @@ async def resolved(messages: Sequence[Message], finder: ReleaseFinder) -> list[M
 
 
 class ReleaseResolution:
-    """`run` it while messages are added. Its queue is bounded by the in-flight budget."""
+    """`run` it while messages are added. Its queues are bounded by the in-flight budget."""
 
     def __init__(self, finder: ReleaseFinder, *, monitor: DependencyMonitor, clock: Clock) -> None:
         self._finder = finder
         self._monitor = monitor
         self._clock = clock
-        self._waiting: deque[InFlight] = deque()
-        self._added = asyncio.Event()
+        self._waiting: dict[Partition, deque[InFlight]] = {}
+        self._changed = asyncio.Event()
 
     def add(self, in_flight: InFlight, submit: Callable[[InFlight], None]) -> None:
-        """Submit the message now, or when its release and those of earlier messages are found."""
-        if not self._waiting and in_flight.message.reference is None:
+        """Submit the message now, or when its release and those of earlier messages of its partition are found."""
+        partition = in_flight.lease.partition
+        if partition not in self._waiting and in_flight.message.reference is None:
             submit(in_flight)
             return
-        self._waiting.append(in_flight)
-        self._added.set()
+        self._waiting.setdefault(partition, deque()).append(in_flight)
+        self._changed.set()
 
-    async def run(
-        self, submit: Callable[[InFlight], None], running: Callable[[Sequence[Claim]], Sequence[asyncio.Event]]
-    ) -> None:
-        """Until cancelled. `running`: the ends of submitted messages with these claims that have not ended."""
+    def message_ended(self) -> None:
+        """A submitted message has ended: another one may wait for it."""
+        if self._waiting:
+            self._changed.set()
+
+    async def run(self, submit: Callable[[InFlight], None], running: Callable[[Sequence[Claim]], bool]) -> None:
+        """Until cancelled. `running`: whether a submitted message with one of these claims has not ended."""
         while True:
-            self._added.clear()
-            if not self._waiting:
-                await self._added.wait()
+            self._changed.clear()
             batch = self._next_batch(running)
-            if not batch:  # the first one waits for messages that were submitted before
-                for ended in running(self._waiting[0].message.artifact_claims):
-                    await ended.wait()
+            if not batch:
+                await self._changed.wait()
                 continue
             found = await self._found([one for one in batch if _is_unresolved(one)])
             # Only now: what is added meanwhile must see that earlier messages wait.
             for in_flight in batch:
-                self._waiting.popleft()
+                self._take(in_flight.lease.partition)
                 reference = in_flight.message.reference
                 if reference is not None and reference in found:
                     message = in_flight.message.resolved(found[reference])
                     in_flight = replace(in_flight, message=message)  # noqa: PLW2901
                 submit(in_flight)
 
-    def _next_batch(self, running: Callable[[Sequence[Claim]], Sequence[asyncio.Event]]) -> list[InFlight]:
-        """The first messages, up to one that shares a commit or an image with a message that may create its release."""
+    def _take(self, partition: Partition) -> None:
+        waiting = self._waiting[partition]
+        waiting.popleft()
+        if not waiting:
+            del self._waiting[partition]
+
+    def _next_batch(self, running: Callable[[Sequence[Claim]], bool]) -> list[InFlight]:
+        """The first messages of each partition, up to one that shares a commit or an image with a message that may
+        create its release.
+        """
         batch: list[InFlight] = []
         creators: dict[Claim, ReleaseReference | None] = {}
-        for in_flight in self._waiting:
-            message = in_flight.message
-            claims = message.artifact_claims
-            # Equal references find the same release, whether or not the first of them creates it.
-            shared = any(creators.get(claim, message.reference) != message.reference for claim in claims)
-            if _is_unresolved(in_flight) and (shared or running(claims)):
-                break
-            creators |= dict.fromkeys(claims, message.reference)
-            batch.append(in_flight)
-            if len(batch) == BATCH_MAX:
-                break
+        for waiting in self._waiting.values():
+            for in_flight in waiting:
+                message = in_flight.message
+                claims = message.artifact_claims
+                # Equal references find the same release, whether or not the first of them creates it.
+                shared = any(creators.get(claim, message.reference) != message.reference for claim in claims)
+                if len(batch) == BATCH_MAX or (_is_unresolved(in_flight) and (shared or running(claims))):
+                    break
+                creators |= dict.fromkeys(claims, message.reference)
+                batch.append(in_flight)
         return batch
 
     async def _found(self, batch: Sequence[InFlight]) -> dict[ReleaseReference, UUID]:

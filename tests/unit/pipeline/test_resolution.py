@@ -40,7 +40,7 @@ class Resolving:
         self.calls: list[Sequence[ReleaseReference]] = []
         self.failures: list[Exception] = []
         self.submitted: list[Message] = []
-        self.held: dict[Claim, asyncio.Event] = {}
+        self.held: set[Claim] = set()
         self.lease = PartitionState(LEASE)
         self._breaker = Breaker(events=0, rejected_share_max=0.0)
         clock = SimulatedClock()
@@ -60,16 +60,16 @@ class Resolving:
             raise self.failures.pop(0)
         return [self.found.get(reference) for reference in references]
 
-    def add(self, message: Message) -> Message:
+    def add(self, message: Message, *, lease: PartitionState | None = None) -> Message:
         counted = self._breaker.expect(RecordPosition.of(message.record))
-        self.resolution.add(InFlight(message=message, lease=self.lease, counted=counted), self._submit)
+        self.resolution.add(InFlight(message=message, lease=lease or self.lease, counted=counted), self._submit)
         return message
 
     def _submit(self, in_flight: InFlight) -> None:
         self.submitted.append(in_flight.message)
 
-    def _running(self, claims: Sequence[Claim]) -> Sequence[asyncio.Event]:
-        return [self.held[claim] for claim in claims if claim in self.held and not self.held[claim].is_set()]
+    def _running(self, claims: Sequence[Claim]) -> bool:
+        return any(claim in self.held for claim in claims)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -144,17 +144,33 @@ async def test_event_waits_for_a_creator_of_its_artifact() -> None:
     creator = shop.event("deployment.started", Artifact(tag="1.3", commit=commit(1)))
     resolving.add(creator)
     second = resolving.add(deployed(shop, 1))
-    ended = asyncio.Event()
-    resolving.held = {}
     async with resolving.running():
         await asyncio.sleep(0)
-        resolving.held = dict.fromkeys(creator.artifact_claims, ended)
+        resolving.held = set(creator.artifact_claims)
         await settle()
         assert [one.id for one in resolving.submitted][-1] == creator.id
-        ended.set()
+        resolving.held.clear()
+        resolving.resolution.message_ended()
         await settle()
     assert resolving.submitted[-1].id == second.id
     assert [len(call) for call in resolving.calls] == [2, 1]
+
+
+async def test_waiting_message_blocks_only_its_partition() -> None:
+    """A message that is repeated for hours, behind a lock for example, holds up no other partition."""
+    resolving, shop = Resolving(), ForeignMessages()
+    blocked = deployed(shop, 1)
+    resolving.held = set(blocked.artifact_claims)
+    resolving.add(blocked)
+    behind = resolving.add(ReleaseMessages().created())
+    other = resolving.add(deployed(shop, 2), lease=PartitionState(Partition("hooks", 1)))
+    async with resolving.running():
+        await settle()
+        assert [one.id for one in resolving.submitted] == [other.id]
+        resolving.held.clear()
+        resolving.resolution.message_ended()
+        await settle()
+    assert [one.id for one in resolving.submitted] == [other.id, blocked.id, behind.id]
 
 
 async def test_outage_is_waited_out() -> None:

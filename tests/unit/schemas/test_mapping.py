@@ -245,6 +245,17 @@ def test_optional_record_needs_an_environment() -> None:
     assert change_of(with_rule(environment="prod"), run).environment_id == "prod"
 
 
+def test_optional_record_with_an_unknown_environment_is_of_no_interest() -> None:
+    """A stage of a pipeline, for example, that is no environment."""
+    stage = deployment(optional=True, scope={"repository": "acme/shop", "environment": "Build"})
+    assert mapped(SHOP, stage) == NoInterest(format=Format.GITHUB, kind="no environment")
+
+
+def test_optional_record_without_artifact_is_of_no_interest() -> None:
+    run = deployment(optional=True, artifact=Artifact())
+    assert mapped(with_rule(environment="prod"), run) == NoInterest(format=Format.GITHUB, kind="no artifact")
+
+
 def test_activity_needs_no_environment() -> None:
     activity = deployment(type=EventType.ACTIVITY_RECORDED, activity_type="RELEASED", scope={"repository": "acme/shop"})
     data = event_of(SHOP, activity).data
