@@ -16,13 +16,15 @@ from worker.gateway.request_budget import RequestUsage
 from worker.pipeline.backoff import Backoff
 from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.ports import Clock, OutgoingRecord
-from worker.rules.errors import LeaseLost, RecordRefused, Unavailable
+from worker.rules.errors import EXTERNAL, LeaseLost, RecordRefused
 from worker.service.broker_monitor import BrokerMonitor
 from worker.service.startup import await_dependency
 from worker.telemetry import PUBLISHED, LogEvent, Metrics
 
 ACKNOWLEDGEMENT_SECONDS: Final = 8.0
 """GitHub and GitLab close the connection after 10 seconds, and take the delivery for failed."""
+
+_NOT_CONNECTED = "the gateway is not connected to Kafka"
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.gateway")
 
@@ -88,7 +90,7 @@ class Forwarder:
     def problem(self) -> str | None:
         """Why nothing can be forwarded now; None: it can."""
         if self._group is None:
-            return "the gateway is not connected to Kafka"
+            return _NOT_CONNECTED
         if self._broker.in_outage:
             return "Kafka does not answer"
         return self._topics.problem
@@ -102,7 +104,7 @@ class Forwarder:
         """Produce the records, those with one key in this order."""
         group, problem = self._group, self.problem
         if group is None or problem is not None:
-            return NotAcknowledged(problem or "")
+            return NotAcknowledged(problem or _NOT_CONNECTED)
         producing = []
         for record in records:
             usage.hold()
@@ -151,7 +153,7 @@ class Forwarder:
             await self._producer.produce(record)
         except RecordRefused as error:
             return RecordTooLarge(str(error))
-        except Unavailable as error:
+        except EXTERNAL as error:
             self._broker.suspect()
             return NotAcknowledged(str(error))
         self._metrics.count(PUBLISHED, record.topic)

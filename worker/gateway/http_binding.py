@@ -20,7 +20,8 @@ from worker.gateway.request_head import RequestHead
 
 STRUCTURED: Final = "application/cloudevents+json"
 BATCH: Final = "application/cloudevents-batch+json"
-BATCH_EVENTS_MAX: Final = 1_000
+BATCH_EVENTS_MAX: Final = 500
+"""One key may have as many in flight, with the default RUDDER_IN_FLIGHT_RECORDS_MAX."""
 
 _CE = "ce-"
 _CONTENT_TYPE_ATTRIBUTE = "ce-datacontenttype"
@@ -101,7 +102,12 @@ def content_type(head: RequestHead) -> Headers:
 
 def members(event: KafkaEvent) -> Mapping[str, Any]:
     """The attributes of an event that was decoded, for checks that decoding does not make."""
-    attributes = {name[3:]: raw.decode() for name, raw in event.headers if name.startswith("ce_") and raw is not None}
+    # Bytes that are not UTF-8 become lone surrogates, which no attribute may have.
+    attributes = {
+        name[3:]: raw.decode("utf-8", "surrogateescape")
+        for name, raw in event.headers
+        if name.startswith("ce_") and raw is not None
+    }
     if attributes:
         return attributes
     found = parse(event.value, depth_max=DEPTH_MAX + 1)

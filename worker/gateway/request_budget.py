@@ -45,7 +45,7 @@ class RequestBudget:
         self._bytes += count
 
     def _take_records(self, count: int, size: int, key: str) -> None:
-        if self._records + count > self._records_max:
+        if self._records and self._records + count > self._records_max:
             raise Refusal(Kind.TOO_MANY_REQUESTS, _FULL, key=key)
         records, bytes_ = self._records_of_key[key] + count, self._bytes_of_key[key] + size
         if (records > max(1, self._records_max // KEY_PART) and self._records_of_key[key]) or (

@@ -60,7 +60,7 @@ def test_first_request_of_a_key_may_be_larger_than_half() -> None:
     """A batch or a body as large as the limits allow is accepted when nothing else is in progress."""
     large = budget(records=10, size=100).usage()
     large.add_bytes(100)
-    large.add_records(10, key="batch")
+    large.add_records(11, key="batch")
 
 
 def test_usage_lasts_until_its_last_holder_releases_it() -> None:
