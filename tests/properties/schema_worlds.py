@@ -5,21 +5,20 @@ with `x`: the check lets a later schema name a field that the old one does not.
 """
 
 import copy
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jsonschema
 from hypothesis import strategies as st
 
-from schemas.json_schemas import json_schemas
+from schemas.asyncapi_messages import event_schemas
 
 NAMES = ("a", "b", "c")
 UNKNOWN = "x1"
 _PATTERNS = ("^a", "b$", "^[ab]*$")
 _WORDS = ("", "a", "b", "ab", "ba", "aab", "aaaaaa")
 _NUMBERS = (-3, -1, 0, 1, 2, 3, 5, 7)
-_PUBLISHED = tuple(json.loads(text) for text in json_schemas().values())
+_PUBLISHED = tuple(event_schemas().values())
 _SAMPLES = (
     "0b6f1a52-5a4e-4c7f-9a34-0a6b3a0f5c11",
     "0B6F1A52-5A4E-4C7F-9A34-0A6B3A0F5C11",
@@ -32,6 +31,14 @@ _SAMPLES = (
 """Texts for the patterns of the published schemas."""
 
 _TEXT_MAX = 300
+_ADDITIONS: Mapping[str, Mapping[str, Any]] = {
+    "string": {"pattern": _PATTERNS, "minLength": (1, 2), "maxLength": (1, 2, 5)},
+    "integer": {"minimum": (0, 1), "maximum": (1, 2)},
+    "number": {"type": ("integer",), "exclusiveMinimum": (0, 1)},
+    "array": {"minItems": (1,), "maxItems": (1, 2)},
+    "object": {"additionalProperties": (True, False, {"type": "string"})},
+}
+"""What a change adds to a schema of a type, or puts in the place of another value."""
 
 
 def accepts(schema: Any, instance: Any) -> bool:
@@ -90,6 +97,7 @@ def changed(draw: st.DrawFn, schema: Any) -> Any:
     schema = copy.deepcopy(schema)
     for _ in range(draw(st.integers(1, 2))):
         places = list(_subschemas(schema))
+        places += [place for place in places if "properties" in place] * 3
         _change(draw, draw(st.sampled_from(places)) if places else {})
     return schema
 
@@ -109,7 +117,12 @@ def _subschemas(schema: Any) -> Iterator[dict[str, Any]]:
 
 
 def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
-    """Change one keyword in place."""
+    """Change one keyword in place, or add one."""
+    added = _ADDITIONS.get(str(schema.get("type")), {})
+    if added and draw(st.integers(0, 2)) == 0:
+        keyword = draw(st.sampled_from(sorted(added)))
+        schema[keyword] = draw(st.sampled_from(added[keyword]))
+        return
     keyword = draw(
         st.sampled_from(sorted(schema.keys() - {"$schema", "$id", "$defs", "title", "description"}) or ["type"])
     )
@@ -123,7 +136,9 @@ def _change(draw: st.DrawFn, schema: dict[str, Any]) -> None:
                 fields.pop(name, None)
         case ("required", list(names)):
             known = sorted(schema.get("properties", {}))
-            schema["required"] = sorted(set(names) ^ draw(st.sets(st.sampled_from(known or ["a"]), max_size=1)))
+            schema["required"] = sorted(set(names) ^ {draw(st.sampled_from(known or ["a"]))})
+        case ("type", str()):
+            schema["type"] = draw(st.sampled_from(["string", "integer", "number", "null", "object"]))
         case ("enum", list(values)):
             schema["enum"] = draw(st.sampled_from([[*values, "new"], values[1:] or ["other"]]))
         case (_, bool()):
