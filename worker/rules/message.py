@@ -128,14 +128,20 @@ class Message:
 
     @cached_property
     def artifact_claims(self) -> tuple[Claim, ...]:
-        """The commit and the images by which foreign events find the release that this event may create."""
+        """The commit and the images by which foreign events find the release that this event may create, and the number
+        by which this one does.
+        """
         block = self._block
         if block is None or not self.with_foreign:
             return ()
         texts = {block.commit_hash, block.image_tag}
-        if self.reference is not None:
-            texts |= {self.reference.commit_hash, *self.reference.image_tags}
-        return tuple(("artifact", block.component_id, text) for text in sorted(filter(None, texts)))
+        reference = self.reference
+        if reference is not None:
+            texts |= {reference.commit_hash, *reference.image_tags}
+        claims = tuple(("artifact", block.component_id, text) for text in sorted(filter(None, texts)))
+        if reference is None or reference.number is None:
+            return claims
+        return *claims, (*reference.number, block.component_id, confusable_key(block.deployment_track_id))
 
     @property
     def _block(self) -> ReleaseFields | None:

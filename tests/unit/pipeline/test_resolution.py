@@ -207,6 +207,14 @@ async def test_messages_of_a_lost_partition_are_not_looked_up() -> None:
     assert len(resolving.submitted) == 1
 
 
+def test_release_number_is_claimed_where_the_name_finds_it() -> None:
+    shop = ForeignMessages()
+    builder = ReleaseMessages(component_id=shop.component_id, number=41)
+    own = replace(builder.event("release.created", builder.fields), with_foreign=True)
+    named = shop.event("deployment.started", Artifact(name="20260317-41"))
+    assert set(own.claims) & set(named.artifact_claims)
+
+
 @pytest.mark.parametrize("with_foreign", [True, False])
 def test_own_creators_claim_their_artifacts(with_foreign: bool) -> None:
     """Only where foreign events can meet them: claims cost time."""

@@ -115,6 +115,7 @@ def test_environments_of_one_artifact_share_a_release() -> None:
         (Artifact(name="20260301-4"), {}, "20260301-4"),
         (Artifact(images=("db:16", f"reg.io/acme/shop:2.0@{DIGEST}")), {"image": "*/shop"}, DIGEST),
         (Artifact(images=("db:16", "reg.io/acme/shop:2.0")), {"image": "*/shop"}, "2.0"),
+        (Artifact(images=("db:16", "cache:7"), commit=COMMIT), {"image": "*/shop"}, COMMIT),
     ],
 )
 def test_artifact_identifies_the_release(artifact: Artifact, rule: dict[str, Any], identified: str) -> None:

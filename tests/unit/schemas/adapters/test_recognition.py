@@ -11,8 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.adapters.foreign import ForeignEvent, NoInterest, Unreadable
+from schemas.adapters.foreign import ForeignEvent, ForeignRecord, NoInterest, Unreadable
+from schemas.adapters.recognition import adapt_envelope
 from schemas.decode import adapt, decode, decode_mapped
+from schemas.envelope import read_envelope
 from schemas.event import Event, Invalid
 from schemas.mapping import Mapping, MappingFile
 from schemas.reasons import Reason
@@ -205,6 +207,43 @@ def test_changed_payloads_never_raise(path: Path, drawn: st.DataObject) -> None:
 def test_any_bytes_have_a_content(value: bytes, headers: dict[str, bytes]) -> None:
     one = replace(record(value), headers=tuple(headers.items()))
     assert isinstance(decode_mapped(one, MAPPING), Event | Invalid | NoInterest)
+
+
+class Careless:
+    """An adapter that passes on whatever identity it is given."""
+
+    def __init__(self, **identity: Any) -> None:
+        self.event = replace(adapted(record(STATUS)), **identity)
+
+    def has_type(self, type_: str) -> bool:
+        return False
+
+    def has_headers(self, headers: AnyMapping[str, str]) -> bool:
+        return True
+
+    def has_shape(self, body: AnyMapping[str, Any]) -> bool:
+        return False
+
+    def adapt(self, record: ForeignRecord) -> ForeignEvent:
+        return self.event
+
+
+@pytest.mark.parametrize(
+    "identity", [{"id": ""}, {"id": "x" * 256}, {"source": "a\nb"}, {"run": "1\n2"}, {"source": "\ud800"}]
+)
+def test_identity_that_cannot_be_stored_is_refused(identity: dict[str, str]) -> None:
+    one = record(STATUS)
+    envelope = read_envelope(one.value, one.headers, bytes_max=1_000_000)
+    with pytest.raises(Unreadable, match="identity of its"):
+        adapt_envelope(envelope, one.value or b"", one.headers, generic={"careless": Careless(**identity)})
+
+
+def test_headers_without_text_are_left_out() -> None:
+    one = replace(record(STATUS, HEADERS), headers=(("X-GitHub-Delivery", None), ("x-github-delivery", b"guid-3")))
+    assert adapted(one).id == "guid-3"
+    wrapped = {"body": json.dumps(STATUS), "headers": {**HEADERS, "X-Hook": 5, "X-List": []}}
+    assert adapted(record(wrapped)).id == "guid-1"
+    assert adapted(record({"body": json.dumps(STATUS), "headers": None})).format == "github"
 
 
 def test_unreadable_batch_stays_unreadable() -> None:
