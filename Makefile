@@ -44,7 +44,7 @@ test-fast: $(STAMP) ## The tests that need no server
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/properties $(ARGS)
 
 test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tables, 40 fault plans, 1,000 crashes of the database (hours)
-	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties \
+	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties tests/unit/schemas \
 	  tests/unit/verify/test_pointers.py tests/conformance/test_store_day.py tests/conformance/test_chains.py \
 	  tests/conformance/test_batched_loads.py $(ARGS)
 	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
