@@ -8,6 +8,7 @@ The outcomes are exactly those of events that are loaded and written one by one,
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from worker.rules.query import Query, QueryVariant
 from worker.rules.rows import Deployment, EnvironmentPointer, EnvironmentPointerMove, Rejection
@@ -19,8 +20,10 @@ def merged(states: Sequence[State]) -> list[State]:
     by_id = {deployment.id: deployment for state in states for deployment in state.deployments}
     deployments = tuple(by_id.values())
     environments = frozenset[str]().union(*(state.environments for state in states))
-    runs = {id_: attempt for state in states for id_, attempt in state.runs.items()}
-    return [replace(state, deployments=deployments, environments=environments, runs=runs) for state in states]
+    more: dict[str, Any] = {}
+    if any(state.runs for state in states):
+        more["runs"] = {id_: attempt for state in states for id_, attempt in state.runs.items()}
+    return [replace(state, deployments=deployments, environments=environments, **more) for state in states]
 
 
 def advance(state: State, *written: Changes) -> State:
@@ -33,10 +36,10 @@ def advance(state: State, *written: Changes) -> State:
     release, release_version, pointer = state.release, state.release_version, state.pointer
     rejection, corrected = state.rejection, state.corrected
     deployments = {deployment.id: deployment for deployment in state.deployments}
-    runs = dict(state.runs)
+    runs = state.runs
     for changes in written:
         if changes.run is not None:
-            runs |= (changes.run,)
+            runs = {**runs, changes.run[0]: changes.run[1]}
         if changes.new_release is not None:
             release = changes.new_release.release
         elif changes.release_move is not None and release is not None:  # None: not loaded, as for an invalid event

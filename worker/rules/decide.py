@@ -252,9 +252,10 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
 def _step(
     state: State, message: Message, siblings: Sequence[Deployment], wanted: DeploymentStatus, attempt: int | None
 ) -> Step:
-    if message.run_id is None:
+    run_id = message.run_id
+    if run_id is None:
         return choose(siblings, wanted=wanted, attempt=attempt, event_time=message.at)
-    return choose_of_run(siblings, wanted=wanted, attempt=state.runs.get(message.run_id), event_time=message.at)
+    return choose_of_run(siblings, wanted=wanted, attempt=state.runs.get(run_id), event_time=message.at)
 
 
 def _newer(release: Release, target: Deployment, pointer: EnvironmentPointer) -> bool:

@@ -143,8 +143,8 @@ def query_of(message: Message) -> Query:
         release_number=block.release_number if block else None,
         component_id=block.component_id if block else None,
         deployment_track_id=block.deployment_track_id if block else None,
-        run_id=message.run_id,
-        next_number=isinstance(block, DerivedRelease),
+        run_id=None if content.foreign is None else message.run_id,
+        next_number=content.foreign is not None and isinstance(block, DerivedRelease),
     )
 
 

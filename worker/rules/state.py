@@ -20,6 +20,8 @@ from worker.rules.rows import (
     ReleaseMove,
 )
 
+_NO_RUNS: Mapping[UUID, int] = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class State:
@@ -46,7 +48,7 @@ class State:
     deployments: tuple[Deployment, ...] = ()
     environments: frozenset[str] = frozenset()
     pointer: EnvironmentPointer | None = None
-    runs: Mapping[UUID, int] = field(default_factory=lambda: MappingProxyType({}))
+    runs: Mapping[UUID, int] = field(default_factory=lambda: _NO_RUNS)
     next_number: int | None = None
 
 
