@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from schemas.json_text import compact
+from worker.gateway.client_connections import REFUSED
 from worker.gateway.openapi import document
 from worker.gateway.operations import EVENTS, OPENAPI, WEBHOOK, Operation
 from worker.gateway.problems import Kind, Refusal, answer
@@ -29,6 +30,9 @@ _ROUTER_DETAILS: Final = {
     Kind.METHOD_NOT_ALLOWED: "the path does not have this method",
     Kind.INVALID_REQUEST: "the request is not valid",
 }
+
+_PAUSING: Final = (Kind.UNAUTHENTICATED, Kind.TOO_MANY_REQUESTS)
+_PATH_CHARS_MAX: Final = 200
 
 Receive = Callable[[Request], Awaitable[Accepted]]
 
@@ -69,7 +73,7 @@ class _Answers:
             try:
                 accepted = await receive(request)
             except Refusal as refusal:
-                return self._refused(refusal, route=operation.name, path=request.url.path)
+                return self._refused(refusal, request, route=operation.name)
             self._metrics.count(GATEWAY_REQUESTS, operation.name, str(HTTPStatus.ACCEPTED.value))
             self._metrics.observe(GATEWAY_REQUEST_SECONDS, self._clock.monotonic_seconds() - began_seconds)
             _log.debug(LogEvent.REQUEST_ACCEPTED, path=request.url.path, key=accepted.key, accepted=accepted.document)
@@ -83,18 +87,17 @@ class _Answers:
         kind = _KIND_OF_STATUS.get(status, Kind.INVALID_REQUEST)
         headers = (error.headers or {}) if isinstance(error, HTTPException) else {}
         allow = next((value for name, value in headers.items() if name.lower() == "allow"), None)
-        return self._refused(Refusal(kind, _ROUTER_DETAILS[kind]), route=_OTHER, path=request.url.path, allow=allow)
+        return self._refused(Refusal(kind, _ROUTER_DETAILS[kind]), request, route=_OTHER, allow=allow)
 
     async def of_fault(self, request: Request, error: Exception) -> Response:
         """For a bug, whose traceback the web server logs."""
         del error
-        return self._refused(
-            Refusal(Kind.INTERNAL, "an error of the gateway; its log has the traceback"),
-            route=_OTHER,
-            path=request.url.path,
-        )
+        fault = Refusal(Kind.INTERNAL, "an error of the gateway; its log has the traceback")
+        return self._refused(fault, request, route=_OTHER)
 
-    def _refused(self, refusal: Refusal, *, route: str, path: str, allow: str | None = None) -> Response:
+    def _refused(self, refusal: Refusal, request: Request, *, route: str, allow: str | None = None) -> Response:
+        if refusal.kind in _PAUSING:
+            request.scope["state"][REFUSED] = True
         self._metrics.count(GATEWAY_REQUESTS, route, str(refusal.status.value))
         left_out = self._throttle.left_out_before(
             f"{route} {refusal.kind} {refusal.key}", now_seconds=self._clock.monotonic_seconds()
@@ -107,10 +110,7 @@ class _Answers:
                 detail=refusal.detail,
                 cause=refusal.cause,
                 key=refusal.key,
-                path=path[:_PATH_CHARS_MAX],
+                path=request.url.path[:_PATH_CHARS_MAX],
                 lines_left_out=left_out or None,
             )
         return answer(refusal, allow=allow)
-
-
-_PATH_CHARS_MAX: Final = 200

@@ -4,6 +4,9 @@ The head of a request must be complete a few seconds after its first byte; the f
 When there are too many connections, the one that has waited longest for its client is closed, so that slow clients
 cannot keep others out. So an idle connection may stay: a proxy that reuses it would meet its end with a request.
 
+A connection whose requests are refused one after the other, for wrong credentials or too many requests, is not read for
+a second after each further refusal: a client that does not wait for Retry-After costs little.
+
 uvicorn reads the rest of a body after the answer, without an end: the deadline of the next head ends that as well.
 Upstream: https://github.com/Kludex/uvicorn/issues/157 (timeouts of a request's head and body).
 """
@@ -21,6 +24,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from worker.telemetry import GATEWAY_CONNECTIONS_CLOSED, Metrics
 
 HEAD_SECONDS: Final = 10.0
+REFUSALS_MAX: Final = 3
+"""In sequence; a proxy's connection has requests of others in between."""
+PAUSE_SECONDS: Final = 1.0
+REFUSED: Final = "refused"
+"""The member of an ASGI scope's `state` by which the application marks such a refusal."""
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the proxies' own timeout of idle connections, which usually is 60."""
 
@@ -28,8 +36,16 @@ KEEP_ALIVE_SECONDS: Final = 75
 class ClientConnections:
     """The connections of one server. `connections_max` counts those with a request in progress, too."""
 
-    def __init__(self, *, connections_max: int, metrics: Metrics, head_seconds: float = HEAD_SECONDS) -> None:
+    def __init__(
+        self,
+        *,
+        connections_max: int,
+        metrics: Metrics,
+        head_seconds: float = HEAD_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
+    ) -> None:
         self.head_seconds = head_seconds
+        self.pause_seconds = pause_seconds
         self._connections_max = connections_max
         self._metrics = metrics
         self._waiting: OrderedDict[_ClientProtocol, None] = OrderedDict()
@@ -71,6 +87,8 @@ class _ClientProtocol(H11Protocol):
         self.logger.setLevel(logging.ERROR)
         self._clients = clients
         self._deadline: asyncio.TimerHandle | None = None
+        self._refusals = 0
+        self._pause: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
         super().connection_made(transport)
@@ -79,6 +97,8 @@ class _ClientProtocol(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_deadline()
+        if self._pause is not None:
+            self._pause.cancel()
         self._clients.closed(self)
         super().connection_lost(exc)
 
@@ -95,7 +115,11 @@ class _ClientProtocol(H11Protocol):
         self._set_waiting()
 
     def on_response_complete(self) -> None:
+        self._refusals = self._refusals + 1 if self.scope["state"].get(REFUSED) else 0
         super().on_response_complete()
+        if self._refusals > REFUSALS_MAX and not self.transport.is_closing():
+            self.flow.pause_reading()
+            self._pause = self.loop.call_later(self._clients.pause_seconds, self.flow.resume_reading)
         received, _ = self.conn.trailing_data
         if self._awaits_head and (received or self.conn.their_state is h11.SEND_BODY):
             self._begin_deadline()

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from worker.gateway.client_connections import ClientConnections
+from worker.gateway.client_connections import REFUSALS_MAX, REFUSED, ClientConnections
 from worker.service.http import Server
 from worker.telemetry import LogEvent, Metrics
 
@@ -26,7 +26,7 @@ class Reader:
     """An application that reads bodies; `disconnected` counts those that ended early."""
 
     def __init__(self) -> None:
-        self.disconnected = 0
+        self.disconnected = self.refusals = 0
         self.answering = asyncio.Event()
         self.answering.set()
         self.reading = asyncio.Event()
@@ -44,14 +44,22 @@ class Reader:
     async def refuse(self, _request: Request) -> Response:
         return Response("refused", status_code=413)
 
+    async def forbid(self, request: Request) -> Response:
+        request.scope["state"][REFUSED] = True
+        self.refusals += 1
+        return Response("refused", status_code=429)
+
 
 @asynccontextmanager
-async def serving(reader: Reader, *, connections_max: int, head_seconds: float) -> AsyncIterator[tuple[int, Metrics]]:
+async def serving(
+    reader: Reader, *, connections_max: int = 10, head_seconds: float = SAFETY_SECONDS, pause_seconds: float = 0.0
+) -> AsyncIterator[tuple[int, Metrics]]:
     metrics, stop = Metrics(), asyncio.Event()
-    connections = ClientConnections(connections_max=connections_max, metrics=metrics, head_seconds=head_seconds)
-    app = Starlette(
-        routes=[Route("/", reader.post, methods=["POST"]), Route("/refused", reader.refuse, methods=["POST"])]
+    connections = ClientConnections(
+        connections_max=connections_max, metrics=metrics, head_seconds=head_seconds, pause_seconds=pause_seconds
     )
+    endpoints = {"/": reader.post, "/refused": reader.refuse, "/forbidden": reader.forbid}
+    app = Starlette(routes=[Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()])
     server = Server(app, host="127.0.0.1", port=0, protocol=connections.protocol())
     with capture_logs() as logs:
         task = asyncio.create_task(server.run(stop))
@@ -188,4 +196,49 @@ async def test_connection_with_a_request_in_progress_stays() -> None:
         async with asyncio.timeout(SAFETY_SECONDS):
             assert (await reader.readline()).startswith(b"HTTP/1.1 200 ")
         assert closed(metrics, "too_many") == 1
+        writer.close()
+
+
+async def test_connection_with_many_refusals_is_not_read_for_a_while() -> None:
+    """A client that repeats refused requests at once is slowed down; another connection is not."""
+    application = Reader()
+    forbidden = b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    async with serving(application, pause_seconds=SAFETY_SECONDS) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(REFUSALS_MAX + 1):
+            writer.write(forbidden)
+            await reader.readuntil(b"refused")
+        writer.write(forbidden)
+        await writer.drain()
+        async with httpx.AsyncClient(trust_env=False, timeout=SAFETY_SECONDS) as client:
+            for _ in range(3):
+                assert (await client.post(f"http://127.0.0.1:{port}/", content=b"ab")).status_code == 200
+        assert application.refusals == REFUSALS_MAX + 1
+        writer.close()
+
+
+async def test_accepted_request_ends_a_sequence_of_refusals() -> None:
+    application = Reader()
+    forbidden = b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    async with serving(application, pause_seconds=SAFETY_SECONDS) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(3):
+            for _ in range(REFUSALS_MAX):
+                writer.write(forbidden)
+                await reader.readuntil(b"refused")
+            writer.write(REQUEST)
+            await reader.readuntil(b"read")
+        assert application.refusals == 3 * REFUSALS_MAX
+        writer.close()
+
+
+async def test_paused_connection_is_read_again() -> None:
+    application = Reader()
+    forbidden = b"POST /forbidden HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"
+    async with serving(application, pause_seconds=SHORT_SECONDS) as (port, _):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        async with asyncio.timeout(SAFETY_SECONDS):
+            for _ in range(3 * REFUSALS_MAX):
+                writer.write(forbidden)
+                await reader.readuntil(b"refused")
         writer.close()
