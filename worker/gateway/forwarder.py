@@ -59,6 +59,7 @@ class RecordTooLarge:
 
 
 Forwarded = Acknowledged | NotAcknowledged | RecordTooLarge
+Forwarding = Sequence[asyncio.Task[Forwarded]]
 
 
 class Forwarder:
@@ -100,8 +101,8 @@ class Forwarder:
         """Whether Kafka still has to acknowledge records whose clients have stopped waiting."""
         return bool(self._late)
 
-    async def forward(self, records: Sequence[OutgoingRecord], usage: RequestUsage) -> Forwarded:
-        """Produce the records, those with one key in this order."""
+    def begin(self, records: Sequence[OutgoingRecord], usage: RequestUsage) -> Forwarding | NotAcknowledged:
+        """Produce the records, those with one key in this order; wait for the result with `forwarded`."""
         group, problem = self._group, self.problem
         if group is None or problem is not None:
             return NotAcknowledged(problem or _NOT_CONNECTED)
@@ -112,6 +113,12 @@ class Forwarder:
             self._producing.add(task)
             task.add_done_callback(lambda done: self._ended(done, usage))
             producing.append(task)
+        return producing
+
+    async def forwarded(self, producing: Forwarding) -> Forwarded:
+        """Wait for the acknowledgements, as long as a client can wait."""
+        if not producing:  # an empty batch
+            return Acknowledged()
         _, late = await asyncio.wait(producing, timeout=ACKNOWLEDGEMENT_SECONDS)
         if late:
             self._late |= late

@@ -20,7 +20,8 @@ from worker.gateway.examination import (
     examine_events,
     examine_webhook,
 )
-from worker.gateway.forwarder import Acknowledged, Forwarder, NotAcknowledged, RecordTooLarge
+from worker.gateway.fair_turns import FairTurns
+from worker.gateway.forwarder import Acknowledged, Forwarder, Forwarding, NotAcknowledged, RecordTooLarge
 from worker.gateway.http_binding import KafkaEvent, Mode, content_mode, kafka_events
 from worker.gateway.keys import Key, LiveKeys
 from worker.gateway.problems import Fault, Kind, Refusal
@@ -60,6 +61,7 @@ class Receiver:
         self._budget = budget
         self._forwarder = forwarder
         self._clock = clock
+        self._turns = FairTurns()
 
     async def events(self, request: Request) -> Accepted:
         """`POST /events`."""
@@ -70,13 +72,15 @@ class Receiver:
         usage = self._budget.usage()
         try:
             body = await read_body(request, head, usage, bytes_max=self._limits.bytes_max)
-            sent = kafka_events(head, body)
-            events = examine_events(sent, self._limits, now_ms=int(self._clock.unix_seconds() * 1000))
-            _require_covered(key, events, [event.pointer for event in sent])
-            records = [self._record(*pair, key) for pair in zip(sent, events, strict=True)]
-            if mode is Mode.BATCHED:
-                usage.add_bytes(sum(len(event.value) for event in sent))
-            await self._forward(records, usage, key)
+            async with self._turns.turn(key.name):
+                sent = kafka_events(head, body)
+                events = examine_events(sent, self._limits, now_ms=int(self._clock.unix_seconds() * 1000))
+                _require_covered(key, events, [event.pointer for event in sent])
+                records = [self._record(*pair, key) for pair in zip(sent, events, strict=True)]
+                if mode is Mode.BATCHED:
+                    usage.add_bytes(sum(len(event.value) for event in sent))
+                forwarding = self._begin(records, usage, key)
+            await self._forwarded(forwarding, key)
         finally:
             usage.release()
         identities = [_identity_of(event) for event in events]
@@ -94,19 +98,21 @@ class Receiver:
         usage = self._budget.usage()
         try:
             body = await read_body(request, head, usage, bytes_max=self._limits.bytes_max)
-            key = self._authenticated(schemes, keys, head, body)
-            self._require_capacity(key)
-            headers = record_headers(name, head)
-            content = examine_webhook(head, body)
-            project = project_of(name, content)
-            if not key.covers_project(project):
-                detail = "the key does not cover the project of this webhook"
-                raise Refusal(Kind.FORBIDDEN, detail, key=key.name)
-            adapted = adapted_webhook(name, headers, body, content)
-            record = OutgoingRecord(
-                topic=self._topic, key=record_key(name, project, key_name=key.name), value=body, headers=headers
-            )
-            await self._forward([record], usage, key)
+            async with self._turns.turn(name):  # the key is not known yet
+                key = self._authenticated(schemes, keys, head, body)
+                self._require_capacity(key)
+                headers = record_headers(name, head)
+                content = examine_webhook(head, body)
+                project = project_of(name, content)
+                if not key.covers_project(project):
+                    detail = "the key does not cover the project of this webhook"
+                    raise Refusal(Kind.FORBIDDEN, detail, key=key.name)
+                adapted = adapted_webhook(name, headers, body, content)
+                record = OutgoingRecord(
+                    topic=self._topic, key=record_key(name, project, key_name=key.name), value=body, headers=headers
+                )
+                forwarding = self._begin([record], usage, key)
+            await self._forwarded(forwarding, key)
         finally:
             usage.release()
         delivery = delivery_id(name, head)
@@ -154,13 +160,17 @@ class Receiver:
                 raise _unavailable(key, "the budget is used up by records without an acknowledgement") from None
             raise
 
-    async def _forward(self, records: Sequence[OutgoingRecord], usage: RequestUsage, key: Key) -> None:
-        """Return once Kafka has acknowledged all records. A batch may be empty."""
-        if not records:
-            return
+    def _begin(self, records: Sequence[OutgoingRecord], usage: RequestUsage, key: Key) -> Forwarding:
         with self._full_because_of_kafka(key):
             usage.add_records(len(records), key=key.name)
-        match await self._forwarder.forward(records, usage):
+        forwarding = self._forwarder.begin(records, usage)
+        if isinstance(forwarding, NotAcknowledged):
+            raise _unavailable(key, forwarding.cause)
+        return forwarding
+
+    async def _forwarded(self, forwarding: Forwarding, key: Key) -> None:
+        """Return once Kafka has acknowledged all records."""
+        match await self._forwarder.forwarded(forwarding):
             case Acknowledged():
                 return
             case NotAcknowledged(cause):
