@@ -11,8 +11,9 @@ COVERED := worker/rules/*,schemas/*
 TESTS ?= tests/unit tests/properties
 STAMP := $(VENV)/.installed
 RUNTIME_VENV := .venv-runtime
-COG := $(BIN)/python -m cogapp -I docs -p "import sql_pages, tables" --verbosity 1
-REFERENCE := docs/reference/*.md docs/reference/sql/*.md
+COG := $(BIN)/python -m cogapp -I docs -p "import embedded, sql_pages, tables" --verbosity 1
+REFERENCE := docs/reference/*.md docs/reference/sql/*.md integrations/github-action/action.yml \
+  integrations/gitlab-component/templates/deployment.yml integrations/tekton/task.yaml
 BENCH_VENV := .venv-bench
 BENCH_STAMP := $(BENCH_VENV)/.installed
 
@@ -89,7 +90,7 @@ schemas: $(STAMP) ## Regenerate schemas/json and schemas/asyncapi.json
 record: $(STAMP) ## A step of a release: copy the schemas and examples to schemas/history/<version>
 	$(BIN)/python -m schemas.released --record
 
-reference: $(STAMP) ## Regenerate the tables and statements of docs/reference
+reference: $(STAMP) ## Regenerate the tables and statements of docs/reference, and the script in integrations/
 	$(COG) -r $(REFERENCE)
 
 docs: $(STAMP) ## The documentation site, in docs/_build/html; offline, warnings are errors
