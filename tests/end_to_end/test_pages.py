@@ -1,6 +1,7 @@
 """Every command of every page works as printed, and its output is the one that the page shows."""
 
 import asyncio
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -56,6 +57,10 @@ NOT_RUN = {
 """The blocks that no test runs, with their reasons."""
 
 
+GIVEN_FILES = {"docs/how-to/publish-from-ci.md": {"ci/rudder-event.sh": "integrations/rudder-event.sh"}}
+"""What a page's reader copies from the repository first."""
+
+
 def own_pages() -> Sequence[str]:
     """The pages whose commands need only topics at the start."""
     return [
@@ -81,6 +86,9 @@ def test_shell_blocks_are_run_or_say_why_not() -> None:
 @pytest.mark.parametrize("bootstrap_servers", ["embedded"], indirect=True)
 @pytest.mark.parametrize("page", own_pages())
 async def test_page_commands_work(page: str, bootstrap_servers: str, topics: MakeTopic, tmp_path: Path) -> None:
+    for name, source in GIVEN_FILES.get(page, {}).items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / source, tmp_path / name)
     async with reader(tmp_path, await settings_of(tmp_path, bootstrap_servers, topics)) as following:
         await following.follow(ROOT / page)
 

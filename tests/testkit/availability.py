@@ -8,7 +8,9 @@ from typing import NoReturn, Protocol, TypeVar
 import pytest
 
 REQUIRE_VARIABLE = "RUDDER_TEST_REQUIRE"
-SERVERS = frozenset({"postgresql", "pgbouncer", "embedded", "apache", "mssql", "odbc", "go", "node"})
+SERVERS = frozenset(
+    {"postgresql", "pgbouncer", "embedded", "apache", "mssql", "odbc", "go", "node", "maven", "shellcheck", "rsync"}
+)
 
 
 class Startable(Protocol):

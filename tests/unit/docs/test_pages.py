@@ -19,7 +19,7 @@ PAGES = [
 NOT_BUILT = "†"
 README_LINES_MAX = 120
 
-_FOLDERS = "worker|schemas|migrations|tests|docs|benchmarks"
+_FOLDERS = "worker|schemas|migrations|tests|docs|benchmarks|integrations"
 _PATH = re.compile(rf"`((?:{_FOLDERS})/(?!_build)[\w./-]*)`")
 _SETTING = re.compile(r"\bRUDDER_[A-Z_]+[A-Z]\b")
 _METRIC = re.compile(r"`(rudder_[a-z_]+)`")
