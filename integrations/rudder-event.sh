@@ -77,11 +77,14 @@ fi
 source=${EVENT_SOURCE:-$source} run=${EVENT_RUN:-$run} commit=${EVENT_COMMIT:-$commit} actor=${EVENT_ACTOR:-$actor}
 component=${EVENT_COMPONENT-} environment=${EVENT_ENVIRONMENT-}
 release=${EVENT_RELEASE:-${commit:+$source/commit/$commit${component:+/$component}}}
-if [ -n "${GATEWAY_TOKEN_FILE-}" ]; then GATEWAY_TOKEN=$(cat "$GATEWAY_TOKEN_FILE"); fi
+if [ -n "${GATEWAY_TOKEN_FILE-}" ]; then
+  GATEWAY_TOKEN=$(cat "$GATEWAY_TOKEN_FILE") || fail 2 "GATEWAY_TOKEN_FILE cannot be read"
+fi
+GATEWAY_TOKEN=$(printf %s "${GATEWAY_TOKEN-}") # without the line end that some secrets have
 
 missing=''
 [ -n "${GATEWAY_URL-}" ] || missing="$missing GATEWAY_URL"
-[ -n "${GATEWAY_TOKEN-}" ] || missing="$missing GATEWAY_TOKEN"
+[ -n "$GATEWAY_TOKEN" ] || missing="$missing GATEWAY_TOKEN"
 [ -n "${EVENT_ORGANIZATION-}" ] || missing="$missing EVENT_ORGANIZATION"
 [ -n "$source" ] || missing="$missing EVENT_SOURCE"
 [ -n "$run" ] || missing="$missing EVENT_RUN"
@@ -143,7 +146,8 @@ ${EVENT_ATTEMPT-}
 $further")
 [ ${#run} -le 120 ] || run=$(uuid5 "$run")
 
-folder=$(mktemp -d)
+command -v curl >/dev/null || fail 2 "$type was not sent: there is no curl"
+folder=$(mktemp -d) || fail 1 "$type was not sent: mktemp failed"
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 130' INT TERM
 printf '{"specversion":"1.0","id":%s,"source":%s,"type":"dev.rudder.%s.v1","time":"%s","data":{%s}}\n' \

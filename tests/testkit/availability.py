@@ -9,7 +9,20 @@ import pytest
 
 REQUIRE_VARIABLE = "RUDDER_TEST_REQUIRE"
 SERVERS = frozenset(
-    {"postgresql", "pgbouncer", "embedded", "apache", "mssql", "odbc", "go", "node", "maven", "shellcheck", "rsync"}
+    {
+        "postgresql",
+        "pgbouncer",
+        "embedded",
+        "apache",
+        "mssql",
+        "odbc",
+        "go",
+        "node",
+        "maven",
+        "shellcheck",
+        "rsync",
+        "busybox",
+    }
 )
 
 

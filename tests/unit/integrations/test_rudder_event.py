@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.testkit.pipeline_tools import SCRIPT
+from tests.testkit.pipeline_tools import SCRIPT, program, run
 from tests.testkit.recording_server import RecordingServer, recording_server
 
 TOKEN = "token-of-the-pipelines-of-acme"
@@ -46,6 +46,16 @@ JENKINS = {
     "GIT_COMMIT": COMMIT,
 }
 PLAIN = {"EVENT_SOURCE": "/ci/shop", "EVENT_RUN": "run-1", "EVENT_RELEASE": "shop 1.4.2"}
+
+
+@pytest.fixture
+def programs(tmp_path: Path) -> Path:
+    """A folder with curl and the programs of BusyBox, which small images have instead of the usual ones."""
+    busybox, folder = program("busybox"), tmp_path / "bin"
+    folder.mkdir()
+    assert run([busybox, "--install", "-s", folder]).returncode == 0
+    (folder / "curl").symlink_to(program("curl"))
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +206,29 @@ def test_further_data_are_members_of_the_event(server: RecordingServer) -> None:
     assert (done.returncode, "EVENT_DATA is not a JSON object" in done.stderr) == (2, True)
 
 
+def test_script_runs_with_busybox_alone(server: RecordingServer, programs: Path) -> None:
+    """Its shell, sed, awk, tr, date and sha1sum."""
+    comment = 'a "b"\n\\ü\t'
+    given = {
+        "EVENT_RELEASE": "shop ü 1",
+        "EVENT_COMMENT": comment,
+        "EVENT_DATA": '{"a": [1,\n2]}',
+        "PATH": str(programs),
+    }
+    data = sent(server, "success", shell=str(programs / "sh"), **given)["data"]
+    assert data["release_id"] == str(uuid5(NAMESPACE_URL, "shop ü 1"))
+    assert (data["comment"], data["a"]) == ('a "b"\n\\ü ', [1, 2])
+    busy = [(503, {"Retry-After": "1"})]
+    with recording_server(busy) as busy_server:
+        done = send(
+            busy_server.url, "success", shell=str(programs / "sh"), PATH=str(programs), GATEWAY_RETRY_SECONDS="60"
+        )
+        assert (done.returncode, len(busy_server.posted)) == (0, 2)
+    (programs / "curl").unlink()
+    done = send(server.url, "success", shell=str(programs / "sh"), PATH=str(programs), GATEWAY_RETRY_SECONDS="60")
+    assert (done.returncode, "there is no curl" in done.stderr) == (2, True)
+
+
 def test_every_missing_variable_is_named(server: RecordingServer) -> None:
     done = send(
         server.url, "deployment.started", system={}, EVENT_ENVIRONMENT="", EVENT_ORGANIZATION="", GATEWAY_TOKEN=""
@@ -209,6 +242,9 @@ def test_every_missing_variable_is_named(server: RecordingServer) -> None:
 def test_token_is_read_from_a_file(server: RecordingServer, tmp_path: Path) -> None:
     (tmp_path / "token").write_text(f"{TOKEN}\n", encoding="utf-8")
     sent(server, "deployment.started", GATEWAY_TOKEN="", GATEWAY_TOKEN_FILE=str(tmp_path / "token"))
+    sent(server, "deployment.started", GATEWAY_TOKEN=f"{TOKEN}\n")
+    done = send(server.url, "deployment.started", GATEWAY_TOKEN_FILE=str(tmp_path / "missing"))
+    assert (done.returncode, "GATEWAY_TOKEN_FILE cannot be read" in done.stderr) == (2, True)
     done = send(server.url, "deployment.started", GATEWAY_TOKEN='a"b')
     assert (done.returncode, "GATEWAY_TOKEN has a quotation mark" in done.stderr) == (2, True)
 
