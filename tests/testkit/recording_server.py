@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -16,13 +16,14 @@ class Posted:
     body: bytes
 
 
-@dataclass(slots=True)
 class RecordingServer:
-    """`answers`: a status and headers for each request, in order; afterwards 202."""
+    """No dataclass: Hypothesis would print all that was posted with each example."""
 
-    answers: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    posted: list[Posted] = field(default_factory=list, repr=False)
-    port: int = 0
+    def __init__(self, answers: Sequence[tuple[int, dict[str, str]]]) -> None:
+        """`answers`: a status and headers for each request, in order; afterwards 202."""
+        self.answers = list(answers)
+        self.posted: list[Posted] = []
+        self.port = 0
 
     @property
     def url(self) -> str:
@@ -31,7 +32,7 @@ class RecordingServer:
 
 @contextmanager
 def recording_server(answers: Sequence[tuple[int, dict[str, str]]] = ()) -> Iterator[RecordingServer]:
-    found = RecordingServer(answers=list(answers))
+    found = RecordingServer(answers)
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

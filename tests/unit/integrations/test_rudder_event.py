@@ -176,7 +176,7 @@ def test_identity_is_that_of_run_type_release_and_environment(server: RecordingS
 
 
 @given(name=st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_release_id_of_a_name_is_its_uuid5(server: RecordingServer, name: str) -> None:
     given_uuid = re.fullmatch("[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", name)
     expected = UUID(name) if given_uuid else uuid5(NAMESPACE_URL, name)
@@ -190,7 +190,7 @@ def test_release_id_that_is_a_uuid_is_kept(server: RecordingServer) -> None:
 
 
 @given(text=st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 def test_any_text_arrives_as_it_is(server: RecordingServer, text: str) -> None:
     """But control characters: a tab is a blank, line ends inside are kept, others are dropped."""
     expected = re.sub("[\x00-\x09\x0b-\x1f\x7f]", "", text.replace("\t", " ").replace("\r", " ")).removesuffix("\n")
