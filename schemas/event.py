@@ -15,7 +15,8 @@ from schemas.types import EventType
 class ReleaseReference:
     """How the release of a foreign event is found: the one with `derived_id`, else of the organization, component and
     track the latest one with `commit_hash`, with one of `image_tags` in this order, or with `number`, its date and
-    number. If there is none, the event creates the release `derived_id`.
+    number. If there is none, the event creates the release `derived_id`. Before all: the one that its run has, see
+    `Foreign.runs`.
     """
 
     derived_id: UUID
@@ -25,17 +26,21 @@ class ReleaseReference:
     commit_hash: str | None = None
     image_tags: tuple[str, ...] = ()
     number: tuple[date, int] | None = None
+    runs: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
     """What only an event of an adapter has. `run`: the source's id of one deployment, see `ForeignEvent.run`.
-    `reference`: None where the record names the release's id.
+    `runs`: the ids of the activities that can say which attempt it has, the first one that exists decides. `opens`:
+    those that an event writes which opens its attempt. `reference`: None where the record names the release's id.
     """
 
     format: Format
     original: Original
     run: str | None = None
+    runs: tuple[UUID, ...] = ()
+    opens: tuple[UUID, ...] = ()
     reference: ReleaseReference | None = None
 
 

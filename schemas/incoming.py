@@ -17,7 +17,7 @@ from schemas.types import EventType
 APIM_BASE_REVISIONS_MAX = 1000
 
 WORKER_ACTIVITY_TYPES = frozenset(
-    {"RELEASE_CREATED", "RELEASE_STATUS_CHANGED", "DEPLOYMENT_STATUS_CHANGED", "EVENT_STALE"}
+    {"RELEASE_CREATED", "RELEASE_STATUS_CHANGED", "DEPLOYMENT_STATUS_CHANGED", "DEPLOYMENT_RUN", "EVENT_STALE"}
 )
 """The types of the worker's own activities; publishers must not use them."""
 

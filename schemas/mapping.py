@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Annotated, Any, Final, Literal, Self
+from datetime import date, datetime
+from functools import partial
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
 from pydantic import (
@@ -29,23 +30,25 @@ from schemas.adapters.fields import split_image
 from schemas.adapters.foreign import Artifact, ForeignEvent, Format, NoInterest
 from schemas.adapters.generic import GenericAdapter
 from schemas.adapters.generic_format import FormatName, GenericFormat
-from schemas.derived_ids import derived_release_id
+from schemas.derived_ids import derived_release_id, first_part_id, run_id
 from schemas.detail import echo, joined, pointer
 from schemas.event import Event, Foreign, Invalid, ReleaseReference
 from schemas.incoming import DeploymentChange, DerivedRelease, EventData, ForeignActivity
 from schemas.reasons import Reason
-from schemas.text import NAME_UNITS_MAX, Name, utf16_units
+from schemas.text import INT_MAX, NAME_UNITS_MAX, Name, utf16_units
+from schemas.times import YEAR_MAX
 from schemas.trace_context import TraceContext
 from schemas.types import EventType
 
 RULES_MAX: Final = 10_000
 WILDCARDS_MAX: Final = 3
 """Per pattern: each one multiplies the time of a comparison with a long name."""
-MATCHED_CHARS_MAX: Final = 1_000
+MATCHED_CHARS_MAX: Final = 255
 """A longer name matches no pattern."""
 
 _PART: Final = re.compile(r"\*\*?|\{([a-z_]+)\}")
 _RELEASE_NAME: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})-([1-9][0-9]{0,9})")
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _ARTIFACT_TEXT: Final = "an image's digest or tag, a commit, or the id or name of a release"
 
 MatchField = Literal[
@@ -288,7 +291,8 @@ class Mapping:
             return NoInterest(format=foreign.format, kind="ignored by a rule")
         try:
             target = self._target(rule, scope | captures, foreign)
-            data, reference = _data(foreign, rule, target, time)
+            runs = _runs_of(foreign, target)
+            data, reference = _data(foreign, rule, target, time, runs.known)
         except _WithoutEnvironment:
             return NoInterest(format=foreign.format, kind="no environment")
         except _Unmapped as missing:
@@ -308,7 +312,14 @@ class Mapping:
             time=time,
             data=data,
             trace=trace,
-            foreign=Foreign(format=foreign.format, original=foreign.original, run=foreign.run, reference=reference),
+            foreign=Foreign(
+                format=foreign.format,
+                original=foreign.original,
+                run=foreign.run,
+                runs=runs.known,
+                opens=runs.opens,
+                reference=reference,
+            ),
         )
 
     def _rule(self, scope: AnyMapping[str, str]) -> tuple[Rule | None, dict[str, str]]:
@@ -403,8 +414,26 @@ def _proposed_rule(foreign: ForeignEvent) -> str:
     return f"- {{match: {{{matched}}}, component: <the component's id>}}"
 
 
+class _Runs(NamedTuple):
+    """As of `schemas.event.Foreign`."""
+
+    known: tuple[UUID, ...] = ()
+    opens: tuple[UUID, ...] = ()
+
+
+def _runs_of(foreign: ForeignEvent, target: _Target) -> _Runs:
+    if foreign.run is None or target.environment_id is None or foreign.type is EventType.ACTIVITY_RECORDED:
+        return _Runs()
+    of_run = partial(run_id, source=foreign.source, environment_id=target.environment_id, config_revision=1)
+    first_part = partial(first_part_id, source=foreign.source, environment_id=target.environment_id, config_revision=1)
+    own = of_run(run=foreign.run)
+    if foreign.part_of is None:
+        return _Runs((own, first_part(run=foreign.run)), (own,))
+    return _Runs((own, of_run(run=foreign.part_of)), (own, first_part(run=foreign.part_of)))
+
+
 def _data(
-    foreign: ForeignEvent, rule: Rule | None, target: _Target, time: datetime
+    foreign: ForeignEvent, rule: Rule | None, target: _Target, time: datetime, runs: tuple[UUID, ...]
 ) -> tuple[EventData | None, ReleaseReference | None]:
     """The event's data, and how its release is found; no data: the record names no artifact. Raises ValidationError."""
     artifact = _selected(foreign.artifact, rule)
@@ -415,6 +444,9 @@ def _data(
         identified = artifact.name
     if identified is None and artifact.release_id is None:
         return None, None
+    for text in (target.organization_id, target.track, target.environment_id, identified):
+        if text is not None and _CONTROL.search(text):
+            raise _Unmapped(f"{_quoted(text)} has a control character, which no id of the mapping may have")
     release_id, reference, block = artifact.release_id, None, None
     if release_id is None and identified is not None:
         reference = ReleaseReference(
@@ -430,6 +462,7 @@ def _data(
             commit_hash=artifact.commit,
             image_tags=tuple(text for text in (artifact.digest, artifact.tag) if text is not None),
             number=number,
+            runs=runs,
         )
         release_id = reference.derived_id
         block = DerivedRelease(
@@ -468,14 +501,16 @@ def _selected(artifact: Artifact, rule: Rule | None) -> Artifact:
     return artifact
 
 
-def _release_number(name: str | None) -> tuple[Any, int] | None:
+def _release_number(name: str | None) -> tuple[date, int] | None:
     found = None if name is None else _RELEASE_NAME.fullmatch(name)
     if found is None:
         return None
     try:
-        return datetime(int(found[1]), int(found[2]), int(found[3])).date(), int(found[4])  # noqa: DTZ001 - a date
+        day = date(int(found[1]), int(found[2]), int(found[3]))
     except ValueError:
         return None
+    number = int(found[4])
+    return (day, number) if day.year <= YEAR_MAX and number <= INT_MAX else None
 
 
 def _fitting(text: str | None) -> str | None:

@@ -1,6 +1,7 @@
 """The file in RUDDER_MAPPING_FILE, in YAML. It is read at start and again at each SIGHUP."""
 
 import asyncio
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,21 @@ class _Loader(yaml.SafeLoader):
     """Refuses a name that is repeated: YAML keeps the last one, and the first would be without effect."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - as PyYAML's
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = next((name for position, name in enumerate(names) if name in names[:position]), None)
-        if repeated is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"the name {repeated!r} is repeated", node.start_mark)
+        names = set[Hashable]()
+        for key, _ in node.value:
+            name = self.construct_object(key, deep=True)
+            if not isinstance(name, Hashable) or name in names:
+                raise yaml.constructor.ConstructorError(None, None, f"the name {name!r} is repeated", node.start_mark)
+            names.add(name)
         return super().construct_mapping(node, deep=deep)
+
+
+# Texts stay texts: a version such as 1.10 is no number, and a date no date.
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag.rpartition(":")[2] in {"null", "merge"}]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(?:true|false)$"), list("tf"))
 
 
 def load_mapping(path: Path, *, setting: str = "RUDDER_MAPPING_FILE=") -> Mapping:
@@ -58,6 +69,8 @@ def load_mapping(path: Path, *, setting: str = "RUDDER_MAPPING_FILE=") -> Mappin
         raise _refusal(setting, path, _first(error)) from error
     except RecursionError as error:
         raise _refusal(setting, path, "is nested too deep") from error
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:  # a tag's constructor
+        raise _refusal(setting, path, "a value does not fit its tag; leave out tags such as !!int") from error
 
 
 class LiveMapping:

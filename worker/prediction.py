@@ -81,12 +81,14 @@ class Prediction:
         new = [one.reference for one in messages if one.reference is not None and one.reference not in self._found]
         for reference, found in zip(new, await self._rows.find_releases(new) if new else (), strict=True):
             self._found[reference] = found or reference.derived_id
+        derived = {one.reference.derived_id for one in messages if one.reference is not None}
         messages = [self._resolved(one) for one in messages]
         event_ids = {one.id for one in messages} | {one.corrects for one in messages if one.corrects is not None}
         new_ids = list(event_ids - self.rejections.keys())
         self.rejections |= await self._rows.rejections_of(new_ids)
         self._activities |= await self._rows.activities_of(new_ids)
-        release_ids = {one.release_id for one in messages if one.release_id is not None} - self.releases.keys()
+        release_ids = {one.release_id for one in messages if one.release_id is not None} | derived
+        release_ids -= self.releases.keys()
         for rows in await self._rows.rows_of(sorted(release_ids)):
             self.stored[rows.release["id"]] = rows
         for release_id in release_ids:
@@ -106,8 +108,38 @@ class Prediction:
         return outcome
 
     def _resolved(self, message: Message) -> Message:
-        found = None if message.reference is None else self._found.get(message.reference)
-        return message if found is None else message.resolved(found)
+        """With the release that is stored, or that an earlier decision has created."""
+        reference = message.reference
+        if reference is None:
+            return message
+        found = self._found.get(reference, reference.derived_id)
+        created = self.releases.get(reference.derived_id)
+        if found == reference.derived_id and (created is None or created.release is None):
+            found = self._created(reference) or found
+        return message.resolved(found)
+
+    def _created(self, reference: ReleaseReference) -> UUID | None:
+        """As `worker.db.queries.release_query`, of the releases that decisions have created."""
+        releases = [one.release for one in self.releases.values() if one.release is not None]
+        same = [
+            release
+            for release in releases
+            if release["component_id"] == reference.component_id
+            and release["deployment_track_id"] == reference.deployment_track_id
+            and release["organization_id"] == reference.organization_id
+        ]
+        wanted = [("commit_hash", reference.commit_hash), *(("image_tag", text) for text in reference.image_tags)]
+        for column, text in wanted:
+            with_text = [release for release in same if text is not None and release[column] == text]
+            if with_text:
+                latest = max(with_text, key=lambda release: (release["release_date"], release["release_number"]))
+                id_: UUID = latest["id"]
+                return id_
+        for release in same:
+            if (release["release_date"], release["release_number"]) == reference.number:
+                named: UUID = release["id"]
+                return named
+        return None
 
     def _state(self, message: Message) -> State:
         release_id = message.release_id

@@ -76,7 +76,7 @@ class ReleaseSimulation:
         runs = [one for one in rows.activities if one.activity_type == DEPLOYMENT_RUN]
         simulation._state = replace(
             simulation._state,
-            runs={one.id: attempts[one.deployment_id] for one in runs if one.deployment_id in attempts},
+            runs={one.id: None if one.deployment_id is None else attempts.get(one.deployment_id) for one in runs},
         )
         simulation.deployments = {row["id"]: dict(row) for row in rows.deployments}
         simulation.base_revisions = Counter(map(_base_revision, rows.base_revisions))

@@ -108,7 +108,9 @@ class ForeignEvent:
     `source`, `id`: the identity of this delivery's change. A redelivery has the same one.
     `time`: of the change; None: the record's timestamp.
     `run`: what the source calls one deployment, within `source`: all events with one run change the same attempt, in
-    whatever order they arrive. None: the source has no such identity.
+    whatever order they arrive. None: the source has no such identity. `part_of`: the run of which it is a part, where a
+    run can have several deployments to one environment, as a workflow has; an event of that run itself changes the
+    attempt of its first part.
     `scope`: the values of SCOPE_FIELDS that the record has; and `format`, the entry's name, of the generic adapter.
     `optional`: the record is of interest only if the mapping gives it an environment: a pipeline's run that names none
     may deploy, and most do not. It is set where `scope` has no environment.
@@ -121,6 +123,7 @@ class ForeignEvent:
     time: datetime | None
     original: Original
     run: str | None = None
+    part_of: str | None = None
     scope: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     artifact: Artifact = Artifact()
     actor: str | None = None

@@ -105,6 +105,7 @@ def _deployment(record: ForeignRecord) -> ForeignEvent | None:
             actor=line(body, "sender", "login"),
         ),
         run=derived_id("deployment", id_),
+        part_of=_workflow_run_of(record),
         scope=_deployment_scope(body, required(body, "deployment", "environment")),
         artifact=_deployment_artifact(body),
         actor=_person(body) or line(deployment, "creator", "login"),
@@ -134,6 +135,7 @@ def _deployment_status(record: ForeignRecord) -> ForeignEvent | None:
             actor=line(body, "sender", "login"),
         ),
         run=derived_id("deployment", id_),
+        part_of=_workflow_run_of(record),
         scope=_deployment_scope(body, environment),
         artifact=_deployment_artifact(body),
         actor=_person(body) or line(status, "creator", "login"),
@@ -170,8 +172,7 @@ def _workflow_run(record: ForeignRecord) -> ForeignEvent | None:
             url=_run_url(body),
             actor=line(body, "sender", "login"),
         ),
-        # A cancelled run ends the active deployment of the environment, which has a run of its own.
-        run=None if type_ is EventType.DEPLOYMENT_CANCELLED else derived_id("workflow_run", id_, attempt),
+        run=derived_id("workflow_run", id_, attempt),
         scope={"pipeline": _pipeline(body), "branch": branch},
         artifact=_known(
             Artifact(commit=commit_of(text(body, "workflow_run", "head_sha")), tag=tag), "workflow_run/head_sha"
@@ -235,6 +236,7 @@ def _event(
     comment: str | None,
     activity_type: str | None = None,
     optional: bool = False,
+    part_of: str | None = None,
 ) -> ForeignEvent:
     """`derived`: the id where the record has no delivery's id. `activity_type`: of an activity; of no use to others."""
     body = record.body
@@ -256,6 +258,7 @@ def _event(
         time=time_at(body, *time),
         original=original,
         run=None if is_activity else run,
+        part_of=None if is_activity else part_of,
         scope={name: value for name, value in whole.items() if value},
         artifact=artifact,
         actor=actor or line(body, "sender", "login"),
@@ -270,6 +273,18 @@ def _delivered(record: ForeignRecord) -> str | None:
     if _is_of_knative(record):
         return record.id
     return delivery_id(record.headers.get(_DELIVERY_HEADER))
+
+
+def _workflow_run_of(record: ForeignRecord) -> str | None:
+    """The workflow run that the deployment is a part of, so that its cancellation meets the deployment.
+
+    Knative parses the body and writes it again, without the members that its library lacks: a status can be without
+    the run that its deployment has. It sends no workflow runs.
+    """
+    id_ = text(record.body, "workflow_run", "id")
+    if id_ is None or _is_of_knative(record):
+        return None
+    return derived_id("workflow_run", id_, text(record.body, "workflow_run", "run_attempt") or "1")
 
 
 def _is_of_knative(record: ForeignRecord) -> bool:

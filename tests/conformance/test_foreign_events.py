@@ -1,22 +1,26 @@
 """Foreign events on each database: their releases, numbers and runs."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from schemas.adapters.foreign import Artifact
 from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import migrate, opened, process_until_settled
 from tests.unit.foreign_messages import PROJECT, ForeignMessages, commit
+from worker.db.loads import Loads
+from worker.db.postgresql.dialect import PostgresqlDialect
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.pipeline.resolution import resolved
 from worker.pipeline.transaction import process, process_chain
 from worker.rules.errors import Conflict
 from worker.rules.message import Message
-from worker.rules.state import Applied, Duplicate, Outcome, Stale
+from worker.rules.state import Applied, Duplicate, Outcome, Rejected, Stale
 
 DIGEST = "sha256:" + "0a" * 32
 
@@ -82,7 +86,7 @@ async def test_release_of_a_pipeline_is_found(database_url: str, fields: dict[st
         assert deployed.reference is not None
         reader = SqlTableReader.open(database_url, timeout_seconds=20.0)
         try:
-            unknown = replace(deployed.reference, organization_id="another")
+            unknown = replace(deployed.reference, organization_id="another", runs=())
             references = [deployed.reference, unknown]
             for finder in (store, reader):
                 assert await finder.find_releases(references) == [own.release_id, None]
@@ -113,7 +117,7 @@ async def test_numbers_follow_the_highest_of_the_day(database_url: str) -> None:
     async with opened(database_url) as store:
         await process(own.event("release.created", own.fields | {"deployment_track_id": "MAIN"}), store)
         messages = [
-            builder.event("deployment.started", Artifact(tag=tag))
+            builder.event("deployment.started", Artifact(tag=tag), run=tag)
             for builder, tag in ((shop, "1"), (shop, "2"), (other, "1"))
         ]
         await handle(store, *messages)
@@ -124,6 +128,77 @@ async def test_numbers_follow_the_highest_of_the_day(database_url: str) -> None:
         assert isinstance(release, dict)
         numbers.append(release["release_number"])
     assert numbers == [42, 43, 1]
+
+
+async def test_track_of_a_component_has_numbers_of_its_own(database_url: str) -> None:
+    """The number of another track is compared and does not stop the creation."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    dev = ReleaseMessages(component_id=shop.component_id, number=1)
+    deployed = shop.event("deployment.started", Artifact(tag="1"))
+    async with opened(database_url) as store:
+        await process(dev.event("release.created", dev.fields | {"deployment_track_id": "dev"}), store)
+        await handle(store, deployed)
+    assert deployed.release_id is not None
+    release = (await rows(database_url, deployed.release_id))["release"]
+    assert isinstance(release, dict)
+    assert release["release_number"] == 1
+
+
+async def test_run_stays_in_its_release(database_url: str) -> None:
+    """Also if a later release has its commit."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    own = [ReleaseMessages(component_id=shop.component_id, number=number) for number in (41, 42)]
+    artifact = Artifact(commit=commit(5))
+    async with opened(database_url) as store:
+        for builder, kind in zip(own, ("started", "succeeded"), strict=True):
+            fields = builder.fields | {"commit_hash": commit(5)}
+            for message in (builder.event("release.created", fields), builder.event("release.submitted")):
+                await process(message, store)
+            await process(builder.event("release.approved"), store)
+            await handle(store, shop.event(f"deployment.{kind}", artifact, run="7"))
+        await handle(store, shop.event("deployment.started", artifact, run="8"))
+    found = [(await rows(database_url, builder.release_id))["attempts"] for builder in own]
+    assert found == [[("prod", 1, "SUCCESS")], [("prod", 1, "IN_PROGRESS")]]
+
+
+async def test_deleted_release_is_not_created_again_under_its_id(database_url: str) -> None:
+    """It was deleted between the lookup and the decision: the event is rejected, and can be redriven."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    deployed = shop.event("deployment.started", Artifact(commit=commit(5))).resolved(uuid4())
+    async with opened(database_url) as store:
+        outcome = await process(deployed, store)
+    assert isinstance(outcome, Rejected)
+    assert outcome.rejection.reason == "release_not_found"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_release_is_found_by_the_indexes_of_its_component(database_url: str) -> None:
+    """Not by a walk through the releases of all components, in the order of their dates: sorts are off."""
+    await migrate(database_url)
+    dialect = PostgresqlDialect()
+    statement = Loads.of(dialect.fragments, None, to_statement=dialect.to_statement).release
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    try:
+        await connection.execute(
+            "INSERT INTO releases (id, release_date, release_number, project_id, status, organization_id, created_by, "
+            "component_id, deployment_track_id, commit_hash) SELECT gen_random_uuid(), DATE '2026-01-01' + n % 300, "
+            "n, gen_random_uuid(), 'APPROVED', 'nordwind-logistik', 'ci', md5((n % 50)::text)::uuid, 'main', n::text "
+            "FROM generate_series(1, 50000) n"
+        )
+        await connection.execute("ANALYZE releases")
+        await connection.execute("SET enable_sort = off")
+        await connection.execute("SET plan_cache_mode = force_generic_plan")
+        await connection.execute(f"PREPARE found AS {statement.sql}")
+        nulls = ", ".join(["NULL"] * len(statement.names))
+        plan = await connection.fetch(f"EXPLAIN EXECUTE found({nulls})")
+    finally:
+        await connection.close()
+    text = "\n".join(row[0] for row in plan)
+    assert {"idx_releases_commit_hash", "idx_releases_image_tag"} <= set(re.findall(r"\bidx_\w+", text)), text
+    assert "Backward" not in text, text
 
 
 async def test_events_of_a_run_change_one_attempt(database_url: str) -> None:

@@ -193,6 +193,10 @@ async def test_concurrency_changes_no_row(system: System, seed: int) -> None:
             assert await worker.stop() == 0
         found.append(await each.rows())
     assert found[0] == found[1]
+    rebuilt = system.with_database(f"sqlite+aiosqlite:///{system.folder / 'rebuilt.sqlite3'}")
+    await migrate(rebuilt.database_url)
+    await command(system, "replay", "--into", rebuilt.database_url, "--execute", name="replay")
+    assert await rebuilt.rows() == found[0]
     assert len(found[0]["releases"]) > 2 * PARTITIONS
     for each in (system, sqlite):
         report = await verify_report(each, settings=with_mapping(system))

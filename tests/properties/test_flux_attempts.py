@@ -39,7 +39,8 @@ def deliver(event: ForeignEvent, rows: list[Deployment], runs: dict[str, int]) -
     if event.run is None:
         step = choose(rows, wanted=wanted, attempt=None, event_time=time)
     else:
-        step = choose_of_run(rows, wanted=wanted, attempt=runs.get(event.run), event_time=time)
+        known, attempt = event.run in runs, runs.get(event.run)
+        step = choose_of_run(rows, wanted=wanted, known=known, attempt=attempt, event_time=time)
     match step:
         case Open(attempt):
             for number, row in enumerate(rows):

@@ -24,6 +24,9 @@ VALID = "organization: acme\nrules:\n  - match: {repository: acme/shop}\n    ign
         ("organization: !!python/object:os.system {}\n", "could not determine a constructor"),
         ("x" * (FILE_BYTES_MAX + 1), "has more than"),
         ("[" * 5_000, "nested too deep"),
+        ("track: !!int abc\n", "does not fit its tag"),
+        ("track: !!timestamp x\n", "does not fit its tag"),
+        ("organization: [[a]: b]\n", "line 1"),
         ("organization: \x00", "is not YAML"),
         ("rules:\n  - match: {repository: x}\n    component: {table: t, key: x}\n", "there is no table t"),
     ],
@@ -45,6 +48,13 @@ def test_missing_file_and_bytes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"organization: \xe9")
     with pytest.raises(ConfigurationError, match="is not UTF-8 text"):
         load_mapping(tmp_path / "latin.yaml")
+
+
+def test_scalars_are_texts(tmp_path: Path) -> None:
+    """As they are written: 1.10 is no number, and 2026-13-45 no date."""
+    (tmp_path / "mapping.yaml").write_text("track: 1.10\nenvironments: {2026-13-45: 007, off: ~}\n")
+    file = load_mapping(tmp_path / "mapping.yaml").file
+    assert (file.track, dict(file.environments)) == ("1.10", {"2026-13-45": "007", "off": None})
 
 
 def test_empty_file_has_no_rules(tmp_path: Path) -> None:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from schemas.event import ReleaseReference
+from schemas.text import INT_MAX
 from worker.db.pointers import ComponentKey
 from worker.db.queries import (
+    NUMBER_COUNT_QUERY,
     NUMBERS_QUERY,
     RUN_QUERY,
     Fragments,
@@ -56,6 +58,7 @@ class Loads:
     rejection: Statement
     run: Statement
     numbers: Statement
+    number_count: Statement
     release: Statement
     batched: BatchedLoad | None = None
 
@@ -76,6 +79,7 @@ class Loads:
             rejection=to_statement(rejection_query(fragments)),
             run=to_statement(RUN_QUERY),
             numbers=to_statement(NUMBERS_QUERY),
+            number_count=to_statement(NUMBER_COUNT_QUERY),
             release=to_statement(release_query(fragments)),
             batched=batched,
         )
@@ -87,7 +91,7 @@ class Loads:
         # Before the version is read: a run that is opened in between is met by the insert of its entry.
         runs = await self._runs(session, queries)
         if runs:
-            queries = [replace(one, attempt=runs.get(one.run_id, one.attempt)) for one in queries]
+            queries = [replace(one, attempt=_run_attempt(one, runs) or one.attempt) for one in queries]
         if len(queries) == 1 or self.batched is None:
             found = await self._each(session, queries)
         else:
@@ -100,9 +104,9 @@ class Loads:
         found = await session.fetch_each(statements)
         return [session.reader.uuid(min(rows, key=itemgetter(0))[1]) if rows else None for rows in found]
 
-    async def _runs(self, session: Session, queries: Sequence[Query]) -> Mapping[UUID | None, int]:
+    async def _runs(self, session: Session, queries: Sequence[Query]) -> Mapping[UUID, int | None]:
         """The attempts of runs that are known."""
-        ids = list(dict.fromkeys(query.run_id for query in queries if query.run_id is not None))
+        ids = list(dict.fromkeys(run for query in queries for run in query.runs))
         if not ids:
             return {}
         found = await session.fetch_each([(self.run, (id_,)) for id_ in ids])
@@ -150,16 +154,13 @@ class Loads:
                 )
                 found[position] = replace(found[position], state=state)
 
-    async def _completed(self, session: Session, loaded: Loaded, runs: Mapping[UUID | None, int]) -> State:
+    async def _completed(self, session: Session, loaded: Loaded, runs: Mapping[UUID, int | None]) -> State:
         """The state, with what is known of the event itself, of its run, and of the rejection that it corrects."""
         query, state = loaded.query, loaded.state
-        if query.run_id is not None and query.run_id in runs:
-            state = replace(state, runs={query.run_id: runs[query.run_id]})
+        if known := {run: runs[run] for run in query.runs if run in runs}:
+            state = replace(state, runs=known)
         if query.next_number and state.release is None and query.deployment_track_id is not None:
-            rows = await session.fetch(self.numbers, _values(self.numbers, query))
-            state = replace(
-                state, next_number=next_number(((row[0], row[1]) for row in rows), query.deployment_track_id)
-            )
+            state = await self._numbered(session, query, state, query.deployment_track_id)
         if loaded.logged and query.identity is not None:
             source, event_id = query.identity
             ids = activity_ids(source=source, event_id=event_id)
@@ -172,15 +173,33 @@ class Loads:
             state = replace(state, corrected=await self._rejection(session, query.corrects))
         return state
 
+    async def _numbered(self, session: Session, query: Query, state: State, track: str) -> State:
+        """With the next free number, and how many releases of other tracks have it: the write compares with these."""
+        highest = await session.fetch(self.numbers, _values(self.numbers, query))
+        number = next_number(((row[0], row[1]) for row in highest), track)
+        if number > INT_MAX:
+            return replace(state, next_number=number)
+        counted = await session.fetch(
+            self.number_count, _values(self.number_count, replace(query, release_number=number))
+        )
+        return replace(state, next_number=number, tracks_compared=counted[0][0])
+
     async def _rejection(self, session: Session, id_: UUID) -> Rejection | None:
         rows = await session.fetch(self.rejection, (id_,))
         return rejection(rows[0], session.reader) if rows else None
 
 
+def _run_attempt(query: Query, runs: Mapping[UUID, int | None]) -> int | None:
+    return next((runs[run] for run in query.runs if run in runs), None)
+
+
 def _wanted(reference: ReleaseReference) -> dict[str, object]:
     digest, tag = (*reference.image_tags, None, None)[:2]
     release_date, release_number = reference.number or (None, None)
+    run, other_run = (*reference.runs, None, None)[:2]
     return {
+        "run": run,
+        "other_run": other_run,
         "derived_id": reference.derived_id,
         "organization_id": reference.organization_id,
         "component_id": reference.component_id,

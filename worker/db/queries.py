@@ -5,7 +5,7 @@ What all databases agree on stands here, the rest in the database's folder. Para
 are in docs/reference/sql.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -80,6 +80,8 @@ class Fragments:
     joins of the release `r` and of its version, which is the expression `version`. `before` stands before every SELECT,
     `after` behind one with `environments`. `flushed`: stands before the table of a known event's rows, and makes them
     durable where a commit can be visible before it is. `first`: ends a SELECT that is sorted, for its first row.
+    `fence`: ends a subquery that the planner must not merge with the SELECT around it. `equal`: that a column is
+    exactly a text.
     """
 
     counting: str
@@ -120,13 +122,15 @@ WITH RECURSIVE environments (environment_id) AS (
     after: str = ""
     flushed: str = ""
     first: str = "LIMIT 1"
+    fence: str = ""
+    equal: Callable[[str, str], str] = lambda column, value: f"{column} = {value}"
 
 
 RUN_QUERY: Final = """\
 SELECT d.attempt
-FROM release_activity_logs l JOIN release_deployments d ON d.id = l.release_deployment_id
-WHERE l.id = :run_id"""
-"""The attempt of a run."""
+FROM release_activity_logs l LEFT JOIN release_deployments d ON d.id = l.release_deployment_id
+WHERE l.id = :run"""
+"""The attempt of a run; null where its row was deleted."""
 
 NUMBERS_QUERY: Final = """\
 SELECT deployment_track_id, MAX(release_number)
@@ -135,21 +139,40 @@ WHERE release_date = :release_date AND component_id = :component_id
 GROUP BY deployment_track_id"""
 """The highest number of each track of a component on one day: tracks that collide share their numbers."""
 
+NUMBER_COUNT_QUERY: Final = """\
+SELECT COUNT(*)
+FROM releases
+WHERE release_date = :release_date AND component_id = :component_id AND release_number = :release_number"""
+
 
 def release_query(fragments: Fragments) -> str:
     """The releases that a foreign event can mean, with the rank of what they were found by, from 0."""
 
     def by(rank: int, condition: str) -> str:
         return f"""SELECT * FROM (
-    SELECT {rank} AS found_by, id FROM releases
-    WHERE component_id = :component_id AND {condition}
-        AND deployment_track_id = :deployment_track_id AND organization_id = :organization_id
+    SELECT {rank} AS found_by, id FROM (
+        SELECT id, release_date, release_number FROM releases
+        WHERE component_id = :component_id AND {condition}
+            AND {fragments.equal("deployment_track_id", ":deployment_track_id")}
+            AND {fragments.equal("organization_id", ":organization_id")}{fragments.fence}
+    ) of_component
     ORDER BY release_date DESC, release_number DESC {fragments.first}
 ) found_{rank}"""
 
-    ranks = ("commit_hash = :commit_hash", "image_tag = :image_digest", "image_tag = :image_tag", SAME_DAY_NUMBER)
-    return "SELECT 0 AS found_by, id FROM releases WHERE id = :derived_id\nUNION ALL " + "\nUNION ALL ".join(
-        by(rank, condition) for rank, condition in enumerate(ranks, start=1)
+    by_run = "SELECT {rank} AS found_by, release_mgt_id AS id FROM release_activity_logs WHERE id = :{run}"
+    ranks = (
+        fragments.equal("commit_hash", ":commit_hash"),
+        fragments.equal("image_tag", ":image_digest"),
+        fragments.equal("image_tag", ":image_tag"),
+        SAME_DAY_NUMBER,
+    )
+    return "\nUNION ALL ".join(
+        [
+            by_run.format(rank=0, run="run"),
+            by_run.format(rank=1, run="other_run"),
+            "SELECT 2 AS found_by, id FROM releases WHERE id = :derived_id",
+            *(by(rank, condition) for rank, condition in enumerate(ranks, start=3)),
+        ]
     )
 
 

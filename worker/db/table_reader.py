@@ -345,29 +345,32 @@ def _activity(row: Any) -> Activity:
 
 
 async def _found_release(connection: AsyncConnection, reference: ReleaseReference) -> UUID | None:
+    """As `worker.db.queries.release_query`."""
     table = _RELEASES.c
-    found = await connection.execute(select(table.id).where(table.id == reference.derived_id))
-    if found.first() is not None:
-        return reference.derived_id
-    conditions = [] if reference.commit_hash is None else [table.commit_hash == reference.commit_hash]
-    conditions += [table.image_tag == text for text in reference.image_tags]
-    if reference.number is not None:
-        release_date, release_number = reference.number
-        conditions.append(and_(table.release_date == release_date, table.release_number == release_number))
-    for condition in conditions:
-        query = (
-            select(table.id)
-            .where(
-                table.component_id == reference.component_id,
-                condition,
-                table.deployment_track_id == reference.deployment_track_id,
-                table.organization_id == reference.organization_id,
-            )
-            .order_by(table.release_date.desc(), table.release_number.desc())
-            .limit(1)
-        )
-        row = (await connection.execute(query)).first()
+    for run in reference.runs:
+        row = (await connection.execute(select(_LOG.c.release_mgt_id).where(_LOG.c.id == run))).first()
         if row is not None:
-            id_: UUID = row.id
-            return id_
+            release_id: UUID = row.release_mgt_id
+            return release_id
+    if (await connection.execute(select(table.id).where(table.id == reference.derived_id))).first() is not None:
+        return reference.derived_id
+    texts = [(table.commit_hash, reference.commit_hash), *((table.image_tag, text) for text in reference.image_tags)]
+    conditions: list[tuple[Any, Any, str | None]] = [
+        (column == text, column, text) for column, text in texts if text is not None
+    ]
+    if reference.number is not None:
+        day, number = reference.number
+        conditions.append((and_(table.release_date == day, table.release_number == number), table.id, None))
+    for condition, column, text in conditions:
+        query = (
+            select(table.id, column.label("text"), table.deployment_track_id, table.organization_id)
+            .where(table.component_id == reference.component_id, condition)
+            .order_by(table.release_date.desc(), table.release_number.desc())
+            .limit(_IDS_MAX)
+        )
+        for row in await connection.execute(query):
+            same_text = text is None or row.text == text
+            if same_text and row[2:] == (reference.deployment_track_id, reference.organization_id):
+                found: UUID = row.id
+                return found
     return None

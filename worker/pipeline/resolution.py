@@ -6,6 +6,7 @@ an earlier one waits until that one has ended: it may create the release.
 """
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from schemas.event import ReleaseReference
 from worker.pipeline.delivery import InFlight
 from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.ports import Clock, Partition, ReleaseFinder
-from worker.rules.errors import EXTERNAL, LeaseLost
+from worker.rules.errors import EXTERNAL, Conflict, LeaseLost
 from worker.rules.message import Claim, Message
 from worker.telemetry import LogEvent
 
@@ -108,18 +109,23 @@ class ReleaseResolution:
         return batch
 
     async def _found(self, batch: Sequence[InFlight]) -> dict[ReleaseReference, UUID]:
-        references = list(dict.fromkeys(one.message.reference for one in batch if one.message.reference is not None))
-        while references:
+        """The releases that there are. Those of messages whose partition is lost meanwhile are not looked up."""
+        while True:
+            batch = [one for one in batch if not one.lease.ended.is_set()]
+            references = list(
+                dict.fromkeys(one.message.reference for one in batch if one.message.reference is not None)
+            )
+            if not references:
+                return {}
             try:
                 ids = await self._finder.find_releases(references)
-            except EXTERNAL as error:
+            except (*EXTERNAL, Conflict) as error:
                 _log.debug(LogEvent.RELEASES_NOT_FOUND, references=len(references), cause=repr(error))
-                self._monitor.suspect()
+                if isinstance(error, EXTERNAL):
+                    self._monitor.suspect()
                 await self._clock.wait(asyncio.Event(), timeout_seconds=_RETRY_SECONDS)
-                try:
+                with contextlib.suppress(LeaseLost):
                     await self._monitor.wait_until_available(batch[0].lease.ended)
-                except LeaseLost:
-                    return {}
             except Exception as error:  # noqa: BLE001 - the message meets the same fault, which is reported there
                 _log.debug(LogEvent.RELEASES_NOT_FOUND, references=len(references), cause=repr(error))
                 if len(references) == 1:
@@ -130,7 +136,6 @@ class ReleaseResolution:
                 return found
             else:
                 return {one: id_ for one, id_ in zip(references, ids, strict=True) if id_ is not None}
-        return {}
 
 
 def _is_unresolved(in_flight: InFlight) -> bool:

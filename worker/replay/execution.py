@@ -248,8 +248,6 @@ class Replay:
             message = self._handling.read(record)
             if message is not None and self._plan.filters.match(message):
                 messages[RecordPosition.of(record)] = message
-        found = await resolved(list(messages.values()), self._tables)
-        messages = {RecordPosition.of(message.record): message for message in found}
         known = await self._known(messages)
         for record in chunk:
             self._require_lease()
@@ -267,9 +265,23 @@ class Replay:
             if duplicate is not None and not self._plan.publishing.enabled:
                 self._complete(message_, DUPLICATE)
                 continue
+            if duplicate is None and message_.reference is not None:
+                message_ = await self._resolved(message_, executor)
             await self._submit(message_, duplicate, executor)
         read = sum(first - self._plan.ranges[at].start for at, first in self._read_up_to.items())
         self._progress(read, self._plan.offsets)
+
+    async def _resolved(self, message: Message, executor: _Executor) -> Message:
+        """With its release. An earlier event with its commit or image may create it."""
+        if executor.is_running(message.artifact_claims):
+            await self._idle.wait()
+        while True:
+            try:
+                [found] = await resolved([message], self._tables)
+            except Unavailable as error:
+                await self._pause(error)
+            else:
+                return found
 
     async def _known(self, messages: Mapping[RecordPosition, Message]) -> Mapping[RecordPosition, Duplicate]:
         """The outcomes of the records whose events are known; retried during an outage. Of one event, a record can be

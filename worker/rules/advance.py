@@ -38,8 +38,8 @@ def advance(state: State, *written: Changes) -> State:
     deployments = {deployment.id: deployment for deployment in state.deployments}
     runs = state.runs
     for changes in written:
-        if changes.run is not None:
-            runs = {**runs, changes.run[0]: changes.run[1]}
+        if changes.runs:
+            runs = {**runs, **changes.runs}
         if changes.new_release is not None:
             release = changes.new_release.release
         elif changes.release_move is not None and release is not None:  # None: not loaded, as for an invalid event

@@ -32,9 +32,9 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """The event is late for this attempt."""
+    """The event is late for this attempt. None: the environment has none any more."""
 
-    target: Deployment
+    target: Deployment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +70,31 @@ def choose(
 
 
 def choose_of_run(
-    siblings: Iterable[Deployment], *, wanted: DeploymentStatus, attempt: int | None, event_time: datetime
+    siblings: Iterable[Deployment],
+    *,
+    wanted: DeploymentStatus,
+    known: bool,
+    attempt: int | None,
+    event_time: datetime,
 ) -> Step:
-    """The step for an event of a run. `attempt`: the one that the run opened; None: none yet.
+    """The step for an event of a run. `known`: the run has opened an attempt: `attempt`, or one that was deleted.
 
     All events of a run change its attempt, in whatever order they arrive, so an event that no longer fits is late: the
-    first end stands. A run that begins before the latest event is over already.
+    first end stands. A run that begins before the latest event is over already, and one that is cancelled before it
+    began ends no other one.
     """
     by_attempt = {sibling.attempt: sibling for sibling in siblings}
     latest = by_attempt[max(by_attempt)] if by_attempt else None
-    if attempt is not None and attempt in by_attempt:
+    if known:
+        if attempt not in by_attempt:
+            return Ignore(latest)
         step = _named(by_attempt, attempt, latest, wanted=wanted, event_time=event_time)
         return Ignore(by_attempt[attempt]) if isinstance(step, Refuse) else step
     if wanted is DeploymentStatus.ROLLED_BACK:
         return _unnamed(by_attempt, latest, wanted=wanted, event_time=event_time)
     if latest and _earlier(latest, wanted=wanted, event_time=event_time):
+        return Ignore(latest)
+    if latest and latest.status in ACTIVE and wanted is DeploymentStatus.CANCELLED:
         return Ignore(latest)
     return Open(latest.attempt + 1 if latest else 1)
 

@@ -19,6 +19,7 @@ from schemas.incoming import (
 )
 from schemas.reasons import Reason
 from schemas.statuses import DeploymentStatus, ReleaseStatus
+from schemas.text import INT_MAX
 from schemas.types import EventType
 from worker.rules.allowed_sources import AllowedSources
 from worker.rules.attempts import Ignore, Move, Open, Refuse, Step, choose, choose_of_run, counting, roll_up
@@ -97,7 +98,9 @@ def _counted(state: State, message: Message, release_id: UUID) -> Mapping[str, D
 
 def _reused(first: FirstUse, message: Message) -> FirstUse | None:
     """`first`, if the message has another type or release, as far as both are known."""
-    pairs = ((first.type, message.content.type), (first.release_id, message.release_id))
+    # A foreign event names no release: it is found, and a later one may be found for the same event.
+    release_id = None if message.reference is not None else message.release_id
+    pairs = ((first.type, message.content.type), (first.release_id, release_id))
     return first if any(None not in pair and pair[0] != pair[1] for pair in pairs) else None
 
 
@@ -163,6 +166,19 @@ def _number_taken(state: State, message: Message) -> Rejected:
     return reject(state, message, Reason.RELEASE_CONFLICT, detail)
 
 
+def _cannot_create(state: State, message: Message) -> Rejected | None:
+    """9: without a release, no later check applies."""
+    if state.number_taken:
+        return _number_taken(state, message)
+    reference = message.reference
+    if reference is not None and message.release_id != reference.derived_id:
+        return _not_found(state, message)  # another application has deleted it since it was found
+    if state.next_number is not None and state.next_number > INT_MAX:
+        detail = "the component and track have no free release number on this day"
+        return reject(state, message, Reason.RELEASE_CONFLICT, detail)
+    return None
+
+
 def _release_created(state: State, message: Message, data: ReleaseCreated) -> Outcome:
     if state.release is not None:
         mismatch = _organization_mismatch(state, message, state.release, data.organization_id)
@@ -201,8 +217,8 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
     if release is None:
         if data.release is None:
             return _not_found(state, message)  # 2
-        if state.number_taken:
-            return _number_taken(state, message)  # 9: without a release, no later check applies
+        if (refused := _cannot_create(state, message)) is not None:
+            return refused
         release = effects.create_release(data, data.release, ReleaseStatus.APPROVED)  # 2
     mismatch = _organization_mismatch(state, message, release, data.organization_id)
     if mismatch is not None:
@@ -252,10 +268,12 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
 def _step(
     state: State, message: Message, siblings: Sequence[Deployment], wanted: DeploymentStatus, attempt: int | None
 ) -> Step:
-    run_id = message.run_id
-    if run_id is None:
+    runs = message.runs
+    if not runs:
         return choose(siblings, wanted=wanted, attempt=attempt, event_time=message.at)
-    return choose_of_run(siblings, wanted=wanted, attempt=state.runs.get(run_id), event_time=message.at)
+    known = next((run for run in runs if run in state.runs), None)
+    attempt = None if known is None else state.runs[known]
+    return choose_of_run(siblings, wanted=wanted, known=known is not None, attempt=attempt, event_time=message.at)
 
 
 def _newer(release: Release, target: Deployment, pointer: EnvironmentPointer) -> bool:
@@ -276,6 +294,8 @@ def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome
         block = data.release if isinstance(data, ForeignActivity) else None
         if block is None:
             return _not_found(state, message)  # 2
+        if (refused := _cannot_create(state, message)) is not None:
+            return refused
         release = effects.create_release(data, block, ReleaseStatus.APPROVED)
     mismatch = _organization_mismatch(state, message, release, data.organization_id)
     if mismatch is not None:

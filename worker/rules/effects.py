@@ -31,7 +31,7 @@ from worker.rules.rows import (
     Release,
     ReleaseMove,
 )
-from worker.rules.state import Changes, Resolved, State
+from worker.rules.state import NO_RUNS, Changes, Resolved, State
 
 RELEASE_CREATED = "RELEASE_CREATED"
 RELEASE_STATUS_CHANGED = "RELEASE_STATUS_CHANGED"
@@ -70,7 +70,8 @@ class Effects:
         self._release_move: ReleaseMove | None = None
         self._pointer_move: EnvironmentPointerMove | None = None
         self._release_version: int | None = None
-        self._run: tuple[Activity, int] | None = None
+        self._runs: dict[UUID, int | None] = {}
+        self._run_activities: list[Activity] = []
 
     @property
     def deployments(self) -> tuple[Deployment, ...]:
@@ -84,10 +85,10 @@ class Effects:
             release_move=self._release_move,
             new_deployment=self._opened,
             deployment_moves=tuple(self._moves),
-            activities=(*self._activities, self._run[0]) if self._run else tuple(self._activities),
+            activities=(*self._activities, *self._run_activities),
             pointer_move=self._pointer_move,
             resolved=tuple(self._resolved()),
-            run=(self._run[0].id, self._run[1]) if self._run else None,
+            runs=self._runs or NO_RUNS,
         )
 
     def _resolved(self) -> Iterator[Resolved]:
@@ -176,8 +177,11 @@ class Effects:
         optional_fields = _optional_fields(data)
         self._opened = NewDeployment(release_id=release.id, deployment=opened, optional_fields=optional_fields)
         self._append_deployment(release, opened, None, optional_fields.comment)
-        if self._message.run_id is not None:
-            self._run = self._run_activity(self._message.run_id, release, opened), attempt
+        if self._event.foreign is not None:
+            for id_ in self._event.foreign.opens:
+                if id_ not in self._state.runs:  # a later part of the same run
+                    self._runs[id_] = attempt
+                    self._run_activities.append(self._run_activity(id_, release, opened))
         return opened
 
     def point(self, release: Release, target: Deployment, pointer: EnvironmentPointer) -> None:

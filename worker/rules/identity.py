@@ -49,11 +49,3 @@ def position_id(*, topic: str, partition: int, offset: int, timestamp_ms: int) -
     It includes the timestamp, because offsets start again when a topic is created anew.
     """
     return _uuid5(f"{topic}/{partition}/{offset}/{timestamp_ms}")
-
-
-def run_id(*, release_id: UUID, environment_id: str, config_revision: int, source: str, run: str) -> UUID:
-    """The id of the log entry that says which attempt one deployment of a foreign source has.
-
-    It has more line feeds than the other names, so it is never one of theirs.
-    """
-    return _uuid5(f"run\n{release_id}/{config_revision}\n{source}\n{run}\n{environment_id}")

@@ -12,7 +12,7 @@ from schemas.event import Event, Invalid, ReleaseReference
 from schemas.incoming import DeploymentChange, ForeignActivity, ReleaseFields
 from schemas.record import Record
 from schemas.times import time_of_timestamp
-from worker.rules.identity import activity_id, position_id, run_id
+from worker.rules.identity import activity_id, position_id
 
 REDRIVE_HEADER = "rudder-redrive"
 CORRECTS_HEADER = "rudder-corrects"
@@ -91,22 +91,11 @@ class Message:
         data = content.data.model_copy(update={"release_id": release_id})
         return replace(self, content=replace(content, data=data))
 
-    @cached_property
-    def run_id(self) -> UUID | None:
-        """The id of the log entry that says which attempt the event's run has; None: the event has no run."""
-        content = self.content
-        if not isinstance(content, Event) or content.foreign is None or content.foreign.run is None:
-            return None
-        data = content.data
-        if not isinstance(data, DeploymentChange):
-            return None
-        return run_id(
-            release_id=data.release_id,
-            environment_id=data.environment_id,
-            config_revision=data.config_revision,
-            source=content.source,
-            run=content.foreign.run,
-        )
+    @property
+    def runs(self) -> tuple[UUID, ...]:
+        """As of `schemas.event.Foreign`; empty: the event has no run."""
+        foreign = self.content.foreign if isinstance(self.content, Event) else None
+        return () if foreign is None else foreign.runs
 
     @property
     def ordering_key(self) -> UUID:

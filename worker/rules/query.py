@@ -55,9 +55,9 @@ class Query:
     its first log entry and of its rejection. `corrects`: the id of the rejection that it corrects. `release_date` and
     what follows: those of the release that the event would create; None where it would create none. `events`: how many
     events of the release are decided on the rows. Each changes at most one attempt that may count for its environment
-    or become ROLLED_BACK, so that many more of these attempts are loaded. `run_id`: of the log entry that names the
-    attempt of the event's run, which is loaded as if the event named it. `next_number`: the release that the event
-    would create has the next free number of its date, component and track.
+    or become ROLLED_BACK, so that many more of these attempts are loaded. `runs`: the ids of the activities that can
+    say which attempt the event's run has; it is loaded as if the event named it. `next_number`: the release that the
+    event would create has the next free number of its date, component and track.
     """
 
     variant: QueryVariant
@@ -73,7 +73,7 @@ class Query:
     component_id: UUID | None = None
     deployment_track_id: str | None = None
     events: int = 1
-    run_id: UUID | None = None
+    runs: tuple[UUID, ...] = ()
     next_number: bool = False
 
 
@@ -143,7 +143,7 @@ def query_of(message: Message) -> Query:
         release_number=block.release_number if block else None,
         component_id=block.component_id if block else None,
         deployment_track_id=block.deployment_track_id if block else None,
-        run_id=None if content.foreign is None else message.run_id,
+        runs=() if content.foreign is None else content.foreign.runs,
         next_number=content.foreign is not None and isinstance(block, DerivedRelease),
     )
 

@@ -20,7 +20,7 @@ from worker.rules.rows import (
     ReleaseMove,
 )
 
-_NO_RUNS: Mapping[UUID, int] = MappingProxyType({})
+NO_RUNS: Mapping[UUID, int | None] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,9 +33,9 @@ class State:
     not changed it. `number_taken`: another release has the event's date, number and component, and its track or a
     colliding one. `tracks_compared`: the number of releases with this date, number and component that were compared.
     `deployments`: the release's attempts. `environments`: further environment ids of the release. `pointer`: the
-    environment's `app_environments` row; None: there is none. `runs`: the attempts of runs that are known, by
-    `Message.run_id`. `next_number`: the next free one of the date, component and track of the release that the event
-    would create.
+    environment's `app_environments` row; None: there is none.
+    `runs`: the attempts of runs that are known, by the id of their activity; None: another application has deleted it.
+    `next_number`: the next free one of the date, component and track of the release that the event would create.
     """
 
     activities: tuple[Activity, ...] = ()
@@ -48,7 +48,7 @@ class State:
     deployments: tuple[Deployment, ...] = ()
     environments: frozenset[str] = frozenset()
     pointer: EnvironmentPointer | None = None
-    runs: Mapping[UUID, int] = field(default_factory=lambda: _NO_RUNS)
+    runs: Mapping[UUID, int | None] = field(default_factory=lambda: NO_RUNS)
     next_number: int | None = None
 
 
@@ -57,8 +57,8 @@ class Changes:
     """Everything that one event writes, in one transaction. `release_version`: what the release's is afterwards; None:
     neither the release nor a deployment of it changes. `resolved`: the rejections that the event resolves: its own, the
     one that it corrects. `rejection`: alone, of an event that has no other effect; `rejected_before`: its row is there,
-    from an earlier delivery. `run`: the id of the log entry of a run, which is one of `activities`, and the attempt
-    that the event opens for it.
+    from an earlier delivery. `runs`: the runs whose attempt the event
+    opens, by the id of their activity, which is one of `activities`.
     """
 
     release_version: int | None = None
@@ -71,7 +71,7 @@ class Changes:
     resolved: "tuple[Resolved, ...]" = ()
     rejection: Rejection | None = None
     rejected_before: bool = False
-    run: "tuple[UUID, int] | None" = None
+    runs: Mapping[UUID, int | None] = field(default_factory=lambda: NO_RUNS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ Limits are settings and may have changed. A rejection for a limit names the limi
 record that took effect was within the limits of its time. Other records are read with today's limits.
 """
 
+import pickle
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from schemas.record import Record
 from worker.pipeline.transaction import read, read_mapped
 from worker.rules.identity import position_id
 from worker.rules.message import Message, RecordPosition
+from worker.rules.rows import Rejection
 
 TABLES = """
 CREATE TABLE rejected_at (
@@ -127,13 +129,24 @@ class PastLimits:
         if isinstance(message, NoInterest):
             raise _OfNoInterest
         if message.reference is not None:  # the worker has found its release
-            key = self._one("SELECT key FROM activities WHERE id = ?", message.id.bytes)
-            return message.resolved(UUID(bytes=key)) if isinstance(key, bytes) else message
+            found = self._release_of(message.id)
+            return message if found is None else message.resolved(found)
         if message.content.source is None or message.content.id is None:
             former, known = _former_position_id(record), {rejected.id for rejected in self._rejected_at(record)}
             if former in known and message.id not in known:
                 return _Recorded(record=record, content=message.content, recorded_id=former)
         return message
+
+    def _release_of(self, event: UUID) -> UUID | None:
+        """The release that the event has in the tables."""
+        key = self._one("SELECT key FROM activities WHERE id = ?", event.bytes)
+        if isinstance(key, bytes):
+            return UUID(bytes=key)
+        pickled = self._one("SELECT rejection FROM rejections WHERE id = ?", event.bytes)
+        if not isinstance(pickled, bytes):
+            return None
+        rejection: Rejection = pickle.loads(pickled)  # noqa: S301 - this process pickled it
+        return rejection.release_id
 
     def _limited(self, record: Record, rejected: _Rejected) -> Message | None:
         """The record as read with the limit that the rejection names. None: the record is not beyond that limit."""

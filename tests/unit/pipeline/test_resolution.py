@@ -20,7 +20,7 @@ from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.resolution import BATCH_MAX, ReleaseResolution
 from worker.ports import Partition
-from worker.rules.errors import Unavailable
+from worker.rules.errors import StaleRead, Unavailable
 from worker.rules.message import Claim, Message, RecordPosition
 from worker.telemetry import Metrics
 
@@ -195,6 +195,39 @@ async def test_fault_of_one_lookup_is_its_own() -> None:
     async with resolving.running():
         await settle()
     assert [one.release_id for one in resolving.submitted] == [first.release_id, UUID(int=77)]
+
+
+async def test_conflict_of_a_lookup_is_attempted_again() -> None:
+    """A deadlock, for example: without an answer, a second release would be created."""
+    resolving, shop = Resolving(), ForeignMessages()
+    resolving.failures = [StaleRead("deadlock")]
+    message = deployed(shop, 1)
+    assert message.reference is not None
+    resolving.found[message.reference] = UUID(int=77)
+    resolving.add(message)
+    async with resolving.running():
+        while not resolving.submitted:
+            await asyncio.sleep(0)
+    assert resolving.submitted[0].release_id == UUID(int=77)
+
+
+async def test_lost_partition_in_an_outage_leaves_the_others_looked_up() -> None:
+    resolving, shop = Resolving(), ForeignMessages()
+    resolving.failures = [Unavailable("no answer")]
+    first, second = (deployed(shop, number) for number in (1, 2))
+    assert second.reference is not None
+    resolving.found[second.reference] = UUID(int=77)
+    lost = PartitionState(Partition("hooks", 1))
+    resolving.add(first, lease=lost)
+    resolving.add(second)
+    async with resolving.running():
+        while not resolving.calls:
+            await asyncio.sleep(0)
+        lost.ended.set()
+        while len(resolving.submitted) < 2:
+            await asyncio.sleep(0)
+    assert [one.release_id for one in resolving.submitted] == [first.release_id, UUID(int=77)]
+    assert [len(call) for call in resolving.calls] == [2, 1]
 
 
 async def test_messages_of_a_lost_partition_are_not_looked_up() -> None:

@@ -3,15 +3,17 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.adapters.foreign import Format, Original
+from schemas.adapters.foreign import Artifact, ForeignEvent, Format, Original
 from schemas.event import Event, Foreign
 from schemas.incoming import DeploymentChange, DerivedRelease, ForeignActivity
+from schemas.mapping import Mapping, MappingFile
 from schemas.record import Record
 from schemas.types import EventType as E
 from worker.release_simulation import ReleaseSimulation
@@ -32,6 +34,33 @@ BLOCK = DerivedRelease(
 )
 
 
+class Ids(NamedTuple):
+    known: tuple[UUID, ...] = ()
+    opens: tuple[UUID, ...] = ()
+
+
+def ids(run: str | None, part_of: str | None, env: str) -> Ids:
+    """As the mapping derives them."""
+    foreign = ForeignEvent(
+        format=Format.GITHUB,
+        type=E.DEPLOYMENT_STARTED,
+        source="/ci",
+        id="1",
+        time=BEGIN,
+        original=Original(type="x"),
+        run=run,
+        part_of=part_of,
+        scope={"environment": env},
+        artifact=Artifact(tag="1"),
+    )
+    rule = {"match": {"environment": "*"}, "component": str(COMPONENT), "environments": {env: env}}
+    file = {"organization": "acme", "project": str(COMPONENT), "rules": [rule]}
+    event = Mapping(MappingFile.model_validate(file)).event(foreign, recorded_at=None)
+    assert isinstance(event, Event)
+    assert event.foreign is not None
+    return Ids(event.foreign.runs, event.foreign.opens)
+
+
 class Runs:
     """The events of foreign runs of one release, decided one after the other."""
 
@@ -40,7 +69,16 @@ class Runs:
         self.next_number = next_number
         self.events = 0
 
-    def message(self, kind: E, *, run: str | None, at: float, id: str | None = None, env: str = "prod") -> Message:
+    def message(
+        self,
+        kind: E,
+        *,
+        run: str | None,
+        at: float,
+        id: str | None = None,
+        env: str = "prod",
+        part_of: str | None = None,
+    ) -> Message:
         self.events += 1
         data: DeploymentChange | ForeignActivity
         given = {"release_id": RELEASE, "organization_id": "acme", "release": BLOCK, "actor": "octocat"}
@@ -54,13 +92,19 @@ class Runs:
             type=kind,
             time=BEGIN + timedelta(seconds=at),
             data=data,
-            foreign=Foreign(format=Format.GITHUB, original=Original(type="x", status="y", url="https://x"), run=run),
+            foreign=Foreign(
+                format=Format.GITHUB,
+                original=Original(type="x", status="y", url="https://x"),
+                run=run,
+                runs=ids(run, part_of, env).known,
+                opens=ids(run, part_of, env).opens,
+            ),
         )
         record = Record(topic="in", partition=0, offset=self.events, timestamp_ms=0, key=None, value=b"")
         return Message(record=record, content=event, with_foreign=True)
 
-    def add(self, kind: E, *, run: str | None = "1", at: float, id: str | None = None, env: str = "prod") -> Outcome:
-        message = self.message(kind, run=run, at=at, id=id, env=env)
+    def add(self, kind: E, *, run: str | None = "1", at: float, **more: Any) -> Outcome:
+        message = self.message(kind, run=run, at=at, **more)
         state = self.rows.state(message, number_taken=False)
         if state.release is None:
             state = replace(state, next_number=self.next_number)
@@ -178,4 +222,53 @@ def test_activities_keep_what_the_source_says() -> None:
         }
         assert (activity.payload["format"], activity.payload["run"]) == ("github", "deployment/7")
     assert activities[-1].activity_type == DEPLOYMENT_RUN
-    assert applied.changes.run == (activities[-1].id, 1)
+    assert applied.changes.runs == {activities[-1].id: 1}
+
+
+def test_cancelled_workflow_ends_its_deployment() -> None:
+    """Whether its event comes before, between or after those of the deployment."""
+    events: list[tuple[E, dict[str, Any]]] = [
+        (E.DEPLOYMENT_REQUESTED, {"run": "deployment/1", "part_of": "workflow/1", "at": 0}),
+        (E.DEPLOYMENT_STARTED, {"run": "deployment/1", "part_of": "workflow/1", "at": 1}),
+        (E.DEPLOYMENT_CANCELLED, {"run": "workflow/1", "at": 2}),
+    ]
+    for order in permutations(events):
+        runs = Runs()
+        for kind, values in order:
+            runs.add(kind, **values)
+        assert runs.statuses() == [(1, "CANCELLED")], order
+
+
+def test_cancelled_workflow_leaves_the_next_one_alone() -> None:
+    """As where a newer run of a concurrency group cancels the one before, which ends a little later."""
+    runs = Runs()
+    runs.add(E.DEPLOYMENT_STARTED, run="deployment/1", part_of="workflow/1", at=0)
+    runs.add(E.DEPLOYMENT_REQUESTED, run="deployment/2", part_of="workflow/2", at=9)
+    assert isinstance(runs.add(E.DEPLOYMENT_CANCELLED, run="workflow/1", at=10), Stale)
+    assert isinstance(runs.add(E.DEPLOYMENT_CANCELLED, run="workflow/0", at=11), Stale)
+    runs.add(E.DEPLOYMENT_SUCCEEDED, run="deployment/2", part_of="workflow/2", at=20)
+    assert runs.statuses() == [(1, "CANCELLED"), (2, "SUCCESS")]
+
+
+def test_parts_of_a_workflow_are_attempts_of_their_own() -> None:
+    """A plan that succeeds, and an apply that fails."""
+    runs = Runs()
+    for number, end in ((1, E.DEPLOYMENT_SUCCEEDED), (2, E.DEPLOYMENT_FAILED)):
+        runs.add(E.DEPLOYMENT_STARTED, run=f"deployment/{number}", part_of="workflow/1", at=number * 10)
+        runs.add(end, run=f"deployment/{number}", part_of="workflow/1", at=number * 10 + 5)
+    assert runs.statuses() == [(1, "SUCCESS"), (2, "FAILED")]
+
+
+def test_event_of_a_run_whose_attempt_was_deleted_is_stale() -> None:
+    runs = Runs()
+    runs.add(E.DEPLOYMENT_STARTED, at=1)
+    message = runs.message(E.DEPLOYMENT_SUCCEEDED, run="1", at=2)
+    state = replace(runs.rows.state(message, number_taken=False), deployments=(), runs={message.runs[0]: None})
+    assert isinstance(decide(state, message), Stale)
+
+
+def test_release_without_a_free_number_is_a_conflict() -> None:
+    runs = Runs(next_number=2**31)
+    rejected = runs.add(E.DEPLOYMENT_STARTED, at=1)
+    assert isinstance(rejected, Rejected)
+    assert rejected.rejection.reason == "release_conflict"

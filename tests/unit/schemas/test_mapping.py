@@ -140,7 +140,7 @@ def test_release_is_looked_up_by_its_name() -> None:
     assert event.foreign.reference.number == (date(2026, 3, 1), 4)
 
 
-@pytest.mark.parametrize("name", ["20261301-4", "20260301-0", "v1.2", "20260301"])
+@pytest.mark.parametrize("name", ["20261301-4", "20260301-0", "v1.2", "20260301", "20260301-9999999999", "99990101-1"])
 def test_other_names_are_no_release_number(name: str) -> None:
     event = event_of(SHOP, deployment(artifact=Artifact(name=name)))
     assert event.foreign is not None
@@ -322,6 +322,11 @@ def test_time_of_the_record_is_used_where_the_event_has_none() -> None:
     invalid = mapping.event(deployment(time=None), recorded_at=None)
     assert isinstance(invalid, Invalid)
     assert invalid.reason is Reason.INVALID_DATA
+
+
+@pytest.mark.parametrize("artifact", [Artifact(tag="1\n2"), Artifact(tag="1\u2028")])
+def test_control_characters_are_in_no_derived_id(artifact: Artifact) -> None:
+    assert "has a control character" in detail_of(SHOP, deployment(artifact=artifact))
 
 
 def test_values_that_do_not_fit_are_invalid() -> None:

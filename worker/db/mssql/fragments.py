@@ -79,6 +79,7 @@ LEFT JOIN releases r ON r.id = :release_id""",
     # More environments than the 100 levels that a recursion has by default.
     after="\nOPTION (MAXRECURSION 0)",
     first="OFFSET 0 ROWS FETCH NEXT 1 ROWS ONLY",
+    equal=exactly,
     latest=f"""SELECT * FROM (
         SELECT TOP (2) {DEPLOYMENT}
         FROM {ATTEMPTS}

@@ -41,6 +41,8 @@ END"""
 
 
 FRAGMENTS: Final = Fragments(
+    # Without it, the planner walks the index of all releases in the order of the SELECT around it: sorts are off.
+    fence=" OFFSET 0",
     # The records of a known event are published again: a crash of the server must not take the event back. In the
     # session of the load, so that it fails if the server has crashed since. A commit without data would not flush.
     flushed="(SELECT pg_logical_emit_message(TRUE, 'rudder-worker', '')) flushed CROSS JOIN ",

@@ -149,6 +149,7 @@ def test_deployment_is_requested() -> None:
             actor="Codertocat",
         ),
         run="deployment/145988746",
+        part_of="workflow_run/289782451/1",
         scope={
             "host": "github.com",
             "organization": "Codertocat",
@@ -263,10 +264,13 @@ def test_rerun_is_another_deployment() -> None:
     assert first.id != second.id
 
 
-def test_cancelled_run_has_no_run_of_its_own() -> None:
-    """So that it ends the deployment that is active in its environment."""
-    for conclusion, run in (("cancelled", None), ("skipped", None), ("failure", "workflow_run/289782451/1")):
-        assert event_of(changed(RUN, {"workflow_run/conclusion": conclusion})).run == run
+def test_deployments_are_parts_of_their_workflow_run() -> None:
+    """So that a cancelled run ends the deployment that it cancelled."""
+    cancelled = event_of(changed(RUN, {"workflow_run/conclusion": "cancelled"}))
+    assert (cancelled.run, cancelled.part_of) == ("workflow_run/289782451/1", None)
+    for body in (PAGES_DEPLOYMENT, PAGES_STATUS):
+        assert event_of(body).part_of == cancelled.run
+    assert event_of(DEPLOYMENT).part_of is None
 
 
 def test_jobs_of_a_run_are_deployments_of_their_own() -> None:
