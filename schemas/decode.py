@@ -151,6 +151,10 @@ def _own(record: Record, envelope: Envelope, ahead_seconds_max: int) -> Event | 
     if event_type is None:
         problem = likely_cause.with_cause(f"type: {echo(type_)} is not accepted", likely_cause.of_quotes(type_))
         return _invalid(envelope, Reason.UNSUPPORTED_TYPE, [problem])
+    if any(name == FORMAT_HEADER for name, _ in record.headers):
+        # Who may send webhooks may not send our events: the gateway vouches for the format, not for the body.
+        problem = f"{FORMAT_HEADER}: the record is declared as foreign, and RUDDER_MAPPING_FILE is not set"
+        return _invalid(envelope, Reason.UNMAPPED, [problem])
     if envelope.data_fault is not None:
         reason, problems = envelope.data_fault
         return _invalid(envelope, reason, problems)

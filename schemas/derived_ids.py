@@ -17,11 +17,20 @@ def derived_release_id(*, organization_id: str, component_id: UUID, deployment_t
     return uuid5(NAMESPACE, f"release\n{organization_id}\n{component_id}\n{deployment_track_id}\n{artifact}")
 
 
-def run_id(*, source: str, run: str, environment_id: str, config_revision: int) -> UUID:
-    """The id of the activity that says which attempt one deployment of a foreign source has."""
-    return uuid5(NAMESPACE, f"run\n{config_revision}\n{source}\n{run}\n{environment_id}")
+class RunIds:
+    """The ids of the activities that say which attempt a run of a foreign source has in one environment of a component
+    and track.
+    """
 
+    def __init__(
+        self, *, organization_id: str, component_id: UUID, deployment_track_id: str, environment_id: str, source: str
+    ) -> None:
+        self._names = f"{organization_id}\n{component_id}\n{deployment_track_id}\n{environment_id}\n{source}"
 
-def first_part_id(*, source: str, run: str, environment_id: str, config_revision: int) -> UUID:
-    """The id of the activity that says which attempt the first deployment of a run of several has."""
-    return uuid5(NAMESPACE, f"first part\n{config_revision}\n{source}\n{run}\n{environment_id}")
+    def of(self, run: str) -> UUID:
+        """Of the run itself."""
+        return uuid5(NAMESPACE, f"run\n{self._names}\n{run}")
+
+    def of_first_part(self, run: str) -> UUID:
+        """Of the first deployment of a run that has several."""
+        return uuid5(NAMESPACE, f"first part\n{self._names}\n{run}")

@@ -1,6 +1,6 @@
 """The results of `decode`: an event, or the reason for a rejection."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from uuid import UUID
 
@@ -26,14 +26,15 @@ class ReleaseReference:
     commit_hash: str | None = None
     image_tags: tuple[str, ...] = ()
     number: tuple[date, int] | None = None
-    runs: tuple[UUID, ...] = ()
+    runs: tuple[UUID, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Foreign:
     """What only an event of an adapter has. `run`: the source's id of one deployment, see `ForeignEvent.run`.
-    `runs`: the ids of the activities that can say which attempt it has, the first one that exists decides. `opens`:
-    those that an event writes which opens its attempt. `reference`: None where the record names the release's id.
+    `runs`: the ids of the activities that can say which attempt it has, in this order: of the run itself, and of the
+    run that it is a part of, or of its first part. `opens`: those that an event writes which gives its run an attempt;
+    the second one is taken by the first part. `reference`: None where the record names the release's id.
     """
 
     format: Format

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from collections.abc import Mapping as AnyMapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime
-from functools import partial
 from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 from uuid import UUID
 
@@ -30,7 +29,7 @@ from schemas.adapters.fields import split_image
 from schemas.adapters.foreign import Artifact, ForeignEvent, Format, NoInterest
 from schemas.adapters.generic import GenericAdapter
 from schemas.adapters.generic_format import FormatName, GenericFormat
-from schemas.derived_ids import derived_release_id, first_part_id, run_id
+from schemas.derived_ids import RunIds, derived_release_id
 from schemas.detail import echo, joined, pointer
 from schemas.event import Event, Foreign, Invalid, ReleaseReference
 from schemas.incoming import DeploymentChange, DerivedRelease, EventData, ForeignActivity
@@ -424,12 +423,17 @@ class _Runs(NamedTuple):
 def _runs_of(foreign: ForeignEvent, target: _Target) -> _Runs:
     if foreign.run is None or target.environment_id is None or foreign.type is EventType.ACTIVITY_RECORDED:
         return _Runs()
-    of_run = partial(run_id, source=foreign.source, environment_id=target.environment_id, config_revision=1)
-    first_part = partial(first_part_id, source=foreign.source, environment_id=target.environment_id, config_revision=1)
-    own = of_run(run=foreign.run)
+    ids = RunIds(
+        organization_id=target.organization_id,
+        component_id=target.component_id,
+        deployment_track_id=target.track,
+        environment_id=target.environment_id,
+        source=foreign.source,
+    )
+    own = ids.of(foreign.run)
     if foreign.part_of is None:
-        return _Runs((own, first_part(run=foreign.run)), (own,))
-    return _Runs((own, of_run(run=foreign.part_of)), (own, first_part(run=foreign.part_of)))
+        return _Runs((own, ids.of_first_part(foreign.run)), (own,))
+    return _Runs((own, ids.of(foreign.part_of)), (own, ids.of_first_part(foreign.part_of)))
 
 
 def _data(

@@ -69,7 +69,7 @@ class Prediction:
         self._activities: dict[UUID, Activity] = {}
         self._tracks: dict[Number, dict[UUID, str]] = defaultdict(dict)
         self._highest: dict[tuple[date, UUID], dict[str, int]] = {}
-        self._found: dict[ReleaseReference, UUID] = {}
+        self._found: dict[tuple[ReleaseReference, tuple[UUID, ...]], UUID] = {}
 
     async def load(self, messages: Sequence[Message]) -> None:
         """Load what the decisions on these records depend on. What is loaded already keeps its state.
@@ -78,9 +78,10 @@ class Prediction:
             Unavailable: the database does not answer.
             ValueError: a release or a deployment has a status that is none of the worker's.
         """
-        new = [one.reference for one in messages if one.reference is not None and one.reference not in self._found]
+        given = [one.reference for one in messages if one.reference is not None]
+        new = [reference for reference in given if (reference, reference.runs) not in self._found]
         for reference, found in zip(new, await self._rows.find_releases(new) if new else (), strict=True):
-            self._found[reference] = found or reference.derived_id
+            self._found[reference, reference.runs] = found or reference.derived_id
         derived = {one.reference.derived_id for one in messages if one.reference is not None}
         messages = [self._resolved(one) for one in messages]
         event_ids = {one.id for one in messages} | {one.corrects for one in messages if one.corrects is not None}
@@ -112,7 +113,7 @@ class Prediction:
         reference = message.reference
         if reference is None:
             return message
-        found = self._found.get(reference, reference.derived_id)
+        found = self._found.get((reference, reference.runs), reference.derived_id)
         created = self.releases.get(reference.derived_id)
         if found == reference.derived_id and (created is None or created.release is None):
             found = self._created(reference) or found
@@ -120,6 +121,10 @@ class Prediction:
 
     def _created(self, reference: ReleaseReference) -> UUID | None:
         """As `worker.db.queries.release_query`, of the releases that decisions have created."""
+        for simulation in self.releases.values():
+            if simulation.release is not None and not simulation.runs.keys().isdisjoint(reference.runs):
+                of_run: UUID = simulation.release["id"]
+                return of_run
         releases = [one.release for one in self.releases.values() if one.release is not None]
         same = [
             release

@@ -54,6 +54,11 @@ class ReleaseSimulation:
         """The release and its deployments, without what concerns one event."""
 
     @property
+    def runs(self) -> Mapping[UUID, int | None]:
+        """The attempts of runs, by the id of their activity."""
+        return self._state.runs
+
+    @property
     def version(self) -> int | None:
         return self._state.release_version
 

@@ -52,7 +52,17 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-FormatName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$")]
+RESERVED_NAMES: Final = frozenset({"rudder", "ce", "content"})
+"""Their headers have a meaning of their own."""
+
+
+def _checked_name(name: str) -> str:
+    if name.partition("-")[0] in RESERVED_NAMES:
+        raise ValueError(f"begins with {name.partition('-')[0]}, which is reserved")
+    return name
+
+
+FormatName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,62}$"), AfterValidator(_checked_name)]
 """The name of an entry: a value of the header `rudder-format` and a part of a metric's label."""
 
 HeaderName = Annotated[str, Field(pattern="^[a-z0-9!#$%&'*+.^_`|~-]+$", max_length=NAME_UNITS_MAX)]

@@ -157,6 +157,11 @@ def _unwrapped(headers: dict[str, str], body: object) -> tuple[dict[str, str], o
     return headers, body
 
 
+def is_wrapped(body: Mapping[str, Any]) -> bool:
+    """Whether a bridge has wrapped the request's body in this one."""
+    return _unwrapped({}, body)[1] is not body
+
+
 def _parsed(body: object, *, encoded: bool = False) -> object:
     """A request's body: JSON, or the text or the base64 text of it; None: it is not JSON."""
     if not isinstance(body, str):

@@ -219,6 +219,67 @@ async def test_events_of_a_run_change_one_attempt(database_url: str) -> None:
     assert found["attempts"] == [("prod", 1, "SUCCESS"), ("prod", 2, "SUCCESS")]
 
 
+@pytest.mark.parametrize("together", [False, True])
+async def test_parts_of_a_run_have_attempts_of_their_own(database_url: str, together: bool) -> None:
+    """The workflow's own event comes first, and its cancellation last: it concerns the first part."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    artifact = Artifact(commit=commit(1))
+    messages = [shop.event("deployment.requested", artifact, run="workflow/1")]
+    for number, end in ((1, "succeeded"), (2, "failed")):
+        run = f"deployment/{number}"
+        messages += [
+            shop.event(f"deployment.{kind}", artifact, run=run, part_of="workflow/1") for kind in ("started", end)
+        ]
+    messages.append(shop.event("deployment.cancelled", artifact, run="workflow/1"))
+    async with opened(database_url) as store:
+        if together:
+            outcomes = list(await process_chain(await resolved(messages, store), store))
+        else:
+            outcomes = await handle(store, *messages)
+        again = await handle(store, *messages)
+    assert [type(one) for one in outcomes] == [Applied] * 5 + [Stale]
+    assert {type(one) for one in again} == {Duplicate}
+    assert messages[0].release_id is not None
+    found = await rows(database_url, messages[0].release_id)
+    assert found["attempts"] == [("prod", 1, "SUCCESS"), ("prod", 2, "FAILED")]
+
+
+async def test_components_of_one_run_have_releases_of_their_own(database_url: str) -> None:
+    """A workflow of a monorepo deploys two components of one commit."""
+    await migrate(database_url)
+    first, second = ForeignMessages(), ForeignMessages()
+    first.source = second.source = "https://git.example/monorepo"
+    second.count = 10  # other ids
+    events = [
+        shop.event("deployment.succeeded", Artifact(commit=commit(1)), run="workflow/1") for shop in (first, second)
+    ]
+    async with opened(database_url) as store:
+        await handle(store, *events)
+    assert len({event.release_id for event in events}) == 2
+    for event in events:
+        assert event.release_id is not None
+        assert (await rows(database_url, event.release_id))["attempts"] == [("prod", 1, "SUCCESS")]
+
+
+async def test_run_of_another_release_is_left_alone(database_url: str) -> None:
+    """A deployment that names its release, of a workflow run whose own event created another one."""
+    await migrate(database_url)
+    shop = ForeignMessages()
+    own = ReleaseMessages(component_id=shop.component_id)
+    workflow = shop.event("deployment.requested", Artifact(commit=commit(1)), run="workflow/1")
+    named = Artifact(release_id=own.release_id)
+    parts = [
+        shop.event(f"deployment.{kind}", named, run="deployment/1", part_of="workflow/1")
+        for kind in ("started", "failed")
+    ]
+    async with opened(database_url) as store:
+        for kind in ("release.created", "release.submitted", "release.approved"):
+            await process(own.event(kind, own.fields if kind == "release.created" else None), store)
+        await handle(store, workflow, *parts)
+    assert (await rows(database_url, own.release_id))["attempts"] == [("prod", 1, "FAILED")]
+
+
 async def test_chain_of_runs_decides_as_single_messages(database_url: str) -> None:
     await migrate(database_url)
     alone, together = ForeignMessages(), ForeignMessages()

@@ -6,6 +6,7 @@ from typing import Any
 from tests.end_to_end.oracle_check import check_with_oracle
 from tests.end_to_end.system import System
 from tests.end_to_end.verify_reports import verify_report
+from tests.end_to_end.worker_process import WorkerProcess
 from tests.oracle.status_machines import DEPLOYMENT_STATE
 
 _FINDINGS_MAX = 20
@@ -33,6 +34,18 @@ async def check(system: System, environments: list[dict[str, Any]]) -> Check:
 
 async def _findings_of_verify(system: System) -> list[str]:
     report = await verify_report(system, findings_max=_FINDINGS_MAX)
+    if any(finding["topic"] == system.topics.deployment_state for finding in report["findings"]):
+        # A worker that lost its partition after its commit may publish a state late; an operator repairs it
+        # (docs/contract.md#state-topic).
+        await _publish_states(system)
+        report = await verify_report(system, findings_max=_FINDINGS_MAX)
     left = {name: report["counts"][name] for name in ("uncommitted", "unverifiable", "foreign")}
     found = [f"verify: {finding}" for finding in report["findings"]]
     return [*found, *(f"verify: {count} {name}" for name, count in left.items() if count)]
+
+
+async def _publish_states(system: System) -> None:
+    arguments = ("state", "publish", "--execute")
+    with WorkerProcess(*arguments, settings=system.settings, folder=system.folder, name="state") as process:
+        code = await process.ended()
+        assert code in {0, 1}, process.output()

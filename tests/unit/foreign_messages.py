@@ -31,6 +31,7 @@ class ForeignMessages:
     component_id: UUID = field(default_factory=uuid4)
     organization_id: str = "nordwind-logistik"
     count: int = 0
+    source: str = ""
 
     @property
     def file(self) -> AnyMapping[str, Any]:
@@ -49,17 +50,19 @@ class ForeignMessages:
         run: str | None = "1",
         environment: str = "production",
         activity_type: str | None = None,
+        part_of: str | None = None,
     ) -> Message:
         """`kind`: the type less prefix and version."""
         self.count += 1
         foreign = ForeignEvent(
             format=Format.GITHUB,
             type=EventType(f"dev.rudder.{kind}.v1"),
-            source=f"https://git.example/{self.component_id}",
+            source=self.source or f"https://git.example/{self.component_id}",
             id=str(self.count),
             time=AT + timedelta(minutes=self.count),
             original=Original(type=kind, id=run, status=kind, url="https://git.example/1", actor="octocat"),
             run=run,
+            part_of=part_of,
             scope={"repository": "acme/shop", "environment": environment},
             artifact=artifact,
             actor="octocat",

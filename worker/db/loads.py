@@ -104,13 +104,15 @@ class Loads:
         found = await session.fetch_each(statements)
         return [session.reader.uuid(min(rows, key=itemgetter(0))[1]) if rows else None for rows in found]
 
-    async def _runs(self, session: Session, queries: Sequence[Query]) -> Mapping[UUID, int | None]:
-        """The attempts of runs that are known."""
+    async def _runs(self, session: Session, queries: Sequence[Query]) -> Mapping[UUID, tuple[UUID, int | None]]:
+        """The releases and attempts of runs that are known."""
         ids = list(dict.fromkeys(run for query in queries for run in query.runs))
         if not ids:
             return {}
         found = await session.fetch_each([(self.run, (id_,)) for id_ in ids])
-        return {id_: rows[0][0] for id_, rows in zip(ids, found, strict=True) if rows}
+        return {
+            id_: (session.reader.uuid(rows[0][0]), rows[0][1]) for id_, rows in zip(ids, found, strict=True) if rows
+        }
 
     async def _each(self, session: Session, queries: Iterable[Query]) -> list[Loaded]:
         """By the statement of each query's variant."""
@@ -154,11 +156,12 @@ class Loads:
                 )
                 found[position] = replace(found[position], state=state)
 
-    async def _completed(self, session: Session, loaded: Loaded, runs: Mapping[UUID, int | None]) -> State:
+    async def _completed(self, session: Session, loaded: Loaded, runs: Mapping[UUID, tuple[UUID, int | None]]) -> State:
         """The state, with what is known of the event itself, of its run, and of the rejection that it corrects."""
         query, state = loaded.query, loaded.state
         if known := {run: runs[run] for run in query.runs if run in runs}:
-            state = replace(state, runs=known)
+            here = {run: attempt for run, (release_id, attempt) in known.items() if release_id == query.release_id}
+            state = replace(state, runs=here, runs_elsewhere=frozenset(known) - here.keys())
         if query.next_number and state.release is None and query.deployment_track_id is not None:
             state = await self._numbered(session, query, state, query.deployment_track_id)
         if loaded.logged and query.identity is not None:
@@ -189,8 +192,9 @@ class Loads:
         return rejection(rows[0], session.reader) if rows else None
 
 
-def _run_attempt(query: Query, runs: Mapping[UUID, int | None]) -> int | None:
-    return next((runs[run] for run in query.runs if run in runs), None)
+def _run_attempt(query: Query, runs: Mapping[UUID, tuple[UUID, int | None]]) -> int | None:
+    of_release = (runs[run] for run in query.runs if run in runs)
+    return next((attempt for release_id, attempt in of_release if release_id == query.release_id), None)
 
 
 def _wanted(reference: ReleaseReference) -> dict[str, object]:

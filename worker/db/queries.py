@@ -127,10 +127,10 @@ WITH RECURSIVE environments (environment_id) AS (
 
 
 RUN_QUERY: Final = """\
-SELECT d.attempt
+SELECT l.release_mgt_id, d.attempt
 FROM release_activity_logs l LEFT JOIN release_deployments d ON d.id = l.release_deployment_id
 WHERE l.id = :run"""
-"""The attempt of a run; null where its row was deleted."""
+"""The release of a run, and its attempt; null where its row was deleted."""
 
 NUMBERS_QUERY: Final = """\
 SELECT deployment_track_id, MAX(release_number)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.adapters.foreign import Adapted, Unreadable
-from schemas.adapters.recognition import ADAPTERS, FORMAT_HEADER, adapt_envelope
+from schemas.adapters.recognition import ADAPTERS, FORMAT_HEADER, adapt_envelope, is_wrapped
 from schemas.context_attributes import attribute_problems
 from schemas.decode import decode
 from schemas.detail import PROBLEMS_MAX, joined
@@ -130,6 +130,8 @@ def adapted_webhook(name: str, headers: Headers, body: bytes, content: Mapping[s
     Raises:
         Refusal: the body is not what the source sends.
     """
+    if is_wrapped(content):
+        raise Refusal(Kind.INVALID_DATA, "the body is wrapped by a bridge; send the webhook's own body", errors=[])
     if name not in ADAPTERS:
         return None
     if "specversion" in content or any(header.startswith("ce_") for header, _ in headers):

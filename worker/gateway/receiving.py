@@ -7,7 +7,7 @@ from typing import assert_never
 
 from starlette.requests import Request
 
-from schemas.adapters.foreign import Adapted, ForeignEvent, NoInterest
+from schemas.adapters.foreign import Adapted, ForeignEvent, Format, NoInterest
 from schemas.adapters.recognition import FORMAT_HEADER
 from schemas.detail import PROBLEMS_MAX, printable
 from schemas.event import Event
@@ -31,6 +31,8 @@ from worker.gateway.request_head import RequestHead
 from worker.gateway.webhooks import NAME, delivery_id, project_of, record_headers, record_key, schemes_of
 from worker.ports import Clock, OutgoingRecord
 
+_OF_REPOSITORIES = frozenset({Format.GITHUB, Format.GITLAB})
+"""Their projects are the repositories of the mapping."""
 _EVENT_SCHEMES: tuple[Scheme, ...] = (Authorization(),)
 
 
@@ -108,6 +110,7 @@ class Receiver:
                     detail = "the key does not cover the project of this webhook"
                     raise Refusal(Kind.FORBIDDEN, detail, key=key.name)
                 adapted = adapted_webhook(name, headers, body, content)
+                self._require_own_projects(key, adapted)
                 record = OutgoingRecord(
                     topic=self._topic, key=record_key(name, project, key_name=key.name), value=body, headers=headers
                 )
@@ -120,6 +123,14 @@ class Receiver:
             document={"format": name, "delivery": delivery and printable(delivery), **_identity(adapted)},
             key=key.name,
         )
+
+    @staticmethod
+    def _require_own_projects(key: Key, adapted: Adapted | None) -> None:
+        """Also of the repository that the adapter reads: a body can name it in several members."""
+        if not isinstance(adapted, ForeignEvent) or adapted.format not in _OF_REPOSITORIES:
+            return
+        if not key.covers_project(adapted.scope.get("repository")):
+            raise Refusal(Kind.FORBIDDEN, "the key does not cover the project of this webhook", key=key.name)
 
     def _record(self, sent: KafkaEvent, event: Examined, key: Key) -> OutgoingRecord:
         match event:

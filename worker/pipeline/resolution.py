@@ -33,13 +33,22 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.consumer")
 
 async def resolved(messages: Sequence[Message], finder: ReleaseFinder) -> list[Message]:
     """The messages with the releases that exist now. Raises Unavailable."""
-    references = list(dict.fromkeys(one.reference for one in messages if one.reference is not None))
-    if not references:
+    wanted = {_key(one.reference): one.reference for one in messages if one.reference is not None}
+    if not wanted:
         return list(messages)
-    found = dict(zip(references, await finder.find_releases(references), strict=True))
+    found = dict(zip(wanted, await finder.find_releases(list(wanted.values())), strict=True))
     return [
-        one if one.reference is None or (id_ := found[one.reference]) is None else one.resolved(id_) for one in messages
+        one if one.reference is None or (id_ := found[_key(one.reference)]) is None else one.resolved(id_)
+        for one in messages
     ]
+
+
+_Key = tuple[ReleaseReference, tuple[UUID, ...]]
+
+
+def _key(reference: ReleaseReference) -> _Key:
+    """What decides which release is found. References of one artifact are equal, whatever their runs are."""
+    return reference, reference.runs
 
 
 class ReleaseResolution:
@@ -79,8 +88,8 @@ class ReleaseResolution:
             for in_flight in batch:
                 self._take(in_flight.lease.partition)
                 reference = in_flight.message.reference
-                if reference is not None and reference in found:
-                    message = in_flight.message.resolved(found[reference])
+                if reference is not None and _key(reference) in found:
+                    message = in_flight.message.resolved(found[_key(reference)])
                     in_flight = replace(in_flight, message=message)  # noqa: PLW2901
                 submit(in_flight)
 
@@ -108,17 +117,16 @@ class ReleaseResolution:
                 batch.append(in_flight)
         return batch
 
-    async def _found(self, batch: Sequence[InFlight]) -> dict[ReleaseReference, UUID]:
+    async def _found(self, batch: Sequence[InFlight]) -> dict[_Key, UUID]:
         """The releases that there are. Those of messages whose partition is lost meanwhile are not looked up."""
         while True:
             batch = [one for one in batch if not one.lease.ended.is_set()]
-            references = list(
-                dict.fromkeys(one.message.reference for one in batch if one.message.reference is not None)
-            )
+            given = (one.message.reference for one in batch)
+            references = {_key(reference): reference for reference in given if reference is not None}
             if not references:
                 return {}
             try:
-                ids = await self._finder.find_releases(references)
+                ids = await self._finder.find_releases(list(references.values()))
             except (*EXTERNAL, Conflict) as error:
                 _log.debug(LogEvent.RELEASES_NOT_FOUND, references=len(references), cause=repr(error))
                 if isinstance(error, EXTERNAL):
@@ -130,12 +138,12 @@ class ReleaseResolution:
                 _log.debug(LogEvent.RELEASES_NOT_FOUND, references=len(references), cause=repr(error))
                 if len(references) == 1:
                     return {}
-                found: dict[ReleaseReference, UUID] = {}
+                found: dict[_Key, UUID] = {}
                 for one in batch:
                     found |= await self._found([one])
                 return found
             else:
-                return {one: id_ for one, id_ in zip(references, ids, strict=True) if id_ is not None}
+                return {key: id_ for key, id_ in zip(references, ids, strict=True) if id_ is not None}
 
 
 def _is_unresolved(in_flight: InFlight) -> bool:

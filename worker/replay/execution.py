@@ -265,8 +265,11 @@ class Replay:
             if duplicate is not None and not self._plan.publishing.enabled:
                 self._complete(message_, DUPLICATE)
                 continue
-            if duplicate is None and message_.reference is not None:
-                message_ = await self._resolved(message_, executor)
+            if message_.reference is not None:
+                if duplicate is None:
+                    message_ = await self._resolved(message_, executor)
+                elif duplicate.activities:
+                    message_ = message_.resolved(duplicate.activities[0].release_id)
             await self._submit(message_, duplicate, executor)
         read = sum(first - self._plan.ranges[at].start for at, first in self._read_up_to.items())
         self._progress(read, self._plan.offsets)

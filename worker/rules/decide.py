@@ -9,7 +9,7 @@ from uuid import UUID
 
 from schemas.confusables import DIFFERENCES, collides
 from schemas.detail import echo, joined, pointer
-from schemas.event import Event, Invalid
+from schemas.event import Event, Foreign, Invalid
 from schemas.incoming import (
     ActivityRecorded,
     DeploymentChange,
@@ -227,14 +227,15 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
         return reject(
             state, message, Reason.RELEASE_NOT_DEPLOYABLE, f"the release is {release.status}, not approved"
         )  # 3
-    if existing := _colliding_environment(state, data.environment_id):
-        path = pointer(("data", "environment_id"))
-        problem = f"{path}: collides with {echo(existing)}, an environment of the release: {DIFFERENCES}"
-        return reject(state, message, Reason.INVALID_DATA, joined([problem]))
+    if (refused := _colliding(state, message, data.environment_id)) is not None:
+        return refused
 
     wanted = WANTED_DEPLOYMENT_STATUS[event.type]
     siblings = _siblings(state, data.environment_id, data.config_revision)
-    match step := _step(state, message, siblings, wanted, data.attempt):  # 4, 5, 6, 11
+    step = _step(state, message, siblings, wanted, data.attempt)  # 4, 5, 6, 11
+    if isinstance(step, Move | Ignore) and step.target is not None and _inherits(state, message):
+        effects.give_attempt(release, step.target)
+    match step:
         case Refuse(reason, detail):
             return reject(state, message, reason, detail)
         case Ignore(target):
@@ -250,30 +251,53 @@ def _deployment(state: State, message: Message, event: Event, data: DeploymentCh
         case _:
             assert_never(step)
 
+    _follow(effects, release, target, wanted, state.pointer)
+    return Applied(changes=effects.changes())
+
+
+def _follow(
+    effects: Effects,
+    release: Release,
+    target: Deployment,
+    wanted: DeploymentStatus,
+    pointer: EnvironmentPointer | None,
+) -> None:
+    """What follows from the change of an attempt: the release's status, and the environment's pointer."""
     counted = counting(effects.deployments)
     status = roll_up(counted.values())  # 8
     if status is not release.status:
         effects.move_release(release, status)
-    latest = counted.get(data.environment_id)
-    if (
-        wanted is DeploymentStatus.SUCCESS
-        and latest is target
-        and state.pointer
-        and _newer(release, target, state.pointer)
-    ):
-        effects.point(release, target, state.pointer)  # 10
-    return Applied(changes=effects.changes())
+    latest = counted.get(target.environment_id)
+    if wanted is DeploymentStatus.SUCCESS and latest is target and pointer and _newer(release, target, pointer):
+        effects.point(release, target, pointer)  # 10
 
 
 def _step(
     state: State, message: Message, siblings: Sequence[Deployment], wanted: DeploymentStatus, attempt: int | None
 ) -> Step:
-    runs = message.runs
-    if not runs:
+    foreign = message.foreign
+    if foreign is None or not foreign.runs:
         return choose(siblings, wanted=wanted, attempt=attempt, event_time=message.at)
-    known = next((run for run in runs if run in state.runs), None)
-    attempt = None if known is None else state.runs[known]
-    return choose_of_run(siblings, wanted=wanted, known=known is not None, attempt=attempt, event_time=message.at)
+    run = _known_run(state, foreign)
+    given = None if run is None else state.runs[run]
+    return choose_of_run(siblings, wanted=wanted, known=run is not None, attempt=given, event_time=message.at)
+
+
+def _inherits(state: State, message: Message) -> bool:
+    """Whether the event's run gets the attempt of the run that it is the first part of."""
+    foreign = message.foreign
+    return foreign is not None and len(foreign.opens) > 1 and _known_run(state, foreign) in foreign.runs[1:]
+
+
+def _known_run(state: State, foreign: Foreign) -> UUID | None:
+    """The run whose attempt the event changes: its own, else the one that it is a part of if no other part has taken
+    it, or its first part.
+    """
+    own, *others = foreign.runs
+    if own in state.runs:
+        return own
+    taken = any(part in state.runs for part in foreign.opens[1:])
+    return next((run for run in others if run in state.runs and not taken), None)
 
 
 def _newer(release: Release, target: Deployment, pointer: EnvironmentPointer) -> bool:
@@ -307,6 +331,15 @@ def _activity(state: State, message: Message, data: ActivityRecorded) -> Outcome
         target = next((sibling for sibling in siblings if sibling.attempt == wanted), None)
     effects.append_custom(release, target, data)
     return Applied(changes=effects.changes())
+
+
+def _colliding(state: State, message: Message, environment_id: str) -> Rejected | None:
+    existing = _colliding_environment(state, environment_id)
+    if existing is None:
+        return None
+    path = pointer(("data", "environment_id"))
+    problem = f"{path}: collides with {echo(existing)}, an environment of the release: {DIFFERENCES}"
+    return reject(state, message, Reason.INVALID_DATA, joined([problem]))
 
 
 def _colliding_environment(state: State, environment_id: str) -> str | None:

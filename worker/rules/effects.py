@@ -177,12 +177,16 @@ class Effects:
         optional_fields = _optional_fields(data)
         self._opened = NewDeployment(release_id=release.id, deployment=opened, optional_fields=optional_fields)
         self._append_deployment(release, opened, None, optional_fields.comment)
-        if self._event.foreign is not None:
-            for id_ in self._event.foreign.opens:
-                if id_ not in self._state.runs:  # a later part of the same run
-                    self._runs[id_] = attempt
-                    self._run_activities.append(self._run_activity(id_, release, opened))
+        self.give_attempt(release, opened)
         return opened
+
+    def give_attempt(self, release: Release, deployment: Deployment) -> None:
+        """The event's run has this attempt from now on."""
+        foreign, state = self._event.foreign, self._state
+        for id_ in () if foreign is None else foreign.opens:
+            if id_ not in state.runs and id_ not in state.runs_elsewhere:  # a later part of the same run
+                self._runs[id_] = deployment.attempt
+                self._run_activities.append(self._run_activity(id_, release, deployment))
 
     def point(self, release: Release, target: Deployment, pointer: EnvironmentPointer) -> None:
         self._pointer_move = EnvironmentPointerMove(

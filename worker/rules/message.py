@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from schemas.confusables import confusable_key
-from schemas.event import Event, Invalid, ReleaseReference
+from schemas.event import Event, Foreign, Invalid, ReleaseReference
 from schemas.incoming import DeploymentChange, ForeignActivity, ReleaseFields
 from schemas.record import Record
 from schemas.times import time_of_timestamp
@@ -80,8 +80,7 @@ class Message:
     @property
     def reference(self) -> ReleaseReference | None:
         """How the release is found, of a foreign event that does not name it; see `resolved`."""
-        foreign = self.content.foreign if isinstance(self.content, Event) else None
-        return None if foreign is None else foreign.reference
+        return None if self.foreign is None else self.foreign.reference
 
     def resolved(self, release_id: UUID) -> "Message":
         """The message with the release that was found."""
@@ -92,10 +91,9 @@ class Message:
         return replace(self, content=replace(content, data=data))
 
     @property
-    def runs(self) -> tuple[UUID, ...]:
-        """As of `schemas.event.Foreign`; empty: the event has no run."""
-        foreign = self.content.foreign if isinstance(self.content, Event) else None
-        return () if foreign is None else foreign.runs
+    def foreign(self) -> Foreign | None:
+        """What only a foreign event has."""
+        return self.content.foreign if isinstance(self.content, Event) else None
 
     @property
     def ordering_key(self) -> UUID:
@@ -108,7 +106,7 @@ class Message:
         own = (self.id,) if self.corrects is None else (self.id, self.corrects)
         block = self._block
         if block is None:
-            return own
+            return *own, *self._run_claims
         track = confusable_key(block.deployment_track_id)
         number = block.release_date, block.release_number or _NEXT_NUMBER, block.component_id, track
         if not self.with_foreign:
@@ -117,20 +115,26 @@ class Message:
 
     @cached_property
     def artifact_claims(self) -> tuple[Claim, ...]:
-        """The commit and the images by which foreign events find the release that this event may create, and the number
-        by which this one does.
+        """The commit, the images and the runs by which foreign events find the release that this event may create, and
+        the number by which this one does.
         """
         block = self._block
         if block is None or not self.with_foreign:
-            return ()
+            return self._run_claims
         texts = {block.commit_hash, block.image_tag}
         reference = self.reference
         if reference is not None:
             texts |= {reference.commit_hash, *reference.image_tags}
-        claims = tuple(("artifact", block.component_id, text) for text in sorted(filter(None, texts)))
+        of_artifact = [("artifact", block.component_id, text) for text in sorted(filter(None, texts))]
+        claims: tuple[Claim, ...] = (*of_artifact, *self._run_claims)
         if reference is None or reference.number is None:
             return claims
         return *claims, (*reference.number, block.component_id, confusable_key(block.deployment_track_id))
+
+    @property
+    def _run_claims(self) -> tuple[UUID, ...]:
+        foreign = self.foreign
+        return () if foreign is None else tuple(dict.fromkeys((*foreign.runs, *foreign.opens)))
 
     @property
     def _block(self) -> ReleaseFields | None:

@@ -143,7 +143,7 @@ def query_of(message: Message) -> Query:
         release_number=block.release_number if block else None,
         component_id=block.component_id if block else None,
         deployment_track_id=block.deployment_track_id if block else None,
-        runs=() if content.foreign is None else content.foreign.runs,
+        runs=() if content.foreign is None else (*content.foreign.runs, *content.foreign.opens),
         next_number=content.foreign is not None and isinstance(block, DerivedRelease),
     )
 

@@ -35,6 +35,7 @@ class State:
     `deployments`: the release's attempts. `environments`: further environment ids of the release. `pointer`: the
     environment's `app_environments` row; None: there is none.
     `runs`: the attempts of runs that are known, by the id of their activity; None: another application has deleted it.
+    `runs_elsewhere`: those that another release has.
     `next_number`: the next free one of the date, component and track of the release that the event would create.
     """
 
@@ -49,6 +50,7 @@ class State:
     environments: frozenset[str] = frozenset()
     pointer: EnvironmentPointer | None = None
     runs: Mapping[UUID, int | None] = field(default_factory=lambda: NO_RUNS)
+    runs_elsewhere: frozenset[UUID] = frozenset()
     next_number: int | None = None
 
 

@@ -161,3 +161,17 @@ def test_webhook_of_another_content_type_is_refused(content_type: str) -> None:
     with pytest.raises(Refusal) as caught:
         examine_webhook(head(content_type=content_type), b"{}")
     assert caught.value.kind is Kind.UNSUPPORTED_MEDIA_TYPE
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"context": {}, "data": {"body": {"repository": {"full_name": "victim/shop"}}}},
+        {"body": '{"repository": {"full_name": "victim/shop"}}', "headers": {}},
+    ],
+)
+def test_wrapped_body_is_refused(body: dict[str, Any]) -> None:
+    """It would be read as another repository's than the one that its key was checked for."""
+    with pytest.raises(Refusal) as refused:
+        adapted_webhook("github", (), json.dumps(body).encode(), body)
+    assert refused.value.kind is Kind.INVALID_DATA

@@ -84,7 +84,7 @@ class Resolving:
 
 
 def deployed(shop: ForeignMessages, number: int) -> Message:
-    return shop.event("deployment.succeeded", Artifact(commit=commit(number)))
+    return shop.event("deployment.succeeded", Artifact(commit=commit(number)), run=str(number))
 
 
 async def test_own_messages_pass_at_once() -> None:
@@ -140,8 +140,8 @@ async def test_later_own_message_waits_for_its_turn() -> None:
 async def test_event_waits_for_a_creator_of_its_artifact() -> None:
     """In the same batch, or submitted before and not ended."""
     resolving, shop = Resolving(), ForeignMessages()
-    resolving.add(shop.event("deployment.started", Artifact(tag="1.2")))
-    creator = shop.event("deployment.started", Artifact(tag="1.3", commit=commit(1)))
+    resolving.add(shop.event("deployment.started", Artifact(tag="1.2"), run="a"))
+    creator = shop.event("deployment.started", Artifact(tag="1.3", commit=commit(1)), run="b")
     resolving.add(creator)
     second = resolving.add(deployed(shop, 1))
     async with resolving.running():
@@ -171,6 +171,16 @@ async def test_waiting_message_blocks_only_its_partition() -> None:
         resolving.resolution.message_ended()
         await settle()
     assert [one.id for one in resolving.submitted] == [other.id, blocked.id, behind.id]
+
+
+async def test_event_waits_for_an_earlier_one_of_its_run() -> None:
+    """They may name different artifacts: the first one decides to which release the run belongs."""
+    resolving, shop = Resolving(), ForeignMessages()
+    for artifact in (Artifact(tag="1.2"), Artifact(commit=commit(9))):
+        resolving.add(shop.event("deployment.started", artifact, run="7"))
+    async with resolving.running():
+        await settle()
+    assert [len(call) for call in resolving.calls] == [1, 1]
 
 
 async def test_outage_is_waited_out() -> None:

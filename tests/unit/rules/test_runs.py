@@ -259,11 +259,16 @@ def test_parts_of_a_workflow_are_attempts_of_their_own() -> None:
     assert runs.statuses() == [(1, "SUCCESS"), (2, "FAILED")]
 
 
+def runs_of(message: Message) -> tuple[UUID, ...]:
+    assert message.foreign is not None
+    return message.foreign.runs
+
+
 def test_event_of_a_run_whose_attempt_was_deleted_is_stale() -> None:
     runs = Runs()
     runs.add(E.DEPLOYMENT_STARTED, at=1)
     message = runs.message(E.DEPLOYMENT_SUCCEEDED, run="1", at=2)
-    state = replace(runs.rows.state(message, number_taken=False), deployments=(), runs={message.runs[0]: None})
+    state = replace(runs.rows.state(message, number_taken=False), deployments=(), runs={runs_of(message)[0]: None})
     assert isinstance(decide(state, message), Stale)
 
 

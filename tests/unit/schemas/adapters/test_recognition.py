@@ -138,6 +138,21 @@ def test_own_event_is_read_as_without_a_mapping() -> None:
     assert adapt(own, MAPPING) is None
 
 
+def test_declared_record_is_no_event_of_ours() -> None:
+    """Who may send webhooks may not send our events, also if the reader has no mapping."""
+    own = {
+        "specversion": "1.0",
+        "id": "1",
+        "source": "/ci",
+        "type": "dev.rudder.release.approved.v1",
+        "data": {"release_id": COMPONENT, "organization_id": "acme"},
+    }
+    content = decode(record(own, {"rudder-format": "octopus"}))
+    assert isinstance(content, Invalid)
+    assert content.reason is Reason.UNMAPPED
+    assert "RUDDER_MAPPING_FILE is not set" in content.detail
+
+
 def test_record_that_is_too_large_is_not_adapted() -> None:
     content = decode_mapped(record(STATUS, HEADERS), MAPPING, bytes_max=100)
     assert isinstance(content, Invalid)
