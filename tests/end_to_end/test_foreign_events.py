@@ -88,6 +88,10 @@ async def test_recorded_deployments_become_rows(system: System) -> None:
         assert [row["reason"] for row in rejections] == ["unmapped", "unmapped"]
         assert all("example-group" in row["detail"] for row in rejections)
 
+        proposed = yaml.safe_load(await command(system, "mapping", "init", "--dead-letters", name="init"))
+        assert [rule["match"] for rule in proposed["rules"]] == [{"repository": "example-group/demo"}]
+        assert list(proposed["environments"]) == ["production"]
+
         mapping.write_text("rules: nothing\n")
         worker.send_signal(signal.SIGHUP)
         await worker.until(lambda: "mapping.refused" in worker.output(), what="the refusal of the mapping")
