@@ -1,8 +1,8 @@
 """The file in RUDDER_MAPPING_FILE, in YAML. It is read at start and again at each SIGHUP."""
 
-import asyncio
 import re
 from collections.abc import Hashable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from schemas.detail import pointer, printable
 from schemas.mapping import Mapping, MappingFile
+from worker.live_file import LiveFile
 from worker.rules.errors import ConfigurationError
 from worker.telemetry import LogEvent
 
@@ -73,35 +74,16 @@ def load_mapping(path: Path, *, setting: str = "RUDDER_MAPPING_FILE=") -> Mappin
         raise _refusal(setting, path, "a value does not fit its tag; leave out tags such as !!int") from error
 
 
-class LiveMapping:
+class LiveMapping(LiveFile[Mapping]):
     """The mapping as it was read last. A service: `run` reads the file again on request."""
 
     def __init__(self, path: Path) -> None:
         """Raises ConfigurationError: as `load_mapping`."""
-        self._path = path
-        self._requested = asyncio.Event()
-        self.current = load_mapping(path)
-
-    def request_reload(self) -> None:
-        self._requested.set()
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. An invalid file is logged, and the mapping stays as it is."""
-        async with asyncio.TaskGroup() as group:
-            reloading = group.create_task(self._reload_when_requested(), name="read the mapping again")
-            await stop.wait()
-            reloading.cancel()
-
-    async def _reload_when_requested(self) -> None:
-        while True:
-            await self._requested.wait()
-            self._requested.clear()
-            try:
-                self.current = await asyncio.to_thread(load_mapping, self._path)
-            except ConfigurationError as error:
-                _log.error(LogEvent.MAPPING_REFUSED, cause=str(error))
-            else:
-                _log.info(LogEvent.MAPPING_READ, path=str(self._path), rules=len(self.current.file.rules))
+        super().__init__(
+            partial(load_mapping, path),
+            read_again=lambda mapping: _log.info(LogEvent.MAPPING_READ, path=str(path), rules=len(mapping.file.rules)),
+            refused=lambda error: _log.error(LogEvent.MAPPING_REFUSED, cause=str(error)),
+        )
 
 
 # Pydantic's messages use Python's type names.

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from schemas.confusables import collides
-from schemas.event import Event, ReleaseReference
-from schemas.incoming import DeploymentChange, DerivedRelease, ForeignActivity, ReleaseFields
+from schemas.event import ReleaseReference
+from schemas.incoming import DerivedRelease
 from worker.ports import Decider
 from worker.release_simulation import ReleaseSimulation
 from worker.rules.message import Message
@@ -187,15 +187,8 @@ class Prediction:
             highest[track] = max(release["release_number"], highest.get(track, 0))
 
 
-def _fields(message: Message) -> ReleaseFields | None:
-    """The release that the event would create."""
-    data = message.content.data if isinstance(message.content, Event) else None
-    block = data.release if isinstance(data, DeploymentChange | ForeignActivity) else data
-    return block if isinstance(block, ReleaseFields) else None
-
-
 def _number(message: Message) -> Number | None:
-    fields = _fields(message)
+    fields = message.release_fields
     if fields is None or isinstance(fields, DerivedRelease):
         return None
     return fields.release_date, fields.release_number, fields.component_id
@@ -203,10 +196,10 @@ def _number(message: Message) -> Number | None:
 
 def _day(message: Message) -> tuple[date, UUID] | None:
     """The date and component of a release that takes the next free number."""
-    fields = _fields(message)
+    fields = message.release_fields
     return (fields.release_date, fields.component_id) if isinstance(fields, DerivedRelease) else None
 
 
 def _track(message: Message) -> str:
-    fields = _fields(message)
+    fields = message.release_fields
     return "" if fields is None else fields.deployment_track_id

@@ -1,6 +1,5 @@
 """The keys of the gateway: a secret that one party knows, and what it may send with it."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -8,7 +7,7 @@ from hmac import compare_digest
 
 import structlog
 
-from worker.rules.errors import ConfigurationError
+from worker.live_file import LiveFile
 from worker.telemetry import LogEvent
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.gateway")
@@ -62,35 +61,16 @@ class Keys:
         return sorted({source for key in self._keys for source in key.webhooks})
 
 
-class LiveKeys:
+class LiveKeys(LiveFile[Keys]):
     """The keys as they were read last. A service: `run` reads them again on request."""
 
     def __init__(self, read: Callable[[], Keys]) -> None:
         """Reads the keys. Raises ConfigurationError, as `read`."""
-        self._read = read
-        self._requested = asyncio.Event()
-        self.current = read()
-
-    def request_reload(self) -> None:
-        self._requested.set()
-
-    async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. If they cannot be read, that is logged, and the keys stay as they are."""
-        async with asyncio.TaskGroup() as group:
-            reloading = group.create_task(self._reload_when_requested(), name="read the keys again")
-            await stop.wait()
-            reloading.cancel()
-
-    async def _reload_when_requested(self) -> None:
-        while True:
-            await self._requested.wait()
-            self._requested.clear()
-            try:
-                self.current = await asyncio.to_thread(self._read)
-            except ConfigurationError as error:
-                _log.error(LogEvent.GATEWAY_KEYS_REFUSED, cause=str(error))
-            else:
-                _log.info(LogEvent.GATEWAY_KEYS_READ, webhooks=list(self.current.sources))
+        super().__init__(
+            read,
+            read_again=lambda keys: _log.info(LogEvent.GATEWAY_KEYS_READ, webhooks=list(keys.sources)),
+            refused=lambda error: _log.error(LogEvent.GATEWAY_KEYS_REFUSED, cause=str(error)),
+        )
 
 
 def _matches(pattern: str, project: str) -> bool:

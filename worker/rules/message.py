@@ -104,7 +104,7 @@ class Message:
     def claims(self) -> tuple[Claim, ...]:
         """Records of a partition with a common claim are decided in offset order, whatever their ordering keys are."""
         own = (self.id,) if self.corrects is None else (self.id, self.corrects)
-        block = self._block
+        block = self.release_fields
         if block is None:
             return *own, *self._run_claims
         track = confusable_key(block.deployment_track_id)
@@ -118,7 +118,7 @@ class Message:
         """The commit, the images and the runs by which foreign events find the release that this event may create, and
         the number by which this one does.
         """
-        block = self._block
+        block = self.release_fields
         if block is None or not self.with_foreign:
             return self._run_claims
         texts = {block.commit_hash, block.image_tag}
@@ -137,7 +137,7 @@ class Message:
         return () if foreign is None else tuple(dict.fromkeys((*foreign.runs, *foreign.opens)))
 
     @property
-    def _block(self) -> ReleaseFields | None:
+    def release_fields(self) -> ReleaseFields | None:
         """The release that the event may create."""
         data = self.content.data if isinstance(self.content, Event) else None
         block = data.release if isinstance(data, DeploymentChange | ForeignActivity) else data

@@ -19,8 +19,7 @@ from uuid import UUID
 
 from schemas.confusables import confusable_key
 from schemas.decode import EVENT_AHEAD_MAX_SECONDS
-from schemas.event import Event
-from schemas.incoming import DeploymentChange, ReleaseCreated
+from schemas.incoming import DerivedRelease
 from schemas.mapping import Mapping as ForeignMapping
 from schemas.reasons import Reason
 from schemas.record import Record
@@ -441,11 +440,10 @@ def _number(date: object, number: object, component: object, track: str) -> str:
 
 
 def _wanted_number(message: Message) -> str | None:
-    data = message.content.data if isinstance(message.content, Event) else None
-    block = data if isinstance(data, ReleaseCreated) else data.release if isinstance(data, DeploymentChange) else None
-    return (
-        None if block is None or block.release_number is None else _number(*(getattr(block, name) for name in _NUMBER))
-    )
+    wanted = message.release_fields
+    if wanted is None or isinstance(wanted, DerivedRelease):
+        return None
+    return _number(*(getattr(wanted, name) for name in _NUMBER))
 
 
 def _record(

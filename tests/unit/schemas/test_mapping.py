@@ -3,17 +3,17 @@
 from collections.abc import Mapping as AnyMapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 from pydantic import ValidationError
 
-from schemas.adapters.foreign import Artifact, ForeignEvent, Format, NoInterest, Original
+from schemas.adapters.foreign import SCOPE_FIELDS, Artifact, ForeignEvent, Format, NoInterest, Original
 from schemas.derived_ids import derived_release_id
 from schemas.event import Event, Invalid
 from schemas.incoming import DeploymentChange, ForeignActivity
-from schemas.mapping import WILDCARDS_MAX, Mapping, MappingFile
+from schemas.mapping import WILDCARDS_MAX, Mapping, MappingFile, MatchField
 from schemas.reasons import Reason
 from schemas.types import EventType
 
@@ -221,6 +221,10 @@ def test_capture_of_the_environment_is_looked_up() -> None:
         "rules": [{"match": {"application": "shop-{environment}"}, "component": str(COMPONENT)}],
     }
     assert change_of(file, deployment(scope={"application": "shop-production"})).environment_id == "prod"
+
+
+def test_rules_can_match_every_name_of_a_scope() -> None:
+    assert get_args(MatchField) == ("format", *SCOPE_FIELDS, "type", "status")
 
 
 def test_constant_environment_is_its_id() -> None:
