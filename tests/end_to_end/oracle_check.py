@@ -26,8 +26,11 @@ class OracleCheck:
     differences: list[str]
 
 
-async def check_with_oracle(system: System, environments: Iterable[Row] | None = None) -> OracleCheck:
+async def check_with_oracle(
+    system: System, environments: Iterable[Row] | None = None, *, late_states: bool = False
+) -> OracleCheck:
     """`environments`: the rows of `app_environments` before the first event; by default today's, pointing nowhere.
+    `late_states`: as `tests.oracle.comparison.state_differences`.
 
     The order of a release's events is that of their offsets: all of them must be in one partition.
     """
@@ -59,6 +62,7 @@ async def check_with_oracle(system: System, environments: Iterable[Row] | None =
             release_statuses=release_statuses,
             dead_letters=dead_letters,
             deployment_states=deployment_states,
+            late_states=late_states,
         ),
     )
 

@@ -25,7 +25,7 @@ class Check:
 async def check(system: System, environments: list[dict[str, Any]]) -> Check:
     """`environments`: the rows of `app_environments` before the first event."""
     by_verify = await _findings_of_verify(system)
-    by_oracle = await check_with_oracle(system, environments)
+    by_oracle = await check_with_oracle(system, environments, late_states=True)
     return Check(
         differences=(*by_verify, *(f"oracle: {line}" for line in by_oracle.differences)),
         published_again=by_oracle.published - sum(one.kind != DEPLOYMENT_STATE for one in by_oracle.oracle.published),

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.oracle.comparison import DEAD_LETTER_HEADERS, TABLES, differences
+from tests.oracle.comparison import DEAD_LETTER_HEADERS, TABLES, differences, state_differences
 from tests.oracle.oracle import Oracle
 from tests.oracle.records import DEAD_LETTER, Published, Record
 from tests.oracle.scenario import FIELDS, Scenario
-from tests.oracle.status_machines import DEPLOYMENT_STATUS_CHANGED, RELEASE_STATUS_CHANGED
+from tests.oracle.status_machines import DEPLOYMENT_STATE, DEPLOYMENT_STATUS_CHANGED, RELEASE_STATUS_CHANGED
 
 TRACEPARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 REVISION = {"endpoint_name": "orders", "api_id": "a1", "revision_id": "r12", "access_mode": "EXTERNAL"}
@@ -169,6 +169,58 @@ def test_duplicate_published_once_only_is_found(found: Found) -> None:
     assert any("too few" in line for line in found.differences())
 
 
+@pytest.fixture
+def states() -> tuple[Oracle, list[Record]]:
+    """The states of one environment: PENDING, IN_PROGRESS, SUCCESS."""
+    scenario = Scenario().approved()
+    for status in ("requested", "started", "succeeded"):
+        scenario.deploy(status)
+    return scenario.oracle, _published(scenario.oracle, DEPLOYMENT_STATE, "binary")
+
+
+def test_states_in_order_have_no_differences(states: tuple[Oracle, list[Record]]) -> None:
+    oracle, [pending, in_progress, success] = states
+    assert list(state_differences(oracle, [pending, in_progress, success, success])) == []
+
+
+def test_late_state_is_found_where_none_is_allowed(states: tuple[Oracle, list[Record]]) -> None:
+    oracle, [pending, in_progress, success] = states
+    [line] = state_differences(oracle, [in_progress, pending, success])
+    assert "expected the order" in line
+
+
+def test_late_state_is_accepted_where_allowed(states: tuple[Oracle, list[Record]]) -> None:
+    """A worker that lost its session publishes it after its successor; the current state follows again."""
+    oracle, [pending, in_progress, success] = states
+    assert list(state_differences(oracle, [in_progress, pending, success], late_states=True)) == []
+    assert list(state_differences(oracle, [pending, success, in_progress, success], late_states=True)) == []
+
+
+def test_late_state_as_the_last_record_is_found(states: tuple[Oracle, list[Record]]) -> None:
+    oracle, [pending, in_progress, success] = states
+    [line] = state_differences(oracle, [pending, success, in_progress], late_states=True)
+    assert line.startswith("state of ")
+
+
+def test_late_state_with_other_content_is_found(states: tuple[Oracle, list[Record]]) -> None:
+    oracle, [pending, in_progress, success] = states
+    changed = _with_value(pending, b'"attempt":1', b'"attempt":2')
+    [line] = state_differences(oracle, [in_progress, changed, success], late_states=True)
+    assert "expected {" in line
+
+
+def test_late_state_repeated_with_other_bytes_is_found(states: tuple[Oracle, list[Record]]) -> None:
+    oracle, [pending, in_progress, success] = states
+    changed = _with_value(pending, b"{", b"{ ")
+    [line] = state_differences(oracle, [in_progress, pending, changed, success], late_states=True)
+    assert "differs from its first publication" in line
+
+
+def test_states_without_the_last_are_found(states: tuple[Oracle, list[Record]]) -> None:
+    oracle, [pending, in_progress, _] = states
+    assert len(list(state_differences(oracle, [pending, in_progress], late_states=True))) == 1
+
+
 def touched_value(records: list[Record]) -> list[Record]:
     return [replace(records[0], value=(records[0].value or b"") + b" "), *records[1:]]
 
@@ -241,6 +293,12 @@ def _dead_letter(one: Published, offset: int) -> Record:
 
 def _json(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _with_value(record: Record, old: bytes, new: bytes) -> Record:
+    assert record.value is not None
+    assert old in record.value
+    return replace(record, value=record.value.replace(old, new, 1))
 
 
 def _id_of(record: Record) -> str:
