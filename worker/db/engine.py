@@ -8,6 +8,7 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from worker.db import pool_log
 from worker.db.dialect import Dialect
 from worker.db.mssql import driver as mssql_driver
 from worker.db.mssql.dialect import MssqlDialect
@@ -49,6 +50,7 @@ def open_engine(url: str, *, timeout_seconds: float) -> tuple[AsyncEngine, Diale
     with _its_driver(whole):
         engine = create_async_engine(whole, hide_parameters=True, **arguments)
     dialect.prepare(engine)
+    pool_log.install(engine, dialect)
     return engine, dialect
 
 
