@@ -1,7 +1,6 @@
 """Publish what the state topic lacks: the states of a new topic, lost ones, and tombstones of deleted releases.
 
-Workers may publish meanwhile. Whatever is published here is compared with the database afterwards: a state that is
-still that of the database precedes every later one in the topic.
+Workers may publish meanwhile: see `worker.pipeline.current_states`.
 """
 
 import json
@@ -16,6 +15,7 @@ from uuid import UUID
 
 from schemas.record import Record
 from worker.deployment_states import content_of, states_of
+from worker.pipeline.current_states import publish_until_current
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.ports import OutgoingRecord, Partition, Publisher
 from worker.rules.deployment_state import StateEvent
@@ -25,9 +25,6 @@ from worker.verify.history import StateRecord, read_state
 
 _KEYS_MAX = 200
 """States that are published together."""
-
-_ROUNDS_MAX = 20
-"""How often a state is published that changes each time."""
 
 _TOMBSTONE = b""
 
@@ -129,23 +126,20 @@ async def _publish(
     wanted: Sequence[Difference], outgoing: OutgoingRecords, publisher: Publisher, tables: Tables
 ) -> None:
     release_ids = sorted({one.release_id for one in wanted})
-    sent: dict[str, Sequence[OutgoingRecord]] = {}
-    for _ in range(_ROUNDS_MAX):
+
+    async def read() -> Mapping[str, Sequence[OutgoingRecord]]:
         states: dict[str, StateEvent] = {}
         for rows in await tables.rows_of(release_ids):
             states.update(states_of(rows))
-        records = {
+        return {
             one.key: [outgoing.state(states[one.key])]
             if one.key in states
             else outgoing.tombstones(one.key, one.partitions)
             for one in wanted
         }
-        changed = [record for key, some in records.items() if sent.get(key) != some for record in some]
-        if not changed:
-            return
-        await publisher.publish(changed)
-        sent |= records
-    raise Unavailable("a state changed during every attempt to publish it; run the command again")
+
+    if await publish_until_current(read, publisher) is None:
+        raise Unavailable("a state changed during every attempt to publish it; run the command again")
 
 
 async def _read(outgoing: OutgoingRecords, topics: Topics) -> "_TopicStates":

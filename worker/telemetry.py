@@ -101,6 +101,12 @@ BREAKER_OPEN = Metric(
 PARTITIONS_BEHIND = Metric(
     "rudder_partitions_behind", Gauge, "assigned partitions not begun: the database lacks their last committed event"
 )
+STATES_TO_REPAIR = Metric(
+    "rudder_states_to_repair",
+    Gauge,
+    "releases whose current states will be published again: an earlier one may have been published after a later one",
+)
+STATES_REPAIRED = Metric("rudder_states_repaired", Counter, "releases whose current states were published again")
 COMMITS = Metric("rudder_commits", Counter, "offset commits, by result", ("result",))
 GATEWAY_REQUESTS = Metric(
     "rudder_gateway_requests",
@@ -145,6 +151,8 @@ METRICS = (
     DEPENDENCY_UP,
     BREAKER_OPEN,
     PARTITIONS_BEHIND,
+    STATES_TO_REPAIR,
+    STATES_REPAIRED,
     COMMITS,
     GATEWAY_REQUESTS,
     GATEWAY_REQUEST_SECONDS,
@@ -277,6 +285,14 @@ class LogEvent(Described):
     DATABASE_CHECK_FAILED = (
         "database.check_failed",
         "the last committed records cannot be read or compared, so assigned partitions are not begun: cause",
+    )
+    STATES_REPAIRED = (
+        "states.repaired",
+        "a partition was released before its last commit, so current states were published again: releases, states",
+    )
+    STATES_NOT_REPAIRED = (
+        "states.not_repaired",
+        "current states could not be published again, for example during a stop: releases, cause, what to do",
     )
     ENVIRONMENT_POINTERS_DISABLED = (
         "environment_pointers.disabled",

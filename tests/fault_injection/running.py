@@ -12,7 +12,7 @@ from tests.end_to_end.worker_process import MODULE
 from tests.fault_injection.checking import Check, check
 from tests.fault_injection.faults import inject
 from tests.fault_injection.fixture import Fixture
-from tests.fault_injection.plans import Plan
+from tests.fault_injection.plans import FaultKind, Plan
 from tests.fault_injection.redrives import Redriving, leave_dead_letters
 from tests.fault_injection.replays import replay_until
 from tests.fault_injection.servers import Servers
@@ -61,7 +61,8 @@ async def run_plan(plan: Plan, servers: Servers, *, command: Sequence[str] = MOD
         checked = Check(differences=(), published_again=0)
         if not differences:
             differences = await _stop(fixture)
-            checked = await check(fixture.system, fixture.environments)
+            killed = any(fault.kind is FaultKind.WORKER_KILLED for fault in plan.faults)
+            checked = await check(fixture.system, fixture.environments, killed=killed)
         differences += checked.differences
         differences += [f"worker {number}: {line}" for number, line in _tracebacks(fixture)]
     if not differences:

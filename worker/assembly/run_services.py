@@ -35,6 +35,7 @@ from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.delivery import Delivery
 from worker.pipeline.resolution import ReleaseResolution
+from worker.pipeline.state_order import StateOrder
 from worker.ports import Tracer
 from worker.rules.errors import ConfigurationError
 from worker.service.behind_monitor import BehindMonitor
@@ -46,6 +47,7 @@ from worker.service.health import WorkerHealth
 from worker.service.http import Server, application
 from worker.service.lag import LagMonitor
 from worker.service.no_tracing import NoTracing
+from worker.service.state_monitor import StateMonitor
 from worker.service.supervisor import Service
 from worker.service.worker import Worker
 from worker.settings import Settings
@@ -96,10 +98,12 @@ def services(settings: Settings) -> Mapping[str, Service]:
     resolution = None
     if mapping is not None:
         resolution = ReleaseResolution(database, monitor=dependency_monitors.database, clock=clock)
+    state_order = StateOrder() if settings.deployment_state_topic else None
+    outgoing = outgoing_records(settings)
     delivery = Delivery(
         store=batched_store,
         publisher=producer,
-        outgoing=outgoing_records(settings),
+        outgoing=outgoing,
         policy=retry_policy(settings),
         monitors=dependency_monitors,
         breaker=breaker,
@@ -107,6 +111,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         tracer=_tracer(settings),
         clock=clock,
         metrics=metrics,
+        state_order=state_order,
     )
     client = _consumer_client(settings, connection, metrics)
     consumer = Consumer(
@@ -121,6 +126,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         batched_store=batched_store,
         resolution=resolution,
         reader=record_reader(settings, mapping),
+        state_order=state_order,
     )
     behind_monitor = BehindMonitor(
         consumer,
@@ -148,6 +154,23 @@ def services(settings: Settings) -> Mapping[str, Service]:
         clock=clock,
     )
 
+    state_monitor = None
+    if state_order is not None:
+        state_monitor = StateMonitor(
+            state_order,
+            outgoing=outgoing,
+            publisher=producer,
+            stored=database.tables(),
+            monitors=dependency_monitors,
+            clock=clock,
+            metrics=metrics,
+        )
+
+    async def stop_producer() -> None:
+        if state_monitor is not None:
+            await state_monitor.flush()
+        await producer.stop()
+
     async def check_database() -> None:
         await database.check()
         await breaker_monitor.check()
@@ -169,7 +192,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     worker = Worker(
         dependencies=(
             ("database", check_database, close_database),
-            ("broker", producer.start, producer.stop),
+            ("broker", producer.start, stop_producer),
             ("topics", broker_monitor.check, None),
         ),
         consumer=consumer,
@@ -188,6 +211,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
         "lag": lag,
         "breaker": breaker_monitor,
         "behind": behind_monitor,
+        **({} if state_monitor is None else {"states": state_monitor}),
         **({} if mapping is None else {MAPPING_SERVICE: mapping}),
     }
 

@@ -16,6 +16,7 @@ from worker.db.loads import Loads
 from worker.db.pointers import Pointers
 from worker.db.revisions import require_current
 from worker.db.session import Connections
+from worker.db.table_reader import SqlTableReader
 from worker.db.writes import write_set_of
 from worker.ports import Transaction
 from worker.rules.query import Query
@@ -105,6 +106,10 @@ class SqlStore:
     def known_events(self) -> SqlKnownEvents:
         """Which events are stored, by the connections of messages."""
         return SqlKnownEvents(self._connections, self._dialect)
+
+    def tables(self) -> SqlTableReader:
+        """Whole releases, by connections of their own where the database has many. The store closes them."""
+        return SqlTableReader(self._engine, self._dialect)
 
     async def connect(self) -> None:
         """Take a connection as a message does, and give it back.

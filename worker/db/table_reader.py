@@ -259,15 +259,19 @@ class SqlTableReader:
             found = await _read(connection, ids)
             counts = await _counts(connection, ids)
         settled = [rows for id_, rows in found.items() if counts[id_] == len(rows.activities)]
-        return settled + [await self._again(id_) for id_, rows in found.items() if counts[id_] != len(rows.activities)]
+        changed = [id_ for id_, rows in found.items() if counts[id_] != len(rows.activities)]
+        again = [await self._again(id_) for id_ in changed]
+        return settled + [rows for rows in again if rows is not None]
 
-    async def _again(self, id_: UUID) -> ReleaseRows:
+    async def _again(self, id_: UUID) -> ReleaseRows | None:
+        """None: the release was deleted meanwhile."""
+        rows: ReleaseRows | None = None
         for _ in range(_LOOKS_MAX):
             async with self._connected() as connection:
-                rows = (await _read(connection, [id_]))[id_]
-                if (await _counts(connection, [id_]))[id_] == len(rows.activities):
+                rows = (await _read(connection, [id_])).get(id_)
+                if rows is None or (await _counts(connection, [id_]))[id_] == len(rows.activities):
                     return rows
-        return ReleaseRows(release=rows.release, activities=rows.activities, settled=False)
+        return rows and ReleaseRows(release=rows.release, activities=rows.activities, settled=False)
 
     def _connected(self) -> AbstractAsyncContextManager[AsyncConnection]:
         return reading(self._engine, self._dialect)

@@ -9,8 +9,8 @@ each partition.
 """
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -27,6 +27,7 @@ from worker.pipeline.executor import Executor
 from worker.pipeline.in_flight_budget import InFlightBudget
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.resolution import ReleaseResolution
+from worker.pipeline.state_order import StateOrder
 from worker.pipeline.transaction import read
 from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
 from worker.rules.errors import LeaseLost, Unavailable
@@ -85,10 +86,12 @@ class Consumer:
         batched_store: BatchedStore | None = None,
         resolution: ReleaseResolution | None = None,
         reader: Callable[[Record], Message | NoInterest] | None = None,
+        state_order: StateOrder | None = None,
     ) -> None:
         """`holds_assigned`: no record of an assigned partition is begun before `admit`. `batched_store`: that of the
         delivery, if it has one; it runs while the consumer does. `resolution`: finds the releases of foreign events.
-        `reader`: decodes a record; default: events of ours, with the bounds.
+        `reader`: decodes a record; default: events of ours, with the bounds. `state_order`: None: no states are
+        published.
         """
         self._client = client
         self._monitors = monitors
@@ -105,7 +108,9 @@ class Consumer:
         self._budget = InFlightBudget(
             records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
         )
+        self._state_order = state_order
         self._partition_states: dict[Partition, PartitionState] = {}
+        self._undrained: list[PartitionState] = []  # released while messages were processed
         self._blocked_offsets: dict[Partition, int] = {}
         self._standby_offsets: dict[Partition, int] = {}  # on standby: the first incomplete offset
         self._openings_handled = 0  # of the breaker: the consumer was on standby and has resumed
@@ -157,7 +162,7 @@ class Consumer:
                 while not stop.is_set():
                     await self.run_once(executor, stop, group)
                 self.beat_seconds = None
-                await self._release(self._partition_states.keys())
+                await self._release(self._partition_states.keys(), also_drained=self._undrained)
                 executor.cancel()
                 probing.cancel()
                 for task in (batching, resolving):
@@ -165,6 +170,8 @@ class Consumer:
                         task.cancel()
         finally:
             await self._client.stop()
+            if self._state_order is not None:
+                self._state_order.release()  # after a failure; a stop has done that
 
     def _start_resolution(self, group: asyncio.TaskGroup, executor: Executor[InFlight]) -> asyncio.Task[None] | None:
         if self._resolution is None:
@@ -219,7 +226,7 @@ class Consumer:
         if not self._breaker.is_open and not self._partition_states:
             self._resume()
         elif not await self._clock.wait(stop, timeout_seconds=self._bounds.poll_timeout_seconds):
-            with contextlib.suppress(Unavailable):
+            with suppress(Unavailable):
                 for record in await self._client.poll(timeout_seconds=self._bounds.poll_timeout_seconds, records_max=0):
                     self._keep_offset(Partition(record.topic, record.partition), record.offset)
 
@@ -423,10 +430,15 @@ class Consumer:
             self._budget.release(message.record, partition_state.usage)
 
     def _complete(self, in_flight: InFlight) -> None:
-        partition_state = in_flight.lease
-        partition_state.complete(in_flight.message.record.offset)
+        partition_state, message = in_flight.lease, in_flight.message
+        partition_state.complete(message.record.offset)
         if not partition_state.ended.is_set():
-            self._last_completed[partition_state.partition] = in_flight.message.id
+            self._last_completed[partition_state.partition] = message.id
+        if self._state_order is not None and (release_id := message.release_id) is not None:
+            if self._partition_states.get(partition_state.partition) is partition_state:
+                self._state_order.published(release_id)
+            else:
+                self._state_order.published_late(release_id)
 
     async def _assigned(self, partitions: Iterable[Partition]) -> None:
         partitions = tuple(partitions)
@@ -452,14 +464,16 @@ class Consumer:
         self._metrics.set(PARTITIONS_ASSIGNED, len(self._assigned_partitions))
         _log.info(LogEvent.PARTITIONS_REVOKED, partitions=_names(revoked))
 
-    async def _release(self, partitions: Iterable[Partition]) -> None:
-        """Start no message of these partitions, wait for those in flight, commit, and drop the partitions."""
+    async def _release(self, partitions: Iterable[Partition], *, also_drained: Iterable[PartitionState] = ()) -> None:
+        """Start no message of these partitions, wait for those in flight, commit, and drop the partitions.
+        `also_drained`: released before; what they publish is waited for, too.
+        """
         released = [self._partition_states[partition] for partition in partitions]
         for partition_state in released:
             partition_state.ended.set()
         try:
             async with asyncio.timeout(self._bounds.drain_timeout_seconds):
-                for partition_state in released:
+                for partition_state in (*released, *also_drained):
                     await partition_state.drained()
         except TimeoutError:
             # These messages may complete: their versions and ids prevent a second effect. They are not committed here.
@@ -472,6 +486,9 @@ class Consumer:
         finally:
             for partition_state in released:
                 self._drop(partition_state)
+            if self._state_order is not None:
+                self._state_order.release()
+            self._undrained = [one for one in (*self._undrained, *released) if one.running]
 
     def _drop(self, partition_state: PartitionState) -> None:
         if self._partition_states.get(partition_state.partition) is partition_state:
@@ -498,7 +515,8 @@ class Consumer:
         if not ready:
             return
         try:
-            await self._client.commit({partition_state.partition: offset for partition_state, offset in ready})
+            with nullcontext() if self._state_order is None else self._state_order.commit():
+                await self._client.commit({partition_state.partition: offset for partition_state, offset in ready})
         except (Unavailable, PartitionsLost) as error:
             # Records of lost partitions are delivered again, here or to another member, and are duplicates there.
             self._metrics.count(COMMITS, type(error).__name__)

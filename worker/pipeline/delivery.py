@@ -22,6 +22,7 @@ from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.publish import Decided, PublishStep
 from worker.pipeline.retry import Failed, Lease, Retries, RetryPolicy, position
+from worker.pipeline.state_order import StateOrder
 from worker.pipeline.transaction import give_up, process, process_chain
 from worker.ports import Clock, Decider, Publisher, Store, Tracer
 from worker.rules.decide import decide
@@ -89,7 +90,9 @@ class Delivery:
         tracer: Tracer,
         clock: Clock,
         metrics: Metrics,
+        state_order: StateOrder | None = None,
     ) -> None:
+        """`state_order`: as that of the publish step."""
         self._store = store
         self._tracer = tracer
         self._retries = Retries(policy, clock=clock, metrics=metrics)
@@ -99,6 +102,7 @@ class Delivery:
             retries=self._retries,
             monitor=monitors.broker,
             attempts_max=policy.attempts_max,
+            state_order=state_order,
         )
         self._monitors = monitors
         self._breaker = breaker

@@ -6,6 +6,7 @@ headers. The event's rows stay as they are: it is in the activity log, and has n
 fails too, the record is not the cause: it is not skipped, and the partition's offset does not advance.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,10 @@ from schemas.reasons import Reason
 from worker.pipeline.dependency_monitor import DependencyMonitor
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.retry import Failed, Lease, Retries, position
+from worker.pipeline.state_order import StateOrder
 from worker.ports import MessageSpan, OutgoingRecord, Publisher
 from worker.rules.decide import reject
+from worker.rules.errors import LeaseLost
 from worker.rules.message import Message
 from worker.rules.rows import Rejection
 from worker.rules.state import Duplicate, Outcome, Rejected, State
@@ -54,7 +57,9 @@ class Published:
 
 
 class PublishStep:
-    """One per worker. `attempts_max`: attempts of one form while the broker is available."""
+    """One per worker. `attempts_max`: attempts of one form while the broker is available. `state_order`: None: the
+    order of states is not kept.
+    """
 
     def __init__(
         self,
@@ -64,12 +69,14 @@ class PublishStep:
         retries: Retries,
         monitor: DependencyMonitor,
         attempts_max: int,
+        state_order: StateOrder | None = None,
     ) -> None:
         self._publisher = publisher
         self._outgoing = outgoing
         self._retries = retries
         self._monitor = monitor
         self._attempts_max = attempts_max
+        self._state_order = state_order
 
     async def publish_together(self, decided: Sequence[Decided]) -> Sequence[OutgoingRecord] | None:
         """Publish the records of several messages of one release, in order. None: not all are acknowledged, and some
@@ -79,9 +86,17 @@ class PublishStep:
             outgoing = [record for one in decided for record in self._of(one, attempts=1)]
             if outgoing:
                 await self._publisher.publish(outgoing)
+        except asyncio.CancelledError:
+            self._given_up(decided[0].message)
+            raise
         except Exception:  # noqa: BLE001 - `publish` repeats it for each message, and reports why it fails
             return None
         return outgoing
+
+    def _given_up(self, message: Message) -> None:
+        """After an attempt without an acknowledgement: its records may have been written."""
+        if self._state_order is not None and message.release_id is not None:
+            self._state_order.published_late(message.release_id)
 
     def _of(self, decided: Decided, *, attempts: int) -> Sequence[OutgoingRecord]:
         return self._outgoing.of(
@@ -115,7 +130,11 @@ class PublishStep:
                 await self._publisher.publish(outgoing)
             return outgoing
 
-        outgoing = await self._retries.repeat(attempt, message, lease, monitor=self._monitor)
+        try:
+            outgoing = await self._retries.repeat(attempt, message, lease, monitor=self._monitor)
+        except (LeaseLost, asyncio.CancelledError):
+            self._given_up(message)
+            raise
         return Published(outgoing=outgoing, replacement=None if dead_letter is rejection else dead_letter)
 
 

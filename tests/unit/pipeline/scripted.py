@@ -17,6 +17,7 @@ from worker.pipeline.delivery import Delivery
 from worker.pipeline.dependency_monitor import DependencyMonitor, DependencyMonitors
 from worker.pipeline.outgoing import OutgoingRecords, Topics
 from worker.pipeline.retry import RetryPolicy
+from worker.pipeline.state_order import StateOrder
 from worker.ports import OutgoingRecord, Partition, Store, Transaction
 from worker.rules.query import Query
 from worker.rules.state import Changes, State
@@ -220,6 +221,7 @@ def make_delivery(
     metrics: Metrics | None = None,
     attempts_max: int = 3,
     conflicts_max: int = 4,
+    state_order: StateOrder | None = None,
 ) -> Delivery:
     metrics = metrics or Metrics()
     return Delivery(
@@ -236,6 +238,7 @@ def make_delivery(
         tracer=NoTracing(),
         clock=clock,
         metrics=metrics,
+        state_order=state_order,
     )
 
 

@@ -28,6 +28,7 @@ from tests.unit.pipeline.test_breaker import an_opening
 from worker.pipeline.breaker import Breaker
 from worker.pipeline.consumer import Bounds, Consumer
 from worker.pipeline.linked_event import LinkedEvent
+from worker.pipeline.state_order import StateOrder
 from worker.ports import OutgoingRecord, Partition, PartitionsLost
 from worker.rules.errors import FatalClientError, Unavailable
 from worker.telemetry import LogEvent, Metrics
@@ -46,6 +47,8 @@ class Harness:
         commit_lag_records_max: int = 100_000,
         breaker_events: int = 0,
         holds_assigned: bool = False,
+        drain_timeout_seconds: float = 5.0,
+        state_order: StateOrder | None = None,
     ) -> None:
         self.source = ScriptedSource(records)
         self.store = ScriptedStore()
@@ -64,6 +67,7 @@ class Harness:
                 monitors=self.monitors,
                 breaker=self.breaker,
                 metrics=self.metrics,
+                state_order=state_order,
             ),
             monitors=self.monitors,
             breaker=self.breaker,
@@ -75,13 +79,14 @@ class Harness:
                 event_ahead_max_seconds=86_400,
                 commit_interval_seconds=0.0,
                 poll_timeout_seconds=0.25,
-                drain_timeout_seconds=5.0,
+                drain_timeout_seconds=drain_timeout_seconds,
                 commit_lag_records_max=commit_lag_records_max,
                 keep_alive_seconds=5.0,
             ),
             clock=self.clock,
             metrics=self.metrics,
             holds_assigned=holds_assigned,
+            state_order=state_order,
         )
 
     @asynccontextmanager
