@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.testkit.forwarding import read_some, write_some
+from worker.demo.listener import Listener
 
 
 class CountingProxy:
@@ -23,8 +24,6 @@ class CountingProxy:
     def __init__(self, server_port: int) -> None:
         self._server_port = server_port
         self._open: set[asyncio.StreamWriter] = set()
-        self._all_closed = asyncio.Event()
-        self._all_closed.set()
         self.port = 0
         self.round_trips = 0
         self.connections = 0
@@ -40,15 +39,15 @@ class CountingProxy:
     async def running(cls, server_port: int, *, port: int = 0) -> "AsyncIterator[CountingProxy]":
         """Listens on `port` of 127.0.0.1 (0: a free one), forwards to `server_port`, and ends with all connections."""
         proxy = cls(server_port)
-        server = await asyncio.start_server(proxy._serve, "127.0.0.1", port)
-        proxy.port = server.sockets[0].getsockname()[1]
+        listener = Listener(proxy._serve)
+        listener.start("127.0.0.1", port)
+        proxy.port = listener.port
         try:
             yield proxy
         finally:
-            server.close()
-            for writer in list(proxy._open):
-                writer.close()
-            await proxy._all_closed.wait()
+            proxy.down = True
+            proxy._end_in_order()
+            await listener.stop()
 
     def go_down(self) -> None:
         """Behaves like a crashed server: ends every connection and refuses new ones."""
@@ -77,6 +76,10 @@ class CountingProxy:
             self._closed(to_client)
             return
         self._opened(to_server)
+        if self.down:
+            self._closed(to_server)
+            self._closed(to_client)
+            return
         self.connections += 1
         turn = _Turn()
         try:
@@ -116,13 +119,10 @@ class CountingProxy:
 
     def _opened(self, writer: asyncio.StreamWriter) -> None:
         self._open.add(writer)
-        self._all_closed.clear()
 
     def _closed(self, writer: asyncio.StreamWriter) -> None:
         writer.close()
         self._open.discard(writer)
-        if not self._open:
-            self._all_closed.set()
 
 
 class _Turn:

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from tests.testkit.forwarding import read_some, write_some
+from worker.demo.listener import Listener
 
 _Loses = Callable[[bytes, asyncio.StreamWriter], bool]
 """Whether the bytes are lost before they reach the sink."""
@@ -37,15 +38,15 @@ class FaultyProxy:
         `latency_seconds`.
         """
         proxy = cls(server_port, seed=seed, latency_seconds=latency_seconds)
-        server = await asyncio.start_server(proxy._serve, "127.0.0.1", port)
-        proxy.port = server.sockets[0].getsockname()[1]
+        listener = Listener(proxy._serve)
+        listener.start("127.0.0.1", port)
+        proxy.port = listener.port
         try:
             yield proxy
         finally:
-            server.close()
+            proxy._refusing = True
             proxy.cut()
-            while proxy._links:
-                await asyncio.gather(*(link.task for link in proxy._links), return_exceptions=True)
+            await listener.stop()
 
     def cut(self) -> None:
         """Aborts every connection on both sides."""
@@ -119,9 +120,13 @@ class FaultyProxy:
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:
-            if self._silent:
+            if self._silent and not self._refusing:
                 await self._leave_unanswered(from_client, to_client)
             to_client.transport.abort()
+            return
+        if self._refusing:
+            for writer in (to_client, to_server):
+                writer.transport.abort()
             return
         self.connections += 1
         link = _Link(self, (from_client, to_client), (from_server, to_server))
@@ -177,9 +182,6 @@ class _Link:
         self._from_server, self._to_server = server
         self._shut: set[asyncio.StreamWriter] = set()
         self.lossy = False
-        task = asyncio.current_task()
-        assert task is not None
-        self.task = task
 
     async def run(self) -> None:
         """Forwards until both sides have finished or one has closed."""

@@ -1,12 +1,14 @@
 """The proxy has the faults that a test sets, and forwards every byte without one."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from tests.testkit.faulty_proxy import FaultyProxy
+from worker.demo.listener import Listener
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -187,3 +189,22 @@ async def test_connection_to_a_missing_server_is_closed() -> None:
         assert await ends(reader) == b""
         writer.transport.abort()
         assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("passes", range(8))
+async def test_end_closes_a_connection_in_any_state(passes: int) -> None:
+    """`passes` of the event loop after the client has connected: accepted, connecting to the server, forwarding."""
+    server = Listener(_until_the_end)
+    server.start("127.0.0.1")
+    async with FaultyProxy.running(server.port) as proxy:
+        client = await asyncio.to_thread(socket.create_connection, ("127.0.0.1", proxy.port), 10.0)
+        for _ in range(passes):
+            await asyncio.sleep(0)
+    with client, suppress(ConnectionResetError):  # as it was not yet accepted
+        assert client.recv(1) == b""
+    await server.stop()
+
+
+async def _until_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await ends(reader)
+    writer.close()

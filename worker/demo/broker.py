@@ -71,7 +71,7 @@ class EmbeddedBroker:
             self._process = await self._spawn(binary=binary, folder=self._folder, port=self._port)
             if self._host == BROKER_HOST:
                 self._relay = BrokerRelay(port=self._port)
-                await self._relay.start()
+                self._relay.start()
             async with asyncio.timeout(self._start_timeout_seconds):
                 await self._answering(process=self._process, port=self._port)
         except TimeoutError as error:

@@ -10,6 +10,8 @@ import struct
 from collections import deque
 from contextlib import closing
 
+from worker.demo.listener import Listener
+
 BROKER_HOST = "127.0.0.2"
 RELAY_HOST = "127.0.0.1"
 
@@ -25,23 +27,17 @@ class BrokerRelay:
 
     def __init__(self, *, port: int) -> None:
         self._port = port
-        self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None] | None, asyncio.StreamWriter] = {}
+        self._listener = Listener(self._serve)
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, RELAY_HOST, self._port)
+    def start(self) -> None:
+        self._listener.start(RELAY_HOST, self._port)
 
     async def stop(self) -> None:
         """Close every connection."""
-        if self._server is not None:
-            self._server.close()
-        for writer in self._connections.values():
-            writer.transport.abort()
-        await asyncio.gather(*(task for task in self._connections if task is not None))
+        await self._listener.stop()
 
     async def _serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
         """Until one side closes. A connection's responses come in the order of its requests."""
-        self._connections[asyncio.current_task()] = client_writer
         try:
             broker_reader, broker_writer = await asyncio.open_connection(BROKER_HOST, self._port)
             with closing(broker_writer):
@@ -53,7 +49,6 @@ class BrokerRelay:
             pass  # one side has closed its connection; the other is closed as well
         finally:
             client_writer.close()
-            del self._connections[asyncio.current_task()]
 
 
 async def _requests(client: asyncio.StreamReader, broker: asyncio.StreamWriter, requested: deque[int]) -> None:

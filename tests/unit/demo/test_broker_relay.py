@@ -47,7 +47,7 @@ async def test_frames_pass_with_the_relays_address() -> None:
     responses = (b"\0\0\0\3 at 127.0.0.2", b"\0\0\0\0 quotes 127.0.0.2", b"\0\0\0\1 empty", long)
     async with broker_with(*responses) as (port, received):
         relay = BrokerRelay(port=port)
-        await relay.start()
+        relay.start()
         reader, writer = await asyncio.open_connection(RELAY_HOST, port)
         try:
             writer.writelines(map(framed, sent))
@@ -61,7 +61,7 @@ async def test_frames_pass_with_the_relays_address() -> None:
 
 async def test_connection_without_a_broker_is_closed() -> None:
     relay = BrokerRelay(port=free_port())
-    await relay.start()
+    relay.start()
     reader, writer = await asyncio.open_connection(*_address(relay))
     assert await reader.read(-1) == b""
     writer.close()
@@ -71,7 +71,7 @@ async def test_connection_without_a_broker_is_closed() -> None:
 async def test_stopped_relay_closes_its_connections() -> None:
     async with broker_with(b"\0\0\0\0", b"\0\0\0\0") as (port, received):
         relay = BrokerRelay(port=port)
-        await relay.start()
+        relay.start()
         reader, writer = await asyncio.open_connection(RELAY_HOST, port)
         writer.write(framed(struct.pack(">hhi", PRODUCE, 1, 0)))
         await reader.readexactly(8)
