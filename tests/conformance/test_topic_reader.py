@@ -7,6 +7,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError, NotCoordinatorForGroupError
 
+from tests.conformance.deadlines import WAIT_SECONDS
 from tests.conformance.producers import ToSend, send
 from tests.conftest import MakeTopic
 from worker.kafka.connection import Connection
@@ -93,6 +94,25 @@ async def test_records_at_positions_are_read(
     offsets = [1_100, 3, 5, 1_199, 1_200, 5]
     found = [record async for record in reader.records_at((topic, 0, offset) for offset in offsets)]
     assert [record.value for record in found] == [b"3", b"5", b"1100", b"1199"]
+
+
+async def test_offsets_of_several_topics_need_no_retry(
+    bootstrap_servers: str, topics: MakeTopic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither at first nor after others were read: a retry would come after an hour."""
+    monkeypatch.setattr("worker.kafka.connection._RETRY_BACKOFF_MS", 3_600_000)
+    names = [await topics(name_hint=f"topic-{number}") for number in range(3)]
+    await asyncio.to_thread(send, bootstrap_servers, names[0], [ToSend(value=b"x")])
+    reader = KafkaTopicReader(Connection(bootstrap_servers=bootstrap_servers, client_id="reader"), group_id="none")
+    await reader.start()
+    try:
+        async with asyncio.timeout(WAIT_SECONDS):
+            assert set(await reader.begins(names)) == {Partition(name, 0) for name in names}
+            assert [record.value async for record in reader.records({Partition(names[0], 0): 1})] == [b"x"]
+            ends = await reader.ends(names)
+    finally:
+        await reader.stop()
+    assert [ends[Partition(name, 0)] for name in names] == [1, 0, 0]
 
 
 async def test_offsets_are_found_by_time(bootstrap_servers: str, topics: MakeTopic, reader: KafkaTopicReader) -> None:

@@ -10,7 +10,7 @@ upgrade, aiokafka is mended and the entry can be deleted.
 
 import asyncio
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import aiokafka.client
@@ -367,6 +367,19 @@ class Membership:
 
 def join_again(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.request_rejoin()  # noqa: SLF001
+
+
+# Offsets of several topics cost a pause for each topic.
+#
+# Fault: a consumer has the metadata of its assigned topics only. A request for offsets adds the first other topic that
+# it meets, and is repeated after `retry_backoff_ms`, until it has met all. Report: none.
+# Done: all topics are added at once, before the request.
+
+
+async def add_topics(consumer: AIOKafkaConsumer, topics: Collection[str]) -> None:
+    """Fetch the metadata of these topics, which exist, in addition to what the consumer has."""
+    client: AIOKafkaClient = consumer._client  # noqa: SLF001
+    await client.set_topics(client._topics.union(topics))  # noqa: SLF001
 
 
 # `send_batch` times out early, queues with a closed producer, and `send` refuses empty records.

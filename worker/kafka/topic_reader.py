@@ -277,11 +277,12 @@ class KafkaTopicReader:
     async def _partitions(self, topics: Sequence[str]) -> list[TopicPartition]:
         """Of all topics, as a request that names one could create it."""
         with self._translated("the topics"):
-            there = await self._of_admin().describe_topics()
+            described = [topic for topic in await self._of_admin().describe_topics() if topic["topic"] in topics]
+            if described:
+                await aiokafka_workarounds.add_topics(self._of_consumer(), [topic["topic"] for topic in described])
         return [
             TopicPartition(topic["topic"], partition["partition"])
-            for topic in there
-            if topic["topic"] in topics
+            for topic in described
             for partition in topic["partitions"]
         ]
 

@@ -22,6 +22,7 @@ from aiokafka.errors import (
     KafkaTimeoutError,
     ProducerClosed,
     RequestTimedOutError,
+    StaleMetadata,
     for_code,
 )
 from aiokafka.producer import message_accumulator
@@ -233,6 +234,15 @@ async def test_upstream_cancelled_commit_is_still_sent() -> None:
     assert not request.done()
     coordinator.answering.set()
     await request
+
+
+async def test_upstream_request_for_offsets_adds_one_topic_a_try() -> None:
+    client = AIOKafkaClient()
+    fetcher = object.__new__(Fetcher)
+    fetcher._client = client
+    with pytest.raises(StaleMetadata):
+        await fetcher._proc_offset_requests({TopicPartition(topic, 0): -1 for topic in ("one", "two")})
+    assert len(client._topics) == 1
 
 
 def accumulator() -> MessageAccumulator:
