@@ -1,8 +1,10 @@
 """A program for the tests of the fork server: it does what its first argument says."""
 
+import atexit
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -21,6 +23,10 @@ def main(action: str, *rest: str) -> None:
             print([one for one in found if Path(f"/proc/self/fd/{one}").exists()])
         case "exit":
             sys.exit(int(rest[0]))
+        case "outlive":
+            atexit.register(print, "last")
+            threading.Thread(target=print_after_the_program).start()
+            sys.exit("--fail" in rest)
         case "raise":
             raise LookupError
         case "interrupt":
@@ -28,6 +34,11 @@ def main(action: str, *rest: str) -> None:
             signal.pause()
         case "wait":
             signal.pause()
+
+
+def print_after_the_program() -> None:
+    threading.main_thread().join()
+    print("thread")
 
 
 if __name__ == "__main__":

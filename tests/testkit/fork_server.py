@@ -19,6 +19,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -217,6 +218,25 @@ def _become(request: _Request, streams: Sequence[int]) -> None:
     sys.orig_argv[1:] = ["-m", request.module, *request.arguments]
 
 
+def _run(request: _Request) -> None:
+    """Python ends by deallocating all modules, and so copies all memory that was shared with the server: more work than
+    most commands are. A program that calls `sys.exit` ends without that.
+    """
+    try:
+        runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int | None):
+            raise
+        threading._shutdown()  # type: ignore[attr-defined]  # waits for the other threads, as Python does
+        atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            raise end from None  # Python reports what cannot be written, by an exit code of its own
+        os._exit((end.code or 0) & 0xFF)
+
+
 def _import_all() -> None:
     commands = importlib.import_module(_COMMANDS)
     for module in (*(f"{_COMMANDS}.{found.name}" for found in pkgutil.iter_modules(commands.__path__)), *_IMPORTED):
@@ -228,4 +248,4 @@ def _import_all() -> None:
 if __name__ == "__main__":
     _import_all()
     if (given := _serve(socket.socket(fileno=int(sys.argv[1])))) is not None:
-        runpy.run_module(given.module, run_name="__main__", alter_sys=True)
+        _run(given)

@@ -50,6 +50,15 @@ def test_forked_module_is_like_a_started_one(
     assert "given" in forked[1]
 
 
+@pytest.mark.parametrize("arguments", [["outlive"], ["outlive", "--fail"]])
+def test_forked_module_ends_like_a_started_one(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forked = described(tmp_path, *arguments)
+    monkeypatch.setattr("tests.testkit.fork_server.AVAILABLE", False)
+    assert forked == described(tmp_path, *arguments) == (len(arguments) - 1, "thread\nlast\n")
+
+
 @needs_fork_server
 @pytest.mark.parametrize(("action", "code"), [("exit 7", 7), ("raise", 1), ("return", 0), ("interrupt", -2)])
 def test_exit_codes(action: str, code: int, tmp_path: Path) -> None:
