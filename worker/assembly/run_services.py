@@ -175,6 +175,10 @@ def services(settings: Settings) -> Mapping[str, Service]:
         await database.check()
         await breaker_monitor.check()
 
+    async def start_producer() -> None:
+        await producer.start()
+        dependency_monitors.broker.connected()
+
     async def close_database() -> None:
         await breaker_monitor.flush()
         await database.close()
@@ -192,7 +196,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
     worker = Worker(
         dependencies=(
             ("database", check_database, close_database),
-            ("broker", producer.start, stop_producer),
+            ("broker", start_producer, stop_producer),
             ("topics", broker_monitor.check, None),
         ),
         consumer=consumer,

@@ -121,6 +121,10 @@ class DependencyMonitor:
                 await self._probe(patience_seconds=self._patience_seconds)
             return self._problem
 
+    def connected(self) -> None:
+        """The client has connected: a problem of before is not kept for a second."""
+        self._answered_at_seconds = float("-inf")
+
     async def run(self) -> None:
         """Probe while the dependency is suspect or in an outage, and every `interval_seconds`, until cancelled."""
         while True:

@@ -302,6 +302,15 @@ def test_problem_is_probed_at_most_once_a_second(fixture: Fixture) -> None:
     assert fixture.probes_max == 1
 
 
+def test_problem_of_before_the_connection_is_not_kept(fixture: Fixture) -> None:
+    fixture.error = Unavailable("not connected yet")
+    assert fixture.problem() == "not connected yet"
+    fixture.error = None
+    assert fixture.problem() == "not connected yet"
+    fixture.monitor.connected()
+    assert fixture.problem() is None
+
+
 def test_problem_that_is_cancelled_leaves_the_next_one_to_probe(fixture: Fixture) -> None:
     fixture.hangs = True
     first, second = (fixture.loop.create_task(fixture.monitor.problem()) for _ in range(2))
