@@ -125,7 +125,8 @@ class StateMonitor:
         for release_id in releases:
             self._failures.pop(release_id, None)
         self._metrics.count(STATES_REPAIRED, by=len(releases))
-        _log.info(LogEvent.STATES_REPAIRED, releases=len(releases), states=states, left=self._order.to_repair)
+        # The level of the timed out drain or failed commit before it: subscribers may have read the earlier state.
+        _log.warning(LogEvent.STATES_REPAIRED, releases=len(releases), states=states, left=self._order.to_repair)
 
     async def _publish(self, releases: Sequence[UUID]) -> int:
         """The number of states."""
