@@ -25,6 +25,7 @@ from worker.db.operators_database import OperatorsDatabase
 from worker.db.privileges import PRIVILEGES, Privileges, Role, grants
 from worker.db.revisions import head_revision
 from worker.dead_letters.inspection import surroundings
+from worker.deployment_states import states_of
 from worker.operator_actions import Operator, recorded
 from worker.rules.errors import ConfigurationError
 from worker.rules.message import RecordPosition
@@ -103,11 +104,15 @@ def first_column(table: str) -> str:
 
 
 def test_granted_login_handles_a_whole_day(database_url: str, login: URL) -> None:
-    """The day has outcomes of every kind, and writes to every table with INSERT privileges but worker_breakers."""
+    """The day has outcomes of every kind, and writes to every table with INSERT privileges but worker_breakers. Whole
+    releases are read where states are repaired.
+    """
 
     async def handle(url: str) -> Outcomes:
         async with opened(url) as store:
-            return await one_by_one(messages_of(records_of_day(SEED)), store)
+            outcomes = await one_by_one(messages_of(records_of_day(SEED)), store)
+            assert [rows async for rows in store.tables().releases() if states_of(rows)]
+            return outcomes
 
     asyncio.run(prepare(database_url, SEED))
     grant(database_url, login)
