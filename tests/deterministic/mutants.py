@@ -54,10 +54,10 @@ def commits_the_offset_before_it_publishes(patch: pytest.MonkeyPatch) -> None:
 def _one_by_one(patch: pytest.MonkeyPatch) -> None:
     """Chains are delivered message by message, so that a fault of `deliver` is a fault of all."""
 
-    async def deliver_none(*_: object) -> int:
-        return 0
+    async def commit_none(*_: object) -> None:
+        return None
 
-    patch.setattr(Delivery, "deliver_chain", deliver_none)
+    patch.setattr(Delivery, "commit_chain", commit_none)
 
 
 def _completed_early(patch: pytest.MonkeyPatch) -> Callable[[Lease, Message], None]:

@@ -42,9 +42,8 @@ class _OneByOne(Delivery):
     their own: `tests.properties.test_chains`.
     """
 
-    async def deliver_chain(self, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None]) -> int:
+    async def commit_chain(self, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None]) -> None:
         del chain, slot
-        return 0
 
 
 class Member:

@@ -1,8 +1,8 @@
 """Chains of messages of one release, delivered with faults of every step: each has its effect once and in order."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -15,16 +15,20 @@ from tests.hypothesis_profile import examples
 from tests.properties.chains import ANY, CUTS, POINTED, SUPERSEDING, Step, chains, sent, steps
 from tests.properties.world import World
 from tests.unit.pipeline.scripted import TOPICS, SimulatedClock, make_delivery, probing, the_monitors
+from worker.pipeline import chains as chains_module
 from worker.pipeline import delivery as delivery_module
+from worker.pipeline import executor as executor_module
 from worker.pipeline import transaction as transaction_module
 from worker.pipeline.breaker import Breaker
-from worker.pipeline.delivery import Delivery, InFlight
+from worker.pipeline.chains import ChainDelivery
+from worker.pipeline.delivery import CommittedChain, Delivery, InFlight
+from worker.pipeline.executor import Executor, SecondStep
 from worker.pipeline.outgoing import OutgoingRecords
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.publish import PublishStep
 from worker.ports import OutgoingRecord, Partition, Transaction
 from worker.rules.decide import duplicate
-from worker.rules.errors import Conflict, LeaseLost, StaleRead, Unavailable
+from worker.rules.errors import Conflict, StaleRead, Unavailable
 from worker.rules.message import Message, RecordPosition
 from worker.rules.query import Query
 from worker.rules.state import State
@@ -33,10 +37,7 @@ from worker.telemetry import Metrics
 PARTITION = Partition("in", 0)
 OUTGOING = OutgoingRecords(topics=TOPICS, content_mode="binary", source="/test", worker="test")
 FAULTS = [
-    "",
-    "",
-    "",
-    "",
+    *[""] * 6,
     "raised",
     "effect, then raised",
     "conflict",
@@ -44,8 +45,11 @@ FAULTS = [
     "unavailable",
     "intruder",
     "lease ended",
+    "cut off",
 ]
-"""Of one call. `intruder`: another worker changes the release before the write."""
+"""Of one call. `intruder`: another worker changes the release before the write. `cut off`: the lease ends, and this and
+the next publication are not acknowledged.
+"""
 
 STORIES = st.one_of(
     st.lists(steps(ANY, again=st.just(0), corrects=st.just(0)), min_size=2, max_size=20),
@@ -63,12 +67,15 @@ class Model:
         self.effects: list[UUID] = []
         self.published: list[OutgoingRecord] = []
         self._faults: Iterator[str] = iter(faults)
+        self._refused = 0
         self.pings = 0
 
     def _fault(self) -> str:
         fault = next(self._faults, "")
-        if fault == "lease ended":
+        if fault in {"lease ended", "cut off"}:
             self.lease.ended.set()
+        if fault == "cut off":
+            self._refused = 2
         return fault
 
     async def load(self, queries: Sequence[Query]) -> Sequence[State]:
@@ -120,6 +127,9 @@ class Model:
     async def publish(self, outgoing: Sequence[OutgoingRecord]) -> None:
         await asyncio.sleep(0)
         fault = self._fault()
+        if self._refused:
+            self._refused -= 1
+            raise Unavailable("not acknowledged")
         if fault in {"raised", "conflict"}:
             raise Unavailable("not acknowledged")
         self.published += outgoing
@@ -127,21 +137,8 @@ class Model:
             raise Unavailable("the acknowledgement is lost")
 
 
-async def deliver(
-    delivery: Delivery, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None], completed: list[UUID]
-) -> None:
-    """As the consumer does: what a chain does not deliver is delivered message by message."""
-    delivered = await delivery.deliver_chain(chain, slot) if len(chain) > 1 else 0
-    completed += [one.message.id for one in chain[:delivered]]
-    for one in chain[delivered:]:
-        try:
-            await delivery.deliver(one.message, one.lease, slot, one.counted)
-        except LeaseLost:
-            continue
-        completed.append(one.message.id)
-
-
 async def run(messages: Sequence[Message], lengths: Sequence[int], faults: Sequence[str]) -> None:
+    """The executor forms chains of these lengths."""
     lease = PartitionState(PARTITION)
     model = Model(messages, faults, lease)
     clock, metrics, breaker = SimulatedClock(), Metrics(), Breaker(events=0, rejected_share_max=0.5)
@@ -149,18 +146,39 @@ async def run(messages: Sequence[Message], lengths: Sequence[int], faults: Seque
     monitors = the_monitors(model, publisher, clock, metrics)
     delivery = make_delivery(model, publisher, clock, monitors=monitors, breaker=breaker, metrics=metrics)
     completed: list[UUID] = []
-    async with probing(monitors):
-        for chain in chains(messages, iter([*lengths, *[1] * len(messages)])):
-            in_flight = [
-                InFlight(
-                    message=one,
-                    lease=lease,
-                    counted=breaker.expect(RecordPosition(one.record.topic, one.record.partition, one.record.offset)),
+    released: list[UUID] = []
+    cut = (len(chain) for chain in chains(messages, iter([*lengths, *[1] * len(messages)])))
+
+    def chain_of(queue: deque[Any]) -> list[Any]:
+        return [queue.popleft() for _ in range(next(cut))]
+
+    def complete(one: InFlight) -> None:
+        completed.append(one.message.id)
+        check(model, messages, completed)
+
+    def run_chain(chain: Sequence[InFlight]) -> Awaitable[SecondStep | None]:
+        return delivered.run(chain)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(executor_module, "_chain", chain_of)
+        async with probing(monitors):
+            async with asyncio.TaskGroup() as group:
+                executor = Executor(group, run_chain, concurrency=4)
+                delivered = ChainDelivery(
+                    delivery=delivery,
+                    slot=executor.slot,
+                    complete=complete,
+                    release=lambda one: released.append(one.message.id),
+                    chain_ended=lambda: None,
                 )
-                for one in chain
-            ]
-            await deliver(delivery, in_flight, asyncio.Semaphore(4), completed)
+                for message in messages:
+                    record = message.record
+                    counted = breaker.expect(RecordPosition(record.topic, record.partition, record.offset))
+                    executor.submit("release", InFlight(message=message, lease=lease, counted=counted))
             check(model, messages, completed)
+            async with asyncio.timeout(1):
+                await lease.drained()
+    assert sorted(released) == sorted(message.id for message in messages)
     if not lease.ended.is_set():
         assert completed == [message.id for message in messages]
 
@@ -252,12 +270,28 @@ def _published_in_reverse(patch: pytest.MonkeyPatch) -> None:
 
 def _retried_before_its_predecessor(patch: pytest.MonkeyPatch) -> None:
     """The messages that a chain has not delivered are counted as delivered."""
-    chain_of = Delivery.deliver_chain
+    publish = Delivery.publish_chain
 
-    async def deliver_chain(self: Delivery, chain: Any, slot: Any) -> int:
-        return await chain_of(self, chain, slot) and len(chain)
+    async def publish_chain(self: Delivery, committed: CommittedChain) -> int:
+        return await publish(self, committed) and len(committed.chain)
 
-    patch.setattr(Delivery, "deliver_chain", deliver_chain)
+    patch.setattr(Delivery, "publish_chain", publish_chain)
+
+
+def _next_chain_not_held_back(patch: pytest.MonkeyPatch) -> None:
+    """The next chain is committed although a message of this one is not."""
+    patch.setattr(CommittedChain, "whole", True)
+
+
+def _published_after_a_lost_lease(patch: pytest.MonkeyPatch) -> None:
+    """A chain is published although the one before it has lost its lease."""
+    run_step = chains_module._PublishStep.run
+
+    async def run(self: Any, *, completed: bool) -> bool:
+        del completed
+        return await run_step(self, completed=True)
+
+    patch.setattr(chains_module._PublishStep, "run", run)
 
 
 @pytest.mark.parametrize(
@@ -268,11 +302,28 @@ def _retried_before_its_predecessor(patch: pytest.MonkeyPatch) -> None:
         _publication_ignored,
         _published_in_reverse,
         _retried_before_its_predecessor,
+        _next_chain_not_held_back,
     ],
 )
 def test_programming_fault_is_found(
     fault: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fault(monkeypatch)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, BaseExceptionGroup)) as caught:
         deliver_stories(2_000, phases=[Phase.generate])
+    assert isinstance(caught.value, AssertionError) or caught.group_contains(AssertionError)
+
+
+def cut_off_everywhere() -> None:
+    """Three chains, and the lease ends at each call."""
+    for position in range(40):
+        asyncio.run(run(sent([Step()] * 9), [3] * 9, [*[""] * position, "cut off"]))
+
+
+def test_chain_behind_a_lost_lease_is_not_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is committed by then. The partition's next owner publishes the records of both, in order."""
+    cut_off_everywhere()
+    _published_after_a_lost_lease(monkeypatch)
+    with pytest.raises(BaseExceptionGroup) as caught:
+        cut_off_everywhere()
+    assert caught.group_contains(AssertionError)

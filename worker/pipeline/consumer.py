@@ -9,7 +9,7 @@ each partition.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,16 +21,17 @@ from schemas.adapters.foreign import NoInterest
 from schemas.record import Record
 from worker.pipeline.batched_store import BatchedStore
 from worker.pipeline.breaker import Breaker
+from worker.pipeline.chains import ChainDelivery
 from worker.pipeline.delivery import Delivery, InFlight
 from worker.pipeline.dependency_monitor import DependencyMonitors
-from worker.pipeline.executor import Executor
+from worker.pipeline.executor import Executor, SecondStep
 from worker.pipeline.in_flight_budget import InFlightBudget
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.resolution import ReleaseResolution
 from worker.pipeline.state_order import StateOrder
 from worker.pipeline.transaction import read
 from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
-from worker.rules.errors import LeaseLost, Unavailable
+from worker.rules.errors import Unavailable
 from worker.rules.message import Message, RecordPosition
 from worker.telemetry import (
     BREAKER_OPEN,
@@ -150,9 +151,7 @@ class Consumer:
         """Consume until `stop`; then finish messages in flight, commit, and leave the group."""
         try:
             async with asyncio.TaskGroup() as group:
-                executor: Executor[InFlight] = Executor(
-                    group, lambda chain: self._deliver(chain, executor), concurrency=self._bounds.concurrency
-                )
+                executor = self._executor(group)
                 batching = None
                 # Not before: the start waits for the dependencies itself. Not after: they are closed.
                 probing = group.create_task(self._monitors.run(), name="probe dependencies")
@@ -172,6 +171,20 @@ class Consumer:
             await self._client.stop()
             if self._state_order is not None:
                 self._state_order.release()  # after a failure; a stop has done that
+
+    def _executor(self, group: asyncio.TaskGroup) -> Executor[InFlight]:
+        def run(chain: Sequence[InFlight]) -> Awaitable[SecondStep | None]:
+            return chains.run(chain)
+
+        executor = Executor(group, run, concurrency=self._bounds.concurrency)
+        chains = ChainDelivery(
+            delivery=self._delivery,
+            slot=executor.slot,
+            complete=self._complete,
+            release=lambda one: self._budget.release(one.message.record, one.lease.usage),
+            chain_ended=(lambda: None) if self._resolution is None else self._resolution.message_ended,
+        )
+        return executor
 
     def _start_resolution(self, group: asyncio.TaskGroup, executor: Executor[InFlight]) -> asyncio.Task[None] | None:
         if self._resolution is None:
@@ -399,35 +412,6 @@ class Consumer:
         message = in_flight.message
         alone = message.redrive or message.corrects is not None
         executor.submit(message.ordering_key, in_flight, identity=message.id, claims=message.claims, alone=alone)
-
-    async def _deliver(self, chain: Sequence[InFlight], executor: Executor[InFlight]) -> None:
-        """Messages of one release, in order."""
-        delivered = 0
-        if len(chain) > 1:
-            delivered = await self._delivery.deliver_chain(chain, executor.slot)
-            for in_flight in chain[:delivered]:
-                self._complete(in_flight)
-                self._budget.release(in_flight.message.record, in_flight.lease.usage)
-        for in_flight in chain[delivered:]:
-            await self._deliver_one(in_flight, executor)
-        if self._resolution is not None:
-            self._resolution.message_ended()  # its claims end before the other task runs
-
-    async def _deliver_one(self, in_flight: InFlight, executor: Executor[InFlight]) -> None:
-        message, partition_state = in_flight.message, in_flight.lease
-        try:
-            await self._delivery.deliver(message, partition_state, executor.slot, in_flight.counted)
-        except LeaseLost:
-            _log.debug(
-                LogEvent.MESSAGE_LEASE_LOST,
-                topic=message.record.topic,
-                partition=message.record.partition,
-                offset=message.record.offset,
-            )
-        else:
-            self._complete(in_flight)
-        finally:
-            self._budget.release(message.record, partition_state.usage)
 
     def _complete(self, in_flight: InFlight) -> None:
         partition_state, message = in_flight.lease, in_flight.message

@@ -74,6 +74,32 @@ class InFlight:
     counted: Counted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommittedChain:
+    """Messages of one release, the first of which are committed, and not published yet. `decided`: those. `ending`:
+    closes the messages' spans, and leaves their leases. `began`: when the chain did, in monotonic seconds.
+    """
+
+    chain: Sequence[InFlight]
+    decided: Sequence[Decided]
+    ending: ExitStack
+    began: float
+
+    @property
+    def whole(self) -> bool:
+        return len(self.decided) == len(self.chain)
+
+    def leave(self) -> None:
+        """While another chain is published before this one: a drain does not wait for this one alone."""
+        for one in self.chain:
+            one.lease.leave()
+
+    def enter(self) -> None:
+        """After `leave`."""
+        for one in self.chain:
+            one.lease.enter()
+
+
 class Delivery:
     """Delivers messages. One for the worker."""
 
@@ -140,27 +166,35 @@ class Delivery:
             self._log_opened(self._breaker.dropped(counted))
         return outcome
 
-    async def deliver_chain(self, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None]) -> int:
-        """Deliver messages of one release together: the number of those that are delivered, from the first one on.
-        Deliver the others with `deliver`, in order; their transactions may be committed.
+    async def commit_chain(
+        self, chain: Sequence[InFlight], slot: AbstractAsyncContextManager[None]
+    ) -> "CommittedChain | None":
+        """Commit the transactions of messages of one release, from the first on, as long as none fails; None: no
+        message. Publish them with `publish_chain`, then deliver the others with `deliver`, in order; transactions of
+        theirs may be committed too.
         """
-        for one in chain:
-            one.lease.enter()
-        try:
-            with ExitStack() as spans:
-                began = self._clock.monotonic_seconds()
-                decided = await self._persist_chain(chain, spans, slot)
-                if not decided:
-                    return 0
-                outgoing = await self._publishing.publish_together(decided)
-                if outgoing is None:
-                    return await self._publish_each(chain, decided, began)
-        finally:
+        with ExitStack() as spans:
             for one in chain:
-                one.lease.leave()
+                one.lease.enter()
+                spans.callback(one.lease.leave)
+            began = self._clock.monotonic_seconds()
+            decided = await self._persist_chain(chain, spans, slot)
+            if not decided:
+                return None
+            return CommittedChain(chain=chain, decided=decided, ending=spans.pop_all(), began=began)
+
+    async def publish_chain(self, committed: "CommittedChain") -> int:
+        """Publish the records of committed messages, in order: the number of messages that are delivered, from the
+        first on. The others have lost their lease, or are not committed.
+        """
+        chain, decided = committed.chain, committed.decided
+        with committed.ending:
+            outgoing = await self._publishing.publish_together(decided)
+            if outgoing is None:
+                return await self._publish_each(chain, decided, committed.began)
         for outgoing_record in outgoing:
             self._metrics.count(PUBLISHED, outgoing_record.topic)
-        seconds = self._clock.monotonic_seconds() - began
+        seconds = self._clock.monotonic_seconds() - committed.began
         for one_decided in decided:
             self._report(one_decided.message, one_decided.outcome, 1, seconds)
         return len(decided)

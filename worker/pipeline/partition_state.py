@@ -74,5 +74,6 @@ class PartitionState:
             self._idle.set()
 
     async def drained(self) -> None:
-        """Return when no message of this partition is being processed."""
-        await self._idle.wait()
+        """Return when no message of this partition is being processed. When one ends, the next may begin at once."""
+        while self._running:
+            await self._idle.wait()

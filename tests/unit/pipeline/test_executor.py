@@ -181,3 +181,53 @@ async def test_waiting_items_of_one_key_form_a_chain() -> None:
         other.set()
     assert chains[4:6] == [["behind b"], ["a6"]]
     assert [len(chain) for chain in chains[6:]] == [CHAIN_MAX, 1]
+
+
+class Second:
+    """`worker.pipeline.executor.SecondStep`, which the test ends. `log`: what the executor called, of all chains."""
+
+    def __init__(self, name: str, log: list[str], *, beside_next: bool = True) -> None:
+        self.name, self.beside_next = name, beside_next
+        self.end = asyncio.Event()
+        self._log = log
+
+    def wait(self) -> None:
+        self._log.append(f"{self.name} waits")
+
+    async def run(self, *, completed: bool) -> bool:
+        self._log.append(f"{self.name} second{'' if completed else ', the one before is not completed'}")
+        await self.end.wait()
+        self._log.append(f"{self.name} ended")
+        return self.name != "b"
+
+
+async def test_first_step_runs_beside_the_second_step_before() -> None:
+    """Second steps run in order, one at a time. What is alone, or cannot overlap, waits for all of them."""
+    log: list[str] = []
+    seconds = {name: Second(name, log, beside_next=name != "d") for name in "abcd"}
+
+    async def run(items: Sequence[str]) -> Second | None:
+        name = items[0][0]
+        log.append(f"{name} first")
+        return seconds[name] if len(items) > 1 else None
+
+    async with asyncio.TaskGroup() as group:
+        executor = Executor(group, run, concurrency=8)
+        for name, identity in (("a1", 1), ("a2", 2), ("b1", 1), ("b2", 2), ("c1", 1), ("c2", 2), ("d1", 1), ("d2", 2)):
+            executor.submit("key", name, identity=identity)
+        executor.submit("key", "e1", identity=1, claims=("x",))
+        await settle()
+        assert log == ["a first", "b first", "b waits", "a second"], "c waits for the end of a"
+        seconds["a"].end.set()
+        await settle()
+        assert log[4:] == ["a ended", "b second", "c first", "c waits"]
+        seconds["b"].end.set()
+        await settle()
+        assert log[8:] == ["b ended", "c second, the one before is not completed", "d first", "d waits"]
+        seconds["c"].end.set()
+        await settle()
+        assert log[12:] == ["c ended", "d second"]
+        assert executor.is_running(["x"])
+        seconds["d"].end.set()
+    assert log[14:] == ["d ended", "e first"]
+    assert not executor.is_running(["x"])
