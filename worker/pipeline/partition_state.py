@@ -75,5 +75,5 @@ class PartitionState:
 
     async def drained(self) -> None:
         """Return when no message of this partition is being processed. When one ends, the next may begin at once."""
-        while self._running:
+        while self._running > 0:
             await self._idle.wait()
