@@ -7,7 +7,7 @@ times as many at random, and `--hypothesis-seed` as many as usual. A failure fou
 import os
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 VARIABLE = "RUDDER_TEST_SEARCH"
 
@@ -28,8 +28,12 @@ def seeds(first: int, *further: int) -> tuple[int, ...]:
 
 
 def load_profile(config: pytest.Config) -> None:
-    """Select the profile. Call it before test modules are imported: their `settings` start from it."""
-    settings.register_profile("repeatable", derandomize=True, database=None, print_blob=True)
-    settings.register_profile("search", derandomize=False, print_blob=True)
+    """Select the profile. Call it before test modules are imported: their `settings` start from it.
+
+    No example and no generation has a time limit: on a busy machine they would fail without a fault.
+    """
+    untimed = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+    settings.register_profile("repeatable", untimed, derandomize=True, database=None)
+    settings.register_profile("search", untimed, derandomize=False)
     seeded = config.getoption("--hypothesis-seed") is not None
     settings.load_profile("search" if seeded or factor() else "repeatable")
