@@ -36,7 +36,7 @@ def kafka_jars() -> Path:
     if _holds(mark, digest):
         return jars
     jars.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(jars.parent / "lock"):
+    with locked(jars.parent / "lock"):
         if not _holds(mark, digest):
             shutil.rmtree(jars, ignore_errors=True)
             _resolve(jars)
@@ -51,6 +51,14 @@ def kafka_version() -> str:
     return found[1]
 
 
+def class_archive(java: Path, jars: Path) -> Path:
+    """Where the JVM's archive of Kafka's classes is, once it was made. The name has all that the JVM compares."""
+    version = subprocess.run([java, "-version"], check=True, capture_output=True, timeout=60).stderr
+    files = [(str(jar), jar.stat().st_size, jar.stat().st_mtime_ns) for jar in sorted(jars.glob("*.jar"))]
+    name = hashlib.sha256(version + repr(files).encode()).hexdigest()[:16]
+    return _CACHE / "classes" / f"{name}.jsa"
+
+
 def java() -> Path:
     """The `java` of JAVA_HOME, else of PATH. KafkaUnavailable if there is none, or it is too old for Kafka 4."""
     home = os.environ.get("JAVA_HOME")
@@ -62,6 +70,14 @@ def java() -> Path:
     if version is None or int(version[1]) < _JAVA_MIN:
         raise KafkaUnavailable(f"{found} is not Java {_JAVA_MIN} or later: {answer.stderr.strip()}")
     return Path(found)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """While this process alone holds the lock file."""
+    with path.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _resolve(jars: Path) -> None:
@@ -89,10 +105,3 @@ def _resolve(jars: Path) -> None:
 
 def _holds(mark: Path, digest: str) -> bool:
     return mark.is_file() and mark.read_text(encoding="ascii") == digest
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
