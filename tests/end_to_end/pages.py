@@ -30,6 +30,7 @@ from types import MappingProxyType
 from typing import Final
 
 from tests.conformance.deadlines import WAIT_SECONDS
+from tests.testkit.forked_command import forked_command
 from worker.demo.broker import dying_with_parent
 
 ROOT = Path(__file__).parents[2]
@@ -289,11 +290,13 @@ async def reader(
 
     `programs`: further folders of the path. `events`: what pages name in `event` comments.
     """
-    environment = {
-        "PATH": os.pathsep.join([str(Path(sys.executable).parent), *map(str, programs), os.environ["PATH"]]),
-        "HOME": str(folder),
-        "PYTHONUNBUFFERED": "1",
-        **settings,
-    }
     async with AsyncExitStack() as stack:
+        command = stack.enter_context(forked_command())
+        path = [command, Path(sys.executable).parent, *programs]
+        environment = {
+            "PATH": os.pathsep.join([*map(str, path), os.environ["PATH"]]),
+            "HOME": str(folder),
+            "PYTHONUNBUFFERED": "1",
+            **settings,
+        }
         yield Reader(folder, environment, events, stack)

@@ -99,7 +99,7 @@ def start(
     """
     match command:
         case (sys.executable, "-m", module, *arguments) if AVAILABLE and _imports_this_repository(environment):
-            return _forked(_Request(module, arguments, dict(environment), str(folder)), streams)
+            return _forked(module, arguments, environment, folder, streams)
         case _:
             standard_input, output, error = streams
             return subprocess.Popen(
@@ -117,16 +117,28 @@ def _imports_this_repository(environment: Mapping[str, str]) -> bool:
     return environment.get("PYTHONPATH") == str(_ROOT)
 
 
-def _forked(request: "_Request", streams: Sequence[int]) -> ForkedProcess:
-    read_at_start = {name: value for name, value in request.environment.items() if name.startswith(_READ_AT_START)}
+def fork(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, descriptors: Sequence[int]
+) -> None:
+    """Have the module started. `descriptors`: its standard streams, and a socket that gets the answers of the fork
+    server: `started PID`, and at the end `ended CODE`, where a negative code is the signal that ended it.
+    """
+    read_at_start = {name: value for name, value in environment.items() if name.startswith(_READ_AT_START)}
+    request = _Request(module, list(arguments), dict(environment), str(folder))
+    server = _fork_server(tuple(sorted(read_at_start.items())))
+    socket.send_fds(server, [json.dumps(asdict(request)).encode()], list(descriptors))
+
+
+def _forked(
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], folder: Path, streams: Sequence[int]
+) -> ForkedProcess:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        server = _fork_server(tuple(sorted(read_at_start.items())))
-        socket.send_fds(server, [json.dumps(asdict(request)).encode()], [*streams, theirs.fileno()])
+        fork(module, arguments, environment, folder, [*streams, theirs.fileno()])
     what, _, number = ours.recv(_MESSAGE_BYTES_MAX).decode().partition(" ")
     if what != _STARTED:
         ours.close()
-        raise ForkServerFailed(f"{request.module} was not started")
+        raise ForkServerFailed(f"{module} was not started")
     return ForkedProcess(int(number), ours)
 
 
