@@ -13,16 +13,13 @@ from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.statuses import DeploymentStatus, ReleaseStatus
 from schemas.types import EventType
-from worker.db.dialect import Dialect
+from worker.db.dialect import Dialect, dialect_of
 from worker.db.loads import Loads
 from worker.db.mssql import procedure as mssql
-from worker.db.mssql.dialect import MssqlDialect
 from worker.db.mssql.json_text import json_text
 from worker.db.pointers import ComponentKey, Pointers
 from worker.db.postgresql import session as postgresql
-from worker.db.postgresql.dialect import PostgresqlDialect
 from worker.db.sqlite import session as sqlite
-from worker.db.sqlite.dialect import SqliteDialect
 from worker.db.writes import WriteSet, write_set_of
 from worker.rules.decide import decide
 from worker.rules.message import REDRIVE_HEADER, Message
@@ -30,10 +27,10 @@ from worker.rules.query import QueryVariant, query_of
 from worker.rules.rows import Deployment, EnvironmentPointer, Rejection, Release
 from worker.rules.state import State, changes_of
 
-DIALECTS: Mapping[str, type[Dialect]] = {
-    "postgresql": PostgresqlDialect,
-    "mssql": MssqlDialect,
-    "sqlite": SqliteDialect,
+URLS: Mapping[str, str] = {
+    "postgresql": "postgresql+asyncpg://rudder@db.example/rudder",
+    "mssql": "mssql+aioodbc://rudder@db.example/rudder",
+    "sqlite": "sqlite+aiosqlite:///rudder.db",
 }
 
 _AT = datetime(2026, 3, 2, 8, tzinfo=UTC)
@@ -52,12 +49,12 @@ class Case:
 
 def load(database: str) -> str:
     """Each query variant, with the events that use it."""
-    return "\n\n".join(_load(DIALECTS[database]()))
+    return "\n\n".join(_load(dialect_of(URLS[database])))
 
 
 def write(database: str) -> str:
     """The write of each case, with its title."""
-    return "\n\n".join(_write(database, DIALECTS[database]()))
+    return "\n\n".join(_write(database, dialect_of(URLS[database])))
 
 
 def _load(dialect: Dialect) -> Iterator[str]:

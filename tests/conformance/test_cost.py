@@ -155,7 +155,7 @@ async def steps(store: SqlStore) -> Callable[[], Awaitable[int]]:
     async def counter() -> int:
         return made
 
-    async with store._engine.connect() as connection:
+    async with store._engine().connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         await driver.set_progress_handler(step, 1)

@@ -12,8 +12,8 @@ from schemas.adapters.foreign import Artifact
 from tests.conformance.release_messages import ReleaseMessages
 from tests.conformance.stores import migrate, opened, process_until_settled
 from tests.unit.foreign_messages import PROJECT, ForeignMessages, commit
+from worker.db.dialect import dialect_of
 from worker.db.loads import Loads
-from worker.db.postgresql.dialect import PostgresqlDialect
 from worker.db.store import SqlStore
 from worker.db.table_reader import SqlTableReader
 from worker.pipeline.resolution import resolved
@@ -178,7 +178,7 @@ async def test_deleted_release_is_not_created_again_under_its_id(database_url: s
 async def test_release_is_found_by_the_indexes_of_its_component(database_url: str) -> None:
     """Not by a walk through the releases of all components, in the order of their dates: sorts are off."""
     await migrate(database_url)
-    dialect = PostgresqlDialect()
+    dialect = dialect_of(database_url)
     statement = Loads.of(dialect.fragments, None, to_statement=dialect.to_statement).release
     connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
     try:

@@ -18,7 +18,7 @@ from tests.conformance.table_contents import contents, insert_rows
 from tests.conformance.test_store_day import Outcomes, messages_of, one_by_one, prepare, records_of_day
 from tests.testkit import mssql
 from worker.db import migration
-from worker.db.engine import dialect_of
+from worker.db.dialect import dialect_of
 from worker.db.models import Base
 from worker.db.mssql.privileges import PRIVILEGES as MSSQL_PRIVILEGES
 from worker.db.operators_database import OperatorsDatabase

@@ -20,9 +20,10 @@ from sqlalchemy.pool import NullPool
 
 from tests.conformance.catalog import ID, MOMENT, ROWS, catalog, counts, is_babelfish, run
 from worker.db import migration
+from worker.db.inspection import current_revision
 from worker.db.models import AppEnvironment, Base, Release
 from worker.db.models import ReleaseDeployment as Deployment
-from worker.db.revisions import VERSION_TABLE, current_revision, head_revision, known_revisions
+from worker.db.revisions import VERSION_TABLE, head_revision, known_revisions
 
 ROOT = Path(__file__).parents[2]
 

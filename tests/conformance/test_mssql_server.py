@@ -107,7 +107,7 @@ async def server(database_url: str) -> AsyncIterator[tuple[Dialect, Connections,
     await migrate(database_url)
     await asyncio.to_thread(run, database_url, *ROWS)
     engine, dialect = open_engine(database_url, timeout_seconds=10.0)
-    connections = dialect.connections(engine, connections_max=4, timeout_seconds=10.0)
+    connections = dialect.connections(lambda: engine, connections_max=4)
     yield dialect, connections, engine
     await connections.close()
     await engine.dispose()

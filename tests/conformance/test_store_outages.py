@@ -253,7 +253,7 @@ async def test_refused_commit_leaves_no_open_transaction(tmp_path: Path) -> None
     await migrate(url)
     message = ReleaseMessages().created()
     async with opened(url, check=False, timeout_seconds=0.2) as store:
-        event.listen(store._engine.sync_engine, "connect", _without_wal)
+        event.listen(store._engine().sync_engine, "connect", _without_wal)
         await store.check()
         with closing(sqlite3.connect(path, isolation_level=None)) as reader:
             reader.execute("BEGIN")

@@ -50,11 +50,43 @@ assert "rich" not in sys.modules
 import rich
 """
 
+START_ON_POSTGRESQL = """
+import sys
+import worker.cli.run
+from worker.assembly.run_services import services
+from worker.settings import load
+services(load(database_url="postgresql+asyncpg://rudder@db.example/rudder"))
+print(*sorted({name.partition(".")[0] for name in sys.modules} & set(sys.argv[1:])))
+"""
+UNUSED_ON_POSTGRESQL = (
+    "sqlalchemy",
+    "alembic",
+    "aiosqlite",
+    "sqlite3",
+    "pyodbc",
+    "aioodbc",
+    "opentelemetry",
+)
+
 
 def test_worker_process_does_not_load_rich(tmp_path: Path) -> None:
     """It takes 5 MB; the commands that print with it can import it."""
     environment = process_environment({})
     subprocess.run([sys.executable, "-c", START], check=True, cwd=tmp_path, env=environment, timeout=TIMEOUT_SECONDS)
+
+
+def test_worker_process_on_postgresql_loads_no_other_database(tmp_path: Path) -> None:
+    """SQLAlchemy takes more than 20 MB, and a message on PostgreSQL does not need it."""
+    started = subprocess.run(
+        [sys.executable, "-c", START_ON_POSTGRESQL, *UNUSED_ON_POSTGRESQL],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=process_environment({}),
+        timeout=TIMEOUT_SECONDS,
+    )
+    assert started.stdout.split() == []
 
 
 @pytest.mark.parametrize("variables", [{}, {"RUDDER_HTTP_PORT": "nonsense", "RUDDER_DATABASE_URL_FILE": "missing"}])

@@ -26,7 +26,7 @@ from worker.assembly.kafka_clients import (
     topic_check,
     topic_reader,
 )
-from worker.db.engine import masked, require_driver
+from worker.db.database_url import masked
 from worker.kafka.certificates import warn_of_expiry
 from worker.kafka.connection import Connection
 from worker.kafka.consumer_client import KafkaConsumerClient
@@ -160,7 +160,7 @@ def services(settings: Settings) -> Mapping[str, Service]:
             state_order,
             outgoing=outgoing,
             publisher=producer,
-            stored=database.tables(),
+            stored=database,
             monitors=dependency_monitors,
             clock=clock,
             metrics=metrics,
@@ -226,6 +226,8 @@ def require_extras(settings: Settings) -> None:
     Raises:
         ConfigurationError: a package is missing; the message names the extra.
     """
+    from worker.db.engine import require_driver
+
     require_driver(settings.database_url.get_secret_value())
     if settings.tracing != "off":
         _otel_tracer()

@@ -77,7 +77,7 @@ def _connected(settings: Settings, context: typer.Context) -> "Sequence[Checked]
 def _advice(settings: Settings) -> Sequence[str]:
     """Recommendations for the database, if its dialect has any and it answers."""
     from worker.assembly.databases import store
-    from worker.db.engine import dialect_of
+    from worker.db.dialect import dialect_of
 
     if not dialect_of(settings.database_url.get_secret_value()).advises:
         return ()
@@ -99,7 +99,7 @@ def _advice(settings: Settings) -> Sequence[str]:
 def _shown(settings: Settings, name: str) -> str | int | float | None:
     value = getattr(settings, name)
     if name == "database_url":
-        from worker.db.engine import masked
+        from worker.db.database_url import masked
 
         return masked(value.get_secret_value())
     if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):

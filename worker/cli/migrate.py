@@ -54,7 +54,7 @@ def migrate(
                 raise ConfigurationError("--down requires a target revision, for example `base`")
             revision = "base"
         from worker.db import migration
-        from worker.db.engine import parse_url
+        from worker.db.database_url import parse_url
         from worker.db.revisions import head_revision
 
         url = settings.database_url.get_secret_value()
@@ -68,7 +68,7 @@ def migrate(
 
 
 def _print_grants(settings: Settings, login: str, role: str) -> None:
-    from worker.db.engine import dialect_of
+    from worker.db.dialect import dialect_of
     from worker.db.privileges import Role
     from worker.db.revisions import head_revision
 

@@ -97,7 +97,7 @@ def rebuild(settings: Settings, url: str, request: Request) -> None:
     from pydantic import SecretStr
 
     from worker.db import migration
-    from worker.db.engine import masked, parse_url
+    from worker.db.database_url import masked, parse_url
 
     try:
         parse_url(url)
@@ -181,7 +181,7 @@ async def _require_empty(settings: Settings, shown: str) -> bool:
         ConfigurationError: it has rows, and not only those of an unfinished rebuild.
     """
     from worker.assembly import databases
-    from worker.db.engine import database_exists
+    from worker.db.database_url import database_exists
     from worker.db.table_reader import Content
     from worker.operator_actions import Result
 

@@ -141,7 +141,7 @@ async def _work(settings: Settings, stop: Stop, hang_up: HangUp, *, supervised: 
 
 async def _supervise_processes(settings: Settings, stop: Stop, hang_up: HangUp) -> None:
     """Supervise several worker processes."""
-    from worker.db.engine import parse_url
+    from worker.db.database_url import parse_url
     from worker.mapping_file import load_mapping
     from worker.sources_file import allowed_sources
 

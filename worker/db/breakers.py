@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from worker.db.columns import columns_of
+from worker.db.columns import BREAKERS
 from worker.db.dialect import Dialect, translating
 from worker.db.row_decoder import Reader, Row
 from worker.db.session import Connections
@@ -20,9 +20,8 @@ from worker.rules.message import RecordPosition
 # ruff: noqa: S608 - the statements are constants of this program; values are parameters
 
 _TABLE: Final = "worker_breakers"
-_COLUMNS: Final = columns_of(_TABLE)
-_WRITTEN: Final = tuple(name for name in _COLUMNS if name not in {"closed_at", "closed_by", "note"})
-_SELECT: Final = f"SELECT {', '.join(_COLUMNS)} FROM {_TABLE}"
+_WRITTEN: Final = tuple(name for name in BREAKERS if name not in {"closed_at", "closed_by", "note"})
+_SELECT: Final = f"SELECT {', '.join(BREAKERS)} FROM {_TABLE}"
 
 CURRENT: Final = f"{_SELECT} WHERE group_id = :group_id AND closed_at IS NULL"
 FIND: Final = f"{_SELECT} WHERE id = :id"
@@ -100,7 +99,7 @@ def _values(opening: Opening) -> Mapping[str, object]:
 
 
 def _opening(row: Row, read: Reader) -> Opening:
-    values = dict(zip(_COLUMNS, row, strict=True))
+    values = dict(zip(BREAKERS, row, strict=True))
     tripped = Tripped(
         rejected=values["rejected_events"],
         events=values["window_events"],

@@ -1,23 +1,90 @@
-"""The columns that the worker reads and writes, by table: from the models, which are their one home."""
+"""The columns that the worker reads and writes, by table, in the order in which a row's values are given.
+
+The models have the same ones, with their types (`tests/unit/db/test_models.py`). They need SQLAlchemy; messages on
+PostgreSQL do not.
+"""
 
 from typing import Final
 
-from worker.db.models import Base
-
-_TABLES = Base.metadata.tables
-
-
-def columns_of(table: str) -> tuple[str, ...]:
-    """All columns of a table, in the order in which a row's values are given."""
-    return tuple(_TABLES[table].columns.keys())
-
-
-RELEASES: Final = columns_of("releases")
-VERSIONS: Final = columns_of("release_versions")
-BASE_REVISIONS: Final = columns_of("release_apim_base_revisions")
-DEPLOYMENTS: Final = columns_of("release_deployments")
-ACTIVITIES: Final = columns_of("release_activity_logs")
-REJECTIONS: Final = columns_of("release_event_rejections")
+RELEASES: Final = (
+    "id",
+    "created_at",
+    "updated_at",
+    "release_date",
+    "release_number",
+    "project_id",
+    "description",
+    "status",
+    "organization_id",
+    "created_by",
+    "metadata",
+    "component_id",
+    "deployment_track_id",
+    "commit_hash",
+    "image_tag",
+)
+VERSIONS: Final = ("release_mgt_id", "version")
+BASE_REVISIONS: Final = ("release_mgt_id", "endpoint_name", "api_id", "revision_id", "access_mode")
+DEPLOYMENTS: Final = (
+    "id",
+    "created_at",
+    "updated_at",
+    "release_mgt_id",
+    "environment_id",
+    "attempt",
+    "config_revision",
+    "status",
+    "comment",
+    "deployed_at",
+    "deployed_by",
+    "config_mapping_revision",
+    "schema_based_config_revision",
+    "api_settings",
+)
+ACTIVITIES: Final = (
+    "id",
+    "created_at",
+    "updated_at",
+    "release_deployment_id",
+    "release_mgt_id",
+    "environment_id",
+    "activity_type",
+    "activity_data",
+    "status",
+)
+REJECTIONS: Final = (
+    "id",
+    "created_at",
+    "reason",
+    "detail",
+    "event_source",
+    "event_id",
+    "event_type",
+    "release_mgt_id",
+    "topic",
+    "topic_partition",
+    "topic_offset",
+    "resolved_at",
+)
+BREAKERS: Final = (
+    "id",
+    "group_id",
+    "opened_at",
+    "opened_by",
+    "window_events",
+    "rejected_events",
+    "reasons",
+    "sources",
+    "first_topic",
+    "first_partition",
+    "first_offset",
+    "last_topic",
+    "last_partition",
+    "last_offset",
+    "closed_at",
+    "closed_by",
+    "note",
+)
 
 RELEASE_READ: Final = (
     "id",

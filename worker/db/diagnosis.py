@@ -8,10 +8,11 @@ from datetime import UTC, datetime
 from sqlalchemy import exists, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from worker.db.database_url import require_database
 from worker.db.dialect import READ_ONLY, translating
-from worker.db.engine import open_engine, require_database
+from worker.db.engine import open_engine
+from worker.db.inspection import current_revision
 from worker.db.models import Base
-from worker.db.revisions import current_revision
 
 _REJECTIONS = Base.metadata.tables["release_event_rejections"].c
 _DISMISSALS = Base.metadata.tables["release_event_dismissals"].c

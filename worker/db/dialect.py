@@ -1,21 +1,24 @@
-"""What the store has to know about a kind of database, and nothing more."""
+"""What the store has to know about a kind of database, and nothing more.
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+A process loads the dialect of its own database, and SQLAlchemy only where something has an engine.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sqlalchemy import URL
-from sqlalchemy.exc import SQLAlchemyError, StatementError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-
+from worker.db.database_url import parse_url
 from worker.db.loads import BatchedLoad
 from worker.db.pointers import ComponentKey, PointerFragments
 from worker.db.privileges import Role
 from worker.db.queries import Fragments
-from worker.db.session import Connections
+from worker.db.session import Connections, Examination
 from worker.db.statement import Statement
-from worker.rules.errors import Unavailable
+from worker.db.url_parts import DatabaseUrl
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 READ_ONLY: Mapping[str, Any] = MappingProxyType({"rudder_read_only": True, "postgresql_readonly": True})
 """Execution options of a connection that only reads and blocks no writer."""
@@ -43,7 +46,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def completed(self, url: URL) -> URL:
+    def completed(self, url: DatabaseUrl) -> DatabaseUrl:
         """The URL for SQLAlchemy's engine: with what it may leave out, without what `engine_arguments` says.
 
         Raises:
@@ -52,16 +55,28 @@ class Dialect(Protocol):
         """
         ...
 
-    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        """Keyword arguments for `create_async_engine`: pool, timeouts, isolation. `url`: as it was given."""
+    def engine_arguments(self) -> dict[str, Any]:
+        """Keyword arguments for `create_async_engine`: pool, timeouts, isolation."""
         ...
 
-    def prepare(self, engine: AsyncEngine) -> None:
-        """Hook up what every connection needs."""
+    def prepare(self, engine: "AsyncEngine") -> None:
+        """Hook up what every connection needs, and know the engine's errors."""
         ...
 
-    def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> Connections:
-        """The connections for messages. Nothing is connected to yet; `engine` is closed after them."""
+    def connections(self, engine: "Callable[[], AsyncEngine]", *, connections_max: int) -> Connections:
+        """The connections for messages. Nothing is connected to yet. `engine`: called where they need one, which is
+        closed after them.
+
+        Raises:
+            ConfigurationError: as `worker.db.engine.engine_of`.
+        """
+        ...
+
+    async def examine(self, connections: Connections, engine: "Callable[[], AsyncEngine]") -> Examination:
+        """What a store looks at when it is opened. `engine`: as for `connections`.
+
+        Raises what `reaction` takes.
+        """
         ...
 
     def statement_bound(self, timeout_seconds: float) -> str | None:
@@ -70,7 +85,7 @@ class Dialect(Protocol):
         """
         ...
 
-    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+    async def advice(self, connection: "AsyncConnection") -> Sequence[str]:
         """What an operator or a DBA should know of the driver and the database, a line each; nothing that forbids
         going on.
         """
@@ -85,7 +100,8 @@ class Dialect(Protocol):
         ...
 
     def reaction(self, error: BaseException) -> Exception | None:
-        """The error of `worker.rules.errors` that a driver's or SQLAlchemy's error calls for; None: it is neither.
+        """The error of `worker.rules.errors` that an error of the driver, or of a prepared engine, calls for; None: it
+        is neither.
 
         A database error that is not known to be the fault of the event's own values is Unavailable: waiting loses
         nothing, rejecting does.
@@ -93,8 +109,31 @@ class Dialect(Protocol):
         ...
 
 
+def dialect_of(url: str, *, timeout_seconds: float = 0.0) -> Dialect:
+    """What is special about the URL's database. `timeout_seconds`: of connecting, and of each statement, where the URL
+    has no other; for connections and engines.
+
+    Raises:
+        ConfigurationError: as `parse_url`.
+    """
+    parsed = parse_url(url)
+    match parsed.drivername:
+        case "mssql+aioodbc":
+            from worker.db.mssql.dialect import MssqlDialect
+
+            return MssqlDialect(parsed, timeout_seconds=timeout_seconds)
+        case "sqlite+aiosqlite":
+            from worker.db.sqlite.dialect import SqliteDialect
+
+            return SqliteDialect(parsed, timeout_seconds=timeout_seconds)
+        case _:
+            from worker.db.postgresql.dialect import PostgresqlDialect
+
+            return PostgresqlDialect(parsed, timeout_seconds=timeout_seconds)
+
+
 @asynccontextmanager
-async def reading(engine: AsyncEngine, dialect: Dialect) -> AsyncIterator[AsyncConnection]:
+async def reading(engine: "AsyncEngine", dialect: Dialect) -> "AsyncIterator[AsyncConnection]":
     """A connection in a transaction that only reads; the driver's errors become the worker's."""
     with translating(dialect):
         async with engine.connect() as connection:
@@ -110,8 +149,6 @@ def translating(dialect: Dialect) -> Iterator[None]:
         yield
     except Exception as error:
         reaction = dialect.reaction(error)
-        if reaction is None and isinstance(error, SQLAlchemyError) and not isinstance(error, StatementError):
-            reaction = Unavailable(repr(error))  # of the pool or the connection, so not of any message's making
         if reaction is None:
             raise
         raise reaction from error

@@ -19,7 +19,8 @@ from sqlalchemy import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 import migrations
-from worker.db.engine import completed_url, connect_arguments, dialect_of
+from worker.db.dialect import dialect_of
+from worker.db.engine import completed_url, connect_arguments
 from worker.rules.errors import ConfigurationError
 from worker.telemetry import LogEvent
 

@@ -32,7 +32,7 @@ class OperatorsDatabase:
     def open(cls, url: str, *, timeout_seconds: float) -> "OperatorsDatabase":
         """Nothing is connected to yet. Raises ConfigurationError as `worker.db.engine.open_engine`."""
         engine, dialect = open_engine(url, timeout_seconds=timeout_seconds)
-        connections = dialect.connections(engine, connections_max=1, timeout_seconds=timeout_seconds)
+        connections = dialect.connections(lambda: engine, connections_max=1)
         return cls(
             SqlTableReader(engine, dialect),
             SqlDeadLetters(engine, dialect),

@@ -3,12 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
-
-from sqlalchemy import ColumnElement, Connection, Select, String, column, inspect, literal_column, null, select, table
-from sqlalchemy.exc import NoSuchTableError
-from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.types import TypeEngine, Uuid
+from typing import Final, assert_never
 
 from worker.db.statement import Write, WriteStatement, names_of
 from worker.rules.errors import ConfigurationError
@@ -17,6 +12,18 @@ from worker.rules.rows import EnvironmentPointerMove
 TABLE = "app_environments"
 KEY_COLUMNS = ("environment_id", "component_id", "deployment_track_id")
 POINTER_COLUMNS = ("release_mgt_release_id", "release_mgt_deployment_id", "release_mgt_deployment_name")
+
+
+class ColumnKind(Enum):
+    """What a column of the table is. CASE_SENSITIVE_TEXT: upper and lower case are known to differ."""
+
+    UUID = auto()
+    TEXT = auto()
+    CASE_SENSITIVE_TEXT = auto()
+    OTHER = auto()
+
+
+TEXTS: Final = frozenset({ColumnKind.TEXT, ColumnKind.CASE_SENSITIVE_TEXT})
 
 
 class ComponentKey(Enum):
@@ -62,17 +69,12 @@ class Pointers:
         self._set = _move(f"{_SET} WHERE {row} AND release_mgt_deployment_id IS NULL")
 
     @classmethod
-    async def look_up(cls, connection: AsyncConnection, *, fragments: PointerFragments) -> "Pointers | None":
-        """None where the table lacks the columns that would tell which row is meant.
-
-        Raises:
-            ConfigurationError: there is no such table.
-        """
-        columns = await connection.run_sync(_columns)
+    def of_columns(cls, columns: Mapping[str, ColumnKind], *, fragments: PointerFragments) -> "Pointers | None":
+        """None where the table lacks the columns that would tell which row is meant."""
         if not columns.keys() >= {*KEY_COLUMNS, *POINTER_COLUMNS}:
             return None
         texts = ("environment_id", "deployment_track_id", *POINTER_COLUMNS)
-        if not all(isinstance(columns[name], String) for name in texts):
+        if not all(columns[name] in TEXTS for name in texts):
             return None  # keys of another kind: they are none of the ids that events carry
         component = _component_key(columns["component_id"], fragments)
         return None if component is None else cls(component, fragments)
@@ -96,39 +98,23 @@ def _move(sql: str) -> tuple[WriteStatement, tuple[str, ...]]:
     return WriteStatement("pointer", sql, _FINDS), names_of(sql)
 
 
-async def listing(connection: AsyncConnection, *, fragments: PointerFragments) -> "Select[Any] | None":
-    """All rows in a total order, for pages: an id or null, the key, the pointer. None where the worker moves none.
-
-    Two rows that the order does not tell apart are equal in all that is selected. The table may have no primary key.
-    """
-    if await Pointers.look_up(connection, fragments=fragments) is None:
-        return None
-    columns = await connection.run_sync(_columns)
-    named = [*KEY_COLUMNS, *(["id"] if "id" in columns else []), *POINTER_COLUMNS]
-    order: list[ColumnElement[Any]] = [
-        literal_column(fragments.sorted_text(name)) if isinstance(columns[name], String) else column(name)
-        for name in named
-    ]
-    own_id = column("id") if "id" in columns else null()
-    selected: list[ColumnElement[Any]] = [column(name) for name in (*KEY_COLUMNS, *POINTER_COLUMNS)]
-    return select(own_id.label("id"), *selected).select_from(table(TABLE)).order_by(*order)
+def require_columns(columns: Mapping[str, ColumnKind] | None) -> Mapping[str, ColumnKind]:
+    """Those of the table. Raises ConfigurationError for None: there is no such table."""
+    if columns is None:
+        raise ConfigurationError(f"the table {TABLE}, which the migrations create, is missing: restore it")
+    return columns
 
 
-def _columns(connection: Connection) -> dict[str, TypeEngine[object]]:
-    try:
-        return {column["name"]: column["type"] for column in inspect(connection).get_columns(TABLE)}
-    except NoSuchTableError as error:
-        raise ConfigurationError(f"the table {TABLE}, which the migrations create, is missing: restore it") from error
-
-
-def _component_key(column_type: TypeEngine[object], fragments: PointerFragments) -> ComponentKey | None:
+def _component_key(kind: ColumnKind, fragments: PointerFragments) -> ComponentKey | None:
     """None where it is neither a UUID nor a text."""
-    if isinstance(column_type, Uuid):
-        return ComponentKey.UUID
-    if not isinstance(column_type, String):
-        return None
-    collation = column_type.collation  # SQL Server's, such as Latin1_General_100_CS_AS
-    case_matters = collation is not None and "_CI_" not in collation.upper()
-    if case_matters and ComponentKey.CASE_SENSITIVE_TEXT in fragments.row:
-        return ComponentKey.CASE_SENSITIVE_TEXT
-    return ComponentKey.TEXT
+    match kind:
+        case ColumnKind.UUID:
+            return ComponentKey.UUID
+        case ColumnKind.CASE_SENSITIVE_TEXT if ComponentKey.CASE_SENSITIVE_TEXT in fragments.row:
+            return ComponentKey.CASE_SENSITIVE_TEXT
+        case ColumnKind.TEXT | ColumnKind.CASE_SENSITIVE_TEXT:
+            return ComponentKey.TEXT
+        case ColumnKind.OTHER:
+            return None
+        case _:
+            assert_never(kind)

@@ -7,9 +7,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 import migrations
 from worker.rules.errors import ConfigurationError
 
@@ -33,18 +30,14 @@ def head_revision() -> str:
     return known_revisions()[-1]
 
 
-async def current_revision(connection: AsyncConnection) -> str | None:
-    """The revision the database is at; None where it was never migrated."""
-    return await connection.run_sync(_current_revision)
-
-
-async def require_current(connection: AsyncConnection) -> None:
-    """Look whether the tables are those that this version was written for.
+def require_head(revision: str | None) -> None:
+    """Look whether the tables are those that this version was written for. `revision`: that of the database; None:
+    it was never migrated.
 
     Raises:
         ConfigurationError: they are not there, or older.
     """
-    revision, head = await current_revision(connection), head_revision()
+    head = head_revision()
     # A revision that this version does not know is a newer one: a rollout migrates before it restarts.
     if revision != head and (revision is None or revision in known_revisions()):
         if revision is None:
@@ -55,10 +48,3 @@ async def require_current(connection: AsyncConnection) -> None:
         raise ConfigurationError(
             f"the database is at revision {revision}; this version needs {head}: run `rudder-worker migrate` first"
         )
-
-
-def _current_revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table(VERSION_TABLE):
-        return None
-    found: str | None = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608 - our name
-    return found

@@ -1,16 +1,29 @@
 """A connection as the store uses it, for the messages of one call. Each database's folder has its own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from worker.db.pointers import Pointers
+from worker.db.pointers import ColumnKind, Pointers
 from worker.db.row_decoder import Reader, Row
 from worker.db.statement import Statement
 from worker.db.writes import WriteSet
 
 LOCK_WAIT_MS: Final = 250
 """Of a transaction behind which others wait."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What a store looks at when it is opened. `revision`: of the migrations; None: the database was never migrated.
+    `pointer_columns`: those of `app_environments`; None: there is no such table. `advice`: what an operator or a DBA
+    should know of the database, a line each.
+    """
+
+    revision: str | None
+    pointer_columns: Mapping[str, ColumnKind] | None
+    advice: Sequence[str] = ()
 
 
 class Session(Protocol):

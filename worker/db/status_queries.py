@@ -31,10 +31,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas.times import parse_time
 from worker.db.columns import ACTIVITY_READ, REJECTIONS
+from worker.db.database_url import require_database
 from worker.db.dialect import READ_ONLY, Dialect, translating
-from worker.db.engine import open_engine, require_database
+from worker.db.engine import open_engine
+from worker.db.inspection import require_current
 from worker.db.models import Base
-from worker.db.revisions import require_current
 from worker.db.row_decoder import TYPED, activity, rejection
 from worker.pages import CappedCount, PageKey
 from worker.rules.errors import Unavailable

@@ -1,27 +1,30 @@
 """`worker.ports.Store`: loads and transactions on the connections of one database."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import structlog
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from schemas.event import ReleaseReference
 from worker.db.breakers import SqlOpenings
-from worker.db.dialect import Dialect, translating
-from worker.db.engine import open_engine
+from worker.db.dialect import Dialect, dialect_of, translating
 from worker.db.known_events import SqlKnownEvents
 from worker.db.loads import Loads
-from worker.db.pointers import Pointers
-from worker.db.revisions import require_current
-from worker.db.session import Connections
-from worker.db.table_reader import SqlTableReader
+from worker.db.pointers import Pointers, require_columns
+from worker.db.revisions import require_head
+from worker.db.session import Examination
 from worker.db.writes import write_set_of
 from worker.ports import Transaction
 from worker.rules.query import Query
 from worker.rules.state import State
+from worker.stored_rows import ReleaseRows
 from worker.telemetry import LogEvent
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from worker.db.table_reader import SqlTableReader
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 
@@ -29,10 +32,11 @@ _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.db")
 class SqlStore:
     """Opened by `open`; its caller closes it."""
 
-    def __init__(self, engine: AsyncEngine, dialect: Dialect, connections: Connections) -> None:
-        self._engine = engine
+    def __init__(self, dialect: Dialect, url: str, *, connections_max: int) -> None:
         self._dialect = dialect
-        self._connections = connections
+        self._url = url
+        self._opened_engine: AsyncEngine | None = None
+        self._connections = dialect.connections(self._engine, connections_max=connections_max)
         self._use(None)
 
     @classmethod
@@ -40,15 +44,14 @@ class SqlStore:
         """Nothing is connected to yet.
 
         Raises:
-            ConfigurationError: as `worker.db.engine.open_engine`.
+            ConfigurationError: the URL is none, names an unsupported driver, or its driver is not installed.
         """
-        engine, dialect = open_engine(url, timeout_seconds=timeout_seconds)
-        connections = dialect.connections(engine, connections_max=connections_max, timeout_seconds=timeout_seconds)
-        return cls(engine, dialect, connections)
+        return cls(dialect_of(url, timeout_seconds=timeout_seconds), url, connections_max=connections_max)
 
     async def close(self) -> None:
         await self._connections.close()
-        await self._engine.dispose()
+        if self._opened_engine is not None:
+            await self._opened_engine.dispose()
 
     async def check(self) -> None:
         """Look whether the tables are those that this version was written for, and what app_environments is like.
@@ -58,14 +61,13 @@ class SqlStore:
             ConfigurationError: it refuses the login, or is not migrated.
         """
         await self.connect()
-        async with self._connected() as connection:
-            await require_current(connection)
-            self._use(await Pointers.look_up(connection, fragments=self._dialect.pointers))
-            advice = await self._dialect.advice(connection)
+        examined = await self._examination()
+        require_head(examined.revision)
+        self._use(Pointers.of_columns(require_columns(examined.pointer_columns), fragments=self._dialect.pointers))
         await self.ping()
         if self._pointers is None:
             _log.warning(LogEvent.ENVIRONMENT_POINTERS_DISABLED)
-        for line in advice:
+        for line in examined.advice:
             _log.warning(LogEvent.DATABASE_ADVICE, advice=line)
 
     async def advice(self) -> Sequence[str]:
@@ -74,8 +76,7 @@ class SqlStore:
         Raises:
             Unavailable, ConfigurationError: as `check`.
         """
-        async with self._connected() as connection:
-            return await self._dialect.advice(connection)
+        return (await self._examination()).advice
 
     async def load(self, queries: Sequence[Query]) -> Sequence[State]:
         """As `worker.ports.Store` says."""
@@ -107,9 +108,15 @@ class SqlStore:
         """Which events are stored, by the connections of messages."""
         return SqlKnownEvents(self._connections, self._dialect)
 
-    def tables(self) -> SqlTableReader:
+    async def rows_of(self, release_ids: Sequence[UUID]) -> Sequence[ReleaseRows]:
+        """As `worker.pipeline.current_states.StoredReleases`."""
+        return await self.tables().rows_of(release_ids)
+
+    def tables(self) -> "SqlTableReader":
         """Whole releases, by connections of their own where the database has many. The store closes them."""
-        return SqlTableReader(self._engine, self._dialect)
+        from worker.db.table_reader import SqlTableReader
+
+        return SqlTableReader(self._engine(), self._dialect)
 
     async def connect(self) -> None:
         """Take a connection as a message does, and give it back.
@@ -137,9 +144,14 @@ class SqlStore:
             batched=dialect.batched_load(component),
         )
 
-    @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[AsyncConnection]:
-        """A connection in a transaction, which is committed at the end; the driver's errors become the worker's."""
+    async def _examination(self) -> Examination:
         with translating(self._dialect):
-            async with self._engine.connect() as connection, connection.begin():
-                yield connection
+            return await self._dialect.examine(self._connections, self._engine)
+
+    def _engine(self) -> "AsyncEngine":
+        """For whole releases, and for databases whose messages need it. Opened late: SQLAlchemy takes over 20 MB."""
+        if self._opened_engine is None:
+            from worker.db.engine import engine_of
+
+            self._opened_engine = engine_of(self._dialect, self._url)
+        return self._opened_engine

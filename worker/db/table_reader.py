@@ -21,9 +21,8 @@ from schemas.event import ReleaseReference
 from worker.db.columns import ACTIVITY_READ, REJECTIONS
 from worker.db.dialect import Dialect, reading
 from worker.db.engine import open_engine
+from worker.db.inspection import current_revision, listing, require_current
 from worker.db.models import Base
-from worker.db.pointers import listing
-from worker.db.revisions import current_revision, require_current
 from worker.db.row_decoder import TYPED, activity, rejection
 from worker.rules.rows import Activity, Rejection
 from worker.stored_rows import EnvironmentRow, ReleaseRows, uuid_of

@@ -13,6 +13,7 @@ from sqlalchemy.exc import StatementError
 from sqlalchemy.schema import CreateColumn
 from sqlalchemy.types import TypeEngine
 
+from worker.db import columns
 from worker.db.models import Base, Release, ReleaseApimBaseRevision, ReleaseDeployment
 from worker.db.types import Guid, UtcTimestamp, database_now, nvarchar, nvarchar_max
 
@@ -34,6 +35,22 @@ def connection() -> Iterator[Connection]:
         VALUES.create(connection)
         yield connection
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("names", "table"),
+    [
+        (columns.RELEASES, "releases"),
+        (columns.VERSIONS, "release_versions"),
+        (columns.BASE_REVISIONS, "release_apim_base_revisions"),
+        (columns.DEPLOYMENTS, "release_deployments"),
+        (columns.ACTIVITIES, "release_activity_logs"),
+        (columns.REJECTIONS, "release_event_rejections"),
+        (columns.BREAKERS, "worker_breakers"),
+    ],
+)
+def test_models_have_the_columns_that_are_written(names: tuple[str, ...], table: str) -> None:
+    assert names == tuple(Base.metadata.tables[table].columns.keys())
 
 
 def test_release_name_is_date_and_number() -> None:

@@ -7,7 +7,9 @@ import pytest
 from sqlalchemy import make_url
 
 from tests.testkit.odbc import require_pyodbc
-from worker.db.mssql.driver import REGISTERED_NAME, Drivers, completed, is_freetds, wheel_library
+from worker.db.mssql.driver import REGISTERED_NAME, Drivers, completed, wheel_library
+from worker.db.mssql.url import is_freetds
+from worker.db.url_parts import url_parts
 from worker.rules.errors import ConfigurationError
 
 URL = "mssql+aioodbc://rudder:geheim@db.example:1433/rudder"
@@ -25,7 +27,7 @@ def drivers(
 
 
 def options(url: str, known: Drivers) -> dict[str, object]:
-    return dict(completed(make_url(url), known).query)
+    return dict(completed(url_parts(url), known).query)
 
 
 def test_registered_driver_is_preferred_to_the_wheels() -> None:
@@ -74,7 +76,8 @@ def test_other_driver_options_pass_through(option: str) -> None:
 def test_entra_id_without_a_user_disables_kerberos() -> None:
     """SQLAlchemy knows the option in lower case only, and would add Trusted_Connection beside it."""
     require_pyodbc()
-    url = completed(make_url("mssql+aioodbc://db.example/rudder?Authentication=ActiveDirectoryMsi"), drivers())
+    query = options("mssql+aioodbc://db.example/rudder?Authentication=ActiveDirectoryMsi", drivers())
+    url = make_url("mssql+aioodbc://db.example/rudder").set(query={name: str(value) for name, value in query.items()})
     _, arguments = url.get_dialect()().create_connect_args(url)
     assert "Authentication=ActiveDirectoryMsi" in arguments["dsn"]
     assert "Trusted_Connection" not in arguments["dsn"]
@@ -111,7 +114,7 @@ def test_repeated_option_is_refused() -> None:
     ],
 )
 def test_freetds_is_recognised_by_its_names(url: str, expected: bool) -> None:
-    assert is_freetds(make_url(url)) is expected
+    assert is_freetds(url_parts(url)) is expected
 
 
 def test_wheel_has_a_library_for_this_machine() -> None:

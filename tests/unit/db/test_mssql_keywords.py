@@ -6,7 +6,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.testkit.odbc import require_microsoft_driver, require_pyodbc
-from worker.db.engine import parse_url
+from worker.db.database_url import parse_url
 from worker.db.mssql.driver import wheel_library
 from worker.db.mssql.keywords import KEYWORDS, VALUES
 from worker.rules.errors import ConfigurationError

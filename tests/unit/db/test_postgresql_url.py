@@ -8,8 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from worker.db.database_url import masked, parse_url
 from worker.db.engine import connect_arguments as arguments_of
-from worker.db.engine import masked, open_engine, parse_url
+from worker.db.engine import open_engine
 from worker.db.postgresql.url import connect_arguments
 from worker.rules.errors import ConfigurationError
 

@@ -5,23 +5,28 @@ import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import URL, text
+from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import NullPool
 
+from worker.db.engine_errors import pool_reaction
+from worker.db.inspection import examination
 from worker.db.loads import BatchedLoad
 from worker.db.mssql import advice as mssql_advice
 from worker.db.mssql import privileges as mssql_privileges
 from worker.db.mssql.batched_load import batched_load
 from worker.db.mssql.connections import MssqlConnections
-from worker.db.mssql.driver import completed, is_freetds
+from worker.db.mssql.driver import completed
 from worker.db.mssql.errors import reaction
 from worker.db.mssql.fragments import FRAGMENTS, POINTERS
+from worker.db.mssql.url import is_freetds
 from worker.db.pointers import ComponentKey
 from worker.db.privileges import Role
+from worker.db.session import Connections, Examination
 from worker.db.statement import positional
+from worker.db.url_parts import DatabaseUrl
 from worker.rules.errors import ConfigurationError, Unavailable
 
 _RESOLUTION_TIMEOUT_SECONDS: Final = 10
@@ -83,17 +88,19 @@ class MssqlDialect:
     utc_now: str | None = "SYSUTCDATETIME()"
     to_statement = staticmethod(positional)
 
-    def __init__(self) -> None:
+    def __init__(self, url: DatabaseUrl, *, timeout_seconds: float) -> None:
+        self._url = url
+        self._timeout_seconds = timeout_seconds
         self._errors: tuple[type[BaseException], ...] = (DBAPIError,)
 
     def batched_load(self, component: ComponentKey | None) -> BatchedLoad:
         return batched_load(component)
 
-    def completed(self, url: URL) -> URL:
+    def completed(self, url: DatabaseUrl) -> DatabaseUrl:
         return completed(url)
 
-    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        del url
+    def engine_arguments(self) -> dict[str, Any]:
+        timeout_seconds = self._timeout_seconds
         return {
             # For looking at the tables, at the start. Messages and probes have connections without its layers.
             "poolclass": NullPool,
@@ -109,13 +116,14 @@ class MssqlDialect:
         if driver := engine.dialect.dbapi:  # messages use it without SQLAlchemy's layers, and meet its own errors
             self._errors = (DBAPIError, driver.Error)
 
-    def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> MssqlConnections:
+    def connections(self, engine: Callable[[], AsyncEngine], *, connections_max: int) -> MssqlConnections:
+        opened, timeout_seconds = engine(), self._timeout_seconds
         import pyodbc  # of the extra `mssql`: the engine could not have been made without it
 
         # A driver manager with pooling switched on would keep closed connections, open transactions included.
         pyodbc.pooling = False
         try:
-            _, arguments = engine.dialect.create_connect_args(engine.url)
+            _, arguments = opened.dialect.create_connect_args(opened.url)
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"the database driver refuses RUDDER_DATABASE_URL: {error}") from error
         dsn = str(arguments["dsn"])
@@ -137,13 +145,17 @@ class MssqlDialect:
             connect, errors=pyodbc.Error, connections_max=connections_max, timeout_seconds=timeout_seconds
         )
 
+    async def examine(self, connections: Connections, engine: Callable[[], AsyncEngine]) -> Examination:
+        del connections
+        return await examination(engine(), self)
+
     def statement_bound(self, timeout_seconds: float) -> str | None:
         del timeout_seconds  # the connection has it
         return None
 
     async def advice(self, connection: AsyncConnection) -> Sequence[str]:
         return [
-            *([FREETDS] if is_freetds(connection.engine.url) else []),
+            *([FREETDS] if is_freetds(self._url) else []),
             *([NO_SNAPSHOT] if await connection.scalar(text(_SNAPSHOT)) in (False, 0) else []),
             *await mssql_advice.of_pointers(connection),
         ]
@@ -155,5 +167,5 @@ class MssqlDialect:
         if isinstance(error, PoolTimeoutError | OSError | TimeoutError):
             return Unavailable(f"SQL Server: {error!r}")
         if not isinstance(error, self._errors):
-            return None
+            return pool_reaction(error)
         return reaction(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)

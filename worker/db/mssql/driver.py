@@ -9,15 +9,13 @@ attributes" for its ODBC driver 18.
 import ctypes
 import importlib.util
 import platform
-import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL
-
-from worker.db.mssql.keywords import check_connection_string, check_options
+from worker.db.mssql.url import names_a_driver, names_a_dsn, options_of
+from worker.db.url_parts import DatabaseUrl
 from worker.rules.errors import ConfigurationError
 
 REGISTERED_NAME: Final = "ODBC Driver 18 for SQL Server"
@@ -40,8 +38,6 @@ _DISTRIBUTIONS: Final = {
 """The wheel's folders by the ID and ID_LIKE of os-release(5)."""
 
 _PROCESSORS: Final = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
-_ODBC_DRIVER: Final = re.compile(r"(?i)(?:^|;)\s*(driver|dsn|filedsn)\s*=\s*(\{(?:[^}]|\}\})*\}|[^;]*)")
-_FREETDS: Final = re.compile(r"(?i)freetds|tdsodbc")
 
 
 def registered_drivers() -> Sequence[str]:
@@ -69,7 +65,7 @@ class Drivers:
     load: Callable[[str], object] = field(default=ctypes.CDLL)
 
 
-def completed(url: URL, drivers: Drivers | None = None) -> URL:
+def completed(url: DatabaseUrl, drivers: Drivers | None = None) -> DatabaseUrl:
     """The URL with all that it left out: the driver, `Encrypt=yes`, the application's name. No server is contacted.
 
     Raises:
@@ -77,56 +73,19 @@ def completed(url: URL, drivers: Drivers | None = None) -> URL:
         ImportError: pyodbc, or the driver manager that it is linked to, is not installed.
     """
     drivers = drivers or Drivers()
-    options = _options(url)
+    options = options_of(url)
     if "odbc_connect" in options:  # all is said there, in the driver's own words
-        if not _ODBC_DRIVER.search(options["odbc_connect"]):
+        if not names_a_driver(options["odbc_connect"]):
             options["odbc_connect"] = f"Driver={{{_driver(drivers)}}};{options['odbc_connect']}"
-        return url.set(query=options)
-    if "driver" not in options and not _names_a_dsn(url, options):
+        return replace(url, query=options)
+    if "driver" not in options and not names_a_dsn(url, options):
         options["driver"] = _driver(drivers)
     # The driver's own default is the same, but not that of its predecessors.
     options.setdefault("encrypt", "yes")
     options.setdefault("app", _APPLICATION)
     # The worker knows what to do about a lost connection; the driver would mend it unseen, or call it something else.
     options.setdefault("connectretrycount", "0")
-    return url.set(query=options)
-
-
-def check_url(url: URL) -> None:
-    """Look at what the URL says without loading any driver.
-
-    Raises:
-        ConfigurationError: a keyword is given twice, is unknown, or has a value that it cannot have.
-    """
-    options = _options(url)
-    if "odbc_connect" in options:
-        check_connection_string(options["odbc_connect"])
-    else:
-        check_options(options, data_source=_names_a_dsn(url, options))
-
-
-def is_freetds(url: URL) -> bool:
-    """Whether the URL names FreeTDS, as a driver or as its library."""
-    options = _options(url)
-    named = options.get("driver", "")
-    if match := _ODBC_DRIVER.search(options.get("odbc_connect", "")):
-        named = match[2]
-    return _FREETDS.search(named) is not None
-
-
-def _options(url: URL) -> dict[str, str]:
-    """The query by its keywords in lower case, as ODBC takes them in any; SQLAlchemy knows some in lower case only."""
-    options: dict[str, str] = {}
-    for name, value in url.query.items():
-        if name.lower() in options or not isinstance(value, str):
-            raise ConfigurationError(f"RUDDER_DATABASE_URL says {name} twice")
-        options[name.lower()] = value
-    return options
-
-
-def _names_a_dsn(url: URL, options: Iterable[str]) -> bool:
-    """As SQLAlchemy decides it: a host without a database is the name of a data source."""
-    return "dsn" in options or (url.host is not None and url.database is None and "database" not in options)
+    return replace(url, query=options)
 
 
 def _driver(drivers: Drivers) -> str:

@@ -1,21 +1,25 @@
 """PostgreSQL through asyncpg, directly or through a pooler that gives each client a session."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
-from sqlalchemy import URL, event
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.pool import NullPool
 
 from worker.db.postgresql import default_files as postgresql_default_files
 from worker.db.postgresql import privileges as postgresql_privileges
 from worker.db.postgresql.connections import PostgresqlConnections
 from worker.db.postgresql.errors import reaction
+from worker.db.postgresql.examination import examination
 from worker.db.postgresql.fragments import FRAGMENTS, POINTERS, batched_load
 from worker.db.postgresql.url import connect_arguments
 from worker.db.privileges import Role
+from worker.db.session import Connections, Examination
 from worker.db.statement import numbered
+from worker.db.url_parts import DatabaseUrl
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 _ANSWER_TIMEOUT_SECONDS = 5.0
 """How long the answer may take beyond what the server takes: then it will not come."""
@@ -44,28 +48,34 @@ class PostgresqlDialect:
     to_statement = staticmethod(numbered)
     batched_load = staticmethod(batched_load)
 
-    def __init__(self) -> None:
-        self._arguments: dict[str, Any] = {}
-        self._timeout_seconds = 0.0
-
-    def completed(self, url: URL) -> URL:
-        return url.set(query={})
-
-    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        postgresql_default_files.install()
+    def __init__(self, url: DatabaseUrl, *, timeout_seconds: float) -> None:
         given = connect_arguments(url)
         # Only what a pooler lets through is a startup parameter; the rest is set on the connection, once there is one.
         startup = {"application_name": "rudder-worker", "TimeZone": "UTC", **given.pop("server_settings", {})}
+        self._connect_timeout_seconds = timeout_seconds
         self._timeout_seconds = given.setdefault("command_timeout", timeout_seconds)
-        self._arguments = {"timeout": timeout_seconds, **given, "server_settings": startup}
+        self._arguments: dict[str, Any] = {"timeout": timeout_seconds, **given, "server_settings": startup}
+        self._engine_reaction: Callable[[BaseException], Exception | None] | None = None
+
+    def completed(self, url: DatabaseUrl) -> DatabaseUrl:
+        return replace(url, query={})
+
+    def engine_arguments(self) -> dict[str, Any]:
+        from sqlalchemy.pool import NullPool
+
+        postgresql_default_files.install()
         return {
-            # For looking at the tables, at the start. Messages and probes have connections without its layers.
             "poolclass": NullPool,
             "isolation_level": "READ COMMITTED",
             "connect_args": self._arguments,
         }
 
-    def prepare(self, engine: AsyncEngine) -> None:
+    def prepare(self, engine: "AsyncEngine") -> None:
+        from sqlalchemy import event
+
+        from worker.db.postgresql.engine_errors import engine_reaction
+
+        self._engine_reaction = engine_reaction
         setting = _setting(_of_sessions(self._timeout_seconds))
 
         def connected(connection: Any, _record: object) -> None:
@@ -73,10 +83,9 @@ class PostgresqlDialect:
 
         event.listen(engine.sync_engine, "connect", connected)
 
-    def connections(
-        self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float
-    ) -> PostgresqlConnections:
+    def connections(self, engine: "Callable[[], AsyncEngine]", *, connections_max: int) -> PostgresqlConnections:
         del engine
+        postgresql_default_files.install()
         milliseconds = str(int(self._timeout_seconds * 1000))
         # The server gives up first: what the client gave up alone would still wait there, and be written one day.
         settings = POINT_LOOKUPS | _of_sessions(self._timeout_seconds) | {"statement_timeout": milliseconds}
@@ -94,9 +103,14 @@ class PostgresqlDialect:
         return PostgresqlConnections(
             connect,
             connections_max=connections_max,
-            timeout_seconds=timeout_seconds,
+            timeout_seconds=self._connect_timeout_seconds,
             answer_timeout_seconds=arguments["command_timeout"],
         )
+
+    async def examine(self, connections: Connections, engine: "Callable[[], AsyncEngine]") -> Examination:
+        del engine
+        async with connections.begin() as session:
+            return await examination(session)
 
     def statement_bound(self, timeout_seconds: float) -> str | None:
         # Compiling a plan to machine code costs more than it saves in statements of a few milliseconds, and so does
@@ -104,7 +118,7 @@ class PostgresqlDialect:
         settings = {"statement_timeout": str(int(timeout_seconds * 1000)), "jit": "off", "work_mem": "32MB"}
         return "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in settings.items())
 
-    async def advice(self, connection: AsyncConnection) -> Sequence[str]:
+    async def advice(self, connection: "AsyncConnection") -> Sequence[str]:
         del connection
         return ()
 
@@ -112,7 +126,8 @@ class PostgresqlDialect:
         return postgresql_privileges.script(login, role=role, revision=revision)
 
     def reaction(self, error: BaseException) -> Exception | None:
-        return reaction(error)
+        of_engine = None if self._engine_reaction is None else self._engine_reaction(error)
+        return of_engine or reaction(error)
 
 
 def _of_sessions(timeout_seconds: float) -> dict[str, str]:

@@ -5,7 +5,6 @@ import ssl
 from typing import Final
 
 import asyncpg
-from sqlalchemy.exc import DBAPIError
 
 from worker.rules.errors import (
     ConfigurationError,
@@ -65,13 +64,11 @@ TRANSACTION_POOLING: Final = (
 
 
 def reaction(error: BaseException) -> Exception | None:
-    """The worker's error for one of asyncpg's or SQLAlchemy's; None: it is neither."""
-    if isinstance(error, DBAPIError):
-        return _by_state(getattr(error.orig, "sqlstate", None), str(error.orig))
+    """The worker's error for one of asyncpg's; None: it is none."""
     if isinstance(error, asyncpg.UniqueViolationError) and error.table_name == "release_versions":
         return StaleRead(str(error))  # another worker was the first to give the release a version
     if isinstance(error, asyncpg.PostgresError):
-        return _by_state(error.sqlstate, str(error))
+        return reaction_by_state(error.sqlstate, str(error))
     if isinstance(error, ConnectionError) and _NO_TLS in str(error):
         return ConfigurationError(f"{error}: the server has no TLS, which sslmode in RUDDER_DATABASE_URL asks for")
     # What TLS or the URL's environment variables (PGSSLMODE and the like) lack does not appear by waiting.
@@ -95,7 +92,7 @@ def is_of_the_statement(error: asyncpg.PostgresError) -> bool:
     return (error.sqlstate or "").startswith((*_UNPROCESSABLE, *_CONFLICT, _LOCK_TIMEOUT))
 
 
-def _by_state(sqlstate: str | None, text: str) -> Exception:
+def reaction_by_state(sqlstate: str | None, text: str) -> Exception:
     state = sqlstate or ""
     if state == _RELEASE_CHANGED:
         return StaleRead(text)

@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from sqlalchemy import URL
-
+from worker.db.url_parts import DatabaseUrl
 from worker.rules.errors import ConfigurationError
 
 _SSL_MODES: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -34,12 +33,7 @@ def with_host_list(url: str) -> str:
     return f"{before}{path or '/'}?{f'{query}&' if query else ''}{listed}"
 
 
-def check(url: URL) -> None:
-    """Raises ConfigurationError as `connect_arguments`."""
-    connect_arguments(url)
-
-
-def connect_arguments(url: URL) -> dict[str, Any]:
+def connect_arguments(url: DatabaseUrl) -> dict[str, Any]:
     """Keyword arguments for `asyncpg.connect`, of what the URL gives; nothing is connected to.
 
     Raises:
@@ -79,7 +73,7 @@ def connect_arguments(url: URL) -> dict[str, Any]:
     return arguments
 
 
-def _hosts(url: URL) -> dict[str, Any]:
+def _hosts(url: DatabaseUrl) -> dict[str, Any]:
     given = _listed(url.query.get("host", ()))
     ports = [*map(_port, _listed(url.query.get("port", ())))]
     if url.host is not None:

@@ -2,22 +2,26 @@
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from worker.db.engine_errors import pool_reaction
+from worker.db.inspection import examination
 from worker.db.loads import BatchedLoad
 from worker.db.pointers import ComponentKey
 from worker.db.privileges import Role
+from worker.db.session import Connections, Examination
 from worker.db.sqlite.fragments import FRAGMENTS, POINTERS
 from worker.db.sqlite.session import OPENED_FILE, SqliteConnections, file_of
 from worker.db.statement import positional
+from worker.db.url_parts import DatabaseUrl
 from worker.rules.errors import ConfigurationError, Conflict, StaleRead, Unavailable, Unprocessable
 
 _MISSING: Final = re.compile("no such (?:table|column)")
@@ -34,32 +38,36 @@ class SqliteDialect:
     utc_now: str | None = None
     to_statement = staticmethod(positional)
 
-    def __init__(self) -> None:
-        self._file: str | None = None
+    def __init__(self, url: DatabaseUrl, *, timeout_seconds: float) -> None:
+        self._file = url.database
+        self._timeout_seconds = timeout_seconds
 
     def batched_load(self, component: ComponentKey | None) -> BatchedLoad | None:
         del component
         return None
 
-    def completed(self, url: URL) -> URL:
+    def completed(self, url: DatabaseUrl) -> DatabaseUrl:
         return url
 
-    def engine_arguments(self, url: URL, *, timeout_seconds: float) -> dict[str, Any]:
-        self._file = url.database
+    def engine_arguments(self) -> dict[str, Any]:
         return {
             "pool_size": 1,  # a second connection could only wait for the first
             "max_overflow": 0,
-            "pool_timeout": timeout_seconds,
-            "connect_args": {"timeout": timeout_seconds},
+            "pool_timeout": self._timeout_seconds,
+            "connect_args": {"timeout": self._timeout_seconds},
         }
 
     def prepare(self, engine: AsyncEngine) -> None:
         event.listen(engine.sync_engine, "connect", _on_connect)
         event.listen(engine.sync_engine, "begin", _on_begin)
 
-    def connections(self, engine: AsyncEngine, *, connections_max: int, timeout_seconds: float) -> SqliteConnections:
-        del connections_max, timeout_seconds  # the engine's
-        return SqliteConnections(engine)
+    def connections(self, engine: Callable[[], AsyncEngine], *, connections_max: int) -> SqliteConnections:
+        del connections_max  # the engine's
+        return SqliteConnections(engine())
+
+    async def examine(self, connections: Connections, engine: Callable[[], AsyncEngine]) -> Examination:
+        del connections
+        return await examination(engine(), self)
 
     def statement_bound(self, timeout_seconds: float) -> str | None:
         del timeout_seconds
@@ -84,7 +92,7 @@ class SqliteDialect:
                 return _of_the_file(cause, self._file)
             case PoolTimeoutError() | OSError():
                 return Unavailable(f"SQLite: {cause}")
-        return _of_the_file(cause, self._file) if isinstance(error, DBAPIError) else None
+        return _of_the_file(cause, self._file) if isinstance(error, DBAPIError) else pool_reaction(error)
 
 
 def _of_the_file(error: BaseException | None, file: str | None) -> Exception:

@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import URL
-
+from worker.db.url_parts import DatabaseUrl
 from worker.rules.errors import ConfigurationError
 
 _OF_A_URI: Final = ("mode", "cache", "psow", "vfs", "nolock", "immutable")
 """https://www.sqlite.org/uri.html"""
 
 
-def check(url: URL) -> None:
+def check(url: DatabaseUrl) -> None:
     """Raises ConfigurationError: it names a host or a user, a parameter is unknown, or is given twice."""
     if url.host or url.username or url.port:
         raise ConfigurationError(
@@ -29,12 +28,12 @@ def check(url: URL) -> None:
         raise ConfigurationError("RUDDER_DATABASE_URL: parameters for SQLite need a file: path and uri=true")
 
 
-def has_file(url: URL) -> bool:
+def has_file(url: DatabaseUrl) -> bool:
     """Whether the file is there; that of a URI is not looked for."""
     return url.query.get("uri") == "true" or url.database is None or Path(url.database).exists()
 
 
-def require_file(url: URL) -> None:
+def require_file(url: DatabaseUrl) -> None:
     """For a command that only reads: connecting would make an empty file.
 
     Raises:
