@@ -213,19 +213,33 @@ _client_send = AIOKafkaClient.send
 
 
 async def _send_refreshing_metadata(self: AIOKafkaClient, node_id: Any, request: Any, **arguments: Any) -> Any:
-    loop = asyncio.get_running_loop()
-    timer: asyncio.TimerHandle
-
-    def fetch_metadata() -> None:
-        nonlocal timer
-        self.force_metadata_update()
-        timer = loop.call_later(_UNANSWERED_SECONDS, fetch_metadata)
-
-    timer = loop.call_later(_UNANSWERED_SECONDS, fetch_metadata)
+    refreshing = _Refreshing(self)
     try:
         return await _client_send(self, node_id, request, **arguments)
     finally:
-        timer.cancel()
+        refreshing.cancel()
+
+
+class _Refreshing:
+    """Fetches the metadata again and again, until it is cancelled. A function that schedules itself would be a cycle:
+    with each request something would be left for the garbage collector.
+    """
+
+    __slots__ = ("_client", "_timer")
+
+    def __init__(self, client: AIOKafkaClient) -> None:
+        self._client = client
+        self._schedule()
+
+    def _schedule(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(_UNANSWERED_SECONDS, self._fetch)
+
+    def _fetch(self) -> None:
+        self._client.force_metadata_update()
+        self._schedule()
+
+    def cancel(self) -> None:
+        self._timer.cancel()
 
 
 def _close_old_addresses(client: AIOKafkaClient) -> None:
