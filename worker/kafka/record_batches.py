@@ -167,6 +167,7 @@ class _Batch:
             (attributes,) = _ATTRIBUTES.unpack_from(raw, _ATTRIBUTES_AT)
             _ATTRIBUTES.pack_into(raw, _ATTRIBUTES_AT, attributes & ~_CODEC_MASK)
             strict = DefaultRecordBatch(raw)
+            self._strict, self._raw = strict, bytes(raw[:_HEADER_BYTES])  # not the compressed bytes as well
         read = 0
         try:
             for record in strict:

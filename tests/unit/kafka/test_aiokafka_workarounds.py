@@ -1,6 +1,8 @@
 """Each fault of `worker.kafka.aiokafka_workarounds` in plain aiokafka. A failing test: a workaround may be obsolete."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from importlib.metadata import version
 from inspect import signature
@@ -13,7 +15,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.client import AIOKafkaClient
 from aiokafka.cluster import ClusterMetadata
 from aiokafka.conn import AIOKafkaConnection, ScramAuthenticator
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.consumer.subscription_state import SubscriptionState
 from aiokafka.errors import (
@@ -169,6 +171,28 @@ def test_upstream_raises_at_a_record_that_it_cannot_read(raw: bytes, error: type
 def test_upstream_decompresses_a_batch_whatever_its_length() -> None:
     [record] = MemoryRecords(batch_of_zeros("zstd", records=1, value_bytes=50_000_000)).next_batch()
     assert len(record.value) == 50_000_000
+
+
+def test_upstream_keeps_fetched_records_that_are_thrown_away() -> None:
+    """Until a garbage collection, which may come much later."""
+
+    def kept(is_current: Callable[[FetchResult, TopicPartition], bool]) -> bool:
+        raw = MemoryRecords(batch_of_zeros("none", records=2, value_bytes=1))
+        records = PartitionRecords(PARTITION, raw, [], 0, None, None, True, READ_COMMITTED)
+        assignment = SimpleNamespace(active=True, state_value=lambda _: SimpleNamespace(paused=True))
+        fetched = FetchResult(PARTITION, assignment=assignment, partition_records=records, backoff=0.1)
+        assert next(records).offset == 0
+        reference = weakref.ref(records)
+        del records
+        assert not is_current(fetched, PARTITION)
+        return reference() is not None
+
+    gc.disable()
+    try:
+        assert kept(workarounds._is_current)
+        assert not kept(FetchResult.check_assignment)
+    finally:
+        gc.enable()
 
 
 def test_upstream_does_not_know_a_fenced_member() -> None:
