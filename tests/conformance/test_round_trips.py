@@ -212,3 +212,18 @@ async def test_large_releases_take_their_own_statement(store: SqlStore, proxy: C
     outcomes, counted = await in_flight([builder.deploy("requested") for builder in builders], store, proxy)
     assert {type(outcome) for outcome in outcomes} == {Applied}
     assert counted == 2 + 1
+
+
+@pytest.mark.usefixtures("batches_are_shared")
+async def test_chain_of_a_large_release_loads_each_environment(store: SqlStore, proxy: CountingProxy) -> None:
+    """One statement for the attempts of each, whatever its events are."""
+    builder = ReleaseMessages()
+    await process(builder.deploy("requested", release=builder.fields), store)
+    for _ in range(ATTEMPTS_MAX):
+        await process(builder.deploy("requested"), store)
+    kinds = ("requested", "started", "succeeded", "rolled_back") * 2
+    for again in range(2):  # the second has prepared statements
+        chain = [builder.deploy(kind, environment_id=name) for kind in kinds for name in ("prod", "staging")]
+        before = proxy.round_trips
+        assert {type(outcome) for outcome in await process_chain(chain, store)} == {Applied}
+        assert again == 0 or proxy.round_trips - before == 2 + 2

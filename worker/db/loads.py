@@ -37,6 +37,15 @@ ATTEMPTS_MAX: Final = 50
 """How many attempts of a release a batched load reads. A release with more takes the statement of each kind."""
 
 
+_ATTEMPTS_LOADED: Final[Mapping[QueryVariant, int]] = {
+    QueryVariant.ATTEMPTS: 1,
+    QueryVariant.DEPLOYMENT_SUCCEEDED: 2,
+    QueryVariant.DEPLOYMENT: 3,
+    QueryVariant.DEPLOYMENT_ROLLED_BACK: 4,
+}
+"""Each loads the attempts of those before it too; DEPLOYMENT_SUCCEEDED loads those of DEPLOYMENT, and the pointer."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchedLoad:
     """One SELECT for many queries. Its rows have the columns of `worker.db.columns.LOADED`, and the position of their
@@ -142,14 +151,20 @@ class Loads:
     async def _load_attempts(
         self, session: Session, queries: Sequence[Query], found: list[Loaded], large: set[UUID]
     ) -> None:
-        """The attempts of releases that have more than a batched load reads, by the statement of each kind."""
-        kinds: dict[tuple[object, ...], list[int]] = {}
+        """The attempts of releases that have more than a batched load reads, by one statement for the queries of the
+        same attempts: that of the kind which loads the most of them, for as many events as any of them.
+        """
+        same: dict[tuple[object, ...], list[int]] = {}
         for position, query in enumerate(queries):
             if query.release_id in large and query.environment_id is not None:
-                kind = (query.release_id, query.variant, query.environment_id, query.config_revision, query.attempt)
-                kinds.setdefault(kind, []).append(position)
-        loaded = await self._each(session, [queries[positions[0]] for positions in kinds.values()])
-        for one, positions in zip(loaded, kinds.values(), strict=True):
+                attempts = (query.release_id, query.environment_id, query.config_revision, query.attempt)
+                same.setdefault(attempts, []).append(position)
+        loading = []
+        for positions in same.values():
+            widest = max((queries[position] for position in positions), key=lambda one: _ATTEMPTS_LOADED[one.variant])
+            loading.append(replace(widest, events=max(queries[position].events for position in positions)))
+        loaded = await self._each(session, loading)
+        for one, positions in zip(loaded, same.values(), strict=True):
             for position in positions:
                 state = replace(
                     found[position].state, deployments=one.state.deployments, environments=one.state.environments
