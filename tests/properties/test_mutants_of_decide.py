@@ -174,7 +174,7 @@ def releases_are_not_announced(patch: pytest.MonkeyPatch) -> None:
 
 def cancelled_attempts_count(patch: pytest.MonkeyPatch) -> None:
     def counting(deployments: Any) -> dict[str, Deployment]:
-        in_order = sorted(deployments, key=attempts._recency)
+        in_order = sorted(deployments, key=lambda one: (one.updated_at, one.config_revision, one.attempt))
         return {deployment.environment_id: deployment for deployment in in_order}
 
     patch.setattr(decide, "counting", counting)

@@ -8,11 +8,11 @@ from schemas.mapping import Mapping
 from schemas.reasons import Reason
 from schemas.record import Record
 from worker.ports import Decider, Store, Transaction
-from worker.rules.advance import advance, merged, needs_load
+from worker.rules.advance import Written, merged, needs_load
 from worker.rules.decide import decide, duplicate, reject
 from worker.rules.message import Message
 from worker.rules.query import queries_of, query_of
-from worker.rules.state import Changes, Outcome, State, changes_of
+from worker.rules.state import Outcome, State, changes_of
 
 
 def read(record: Record, *, event_bytes_max: int, event_ahead_max_seconds: int = EVENT_AHEAD_MAX_SECONDS) -> Message:
@@ -65,11 +65,11 @@ async def process_chain(messages: Sequence[Message], store: Store, decider: Deci
     queries = queries_of(messages)
     loaded = merged(await store.load(queries))
     outcomes: list[Outcome] = []
-    written: list[Changes] = []
+    written = Written()
     transactions: list[tuple[int, Transaction]] = []
     for position, (message, query) in enumerate(zip(messages, queries, strict=True)):
-        state = advance(loaded[position], *written)
-        if written and needs_load(query, loaded=loaded[position], state=state):
+        state = written.after(loaded[position]) if transactions else loaded[position]
+        if transactions and needs_load(query, loaded=loaded[position], state=state):
             break
         outcome = decider(state, message)
         outcomes.append(outcome)
@@ -78,7 +78,7 @@ async def process_chain(messages: Sequence[Message], store: Store, decider: Deci
             follows = transactions[-1][1].query.event_id if transactions else None
             transaction = Transaction(query=query, state=state, changes=changes, follows=follows)
             transactions.append((position, transaction))
-            written.append(changes)
+            written.add(changes)
     if transactions:
         errors = await store.write([transaction for _, transaction in transactions])
         for (position, _), error in zip(transactions, errors, strict=True):

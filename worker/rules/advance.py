@@ -9,9 +9,17 @@ The outcomes are exactly those of events that are loaded and written one by one,
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from worker.rules.query import Query, QueryVariant
-from worker.rules.rows import Deployment, EnvironmentPointer, EnvironmentPointerMove, Rejection
+from worker.rules.rows import (
+    Deployment,
+    EnvironmentPointer,
+    EnvironmentPointerMove,
+    Rejection,
+    Release,
+    ReleaseMove,
+)
 from worker.rules.state import Changes, Resolved, State
 
 
@@ -26,44 +34,76 @@ def merged(states: Sequence[State]) -> list[State]:
     return [replace(state, deployments=deployments, environments=environments, **more) for state in states]
 
 
-def advance(state: State, *written: Changes) -> State:
-    """The state in which an event is decided that was loaded as `state`, before the changes of earlier events of its
-    release were written. `written`: those changes, in order.
+class Written:
+    """The changes of earlier events of a release, in order, which were not written when its state was loaded."""
 
-    What is known of the event's own identity stays as it was loaded; a rejection that an earlier event resolves becomes
-    resolved.
-    """
-    release, release_version, pointer = state.release, state.release_version, state.pointer
-    rejection, corrected = state.rejection, state.corrected
-    deployments = {deployment.id: deployment for deployment in state.deployments}
-    runs = state.runs
-    for changes in written:
-        if changes.runs:
-            runs = {**runs, **changes.runs}
+    def __init__(self) -> None:
+        self._release: Release | None = None  # of an event that created it
+        self._release_move: ReleaseMove | None = None
+        self._release_version: int | None = None
+        self._deployments: dict[UUID, Deployment] = {}
+        self._pointers: dict[str, EnvironmentPointer] = {}
+        self._runs: dict[UUID, int | None] = {}
+        self._resolved: dict[UUID, Resolved] = {}
+
+    def add(self, changes: Changes) -> None:
+        """The changes of the next event."""
+        move = changes.release_move
         if changes.new_release is not None:
-            release = changes.new_release.release
-        elif changes.release_move is not None and release is not None:  # None: not loaded, as for an invalid event
-            release = replace(release, status=changes.release_move.status, updated_at=changes.release_move.updated_at)
+            self._release = changes.new_release.release
+        elif move is not None and self._release is not None:
+            self._release = _moved(self._release, move)
+        elif move is not None:
+            self._release_move = move
         if changes.release_version is not None:
-            release_version = changes.release_version
+            self._release_version = changes.release_version
         for deployment in _changed(changes):
-            deployments[deployment.id] = deployment
-        move = changes.pointer_move
-        if move is not None and pointer is not None and pointer.environment_id == move.environment_id:
-            pointer = pointer_after(move, changes)
+            self._deployments[deployment.id] = deployment
+        if changes.pointer_move is not None:
+            self._pointers[changes.pointer_move.environment_id] = pointer_after(changes.pointer_move, changes)
+        if changes.runs:
+            self._runs |= changes.runs
         for resolved in changes.resolved:
-            rejection, corrected = _after(rejection, resolved), _after(corrected, resolved)
-    return replace(
-        state,
-        rejection=rejection,
-        corrected=corrected,
-        release=release,
-        release_version=release_version,
-        number_taken=state.number_taken and release is None,
-        deployments=tuple(deployments.values()),
-        pointer=pointer,
-        runs=runs,
-    )
+            self._resolved[resolved.rejection_id] = resolved
+
+    def after(self, state: State) -> State:
+        """The state in which an event is decided that was loaded as `state`.
+
+        What is known of the event's own identity stays as it was loaded; a rejection that an earlier event resolves
+        becomes resolved.
+        """
+        release, pointer = self._release or state.release, state.pointer
+        if self._release_move is not None and self._release is None and release is not None:
+            release = _moved(release, self._release_move)  # None: not loaded, as for an invalid event
+        if pointer is not None:
+            pointer = self._pointers.get(pointer.environment_id, pointer)
+        deployments = {deployment.id: deployment for deployment in state.deployments}
+        deployments |= self._deployments
+        return replace(
+            state,
+            rejection=self._after(state.rejection),
+            corrected=self._after(state.corrected),
+            release=release,
+            release_version=state.release_version if self._release_version is None else self._release_version,
+            number_taken=state.number_taken and release is None,
+            deployments=tuple(deployments.values()),
+            pointer=pointer,
+            runs={**state.runs, **self._runs} if self._runs else state.runs,
+        )
+
+    def _after(self, rejection: Rejection | None) -> Rejection | None:
+        resolved = None if rejection is None else self._resolved.get(rejection.id)
+        if rejection is None or resolved is None:
+            return rejection
+        return replace(rejection, resolved_at=resolved.resolved_at)
+
+
+def advance(state: State, *changes: Changes) -> State:
+    """`state`, after the changes of earlier events of its release, in order (`Written.after`)."""
+    written = Written()
+    for one in changes:
+        written.add(one)
+    return written.after(state)
 
 
 def needs_load(query: Query, *, loaded: State, state: State) -> bool:
@@ -98,7 +138,5 @@ def _changed(changes: Changes) -> Iterator[Deployment]:
         yield changes.new_deployment.deployment
 
 
-def _after(rejection: Rejection | None, resolved: Resolved) -> Rejection | None:
-    if rejection is None or rejection.id != resolved.rejection_id:
-        return rejection
-    return replace(rejection, resolved_at=resolved.resolved_at)
+def _moved(release: Release, move: ReleaseMove) -> Release:
+    return replace(release, status=move.status, updated_at=move.updated_at)

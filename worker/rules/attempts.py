@@ -155,17 +155,20 @@ def _earlier(target: Deployment, *, wanted: DeploymentStatus, event_time: dateti
 def counting(deployments: Iterable[Deployment]) -> dict[str, Deployment]:
     """By environment, its attempt with the latest event; cancelled attempts are left out."""
     counted: dict[str, Deployment] = {}
+    cancelled = DeploymentStatus.CANCELLED
     for deployment in deployments:
-        if deployment.status is DeploymentStatus.CANCELLED:
+        if deployment.status is cancelled:
             continue
         other = counted.get(deployment.environment_id)
-        if other is None or _recency(deployment) > _recency(other):
+        if other is None or _counts_before(deployment, other):
             counted[deployment.environment_id] = deployment
     return counted
 
 
-def _recency(deployment: Deployment) -> tuple[datetime, int, int]:
-    return deployment.updated_at, deployment.config_revision, deployment.attempt
+def _counts_before(deployment: Deployment, other: Deployment) -> bool:
+    if deployment.updated_at != other.updated_at:
+        return deployment.updated_at > other.updated_at
+    return (deployment.config_revision, deployment.attempt) > (other.config_revision, other.attempt)
 
 
 def roll_up(counted: Iterable[Deployment]) -> ReleaseStatus:

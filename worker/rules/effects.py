@@ -249,7 +249,9 @@ class Effects:
 
     def _counted_instead_of(self, changed: Deployment) -> Deployment | None:
         """The attempt that the environment of `changed` counts with, if that is another one."""
-        counted = counting(self._deployments.values()).get(changed.environment_id)
+        environment_id = changed.environment_id
+        siblings = [one for one in self._deployments.values() if one.environment_id == environment_id]
+        counted = counting(siblings).get(environment_id)
         return None if counted is None or counted.id == changed.id else counted
 
     @property
