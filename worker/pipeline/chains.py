@@ -35,7 +35,7 @@ class ChainDelivery:
         if len(chain) > 1:
             committed = await self.delivery.commit_chain(chain, self.slot)
             return _PublishStep(self, chain, committed)
-        await self.deliver_each(chain)
+        await self._delivered(chain[0])
         self.chain_ended()
         return None
 

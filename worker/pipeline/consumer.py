@@ -10,7 +10,7 @@ each partition.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -26,18 +26,18 @@ from worker.pipeline.delivery import Delivery, InFlight
 from worker.pipeline.dependency_monitor import DependencyMonitors
 from worker.pipeline.executor import Executor, SecondStep
 from worker.pipeline.in_flight_budget import InFlightBudget
+from worker.pipeline.offset_commits import BlockedCommits, OffsetCommits
 from worker.pipeline.partition_state import PartitionState
 from worker.pipeline.resolution import ReleaseResolution
 from worker.pipeline.state_order import StateOrder
 from worker.pipeline.transaction import read
-from worker.ports import Clock, ConsumerClient, Partition, PartitionsLost
+from worker.ports import Clock, ConsumerClient, Partition
 from worker.rules.errors import Unavailable
 from worker.rules.message import Message, RecordPosition
 from worker.telemetry import (
     BREAKER_OPEN,
     COMMIT_BLOCKED_SECONDS,
     COMMIT_LAG_RECORDS,
-    COMMITS,
     NO_INTEREST,
     PARTITIONS_ASSIGNED,
     PARTITIONS_PAUSED,
@@ -45,9 +45,6 @@ from worker.telemetry import (
     LogEvent,
     Metrics,
 )
-
-_COMMIT_BLOCKED_SECONDS_MAX = 30.0
-"""Longer than a busy database takes for a message."""
 
 _log: structlog.stdlib.BoundLogger = structlog.get_logger("worker.consumer")
 
@@ -110,9 +107,10 @@ class Consumer:
             records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
         )
         self._state_order = state_order
+        self._commits = OffsetCommits(client, broker=monitors.broker, metrics=metrics, state_order=state_order)
+        self._blocked_commits = BlockedCommits(monitors, clock=clock, metrics=metrics)
         self._partition_states: dict[Partition, PartitionState] = {}
         self._undrained: list[PartitionState] = []  # released while messages were processed
-        self._blocked_offsets: dict[Partition, int] = {}
         self._standby_offsets: dict[Partition, int] = {}  # on standby: the first incomplete offset
         self._openings_handled = 0  # of the breaker: the consumer was on standby and has resumed
         self._assigned_partitions: set[Partition] = set()
@@ -123,10 +121,7 @@ class Consumer:
         self.unchecked_added = asyncio.Event()
         """Set when partitions are held that were not before."""
         self._committed_at_seconds = self._polled_at_seconds = 0.0
-        self._committing = asyncio.Lock()
         self._commit_task: asyncio.Task[None] | None = None
-        self._commit_failure: tuple[type, type] | None = None
-        self._unavailable_at_seconds = float("-inf")
         self._paused: frozenset[Partition] = frozenset()
         metrics.read_at_scrape(PARTITIONS_PAUSED, lambda: len(self._paused))
         metrics.read_at_scrape(COMMIT_LAG_RECORDS, self._commit_lag_max)
@@ -213,7 +208,7 @@ class Consumer:
 
     async def _commit_and_check(self) -> None:
         await self._commit_all()
-        self._check_blocked_commits()
+        self._blocked_commits.check(self._partition_states)
 
     @property
     def _standing_by(self) -> bool:
@@ -287,7 +282,7 @@ class Consumer:
         Raises:
             Unavailable, PartitionsLost: as `ConsumerClient.commit`; the partition stays held.
         """
-        async with self._committing:  # a revocation waits for this commit
+        async with self._commits.lock:  # a revocation waits for this commit
             if self._unchecked.get(partition) is not token:
                 return False
             await self._client.commit({partition: offset})
@@ -347,31 +342,6 @@ class Consumer:
 
     def _all_paused(self) -> bool:
         return bool(self._paused) and len(self._paused) == len(self._partition_states)
-
-    def _check_blocked_commits(self) -> None:
-        now_seconds = self._clock.monotonic_seconds()
-        if not self._monitors.available:
-            self._unavailable_at_seconds = now_seconds
-        # An outage is logged by itself; messages need some time after it.
-        explained = now_seconds - self._unavailable_at_seconds < _COMMIT_BLOCKED_SECONDS_MAX
-        blocked_seconds = {one.partition: one.blocked_seconds(now_seconds) for one in self._partition_states.values()}
-        self._metrics.set(COMMIT_BLOCKED_SECONDS, max(blocked_seconds.values(), default=0.0))
-        for partition, partition_state in self._partition_states.items():
-            offset = partition_state.first_incomplete
-            logged_offset = self._blocked_offsets.get(partition)
-            if logged_offset is not None and logged_offset != offset:
-                del self._blocked_offsets[partition]
-                _log.info(LogEvent.COMMIT_UNBLOCKED, **partition._asdict(), offset=logged_offset)
-            late = blocked_seconds[partition] >= _COMMIT_BLOCKED_SECONDS_MAX
-            if offset is not None and logged_offset != offset and late and not explained:
-                self._blocked_offsets[partition] = offset
-                _log.warning(
-                    LogEvent.COMMIT_BLOCKED,
-                    **partition._asdict(),
-                    offset=offset,
-                    records_behind=partition_state.commit_lag - 1,
-                    blocked_seconds=round(blocked_seconds[partition], 1),
-                )
 
     def _dispatch(self, record: Record, executor: Executor[InFlight]) -> None:
         partition = Partition(record.topic, record.partition)
@@ -464,9 +434,11 @@ class Consumer:
             _log.warning(LogEvent.DRAIN_TIMED_OUT, running=sum(partition_state.running for partition_state in released))
         try:
             # Even during an outage of the broker: there is no later attempt, and the commit has a timeout.
-            async with self._committing:
+            async with self._commits.lock:
                 # A stop and a revocation may release the same partition; the second has nothing to commit.
-                await self._commit([one for one in released if self._partition_states.get(one.partition) is one])
+                await self._commits.commit(
+                    [one for one in released if self._partition_states.get(one.partition) is one]
+                )
         finally:
             for partition_state in released:
                 self._drop(partition_state)
@@ -477,44 +449,15 @@ class Consumer:
     def _drop(self, partition_state: PartitionState) -> None:
         if self._partition_states.get(partition_state.partition) is partition_state:
             del self._partition_states[partition_state.partition]
-            self._blocked_offsets.pop(partition_state.partition, None)
+            self._blocked_commits.drop(partition_state.partition)
 
     async def _commit_all(self) -> None:
         """Commit every partition; not while a revocation commits, nor during an outage of the broker, where the commit
         would delay polls until its timeout.
         """
-        if not self._committing.locked() and not self._monitors.broker.in_outage:
-            async with self._committing:
-                await self._commit(self._partition_states.values())
-
-    async def _commit(self, partition_states: Iterable[PartitionState]) -> None:
-        """Commit completed offsets. Callers hold `_committing`: no older commit may be in flight when a partition is
-        released.
-        """
-        ready = [
-            (partition_state, offset)
-            for partition_state in partition_states
-            if (offset := partition_state.to_commit()) is not None
-        ]
-        if not ready:
-            return
-        try:
-            with nullcontext() if self._state_order is None else self._state_order.commit():
-                await self._client.commit({partition_state.partition: offset for partition_state, offset in ready})
-        except (Unavailable, PartitionsLost) as error:
-            # Records of lost partitions are delivered again, here or to another member, and are duplicates there.
-            self._metrics.count(COMMITS, type(error).__name__)
-            failure = type(error), type(error.__cause__)
-            if failure != self._commit_failure:
-                _log.warning(LogEvent.COMMIT_FAILED, cause=str(error), partitions=len(ready))
-            self._commit_failure = failure
-            if isinstance(error, Unavailable):
-                self._monitors.broker.suspect()
-            return
-        self._commit_failure = None
-        self._metrics.count(COMMITS, "ok")
-        for partition_state, offset in ready:
-            partition_state.committed(offset)
+        if not self._commits.lock.locked() and not self._monitors.broker.in_outage:
+            async with self._commits.lock:
+                await self._commits.commit(self._partition_states.values())
 
 
 def _names(partitions: Iterable[Partition]) -> list[str]:
