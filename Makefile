@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 # More processes than cores: a test often waits for its servers. See tests/testkit/scheduling.py.
-PARALLEL ?= -n 4 --dist loadscope
+PARALLEL ?= -n 6 --dist loadscope
 DB ?=
 COVERED := worker/rules/*,schemas/*
 TESTS ?= tests/unit tests/properties

@@ -1,7 +1,7 @@
 """Which tests run in the same process, one after the other, when pytest-xdist has several.
 
 A process has its own servers, started when the first of its tests needs them. An Apache Kafka takes seconds to start
-and half a gigabyte, so the tests that need one share two of them, whatever the number of processes. A module's tests
+and half a gigabyte, so the tests that need one share three of them, whatever the number of processes. A module's tests
 stay together for its fixtures, but for the modules whose single tests take long.
 """
 
@@ -14,12 +14,19 @@ SECOND_APACHE: Final = frozenset(
     f"tests/end_to_end/test_{name}.py"
     for name in ("known_failures", "mutants", "outage", "pages", "processes", "start_and_stop")
 )
-"""About half of the time that tests with an Apache Kafka take."""
+THIRD_APACHE: Final = frozenset(
+    f"tests/end_to_end/test_{name}.py"
+    for name in (
+        *("broker_faults", "foreign_events", "gateway", "redrive", "replay", "restored_database"),
+        *("state_topic", "verify", "verify_past", "verify_recreated"),
+    )
+)
+"""Each about a third of the time that tests with an Apache Kafka take."""
 
 ONLY_APACHE: Final = frozenset({"tests/end_to_end/test_broker_faults.py"})
 """Modules whose tests do not have the broker in their names."""
 
-FIRST: Final = ("first apache", "second apache")
+FIRST: Final = ("first apache", "second apache", "third apache")
 """Groups that take longest. Started last, they would keep one process busy while the others have nothing to do."""
 
 SPLIT: Final = ("tests/deterministic/", "tests/fault_injection/", "tests/properties/")
@@ -29,7 +36,9 @@ def group(test: str) -> str:
     """The group of a test by its node id; the tests of one group run in one process."""
     module, _, name = test.partition("::")
     if module in ONLY_APACHE or "apache" in name:
-        return "second apache" if module in SECOND_APACHE else "first apache"
+        if module in SECOND_APACHE:
+            return "second apache"
+        return "third apache" if module in THIRD_APACHE else "first apache"
     return test if module.startswith(SPLIT) else module
 
 

@@ -1,4 +1,4 @@
-"""Tests that need an Apache Kafka share two of them, and no test is left out."""
+"""Tests that need an Apache Kafka share three of them, and no test is left out."""
 
 from collections import OrderedDict
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from xdist.scheduler.loadscope import LoadScopeScheduling
 
-from tests.testkit.scheduling import FIRST, ONLY_APACHE, SECOND_APACHE, SPLIT, Scheduling, group
+from tests.testkit.scheduling import FIRST, ONLY_APACHE, SECOND_APACHE, SPLIT, THIRD_APACHE, Scheduling, group
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -16,7 +16,8 @@ REPOSITORY = Path(__file__).parents[2]
     [
         ("tests/conformance/test_publisher.py::test_one[apache]", "first apache"),
         ("tests/end_to_end/test_outage.py::test_one[apache+postgresql]", "second apache"),
-        ("tests/end_to_end/test_broker_faults.py::test_one", "first apache"),
+        ("tests/end_to_end/test_verify.py::test_one[apache+postgresql]", "third apache"),
+        ("tests/end_to_end/test_broker_faults.py::test_one", "third apache"),
         ("tests/end_to_end/test_outage.py::test_one[embedded+sqlite]", "tests/end_to_end/test_outage.py"),
         ("tests/unit/rules/test_decide.py::test_one[a::b]", "tests/unit/rules/test_decide.py"),
         ("tests/properties/test_decide.py::test_one[1]", "tests/properties/test_decide.py::test_one[1]"),
@@ -35,7 +36,9 @@ def test_longest_groups_are_started_first() -> None:
 
     class Ordered(Scheduling, Assigning):
         def __init__(self) -> None:
-            self.workqueue = OrderedDict.fromkeys(["tests/a.py", "second apache", "tests/b.py", "first apache"])
+            self.workqueue = OrderedDict.fromkeys(
+                ["third apache", "tests/a.py", "second apache", "tests/b.py", "first apache"]
+            )
 
     ordered = Ordered()
     while ordered.workqueue:
@@ -44,7 +47,7 @@ def test_longest_groups_are_started_first() -> None:
 
 
 def test_grouped_modules_exist() -> None:
-    for name in (*SECOND_APACHE, *ONLY_APACHE, *SPLIT):
+    for name in (*SECOND_APACHE, *THIRD_APACHE, *ONLY_APACHE, *SPLIT):
         assert (REPOSITORY / name).exists(), name
 
 
