@@ -16,6 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.testkit.availability import unavailable
+from tests.testkit.data_folder import data_parent
 from tests.testkit.kafka_jars import class_archive, java, kafka_jars, locked
 from tests.testkit.server_process import ServerFailed, ServerProcess
 from worker.demo.broker import free_port
@@ -72,6 +73,7 @@ class ApacheKafka:
             else f"-XX:ArchiveClassesAtExit={archive_to}"
         )
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-kafka-"))
+        self._data = Path(tempfile.mkdtemp(prefix="rudder-data-", dir=data_parent() or self._folder))
         self._port = free_port()
         self._configuration = self._folder / "server.properties"
         self._child = ServerProcess(
@@ -82,7 +84,7 @@ class ApacheKafka:
         try:
             self._format(controller_port=free_port())
         except BaseException:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._remove()
             raise
 
     @property
@@ -118,11 +120,11 @@ class ApacheKafka:
     def close(self) -> None:
         """Ends the broker and removes its data."""
         self._child.end(signal.SIGKILL)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._remove()
 
     def corrupt(self, topic: str, old: bytes, new: bytes) -> None:
         """Changes bytes of partition 0 in the log, as a bad disk does."""
-        [log] = (self._folder / "data" / f"{topic}-0").glob("*.log")
+        [log] = (self._data / f"{topic}-0").glob("*.log")
         with log.open("r+b") as file:
             at = file.read().index(old)
             file.seek(at)
@@ -146,6 +148,10 @@ class ApacheKafka:
             raise ServerFailed(f"{class_name} ended with {done.returncode}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
         return done.stdout
 
+    def _remove(self) -> None:
+        for folder in (self._data, self._folder):
+            shutil.rmtree(folder, ignore_errors=True)
+
     def _jvm(self, class_name: str, *arguments: str) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={_LOGGING}"
         return [str(self._java), *_JVM, self._classes, logging, "-cp", f"{self._jars}{os.sep}*", class_name, *arguments]
@@ -160,7 +166,7 @@ class ApacheKafka:
             "listeners": f"PLAINTEXT://127.0.0.1:{self._port},CONTROLLER://127.0.0.1:{controller_port}",
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{self._port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
-            "log.dirs": str(self._folder / "data"),
+            "log.dirs": str(self._data),
         }
         more, arguments = self._more()
         settings["listeners"] += more.pop("listeners", "")

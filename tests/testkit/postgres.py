@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from tests.testkit.data_folder import data_parent
 from tests.testkit.server_process import ServerFailed, ServerProcess
 from worker.demo.broker import free_port
 
@@ -28,6 +29,7 @@ _SETTINGS = {
     "full_page_writes": "off",
     "file_copy_method": "clone",  # by the kernel: a fifth of the cost of copying a database
     "wal_level": "minimal",
+    "max_wal_size": "128MB",  # the data may be in memory
     "max_wal_senders": "0",
     "shared_buffers": "64MB",
     "max_connections": "200",
@@ -48,10 +50,10 @@ class PostgresServer:
     """Of `psql` and the like."""
 
     def __init__(self, *, parent: Path | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> None:
-        """`parent`: the folder of its data; default: temporary files. `settings`: further PostgreSQL settings."""
+        """`parent`: the folder of its data; default: memory if it has room. `settings`: more PostgreSQL settings."""
         self._binaries = postgres_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-postgres-"))
-        self._data = Path(tempfile.mkdtemp(prefix="data-", dir=parent or self._folder))
+        self._data = Path(tempfile.mkdtemp(prefix="rudder-data-", dir=parent or data_parent() or self._folder))
         self._port = free_port()
         self._user, self._group = _unprivileged()
         try:
