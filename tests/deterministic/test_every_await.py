@@ -42,8 +42,16 @@ def undisturbed(migrated: Files, path: Path, *, effects_at_once: bool) -> tuple[
 
 
 def wrong(deaths: list[Remains], expected: LinkedEvent, path: Path) -> Iterator[str]:
-    """The deaths after which not all is as it should be, at once or when the next process has done the rest."""
+    """The deaths after which not all is as it should be, at once or when the next process has done the rest.
+
+    The next process is a function of what is left and of the time: a death that leaves what the one before left has
+    its result.
+    """
+    left: tuple[object, ...] = ()
     for point, remains in enumerate(deaths, start=1):
+        before, left = left, (remains.files, remains.broker, remains.now_seconds)
+        if left == before:
+            continue
         place = f"{point}: {remains.where}, unanswered: {sorted(remains.unanswered)}"
         lay_out(remains.files, path)
         if early := told_too_early(remains.broker, path):
@@ -82,6 +90,7 @@ def test_faulty_worker_does_not_survive_every_death(mutant: Mutant, migrated: Fi
     expected, _ = undisturbed(migrated, path, effects_at_once=False)
     with pytest.MonkeyPatch.context() as patch:
         mutant(patch)
-        lives = [undisturbed(migrated, path, effects_at_once=at_once) for at_once in (False, True)]
+        # Effects at once leave more between the steps: what is to be found is found sooner there.
+        lives = [undisturbed(migrated, path, effects_at_once=at_once) for at_once in (True, False)]
         assert [end == expected for end, _ in lives] == [mutant in HIDDEN_WHILE_ALIVE] * 2
         assert any(any(wrong(deaths, expected, path)) for _, deaths in lives)

@@ -11,7 +11,7 @@ from tests.unit.schemas.json_edits import opened
 _SLOW = [HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large]
 
 
-@settings(max_examples=examples(300), deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=_SLOW)
 @given(data=st.data())
 def test_events_stay_valid_where_the_check_passes(data: st.DataObject) -> None:
     """Input: what fits the old schema fits the new one, with fields that neither names."""
@@ -24,7 +24,7 @@ def test_events_stay_valid_where_the_check_passes(data: st.DataObject) -> None:
         assert accepts(new, instance)
 
 
-@settings(max_examples=examples(300), deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=_SLOW)
 @given(data=st.data())
 def test_subscribers_read_what_the_check_passes(data: st.DataObject) -> None:
     """Output: what fits the new schema fits the old one as subscribers read it."""

@@ -65,9 +65,16 @@ def rudder_worker(
     *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, stdin: bytes = b""
 ) -> Ended:
     """Run the command as a process in a folder, with these variables only, until it ends."""
+    return run_module("worker", *arguments, folder=folder, environment=environment, stdin=stdin)
+
+
+def run_module(
+    module: str, *arguments: str, folder: Path, environment: Mapping[str, str] | None = None, stdin: bytes = b""
+) -> Ended:
+    """Run `python -m MODULE` likewise."""
     with TemporaryFile() as out, TemporaryFile() as err, _piped(stdin) as given:
         process = start(
-            command(arguments),
+            [sys.executable, "-m", module, *arguments],
             environment=process_environment(environment or {}),
             folder=folder,
             streams=(given, out.fileno(), err.fileno()),

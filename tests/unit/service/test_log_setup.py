@@ -12,26 +12,9 @@ from types import MappingProxyType
 
 import pytest
 
-from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment
+from tests.unit.cli.command_line import TIMEOUT_SECONDS, process_environment, run_module
 
-HOSTILE = (
-    'a\nb\r\nc\x1b[2Jd\x9b2J\u2028e\u2029f\x85g\x00"\\\udcff\x7f\x08\x0b\x0c\x1b]0;title\x07\x1b[8mhidden'
-    "\u202eright to left\u2066\u2069\u061c\u200b\ufeff\U000e0041"
-    '\n2026-01-01T00:00:00Z [info     ] forged\n{"event": "forged"}'
-)
-"""Line ends of every script, escape sequences for the screen, the title and hidden text, characters that reverse or
-hide text, and lines that look like the log's own.
-"""
-
-PROGRAM = f"""
-import logging, sys
-import structlog
-from worker.service import log_setup
-log_setup.configure(level="info", log_format=sys.argv[1])
-HOSTILE = {HOSTILE!r}
-log = structlog.get_logger("worker.test")
-STATEMENT
-"""
+MODULE = "tests.unit.service.log_program"
 
 
 STYLE = re.compile(r"\x1b\[(?!8m)[0-9;]*m")
@@ -42,16 +25,10 @@ def lines_of(
     statement: str, log_format: str, folder: Path, variables: Mapping[str, str] = MappingProxyType({})
 ) -> list[str]:
     """The lines that the statement logs, split at every kind of line end; standard output must be empty."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), log_format],
-        capture_output=True,
-        cwd=folder,
-        env=process_environment(variables),
-        timeout=TIMEOUT_SECONDS,
-        check=True,
-    )
-    assert done.stdout == b""
-    return done.stderr.decode().splitlines()
+    done = run_module(MODULE, log_format, statement, folder=folder, environment=variables)
+    assert done.code == 0, done.err
+    assert done.out == ""
+    return done.err.splitlines()
 
 
 HOSTILE_STATEMENTS = [
@@ -242,9 +219,8 @@ TERMINALS = [({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False), ({"TERM": "x
 
 @pytest.mark.parametrize(("variables", "coloured"), TERMINALS, ids=str)
 def test_terminal_logs_have_colours_where_wanted(tmp_path: Path, variables: dict[str, str], coloured: bool) -> None:
-    assert (b"\x1b" in at_terminal(["-c", PROGRAM.replace("STATEMENT", "log.warning('x')"), "console"], variables)) == (
-        coloured
-    )
+    text = at_terminal(["-m", MODULE, "console", "log.warning('x')"], variables)
+    assert (b"\x1b" in text) == coloured
 
 
 @pytest.mark.parametrize("arguments", [["run", "--help"], ["--nope"]])
@@ -297,15 +273,7 @@ def test_console_line_of_a_rejection_begins_with_its_reason(tmp_path: Path) -> N
 )
 def test_faults_and_warnings_are_json_lines(tmp_path: Path, statement: str, level: str, words: str) -> None:
     """Each is one JSON line, since the stream must contain JSON lines only."""
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("STATEMENT", statement), "json"],
-        capture_output=True,
-        cwd=tmp_path,
-        env=process_environment({}),
-        timeout=TIMEOUT_SECONDS,
-        check=False,
-    )
-    (line,) = done.stderr.decode().splitlines()
+    (line,) = run_module(MODULE, "json", statement, folder=tmp_path).err.splitlines()
     content = json.loads(line)
     assert content["level"] == level
     assert words in content["event"] + content.get("exception", "")
