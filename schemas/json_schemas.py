@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
 from schemas.incoming import DATA_MODELS
-from schemas.mapping import MappingFile
+from schemas.mapping_rules import MappingFile
 from schemas.outgoing import SHORTER_STATUS_MODELS, STATE_MODELS, STATUS_MODELS
 from schemas.text import NAME_UNITS_MAX, SOURCE_UNITS_MAX
 from schemas.trace_context import TRACEPARENT_LENGTH, TRACEPARENT_PATTERN, TRACESTATE_LENGTH_MAX

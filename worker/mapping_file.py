@@ -11,7 +11,8 @@ import yaml
 from pydantic import ValidationError
 
 from schemas.detail import pointer, printable
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from worker.live_file import LiveFile
 from worker.rules.errors import ConfigurationError
 from worker.telemetry import LogEvent

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from schemas.adapters.foreign import NoInterest
 from schemas.event import Invalid
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from schemas.record import Record
 from tests.conformance.stores import migrate, opened, process_until_settled
 from tests.conformance.table_contents import rows

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from schemas.adapters.foreign import ForeignEvent
 from schemas.event import Event
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from schemas.record import Record
 from tests.properties.kubernetes_series import SERIES as OF_KUBERNETES
 from tests.properties.pipeline_series import SERIES as OF_PIPELINES

@@ -9,7 +9,8 @@ from uuid import UUID, uuid4
 
 from schemas.adapters.foreign import Artifact, ForeignEvent, Format, Original
 from schemas.event import Event
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from schemas.record import Record
 from schemas.types import EventType
 from worker.rules.message import Message

@@ -80,7 +80,8 @@ def init(
     """
     from schemas.adapters.foreign import ForeignEvent, Unreadable
     from schemas.decode import adapt
-    from schemas.mapping import Mapping, MappingFile
+    from schemas.mapping import Mapping
+    from schemas.mapping_rules import MappingFile
     from worker.mapping_file import load_mapping
     from worker.publishing.mapping_proposal import proposed
 

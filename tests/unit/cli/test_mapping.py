@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from schemas.mapping import MappingFile
+from schemas.mapping_rules import MappingFile
 from tests.unit.cli.command_line import CommandLine
 
 PAYLOADS = Path(__file__).parents[2] / "payloads"

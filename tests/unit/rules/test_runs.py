@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from schemas.adapters.foreign import Artifact, ForeignEvent, Format, Original
 from schemas.event import Event, Foreign
 from schemas.incoming import DeploymentChange, DerivedRelease, ForeignActivity
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from schemas.record import Record
 from schemas.types import EventType as E
 from worker.release_simulation import ReleaseSimulation

@@ -13,7 +13,8 @@ from schemas.adapters.foreign import SCOPE_FIELDS, Artifact, ForeignEvent, Forma
 from schemas.derived_ids import derived_release_id
 from schemas.event import Event, Invalid
 from schemas.incoming import DeploymentChange, ForeignActivity
-from schemas.mapping import WILDCARDS_MAX, Mapping, MappingFile, MatchField
+from schemas.mapping import Mapping
+from schemas.mapping_rules import WILDCARDS_MAX, MappingFile, MatchField
 from schemas.reasons import Reason
 from schemas.types import EventType
 

@@ -31,7 +31,8 @@ from schemas.adapters.generic_format import IMAGES_MAX, ArtifactExpressions, Gen
 from schemas.decode import decode_mapped
 from schemas.event import Event, Invalid
 from schemas.incoming import DeploymentChange
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from schemas.reasons import Reason
 from schemas.record import Record
 from schemas.times import format_time, parse_time

@@ -16,7 +16,8 @@ from schemas.adapters.recognition import adapt_envelope
 from schemas.decode import adapt, decode, decode_mapped
 from schemas.envelope import read_envelope
 from schemas.event import Event, Invalid
-from schemas.mapping import Mapping, MappingFile
+from schemas.mapping import Mapping
+from schemas.mapping_rules import MappingFile
 from schemas.reasons import Reason
 from schemas.record import Headers, Record
 
