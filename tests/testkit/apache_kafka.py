@@ -18,8 +18,8 @@ from confluent_kafka.admin import AdminClient
 from tests.testkit.availability import unavailable
 from tests.testkit.data_folder import data_parent
 from tests.testkit.kafka_jars import class_archive, java, kafka_jars, locked
+from tests.testkit.ports import ReservedPorts
 from tests.testkit.server_process import ServerFailed, ServerProcess
-from worker.demo.broker import free_port
 
 EXTERNAL_VARIABLE = "RUDDER_TEST_KAFKA"
 _START_TIMEOUT_SECONDS = 60.0
@@ -74,7 +74,8 @@ class ApacheKafka:
         )
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-kafka-"))
         self._data = Path(tempfile.mkdtemp(prefix="rudder-data-", dir=data_parent() or self._folder))
-        self._port = free_port()
+        self._reserved = ReservedPorts()
+        self._port = self._reserved.take()
         self._configuration = self._folder / "server.properties"
         self._child = ServerProcess(
             self._jvm("kafka.Kafka", str(self._configuration)),
@@ -82,7 +83,7 @@ class ApacheKafka:
             environment=self._environment(),
         )
         try:
-            self._format(controller_port=free_port())
+            self._format(controller_port=self._reserved.take())
         except BaseException:
             self._remove()
             raise
@@ -149,6 +150,7 @@ class ApacheKafka:
         return done.stdout
 
     def _remove(self) -> None:
+        self._reserved.close()
         for folder in (self._data, self._folder):
             shutil.rmtree(folder, ignore_errors=True)
 

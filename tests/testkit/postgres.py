@@ -21,8 +21,8 @@ from types import MappingProxyType
 import asyncpg
 
 from tests.testkit.data_folder import data_parent
+from tests.testkit.ports import ReservedPorts
 from tests.testkit.server_process import ServerFailed, ServerProcess
-from worker.demo.broker import free_port
 
 _START_TIMEOUT_SECONDS = 30.0
 SUPERUSER = "postgres"
@@ -58,7 +58,8 @@ class PostgresServer:
         self._binaries = postgres_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-postgres-"))
         self._data = Path(tempfile.mkdtemp(prefix="rudder-data-", dir=parent or data_parent() or self._folder))
-        self._port = free_port()
+        self._reserved = ReservedPorts()
+        self._port = self._reserved.take()
         self._user, self._group = _unprivileged()
         try:
             if self._user is not None and self._group is not None:
@@ -170,6 +171,7 @@ class PostgresServer:
             raise ServerFailed(f"the server did not execute {statement!r}: {error}") from error
 
     def _remove(self) -> None:
+        self._reserved.close()
         for folder in (self._data, self._folder):
             shutil.rmtree(folder, ignore_errors=True)
 

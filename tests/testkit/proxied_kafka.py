@@ -7,7 +7,6 @@ port of that way's proxy there.
 from typing import NamedTuple
 
 from tests.testkit.apache_kafka import ApacheKafka
-from worker.demo.broker import free_port
 
 
 class Way(NamedTuple):
@@ -25,15 +24,13 @@ class ProxiedKafka(ApacheKafka):
     """Has these ways beside the plain port of `ApacheKafka`, which the test uses. The test runs the proxies."""
 
     def __init__(self, *, ways: int = 1) -> None:
-        ports: set[int] = set()
-        while len(ports) < 2 * ways:  # free_port may return a port again until a server listens on it
-            ports.add(free_port())
-        self.ways = tuple(Way(ports.pop(), ports.pop()) for _ in range(ways))
+        self._ways_count = ways
+        self.ways: tuple[Way, ...] = ()
         super().__init__()
 
     def move(self, number: int) -> Way:
         """Replaces the advertised port of the way; the broker uses it from its next start on."""
-        old, new = self.ways[number], self.ways[number]._replace(port=free_port())
+        old, new = self.ways[number], self.ways[number]._replace(port=self._reserved.take())
         text = self._configuration.read_text("utf-8")
         told = f"WAY{number}://127.0.0.1:"
         assert text.count(f"{told}{old.port}") == 1
@@ -42,6 +39,7 @@ class ProxiedKafka(ApacheKafka):
         return new
 
     def _more(self) -> tuple[dict[str, str], list[str]]:
+        self.ways = tuple(Way(self._reserved.take(), self._reserved.take()) for _ in range(self._ways_count))
         ways = {f"WAY{number}": way for number, way in enumerate(self.ways)}
         protocols = (f"{name}:PLAINTEXT" for name in ("PLAINTEXT", "CONTROLLER", *ways))
         return {

@@ -25,7 +25,6 @@ from confluent_kafka.admin import (
 
 from tests.testkit.apache_kafka import ApacheKafka
 from tests.testkit.kafka_jars import KafkaUnavailable
-from worker.demo.broker import free_port
 
 USER, PASSWORD = "rudder", "s3cr3t-of-the-test"
 KEY_PASSWORD = "k3y-of-the-test"
@@ -89,7 +88,7 @@ class SecuredKafka(ApacheKafka):
                 deleted.result(30)
 
     def _more(self) -> tuple[dict[str, str], list[str]]:
-        self._ports = {name: free_port() for name in ("TLS", "MUTUAL", "SCRAM")}
+        self._ports = {name: self._reserved.take() for name in ("TLS", "MUTUAL", "SCRAM")}
         self._certificates()
         listeners = "".join(f",{name}://127.0.0.1:{port}" for name, port in self._ports.items())
         scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"

@@ -198,11 +198,9 @@ def free_port() -> int:
     that keeps reconnecting could otherwise be given that very port, and the broker would not get it back.
     """
     for port in random.sample(_PORTS, k=100):
-        with socket.socket() as candidate:
-            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                candidate.bind(("127.0.0.1", port))
-                return port
+        with socket.socket() as candidate, contextlib.suppress(OSError):
+            candidate.bind(("127.0.0.1", port))
+            return port
     raise EmbeddedBrokerFailed("no free port found on 127.0.0.1")
 
 
