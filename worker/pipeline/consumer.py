@@ -444,7 +444,7 @@ class Consumer:
                 self._drop(partition_state)
             if self._state_order is not None:
                 self._state_order.release()
-            self._undrained = [one for one in (*self._undrained, *released) if one.running]
+            self._undrained = [one for one in (*self._undrained, *released) if one.running > 0]
 
     def _drop(self, partition_state: PartitionState) -> None:
         if self._partition_states.get(partition_state.partition) is partition_state:
