@@ -47,7 +47,8 @@ test-fast: $(STAMP) ## The tests that need no server
 test-nightly: $(STAMP) ## Random search: properties 10 times as long, large tables, 40 fault plans, 1,000 crashes of the database (hours)
 	RUDDER_TEST_SEARCH=10 $(BIN)/python -m pytest $(PARALLEL) --timeout 7200 tests/properties tests/unit/schemas \
 	  tests/unit/verify/test_pointers.py tests/conformance/test_store_day.py tests/conformance/test_chains.py \
-	  tests/conformance/test_batched_loads.py $(ARGS)
+	  tests/conformance/test_batched_loads.py tests/end_to_end/test_foreign_events.py \
+	  tests/end_to_end/test_start_and_stop.py $(ARGS)
 	RUDDER_TEST_FULL=1 $(BIN)/python -m pytest --timeout 7200 tests/conformance/test_cost.py
 	$(BIN)/python -m tests.fault_injection --plans 40 --seed $$(date +%j)00
 	$(BIN)/python -m tests.fault_injection.database_crashes --crashes 1000 --seed $$(date +%j)

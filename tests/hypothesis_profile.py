@@ -5,9 +5,12 @@ times as many at random, and `--hypothesis-seed` as many as usual. A failure fou
 """
 
 import os
+from typing import TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+T = TypeVar("T")
 
 VARIABLE = "RUDDER_TEST_SEARCH"
 
@@ -25,6 +28,11 @@ def examples(number: int) -> int:
 def seeds(first: int, *further: int) -> tuple[int, ...]:
     """The seeds of a test that is the same for each: the first in `make test`, all where the search is longer."""
     return (first, *further) if factor() else (first,)
+
+
+def repeated(*cases: T) -> tuple[T, ...]:
+    """Cases that repeat others, as on a second broker: none in `make test`, all where the search is longer."""
+    return cases if factor() else ()
 
 
 def load_profile(config: pytest.Config) -> None:

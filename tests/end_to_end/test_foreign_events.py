@@ -11,6 +11,7 @@ from uuid import UUID
 import pytest
 import yaml
 
+from tests import hypothesis_profile
 from tests.conformance.producers import ToSend
 from tests.end_to_end.release_records import ORGANIZATION, ReleaseRecords
 from tests.end_to_end.system import PARTITIONS, System
@@ -177,7 +178,7 @@ def interleaved(seed: int, events: int) -> list[ToSend]:
 
 
 @pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", hypothesis_profile.seeds(1, 2))
 async def test_concurrency_changes_no_row(system: System, seed: int) -> None:
     """Rows are a function of the topic: one at a time, or many at a time with releases that are looked up meanwhile."""
     records = interleaved(seed=seed, events=400)

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import make_url
 
+from tests import hypothesis_profile
 from tests.conformance.catalog import run
 from tests.conformance.deadlines import until
+from tests.end_to_end import conftest
 from tests.end_to_end.blocked_writes import blocked_writes
 from tests.end_to_end.demo_day import day_of
 from tests.end_to_end.oracle_check import check_with_oracle
@@ -24,6 +26,8 @@ from worker.version import __version__
 
 APACHE = pytest.mark.parametrize("pair", ["apache+postgresql"], indirect=True)
 EMBEDDED = pytest.mark.parametrize("pair", ["embedded+sqlite"], indirect=True)
+SIGNALS = {signal.SIGTERM: 0, signal.SIGINT: 130, signal.SIGHUP: 0, signal.SIGQUIT: 0}
+"""The exit code of each."""
 STARTED_FIELDS = ("level", "version", "group", "client_id", "input_topics", "output_topics", "brokers", "database")
 AT_ONCE = {"RUDDER_STARTUP_TIMEOUT_SECONDS": "0"}
 
@@ -39,9 +43,16 @@ def assert_one_clear_line(worker: WorkerProcess, *words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "exit_code"),
-    [(signal.SIGTERM, 0), (signal.SIGINT, 130), (signal.SIGHUP, 0), (signal.SIGQUIT, 0)],
-    ids=["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"],
+    ("pair", "number", "exit_code"),
+    [
+        *((conftest.EMBEDDED, number, code) for number, code in SIGNALS.items()),
+        (conftest.APACHE, signal.SIGTERM, 0),
+        *hypothesis_profile.repeated(
+            *((conftest.APACHE, number, code) for number, code in SIGNALS.items() if number != signal.SIGTERM)
+        ),
+    ],
+    indirect=["pair"],
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else None,
 )
 async def test_signal_ends_the_worker_in_order(system: System, number: signal.Signals, exit_code: int) -> None:
     """The signal comes during a stream: the worker finishes and commits its work, and the next worker goes on."""
