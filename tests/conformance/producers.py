@@ -32,13 +32,25 @@ class ToSend:
     timestamp_ms: int = 0
 
 
-def send(bootstrap_servers: str, topic: str, records: Iterable[ToSend], *, compression: str = "none") -> None:
-    """Returns when all replicas have acknowledged all records; each partition keeps their order. Blocks."""
+def send(
+    bootstrap_servers: str,
+    topic: str,
+    records: Iterable[ToSend],
+    *,
+    compression: str = "none",
+    idempotent: bool = True,
+) -> None:
+    """Returns when all replicas have acknowledged all records; each partition keeps their order. Blocks.
+
+    An idempotent producer of this library first waits for half a second. Without that, a record whose acknowledgement
+    is lost may be written twice.
+    """
     problems: list[KafkaError] = []
     producer = Producer(
         {
             "bootstrap.servers": bootstrap_servers,
-            "max.in.flight": 1,  # keeps the order; an idempotent producer does too, and first waits for half a second
+            "enable.idempotence": idempotent,
+            "max.in.flight": 5 if idempotent else 1,
             "message.max.bytes": _BYTES_MAX,
             "linger.ms": 0,
             "compression.type": compression,

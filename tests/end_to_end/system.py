@@ -76,7 +76,9 @@ class System:
     async def send(self, records: Iterable[ToSend | EventRecord], *, compression: str = "none") -> None:
         """Into the input topic; returns when all are acknowledged."""
         given = [to_send(record) if isinstance(record, EventRecord) else record for record in records]
-        await asyncio.to_thread(send, self.bootstrap_servers, self.topics.events, given, compression=compression)
+        await asyncio.to_thread(
+            send, self.bootstrap_servers, self.topics.events, given, compression=compression, idempotent=False
+        )
 
     async def read(self, topic: str) -> list[Message]:
         return await asyncio.to_thread(read_all, self.bootstrap_servers, topic)

@@ -52,7 +52,11 @@ async def test_paused_worker_repairs_its_late_states(system: System) -> None:
                 return await statuses(system) == ["PENDING", "IN_PROGRESS", "SUCCESS", "IN_PROGRESS", "SUCCESS"]
 
             await until(repaired, what=lambda: f"the repair: {paused.output()}")
-            assert "rudder_states_repaired_total 1.0" in (await paused.get("/metrics")).text
+
+            async def counted() -> bool:  # once the repair is acknowledged
+                return "rudder_states_repaired_total 1.0" in (await paused.get("/metrics")).text
+
+            await until(counted, what=lambda: f"the repair is counted: {paused.output()}")
             assert await paused.stop() == 0
             assert await successor.stop() == 0
     report = await verify_report(system)
