@@ -148,7 +148,7 @@ def differences(
 
 
 @given(story=STORIES, lengths=CUTS)
-@settings(max_examples=examples(400), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @example(story=CREATED, lengths=[5])
 @example(story=TWO_POINTERS, lengths=[4])
 @example(story=ROLLED_BACK, lengths=ending_with(4, ROLLED_BACK))

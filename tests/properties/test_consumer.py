@@ -164,7 +164,7 @@ def all_is_done(world: World) -> bool:
 
 
 @given(specs=STORIES, bounds=BOUNDS, plan=plans(WEIGHTS))
-@settings(SETTINGS, max_examples=examples(200))
+@settings(SETTINGS, max_examples=examples(100))
 def test_nothing_is_reordered_skipped_or_committed_early(specs: list[Spec], bounds: Bounds, plan: list[Step]) -> None:
     """Each step keeps the promises. Without further failures every record is finished, and every worker stops."""
     with capture_logs(), World(logs(specs), bounds) as world:

@@ -34,7 +34,7 @@ PUBLICATIONS = OutgoingRecords(
     source="urn:test",
     worker="test",
 )
-SETTINGS = settings(max_examples=examples(100), deadline=None)
+SETTINGS = settings(max_examples=examples(50), deadline=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ def ids(published: Iterable[OutgoingRecord]) -> list[bytes | None]:
 
 
 @given(steps=ANY)
-@settings(SETTINGS, max_examples=examples(300))
+@settings(SETTINGS, max_examples=examples(150))
 def test_every_sequence_keeps_the_rows_consistent(steps: list[Step]) -> None:
     """The world's guards hold at every step: no gap in the attempts, no second active attempt, no transition outside
     the status machines, at most four entries; and each event is either in the log or rejected.
@@ -336,7 +336,7 @@ def _counted(world: World, release: UUID, environment: str) -> UUID | None:
 
 
 @given(steps=FINISHED)
-@settings(SETTINGS, max_examples=examples(200))
+@settings(SETTINGS, max_examples=examples(100))
 def test_counting_success_moves_the_pointer_unless_a_later_does(steps: list[Step]) -> None:
     """With one release: after a success that its environment counts with, `app_environments` shows it, or one that
     was deployed later; any other event leaves the row alone.

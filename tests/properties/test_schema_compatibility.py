@@ -37,7 +37,7 @@ def test_subscribers_read_what_the_check_passes(data: st.DataObject) -> None:
         assert accepts(opened(old), instance)
 
 
-@settings(max_examples=examples(200), deadline=None, suppress_health_check=_SLOW)
+@settings(max_examples=examples(100), deadline=None, suppress_health_check=_SLOW)
 @given(schema=schemas(), direction=st.sampled_from(Direction))
 def test_every_schema_is_compatible_with_itself(schema: object, direction: Direction) -> None:
     assert not incompatibilities(schema, schema, direction)  # type: ignore[arg-type]
