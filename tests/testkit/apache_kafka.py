@@ -16,7 +16,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from tests.testkit.availability import unavailable
-from tests.testkit.data_folder import data_parent
+from tests.testkit.data_folder import data_folder
 from tests.testkit.kafka_jars import class_archive, java, kafka_jars, locked
 from tests.testkit.ports import ReservedPorts
 from tests.testkit.server_process import ServerFailed, ServerProcess
@@ -73,7 +73,7 @@ class ApacheKafka:
             else f"-XX:ArchiveClassesAtExit={archive_to}"
         )
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-kafka-"))
-        self._data = Path(tempfile.mkdtemp(prefix="rudder-data-", dir=data_parent() or self._folder))
+        self._data = data_folder(self._folder)
         self._reserved = ReservedPorts()
         self._port = self._reserved.take()
         self._configuration = self._folder / "server.properties"

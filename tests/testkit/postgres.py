@@ -20,7 +20,7 @@ from types import MappingProxyType
 
 import asyncpg
 
-from tests.testkit.data_folder import data_parent
+from tests.testkit.data_folder import data_folder
 from tests.testkit.ports import ReservedPorts
 from tests.testkit.server_process import ServerFailed, ServerProcess
 
@@ -57,7 +57,7 @@ class PostgresServer:
         """`parent`: the folder of its data; default: memory if it has room. `settings`: more PostgreSQL settings."""
         self._binaries = postgres_binaries()
         self._folder = Path(tempfile.mkdtemp(prefix="rudder-postgres-"))
-        self._data = Path(tempfile.mkdtemp(prefix="rudder-data-", dir=parent or data_parent() or self._folder))
+        self._data = data_folder(self._folder) if parent is None else Path(tempfile.mkdtemp(prefix="data-", dir=parent))
         self._reserved = ReservedPorts()
         self._port = self._reserved.take()
         self._user, self._group = _unprivileged()
