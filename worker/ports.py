@@ -206,6 +206,10 @@ class ConsumerClient(Protocol):
         """
         ...
 
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """Fetch these partitions again, which a poll was called with as paused. That poll may return their records."""
+        ...
+
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         """Continue at these offsets. Partitions that are not assigned are left out. No later poll returns a record of
         these partitions that was fetched before.

@@ -72,6 +72,22 @@ async def test_records_of_a_partition_arrive_in_order(bootstrap_servers: str, to
         assert [v for v in values(one) if v % 2 == partition] == list(range(partition, 50, 2))
 
 
+async def test_partition_resumed_during_a_poll_is_part_of_it(bootstrap_servers: str, topics: MakeTopic) -> None:
+    topic = await topics(partitions=2)
+    resumed, other = Partition(topic, 0), Partition(topic, 1)
+    await put(bootstrap_servers, topic, *numbered(4, partitions=2))
+    async with member(bootstrap_servers, topic) as one:
+        await one.take(4)
+        paused = frozenset({resumed})
+        for _ in range(3):
+            assert not await one.source.poll(timeout_seconds=0.05, records_max=5, paused=paused)
+        await put(bootstrap_servers, topic, *numbered(2, start=4, partitions=2)[:1])
+        poll = asyncio.create_task(one.source.poll(timeout_seconds=WAIT_SECONDS, records_max=5, paused=paused))
+        await asyncio.sleep(0)
+        one.source.resume([resumed, other])
+        assert [record.partition for record in await poll] == [0]
+
+
 async def test_new_member_resumes_at_the_committed_offset(bootstrap_servers: str, topics: MakeTopic) -> None:
     """A new group begins at the first offset."""
     topic = await topics()

@@ -93,6 +93,9 @@ class ScriptedSource:
         self._positions |= {Partition(record.topic, record.partition): record.offset + 1 for record in records}
         return records
 
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """The next poll has them."""
+
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         self._positions |= offsets
 

@@ -173,6 +173,9 @@ class Edges(SystemClock):
             fetched += [(holding, logged) for logged in taken]
         return fetched
 
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """The next poll has them."""
+
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         """What was dropped comes again, as the first of another delivery."""
         for partition, offset in offsets.items():

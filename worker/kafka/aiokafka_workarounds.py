@@ -402,6 +402,18 @@ def join_again(consumer: AIOKafkaConsumer) -> None:
     consumer._coordinator.request_rejoin()  # noqa: SLF001
 
 
+# A resumed partition waits for the end of a fetch that it is not part of.
+#
+# Fault: a consumer has one fetch at a time for each broker. A partition that was paused when the fetch began is fetched
+# only after it, and it lasts up to `fetch_max_wait_ms` where the other partitions have no records.
+# Report: none. Done: while a partition is paused, fetches wait shortly.
+
+
+def set_fetch_wait(consumer: AIOKafkaConsumer, milliseconds: int) -> None:
+    """How long the next fetches wait for records, at most."""
+    consumer._fetcher._fetch_max_wait_ms = milliseconds  # noqa: SLF001
+
+
 # Offsets of several topics cost a pause for each topic.
 #
 # Fault: a consumer has the metadata of its assigned topics only. A request for offsets adds the first other topic that

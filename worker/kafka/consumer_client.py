@@ -51,9 +51,12 @@ _FETCH_BYTES = 1024 * 1024
 with answers of 4 MB a worker took 11 MB more."""
 
 _FETCH_WAIT_MS = 250
-"""aiokafka has one fetch at a time for each broker. A partition that was paused, or not read for 100 ms, is not part of
-it and waits for its end, if the other partitions have no records. By default that is half a second; each fetch costs an
-idle worker about a millisecond."""
+"""A partition that was not read for 100 ms may wait this long, see `aiokafka_workarounds.set_fetch_wait`. By default it
+is half a second; each fetch costs an idle worker about a millisecond."""
+
+_FETCH_WAIT_PAUSED_MS = 20
+_PAUSED_SHORTLY_SECONDS = 1.0
+"""A partition that was paused for less continues after at most `_FETCH_WAIT_PAUSED_MS`."""
 
 _REBALANCE_PATIENCE_SECONDS = 0.5
 
@@ -107,6 +110,10 @@ class KafkaConsumerClient:
         self._consumer: AIOKafkaConsumer | None = None
         self._membership: Membership | None = None
         self._polling: asyncio.Future[list[ConsumerRecord]] | None = None
+        self._to_pause: set[TopicPartition] = set()
+        self._paused: AbstractSet[TopicPartition] = frozenset()
+        self._paused_at_seconds = 0.0
+        self._fetch_wait_ms = _FETCH_WAIT_MS
         self._sought: dict[TopicPartition, int] = {}  # by `seek`, while `_polling` is under way
         record_batches.limit_batches(batch_bytes_max)
 
@@ -130,7 +137,8 @@ class KafkaConsumerClient:
         if (fatal := self._fatal(consumer, None)) is not None:
             raise fatal
         if self._polling is None:
-            self._polling = asyncio.ensure_future(self._get(consumer, timeout_seconds, records_max, paused))
+            self._to_pause = {TopicPartition(*partition) for partition in paused}
+            self._polling = asyncio.ensure_future(self._get(consumer, timeout_seconds, records_max))
         polling = self._polling
         # During a rebalance aiokafka waits for its end, however long that takes. The call is not cancelled: its count
         # of calls under way, by which it knows a consumer that does not poll, would never come down again.
@@ -157,6 +165,24 @@ class KafkaConsumerClient:
             # A member whose group has refused it for good would otherwise poll, live, and do nothing.
             passing = error.retriable or isinstance(error, _PASSING)
             raise (Unavailable if passing else FatalClientError)(f"no records can be fetched: {error}") from error
+
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """As `worker.ports.ConsumerClient` says."""
+        resumed = {TopicPartition(*partition) for partition in partitions}
+        self._to_pause -= resumed  # of a poll that is about to begin
+        consumer = self._started()
+        consumer.resume(*consumer.paused() & resumed)
+
+    def _limit_fetch_wait(self, paused: AbstractSet[TopicPartition]) -> None:
+        """A fetch that begins while a partition is paused must not delay it for long once it is resumed."""
+        now_seconds = asyncio.get_running_loop().time()
+        if paused != self._paused:
+            self._paused, self._paused_at_seconds = paused, now_seconds
+        shortly = bool(paused) and now_seconds - self._paused_at_seconds < _PAUSED_SHORTLY_SECONDS
+        wait_ms = _FETCH_WAIT_PAUSED_MS if shortly else _FETCH_WAIT_MS
+        if wait_ms != self._fetch_wait_ms:
+            aiokafka_workarounds.set_fetch_wait(self._started(), wait_ms)
+            self._fetch_wait_ms = wait_ms
 
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         """As `worker.ports.ConsumerClient` says. A poll that is under way may have taken records already; these are
@@ -215,16 +241,15 @@ class KafkaConsumerClient:
             )
         return None
 
-    async def _get(
-        self, consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int, paused: AbstractSet[Partition]
-    ) -> list[ConsumerRecord]:
+    async def _get(self, consumer: AIOKafkaConsumer, timeout_seconds: float, records_max: int) -> list[ConsumerRecord]:
         # A paused partition gives nothing and, unlike one that is not polled, counts as polled. It stays paused until
         # the next poll, as what was fetched ahead of it is thrown away; after a rebalance nothing is paused.
         assigned = consumer.assignment()
-        wanted = {partition for partition in assigned if partition in paused} if records_max else assigned
+        wanted = assigned & self._to_pause if records_max else assigned
         already = consumer.paused()
         consumer.pause(*(wanted - already))
         consumer.resume(*(already & assigned - wanted))
+        self._limit_fetch_wait(wanted)
         record_batches.begin_poll()
         timeout_ms = int(timeout_seconds * 1000) if records_max else 0
         return await log_bounds.fetch(consumer, self._metrics, timeout_ms=timeout_ms, max_records=records_max or 1)

@@ -104,7 +104,10 @@ class Consumer:
         self._clock = clock
         self._metrics = metrics
         self._budget = InFlightBudget(
-            records_max=bounds.in_flight_records_max, bytes_max=bounds.in_flight_bytes_max, metrics=metrics
+            records_max=bounds.in_flight_records_max,
+            bytes_max=bounds.in_flight_bytes_max,
+            metrics=metrics,
+            on_quota_freed=self._resume_paused,
         )
         self._state_order = state_order
         self._commits = OffsetCommits(client, broker=monitors.broker, metrics=metrics, state_order=state_order)
@@ -330,6 +333,13 @@ class Consumer:
             await self._clock.wait(stop, timeout_seconds=timeout_seconds)
             return ()
         return records
+
+    def _resume_paused(self) -> None:
+        """During a poll: it would last until its timeout if the other partitions have no records."""
+        still_paused = self._not_fetched()
+        if resumed := self._paused - still_paused:
+            self._paused = still_paused
+            self._client.resume(resumed)
 
     def _not_fetched(self) -> frozenset[Partition]:
         return frozenset(filter(self._over_quota, self._partition_states)) | self._unchecked.keys()

@@ -15,7 +15,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
-CHAIN_MAX = 32
+CHAIN_MAX = 64
 """Items. The first one of a chain is completed together with the last one."""
 
 _Item = TypeVar("_Item")

@@ -8,6 +8,7 @@ Fetching resumes at a low watermark: fetching at each completed record would cos
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from schemas.record import Record
@@ -26,9 +27,18 @@ class Usage:
 class InFlightBudget:
     """Counts records and their bytes: keys, values, headers. One poll may exceed the bytes."""
 
-    def __init__(self, *, records_max: int, bytes_max: int, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        *,
+        records_max: int,
+        bytes_max: int,
+        metrics: Metrics,
+        on_quota_freed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_quota_freed`: called when a partition that was paused may be fetched again."""
         self._records_max = records_max
         self._bytes_max = bytes_max
+        self._on_quota_freed = on_quota_freed
         self._records = 0
         self._bytes = 0
         self.freed = asyncio.Event()
@@ -59,8 +69,11 @@ class InFlightBudget:
 
     def release(self, record: Record, usage: Usage) -> None:
         self._change(-1, -_size(record), usage)
-        if self.below_low_watermark and not (usage.full and self.over_quota(usage, partitions=2)):
+        was_full = usage.full
+        if self.below_low_watermark and not (was_full and self.over_quota(usage, partitions=2)):
             self.freed.set()
+            if was_full:
+                self._on_quota_freed()
 
     def _change(self, records: int, size: int, usage: Usage) -> None:
         self._records += records

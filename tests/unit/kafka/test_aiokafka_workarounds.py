@@ -195,6 +195,33 @@ def test_upstream_keeps_fetched_records_that_are_thrown_away() -> None:
         gc.enable()
 
 
+def test_upstream_fetches_a_resumed_partition_after_the_others() -> None:
+    """A fetch is in flight that it is not part of. How long that may take is read when a fetch begins."""
+
+    def requests(*in_flight: int) -> list[tuple[int, Any]]:
+        state = SimpleNamespace(has_valid_position=True, paused=False, position=0)
+        fetcher = SimpleNamespace(
+            _client_rack=None,
+            _fetch_max_bytes=1,
+            _fetch_max_wait_ms=250,
+            _fetch_min_bytes=1,
+            _fetcher_timeout=1.0,
+            _in_flight=set(in_flight),
+            _isolation_level=READ_COMMITTED,
+            _max_partition_fetch_bytes=1,
+            _records={},
+            _select_read_replica=lambda _: 1,
+        )
+        workarounds.set_fetch_wait(SimpleNamespace(_fetcher=fetcher), 20)
+        assignment = SimpleNamespace(tps={PARTITION}, state_value=lambda _: state)
+        found: list[tuple[int, Any]] = Fetcher._get_actions_per_node(fetcher, assignment)[0]
+        return found
+
+    assert requests(1) == []
+    [(node_id, request)] = requests()
+    assert (node_id, request._max_wait_ms) == (1, 20)
+
+
 def test_upstream_does_not_know_a_fenced_member() -> None:
     """Its commits and heartbeats name no instance id either."""
     assert not hasattr(aiokafka.errors, "FencedInstanceIdError")

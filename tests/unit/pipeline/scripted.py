@@ -164,6 +164,9 @@ class ScriptedSource:
         self._log += handed_out
         return handed_out
 
+    def resume(self, partitions: Iterable[Partition]) -> None:
+        """The next poll has them."""
+
     def seek(self, offsets: Mapping[Partition, int]) -> None:
         """What was handed out from these offsets on comes again, before all others."""
         self.sought.append(dict(offsets))

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 from uuid import uuid5
 
 import pytest
@@ -423,6 +424,31 @@ async def test_lower_offsets_of_a_new_log_are_followed() -> None:
         await until(lambda: harness.source.committed == {P0: 8})
         harness.source.records.append(created("b", offset=0))
         await until(lambda: harness.source.commits[-1] == {P0: 1})
+
+
+async def test_partition_is_resumed_during_a_poll() -> None:
+    """A poll lasts until its timeout where the other partitions have no records: it must not delay this one."""
+    harness = Harness(created("other", offset=0, partition=1), records_max=8)
+    harness.source.records.extend(created(f"r{offset}", offset=offset) for offset in range(6))
+    harness.publisher.acknowledging.clear()
+    resumed = asyncio.Event()
+    poll = harness.source.poll
+
+    async def poll_until_resumed(**arguments: Any) -> Sequence[Record]:
+        if P0 in arguments["paused"]:
+            harness.publisher.acknowledging.set()
+            await resumed.wait()
+            resumed.clear()
+        return await poll(**arguments)
+
+    def resume(partitions: Iterable[Partition]) -> None:
+        assert set(partitions) == {P0}
+        resumed.set()
+
+    harness.source.poll = poll_until_resumed  # type: ignore[method-assign]
+    harness.source.resume = resume  # type: ignore[method-assign]
+    async with harness.running():
+        await until(lambda: harness.source.committed == {P0: 6, P1: 1})
 
 
 async def test_blocked_release_stops_only_its_own_partition() -> None:

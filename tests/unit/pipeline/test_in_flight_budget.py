@@ -66,6 +66,26 @@ def test_partition_gets_a_quarter_of_a_shared_budget() -> None:
     assert not budget.over_quota(usage, partitions=2)
 
 
+def test_freed_quota_is_reported_once() -> None:
+    """When the partition falls to an eighth, if the whole budget is below its low watermark."""
+    freed: list[str] = []
+    budget = InFlightBudget(
+        records_max=80, bytes_max=10_000, metrics=Metrics(), on_quota_freed=lambda: freed.append("quota")
+    )
+    usage, other = Usage(), Usage()
+    taken(budget, usage, 20)
+    assert budget.over_quota(usage, partitions=2)
+    for _ in range(10):
+        budget.release(a_record(1), usage)
+    assert freed == []
+    for _ in range(5):
+        budget.release(a_record(1), usage)
+    assert freed == ["quota"]
+    taken(budget, other, 3)
+    budget.release(a_record(1), other)
+    assert freed == ["quota"]
+
+
 def test_poll_gets_an_eighth_of_a_shared_budget() -> None:
     """It may be all of one partition, which is then not full yet. Two that are stuck leave a quarter to the rest."""
     budget, usage, other = InFlightBudget(records_max=80, bytes_max=10_000, metrics=Metrics()), Usage(), Usage()
