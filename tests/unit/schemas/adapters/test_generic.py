@@ -795,6 +795,14 @@ def test_long_identity_is_shortened() -> None:
     assert event.id != event.run
 
 
+@pytest.mark.parametrize("name", ["rudder", "rudder-own", "ce-id", "content-type"])
+def test_name_of_headers_with_a_meaning_is_refused(name: str) -> None:
+    """Headers that begin with it have a meaning of their own."""
+    entry = {"id": "id", "source": "'ci'", "status": "status", "statuses": {"done": "succeeded"}}
+    with pytest.raises(ValidationError, match="which is reserved"):
+        MappingFile.model_validate({"formats": {name: entry}})
+
+
 def test_activity_without_an_artifact_is_of_no_interest() -> None:
     """An activity belongs to a release, and the record names none."""
     adapter = adapter_of(statuses={"done": "activity TESTS_PASSED"}, artifact={"tag": "tag"})
