@@ -285,13 +285,13 @@ def _next_chain_not_held_back(patch: pytest.MonkeyPatch) -> None:
 
 def _published_after_a_lost_lease(patch: pytest.MonkeyPatch) -> None:
     """A chain is published although the one before it has lost its lease."""
-    run_step = chains_module._PublishStep.run
+    run_step = chains_module._PublishChain.run
 
     async def run(self: Any, *, completed: bool) -> bool:
         del completed
         return await run_step(self, completed=True)
 
-    patch.setattr(chains_module._PublishStep, "run", run)
+    patch.setattr(chains_module._PublishChain, "run", run)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import structlog
 
 from worker.pipeline.delivery import CommittedChain, Delivery, InFlight
 from worker.pipeline.executor import SecondStep
+from worker.pipeline.retry import position
 from worker.rules.errors import LeaseLost
 from worker.telemetry import LogEvent
 
@@ -34,7 +35,7 @@ class ChainDelivery:
         """The first step, and all of it for a message alone."""
         if len(chain) > 1:
             committed = await self.delivery.commit_chain(chain, self.slot)
-            return _PublishStep(self, chain, committed)
+            return _PublishChain(self, chain, committed)
         await self._delivered(chain[0])
         self.chain_ended()
         return None
@@ -48,12 +49,7 @@ class ChainDelivery:
         try:
             await self.delivery.deliver(message, in_flight.lease, self.slot, in_flight.counted)
         except LeaseLost:
-            _log.debug(
-                LogEvent.MESSAGE_LEASE_LOST,
-                topic=message.record.topic,
-                partition=message.record.partition,
-                offset=message.record.offset,
-            )
+            _log.debug(LogEvent.MESSAGE_LEASE_LOST, **position(message))
             return False
         else:
             self.complete(in_flight)
@@ -62,7 +58,7 @@ class ChainDelivery:
             self.release(in_flight)
 
 
-class _PublishStep:
+class _PublishChain:
     """`worker.pipeline.executor.SecondStep`. `committed`: None: no message of the chain is."""
 
     def __init__(self, chains: ChainDelivery, chain: Sequence[InFlight], committed: CommittedChain | None) -> None:
